@@ -1,0 +1,295 @@
+//! Compiled code on disk: keyed, authenticated, never somebody else's.
+//!
+//! Loading compiled code trusts it as much as this program itself, so a file is used only if its keyed hash, made with
+//! a key that this installation drew for itself, covers exactly the bytes that are then mapped: they are read into
+//! memory once, checked there and deserialised from there (R19). The key to a file is the component's digest together
+//! with everything of the engine that shapes code, so an update simply finds nothing. A file that does not open is
+//! deleted and made anew; nothing is ever taken from outside this folder.
+
+use std::io::{Read, Write};
+use std::path::Path;
+
+use aws_lc_rs::hmac;
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, OpenOptions};
+use wasmtime::component::Component;
+
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+
+const TAG_BYTES: usize = 32;
+const KEY_FILE: &str = "artifact.key";
+/// Most bytes of compiled code that are read back.
+const ARTIFACT_BYTES_MAX: u64 = 512 << 20;
+
+/// SHA-256 of a component's bytes, written `sha256:` and 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// Of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
+        let mut out = [0; 32];
+        out.copy_from_slice(digest.as_ref());
+        Self(out)
+    }
+}
+
+impl std::fmt::Display for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "sha256:{}", hex(&self.0))
+    }
+}
+
+impl std::fmt::Debug for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// The folder of compiled code.
+pub(crate) struct Artifacts {
+    dir: Dir,
+    key: hmac::Key,
+}
+
+impl Artifacts {
+    /// Opens the folder, making it and its key if they are not there.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`](crate::Kind::Configuration) when the folder cannot be used or is open to others.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let dir = private_dir(path)?;
+        let key = read_or_make_key(&dir, path)?;
+        Ok(Self { dir, key: hmac::Key::new(hmac::HMAC_SHA256, &key) })
+    }
+
+    /// The component's code, from here if it was compiled before, else compiled now and kept.
+    pub(crate) fn load(&self, engine: &Engine, digest: Digest, bytes: &[u8]) -> Result<Component> {
+        let name = self.name(engine, digest);
+        if let Some(code) = self.read(&name) {
+            match deserialise(engine, &code) {
+                Ok(component) => return Ok(component),
+                Err(error) => tracing::warn!(target: "wharfage::artifact", %digest, %error, "compiled anew"),
+            }
+        }
+        let component = compile(engine, bytes)?;
+        match component.serialize() {
+            Ok(code) => {
+                if let Err(error) = self.write(&name, &code) {
+                    tracing::warn!(target: "wharfage::artifact", %digest, %error, "compiled code could not be kept");
+                }
+            }
+            Err(error) => tracing::warn!(target: "wharfage::artifact", %digest, %error, "compiled code could not be kept"),
+        }
+        Ok(component)
+    }
+
+    /// The file's name: a hash of the component and of everything that shapes its code.
+    fn name(&self, engine: &Engine, digest: Digest) -> String {
+        use std::hash::{Hash, Hasher};
+        let mut shape = Shape(Vec::new());
+        engine.raw().precompile_compatibility_hash().hash(&mut shape);
+        shape.write(&digest.0);
+        let _ = shape.finish();
+        format!("{}.code", hex(&Digest::of(&shape.0).0))
+    }
+
+    /// The code in a file whose tag is right. A wrong one is removed.
+    fn read(&self, name: &str) -> Option<Vec<u8>> {
+        let file = self.dir.open(name).ok()?;
+        let mut bytes = Vec::new();
+        file.take(ARTIFACT_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+        if bytes.len() > TAG_BYTES {
+            let code = bytes.split_off(TAG_BYTES);
+            if hmac::verify(&self.key, &bound(name, &code), &bytes).is_ok() {
+                return Some(code);
+            }
+        }
+        tracing::warn!(target: "wharfage::artifact", file = name, "compiled code on disk was not ours or was changed; compiled anew");
+        let _ = self.dir.remove_file(name);
+        None
+    }
+
+    /// Writes beside and renames, so that no half file is ever read.
+    fn write(&self, name: &str, code: &[u8]) -> std::io::Result<()> {
+        let beside = format!("{name}.{}", std::process::id());
+        let tag = hmac::sign(&self.key, &bound(name, code));
+        let mut file = self.dir.open_with(&beside, &private_file())?;
+        file.write_all(tag.as_ref())?;
+        file.write_all(code)?;
+        drop(file);
+        self.dir.rename(&beside, &self.dir, name)
+    }
+}
+
+/// Compiles, without keeping anything.
+pub(crate) fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component> {
+    Component::from_binary(engine.raw(), bytes)
+        .map_err(|error| Error::component("the component does not compile").with_details(format!("{error:#}")))
+}
+
+/// What a tag covers: the name and the code's own digest, so that a file cannot stand in for another.
+fn bound(name: &str, code: &[u8]) -> Vec<u8> {
+    let mut bound = name.as_bytes().to_vec();
+    bound.extend_from_slice(&Digest::of(code).0);
+    bound
+}
+
+#[expect(unsafe_code, reason = "the one place: maps code that this installation compiled and authenticated")]
+fn deserialise(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: `code` was read into memory once and its keyed hash verified over these very bytes; only `write` above
+    // makes such a hash, over what `Component::serialize` of the same wasmtime gave.
+    unsafe { Component::deserialize(engine.raw(), code) }
+}
+
+/// The folder at `path`, ours alone.
+pub(crate) fn private_dir(path: &Path) -> Result<Dir> {
+    let wrong = |error: std::io::Error| {
+        Error::configuration(format!("the state folder {} cannot be used: {error}", path.display()))
+    };
+    let mut builder = cap_std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    {
+        use cap_std::fs::DirBuilderExt;
+        builder.mode(0o700);
+    }
+    if !path.exists() {
+        // The parents are made as everything is; the folder itself is ours alone.
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            Dir::create_ambient_dir_all(parent, ambient_authority()).map_err(wrong)?;
+            let parent = Dir::open_ambient_dir(parent, ambient_authority()).map_err(wrong)?;
+            if let Some(name) = path.file_name() {
+                match parent.create_dir_with(name, &builder) {
+                    Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(wrong(error)),
+                    _ => {}
+                }
+            }
+        } else {
+            Dir::create_ambient_dir_all(path, ambient_authority()).map_err(wrong)?;
+        }
+    }
+    let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(wrong)?;
+    #[cfg(unix)]
+    {
+        use cap_std::fs::MetadataExt;
+        let mode = dir.dir_metadata().map_err(wrong)?.mode();
+        if mode & 0o022 != 0 {
+            return Err(Error::configuration(format!(
+                "the state folder {path} can be written by others (mode {:o}); run: chmod 700 {path}",
+                mode & 0o777,
+                path = path.display()
+            )));
+        }
+    }
+    Ok(dir)
+}
+
+/// A key of this installation: read if it is there, drawn from the operating system if not.
+pub(crate) fn read_or_make_key(dir: &Dir, path: &Path) -> Result<[u8; 32]> {
+    let wrong = |error: std::io::Error| {
+        Error::configuration(format!("the key {}/{KEY_FILE} cannot be used: {error}", path.display()))
+    };
+    let mut key = [0u8; 32];
+    for _ in 0..2 {
+        match dir.open(KEY_FILE) {
+            Ok(mut file) => {
+                file.read_exact(&mut key).map_err(wrong)?;
+                return Ok(key);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(wrong(error)),
+        }
+        aws_lc_rs::rand::fill(&mut key).map_err(|_| Error::internal("the operating system gave no random bytes"))?;
+        // Written beside and linked, so that of two processes starting at once one wins and both use its key whole.
+        let beside = format!("{KEY_FILE}.{}", hex(&Digest::of(&key).0[..8]));
+        dir.open_with(&beside, &private_file()).and_then(|mut file| file.write_all(&key)).map_err(wrong)?;
+        let linked = dir.hard_link(&beside, dir, KEY_FILE);
+        let _ = dir.remove_file(&beside);
+        match linked {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(wrong(error)),
+            _ => {}
+        }
+    }
+    Err(Error::configuration(format!("the key {}/{KEY_FILE} vanished while it was made", path.display())))
+}
+
+fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use cap_std::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    options
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+/// Collects what is hashed into it.
+struct Shape(Vec<u8>);
+
+impl std::hash::Hasher for Shape {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digest_is_sha256() {
+        assert_eq!(
+            Digest::of(b"abc").to_string(),
+            "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+
+    #[test]
+    fn changed_and_renamed_files_do_not_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let artifacts = Artifacts::open(&folder.path().join("state")).unwrap();
+        artifacts.write("a.code", b"code").unwrap();
+        assert_eq!(artifacts.read("a.code").unwrap(), b"code");
+        let path = folder.path().join("state/a.code");
+        std::fs::copy(&path, folder.path().join("state/b.code")).unwrap();
+        assert!(artifacts.read("b.code").is_none(), "a copy under another name opened");
+        let mut bytes = std::fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        assert!(artifacts.read("a.code").is_none(), "a changed file opened");
+        assert!(!path.exists(), "a changed file stayed");
+    }
+
+    #[test]
+    fn another_installation_cannot_read_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let ours = Artifacts::open(&folder.path().join("ours")).unwrap();
+        let theirs = Artifacts::open(&folder.path().join("theirs")).unwrap();
+        theirs.write("a.code", b"code").unwrap();
+        std::fs::copy(folder.path().join("theirs/a.code"), folder.path().join("ours/a.code")).unwrap();
+        assert!(ours.read("a.code").is_none());
+    }
+
+    #[test]
+    fn the_key_stays_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let dir = private_dir(&path).unwrap();
+        assert_eq!(read_or_make_key(&dir, &path).unwrap(), read_or_make_key(&dir, &path).unwrap());
+    }
+}

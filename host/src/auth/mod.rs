@@ -1,0 +1,138 @@
+//! Credential schemes: how secrets become something on a request.
+//!
+//! A scheme describes a placement; it does no I/O and keeps no value. `outbound/sign.rs` asks for the placement at the
+//! last step and is the only one that sees it. One file per scheme; [`Credential::new`] is the list.
+
+mod api_key;
+mod basic;
+mod bearer;
+
+use zeroize::Zeroizing;
+
+use crate::manifest::CredentialFacts;
+
+/// A credential as a connection may use it.
+#[derive(Clone, Debug)]
+pub(crate) struct Credential {
+    /// Its name in the manifest.
+    pub name: String,
+    /// The origins it may go to, by their names in the manifest.
+    pub audience: Vec<String>,
+    /// The secrets it is made of, in the order the scheme wants them.
+    pub secrets: Vec<String>,
+    scheme: Scheme,
+}
+
+#[derive(Clone, Debug)]
+enum Scheme {
+    ApiKey(api_key::ApiKey),
+    Bearer,
+    Basic,
+}
+
+/// What goes on a request, and where. It has no `Debug`, for it holds the value.
+pub(crate) enum Placement {
+    /// A header field.
+    Header {
+        /// The name.
+        name: String,
+        /// The value.
+        value: Zeroizing<String>,
+    },
+    /// A parameter of the query.
+    Query {
+        /// The name.
+        name: String,
+        /// The value, not yet encoded.
+        value: Zeroizing<String>,
+    },
+}
+
+impl Credential {
+    /// The credential that a manifest declares.
+    pub(crate) fn new(name: &str, facts: &CredentialFacts) -> Self {
+        let scheme = match facts {
+            CredentialFacts::ApiKey { header, query, prefix, .. } => {
+                Scheme::ApiKey(api_key::ApiKey::new(header.as_deref(), query.as_deref(), prefix))
+            }
+            CredentialFacts::Bearer { .. } => Scheme::Bearer,
+            CredentialFacts::Basic { .. } => Scheme::Basic,
+        };
+        Self {
+            name: name.to_owned(),
+            audience: facts.origins().to_vec(),
+            secrets: facts.secrets().into_iter().map(str::to_owned).collect(),
+            scheme,
+        }
+    }
+
+    /// Where it goes, in words without the value: `header Authorization`.
+    pub(crate) fn place(&self) -> String {
+        match (&self.scheme, self.query_name()) {
+            (_, Some(name)) => format!("query parameter {name}"),
+            (Scheme::ApiKey(key), None) => format!("header {}", key.header().unwrap_or("Authorization")),
+            (Scheme::Bearer | Scheme::Basic, None) => "header Authorization".to_owned(),
+        }
+    }
+
+    /// The header it sets, if it sets one.
+    pub(crate) fn header_name(&self) -> Option<&str> {
+        match &self.scheme {
+            Scheme::ApiKey(key) => key.header(),
+            Scheme::Bearer | Scheme::Basic => Some("authorization"),
+        }
+    }
+
+    /// The query parameter it sets, if it sets one.
+    pub(crate) fn query_name(&self) -> Option<&str> {
+        match &self.scheme {
+            Scheme::ApiKey(key) => key.query(),
+            Scheme::Bearer | Scheme::Basic => None,
+        }
+    }
+
+    /// The placement, from the values of [`Credential::secrets`] in their order.
+    pub(crate) fn placement(&self, values: &[Zeroizing<String>]) -> Option<Placement> {
+        match (&self.scheme, values) {
+            (Scheme::ApiKey(key), [value]) => key.placement(value),
+            (Scheme::Bearer, [value]) => Some(bearer::placement(value)),
+            (Scheme::Basic, [user, password]) => Some(basic::placement(user, password)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(text: &str) -> CredentialFacts {
+        toml::from_str(text).unwrap()
+    }
+
+    fn placed(text: &str, values: &[&str]) -> String {
+        let values: Vec<_> = values.iter().map(|value| Zeroizing::new((*value).to_owned())).collect();
+        match Credential::new("c", &facts(text)).placement(&values).unwrap() {
+            Placement::Header { name, value } => format!("{name}: {}", *value),
+            Placement::Query { name, value } => format!("?{name}={}", *value),
+        }
+    }
+
+    #[test]
+    fn each_scheme_places_as_its_specification_says() {
+        let key = "scheme='api-key'\nsecret='k'\nheader='Authorization'\nprefix='App '\norigins=[]";
+        assert_eq!(placed(key, &["abc"]), "Authorization: App abc");
+        assert_eq!(placed("scheme='api-key'\nsecret='k'\nquery='apikey'\norigins=[]", &["abc"]), "?apikey=abc");
+        assert_eq!(placed("scheme='bearer'\nsecret='k'\norigins=[]", &["abc"]), "Authorization: Bearer abc");
+        // RFC 7617, section 2
+        assert_eq!(
+            placed("scheme='basic'\nuser='u'\nsecret='k'\norigins=[]", &["Aladdin", "open sesame"]),
+            "Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="
+        );
+    }
+
+    #[test]
+    fn a_missing_value_places_nothing() {
+        assert!(Credential::new("c", &facts("scheme='bearer'\nsecret='k'\norigins=[]")).placement(&[]).is_none());
+    }
+}

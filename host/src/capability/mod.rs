@@ -1,0 +1,141 @@
+//! What a plugin may import: one file per interface of the contract, and [`ALL`], the list.
+//!
+//! A capability turns words of the contract into calls of `outbound`, `store` and `vault`, and back. It decides nothing
+//! and keeps nothing: what may be done stands in the grant, and what was spent in the [`Call`]. None knows another.
+
+mod clock;
+mod http;
+mod log;
+mod rate_limit;
+mod secrets;
+mod state;
+mod types;
+pub(crate) mod wasi;
+
+use std::sync::Arc;
+
+use wasmtime::component::{HasSelf, Linker, ResourceTable};
+use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
+
+use crate::connection::Limits;
+use crate::outbound::{CallContext, Outbound, Source};
+use crate::store::Store;
+use crate::time::Clock;
+use crate::vault::Secrets;
+
+/// One interface of the contract: its name, and how it is linked.
+pub(crate) struct Capability {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) link: fn(&mut Linker<Call>) -> wasmtime::Result<()>,
+}
+
+macro_rules! capability {
+    ($name:literal, $module:ident, $about:literal) => {
+        Capability {
+            name: $name,
+            about: $about,
+            link: |linker| {
+                crate::bindings::wharfage::plugin::$module::add_to_linker::<Call, HasSelf<Call>>(linker, |call| call)
+            },
+        }
+    };
+}
+
+/// Every capability there is.
+pub(crate) const ALL: &[Capability] = &[
+    capability!("clock", clock, "the time"),
+    capability!("http", http, "requests to the origins below"),
+    capability!("log", log, "lines in the host's log"),
+    capability!("rate-limit", rate_limit, "pacing for what the host cannot see"),
+    capability!("secrets", secrets, "keyed hashes with secrets it cannot read"),
+    capability!("state", state, "small durable values of its own"),
+];
+
+/// Those that are linked without being asked for: they give nothing away.
+pub(crate) const ALWAYS: &[&str] = &["clock", "log"];
+
+/// One call of one instance: what the imports work with, and what was spent.
+pub(crate) struct Call {
+    pub(crate) plugin: Arc<str>,
+    pub(crate) connection: Arc<str>,
+    pub(crate) limits: Limits,
+    pub(crate) outbound: Arc<Outbound>,
+    pub(crate) context: CallContext,
+    pub(crate) secrets: Arc<Secrets>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) spent: Spent,
+    pub(crate) memory: Memory,
+    pub(crate) wasi: wasmtime_wasi::WasiCtx,
+    pub(crate) output: wasi::Output,
+    pub(crate) table: ResourceTable,
+}
+
+/// What a call has used up, and where its answers came from.
+#[derive(Debug, Default)]
+pub(crate) struct Spent {
+    pub(crate) requests: u64,
+    pub(crate) attempts: u32,
+    pub(crate) source: Source,
+    pub(crate) age_ms: u64,
+    pub(crate) log_lines: u64,
+    pub(crate) log_bytes: u64,
+    pub(crate) ticks: u64,
+}
+
+/// The limiter of one instance. It remembers what it refused, so that the error can name the limit.
+pub(crate) struct Memory {
+    limits: StoreLimits,
+    memory_bytes: usize,
+    table_elements: usize,
+    pub(crate) refused: Option<&'static str>,
+}
+
+impl Memory {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let bounded = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        let memory_bytes = bounded(limits.memory_bytes.min(crate::engine::MEMORY_BYTES_MAX));
+        let instances = bounded(limits.instances);
+        Self {
+            limits: StoreLimitsBuilder::new()
+                .memory_size(memory_bytes)
+                .table_elements(bounded(limits.table_elements))
+                .instances(instances)
+                .tables(instances * 4)
+                .memories(instances)
+                .build(),
+            memory_bytes,
+            table_elements: bounded(limits.table_elements),
+            refused: None,
+        }
+    }
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if desired > self.memory_bytes {
+            self.refused = Some("memory_bytes");
+        }
+        self.limits.memory_growing(current, desired, maximum)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        if desired > self.table_elements {
+            self.refused = Some("table_elements");
+        }
+        self.limits.table_growing(current, desired, maximum)
+    }
+
+    fn instances(&self) -> usize {
+        self.limits.instances()
+    }
+
+    fn tables(&self) -> usize {
+        self.limits.tables()
+    }
+
+    fn memories(&self) -> usize {
+        self.limits.memories()
+    }
+}

@@ -1,0 +1,39 @@
+//! `rate-limit`: pacing for what the host cannot see. Touches the caller's own account only (R11).
+
+use super::Call;
+use crate::bindings::wharfage::plugin::rate_limit::{Feedback, Host};
+use crate::bindings::wharfage::plugin::types;
+use crate::error::{Error, Result};
+use crate::outbound::admit;
+use crate::time::Timestamp;
+
+impl Host for Call {
+    async fn acquire(&mut self, bucket: String, units: u32) -> Result<(), types::Error> {
+        let lane = self.outbound.lanes.named(&bucket).cloned().ok_or_else(|| unknown(&bucket))?;
+        let permit = admit::wait(self.clock.as_ref(), &self.context, &[(lane, units.max(1))]).await?;
+        // The plugin spends it elsewhere, now; it ages from here.
+        drop(permit);
+        Ok(())
+    }
+
+    fn report(&mut self, feedback: Feedback) -> Result<(), types::Error> {
+        let cap = self.clock.now().plus(self.limits.retry_wait_ms);
+        let lanes: Vec<_> = match &feedback.bucket {
+            Some(bucket) => vec![self.outbound.lanes.named(bucket).cloned().ok_or_else(|| unknown(bucket))?],
+            None => self.outbound.lanes.all().cloned().collect(),
+        };
+        for lane in lanes {
+            if let Some(until) = feedback.blocked_until {
+                lane.block_until(Timestamp::from_millis(until).min(cap));
+            }
+            if let Some(left) = feedback.remaining {
+                lane.remaining(left);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn unknown(bucket: &str) -> Error {
+    Error::invalid("/bucket", format!("the manifest has no budget `{}`", crate::manifest::shown(bucket)))
+}

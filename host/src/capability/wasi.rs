@@ -1,0 +1,154 @@
+//! WASI, as much of it as the standard libraries of guests need, and nothing that reaches out.
+//!
+//! The environment and the arguments are empty, nothing is preopened, there are no sockets and no HTTP. What a guest
+//! prints lands in a bounded buffer, from where it goes, masked, into the log and into the report of a panic. Other
+//! languages' runtimes import more (files, sockets) without using it: those interfaces are linked as traps, so a
+//! component starts and still has nothing.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use wasmtime::component::{HasData, Linker, ResourceTable};
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream, WasiCli, WasiCliView as _};
+use wasmtime_wasi::clocks::{HostMonotonicClock, HostWallClock, WasiClocks, WasiClocksView as _};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult, bindings};
+use wasmtime_wasi::random::WasiRandom;
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use super::Call;
+use crate::time::Clock;
+
+/// Bytes of a guest's output that are kept.
+const OUTPUT_BYTES_MAX: usize = 8 << 10;
+
+/// Bytes of randomness one request of a guest gets.
+const RANDOM_BYTES_MAX: u64 = 64 << 10;
+
+impl WasiView for Call {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+struct HasTable;
+
+impl HasData for HasTable {
+    type Data<'a> = &'a mut ResourceTable;
+}
+
+/// Links what a standard library needs.
+pub(crate) fn link(linker: &mut Linker<Call>) -> wasmtime::Result<()> {
+    use wasmtime_wasi_io_bindings as io;
+    io::error::add_to_linker::<Call, HasTable>(linker, |call| &mut call.table)?;
+    io::poll::add_to_linker::<Call, HasTable>(linker, |call| &mut call.table)?;
+    io::streams::add_to_linker::<Call, HasTable>(linker, |call| &mut call.table)?;
+    bindings::clocks::wall_clock::add_to_linker::<Call, WasiClocks>(linker, Call::clocks)?;
+    bindings::clocks::monotonic_clock::add_to_linker::<Call, WasiClocks>(linker, Call::clocks)?;
+    bindings::random::random::add_to_linker::<Call, WasiRandom>(linker, |call| call.wasi.random())?;
+    bindings::random::insecure::add_to_linker::<Call, WasiRandom>(linker, |call| call.wasi.random())?;
+    bindings::random::insecure_seed::add_to_linker::<Call, WasiRandom>(linker, |call| call.wasi.random())?;
+    bindings::cli::exit::add_to_linker::<Call, WasiCli>(linker, Call::cli)?;
+    bindings::cli::environment::add_to_linker::<Call, WasiCli>(linker, Call::cli)?;
+    bindings::cli::stdin::add_to_linker::<Call, WasiCli>(linker, Call::cli)?;
+    bindings::cli::stdout::add_to_linker::<Call, WasiCli>(linker, Call::cli)?;
+    bindings::cli::stderr::add_to_linker::<Call, WasiCli>(linker, Call::cli)?;
+    bindings::cli::terminal_input::add_to_linker::<Call, WasiCli>(linker, Call::cli)?;
+    bindings::cli::terminal_output::add_to_linker::<Call, WasiCli>(linker, Call::cli)?;
+    bindings::cli::terminal_stdin::add_to_linker::<Call, WasiCli>(linker, Call::cli)?;
+    bindings::cli::terminal_stdout::add_to_linker::<Call, WasiCli>(linker, Call::cli)?;
+    bindings::cli::terminal_stderr::add_to_linker::<Call, WasiCli>(linker, Call::cli)?;
+    Ok(())
+}
+
+use wasmtime_wasi::p2::bindings::io as wasmtime_wasi_io_bindings;
+
+/// The context of one call: nothing in it, output into `output`, time from `clock`.
+pub(crate) fn context(output: &Output, clock: &Arc<dyn Clock>) -> WasiCtx {
+    WasiCtxBuilder::new()
+        .stdout(output.clone())
+        .stderr(output.clone())
+        .max_random_size(RANDOM_BYTES_MAX)
+        .wall_clock(Time(clock.clone()))
+        .monotonic_clock(Time(clock.clone()))
+        .allow_tcp(false)
+        .allow_udp(false)
+        .allow_ip_name_lookup(false)
+        .build()
+}
+
+/// The host's clock, to the millisecond.
+struct Time(Arc<dyn Clock>);
+
+impl HostWallClock for Time {
+    fn resolution(&self) -> Duration {
+        Duration::from_millis(1)
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.0.now().as_millis())
+    }
+}
+
+impl HostMonotonicClock for Time {
+    fn resolution(&self) -> u64 {
+        1_000_000
+    }
+
+    fn now(&self) -> u64 {
+        self.0.now().as_millis().saturating_mul(1_000_000)
+    }
+}
+
+/// What a guest printed, as much of it as is kept.
+#[derive(Clone, Default)]
+pub(crate) struct Output(Arc<Mutex<Vec<u8>>>);
+
+impl Output {
+    /// The text so far.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    fn keep(&self, bytes: &[u8]) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = OUTPUT_BYTES_MAX.saturating_sub(kept.len());
+        kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+}
+
+impl IsTerminal for Output {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Output {
+    fn async_stream(&self) -> Box<dyn tokio::io::AsyncWrite + Send + Sync> {
+        Box::new(tokio::io::sink())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+impl OutputStream for Output {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.keep(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok::<_, StreamError>(OUTPUT_BYTES_MAX)
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Output {
+    async fn ready(&mut self) {}
+}

@@ -1,0 +1,133 @@
+//! `wharfage build`: compiles a plugin and writes its manifest and schemas into the component.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use wharfage::{Digest, Host};
+
+use super::text::{DIM, GREEN};
+use super::{Common, read_text};
+
+/// What components are compiled for.
+const TARGET: &str = "wasm32-wasip2";
+
+/// How they are compiled: small. Given on the command line, so that it holds in any workspace.
+const PROFILE: [&str; 6] = [
+    "profile.plugin.inherits='release'",
+    "profile.plugin.opt-level='s'",
+    "profile.plugin.lto=true",
+    "profile.plugin.codegen-units=1",
+    "profile.plugin.panic='abort'",
+    "profile.plugin.strip=true",
+];
+
+#[derive(Args)]
+pub(super) struct Build {
+    /// The plugin's folder, with Cargo.toml and plugin.toml
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+    /// A component that another language's tool made, instead of compiling the folder
+    #[arg(long, value_name = "FILE")]
+    component: Option<PathBuf>,
+    /// The manifest, if not the folder's plugin.toml
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
+    /// Where to write the built component; by default target/wharfage/<name>.wasm
+    #[arg(long, short, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+impl Build {
+    pub(super) async fn run(self, _: &Common) -> anyhow::Result<()> {
+        let manifest_path = self.manifest.clone().unwrap_or_else(|| self.folder.join("plugin.toml"));
+        let manifest = read_text(&manifest_path)?;
+        let host = Host::builder().build()?;
+        let (compiled, folder) = match &self.component {
+            Some(path) => (path.clone(), path.parent().unwrap_or(Path::new("")).to_owned()),
+            None => {
+                let target = target_folder(&self.folder)?;
+                (compile(&self.folder, &target)?, target.join("wharfage"))
+            }
+        };
+        let built = host.build(&wharfage::read_component(&compiled)?, &manifest).await?;
+        let name = wharfage::Manifest::parse(&manifest)?.plugin.name;
+        let out = self.out.clone().unwrap_or_else(|| folder.join(format!("{name}.wasm")));
+        write(&out, &built)?;
+        anstream::println!("{GREEN}built{GREEN:#} {} ({} kB)", out.display(), built.len() / 1000);
+        anstream::println!("{DIM}{}{DIM:#}", Digest::of(&built));
+        Ok(())
+    }
+}
+
+/// Compiles the plugin in `folder` and gives the compiler's output.
+pub(super) fn compile(folder: &Path, target: &Path) -> anyhow::Result<PathBuf> {
+    add_target()?;
+    let mut cargo = cargo();
+    cargo.current_dir(folder).args(["build", "--lib", "--message-format=json-render-diagnostics"]);
+    cargo.args(["--target", TARGET, "--profile", "plugin", "--target-dir"]).arg(target.join("plugins"));
+    for setting in PROFILE {
+        cargo.args(["--config", setting]);
+    }
+    let done = cargo.stderr(Stdio::inherit()).output().context("run cargo")?;
+    if !done.status.success() {
+        bail!("the plugin in {} does not compile; cargo's words are above", folder.display());
+    }
+    let manifest = folder.canonicalize().with_context(|| format!("open {}", folder.display()))?.join("Cargo.toml");
+    let outputs = String::from_utf8_lossy(&done.stdout);
+    outputs
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|message| message["reason"] == "compiler-artifact")
+        .filter(|message| message["manifest_path"].as_str().is_some_and(|path| Path::new(path) == manifest))
+        .flat_map(|message| message["filenames"].as_array().cloned().unwrap_or_default())
+        .filter_map(|file| file.as_str().map(PathBuf::from))
+        .find(|file| file.extension().is_some_and(|extension| extension == "wasm"))
+        .with_context(|| format!("{} makes no component: set crate-type = [\"cdylib\", \"rlib\"]", manifest.display()))
+}
+
+/// The target folder of the workspace that `folder` is in.
+pub(super) fn target_folder(folder: &Path) -> anyhow::Result<PathBuf> {
+    let done = cargo()
+        .current_dir(folder)
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("run cargo in {}", folder.display()))?;
+    let about: serde_json::Value = serde_json::from_slice(&done.stdout)
+        .with_context(|| format!("{} holds no cargo package", folder.display()))?;
+    about["target_directory"].as_str().map(PathBuf::from).context("cargo names no target folder")
+}
+
+/// Installs the target if it is missing, and says so.
+fn add_target() -> anyhow::Result<()> {
+    let printed = Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output().context("run rustc")?;
+    if Path::new(String::from_utf8_lossy(&printed.stdout).trim()).exists() {
+        return Ok(());
+    }
+    anstream::eprintln!("{DIM}the target {TARGET} is missing; running: rustup target add {TARGET}{DIM:#}");
+    let added = Command::new("rustup").args(["target", "add", TARGET]).status().context("run rustup")?;
+    if !added.success() {
+        bail!("the target {TARGET} could not be installed; run: rustup target add {TARGET}");
+    }
+    Ok(())
+}
+
+/// Cargo, without what an outer cargo left in the environment.
+fn cargo() -> Command {
+    let mut cargo = Command::new("cargo");
+    let left = std::env::vars_os().map(|(name, _)| name).filter(|name| {
+        let name = name.to_string_lossy();
+        (name.starts_with("CARGO") && name != "CARGO_HOME") || name.starts_with("RUSTC") || name == "RUSTFLAGS"
+    });
+    left.for_each(|name| drop(cargo.env_remove(name)));
+    cargo
+}
+
+fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
+    }
+    std::fs::write(path, bytes).with_context(|| format!("write {}", path.display()))
+}

@@ -1,0 +1,236 @@
+//! `wharfage call`: one operation, its answer as a table for people or as JSON Lines for programs.
+
+use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+use futures_util::StreamExt as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use wharfage::{Answer, Connection, Cursor, Host, Needs, Operation, Plugin, Source};
+
+use super::text::{self, DIM, YELLOW};
+use super::{Common, read_config};
+
+#[derive(Args)]
+pub(super) struct Call {
+    /// A connection of wharfage.toml, or a component's file together with --grant-needs
+    target: String,
+    /// The operation, as orders.list
+    operation: String,
+    /// The input as a JSON object; @FILE reads a file, - standard input
+    #[arg(long, value_name = "JSON")]
+    input: Option<String>,
+    /// One field of the input; may stand several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// At most so many items of a list
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Every page of a list; without it, the first
+    #[arg(long)]
+    all: bool,
+    /// Go on where an earlier call ended
+    #[arg(long, value_name = "CURSOR")]
+    cursor: Option<String>,
+    /// JSON, one item a line, also on a terminal
+    #[arg(long)]
+    json: bool,
+    /// The file that names connections
+    #[arg(long, value_name = "FILE", default_value = "wharfage.toml")]
+    config: PathBuf,
+    /// Without a wharfage.toml: grant the component everything its manifest asks for
+    #[arg(long)]
+    grant_needs: bool,
+}
+
+impl Call {
+    pub(super) async fn run(self, common: &Common) -> anyhow::Result<()> {
+        let host = common.host()?;
+        let plugin = self.plugin(&host).await?;
+        let about = plugin.needs().operation(&self.operation)?.clone();
+        let input = self.input_text(&about)?;
+        let cursor = self.cursor.clone().map(Cursor::new);
+        if about.is_list { self.list(&plugin, &about, input, cursor).await } else { self.single(&plugin, &input).await }
+    }
+
+    /// The plugin behind the target.
+    async fn plugin(&self, host: &Host) -> anyhow::Result<Plugin> {
+        let path = Path::new(&self.target);
+        if path.extension().is_some_and(|extension| extension == "wasm") {
+            let bytes = wharfage::read_component(path)?;
+            let needs = Needs::read(&bytes)?;
+            let name = needs.manifest.plugin.name.clone();
+            if !self.grant_needs {
+                anyhow::bail!(
+                    "{name} is not connected, and what is not stated is not granted. Either write what it may do:\n    \
+                     wharfage explain --suggest {target} >> wharfage.toml\nor grant this call everything it asks for:\n    \
+                     wharfage call {target} {} --grant-needs",
+                    self.operation,
+                    target = self.target
+                );
+            }
+            return Ok(host.connect(&name, &bytes, &Connection::granting(&needs), None).await?);
+        }
+        if !self.config.exists() {
+            anyhow::bail!(
+                "there is no {}. Write one:\n    wharfage explain --suggest COMPONENT.wasm >> wharfage.toml",
+                self.config.display()
+            );
+        }
+        let config = read_config(&self.config)?;
+        Ok(host.open(&config, &self.target).await?)
+    }
+
+    /// The input from `--input` and `--set`.
+    fn input_text(&self, about: &Operation) -> anyhow::Result<String> {
+        let text = match self.input.as_deref() {
+            None => "{}".to_owned(),
+            Some("-") => {
+                let mut text = String::new();
+                std::io::stdin().read_to_string(&mut text).context("read the input from standard input")?;
+                text
+            }
+            Some(input) => match input.strip_prefix('@') {
+                Some(path) => super::read_text(Path::new(path))?,
+                None => input.to_owned(),
+            },
+        };
+        if self.set.is_empty() {
+            return Ok(text);
+        }
+        let mut fields: Map<String, Value> = serde_json::from_str(&text).context("the input must be a JSON object")?;
+        for pair in &self.set {
+            let (key, value) = pair.split_once('=').with_context(|| format!("--set {pair}: write KEY=VALUE"))?;
+            fields.insert(key.to_owned(), typed(about, key, value));
+        }
+        Ok(Value::Object(fields).to_string())
+    }
+
+    async fn single(&self, plugin: &Plugin, input: &str) -> anyhow::Result<()> {
+        let answer = plugin.page(&self.operation, input, None).await?;
+        tell_source(&answer);
+        let mut out = std::io::stdout().lock();
+        match text::Fields::of(&answer.output) {
+            Some(fields) if self.for_people() => {
+                let width = fields.0.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+                for (name, value) in fields.0 {
+                    let value = value.get();
+                    let shown = serde_json::from_str::<String>(value).unwrap_or_else(|_| value.to_owned());
+                    writeln!(out, "{name:<width$}  {}", text::one_line(&shown, 2_000))?;
+                }
+            }
+            _ => writeln!(out, "{}", answer.output.get())?,
+        }
+        Ok(())
+    }
+
+    async fn list(
+        &self,
+        plugin: &Plugin,
+        about: &Operation,
+        input: String,
+        cursor: Option<Cursor>,
+    ) -> anyhow::Result<()> {
+        let columns = plugin.needs().manifest.operations.get(&about.name).map(|facts| facts.columns.clone());
+        let mut rows = text::Rows::new(&columns.unwrap_or_default());
+        let progress = self.progress();
+        let mut pages = Box::pin(plugin.pages(&self.operation, input, cursor));
+        let (mut shown, mut read, mut attempts) = (0usize, 0usize, 0u32);
+        let most = self.limit.unwrap_or(usize::MAX);
+        while let Some(page) = pages.next().await {
+            let page = match page {
+                Ok(page) => page,
+                Err(error) => {
+                    progress.finish_and_clear();
+                    return Err(error.into());
+                }
+            };
+            read += 1;
+            attempts += page.attempts;
+            let mut items: Vec<Box<RawValue>> =
+                serde_json::from_str(page.output.get()).context("the page is no JSON array")?;
+            items.truncate(most - shown);
+            shown += items.len();
+            progress.suspend(|| self.print(&mut rows, &items))?;
+            progress.set_message(format!("{}, {}", text::count(shown, "item"), text::count(read, "page")));
+            tell_source(&page);
+            let is_enough = shown >= most || (!self.all && self.limit.is_none());
+            if is_enough {
+                progress.finish_and_clear();
+                self.tell_rest(page.next.as_ref(), shown, most);
+                return Ok(());
+            }
+        }
+        progress.finish_and_clear();
+        if self.for_people() {
+            let requests = text::count(usize::try_from(attempts).unwrap_or(usize::MAX), "request");
+            anstream::eprintln!("{DIM}{}, {}, {requests}{DIM:#}", text::count(shown, "item"), text::count(read, "page"));
+        }
+        Ok(())
+    }
+
+    fn print(&self, rows: &mut text::Rows, items: &[Box<RawValue>]) -> std::io::Result<()> {
+        if self.for_people() {
+            return rows.print(items);
+        }
+        let mut out = std::io::stdout().lock();
+        for item in items {
+            writeln!(out, "{}", item.get())?;
+        }
+        out.flush()
+    }
+
+    fn tell_rest(&self, next: Option<&Cursor>, shown: usize, most: usize) {
+        let Some(next) = next else { return };
+        if shown < most && self.for_people() {
+            anstream::eprintln!("{DIM}{}; there are more: --all{DIM:#}", text::count(shown, "item"));
+        } else {
+            anstream::eprintln!("{DIM}to go on after this page: --cursor {}{DIM:#}", next.as_str());
+        }
+    }
+
+    fn progress(&self) -> ProgressBar {
+        if !self.all || !std::io::stderr().is_terminal() {
+            return ProgressBar::hidden();
+        }
+        let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let progress = ProgressBar::new_spinner().with_style(style);
+        progress.enable_steady_tick(std::time::Duration::from_millis(120));
+        progress
+    }
+
+    fn for_people(&self) -> bool {
+        !self.json && std::io::stdout().is_terminal()
+    }
+}
+
+/// Says where an answer came from, if not from the provider now.
+fn tell_source<T>(answer: &Answer<T>) {
+    if answer.source != Source::Live {
+        let source = format!("{:?}", answer.source).to_lowercase();
+        anstream::eprintln!("{YELLOW}{source} answer, {} s old{YELLOW:#}", answer.age_ms / 1000);
+    }
+}
+
+/// A `--set` value as the schema wants it: text where the field takes text, else what it reads as.
+fn typed(about: &Operation, key: &str, value: &str) -> Value {
+    let field = about.input_schema.pointer(&format!("/properties/{key}"));
+    if field.is_some_and(takes_text) {
+        return Value::String(value.to_owned());
+    }
+    serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()))
+}
+
+fn takes_text(field: &Value) -> bool {
+    let is_text = |kind: &Value| kind == "string";
+    match field.get("type") {
+        Some(Value::Array(kinds)) => kinds.iter().any(is_text),
+        Some(kind) => is_text(kind),
+        None => ["anyOf", "oneOf"].iter().any(|key| {
+            field.get(*key).and_then(Value::as_array).is_some_and(|options| options.iter().any(takes_text))
+        }),
+    }
+}

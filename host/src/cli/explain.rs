@@ -1,0 +1,61 @@
+//! `wharfage explain`: what a plugin may do, what an upgrade would change, and the lines it needs.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use wharfage::{Digest, Grant, Needs};
+
+use super::{Common, read_config};
+
+#[derive(Args)]
+pub(super) struct Explain {
+    /// A connection of wharfage.toml; with --suggest, a component's file
+    target: String,
+    /// The file that names connections
+    #[arg(long, value_name = "FILE", default_value = "wharfage.toml")]
+    config: PathBuf,
+    /// Print the lines of wharfage.toml that everything the component needs would take
+    #[arg(long)]
+    suggest: bool,
+    /// Show what would change if the connection's plugin were this component
+    #[arg(long, value_name = "COMPONENT", conflicts_with = "suggest")]
+    against: Option<PathBuf>,
+}
+
+impl Explain {
+    pub(super) async fn run(self, _: &Common) -> anyhow::Result<()> {
+        if self.suggest {
+            let bytes = wharfage::read_component(self.target.as_ref())?;
+            let needs = Needs::read(&bytes)?;
+            let digest = Digest::of(&bytes).to_string();
+            anstream::print!("{}", wharfage::suggest(&needs, &self.target, &digest, &needs.manifest.plugin.name));
+            return Ok(());
+        }
+        let config = read_config(&self.config)?;
+        let connection = config.connection(&self.target)?;
+        let account = connection.account.as_ref().and_then(|name| config.accounts.get(name));
+        let explained = |bytes: &[u8]| -> anyhow::Result<String> {
+            let needs = Needs::read(bytes)?;
+            let grant = Grant::new(&needs, &self.target, connection, account)?;
+            Ok(wharfage::explain(&needs, &grant))
+        };
+        let source = &config.plugins[&connection.plugin];
+        let now = wharfage::read_component(&source.component)?;
+        match &self.against {
+            None => {
+                anstream::print!("{}", explained(&now)?);
+                let found = Digest::of(&now).to_string();
+                match &source.digest {
+                    Some(pinned) if *pinned == found => anstream::println!("\nPinned: {found}"),
+                    Some(pinned) => anstream::println!("\nNot the pinned component: pinned {pinned}, found {found}"),
+                    None => anstream::println!("\nNot pinned. To pin it, add to [plugins.{}]:   digest = \"{found}\"", connection.plugin),
+                }
+            }
+            Some(path) => {
+                let then = wharfage::read_component(path)?;
+                anstream::print!("{}", wharfage::explain_change(&explained(&now)?, &explained(&then)?));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,149 @@
+//! The command line: one file per subcommand, and [`Command`], the list.
+//!
+//! Answers go to standard output, everything said about them to standard error. A failure prints one sentence, then
+//! what would help, and exits with a code that says whose it was (see [`exit_code`]).
+
+mod build;
+mod call;
+mod check;
+mod demo;
+mod explain;
+mod inspect;
+mod text;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use wharfage::{Blame, Config, Host};
+
+/// Runs API integrations as sandboxed WebAssembly components.
+#[derive(Parser)]
+#[command(name = "wharfage", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What every subcommand takes.
+#[derive(Args)]
+struct Common {
+    /// Show what the host does: pacing, retries, refusals (twice: every step)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Where compiled code and plugins' state are kept
+    #[arg(long, global = true, value_name = "FOLDER", env = "WHARFAGE_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run real operations of every plugin here against stand-ins of their providers
+    Demo(demo::Demo),
+    /// Call an operation over a connection
+    Call(call::Call),
+    /// Show everything a plugin may do, what an upgrade would change, or the lines it needs
+    Explain(explain::Explain),
+    /// Show what a component says about itself, without running it
+    Inspect(inspect::Inspect),
+    /// Compile a plugin and write its manifest and schemas into the component
+    Build(build::Build),
+    /// Check a built component as the host would before running it
+    Check(check::Check),
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done · 2 the call was wrong · 3 the operator must act (grant, credential, limit, \
+configuration) · 4 waiting helps · 5 the provider's fault · 6 a defect of a plugin or of wharfage · 1 anything else";
+
+/// Runs what the arguments say.
+pub(crate) fn run() -> ExitCode {
+    let arguments = Arguments::parse();
+    listen(arguments.common.verbose);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            anstream::eprintln!("wharfage: no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let common = &arguments.common;
+    let result = runtime.block_on(async {
+        match arguments.command {
+            Command::Demo(demo) => demo.run(common).await,
+            Command::Call(call) => call.run(common).await,
+            Command::Explain(explain) => explain.run(common).await,
+            Command::Inspect(inspect) => inspect.run(),
+            Command::Build(build) => build.run(common).await,
+            Command::Check(check) => check.run(common).await,
+        }
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let is_closed_pipe = error.chain().any(|cause| {
+                cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+            });
+            if is_closed_pipe {
+                return ExitCode::SUCCESS;
+            }
+            text::failure(&error);
+            exit_code(&error)
+        }
+    }
+}
+
+/// A code that says whose fault a failure was.
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    let Some(error) = error.downcast_ref::<wharfage::Error>() else { return ExitCode::FAILURE };
+    ExitCode::from(match error.kind().blame() {
+        Blame::Caller => 2,
+        Blame::Operator => 3,
+        Blame::Time => 4,
+        Blame::Provider => 5,
+        Blame::Us => 6,
+    })
+}
+
+/// Lines of the host and of plugins on standard error; what the environment's `WHARFAGE_LOG` says wins.
+fn listen(verbose: u8) {
+    use tracing_subscriber::EnvFilter;
+    let level = match verbose {
+        0 => "warn",
+        1 => "wharfage=info,warn",
+        _ => "wharfage=debug,info",
+    };
+    // The HTTP and TLS crates log headers at finer levels, so they never get one, whatever was asked for.
+    let quiet = ["hyper", "h2", "rustls", "reqwest", "hyper_util"];
+    let filter = EnvFilter::try_from_env("WHARFAGE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
+    let filter = quiet.iter().fold(filter, |filter, name| match format!("{name}=info").parse() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
+    });
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
+}
+
+impl Common {
+    /// A host that keeps its state where the arguments say, else in the user's own folder.
+    fn host(&self) -> anyhow::Result<Host> {
+        let folder = self.state_dir.clone().or_else(wharfage::default_state_dir);
+        let builder = match folder {
+            Some(folder) => Host::builder().state_dir(folder),
+            None => Host::builder(),
+        };
+        Ok(builder.build()?)
+    }
+}
+
+/// Reads a `wharfage.toml`.
+fn read_config(path: &Path) -> anyhow::Result<Config> {
+    let text = read_text(path)?;
+    Ok(Config::parse(&text, path)?)
+}
+
+/// Reads a text file.
+fn read_text(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
+}

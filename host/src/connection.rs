@@ -1,0 +1,231 @@
+//! `wharfage.toml`: which plugins there are, which accounts, and which connections between them.
+//!
+//! A connection is an account used by one plugin under one policy. What it does not state is not granted. Reading is
+//! all that happens here: whether the two fit is judged in `grant.rs`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use crate::account::Account;
+use crate::error::{Error, Result};
+use crate::manifest::suggestion;
+
+/// A whole `wharfage.toml`.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Config {
+    /// The plugins, by the name that connections use.
+    #[serde(default)]
+    pub plugins: BTreeMap<String, PluginSource>,
+    /// The accounts.
+    #[serde(default)]
+    pub accounts: BTreeMap<String, Account>,
+    /// The connections.
+    #[serde(default)]
+    pub connections: BTreeMap<String, Connection>,
+}
+
+/// `[plugins.<name>]`: where a component lies, and which bytes it must be.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct PluginSource {
+    /// The component's file, relative to the `wharfage.toml`.
+    pub component: PathBuf,
+    /// `sha256:` and 64 hexadecimal digits; a component with another digest is refused.
+    pub digest: Option<String>,
+}
+
+/// `[connections.<name>]`: an account used by one plugin under one policy.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Connection {
+    /// The plugin's name under `[plugins]`.
+    #[serde(default)]
+    pub plugin: String,
+    /// The account's name under `[accounts]`; without one, only the chain of secrets serves.
+    pub account: Option<String>,
+    /// The interfaces of the contract that are linked; `clock` and `log` always are.
+    #[serde(default)]
+    pub imports: Vec<String>,
+    /// Origins granted with the methods and paths that the manifest asks for there.
+    #[serde(default)]
+    pub origins: Vec<String>,
+    /// Origins granted more narrowly.
+    #[serde(default)]
+    pub allow: Vec<Allow>,
+    /// Another base URL for an origin of the manifest, as a sandbox; it is granted like the original only if stated.
+    #[serde(default)]
+    pub base: BTreeMap<String, String>,
+    /// Secrets the plugin may have used for it.
+    #[serde(default)]
+    pub secrets: Vec<String>,
+    /// Addresses outside the public internet that may be dialled, as `127.0.0.1/32`.
+    #[serde(default)]
+    pub private_addresses: Vec<IpNet>,
+    /// Fields of an operation's input that are filled in where the caller leaves them out.
+    #[serde(default)]
+    pub defaults: BTreeMap<String, toml::Value>,
+    /// Limits that differ from the defaults.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// One narrower grant.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Allow {
+    /// Scheme, host and port.
+    pub origin: String,
+    /// Methods.
+    pub methods: Vec<String>,
+    /// Path patterns from the root: `*` stands for one segment, `**` at the end for any number.
+    pub paths: Vec<String>,
+}
+
+macro_rules! limits {
+    ($($name:ident: $default:expr, $about:literal;)*) => {
+        /// Everything a plugin can use up, with its limit. Units stand last in the names.
+        #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+        #[serde(deny_unknown_fields, default)]
+        #[non_exhaustive]
+        pub struct Limits {
+            $(#[doc = $about] pub $name: u64,)*
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($name: $default,)* }
+            }
+        }
+
+        impl Limits {
+            /// Every limit as it stands here: name, value, default, and what it limits.
+            pub fn all(&self) -> Vec<(&'static str, u64, u64, &'static str)> {
+                let default = Self::default();
+                vec![$((stringify!($name), self.$name, default.$name, $about),)*]
+            }
+        }
+    };
+}
+
+limits! {
+    call_ms: 120_000, "Milliseconds for one call, waiting included.";
+    compute_ms: 10_000, "Milliseconds of computing in one call.";
+    memory_bytes: 64 << 20, "Bytes of one instance's memory.";
+    table_elements: 20_000, "Elements of one instance's tables.";
+    instances: 32, "Core instances inside one component.";
+    resources: 256, "Handles an instance holds at once.";
+    hostcall_bytes: 32 << 20, "Bytes that one call of an import may carry out of the plugin.";
+    output_bytes: 16 << 20, "Bytes of one operation's output.";
+    cursor_bytes: 16 << 10, "Bytes of a cursor.";
+    calls: 64, "Calls running side by side on the connection.";
+    requests: 1_000, "Requests of one call, attempts and redirects not counted.";
+    side_by_side: 16, "Requests of one call under way at once.";
+    connect_ms: 10_000, "Milliseconds to connect.";
+    attempt_ms: 30_000, "Milliseconds for one attempt, from connecting to the last byte.";
+    attempts: 5, "Attempts of one request.";
+    redirects: 5, "Redirects followed for one request.";
+    retry_wait_ms: 60_000, "Milliseconds that one wait before another attempt may last.";
+    url_bytes: 8_192, "Bytes of a URL.";
+    headers: 64, "Header fields of one request or answer.";
+    header_bytes: 32 << 10, "Bytes of all header fields of one request or answer.";
+    request_body_bytes: 8 << 20, "Bytes of a request's body.";
+    response_body_bytes: 16 << 20, "Bytes of an answer's body, after decoding.";
+    log_lines: 200, "Lines that one call may log.";
+    log_bytes: 64 << 10, "Bytes that one call may log.";
+    state_bytes: 1 << 20, "Bytes of all state values of the connection.";
+    state_keys: 1_000, "Number of state values of the connection.";
+}
+
+impl Config {
+    /// Reads a `wharfage.toml` from its text. `path` is for messages and for what the file names relative to itself.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`](crate::Kind::Configuration) with file, line, caret and what was expected.
+    pub fn parse(text: &str, path: &Path) -> Result<Self> {
+        let mut config: Self = toml::from_str(text).map_err(|error| {
+            Error::configuration(format!("{} cannot be read", path.display())).with_details(error.to_string())
+        })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for source in config.plugins.values_mut() {
+            source.component = folder.join(&source.component);
+        }
+        for (name, connection) in &config.connections {
+            let plugins: Vec<&str> = config.plugins.keys().map(String::as_str).collect();
+            if !config.plugins.contains_key(&connection.plugin) {
+                return Err(Error::configuration(format!(
+                    "{}: [connections.{name}] names the plugin `{}`, which [plugins] does not hold",
+                    path.display(),
+                    connection.plugin
+                ))
+                .with_details(suggestion(&connection.plugin, &plugins)));
+            }
+            let accounts: Vec<&str> = config.accounts.keys().map(String::as_str).collect();
+            if let Some(account) = connection.account.as_ref().filter(|account| !config.accounts.contains_key(*account)) {
+                return Err(Error::configuration(format!(
+                    "{}: [connections.{name}] names the account `{account}`, which [accounts] does not hold",
+                    path.display()
+                ))
+                .with_details(suggestion(account, &accounts)));
+            }
+        }
+        Ok(config)
+    }
+
+    /// The connection of that name.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`](crate::Kind::Configuration) with the nearest names.
+    pub fn connection(&self, name: &str) -> Result<&Connection> {
+        self.connections.get(name).ok_or_else(|| {
+            let names: Vec<&str> = self.connections.keys().map(String::as_str).collect();
+            Error::configuration(format!("there is no connection `{name}`")).with_details(suggestion(name, &names))
+        })
+    }
+}
+
+impl Connection {
+    /// Reads one connection's body, as an embedder writes it: the keys below `[connections.<name>]`.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`](crate::Kind::Configuration) with line, caret and what was expected.
+    pub fn parse(text: &str) -> Result<Self> {
+        toml::from_str(text)
+            .map_err(|error| Error::configuration("the connection cannot be read").with_details(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_file_shows_the_place() {
+        let text = "[connections.acme]\nplugin = 7\n";
+        let error = Config::parse(text, Path::new("wharfage.toml")).unwrap_err().to_string();
+        assert!(error.contains("wharfage.toml cannot be read") && error.contains("line 2") && error.contains('^'), "{error}");
+    }
+
+    #[test]
+    fn a_name_that_points_nowhere_is_refused_with_the_nearest() {
+        let text = "[plugins.leaf]\ncomponent='a.wasm'\n[connections.acme]\nplugin = 'leav'\n";
+        let error = Config::parse(text, Path::new("wharfage.toml")).unwrap_err().to_string();
+        assert!(error.contains("Did you mean leaf?"), "{error}");
+    }
+
+    #[test]
+    fn components_lie_beside_the_file() {
+        let config = Config::parse("[plugins.p]\ncomponent='x/p.wasm'", Path::new("/etc/wharfage.toml")).unwrap();
+        assert_eq!(config.plugins["p"].component, Path::new("/etc/x/p.wasm"));
+    }
+
+    #[test]
+    fn every_limit_has_a_default_above_zero() {
+        assert!(Limits::default().all().iter().all(|(_, value, default, about)| *value > 0 && value == default && !about.is_empty()));
+    }
+}

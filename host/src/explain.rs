@@ -1,0 +1,160 @@
+//! Everything a plugin may do over a connection, in lines that a person can read and compare.
+
+use std::fmt::Write as _;
+
+use crate::capability;
+use crate::grant::Grant;
+use crate::manifest::{Effect, Needs, Purpose, shown};
+use crate::outbound::Method;
+use crate::outbound::buckets::Shape;
+
+/// What the grant holds, section by section: what is linked, where requests may go and with which credential, how fast,
+/// which operations, which limits differ from the defaults, and what is missing.
+pub fn explain(needs: &Needs, grant: &Grant) -> String {
+    let mut out = String::new();
+    let plugin = &needs.manifest.plugin;
+    let _ = writeln!(
+        out,
+        "{} {} for {}, over connection `{}`",
+        plugin.name,
+        plugin.version,
+        shown(&plugin.provider),
+        grant.connection
+    );
+    section(&mut out, "It may use", imports(grant));
+    section(&mut out, "It may send", requests(needs, grant));
+    section(&mut out, "Secrets, which it never reads", secrets(needs, grant));
+    section(&mut out, "Paced by", budgets(grant));
+    section(&mut out, "Operations", operations(needs));
+    section(&mut out, "Limits", limits(grant));
+    let missing = grant.missing().iter().map(|missing| {
+        let weight = if missing.is_essential { "it does not start without" } else { "it will be refused without" };
+        format!("{} ({weight}); to allow it:   {}", missing.what, missing.line)
+    });
+    section(&mut out, "Not granted", missing.collect());
+    out
+}
+
+/// What an upgrade would change: the lines of [`explain`] that go and that come.
+pub fn explain_change(before: &str, after: &str) -> String {
+    let (old, new): (Vec<&str>, Vec<&str>) = (before.lines().collect(), after.lines().collect());
+    let mut out = String::new();
+    for line in old.iter().filter(|line| !new.contains(line) && !line.is_empty()) {
+        let _ = writeln!(out, "- {}", line.trim_start());
+    }
+    for line in new.iter().filter(|line| !old.contains(line) && !line.is_empty()) {
+        let _ = writeln!(out, "+ {}", line.trim_start());
+    }
+    if out.is_empty() { "nothing changes\n".to_owned() } else { out }
+}
+
+fn section(out: &mut String, title: &str, lines: Vec<String>) {
+    if lines.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\n{title}:");
+    for line in lines {
+        let _ = writeln!(out, "  {line}");
+    }
+}
+
+fn imports(grant: &Grant) -> Vec<String> {
+    capability::ALL
+        .iter()
+        .filter(|capability| grant.imports.contains(capability.name))
+        .map(|capability| format!("{:<11} {}", capability.name, capability.about))
+        .collect()
+}
+
+fn requests(needs: &Needs, grant: &Grant) -> Vec<String> {
+    let mut lines = Vec::new();
+    for origin in &grant.scope.origins {
+        let methods: Vec<&str> = origin.methods.iter().copied().map(Method::as_str).collect();
+        let paths = if origin.narrowed.is_empty() { &origin.paths } else { &origin.narrowed };
+        for path in paths {
+            lines.push(format!("{} {}{path}", methods.join(", "), origin.base.origin().ascii_serialization()));
+        }
+        let credential = origin.credential.as_ref().and_then(|name| {
+            grant.credentials.iter().find(|credential| &credential.name == name)
+        });
+        if let Some(credential) = credential {
+            lines.push(format!("    signed by the host with `{}` in {}", credential.name, credential.place()));
+        }
+        if let Some(facts) = needs.manifest.origins.get(&origin.name) {
+            lines.push(format!("    as of {}, {}", shown(&facts.source), shown(&facts.date)));
+        }
+    }
+    for address in &grant.private_addresses {
+        lines.push(format!("private address {address}"));
+    }
+    lines
+}
+
+fn secrets(needs: &Needs, grant: &Grant) -> Vec<String> {
+    grant
+        .secrets
+        .iter()
+        .map(|(name, granted)| {
+            let purpose = match granted.purpose {
+                Purpose::Credential => "placed on requests by the host",
+                Purpose::Sign => "for keyed hashes it asks for",
+                Purpose::Verify => "for checking keyed hashes",
+            };
+            let about = needs.manifest.secrets.get(name).map(|facts| shown(&facts.description)).unwrap_or_default();
+            format!("{name}: {purpose}. {about}").trim_end().to_owned()
+        })
+        .collect()
+}
+
+fn budgets(grant: &Grant) -> Vec<String> {
+    grant
+        .budgets
+        .iter()
+        .map(|budget| {
+            let rate = match budget.spec.shape {
+                Shape::Window { limit, window_ms } => format!("{limit} in {} s", window_ms / 1000),
+                Shape::Concurrency { limit } => format!("{limit} at once"),
+            };
+            let scope = format!("{:?}", budget.scope).to_lowercase();
+            format!("{}: {rate}, per {scope} ({})", budget.spec.name, shown(&budget.source))
+        })
+        .collect()
+}
+
+fn operations(needs: &Needs) -> Vec<String> {
+    needs
+        .operations
+        .iter()
+        .map(|operation| {
+            let effect = match operation.effect {
+                Effect::Read => "reads",
+                Effect::Idempotent => "changes, safe to repeat",
+                Effect::Write => "writes",
+            };
+            format!("{:<24} {effect}: {}", operation.name, shown(&operation.description))
+        })
+        .collect()
+}
+
+fn limits(grant: &Grant) -> Vec<String> {
+    grant
+        .limits
+        .all()
+        .into_iter()
+        .map(|(name, value, default, about)| {
+            let set = if value == default { String::new() } else { format!(" (default {default})") };
+            format!("{name:<20} {value:>10}{set}  {about}")
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_shows_what_goes_and_what_comes() {
+        assert_eq!(explain_change("a\n  b\n", "a\n  c\n"), "- b\n+ c\n");
+        assert_eq!(explain_change("a\n", "a\n"), "nothing changes\n");
+    }
+}

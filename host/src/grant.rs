@@ -1,0 +1,388 @@
+//! Needs with Connection -> Grant: the only place where a yes is made.
+//!
+//! A grant is what both ask for: what the plugin's manifest and imports need, cut down to what the connection states.
+//! What the connection states beyond the needs gives nothing. What is needed and not stated is missing, and each
+//! missing thing comes with the line that would allow it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use ipnet::IpNet;
+use url::Url;
+
+use crate::account::{Account, BudgetOverride};
+use crate::auth::Credential;
+use crate::capability;
+use crate::connection::{Allow, Connection, Limits};
+use crate::error::{Error, Result};
+use crate::manifest::{BudgetScope, Needs};
+use crate::outbound::Method;
+use crate::outbound::buckets::{BucketSpec, Shape};
+use crate::outbound::scope::{OriginScope, PathPattern, Scope};
+use crate::vault::Granted;
+
+/// What a plugin may do over one connection.
+pub struct Grant {
+    /// The connection's name.
+    pub(crate) connection: String,
+    /// The interfaces that are linked.
+    pub(crate) imports: BTreeSet<String>,
+    /// The edges of its requests.
+    pub(crate) scope: Scope,
+    /// Addresses outside the public internet it may dial.
+    pub(crate) private_addresses: Vec<IpNet>,
+    /// The credentials it may have placed.
+    pub(crate) credentials: Vec<Credential>,
+    /// The secrets it may have used.
+    pub(crate) secrets: BTreeMap<String, Granted>,
+    /// The buckets it draws on.
+    pub(crate) budgets: Vec<Budget>,
+    /// Its limits.
+    pub(crate) limits: Limits,
+    /// Fields filled into an input.
+    pub(crate) defaults: serde_json::Map<String, serde_json::Value>,
+    /// What is needed and not granted, with the line that would allow it.
+    pub(crate) missing: Vec<Missing>,
+}
+
+/// A bucket with who shares it and which origins it covers.
+pub(crate) struct Budget {
+    pub(crate) spec: BucketSpec,
+    pub(crate) scope: BudgetScope,
+    pub(crate) origins: Vec<String>,
+    pub(crate) source: String,
+}
+
+impl Connection {
+    /// The connection that grants everything a plugin's manifest asks for, and no private address: for a first look, and
+    /// for a check.
+    pub fn granting(needs: &Needs) -> Self {
+        let origins = needs.manifest.origins.values().filter_map(|facts| Url::parse(&facts.url).ok());
+        Self {
+            plugin: needs.manifest.plugin.name.clone(),
+            imports: needs.imports.iter().cloned().collect(),
+            origins: origins.map(|url| url.origin().ascii_serialization()).collect(),
+            secrets: needs.manifest.secrets.keys().cloned().collect(),
+            ..Self::default()
+        }
+    }
+}
+
+/// Something needed that the connection does not state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// What, as `the import state`.
+    pub what: String,
+    /// The line below `[connections.<name>]` that would allow it.
+    pub line: String,
+    /// Whether nothing works without it.
+    pub is_essential: bool,
+}
+
+impl Grant {
+    /// Judges what a plugin needs against what a connection states.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`](crate::Kind::Configuration) where a value cannot be understood. What is merely missing
+    /// is no error here: see [`Grant::check`].
+    pub fn new(needs: &Needs, name: &str, connection: &Connection, account: Option<&Account>) -> Result<Self> {
+        let wrong = |text: String| Error::configuration(format!("[connections.{name}]: {text}"));
+        let mut missing = Vec::new();
+        let imports = granted_imports(needs, connection, &mut missing, &wrong)?;
+        let origins = granted_origins(needs, connection, &mut missing, &wrong)?;
+        let names: BTreeSet<&str> = origins.iter().map(|origin| origin.name.as_str()).collect();
+        let mut secrets = BTreeMap::new();
+        for (secret, facts) in &needs.manifest.secrets {
+            if connection.secrets.contains(secret) {
+                let source = account.and_then(|account| account.secrets.get(secret)).cloned();
+                secrets.insert(secret.clone(), Granted { purpose: facts.purpose, source });
+            } else {
+                missing.push(Missing {
+                    what: format!("the secret {secret}"),
+                    line: list_line("secrets", connection.secrets.iter(), secret),
+                    is_essential: false,
+                });
+            }
+        }
+        let credentials: Vec<Credential> = needs
+            .manifest
+            .credentials
+            .iter()
+            .map(|(credential, facts)| Credential::new(credential, facts))
+            .filter(|credential| credential.audience.iter().any(|origin| names.contains(origin.as_str())))
+            .collect();
+        let limits = connection.limits;
+        let bounded = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        let mut credential_headers: Vec<String> =
+            credentials.iter().filter_map(Credential::header_name).map(str::to_owned).collect();
+        credential_headers.extend(needs.manifest.idempotency.iter().map(|idempotency| idempotency.header.clone()));
+        Ok(Self {
+            connection: name.to_owned(),
+            imports,
+            scope: Scope {
+                plugin: needs.manifest.plugin.name.clone(),
+                connection: name.to_owned(),
+                origins,
+                credential_headers,
+                url_bytes_max: bounded(limits.url_bytes),
+                request_body_bytes_max: bounded(limits.request_body_bytes),
+                header_count_max: bounded(limits.headers),
+                header_bytes_max: bounded(limits.header_bytes),
+            },
+            private_addresses: connection.private_addresses.clone(),
+            credentials,
+            secrets,
+            budgets: budgets(needs, account),
+            limits,
+            defaults: defaults(connection, &wrong)?,
+            missing,
+        })
+    }
+
+    /// What is needed and not granted.
+    pub fn missing(&self) -> &[Missing] {
+        &self.missing
+    }
+
+    /// Refuses if something is missing without which the component cannot start.
+    ///
+    /// # Errors
+    /// [`Kind::PolicyDenied`](crate::Kind::PolicyDenied) with every line that would allow it.
+    pub fn check(&self, needs: &Needs) -> Result<()> {
+        let essential: Vec<&Missing> = self.missing.iter().filter(|missing| missing.is_essential).collect();
+        if essential.is_empty() {
+            return Ok(());
+        }
+        let what: Vec<&str> = essential.iter().map(|missing| missing.what.as_str()).collect();
+        let mut lines = format!("To allow it, add to [connections.{}] in wharfage.toml:", self.connection);
+        for missing in &essential {
+            let _ = write!(lines, "   {}", missing.line);
+        }
+        Err(Error::denied(
+            "import",
+            format!(
+                "{} needs {}, which connection `{}` does not grant.",
+                needs.manifest.plugin.name,
+                what.join(", "),
+                self.connection
+            ),
+            lines,
+        ))
+    }
+}
+
+fn granted_imports(
+    needs: &Needs,
+    connection: &Connection,
+    missing: &mut Vec<Missing>,
+    wrong: &dyn Fn(String) -> Error,
+) -> Result<BTreeSet<String>> {
+    let known: Vec<&str> = capability::ALL.iter().map(|capability| capability.name).collect();
+    if let Some(stranger) = connection.imports.iter().find(|name| !known.contains(&name.as_str())) {
+        let help = crate::manifest::suggestion(stranger, &known);
+        return Err(wrong(format!("imports names `{stranger}`, which is no interface of the contract")).with_details(help));
+    }
+    let mut granted: BTreeSet<String> = capability::ALWAYS.iter().map(|name| (*name).to_owned()).collect();
+    for name in &needs.imports {
+        if !known.contains(&name.as_str()) {
+            return Err(Error::component(format!("the component imports wharfage:plugin/{name}, which there is not")));
+        }
+        if connection.imports.contains(name) {
+            granted.insert(name.clone());
+        } else if !granted.contains(name) {
+            let wanted = connection.imports.iter().chain(needs.imports.iter());
+            let wanted: BTreeSet<&String> = wanted.filter(|name| !capability::ALWAYS.contains(&name.as_str())).collect();
+            missing.push(Missing {
+                what: format!("the import {name}"),
+                line: format!("imports = {}", toml_list(wanted)),
+                is_essential: true,
+            });
+        }
+    }
+    missing.dedup_by(|a, b| {
+        let same = a.line == b.line;
+        if same {
+            b.what = format!("{} and {}", b.what, a.what.trim_start_matches("the import "));
+        }
+        same
+    });
+    Ok(granted)
+}
+
+fn granted_origins(
+    needs: &Needs,
+    connection: &Connection,
+    missing: &mut Vec<Missing>,
+    wrong: &dyn Fn(String) -> Error,
+) -> Result<Vec<OriginScope>> {
+    if let Some(stranger) = connection.base.keys().find(|name| !needs.manifest.origins.contains_key(*name)) {
+        let known: Vec<&str> = needs.manifest.origins.keys().map(String::as_str).collect();
+        let help = crate::manifest::suggestion(stranger, &known);
+        return Err(wrong(format!("base names `{stranger}`, which is no origin of the plugin")).with_details(help));
+    }
+    let stated = connection
+        .origins
+        .iter()
+        .map(|origin| parse_origin(origin).map_err(wrong))
+        .collect::<Result<Vec<Url>>>()?;
+    let mut origins = Vec::new();
+    for (name, facts) in &needs.manifest.origins {
+        let written = connection.base.get(name).unwrap_or(&facts.url);
+        let base = Url::parse(written).map_err(|_| wrong(format!("the base of `{name}` is no URL: {written}")))?;
+        if !matches!(base.scheme(), "http" | "https") || base.host().is_none() || base.query().is_some() {
+            return Err(wrong(format!("the base of `{name}` must be http(s)://host/path without a query: {written}")));
+        }
+        let methods = facts.methods.iter().map(|method| method_of(method, wrong)).collect::<Result<Vec<_>>>()?;
+        let root = base.path().trim_end_matches('/').to_owned();
+        let paths = facts
+            .paths
+            .iter()
+            .map(|path| pattern(&format!("{root}{path}"), wrong))
+            .collect::<Result<Vec<PathPattern>>>()?;
+        let before = origins.len();
+        if stated.iter().any(|origin| origin.origin() == base.origin()) {
+            origins.push(OriginScope {
+                name: name.clone(),
+                base: base.clone(),
+                methods: methods.clone(),
+                paths: paths.clone(),
+                narrowed: Vec::new(),
+                credential: facts.credential.clone(),
+            });
+        }
+        for allow in &connection.allow {
+            if parse_origin(&allow.origin).map_err(wrong)?.origin() == base.origin() {
+                origins.push(narrowed(name, &base, &methods, &paths, allow, facts.credential.clone(), wrong)?);
+            }
+        }
+        if origins.len() == before {
+            let origin = base.origin().ascii_serialization();
+            missing.push(Missing {
+                what: format!("the origin {origin}"),
+                line: list_line("origins", connection.origins.iter(), &origin),
+                is_essential: false,
+            });
+        }
+    }
+    Ok(origins)
+}
+
+/// What the manifest asks for at an origin, cut down to one `allow`.
+fn narrowed(
+    name: &str,
+    base: &Url,
+    methods: &[Method],
+    paths: &[PathPattern],
+    allow: &Allow,
+    credential: Option<String>,
+    wrong: &dyn Fn(String) -> Error,
+) -> Result<OriginScope> {
+    let allowed = allow.methods.iter().map(|method| method_of(method, wrong)).collect::<Result<Vec<_>>>()?;
+    Ok(OriginScope {
+        name: name.to_owned(),
+        base: base.clone(),
+        methods: methods.iter().copied().filter(|method| allowed.contains(method)).collect(),
+        paths: paths.to_vec(),
+        narrowed: allow.paths.iter().map(|path| pattern(path, wrong)).collect::<Result<Vec<_>>>()?,
+        credential,
+    })
+}
+
+fn budgets(needs: &Needs, account: Option<&Account>) -> Vec<Budget> {
+    needs
+        .manifest
+        .budgets
+        .iter()
+        .map(|(name, facts)| {
+            let set = account.and_then(|account| account.budgets.get(name)).copied();
+            let BudgetOverride { limit, window_s, concurrency } = set.unwrap_or(BudgetOverride {
+                limit: None,
+                window_s: None,
+                concurrency: None,
+            });
+            let shape = match concurrency.or(facts.concurrency) {
+                Some(limit) => Shape::Concurrency { limit: limit.max(1) },
+                None => Shape::Window {
+                    limit: limit.or(facts.limit).unwrap_or(1).max(1),
+                    window_ms: window_s.or(facts.window_s).unwrap_or(1).max(1).saturating_mul(1000),
+                },
+            };
+            let source = if set.is_some() { "wharfage.toml".to_owned() } else { format!("{}, {}", facts.source, facts.date) };
+            Budget {
+                spec: BucketSpec { name: name.clone(), shape },
+                scope: facts.scope,
+                origins: facts.origins.clone(),
+                source,
+            }
+        })
+        .collect()
+}
+
+fn defaults(
+    connection: &Connection,
+    wrong: &dyn Fn(String) -> Error,
+) -> Result<serde_json::Map<String, serde_json::Value>> {
+    connection
+        .defaults
+        .iter()
+        .map(|(name, value)| {
+            let value = serde_json::to_value(value).map_err(|error| wrong(format!("defaults.{name}: {error}")))?;
+            Ok((name.clone(), value))
+        })
+        .collect()
+}
+
+fn parse_origin(text: &str) -> std::result::Result<Url, String> {
+    let wrong = || format!("`{text}` is no origin; write scheme, host and port, as https://api.example.org");
+    let url = Url::parse(text).map_err(|_| wrong())?;
+    let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty();
+    if is_bare && matches!(url.scheme(), "http" | "https") && url.host().is_some() { Ok(url) } else { Err(wrong()) }
+}
+
+fn method_of(text: &str, wrong: &dyn Fn(String) -> Error) -> Result<Method> {
+    Method::parse(text).ok_or_else(|| {
+        let known: Vec<&str> = Method::ALL.iter().map(|method| method.as_str()).collect();
+        wrong(format!("`{text}` is no method; there are {}", known.join(", ")))
+    })
+}
+
+fn pattern(text: &str, wrong: &dyn Fn(String) -> Error) -> Result<PathPattern> {
+    PathPattern::parse(text).map_err(|reason| wrong(format!("the path pattern `{text}`: {reason}")))
+}
+
+fn list_line<'a>(key: &str, before: impl Iterator<Item = &'a String>, more: &'a String) -> String {
+    format!("{key} = {}", toml_list(before.chain(std::iter::once(more))))
+}
+
+/// A TOML list of strings.
+pub(crate) fn toml_list<'a>(items: impl IntoIterator<Item = &'a String>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| toml::Value::from(item.as_str()).to_string()).collect();
+    format!("[{}]", items.join(", "))
+}
+
+/// The `wharfage.toml` lines that everything a plugin needs would take: `wharfage explain --suggest`.
+pub fn suggest(needs: &Needs, component: &str, digest: &str, name: &str) -> String {
+    let plugin = &needs.manifest.plugin.name;
+    let imports: Vec<&String> =
+        needs.imports.iter().filter(|import| !capability::ALWAYS.contains(&import.as_str())).collect();
+    let origins: BTreeSet<String> = needs
+        .manifest
+        .origins
+        .values()
+        .filter_map(|facts| Url::parse(&facts.url).ok())
+        .map(|url| url.origin().ascii_serialization())
+        .collect();
+    let text = |text: &str| toml::Value::from(text).to_string();
+    let mut out = String::new();
+    let _ = writeln!(out, "[plugins.{plugin}]\ncomponent = {}\ndigest = {}\n", text(component), text(digest));
+    let _ = writeln!(out, "[accounts.{name}]");
+    for (secret, facts) in &needs.manifest.secrets {
+        let _ = writeln!(out, "# secrets.{secret}: {}", crate::manifest::shown(&facts.description));
+        let _ = writeln!(out, "# secrets.{secret} = {{ env = \"…\" }} or {{ file = \"…\" }}; without it the chain serves");
+    }
+    let _ = writeln!(out, "\n[connections.{name}]\nplugin = {}\naccount = {}", text(plugin), text(name));
+    let _ = writeln!(out, "imports = {}", toml_list(imports));
+    let _ = writeln!(out, "origins = {}", toml_list(&origins));
+    let _ = writeln!(out, "secrets = {}", toml_list(needs.manifest.secrets.keys()));
+    out
+}

@@ -1,0 +1,318 @@
+//! What an embedder holds: a host that loads plugins and connects them.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use wasmtime::component::Component;
+
+use crate::account::Account;
+use crate::artifact::{self, Artifacts, Digest};
+use crate::connection::{Config, Connection};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::grant::Grant;
+use crate::manifest::{BudgetScope, COMPONENT_BYTES_MAX, Needs, Operation, embed};
+use crate::outbound::address::Resolver;
+use crate::outbound::admit::{Lane, Lanes};
+use crate::outbound::transport::{Http, Transport};
+use crate::outbound::{Observer, Outbound};
+use crate::plugin::{self, Parts, Plugin};
+use crate::store::{MemoryStore, Seal, Store};
+use crate::time::{Clock, SystemClock};
+use crate::vault::Secrets;
+
+/// Loads plugins and keeps what they share: the engine, compiled code, state, and the budgets of accounts.
+#[derive(Clone)]
+pub struct Host(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    artifacts: Option<Artifacts>,
+    store: Arc<dyn Store>,
+    seal: Arc<Seal>,
+    clock: Arc<dyn Clock>,
+    transport: Option<Arc<dyn Transport>>,
+    resolver: Arc<Resolver>,
+    observer: Option<Observer>,
+    lanes: Mutex<HashMap<(String, String), Arc<Lane>>>,
+    components: Mutex<HashMap<Digest, Component>>,
+}
+
+/// Settings of a [`Host`]; every one has a default.
+#[derive(Default)]
+pub struct HostBuilder {
+    state_dir: Option<PathBuf>,
+    clock: Option<Arc<dyn Clock>>,
+    transport: Option<Arc<dyn Transport>>,
+    observer: Option<Observer>,
+}
+
+impl HostBuilder {
+    /// Keeps compiled code and plugins' state in this folder, made if it is not there. Without one, code is compiled at
+    /// each start and state ends with the host.
+    pub fn state_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.state_dir = Some(path.into());
+        self
+    }
+
+    /// Takes the time from here; tests turn it by hand.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// Sends requests through here instead of over the network; for tests.
+    pub fn transport(mut self, transport: impl Transport) -> Self {
+        self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// Tells every step on the outbound path: pacing, signing, retries, refusals.
+    pub fn observer(mut self, observer: impl Fn(&crate::outbound::Step) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Starts the host.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`](crate::Kind::Configuration) when the state folder cannot be used.
+    pub fn build(self) -> Result<Host> {
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        let (artifacts, store, seal): (_, Arc<dyn Store>, _) = match &self.state_dir {
+            None => (None, Arc::new(MemoryStore::default()), Seal::ephemeral()?),
+            Some(path) => {
+                let dir = artifact::private_dir(path)?;
+                let key = artifact::read_or_make_key(&dir, path)?;
+                (Some(Artifacts::open(path)?), durable(path, &key)?, Seal::new(&derived(&key, b"cursors")))
+            }
+        };
+        Ok(Host(Arc::new(Inner {
+            engine: Engine::new()?,
+            artifacts,
+            store,
+            seal: Arc::new(seal),
+            resolver: Arc::new(Resolver::new(clock.clone())),
+            clock,
+            transport: self.transport,
+            observer: self.observer,
+            lanes: Mutex::default(),
+            components: Mutex::default(),
+        })))
+    }
+}
+
+#[cfg(feature = "store-sqlite")]
+fn durable(path: &Path, key: &[u8; 32]) -> Result<Arc<dyn Store>> {
+    let seal = Seal::new(&derived(key, b"state"));
+    Ok(Arc::new(crate::store::SqliteStore::open(&path.join("state.sqlite"), seal)?))
+}
+
+#[cfg(not(feature = "store-sqlite"))]
+fn durable(_: &Path, _: &[u8; 32]) -> Result<Arc<dyn Store>> {
+    Ok(Arc::new(MemoryStore::default()))
+}
+
+/// A key for one purpose, from the installation's key (HKDF, RFC 5869, with its extract step left to the random key).
+fn derived(key: &[u8; 32], purpose: &[u8]) -> [u8; 32] {
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, key);
+    let mut out = [0; 32];
+    out.copy_from_slice(aws_lc_rs::hmac::sign(&key, purpose).as_ref());
+    out
+}
+
+impl Host {
+    /// Settings, then [`HostBuilder::build`].
+    pub fn builder() -> HostBuilder {
+        HostBuilder::default()
+    }
+
+    /// Connects the component in `bytes` as `name`.
+    ///
+    /// # Errors
+    /// [`Kind::Component`](crate::Kind::Component) when it is no plugin;
+    /// [`Kind::PolicyDenied`](crate::Kind::PolicyDenied) when it needs what the connection does not grant, with the line
+    /// that would allow it; [`Kind::Configuration`](crate::Kind::Configuration) when the connection makes no sense.
+    pub async fn connect(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        connection: &Connection,
+        account: Option<&Account>,
+    ) -> Result<Plugin> {
+        self.connect_as(name, bytes, connection, None, account).await
+    }
+
+    /// Opens a connection of a `wharfage.toml`: reads its component, checks the pinned digest, and connects.
+    ///
+    /// # Errors
+    /// As for [`Host::connect`], and when the file is missing or not the pinned one.
+    pub async fn open(&self, config: &Config, name: &str) -> Result<Plugin> {
+        let connection = config.connection(name)?;
+        let source = config
+            .plugins
+            .get(&connection.plugin)
+            .ok_or_else(|| Error::configuration(format!("there is no plugin `{}`", connection.plugin)))?;
+        let bytes = read_component(&source.component)?;
+        check_digest(&connection.plugin, source.digest.as_deref(), Digest::of(&bytes))?;
+        let account_name = connection.account.as_deref();
+        let account = account_name.and_then(|name| config.accounts.get(name));
+        self.connect_as(name, &bytes, connection, account_name, account)
+            .await
+            .map_err(|error| error.context(format!("open connection `{name}`")))
+    }
+
+    async fn connect_as(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        connection: &Connection,
+        account_name: Option<&str>,
+        account: Option<&crate::account::Account>,
+    ) -> Result<Plugin> {
+        let inner = &self.0;
+        let needs = Needs::read(bytes)?;
+        let digest = Digest::of(bytes);
+        let grant = Grant::new(&needs, name, connection, account)?;
+        grant.check(&needs)?;
+        let component = self.component(digest, bytes)?;
+        let secrets = Arc::new(Secrets::new(&needs.manifest.plugin.name, name, grant.secrets.clone()));
+        let transport = match &inner.transport {
+            Some(transport) => transport.clone(),
+            None => Arc::new(Http::new(&grant.limits)?),
+        };
+        let lanes = self.lanes(&needs, &grant, name, account_name)?;
+        let outbound = Outbound {
+            scope: grant.scope.clone(),
+            private_addresses: grant.private_addresses.clone(),
+            credentials: grant.credentials.clone(),
+            answers: needs.manifest.answers.clone(),
+            idempotency_header: needs.manifest.idempotency.as_ref().map(|idempotency| idempotency.header.clone()),
+            limits: grant.limits,
+            lanes,
+            resolver: inner.resolver.clone(),
+            transport,
+            secrets,
+            clock: inner.clock.clone(),
+        };
+        Plugin::load(Parts {
+            engine: inner.engine.clone(),
+            component,
+            needs: Arc::new(needs),
+            digest,
+            grant,
+            outbound,
+            store: inner.store.clone(),
+            seal: inner.seal.clone(),
+            clock: inner.clock.clone(),
+            observer: inner.observer.clone(),
+        })
+        .await
+    }
+
+    /// Writes manifest and operations into a compiler's output: what `wharfage build` does. The component's `describe`
+    /// runs with every import a trap and limits of its own.
+    ///
+    /// # Errors
+    /// [`Kind::Component`](crate::Kind::Component) when it is no plugin or does not describe itself;
+    /// [`Kind::Configuration`](crate::Kind::Configuration) when the manifest is wrong.
+    pub async fn build(&self, component: &[u8], manifest: &str) -> Result<Vec<u8>> {
+        let outline = crate::manifest::Outline::read(component)?;
+        outline.check_contract()?;
+        let operations = self.describe(component).await?;
+        let built = embed(component, manifest, &operations)?;
+        Needs::read(&built)?;
+        Ok(built)
+    }
+
+    /// Asks a component what it can do, without granting it anything.
+    ///
+    /// # Errors
+    /// [`Kind::Component`](crate::Kind::Component) when it does not answer.
+    pub async fn describe(&self, component: &[u8]) -> Result<Vec<Operation>> {
+        let compiled = artifact::compile(&self.0.engine, component)?;
+        plugin::describe(&self.0.engine, &compiled, &self.0.clock).await
+    }
+
+    /// Whether instances come from a pool; false where the address space is short.
+    pub fn is_pooled(&self) -> bool {
+        self.0.engine.is_pooled()
+    }
+
+    /// The component's code: already here, on disk, or compiled now.
+    fn component(&self, digest: Digest, bytes: &[u8]) -> Result<Component> {
+        let components = || self.0.components.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(component) = components().get(&digest) {
+            return Ok(component.clone());
+        }
+        let component = match &self.0.artifacts {
+            Some(artifacts) => artifacts.load(&self.0.engine, digest, bytes)?,
+            None => artifact::compile(&self.0.engine, bytes)?,
+        };
+        components().insert(digest, component.clone());
+        Ok(component)
+    }
+
+    /// The lanes of a connection; those of an account are the same for all its connections.
+    fn lanes(&self, needs: &Needs, grant: &Grant, name: &str, account: Option<&str>) -> Result<Lanes> {
+        let mut shared = self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = Lanes::default();
+        for budget in &grant.budgets {
+            let owner = match budget.scope {
+                BudgetScope::Account => account.map_or_else(|| format!("connection {name}"), |name| format!("account {name}")),
+                BudgetScope::Connection => format!("connection {name}"),
+                BudgetScope::Plugin => format!("plugin {}", needs.manifest.plugin.name),
+            };
+            let key = (owner.clone(), budget.spec.name.clone());
+            let lane = shared.entry(key).or_insert_with(|| {
+                let full_name = format!("{owner}/{}", budget.spec.name);
+                Arc::new(Lane::new(&full_name, budget.spec.clone(), self.0.clock.clone()))
+            });
+            if lane.spec() != &budget.spec {
+                return Err(Error::configuration(format!(
+                    "two plugins declare the budget `{}` of {owner} differently",
+                    budget.spec.name
+                ))
+                .with_details(format!("Say which holds: [accounts.….budgets.{}]", budget.spec.name)));
+            }
+            lanes.add(lane.clone(), budget.origins.clone());
+        }
+        Ok(lanes)
+    }
+}
+
+/// Reads a component's file, bounded.
+///
+/// # Errors
+/// [`Kind::Component`](crate::Kind::Component) when it is missing or too large.
+pub fn read_component(path: &Path) -> Result<Vec<u8>> {
+    use std::io::Read as _;
+    let wrong = |error: std::io::Error| Error::component(format!("{} cannot be read: {error}", path.display()));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().ok_or_else(|| Error::component(format!("{} is no file", path.display())))?;
+    let dir = cap_std::fs::Dir::open_ambient_dir(folder, cap_std::ambient_authority()).map_err(wrong)?;
+    let mut bytes = Vec::new();
+    dir.open(name).map_err(wrong)?.take(COMPONENT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(wrong)?;
+    Ok(bytes)
+}
+
+/// Where this user's compiled code and state live by default: `$XDG_STATE_HOME/wharfage`, else
+/// `~/.local/state/wharfage`.
+pub fn default_state_dir() -> Option<PathBuf> {
+    let state = crate::vault::variable("XDG_STATE_HOME").map(PathBuf::from);
+    let state = state.or_else(|| Some(PathBuf::from(crate::vault::variable("HOME")?).join(".local/state")))?;
+    Some(state.join("wharfage"))
+}
+
+/// Compares a component with its pin.
+fn check_digest(plugin: &str, pinned: Option<&str>, found: Digest) -> Result<()> {
+    match pinned {
+        None => Ok(()),
+        Some(pinned) if pinned.eq_ignore_ascii_case(&found.to_string()) => Ok(()),
+        Some(pinned) => Err(Error::component(format!("the component of plugin `{plugin}` is not the pinned one"))
+            .with_details(format!(
+                "pinned {pinned}\nfound  {found}\nLook at what changed with `wharfage explain`; to accept it, set [plugins.{plugin}] digest = \"{found}\""
+            ))),
+    }
+}

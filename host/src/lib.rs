@@ -1,0 +1,55 @@
+//! An embeddable WebAssembly plugin host for API integrations.
+//!
+//! A plugin is a component that holds one provider's quirks and nothing else. The host holds everything that breaks in
+//! production, once, for all of them: which origins may be asked, the credentials, the pace, what is repeated and when,
+//! and a limit for everything. What a plugin imports is its request; what a [`Connection`] states is its [`Grant`].
+//!
+//! ```no_run
+#![doc = include_str!("../examples/embed.rs")]
+//! ```
+//!
+//! Start at [`Host::builder`]. Errors are one type with a [`Kind`] that programs decide by. Time comes through a
+//! [`Clock`] and the network through a [`Transport`], so that tests turn the one by hand and replace the other.
+//!
+//! # Features
+//!
+//! `cli` the program `wharfage` · `serve` listening sockets, such as [`stand_in`] · `store-sqlite` durable state of
+//! plugins in one file. All are on by default; a library user turns them off with `default-features = false`.
+
+
+mod account;
+mod artifact;
+mod auth;
+mod bindings;
+mod capability;
+mod connection;
+mod engine;
+mod error;
+mod explain;
+mod grant;
+mod host;
+mod manifest;
+mod outbound;
+mod plugin;
+mod schema;
+#[cfg(feature = "serve")]
+mod serve;
+mod store;
+mod time;
+mod vault;
+
+pub use account::{Account, BudgetOverride, SecretSource, SecretValue};
+pub use artifact::Digest;
+pub use connection::{Allow, Config, Connection, Limits, PluginSource};
+pub use error::{Blame, Error, FieldError, Kind, NetworkStage, RequestSent, Result, Severity};
+pub use explain::{explain, explain_change};
+pub use grant::{Grant, Missing, suggest};
+pub use host::{Host, HostBuilder, default_state_dir, read_component};
+pub use manifest::{Effect, Manifest, Needs, Operation};
+pub use outbound::sign::Signed;
+pub use outbound::transport::{Body, Head, Lost, Transport};
+pub use outbound::{Method, Source, Step};
+pub use plugin::{Answer, Cursor, Plugin};
+#[cfg(feature = "serve")]
+pub use serve::stand_in;
+pub use time::{BoxFuture, Clock, ManualClock, SystemClock, Timestamp};

@@ -1,0 +1,778 @@
+//! What a component says about itself, read before any of it is compiled or run.
+//!
+//! `wharfage build` writes two custom sections at the component's top level: the text of `plugin.toml`, and the
+//! operations with their JSON Schemas. One file so says all: what the plugin needs, and what it can do. A component
+//! without them, with two of one, or with one hidden inside a nested module is refused, for what an operator read must
+//! be what the host enforces. Nothing here runs guest code; everything here is untrusted text with a size limit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+use wasmparser::{Encoding, Parser, Payload};
+
+use crate::error::{Error, Kind, Result};
+
+/// The contract this host speaks.
+pub(crate) const CONTRACT: semver::Version = semver::Version::new(0, 1, 0);
+
+/// The custom section that holds `plugin.toml`.
+pub(crate) const MANIFEST_SECTION: &str = "wharfage:manifest";
+/// The custom section that holds the operations.
+pub(crate) const OPERATIONS_SECTION: &str = "wharfage:operations";
+
+/// Most bytes of a component.
+pub(crate) const COMPONENT_BYTES_MAX: usize = 64 << 20;
+/// Most bytes of a manifest.
+pub(crate) const MANIFEST_BYTES_MAX: usize = 256 << 10;
+/// Most bytes of all operations with their schemas.
+pub(crate) const OPERATIONS_BYTES_MAX: usize = 1 << 20;
+/// Most operations of a plugin.
+pub(crate) const OPERATIONS_MAX: usize = 500;
+
+const PACKAGE: &str = "wharfage:plugin/";
+
+/// `plugin.toml`: a provider's facts.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// What it is.
+    pub plugin: PluginFacts,
+    /// Where it talks to, by the name that `{name}` stands for in request URLs.
+    #[serde(default)]
+    pub origins: BTreeMap<String, OriginFacts>,
+    /// The secrets it uses, by name.
+    #[serde(default)]
+    pub secrets: BTreeMap<String, SecretFacts>,
+    /// How secrets become credentials, by name.
+    #[serde(default)]
+    pub credentials: BTreeMap<String, CredentialFacts>,
+    /// How fast the provider allows requests, by name of the bucket.
+    #[serde(default)]
+    pub budgets: BTreeMap<String, BudgetFacts>,
+    /// What the body of an answer means, first match wins.
+    #[serde(default)]
+    pub answers: Vec<AnswerRule>,
+    /// Where the host places an idempotency key it made.
+    pub idempotency: Option<Idempotency>,
+    /// What the operations do.
+    #[serde(default)]
+    pub operations: BTreeMap<String, OperationFacts>,
+}
+
+/// The head of a manifest.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct PluginFacts {
+    /// Its name: lower-case letters, digits and hyphens, beginning with a letter.
+    pub name: String,
+    /// Its version.
+    pub version: semver::Version,
+    /// The version of the contract it was made for.
+    pub contract: semver::Version,
+    /// The remote service's name.
+    pub provider: String,
+    /// A sentence.
+    #[serde(default)]
+    pub description: String,
+}
+
+/// A place a plugin talks to.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct OriginFacts {
+    /// The base URL that `{name}` stands for.
+    pub url: String,
+    /// Methods used there.
+    pub methods: Vec<String>,
+    /// Path patterns below the base URL's own path.
+    pub paths: Vec<String>,
+    /// The credential that goes on every request there, if any.
+    pub credential: Option<String>,
+    /// Who says so.
+    #[serde(default)]
+    pub source: String,
+    /// When that was read.
+    #[serde(default)]
+    pub date: String,
+}
+
+/// A secret that a plugin names.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct SecretFacts {
+    /// What it is and where a person gets it.
+    #[serde(default)]
+    pub description: String,
+    /// What it may be used for.
+    #[serde(default)]
+    pub purpose: Purpose,
+}
+
+/// What a secret may be used for: one purpose a secret.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// To be placed on requests by the host.
+    #[default]
+    Credential,
+    /// For keyed hashes the plugin asks for.
+    Sign,
+    /// For checking keyed hashes.
+    Verify,
+}
+
+/// How a credential is made of secrets and placed.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(tag = "scheme", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum CredentialFacts {
+    /// A key in a header or in the query.
+    ApiKey {
+        /// The secret.
+        secret: String,
+        /// The header's name.
+        header: Option<String>,
+        /// The query parameter's name.
+        query: Option<String>,
+        /// What stands before the key, as `App `.
+        #[serde(default)]
+        prefix: String,
+        /// Its audience, by names of origins.
+        origins: Vec<String>,
+    },
+    /// `Authorization: Bearer` (RFC 6750).
+    Bearer {
+        /// The secret.
+        secret: String,
+        /// Its audience.
+        origins: Vec<String>,
+    },
+    /// `Authorization: Basic` (RFC 7617).
+    Basic {
+        /// The user's name, a secret's name as well.
+        user: String,
+        /// The password's secret.
+        secret: String,
+        /// Its audience.
+        origins: Vec<String>,
+    },
+}
+
+impl CredentialFacts {
+    /// The origins it may go to.
+    pub fn origins(&self) -> &[String] {
+        match self {
+            Self::ApiKey { origins, .. } | Self::Bearer { origins, .. } | Self::Basic { origins, .. } => origins,
+        }
+    }
+
+    /// The secrets it is made of.
+    pub fn secrets(&self) -> Vec<&str> {
+        match self {
+            Self::ApiKey { secret, .. } | Self::Bearer { secret, .. } => vec![secret],
+            Self::Basic { user, secret, .. } => vec![user, secret],
+        }
+    }
+}
+
+/// A quota: how many per time, or how many at once.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct BudgetFacts {
+    /// Units per window.
+    pub limit: Option<u32>,
+    /// The window, in seconds.
+    pub window_s: Option<u64>,
+    /// Requests at once, instead of a window.
+    pub concurrency: Option<u32>,
+    /// Who shares it.
+    #[serde(default)]
+    pub scope: BudgetScope,
+    /// The origins whose every request takes one unit; all when empty.
+    #[serde(default)]
+    pub origins: Vec<String>,
+    /// Who says so.
+    #[serde(default)]
+    pub source: String,
+    /// When that was read.
+    #[serde(default)]
+    pub date: String,
+}
+
+/// Who shares a budget.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum BudgetScope {
+    /// Everything that uses the account.
+    #[default]
+    Account,
+    /// One connection.
+    Connection,
+    /// Every connection of the plugin.
+    Plugin,
+}
+
+/// What the body of an answer means.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerRule {
+    /// The origin it is about; any when absent.
+    pub origin: Option<String>,
+    /// Statuses it is about; any when empty.
+    #[serde(default)]
+    pub status: Vec<u16>,
+    /// JSON Pointer to a text, number or boolean: its first condition.
+    pub pointer: String,
+    /// That value holds this, in any case of letters.
+    pub contains: Option<String>,
+    /// That value is exactly this.
+    pub equals: Option<String>,
+    /// Further conditions, all of which must hold.
+    #[serde(default)]
+    pub and: Vec<Condition>,
+    /// The error kind it means.
+    pub kind: String,
+    /// Seconds to wait, where the answer itself does not say.
+    pub retry_after_s: Option<u64>,
+    /// JSON Pointer to the provider's code.
+    pub code: Option<String>,
+}
+
+impl AnswerRule {
+    /// All its conditions.
+    pub fn conditions(&self) -> impl Iterator<Item = Condition> + '_ {
+        let first = Condition {
+            pointer: self.pointer.clone(),
+            contains: self.contains.clone(),
+            equals: self.equals.clone(),
+        };
+        std::iter::once(first).chain(self.and.iter().cloned())
+    }
+}
+
+/// A condition on one value of a JSON body.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Condition {
+    /// JSON Pointer to a text, number or boolean.
+    pub pointer: String,
+    /// It holds this, in any case of letters.
+    pub contains: Option<String>,
+    /// It is exactly this.
+    pub equals: Option<String>,
+}
+
+/// Where an idempotency key goes.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Idempotency {
+    /// The header's name.
+    pub header: String,
+}
+
+/// What the manifest adds to an operation.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct OperationFacts {
+    /// What it does to the provider's data.
+    pub effect: Effect,
+    /// The columns a table shows, as dotted paths.
+    #[serde(default)]
+    pub columns: Vec<String>,
+}
+
+/// What an operation does to the provider's data.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effect {
+    /// Nothing.
+    #[default]
+    Read,
+    /// It changes something; twice is as once.
+    Idempotent,
+    /// It changes something each time.
+    Write,
+}
+
+/// One operation, as `describe` names it and as the component carries it.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Operation {
+    /// Its name, as `orders.list`.
+    pub name: String,
+    /// A sentence.
+    pub description: String,
+    /// JSON Schema of the input.
+    pub input_schema: serde_json::Value,
+    /// JSON Schema of the output, of one item where it lists.
+    pub output_schema: serde_json::Value,
+    /// What it does.
+    pub effect: Effect,
+    /// Whether it is read page by page.
+    pub is_list: bool,
+}
+
+/// Everything a component says before it runs: what it needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Needs {
+    /// The facts.
+    pub manifest: Manifest,
+    /// The operations, in the order the plugin names them.
+    pub operations: Vec<Operation>,
+    /// The interfaces of the contract it imports, as `http`.
+    pub imports: BTreeSet<String>,
+    /// Everything else it imports, as `wasi:cli/stderr@0.2.6`.
+    pub foreign_imports: BTreeSet<String>,
+}
+
+/// The outline of a component: its imports and our sections, without judging them.
+#[derive(Debug, Default)]
+pub(crate) struct Outline<'a> {
+    imports: Vec<&'a str>,
+    exports: Vec<&'a str>,
+    manifests: Vec<&'a [u8]>,
+    operations: Vec<&'a [u8]>,
+}
+
+impl<'a> Outline<'a> {
+    /// Reads the outline of a component.
+    ///
+    /// # Errors
+    /// [`Kind::Component`] for anything that is not a whole component, or that hides one of our sections inside.
+    pub(crate) fn read(bytes: &'a [u8]) -> Result<Self> {
+        if bytes.len() > COMPONENT_BYTES_MAX {
+            return Err(Error::component(format!(
+                "the component is {} bytes long; the limit component_bytes_max is {COMPONENT_BYTES_MAX}",
+                bytes.len()
+            )));
+        }
+        let mut outline = Self::default();
+        let mut depth = 0usize;
+        for payload in Parser::new(0).parse_all(bytes) {
+            let payload = payload.map_err(|error| not_a_component(bytes, &error.to_string()))?;
+            match payload {
+                Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
+                    return Err(Error::component("this is a core module, not a component").with_details(
+                        "Build for the target wasm32-wasip2, or wrap it: wasm-tools component new module.wasm",
+                    ));
+                }
+                Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+                Payload::End(_) => depth = depth.saturating_sub(1),
+                Payload::CustomSection(section) if [MANIFEST_SECTION, OPERATIONS_SECTION].contains(&section.name()) => {
+                    if depth > 0 {
+                        return Err(Error::component(format!(
+                            "a section `{}` is hidden inside a nested module; only one at the top level is read",
+                            section.name()
+                        )));
+                    }
+                    match section.name() {
+                        MANIFEST_SECTION => outline.manifests.push(section.data()),
+                        _ => outline.operations.push(section.data()),
+                    }
+                }
+                Payload::ComponentImportSection(reader) if depth == 0 => {
+                    for import in reader {
+                        let import = import.map_err(|error| not_a_component(bytes, &error.to_string()))?;
+                        outline.imports.push(import.name.name);
+                    }
+                }
+                Payload::ComponentExportSection(reader) if depth == 0 => {
+                    for export in reader {
+                        let export = export.map_err(|error| not_a_component(bytes, &error.to_string()))?;
+                        outline.exports.push(export.name.name);
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(outline)
+    }
+
+    /// Whether `wharfage build` has been over it.
+    pub(crate) fn is_built(&self) -> bool {
+        !self.manifests.is_empty() || !self.operations.is_empty()
+    }
+
+    /// Checks that the component speaks this host's contract.
+    ///
+    /// # Errors
+    /// [`Kind::Component`] naming the version it was made for, or what it does not export.
+    pub(crate) fn check_contract(&self) -> Result<()> {
+        for name in self.imports.iter().chain(&self.exports) {
+            let Some((interface, version)) = contract_item(name) else { continue };
+            let version = semver::Version::parse(version)
+                .map_err(|_| Error::component(format!("the component names `{interface}` without a version")))?;
+            if version != CONTRACT {
+                let help = if version > CONTRACT { "Update wharfage" } else { "Build the plugin again with this SDK" };
+                return Err(Error::component(format!(
+                    "the component was made for contract {version}; this host speaks {CONTRACT}"
+                ))
+                .with_details(help));
+            }
+        }
+        for interface in ["operations", "events"] {
+            if !self.exports.iter().any(|name| contract_item(name).is_some_and(|(item, _)| item == interface)) {
+                return Err(Error::component(format!(
+                    "the component does not export wharfage:plugin/{interface}@{CONTRACT}, so it is not a plugin"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of the contract's interfaces it imports, and of everything else.
+    fn imports(&self) -> (BTreeSet<String>, BTreeSet<String>) {
+        let mut ours = BTreeSet::new();
+        let mut foreign = BTreeSet::new();
+        for name in &self.imports {
+            match contract_item(name) {
+                Some(("types", _)) => {}
+                Some((interface, _)) => drop(ours.insert(interface.to_owned())),
+                None => drop(foreign.insert((*name).to_owned())),
+            }
+        }
+        (ours, foreign)
+    }
+}
+
+impl Needs {
+    /// Reads what a component says about itself.
+    ///
+    /// # Errors
+    /// [`Kind::Component`] where it is no plugin or says nothing; [`Kind::Configuration`] where its manifest is wrong.
+    pub fn read(bytes: &[u8]) -> Result<Self> {
+        let outline = Outline::read(bytes)?;
+        outline.check_contract()?;
+        let manifest = Manifest::from_bytes(only(&outline.manifests, "manifest")?)?;
+        let operations = operations_from_bytes(only(&outline.operations, "operations")?)?;
+        let (imports, foreign_imports) = outline.imports();
+        if let Some(stranger) = foreign_imports.iter().find(|name| !name.starts_with("wasi:")) {
+            return Err(Error::component(format!(
+                "the component imports `{}`, which no host of this contract offers",
+                shown(stranger)
+            )));
+        }
+        manifest.check_against(&operations)?;
+        Ok(Self { manifest, operations, imports, foreign_imports })
+    }
+
+    /// The operation of that name.
+    ///
+    /// # Errors
+    /// [`Kind::UnknownOperation`] with the nearest names.
+    pub fn operation(&self, name: &str) -> Result<&Operation> {
+        self.operations.iter().find(|operation| operation.name == name).ok_or_else(|| {
+            let names: Vec<&str> = self.operations.iter().map(|operation| operation.name.as_str()).collect();
+            Error::new(
+                Kind::UnknownOperation,
+                format!("{} has no operation `{}`", self.manifest.plugin.name, shown(name)),
+            )
+            .with_details(suggestion(name, &names))
+        })
+    }
+}
+
+impl Manifest {
+    /// Reads a `plugin.toml`.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`] with line, caret and what was expected.
+    pub fn parse(text: &str) -> Result<Self> {
+        let manifest: Self = toml::from_str(text)
+            .map_err(|error| Error::configuration("plugin.toml cannot be read").with_details(error.to_string()))?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        if bytes.len() > MANIFEST_BYTES_MAX {
+            return Err(Error::component(format!(
+                "the manifest is {} bytes long; the limit manifest_bytes_max is {MANIFEST_BYTES_MAX}",
+                bytes.len()
+            )));
+        }
+        let text = std::str::from_utf8(bytes).map_err(|_| Error::component("the manifest is not UTF-8 text"))?;
+        Self::parse(text)
+    }
+
+    /// Checks that names point at something.
+    fn check(&self) -> Result<()> {
+        let wrong = |text: String| Err(Error::configuration(format!("plugin.toml: {text}")));
+        if !is_name(&self.plugin.name) {
+            return wrong(format!(
+                "plugin.name `{}` must be 1 to 64 lower-case letters, digits and hyphens, beginning with a letter",
+                shown(&self.plugin.name)
+            ));
+        }
+        for (name, origin) in &self.origins {
+            if let Some(credential) = &origin.credential
+                && !self.credentials.contains_key(credential)
+            {
+                return wrong(format!("origins.{name} wants the credential `{credential}`, which is not declared"));
+            }
+            if origin.source.is_empty() || origin.date.is_empty() {
+                return wrong(format!("origins.{name} is a fact: say its source and date"));
+            }
+        }
+        for (name, credential) in &self.credentials {
+            for secret in credential.secrets() {
+                match self.secrets.get(secret) {
+                    None => return wrong(format!("credentials.{name} uses the secret `{secret}`, which is not declared")),
+                    Some(facts) if facts.purpose != Purpose::Credential => {
+                        return wrong(format!("credentials.{name} uses the secret `{secret}`, whose purpose is another"));
+                    }
+                    Some(_) => {}
+                }
+            }
+            for origin in credential.origins() {
+                if !self.origins.contains_key(origin) {
+                    return wrong(format!("credentials.{name} goes to the origin `{origin}`, which is not declared"));
+                }
+            }
+            if let CredentialFacts::ApiKey { header, query, .. } = credential
+                && header.is_some() == query.is_some()
+            {
+                return wrong(format!("credentials.{name} needs a header or a query parameter, and not both"));
+            }
+        }
+        for (name, budget) in &self.budgets {
+            match (budget.limit, budget.window_s, budget.concurrency) {
+                (Some(1..), Some(1..), None) | (None, None, Some(1..)) => {}
+                _ => {
+                    return wrong(format!(
+                        "budgets.{name} needs `limit` and `window_s`, or `concurrency`, each at least 1"
+                    ));
+                }
+            }
+            if budget.source.is_empty() || budget.date.is_empty() {
+                return wrong(format!("budgets.{name} is a fact: say its source and date"));
+            }
+            if let Some(origin) = budget.origins.iter().find(|origin| !self.origins.contains_key(*origin)) {
+                return wrong(format!("budgets.{name} covers the origin `{origin}`, which is not declared"));
+            }
+        }
+        for (index, rule) in self.answers.iter().enumerate() {
+            if Kind::from_answer_name(&rule.kind).is_none() {
+                return wrong(format!("answers[{index}].kind `{}` is no kind an answer can have", shown(&rule.kind)));
+            }
+            for condition in rule.conditions() {
+                if condition.contains.is_some() == condition.equals.is_some() {
+                    return wrong(format!("answers[{index}]: a condition needs `contains` or `equals`, and not both"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that manifest and operations speak of the same.
+    fn check_against(&self, operations: &[Operation]) -> Result<()> {
+        for (name, facts) in &self.operations {
+            match operations.iter().find(|operation| &operation.name == name) {
+                None => {
+                    return Err(Error::component(format!(
+                        "the manifest speaks of the operation `{}`, which the plugin does not have",
+                        shown(name)
+                    )));
+                }
+                Some(operation) if operation.effect != facts.effect => {
+                    return Err(Error::component(format!(
+                        "the manifest says that `{}` is {:?}, the plugin says {:?}",
+                        shown(name),
+                        facts.effect,
+                        operation.effect
+                    )));
+                }
+                Some(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Puts manifest and operations into a component, at its top level.
+///
+/// # Errors
+/// [`Kind::Component`] if the component carries some already, or is not one.
+pub(crate) fn embed(component: &[u8], manifest: &str, operations: &[Operation]) -> Result<Vec<u8>> {
+    let outline = Outline::read(component)?;
+    if outline.is_built() {
+        return Err(Error::component("the component carries a manifest already; build from the compiler's output"));
+    }
+    Manifest::parse(manifest)?.check_against(operations)?;
+    let operations = serde_json::to_vec(operations).map_err(|error| Error::internal(error.to_string()))?;
+    let mut out = component.to_vec();
+    for (name, data) in [(MANIFEST_SECTION, manifest.as_bytes()), (OPERATIONS_SECTION, &operations)] {
+        let section = wasm_encoder::CustomSection { name: name.into(), data: data.into() };
+        wasm_encoder::ComponentSection::append_to_component(&section, &mut out);
+    }
+    Ok(out)
+}
+
+/// Reads the operations a component carries.
+fn operations_from_bytes(bytes: &[u8]) -> Result<Vec<Operation>> {
+    if bytes.len() > OPERATIONS_BYTES_MAX {
+        return Err(Error::component(format!(
+            "the operations are {} bytes long; the limit operations_bytes_max is {OPERATIONS_BYTES_MAX}",
+            bytes.len()
+        )));
+    }
+    let operations: Vec<Operation> = serde_json::from_slice(bytes)
+        .map_err(|error| Error::component("the operations cannot be read").with_details(error.to_string()))?;
+    check_operations(&operations)?;
+    Ok(operations)
+}
+
+/// Checks names, number and doubles.
+pub(crate) fn check_operations(operations: &[Operation]) -> Result<()> {
+    if operations.len() > OPERATIONS_MAX {
+        return Err(Error::component(format!(
+            "the plugin names {} operations; the limit operations_max is {OPERATIONS_MAX}",
+            operations.len()
+        )));
+    }
+    let mut seen = BTreeSet::new();
+    for operation in operations {
+        let name = &operation.name;
+        let is_plain = !name.is_empty() && name.len() <= 128 && name.split('.').all(is_name);
+        if !is_plain {
+            return Err(Error::component(format!(
+                "the operation name `{}` must be words of lower-case letters, digits and hyphens, joined by dots",
+                shown(name)
+            )));
+        }
+        if !seen.insert(name) {
+            return Err(Error::component(format!("the plugin names the operation `{name}` twice")));
+        }
+    }
+    Ok(())
+}
+
+fn only<'a>(sections: &[&'a [u8]], what: &str) -> Result<&'a [u8]> {
+    match sections {
+        [one] => Ok(one),
+        [] => Err(Error::component(format!("the component carries no {what}")).with_details(
+            "It was compiled but not built. Run `wharfage build` in the plugin's folder, or `wharfage build --component FILE --manifest plugin.toml`",
+        )),
+        several => Err(Error::component(format!(
+            "the component carries {} {what} sections; what was read must be what is enforced, so only one is allowed",
+            several.len()
+        ))),
+    }
+}
+
+fn not_a_component(bytes: &[u8], error: &str) -> Error {
+    let what = if bytes.starts_with(b"\0asm") { "the component is broken" } else { "this is not a WebAssembly component" };
+    Error::component(what).with_details(error)
+}
+
+fn contract_item(name: &str) -> Option<(&str, &str)> {
+    let rest = name.strip_prefix(PACKAGE)?;
+    Some(rest.split_once('@').unwrap_or((rest, "")))
+}
+
+fn is_name(name: &str) -> bool {
+    name.len() <= 64
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}
+
+/// Untrusted text as it may be shown: no control characters, not too long.
+pub(crate) fn shown(text: &str) -> String {
+    let mut out: String = text.chars().take(80).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if text.chars().nth(80).is_some() {
+        out.push('…');
+    }
+    out
+}
+
+/// `Did you mean …?` or all there is.
+pub(crate) fn suggestion(wrong: &str, names: &[&str]) -> String {
+    let mut near: Vec<(usize, &str)> = names.iter().map(|name| (distance(wrong, name), *name)).collect();
+    near.sort();
+    let near: Vec<&str> =
+        near.into_iter().filter(|(d, name)| *d <= 3 || name.contains(wrong)).map(|(_, name)| name).take(3).collect();
+    match (near.is_empty(), names.is_empty()) {
+        (false, _) => format!("Did you mean {}?", near.join(" or ")),
+        (true, false) => format!("There are: {}", names.join(", ")),
+        (true, true) => "There are none".to_owned(),
+    }
+}
+
+/// Levenshtein's distance, on the first 64 characters.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(64).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().take(64).enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, cb) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(ca != *cb);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: &str = r#"
+        [plugin]
+        name = "acme"
+        version = "1.2.3"
+        contract = "0.1.0"
+        provider = "Acme"
+        [origins.api]
+        url = "https://api.test"
+        methods = ["GET"]
+        paths = ["/**"]
+        credential = "key"
+        source = "docs"
+        date = "2026-01-01"
+        [secrets.api_key]
+        [credentials.key]
+        scheme = "api-key"
+        secret = "api_key"
+        query = "apikey"
+        origins = ["api"]
+    "#;
+
+    #[test]
+    fn reads_a_plain_manifest() {
+        let manifest = Manifest::parse(PLAIN).unwrap();
+        assert_eq!(manifest.plugin.name, "acme");
+        assert_eq!(manifest.secrets["api_key"].purpose, Purpose::Credential);
+    }
+
+    #[test]
+    fn a_wrong_manifest_says_where_and_what() {
+        for (from, to, expected) in [
+            ("secret = \"api_key\"", "secret = \"other\"", "not declared"),
+            ("source = \"docs\"", "source = \"\"", "say its source and date"),
+            ("name = \"acme\"", "name = \"Acme Corp\"", "lower-case"),
+            ("query = \"apikey\"", "query = \"a\"\nheader = \"b\"", "not both"),
+            ("methods = [\"GET\"]", "method = [\"GET\"]", "method"),
+        ] {
+            let error = Manifest::parse(&PLAIN.replace(from, to)).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn names_near_a_wrong_one() {
+        assert_eq!(suggestion("order.list", &["orders.list", "products.list"]), "Did you mean orders.list?");
+        assert_eq!(suggestion("x", &["orders.list"]), "There are: orders.list");
+    }
+
+    #[test]
+    fn text_is_no_component() {
+        let error = Outline::read(b"<html>not found</html>").unwrap_err();
+        assert_eq!(error.message(), "this is not a WebAssembly component");
+    }
+
+    #[test]
+    fn shown_text_has_no_control_characters() {
+        assert_eq!(shown("a\u{1b}[31mb"), "a\u{fffd}[31mb");
+    }
+}

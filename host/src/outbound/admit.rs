@@ -1,0 +1,255 @@
+//! Ready -> Admitted: a permit from every bucket the request spends of.
+//!
+//! A [`Lane`] is one bucket with its queue. Several connections share a lane when they share an account, so a limit
+//! holds across all plugins and calls of a host. A request takes its place in the queue of each of its lanes, in one
+//! fixed order, which makes every queue first come first served and no two requests wait for each other in a ring;
+//! at the head it reserves in all lanes or in none. A wait that could not end before the call's deadline is refused at
+//! once, with the time when coming back helps.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Mutex as Turn, Notify};
+
+use super::buckets::{BucketSpec, Buckets, Reservation, Wait};
+use super::ready::Ready;
+use super::{CallContext, Outbound, Step};
+use crate::error::{Error, Kind, Result};
+use crate::time::{Clock, Timestamp};
+
+/// One bucket, shared by all who draw on it.
+pub(crate) struct Lane {
+    name: String,
+    spec: BucketSpec,
+    /// Whoever holds this is the head of the queue; tokio's mutex hands it on in order.
+    turn: Turn<()>,
+    bucket: Mutex<Buckets>,
+    changed: Notify,
+    clock: Arc<dyn Clock>,
+}
+
+/// The lanes of one connection, in the order in which they are entered.
+#[derive(Clone, Default)]
+pub(crate) struct Lanes {
+    lanes: Vec<(Arc<Lane>, Vec<String>)>,
+}
+
+/// Leave to send one request. Dropping it settles what it took, as if the answer had come now.
+pub(crate) struct Permit {
+    held: Vec<Held>,
+}
+
+struct Held {
+    lane: Arc<Lane>,
+    reservation: Option<Reservation>,
+}
+
+/// A request with leave to go.
+pub(super) struct Admitted {
+    ready: Ready,
+    permit: Permit,
+}
+
+impl Admitted {
+    pub(super) fn ready(&self) -> &Ready {
+        &self.ready
+    }
+
+    pub(super) fn into_parts(self) -> (Ready, Permit) {
+        (self.ready, self.permit)
+    }
+}
+
+impl Lane {
+    /// An empty lane. `name` is for messages.
+    pub(crate) fn new(name: &str, spec: BucketSpec, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            name: name.to_owned(),
+            bucket: Mutex::new(Buckets::new(vec![spec.clone()])),
+            spec,
+            turn: Turn::new(()),
+            changed: Notify::new(),
+            clock,
+        }
+    }
+
+    /// What it was made from.
+    pub(crate) fn spec(&self) -> &BucketSpec {
+        &self.spec
+    }
+
+    /// Nothing leaves before `until`; a later time than one already set wins.
+    pub(crate) fn block_until(&self, until: Timestamp) {
+        self.bucket().block_until(Some(0), until);
+        self.changed.notify_waiters();
+    }
+
+    /// The provider says that this much is left; it lowers the count and never raises it.
+    pub(crate) fn remaining(&self, left: u32) {
+        let now = self.clock.now();
+        self.bucket().remaining(0, left, now);
+    }
+
+    fn bucket(&self) -> std::sync::MutexGuard<'_, Buckets> {
+        self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lanes {
+    /// Adds a lane with the origins it covers; all origins when there are none. The order of names is the order of
+    /// entering, the same for every connection.
+    pub(crate) fn add(&mut self, lane: Arc<Lane>, origins: Vec<String>) {
+        self.lanes.push((lane, origins));
+        self.lanes.sort_by(|a, b| a.0.name.cmp(&b.0.name));
+    }
+
+    /// The lane that this connection knows by the manifest's name of its budget.
+    pub(crate) fn named(&self, budget: &str) -> Option<&Arc<Lane>> {
+        self.lanes.iter().map(|(lane, _)| lane).find(|lane| lane.spec.name == budget)
+    }
+
+    /// The lanes that a request to this origin enters.
+    pub(crate) fn covering<'a>(&'a self, origin: &'a str) -> impl Iterator<Item = &'a Arc<Lane>> + 'a {
+        self.lanes
+            .iter()
+            .filter(move |(_, origins)| origins.is_empty() || origins.iter().any(|name| name == origin))
+            .map(|(lane, _)| lane)
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Lane>> {
+        self.lanes.iter().map(|(lane, _)| lane)
+    }
+}
+
+impl Permit {
+    /// The head of the answer is here (or the attempt failed): quotas age from now.
+    pub(super) fn settle_windows(&mut self) {
+        for held in &mut self.held {
+            if held.lane.spec.is_window() {
+                held.settle();
+            }
+        }
+    }
+
+    /// Provably nothing left: what was taken goes back.
+    pub(super) fn cancel(mut self) {
+        for held in &mut self.held {
+            if let Some(reservation) = held.reservation.take() {
+                held.lane.bucket().cancel(reservation);
+                held.lane.changed.notify_waiters();
+            }
+        }
+    }
+}
+
+impl Held {
+    fn settle(&mut self) {
+        if let Some(reservation) = self.reservation.take() {
+            let now = self.lane.clock.now();
+            self.lane.bucket().settle(reservation, now);
+            self.lane.changed.notify_waiters();
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.settle();
+    }
+}
+
+/// Waits for leave from every lane.
+pub(super) async fn acquire(outbound: &Outbound, context: &CallContext, ready: Ready) -> Result<Admitted> {
+    let origin = outbound.scope.origin_of(&ready.scoped).name.clone();
+    let costs = &ready.scoped.request().costs;
+    if let Some((name, _)) = costs.iter().find(|(name, _)| outbound.lanes.named(name).is_none()) {
+        return Err(Error::invalid("/costs", format!("the manifest has no budget `{}`", crate::manifest::shown(name))));
+    }
+    let wanted: Vec<(Arc<Lane>, u32)> = outbound
+        .lanes
+        .all()
+        .filter_map(|lane| {
+            let base = u32::from(outbound.lanes.covering(&origin).any(|covering| Arc::ptr_eq(covering, lane)));
+            let named: u32 = costs.iter().filter(|(name, _)| *name == lane.spec.name).map(|(_, units)| *units).sum();
+            // a weight stated for a bucket stands instead of the one unit
+            let units = if named > 0 { named } else { base };
+            (units > 0).then(|| (lane.clone(), units))
+        })
+        .collect();
+    let permit = wait(outbound.clock.as_ref(), context, &wanted).await?;
+    Ok(Admitted { ready, permit })
+}
+
+/// Waits until `wanted` is free in every lane, in order, and takes it.
+///
+/// # Errors
+/// [`Kind::RateLimited`] with the time to come back, when that is after the call's deadline;
+/// [`Kind::LimitExceeded`] when the lane can never hold as much.
+pub(crate) async fn wait(clock: &dyn Clock, context: &CallContext, wanted: &[(Arc<Lane>, u32)]) -> Result<Permit> {
+    let began = clock.now();
+    let mut turns = Vec::with_capacity(wanted.len());
+    for (lane, _) in wanted {
+        let turn = tokio::select! {
+            biased;
+            turn = lane.turn.lock() => turn,
+            () = clock.alarm(context.deadline) => return Err(too_late(lane, context.deadline)),
+        };
+        turns.push(turn);
+    }
+    loop {
+        // Registered before looking, so that a change in between is not missed.
+        let changes: Vec<_> = wanted.iter().map(|(lane, _)| Box::pin(lane.changed.notified())).collect();
+        let now = clock.now();
+        match reserve(now, wanted) {
+            Ok(permit) => {
+                let waited_ms = now.since(began);
+                if waited_ms > 0 {
+                    context.observe(|| Step::Paced { waited_ms });
+                }
+                return Ok(permit);
+            }
+            Err((lane, Wait::Never { .. })) => {
+                return Err(Error::limit(
+                    &lane.spec.name,
+                    format!("one request may not cost more than the whole budget `{}`", lane.spec.name),
+                ));
+            }
+            Err((lane, Wait::Until(at))) if at > context.deadline => return Err(too_late(lane, at)),
+            Err((_, Wait::Until(at))) => {
+                // A lane may be blocked further while we wait; the loop looks again.
+                clock.sleep_until(at).await;
+            }
+            Err((lane, Wait::Release)) => {
+                tokio::select! {
+                    _ = futures_util::future::select_all(changes) => {}
+                    () = clock.alarm(context.deadline) => return Err(too_late(lane, context.deadline)),
+                }
+            }
+        }
+    }
+}
+
+/// Takes from all lanes or from none.
+fn reserve(now: Timestamp, wanted: &[(Arc<Lane>, u32)]) -> std::result::Result<Permit, (&Arc<Lane>, Wait)> {
+    let mut permit = Permit { held: Vec::with_capacity(wanted.len()) };
+    for (lane, units) in wanted {
+        let reserved = lane.bucket().reserve(now, &[(0, *units)]);
+        match reserved {
+            Ok(reservation) => permit.held.push(Held { lane: lane.clone(), reservation: Some(reservation) }),
+            Err(wait) => {
+                permit.cancel();
+                return Err((lane, wait));
+            }
+        }
+    }
+    Ok(permit)
+}
+
+fn too_late(lane: &Lane, at: Timestamp) -> Error {
+    Error::new(
+        Kind::RateLimited,
+        format!("the budget `{}` has no room before the call's deadline", lane.spec.name),
+    )
+    .with_retry_at(Some(at))
+    .with_details("Wait until then, raise limits.call_ms, or send less")
+}

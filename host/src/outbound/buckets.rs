@@ -1,0 +1,516 @@
+//! How much may leave, and when: pure arithmetic, without clock, lock or network.
+//!
+//! A window bucket promises that the provider, wherever it puts the borders of its windows, never counts more than
+//! `limit` units within `window_ms`. We do not know when a request reaches the provider, only that it is between the
+//! moment we let it go and the moment its answer begins. So an entry counts from its reservation, for as long as it is
+//! in flight, and from its answer on for one window more (and the guide's 0.1 s): whatever moment in between is the
+//! provider's, the window around it is full before ours is. The units are taken when the reservation is made, not when
+//! the request is done, so that many callers at once cannot all find the same room.
+//!
+//! A concurrency bucket counts what is in flight and nothing else. [`Buckets`] takes from several at once, or from
+//! none. Who waits in which order is not decided here.
+
+use std::collections::VecDeque;
+
+use crate::time::Timestamp;
+
+/// A bucket's name and size.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct BucketSpec {
+    /// As the manifest calls it.
+    pub(crate) name: String,
+    /// What it counts.
+    pub(crate) shape: Shape,
+}
+
+/// What a bucket counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// Units within any window of this length.
+    Window {
+        /// The most units.
+        limit: u32,
+        /// The window's length.
+        window_ms: u64,
+    },
+    /// Units in flight.
+    Concurrency {
+        /// The most units.
+        limit: u32,
+    },
+}
+
+impl BucketSpec {
+    /// Whether it counts over time.
+    pub(crate) fn is_window(&self) -> bool {
+        matches!(self.shape, Shape::Window { .. })
+    }
+}
+
+/// Units taken from buckets. It must go back to [`Buckets::settle`] or [`Buckets::cancel`]: until then it counts.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "what is not given back counts for ever"]
+pub(crate) struct Reservation(Vec<(usize, u32)>);
+
+/// Why nothing was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Ask again then; earlier is of no use. If nobody else takes anything, it will do.
+    Until(Timestamp),
+    /// Ask again when something in flight has come back.
+    Release,
+    /// This bucket can never give as much at once, or does not exist.
+    Never {
+        /// Its index.
+        bucket: usize,
+    },
+}
+
+/// When a bucket can give so many units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ready {
+    /// At once.
+    Now,
+    /// From then on.
+    At(Timestamp),
+    /// When something in flight has come back; not known when.
+    WhenReleased,
+    /// Never.
+    Never,
+}
+
+/// Several buckets, by index.
+#[derive(Clone, Debug)]
+pub(crate) struct Buckets(Vec<Bucket>);
+
+impl Buckets {
+    /// Empty buckets, in this order.
+    pub(crate) fn new(specs: Vec<BucketSpec>) -> Self {
+        Self(specs.into_iter().map(Bucket::new).collect())
+    }
+
+    /// Takes units from all of these buckets, or from none. A bucket may be named more than once.
+    ///
+    /// # Errors
+    /// What to wait for: the most hopeless case if several differ.
+    pub(crate) fn reserve(&mut self, now: Timestamp, wanted: &[(usize, u32)]) -> Result<Reservation, Wait> {
+        let mut sums: Vec<(usize, u32)> = Vec::with_capacity(wanted.len());
+        for (index, units) in wanted {
+            match sums.iter_mut().find(|(known, _)| known == index) {
+                Some((_, sum)) => *sum = sum.saturating_add(*units),
+                None => sums.push((*index, *units)),
+            }
+        }
+        let (mut until, mut is_for_release) = (None, false);
+        for (index, units) in &sums {
+            match self.0.get(*index).map_or(Ready::Never, |bucket| bucket.ready_at(now, *units)) {
+                Ready::Now => {}
+                Ready::At(at) => until = until.max(Some(at)),
+                Ready::WhenReleased => is_for_release = true,
+                Ready::Never => return Err(Wait::Never { bucket: *index }),
+            }
+        }
+        match until {
+            _ if is_for_release => return Err(Wait::Release),
+            Some(at) => return Err(Wait::Until(at)),
+            None => {}
+        }
+        for (index, units) in &sums {
+            if let Some(bucket) = self.0.get_mut(*index) {
+                bucket.forget_until(now);
+                bucket.in_flight += u64::from(*units);
+            }
+        }
+        Ok(Reservation(sums))
+    }
+
+    /// The answer begins, or the attempt failed, at `at`: windows age from then on, concurrency is free again.
+    pub(crate) fn settle(&mut self, reservation: Reservation, at: Timestamp) {
+        for (index, units) in reservation.0 {
+            if let Some(bucket) = self.0.get_mut(index) {
+                bucket.land(units);
+                bucket.count(units, at);
+            }
+        }
+    }
+
+    /// Provably nothing was sent: the units come back.
+    pub(crate) fn cancel(&mut self, reservation: Reservation) {
+        for (index, units) in reservation.0 {
+            if let Some(bucket) = self.0.get_mut(index) {
+                bucket.land(units);
+            }
+        }
+    }
+
+    /// Nothing leaves from this bucket (from any, without an index) before `until`; an earlier time changes nothing.
+    pub(crate) fn block_until(&mut self, bucket: Option<usize>, until: Timestamp) {
+        for (index, known) in self.0.iter_mut().enumerate() {
+            if bucket.is_none_or(|wanted| wanted == index) {
+                known.blocked_until = known.blocked_until.max(until);
+            }
+        }
+    }
+
+    /// The provider says that `left` units are left in this bucket's window. Where that is less than we know of,
+    /// somebody else has used the difference: it counts as used now. It never gives more than we know of, and says
+    /// nothing about concurrency. The caller must know that the provider spoke of this bucket.
+    pub(crate) fn remaining(&mut self, bucket: usize, left: u32, now: Timestamp) {
+        if let Some(bucket) = self.0.get_mut(bucket) {
+            bucket.forget_until(now);
+            let stranger = bucket.left(now).saturating_sub(u64::from(left));
+            bucket.count(u32::try_from(stranger).unwrap_or(u32::MAX), now);
+        }
+    }
+}
+
+/// One bucket being spent.
+#[derive(Clone, Debug)]
+pub(crate) struct Bucket {
+    spec: BucketSpec,
+    in_flight: u64,
+    /// What counts for a known time yet: until when (exclusive), and how many units; ordered, no time twice. Its units
+    /// are never more than the limit, nor its times more than `limit` or some [`GRAINS`].
+    counted: VecDeque<(Timestamp, u32)>,
+    blocked_until: Timestamp,
+}
+
+/// The guide's buffer, which also covers a provider that counts both ends of a window.
+const BUFFER_MS: u64 = 100;
+
+/// Up to this limit every entry has its own time.
+const EXACT_LIMIT_MAX: u32 = 4_096;
+
+/// Above it, times are rounded up to so many grains per window.
+const GRAINS: u64 = 1_024;
+
+impl Bucket {
+    /// An empty bucket.
+    pub(crate) fn new(spec: BucketSpec) -> Self {
+        Self { spec, in_flight: 0, counted: VecDeque::new(), blocked_until: Timestamp::default() }
+    }
+
+    /// When it can give so many units, if nothing else happens.
+    pub(crate) fn ready_at(&self, now: Timestamp, units: u32) -> Ready {
+        let limit = u64::from(self.limit());
+        let needed = u64::from(units);
+        if needed > limit {
+            return Ready::Never;
+        }
+        if self.in_flight + needed > limit {
+            return Ready::WhenReleased;
+        }
+        let mut used = self.in_flight + self.units_counted(now);
+        let mut at = now.max(self.blocked_until);
+        for (until, units) in self.counted.iter().filter(|(until, _)| *until > now) {
+            if used + needed <= limit {
+                break;
+            }
+            used = used.saturating_sub(u64::from(*units));
+            at = at.max(*until);
+        }
+        if at > now { Ready::At(at) } else { Ready::Now }
+    }
+
+    fn limit(&self) -> u32 {
+        match self.spec.shape {
+            Shape::Window { limit, .. } | Shape::Concurrency { limit } => limit,
+        }
+    }
+
+    /// Units free at `now`, blocked or not.
+    fn left(&self, now: Timestamp) -> u64 {
+        u64::from(self.limit()).saturating_sub(self.in_flight + self.units_counted(now))
+    }
+
+    fn units_counted(&self, now: Timestamp) -> u64 {
+        self.counted.iter().filter(|(until, _)| *until > now).map(|(_, units)| u64::from(*units)).sum()
+    }
+
+    /// Takes units out of flight.
+    fn land(&mut self, units: u32) {
+        self.in_flight = self.in_flight.saturating_sub(u64::from(units));
+    }
+
+    /// Counts units that the provider has counted at `at` the latest.
+    fn count(&mut self, units: u32, at: Timestamp) {
+        let Shape::Window { limit, window_ms } = self.spec.shape else {
+            return;
+        };
+        if units == 0 {
+            return;
+        }
+        let grain_ms = if limit <= EXACT_LIMIT_MAX { 1 } else { window_ms.div_ceil(GRAINS).max(1) };
+        let exact = at.plus(window_ms).plus(BUFFER_MS);
+        // Rounded up, an entry counts a little longer than it must, never shorter.
+        let until = exact.as_millis().checked_next_multiple_of(grain_ms).map_or(Timestamp::MAX, Timestamp::from_millis);
+        // Answers do not come in order.
+        let place = self.counted.partition_point(|(known, _)| *known < until);
+        match self.counted.get_mut(place) {
+            Some((known, sum)) if *known == until => *sum = sum.saturating_add(units),
+            _ => self.counted.insert(place, (until, units)),
+        }
+    }
+
+    /// Drops what does not count any more.
+    fn forget_until(&mut self, now: Timestamp) {
+        while self.counted.front().is_some_and(|(until, _)| *until <= now) {
+            self.counted.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn window(limit: u32, window_ms: u64) -> BucketSpec {
+        BucketSpec { name: "calls".to_owned(), shape: Shape::Window { limit, window_ms } }
+    }
+
+    fn concurrency(limit: u32) -> BucketSpec {
+        BucketSpec { name: "streams".to_owned(), shape: Shape::Concurrency { limit } }
+    }
+
+    fn at(ms: u64) -> Timestamp {
+        Timestamp::from_millis(1_000_000 + ms)
+    }
+
+    /// In the guide's code 50 of 50 callers at once pass a limit of 5 a second: they look first and record later.
+    #[test]
+    fn guide_s03_window_admits_no_more_than_its_limit() {
+        let mut buckets = Buckets::new(vec![window(5, 1_000)]);
+        let admitted: Vec<Reservation> = (0..50).filter_map(|_| buckets.reserve(at(0), &[(0, 1)]).ok()).collect();
+        assert_eq!(admitted.len(), 5);
+        assert_eq!(buckets.reserve(at(0), &[(0, 1)]), Err(Wait::Release));
+        for (reservation, ms) in admitted.into_iter().zip([300, 100, 200, 200, 900]) {
+            buckets.settle(reservation, at(ms));
+        }
+        // Looked at again after the wait, which the guide's code forgets too.
+        assert_eq!(buckets.reserve(at(900), &[(0, 1)]), Err(Wait::Until(at(1_200))));
+        assert_eq!(buckets.reserve(at(900), &[(0, 2)]), Err(Wait::Until(at(1_300))));
+        assert_eq!(buckets.reserve(at(1_199), &[(0, 1)]), Err(Wait::Until(at(1_200))));
+        let first = buckets.reserve(at(1_200), &[(0, 1)]).unwrap();
+        assert_eq!(buckets.reserve(at(1_200), &[(0, 1)]), Err(Wait::Until(at(1_300))));
+        buckets.cancel(first);
+        assert!(buckets.reserve(at(1_200), &[(0, 1)]).is_ok());
+    }
+
+    #[test]
+    fn concurrency_is_free_when_settled() {
+        let mut buckets = Buckets::new(vec![concurrency(2)]);
+        let both = buckets.reserve(at(0), &[(0, 2)]).unwrap();
+        assert_eq!(buckets.reserve(at(9_999), &[(0, 1)]), Err(Wait::Release));
+        buckets.settle(both, at(1));
+        assert!(buckets.reserve(at(1), &[(0, 2)]).is_ok());
+        assert_eq!(buckets.reserve(at(1), &[(0, 3)]), Err(Wait::Never { bucket: 0 }));
+    }
+
+    #[test]
+    fn all_or_none() {
+        let mut buckets = Buckets::new(vec![window(10, 1_000), concurrency(1)]);
+        let held = buckets.reserve(at(0), &[(0, 4), (1, 1)]).unwrap();
+        assert_eq!(buckets.reserve(at(0), &[(0, 1), (1, 1)]), Err(Wait::Release));
+        assert_eq!(buckets.reserve(at(0), &[(0, 11), (1, 1)]), Err(Wait::Never { bucket: 0 }));
+        assert_eq!(buckets.reserve(at(0), &[(0, 6), (0, 6)]), Err(Wait::Never { bucket: 0 }));
+        assert_eq!(buckets.reserve(at(0), &[(7, 1)]), Err(Wait::Never { bucket: 7 }));
+        buckets.settle(held, at(0));
+        // Nothing of the refused ones was kept.
+        assert!(buckets.reserve(at(0), &[(0, 6), (1, 1)]).is_ok());
+    }
+
+    #[test]
+    fn a_block_is_only_ever_raised() {
+        let mut buckets = Buckets::new(vec![window(1, 10), concurrency(1)]);
+        buckets.block_until(Some(0), at(500));
+        buckets.block_until(Some(0), at(400));
+        assert_eq!(buckets.reserve(at(0), &[(0, 1)]), Err(Wait::Until(at(500))));
+        assert!(buckets.reserve(at(0), &[(1, 1)]).is_ok());
+        buckets.block_until(None, at(600));
+        assert_eq!(buckets.reserve(at(599), &[(0, 1)]), Err(Wait::Until(at(600))));
+        assert!(buckets.reserve(at(600), &[(0, 1)]).is_ok());
+    }
+
+    #[test]
+    fn the_provider_only_lowers() {
+        let mut buckets = Buckets::new(vec![window(10, 1_000), concurrency(1)]);
+        let held = buckets.reserve(at(0), &[(0, 4)]).unwrap();
+        buckets.settle(held, at(0));
+        buckets.remaining(0, 9, at(0));
+        assert_eq!(buckets.0[0].left(at(0)), 6);
+        buckets.remaining(0, 2, at(100));
+        buckets.remaining(0, 2, at(200));
+        assert_eq!(buckets.0[0].left(at(200)), 2);
+        assert_eq!(buckets.reserve(at(200), &[(0, 3)]), Err(Wait::Until(at(1_100))));
+        assert_eq!(buckets.0[0].left(at(1_200)), 10);
+        buckets.remaining(1, 0, at(0));
+        assert!(buckets.reserve(at(0), &[(1, 1)]).is_ok());
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut buckets = Buckets::new(vec![window(1_000_000, 86_400_000)]);
+        for ms in 0..100_000 {
+            let held = buckets.reserve(at(ms * 2_000), &[(0, 1)]).unwrap();
+            buckets.settle(held, at(ms * 2_000));
+        }
+        assert!(u64::try_from(buckets.0[0].counted.len()).unwrap() <= GRAINS + 2);
+        let mut buckets = Buckets::new(vec![window(3, 1)]);
+        for ms in 0..1_000 {
+            let held = buckets.reserve(at(ms * 200), &[(0, 3)]).unwrap();
+            buckets.settle(held, at(ms * 200));
+        }
+        assert!(buckets.0[0].counted.len() <= 3);
+    }
+
+    /// What happens to a bucket, in order of time.
+    #[derive(Clone, Debug)]
+    enum Event {
+        Pass(u64),
+        Reserve(u32),
+        /// The one at this place (of those in flight) is answered; the provider counted it at this share of its flight.
+        Settle(usize, u64),
+        Cancel(usize),
+        Remaining(u32),
+        Block(u64),
+        /// Waits as told and tries again.
+        Obey,
+    }
+
+    fn events() -> impl Strategy<Value = Vec<Event>> {
+        let event = prop_oneof![
+            3 => (0..400u64).prop_map(Event::Pass),
+            5 => (0..4u32).prop_map(Event::Reserve),
+            4 => (any::<usize>(), 0..=100u64).prop_map(|(i, share)| Event::Settle(i, share)),
+            1 => any::<usize>().prop_map(Event::Cancel),
+            1 => (0..12u32).prop_map(Event::Remaining),
+            1 => (0..500u64).prop_map(Event::Block),
+            3 => Just(Event::Obey),
+        ];
+        prop::collection::vec(event, 1..120)
+    }
+
+    /// A request: when it was let go, how many units, and once settled when the provider counted it.
+    struct Sent {
+        reservation: Option<Reservation>,
+        from: u64,
+        units: u32,
+        counted_at: Option<u64>,
+    }
+
+    /// Runs a schedule; answers when the provider counted what.
+    fn run(limit: u32, window_ms: u64, events: &[Event]) -> Result<Vec<(u64, u32)>, TestCaseError> {
+        let mut buckets = Buckets::new(vec![window(limit, window_ms), concurrency(3)]);
+        let (mut now, mut sent, mut last_wanted) = (0u64, Vec::<Sent>::new(), 1);
+        for event in events {
+            let in_flight: Vec<usize> = (0..sent.len()).filter(|i| sent[*i].reservation.is_some()).collect();
+            let pick = |any: usize| in_flight.get(any % in_flight.len().max(1)).copied();
+            let mut wanted = None;
+            match event {
+                Event::Pass(ms) => now += ms,
+                Event::Reserve(units) => wanted = Some(*units),
+                Event::Settle(any, share) => {
+                    if let Some(one) = pick(*any).and_then(|i| sent.get_mut(i)) {
+                        one.counted_at = Some(one.from + (now - one.from) * share / 100);
+                        buckets.settle(one.reservation.take().unwrap(), at(now));
+                    }
+                }
+                Event::Cancel(any) => {
+                    if let Some(i) = pick(*any) {
+                        buckets.cancel(sent.remove(i).reservation.unwrap());
+                    }
+                }
+                Event::Remaining(left) => {
+                    let before = buckets.0[0].left(at(now));
+                    buckets.remaining(0, *left, at(now));
+                    prop_assert_eq!(buckets.0[0].left(at(now)), before.min(u64::from(*left)));
+                }
+                Event::Block(ms) => buckets.block_until(Some(0), at(now + ms)),
+                Event::Obey => {
+                    if let Err(Wait::Until(until)) = buckets.clone().reserve(at(now), &[(0, last_wanted), (1, 1)]) {
+                        let early = Timestamp::from_millis(until.as_millis() - 1);
+                        prop_assert!(until > at(now));
+                        prop_assert_eq!(
+                            buckets.clone().reserve(early, &[(0, last_wanted), (1, 1)]),
+                            Err(Wait::Until(until))
+                        );
+                        now = until.since(at(0));
+                        prop_assert!(buckets.clone().reserve(at(now), &[(0, last_wanted), (1, 1)]).is_ok());
+                        wanted = Some(last_wanted);
+                    }
+                }
+            }
+            if let Some(units) = wanted {
+                last_wanted = units;
+                if let Ok(reservation) = buckets.reserve(at(now), &[(0, units), (1, 1)]) {
+                    sent.push(Sent { reservation: Some(reservation), from: now, units, counted_at: None });
+                }
+            }
+            let flying: u64 = sent.iter().filter(|s| s.reservation.is_some()).map(|s| u64::from(s.units)).sum();
+            prop_assert_eq!(buckets.0[0].in_flight, flying);
+            prop_assert!(flying + buckets.0[0].units_counted(at(now)) <= u64::from(limit));
+        }
+        for one in sent.iter_mut().filter(|s| s.reservation.is_some()) {
+            one.counted_at = Some(now);
+            buckets.settle(one.reservation.take().unwrap(), at(now));
+        }
+        prop_assert_eq!(buckets.0[0].in_flight, 0);
+        prop_assert_eq!(buckets.0[1].in_flight, 0);
+        // All that was ever taken comes back.
+        prop_assert_eq!(buckets.0[0].ready_at(at(now + 10 * window_ms + 10_000), limit), Ready::Now);
+        Ok(sent.iter().filter_map(|s| s.counted_at.map(|t| (t, s.units))).collect())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+
+        #[test]
+        fn no_window_of_the_provider_ever_holds_more(limit in 1..10u32, window_ms in 0..1_000u64, events in events()) {
+            let counted = run(limit, window_ms, &events)?;
+            for (start, _) in &counted {
+                let inside = counted.iter().filter(|(t, _)| (*start..=*start + window_ms).contains(t));
+                let units: u32 = inside.map(|(_, units)| units).sum();
+                prop_assert!(units <= limit, "{units} of {limit} from {start}: {counted:?}");
+            }
+        }
+
+        #[test]
+        fn the_coarse_bucket_is_never_more_generous(
+            window_ms in 1..10_000_000u64,
+            flights in prop::collection::vec((0..5_000_000u64, 1..3_000u32), 1..40),
+        ) {
+            // The same answers in one bucket on each side of the border.
+            let mut coarse = Bucket::new(window(1_000_000, window_ms));
+            let mut exact = Bucket::new(window(4_096, window_ms));
+            for (ms, units) in &flights {
+                coarse.count(*units, at(*ms));
+                exact.count(*units, at(*ms));
+            }
+            for (ms, _) in &flights {
+                for now in [*ms, ms + window_ms, ms + window_ms + BUFFER_MS, ms + window_ms + BUFFER_MS + 1] {
+                    prop_assert!(coarse.units_counted(at(now)) >= exact.units_counted(at(now)));
+                    let later = now + window_ms / GRAINS + 1;
+                    prop_assert!(coarse.units_counted(at(later)) <= exact.units_counted(at(now)));
+                }
+            }
+        }
+
+        #[test]
+        fn no_numbers_break_it(
+            limit in any::<u32>(),
+            window_ms in any::<u64>(),
+            steps in prop::collection::vec((any::<u64>(), any::<u32>(), any::<u64>()), 0..20),
+        ) {
+            let mut buckets = Buckets::new(vec![window(limit, window_ms)]);
+            for (now, units, settled) in steps {
+                if let Ok(held) = buckets.reserve(Timestamp::from_millis(now), &[(0, units)]) {
+                    buckets.settle(held, Timestamp::from_millis(settled));
+                }
+                buckets.remaining(0, units, Timestamp::from_millis(now));
+                buckets.block_until(None, Timestamp::from_millis(settled));
+            }
+        }
+    }
+}

@@ -1,0 +1,483 @@
+//! What must not come back to the guest.
+//!
+//! A provider may send back what it was sent: an echo, an error that quotes a header, a page with the URL. A [`Mask`]
+//! knows the secrets of a connection and replaces them, in whatever common form they come: as they are,
+//! percent-encoded, in JSON's escapes, in hexadecimal and in base64, also in the middle of something longer. Case does
+//! not count. This is best effort and no boundary: a provider that works for the guest can always find a form that is
+//! not looked for. The boundary is that a credential goes to nobody but its provider.
+//!
+//! Values of fewer than [`SEARCHED_BYTES_MIN`] bytes are not searched: they would be found everywhere. The searcher
+//! holds the forms in memory for as long as it lives; they are not wiped when it goes.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use aho_corasick::{AhoCorasick, MatchKind};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use zeroize::Zeroizing;
+
+/// Finds and replaces the secrets of a connection.
+#[derive(Clone, Default)]
+pub(crate) struct Mask {
+    search: Search,
+    /// One for each form that is searched, in the searcher's order.
+    reaches: Vec<Reach>,
+}
+
+#[derive(Clone, Default)]
+enum Search {
+    /// There are no secrets.
+    #[default]
+    Nothing,
+    Forms(Box<AhoCorasick>),
+    /// The searcher could not be built; nothing passes.
+    Everything,
+}
+
+/// How far a found form reaches.
+#[derive(Clone, Copy)]
+struct Reach {
+    /// Bytes from where it was found; more than were compared if the secret is long.
+    bytes: usize,
+    /// Whether the base64 digits before and after hold a few bits of the secret.
+    before: bool,
+    after: bool,
+}
+
+/// One way to write a secret.
+struct Form {
+    text: Zeroizing<String>,
+    before: bool,
+    after: bool,
+}
+
+/// What stands for a secret.
+pub(crate) const MASKED: &str = "[masked]";
+
+/// Shorter values are not searched.
+pub(crate) const SEARCHED_BYTES_MIN: usize = 6;
+
+/// So many bytes of a form are compared; of a longer one this start is enough to mask all of it.
+const COMPARED_BYTES_MAX: usize = 512;
+
+impl Mask {
+    /// Knows these values. Building takes time and memory in proportion to their number; searching does not.
+    pub(crate) fn new(values: Vec<Zeroizing<String>>) -> Self {
+        let searched = values.iter().filter(|value| value.len() >= SEARCHED_BYTES_MIN);
+        let mut forms: Vec<Form> = searched.flat_map(|value| forms(value)).collect();
+        forms.sort_by(|a, b| (&*a.text, a.before, a.after).cmp(&(&*b.text, b.before, b.after)));
+        forms.dedup_by(|a, b| (&*a.text, a.before, a.after) == (&*b.text, b.before, b.after));
+        if forms.is_empty() {
+            return Self::default();
+        }
+        let reach = |form: &Form| Reach { bytes: form.text.len(), before: form.before, after: form.after };
+        let reaches = forms.iter().map(reach).collect();
+        let compared = forms.iter().map(|form| {
+            let bytes = form.text.as_bytes();
+            bytes.get(..COMPARED_BYTES_MAX).unwrap_or(bytes)
+        });
+        let searcher =
+            AhoCorasick::builder().ascii_case_insensitive(true).match_kind(MatchKind::Standard).build(compared);
+        let search = searcher.map_or(Search::Everything, |searcher| Search::Forms(Box::new(searcher)));
+        Self { search, reaches }
+    }
+
+    /// The bytes without secrets, and whether there were any. Without any they are the same bytes, not copied.
+    pub(crate) fn bytes(&self, bytes: Vec<u8>) -> (Vec<u8>, bool) {
+        let spans = self.spans(&bytes);
+        if spans.is_empty() {
+            return (bytes, false);
+        }
+        let mut masked = Vec::with_capacity(bytes.len());
+        let mut from = 0;
+        for Span { start, end } in spans {
+            masked.extend_from_slice(bytes.get(from..start).unwrap_or_default());
+            masked.extend_from_slice(MASKED.as_bytes());
+            from = end;
+        }
+        masked.extend_from_slice(bytes.get(from..).unwrap_or_default());
+        (masked, true)
+    }
+
+    /// The text without secrets.
+    pub(crate) fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let spans = self.spans(text.as_bytes());
+        if spans.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let mut masked = String::with_capacity(text.len());
+        let mut from = 0;
+        for Span { start, end } in spans {
+            // A span begins and ends between characters, except where a long secret's end was not compared.
+            masked.push_str(text.get(from..start).unwrap_or_default());
+            masked.push_str(MASKED);
+            from = (end..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+        }
+        masked.push_str(text.get(from..).unwrap_or_default());
+        Cow::Owned(masked)
+    }
+
+    /// Where secrets are: in order, apart from each other. Every occurrence counts, also where several overlap: what is
+    /// left of one must not stay.
+    fn spans(&self, bytes: &[u8]) -> Vec<Span> {
+        let searcher = match &self.search {
+            Search::Nothing => return Vec::new(),
+            Search::Everything => return vec![Span { start: 0, end: bytes.len() }],
+            Search::Forms(searcher) => searcher,
+        };
+        let is_digit = |at: usize| bytes.get(at).is_some_and(|b| b.is_ascii_alphanumeric() || b"+/-_".contains(b));
+        let mut spans: Vec<Span> = Vec::new();
+        for found in searcher.find_overlapping_iter(bytes) {
+            let Some(reach) = self.reaches.get(found.pattern().as_usize()) else { continue };
+            let end = found.start().saturating_add(reach.bytes).min(bytes.len());
+            let mut span = Span {
+                start: found.start() - usize::from(reach.before && found.start() > 0 && is_digit(found.start() - 1)),
+                end: end + usize::from(reach.after && is_digit(end)),
+            };
+            // Occurrences come in order of their ends as compared, so only the last spans can touch.
+            while let Some(last) = spans.pop_if(|last| last.end >= span.start) {
+                span = Span { start: span.start.min(last.start), end: span.end.max(last.end) };
+            }
+            spans.push(span);
+        }
+        spans
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Span {
+    start: usize,
+    end: usize,
+}
+
+/// Without anything of what it knows.
+impl fmt::Debug for Mask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Mask({} forms)", self.reaches.len())
+    }
+}
+
+/// Whether a header of an answer carries something like a credential, which a guest has no use for. Names in any case.
+///
+/// `www-authenticate` stays: it says what is wrong and holds no secret.
+pub(crate) fn header_is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_HEADERS.contains(&name.as_str()) || SECRET_HEADER_ENDS.iter().any(|end| name.ends_with(end))
+}
+
+const SECRET_HEADERS: &[&str] = &[
+    "api-key",
+    "authentication-info",
+    "authorization",
+    "cookie",
+    "cookie2",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "set-authorization",
+    "set-cookie",
+    "set-cookie2",
+    "token",
+    "x-api-key",
+    "x-authorization",
+    "x-token",
+];
+
+const SECRET_HEADER_ENDS: &[&str] = &[
+    "access-token",
+    "auth-token",
+    "csrf-token",
+    "id-token",
+    "refresh-token",
+    "secret",
+    "security-token",
+    "session-id",
+    "session-token",
+    "xsrf-token",
+];
+
+/// The ways to write a secret that are searched.
+fn forms(value: &str) -> Vec<Form> {
+    let mut forms: Vec<Form> = Vec::new();
+    let mut add = |text: String| forms.push(Form { text: Zeroizing::new(text), before: false, after: false });
+    add(value.to_owned());
+    for keep in KEPT_RAW {
+        add(percent(value, |byte| byte.is_ascii_alphanumeric() || keep.contains(&byte)));
+    }
+    // Forms write a space as a plus sign.
+    add(percent(value, |byte| byte.is_ascii_alphanumeric() || b"*-._ ".contains(&byte)).replace(' ', "+"));
+    add(percent(value, |_| false));
+    for escapes in
+        [JsonEscapes::Few, JsonEscapes::Slash, JsonEscapes::Html, JsonEscapes::Ascii, JsonEscapes::AsciiSlash]
+    {
+        add(json(value, escapes));
+    }
+    add(value.bytes().map(|byte| format!("{byte:02x}")).collect());
+    for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
+        for skip in 0..3 {
+            let form = base64_inside(value, &engine, skip);
+            let percent = percent(&form.text, |byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+            if percent != *form.text {
+                forms.push(Form { text: Zeroizing::new(percent), ..form });
+            }
+            forms.push(form);
+        }
+    }
+    forms
+}
+
+/// What else than letters and digits common encoders leave as it is: RFC 3986's unreserved characters; a segment of a
+/// URL's path, the path and the query (URL Standard); `encodeURIComponent` and `encodeURI`.
+const KEPT_RAW: [&[u8]; 6] = [
+    b"-._~",
+    b"-._~!$&'()*+,;=:@|[]",
+    b"-._~!$&'()*+,;=:@/%|[]\\",
+    b"-._~!$&()*+,;=:@/%|[]\\?`{}^",
+    b"-._~!'()*",
+    b"-._~!'()*;/?:@&=+$,#",
+];
+
+fn percent(value: &str, is_kept: impl Fn(u8) -> bool) -> String {
+    let mut text = String::with_capacity(value.len() * 3);
+    for byte in value.bytes() {
+        match is_kept(byte) {
+            true => text.push(char::from(byte)),
+            false => text.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    text
+}
+
+/// What encoders of JSON escape besides quotation marks, backslashes and control characters.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum JsonEscapes {
+    Few,
+    Slash,
+    Html,
+    Ascii,
+    AsciiSlash,
+}
+
+fn json(value: &str, escapes: JsonEscapes) -> String {
+    let mut text = String::with_capacity(value.len() * 2);
+    for character in value.chars() {
+        let is_escaped = match escapes {
+            JsonEscapes::Few | JsonEscapes::Slash => false,
+            JsonEscapes::Html => "<>&\u{2028}\u{2029}".contains(character),
+            JsonEscapes::Ascii | JsonEscapes::AsciiSlash => !character.is_ascii(),
+        };
+        match character {
+            '"' => text.push_str("\\\""),
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push_str("\\t"),
+            '\u{8}' => text.push_str("\\b"),
+            '\u{c}' => text.push_str("\\f"),
+            '/' if matches!(escapes, JsonEscapes::Slash | JsonEscapes::AsciiSlash) => text.push_str("\\/"),
+            _ if is_escaped || character < ' ' => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    text.push_str(&format!("\\u{unit:04x}"));
+                }
+            }
+            _ => text.push(character),
+        }
+    }
+    text
+}
+
+/// The base64 digits that a value alone decides when `skip` bytes (of three) stand before it.
+fn base64_inside(value: &str, engine: &impl Engine, skip: usize) -> Form {
+    let mut bytes = Zeroizing::new(vec![0; skip]);
+    bytes.extend_from_slice(value.as_bytes());
+    let whole = Zeroizing::new(engine.encode(&*bytes));
+    // Each byte is 8 bits and each digit 6; a digit that also holds a neighbour's bits is not ours.
+    let start = (skip * 8).div_ceil(6);
+    let end = bytes.len() * 8 / 6;
+    let text = Zeroizing::new(whole.get(start..end).unwrap_or_default().to_owned());
+    Form { text, before: skip > 0, after: !bytes.len().is_multiple_of(3) }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn mask(values: &[&str]) -> Mask {
+        Mask::new(values.iter().map(|value| Zeroizing::new((*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn masks_every_form() {
+        let mask = mask(&["p/ss \"wörd\"+1"]);
+        for (text, masked) in [
+            ("key=p/ss \"wörd\"+1;", "key=[masked];"),
+            ("P/SS \"WöRD\"+1", "[masked]"),
+            ("?k=p%2Fss%20%22w%C3%B6rd%22%2B1&x", "?k=[masked]&x"),
+            ("?k=p%2fss%20%22w%c3%b6rd%22%2b1&x", "?k=[masked]&x"),
+            ("?k=p/ss%20%22w%C3%B6rd%22+1&x", "?k=[masked]&x"),
+            ("/p%2Fss%20%22w%C3%B6rd%22+1/x", "/[masked]/x"),
+            ("?k=p%2Fss+%22w%C3%B6rd%22%2B1&x", "?k=[masked]&x"),
+            ("%70%2F%73%73%20%22%77%C3%B6%72%64%22%2B%31", "[masked]"),
+            (r#"{"k":"p/ss \"wörd\"+1"}"#, r#"{"k":"[masked]"}"#),
+            (r#"{"k":"p\/ss \"w\u00f6rd\"+1"}"#, r#"{"k":"[masked]"}"#),
+            (r#"{"k":"p/ss \"w\u00F6rd\"+1"}"#, r#"{"k":"[masked]"}"#),
+            ("702f7373202277c3b6726422 2b31", "702f7373202277c3b6726422 2b31"),
+            ("0x702f7373202277C3B67264222B31.", "0x[masked]."),
+            ("nothing", "nothing"),
+        ] {
+            assert_eq!(mask.text(text), masked, "{text}");
+        }
+        let basic = STANDARD.encode("user:p/ss \"wörd\"+1");
+        assert_eq!(mask.text(&format!("Basic {basic}")), format!("Basic {}[masked]==", &basic[..6]));
+    }
+
+    #[test]
+    fn what_is_clean_is_not_copied() {
+        let mask = mask(&["secret-value"]);
+        let clean = b"nothing here".to_vec();
+        let place = clean.as_ptr();
+        let (bytes, found) = mask.bytes(clean);
+        assert!(!found && bytes.as_ptr() == place);
+        assert!(matches!(mask.text("nothing here"), Cow::Borrowed(_)));
+        assert_eq!(mask.bytes(b"\xff secret-value \xfe".to_vec()), (b"\xff [masked] \xfe".to_vec(), true));
+    }
+
+    #[test]
+    fn short_values_and_no_values_are_not_searched() {
+        for mask in [Mask::default(), mask(&[]), mask(&["", "a", "12345"])] {
+            assert_eq!(mask.text("a 12345"), "a 12345");
+        }
+        assert_eq!(mask(&["123456"]).text("a 123456"), "a [masked]");
+    }
+
+    #[test]
+    fn of_overlapping_secrets_nothing_stays() {
+        let mask = mask(&["abcdefgh", "abcdefghijkl", "efghijklmnop"]);
+        assert_eq!(mask.text("<abcdefghijklmnop>"), "<[masked]>");
+        assert_eq!(mask.text("<abcdefgh>"), "<[masked]>");
+        assert_eq!(mask.text("abcdefghabcdefgh"), "[masked]");
+    }
+
+    #[test]
+    fn a_long_secret_is_masked_to_its_end() {
+        // Every part of it is found nowhere else in it.
+        let long: String = (0..8_000).map(|n| format!("{n:05}")).collect();
+        let mask = mask(&[&long]);
+        assert_eq!(mask.text(&format!("<{long}>")), "<[masked]>");
+        assert_eq!(mask.text(&format!("<{}", &long[..1_000])), "<[masked]");
+        // What follows the compared start is taken for the rest, wherever a character of it ends.
+        assert_eq!(mask.text(&format!("<{}{}", &long[..1_000], "ä€".repeat(20_000))).chars().next(), Some('<'));
+    }
+
+    #[test]
+    fn what_cannot_be_searched_does_not_pass() {
+        let closed = Mask { search: Search::Everything, reaches: Vec::new() };
+        assert_eq!(closed.text("whatever"), MASKED);
+        assert_eq!(closed.bytes(b"whatever".to_vec()), (MASKED.as_bytes().to_vec(), true));
+    }
+
+    #[test]
+    fn shows_nothing_of_what_it_knows() {
+        assert!(!format!("{:?}", mask(&["secret-value"])).contains("secret"));
+    }
+
+    #[test]
+    fn headers_with_credentials() {
+        for name in [
+            "Set-Cookie",
+            "authorization",
+            "PROXY-AUTHENTICATE",
+            "x-api-key",
+            "X-Refreshed-Access-Token",
+            "X-CSRF-Token",
+        ] {
+            assert!(header_is_secret(name), "{name}");
+        }
+        for name in ["www-authenticate", "content-type", "etag", "x-request-id", "x-next-page-token", "retry-after", ""]
+        {
+            assert!(!header_is_secret(name), "{name}");
+        }
+    }
+
+    /// All forms a text may hold a secret in; with bytes around it where these change the form.
+    fn written(secret: &str, before: &[u8], after: &[u8]) -> Vec<String> {
+        let around: Vec<u8> = [before, secret.as_bytes(), after].concat();
+        let upper = |text: String| text.bytes().map(|b| char::from(b.to_ascii_uppercase())).collect::<String>();
+        let mut all = vec![
+            secret.to_owned(),
+            percent(secret, |_| false),
+            upper(percent(secret, |_| false)),
+            url::form_urlencoded::byte_serialize(secret.as_bytes()).collect(),
+            secret.bytes().map(|b| format!("{b:02x}")).collect(),
+            secret.bytes().map(|b| format!("{b:02X}")).collect(),
+            json(secret, JsonEscapes::Few),
+            json(secret, JsonEscapes::AsciiSlash),
+            STANDARD.encode(&around),
+            STANDARD_NO_PAD.encode(&around),
+            URL_SAFE.encode(&around),
+            URL_SAFE_NO_PAD.encode(&around),
+            percent(&STANDARD.encode(&around), |b| b.is_ascii_alphanumeric()),
+        ];
+        let mut url = url::Url::parse("https://api.test/").unwrap();
+        url.query_pairs_mut().append_pair("k", secret);
+        all.push(url.query().unwrap().to_owned());
+        if !secret.contains(['\t', '\n', '\r', '#']) {
+            url.set_query(Some(&format!("k={secret}&")));
+            all.push(url.query().unwrap().to_owned());
+            url.path_segments_mut().unwrap().push(&format!(":{secret}:"));
+            all.push(url.path().to_owned());
+        }
+        all
+    }
+
+    /// Whether any run of the secret that could be used is left: its raw or encoded middle.
+    fn shows(text: &str, secret: &str) -> bool {
+        let text = text.to_ascii_lowercase();
+        forms(secret).iter().any(|form| text.contains(&form.text.to_ascii_lowercase()))
+    }
+
+    proptest! {
+        #[test]
+        fn no_form_in_any_text_stays(
+            // No character of `[masked]`, so that what stands for a secret cannot be part of one.
+            secret in "[b-zB-Z0-9 !-/:-@{-~äö€😀\t\n&&[^masked]]{8,40}",
+            other in "[A-Za-z0-9]{6,12}",
+            (before, after) in (prop::collection::vec(any::<u8>(), 0..5), prop::collection::vec(any::<u8>(), 0..5)),
+            (left, right) in ("\\PC{0,12}", "\\PC{0,12}"),
+        ) {
+            let mask = mask(&[&secret, &other]);
+            for form in written(&secret, &before, &after) {
+                let text = format!("{left}{form}{right}{other}");
+                prop_assert!(shows(&text, &secret), "no searched form: {form}");
+                let masked = mask.text(&text);
+                prop_assert!(masked.contains(MASKED) && !shows(&masked, &secret), "{text} -> {masked}");
+                prop_assert_eq!(mask.bytes(text.clone().into_bytes()), (masked.into_owned().into_bytes(), true));
+            }
+        }
+
+        #[test]
+        fn no_input_breaks_it(
+            values in prop::collection::vec("\\PC{0,12}", 0..4),
+            bytes in prop::collection::vec(any::<u8>(), 0..60),
+            text in "\\PC{0,40}",
+        ) {
+            let values: Vec<&str> = values.iter().map(String::as_str).collect();
+            let mask = mask(&values);
+            let _ = mask.bytes(bytes);
+            let _ = mask.text(&text);
+            for value in values.iter().filter(|value| value.len() >= SEARCHED_BYTES_MIN) {
+                let echo = format!("{text}{value}{text}");
+                prop_assert!(mask.text(&echo).contains(MASKED));
+            }
+        }
+
+        #[test]
+        fn other_text_stays(text in "[0-9 \\[\\]{}.,]{0,200}") {
+            prop_assert_eq!(mask(&["secret-value", "another-secret"]).text(&text), text.as_str());
+        }
+    }
+}

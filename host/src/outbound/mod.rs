@@ -1,0 +1,492 @@
+//! How anything leaves this process: one path, in one order, on one screen.
+//!
+//! Each step takes the type that the step before made, so leaving one out does not compile. A retry and a redirect hop
+//! start again at scope; nothing signed is used twice. Nothing here knows of WebAssembly.
+
+pub(crate) mod address;
+pub(crate) mod admit;
+pub(crate) mod buckets;
+mod cache;
+mod classify;
+pub(crate) mod hints;
+pub(crate) mod mask;
+mod ready;
+pub(crate) mod retry;
+pub(crate) mod scope;
+pub(crate) mod sign;
+pub(crate) mod transport;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ipnet::IpNet;
+use url::Url;
+
+use crate::auth::Credential;
+use crate::connection::Limits;
+use crate::error::{Error, Kind, RequestSent, Result};
+use crate::manifest::AnswerRule;
+use crate::time::{Clock, Timestamp};
+use crate::vault::Secrets;
+
+use self::address::Resolver;
+use self::admit::Lanes;
+use self::classify::Outcome;
+use self::mask::Mask;
+use self::retry::{Decision, Failed, RetryPolicy};
+use self::scope::Scope;
+use self::transport::Transport;
+
+/// The method of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Method {
+    /// Read.
+    Get,
+    /// Read the header only.
+    Head,
+    /// Create, or whatever the provider makes of it.
+    Post,
+    /// Replace.
+    Put,
+    /// Change.
+    Patch,
+    /// Remove.
+    Delete,
+}
+
+impl Method {
+    /// All there are.
+    pub const ALL: [Self; 6] = [Self::Get, Self::Head, Self::Post, Self::Put, Self::Patch, Self::Delete];
+
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Head => "HEAD",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+
+    /// The method written so.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.as_str() == text)
+    }
+
+    /// Whether sending it twice is as sending it once (RFC 9110, 9.2.2).
+    pub const fn is_idempotent(self) -> bool {
+        !matches!(self, Self::Post | Self::Patch)
+    }
+}
+
+impl std::fmt::Display for Method {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Whether a request may be sent a second time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// As the method says.
+    #[default]
+    ByMethod,
+    /// It does no harm.
+    Safe,
+    /// The host makes an idempotency key and keeps it over all attempts.
+    Keyed,
+    /// Never, unless the provider provably did not act.
+    Never,
+}
+
+/// Which credential goes on a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum CredentialChoice {
+    /// The one the manifest declares for the origin.
+    #[default]
+    Declared,
+    /// None.
+    Anonymous,
+    /// The one of this name.
+    Named(String),
+}
+
+/// One request, as a plugin wants it.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// The method.
+    pub method: Method,
+    /// An absolute URL, or `{origin}/path?query`.
+    pub url: String,
+    /// Header fields.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Option<Bytes>,
+    /// Which credential.
+    pub credential: CredentialChoice,
+    /// May it be repeated.
+    pub repeat: Repeat,
+    /// Further costs, by name of the bucket.
+    pub costs: Vec<(String, u32)>,
+    /// Milliseconds for one attempt, if less than the limit.
+    pub timeout_ms: Option<u64>,
+    /// The key that the host made for all attempts of a keyed request.
+    pub(crate) idempotency_key: Option<String>,
+}
+
+/// Where an answer came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// The provider, now.
+    #[default]
+    Live,
+    /// A kept answer that is still fresh.
+    Cache,
+    /// The last good answer, because the provider is in trouble.
+    Stale,
+}
+
+/// An answer with a status below 400.
+#[derive(Clone, Debug)]
+pub(crate) struct Response {
+    /// The status.
+    pub status: u16,
+    /// Header fields, without those that carry credentials.
+    pub headers: Vec<(String, String)>,
+    /// The decoded body.
+    pub body: Vec<u8>,
+    /// The URL that answered, masked.
+    pub url: String,
+    /// Where it came from.
+    pub source: Source,
+    /// Its age in milliseconds.
+    pub age_ms: u64,
+    /// How many requests it cost.
+    pub attempts: u32,
+    /// The provider's id of the request.
+    pub request_id: Option<String>,
+}
+
+/// The outbound path of one connection.
+pub(crate) struct Outbound {
+    pub(crate) scope: Scope,
+    pub(crate) private_addresses: Vec<IpNet>,
+    pub(crate) credentials: Vec<Credential>,
+    pub(crate) answers: Vec<AnswerRule>,
+    pub(crate) idempotency_header: Option<String>,
+    pub(crate) limits: Limits,
+    pub(crate) lanes: Lanes,
+    pub(crate) resolver: Arc<Resolver>,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) secrets: Arc<Secrets>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// What happens on the path, for whoever wants to see it: the demo, a log, an audit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Step {
+    /// Waited this many milliseconds for a permit.
+    Paced {
+        /// Milliseconds.
+        waited_ms: u64,
+    },
+    /// A credential was placed.
+    Signed {
+        /// Its name.
+        credential: String,
+        /// Where it was placed, without its value.
+        place: String,
+    },
+    /// An attempt failed and another follows.
+    Retrying {
+        /// Which attempt failed.
+        attempt: u32,
+        /// The kind's name.
+        kind: &'static str,
+        /// Milliseconds until the next.
+        wait_ms: u64,
+    },
+    /// A redirect is judged and followed.
+    Redirected {
+        /// The URL without query.
+        to: String,
+    },
+    /// The path refused.
+    Refused {
+        /// The sentence.
+        message: String,
+    },
+}
+
+/// Who listens to steps.
+pub(crate) type Observer = Arc<dyn Fn(&Step) + Send + Sync>;
+
+/// What one call brings along: its deadline and who listens.
+#[derive(Clone)]
+pub(crate) struct CallContext {
+    /// When the call must be over.
+    pub deadline: Timestamp,
+    /// Who listens.
+    pub observer: Option<Observer>,
+}
+
+impl CallContext {
+    fn observe(&self, step: impl FnOnce() -> Step) {
+        if let Some(observer) = &self.observer {
+            observer(&step());
+        }
+    }
+
+    /// Tells that the path refused.
+    pub(crate) fn refused(&self, error: &Error) {
+        self.observe(|| Step::Refused { message: error.message().to_owned() });
+    }
+}
+
+impl Outbound {
+    /// Sends one request and waits for its answer: the whole path.
+    ///
+    /// Cancel-safe: dropping the future gives every permit back.
+    ///
+    /// # Errors
+    /// Any [`Kind`] of the contract, with what was sent and when trying again can help.
+    pub(crate) async fn send(&self, context: &CallContext, request: Request) -> Result<Response> {
+        let mut trip = Trip::begin(self, request)?;
+        loop {
+            let scoped = self.scope.check(trip.request())?;
+            let missed = match cache::look(scoped) {
+                cache::Looked::Fresh(response) => return Ok(*response),
+                cache::Looked::Missed(missed) => missed,
+            };
+            let ready = ready::ensure(self, missed)?;
+            let admitted = admit::acquire(self, context, ready).await.map_err(|error| trip.count(error))?;
+            let pinned = address::pin(self, context, admitted).await.map_err(|error| trip.count(error))?;
+            let signed = sign::attach(self, context, pinned)?;
+            trip.attempt += 1;
+            let answered = transport::exchange(self, context, signed).await;
+            let outcome = classify::classify(self, answered);
+            match self.after(context, &mut trip, outcome)? {
+                Next::Done(response) => return Ok(response),
+                Next::At(at) => self.clock.sleep_until(at).await,
+                Next::Hop => {}
+            }
+        }
+    }
+
+    /// Sends several requests side by side and answers in their order.
+    pub(crate) async fn send_all(&self, context: &CallContext, requests: Vec<Request>) -> Vec<Result<Response>> {
+        use futures_util::StreamExt;
+        let width = usize::try_from(self.limits.side_by_side).unwrap_or(usize::MAX).max(1);
+        futures_util::stream::iter(requests)
+            .map(|request| self.send(context, request))
+            .buffered(width)
+            .collect()
+            .await
+    }
+
+    /// What follows an attempt: done, another one, another hop, or an error.
+    fn after(&self, context: &CallContext, trip: &mut Trip, outcome: Outcome) -> Result<Next> {
+        match outcome {
+            Outcome::Answer(mut response) => {
+                response.attempts = trip.attempt;
+                Ok(Next::Done(response))
+            }
+            Outcome::Redirect { status, location, from } => {
+                trip.hop(self, status, &location, &from)?;
+                context.observe(|| Step::Redirected { to: without_query(&trip.request().url) });
+                Ok(Next::Hop)
+            }
+            Outcome::Failure { error, hint_at } => {
+                let policy = RetryPolicy {
+                    attempts_max: u32::try_from(self.limits.attempts).unwrap_or(u32::MAX),
+                    delay_ms_max: self.limits.retry_wait_ms,
+                    ..RetryPolicy::default()
+                };
+                let now = self.clock.now();
+                let failed = Failed {
+                    attempt: trip.attempt,
+                    kind: error.kind(),
+                    sent: error.request_sent(),
+                    safe_to_repeat: trip.may_repeat,
+                    hint_at,
+                };
+                match retry::decide(&policy, &failed, now, context.deadline, self.clock.jitter()) {
+                    Decision::After(at) => {
+                        let kind = error.kind().name();
+                        context.observe(|| Step::Retrying { attempt: trip.attempt, kind, wait_ms: at.since(now) });
+                        tracing::debug!(target: "wharfage::outbound", attempt = trip.attempt, kind, wait_ms = at.since(now), "retrying");
+                        Ok(Next::At(at))
+                    }
+                    Decision::Give => Err(trip.count(trip.lost_write(error))),
+                }
+            }
+        }
+    }
+
+    /// A path that leads nowhere, for what must run before any grant.
+    pub(crate) fn nowhere(secrets: Arc<Secrets>, clock: Arc<dyn Clock>) -> Self {
+        struct Nothing;
+        impl Transport for Nothing {
+            fn send<'a>(
+                &'a self,
+                _: &'a sign::Signed,
+            ) -> crate::time::BoxFuture<'a, std::result::Result<transport::Head, transport::Lost>> {
+                Box::pin(std::future::ready(Err(transport::Lost {
+                    stage: crate::error::NetworkStage::Connect,
+                    sent: RequestSent::No,
+                    details: "nothing is granted".into(),
+                })))
+            }
+        }
+        Self {
+            scope: Scope {
+                plugin: String::new(),
+                connection: String::new(),
+                origins: Vec::new(),
+                credential_headers: Vec::new(),
+                url_bytes_max: 0,
+                request_body_bytes_max: 0,
+                header_count_max: 0,
+                header_bytes_max: 0,
+            },
+            private_addresses: Vec::new(),
+            credentials: Vec::new(),
+            answers: Vec::new(),
+            idempotency_header: None,
+            limits: Limits::default(),
+            lanes: Lanes::default(),
+            resolver: Arc::new(Resolver::new(clock.clone())),
+            transport: Arc::new(Nothing),
+            secrets,
+            clock,
+        }
+    }
+
+    /// What must not come back.
+    pub(crate) fn mask(&self) -> Arc<Mask> {
+        self.secrets.mask()
+    }
+}
+
+enum Next {
+    Done(Response),
+    At(Timestamp),
+    Hop,
+}
+
+/// One request on its way over attempts and hops.
+struct Trip {
+    request: Request,
+    attempt: u32,
+    hops: u64,
+    may_repeat: bool,
+}
+
+impl Trip {
+    fn begin(outbound: &Outbound, mut request: Request) -> Result<Self> {
+        let may_repeat = match request.repeat {
+            Repeat::ByMethod => request.method.is_idempotent(),
+            Repeat::Safe | Repeat::Keyed => true,
+            Repeat::Never => false,
+        };
+        if request.repeat == Repeat::Keyed {
+            if outbound.idempotency_header.is_none() {
+                return Err(Error::invalid("/repeat", "a keyed request needs [idempotency] header = \"…\" in plugin.toml"));
+            }
+            request.idempotency_key = Some(random_key()?);
+        }
+        Ok(Self { request, attempt: 0, hops: 0, may_repeat })
+    }
+
+    fn request(&self) -> Request {
+        self.request.clone()
+    }
+
+    fn count(&self, error: Error) -> Error {
+        error.with_attempts(self.attempt)
+    }
+
+    /// A write that may have happened is not a mere time-out.
+    fn lost_write(&self, error: Error) -> Error {
+        let is_lost = matches!(error.kind(), Kind::Timeout | Kind::Network(_)) && error.request_sent() == RequestSent::Maybe;
+        if self.may_repeat || !is_lost {
+            return error;
+        }
+        Error::new(
+            Kind::OutcomeUnknown,
+            format!("the answer to a write was lost ({}); look whether it happened before sending it again", error.message()),
+        )
+        .with_request_sent(RequestSent::Maybe)
+        .with_endpoint(error.endpoint().map(str::to_owned))
+    }
+
+    /// Turns into the request that a redirect asks for; it is judged from the start like any other.
+    fn hop(&mut self, outbound: &Outbound, status: u16, location: &str, from: &Url) -> Result<()> {
+        self.hops += 1;
+        if self.hops > outbound.limits.redirects {
+            return Err(Error::limit("redirects", format!("the provider redirected more than {} times", outbound.limits.redirects))
+                .with_request_sent(RequestSent::Yes));
+        }
+        let to = from.join(location).map_err(|_| {
+            Error::new(Kind::SchemaViolation, "the provider redirected to something that is no URL")
+                .with_request_sent(RequestSent::Yes)
+                .with_status(Some(status))
+        })?;
+        if from.scheme() == "https" && to.scheme() != "https" {
+            return Err(Error::denied("redirect", "the provider redirected from https to http, which is never followed", "")
+                .with_request_sent(RequestSent::Yes)
+                .with_status(Some(status)));
+        }
+        let same_origin = from.origin() == to.origin();
+        let keeps_method = matches!(status, 307 | 308) || self.request.method == Method::Head;
+        if keeps_method {
+            let carries = self.request.body.is_some() || !matches!(self.request.method, Method::Get | Method::Head);
+            if !same_origin && carries {
+                return Err(Error::denied(
+                    "redirect",
+                    format!("the provider redirected a {} to another origin, where its body is never sent", self.request.method),
+                    "",
+                )
+                .with_request_sent(RequestSent::Yes)
+                .with_status(Some(status)));
+            }
+        } else if self.request.method != Method::Get {
+            self.request.method = Method::Get;
+            self.request.body = None;
+            self.request.headers.retain(|(name, _)| !name.to_ascii_lowercase().starts_with("content-"));
+            self.may_repeat = true;
+        }
+        if !same_origin {
+            self.request.credential = CredentialChoice::Anonymous;
+            self.request.idempotency_key = None;
+        }
+        let mut to = to;
+        to.set_fragment(None);
+        self.request.url = to.into();
+        Ok(())
+    }
+}
+
+/// 128 random bits from the operating system, as hexadecimal digits.
+fn random_key() -> Result<String> {
+    let mut bytes = [0u8; 16];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::internal("the operating system gave no random bytes"))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// A URL as it may be shown: no query, no userinfo, no fragment.
+pub(crate) fn without_query(url: &str) -> String {
+    match Url::parse(url) {
+        Ok(mut url) => {
+            url.set_query(None);
+            url.set_fragment(None);
+            let _ = url.set_username("");
+            let _ = url.set_password(None);
+            url.into()
+        }
+        Err(_) => url.split(['?', '#']).next().unwrap_or_default().to_owned(),
+    }
+}

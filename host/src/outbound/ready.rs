@@ -1,0 +1,61 @@
+//! Missed -> Ready: the credential is there before any permit is held.
+//!
+//! A credential that cannot be had ends the request here, so that nothing is ever sent without the key it should
+//! carry, and no permit waits for a refresh.
+
+use zeroize::Zeroizing;
+
+use super::cache::Missed;
+use super::scope::Scoped;
+use super::{CredentialChoice, Outbound};
+use crate::auth::Credential;
+use crate::error::{Error, Result};
+use crate::manifest::Purpose;
+
+/// A request whose credential can be had.
+pub(super) struct Ready {
+    pub(super) scoped: Scoped,
+    pub(super) credential: Option<ReadyCredential>,
+}
+
+/// A credential with its values.
+pub(super) struct ReadyCredential {
+    pub(super) credential: Credential,
+    pub(super) values: Vec<Zeroizing<String>>,
+}
+
+/// Finds the request's credential and its values.
+pub(super) fn ensure(outbound: &Outbound, missed: Missed) -> Result<Ready> {
+    let scoped = missed.into_scoped();
+    let origin = outbound.scope.origin_of(&scoped);
+    let chosen = match &scoped.request().credential {
+        CredentialChoice::Anonymous => None,
+        CredentialChoice::Declared => match &origin.credential {
+            Some(name) => Some(find(outbound, name)?),
+            None => None,
+        },
+        CredentialChoice::Named(name) => Some(find(outbound, name)?),
+    };
+    let Some(credential) = chosen else {
+        return Ok(Ready { scoped, credential: None });
+    };
+    if !credential.audience.contains(&origin.name) {
+        return Err(Error::denied(
+            "credential",
+            format!("the credential `{}` is not for the origin `{}`", credential.name, origin.name),
+            "A credential goes only to the origins its manifest names.",
+        ));
+    }
+    let values = credential
+        .secrets
+        .iter()
+        .map(|name| outbound.secrets.value(name, Purpose::Credential))
+        .collect::<Result<Vec<_>>>()?;
+    Ok(Ready { scoped, credential: Some(ReadyCredential { credential: credential.clone(), values }) })
+}
+
+fn find<'a>(outbound: &'a Outbound, name: &str) -> Result<&'a Credential> {
+    outbound.credentials.iter().find(|credential| credential.name == name).ok_or_else(|| {
+        Error::denied("credential", format!("there is no credential `{}`", crate::manifest::shown(name)), "")
+    })
+}

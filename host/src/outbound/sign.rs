@@ -1,0 +1,129 @@
+//! Pinned -> Signed: the credential goes on here, nowhere else.
+//!
+//! What comes out is used for one attempt and never again. The URL for messages and for redirects stays the one
+//! without the credential.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use std::net::SocketAddr;
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::address::Pinned;
+use super::admit::Permit;
+use super::{CallContext, Method, Outbound, Step};
+use crate::auth::Placement;
+use crate::error::{Error, Kind, Result};
+
+/// A request that may leave, once.
+pub struct Signed {
+    pub(super) method: Method,
+    /// As it leaves, a credential in the query included.
+    pub(super) url: Zeroizing<String>,
+    /// As it may be shown and joined.
+    pub(super) plain_url: Url,
+    pub(super) origin: usize,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Option<Bytes>,
+    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) timeout_ms: u64,
+    pub(super) permit: Permit,
+}
+
+impl Signed {
+    /// The method.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// The URL as it leaves. It may hold a credential: for a [`Transport`](super::transport::Transport) only.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The header fields as they leave. They may hold a credential.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The body.
+    pub fn body(&self) -> Option<&Bytes> {
+        self.body.as_ref()
+    }
+
+    /// The only addresses that may be dialled for it.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+}
+
+/// Puts the credential on.
+pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned) -> Result<Signed> {
+    let Pinned { admitted, addresses } = pinned;
+    let (ready, permit) = admitted.into_parts();
+    let origin = ready.scoped.origin();
+    let (request, plain_url) = ready.scoped.into_parts();
+    let mut headers = HeaderMap::with_capacity(request.headers.len() + 4);
+    for (name, value) in &request.headers {
+        headers.append(header_name(name)?, header_value(value)?);
+    }
+    if let (Some(name), Some(key)) = (&outbound.idempotency_header, &request.idempotency_key) {
+        headers.insert(header_name(name)?, header_value(key)?);
+    }
+    headers.entry(http::header::ACCEPT).or_insert(HeaderValue::from_static("application/json"));
+    let mut url = Zeroizing::new(String::from(plain_url.as_str()));
+    if let Some(ready) = &ready.credential {
+        let placement = ready.credential.placement(&ready.values).ok_or_else(|| {
+            Error::new(Kind::CredentialUnavailable, format!("the credential `{}` is incomplete", ready.credential.name))
+        })?;
+        match placement {
+            Placement::Header { name, value } => {
+                let mut value = HeaderValue::from_str(&value).map_err(|_| unusable(&ready.credential.name))?;
+                value.set_sensitive(true);
+                if headers.insert(header_name(&name)?, value).is_some() {
+                    return Err(set_by_guest(&format!("header {name}")));
+                }
+            }
+            Placement::Query { name, value } => {
+                if plain_url.query_pairs().any(|(key, _)| key == name) {
+                    return Err(set_by_guest(&format!("query parameter {name}")));
+                }
+                let mut signed = plain_url.clone();
+                signed.query_pairs_mut().append_pair(&name, &value);
+                url = Zeroizing::new(signed.into());
+            }
+        }
+        context.observe(|| Step::Signed { credential: ready.credential.name.clone(), place: ready.credential.place() });
+    }
+    Ok(Signed {
+        method: request.method,
+        url,
+        plain_url,
+        origin,
+        headers,
+        body: request.body,
+        addresses,
+        timeout_ms: request.timeout_ms.unwrap_or(u64::MAX).min(outbound.limits.attempt_ms).max(1),
+        permit,
+    })
+}
+
+fn header_name(name: &str) -> Result<HeaderName> {
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| Error::invalid("/headers", "a header's name is not a token"))
+}
+
+fn header_value(value: &str) -> Result<HeaderValue> {
+    HeaderValue::from_str(value).map_err(|_| Error::invalid("/headers", "a header's value has forbidden characters"))
+}
+
+fn unusable(name: &str) -> Error {
+    Error::new(Kind::CredentialUnavailable, format!("the credential `{name}` has characters that no header can carry"))
+}
+
+fn set_by_guest(place: &str) -> Error {
+    Error::denied(
+        "credential",
+        format!("the plugin set the {place} itself, where the host places the credential"),
+        "Take it out of the request; the host signs.",
+    )
+}

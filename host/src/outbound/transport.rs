@@ -1,0 +1,280 @@
+//! Signed -> an answer: the only file that names the HTTP client.
+//!
+//! The client follows no redirect, repeats nothing, uses no proxy, sends no referer and dials only what `address.rs`
+//! pinned. Bodies are counted after decoding and cut at their limit. One client, and so one pool, per connection.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use url::Url;
+
+use super::sign::Signed;
+use super::{CallContext, Method, Outbound};
+use crate::connection::Limits;
+use crate::error::{Error, Kind, NetworkStage, RequestSent, Result};
+use crate::time::{BoxFuture, Timestamp};
+
+/// What carries a signed request to its address. Tests put a provider of their own here.
+pub trait Transport: Send + Sync + 'static {
+    /// Sends it and waits for the head of the answer.
+    fn send<'a>(&'a self, signed: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>>;
+}
+
+/// The head of an answer, with the body to come.
+pub struct Head {
+    /// The status.
+    pub status: u16,
+    /// The header fields.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Box<dyn Body>,
+}
+
+/// The decoded body of an answer, piece by piece.
+pub trait Body: Send {
+    /// The next piece; nothing at the end.
+    fn chunk(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, Lost>>;
+}
+
+/// Why no answer came.
+#[derive(Debug)]
+pub struct Lost {
+    /// At which stage.
+    pub stage: NetworkStage,
+    /// Whether anything may have reached the provider.
+    pub sent: RequestSent,
+    /// For the operator; it holds no URL.
+    pub details: String,
+}
+
+/// A whole body that is there already.
+impl Body for Option<Bytes> {
+    fn chunk(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, Lost>> {
+        let chunk = self.take();
+        Box::pin(std::future::ready(Ok(chunk)))
+    }
+}
+
+/// An answer as it came, or why none did, with what the next steps need to know of the request.
+pub(super) struct Answered {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    pub(super) origin: usize,
+    pub(super) result: Result<Raw>,
+}
+
+/// An answer with its body.
+pub(super) struct Raw {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+    pub(super) received_at: Timestamp,
+}
+
+/// Sends once and reads the whole answer within the limits of size and time.
+pub(super) async fn exchange(outbound: &Outbound, context: &CallContext, mut signed: Signed) -> Answered {
+    let now = outbound.clock.now();
+    let deadline = now.plus(signed.timeout_ms).min(context.deadline);
+    let result = tokio::select! {
+        biased;
+        result = perform(outbound, &mut signed) => result,
+        () = outbound.clock.alarm(deadline) => Err(Error::new(
+            if deadline < context.deadline { Kind::Timeout } else { Kind::Deadline },
+            format!("no whole answer within {} ms", deadline.since(now)),
+        )
+        .with_request_sent(RequestSent::Maybe)),
+    };
+    let Signed { method, plain_url, origin, permit, .. } = signed;
+    match &result {
+        Err(error) if error.request_sent() == RequestSent::No => permit.cancel(),
+        _ => drop(permit),
+    }
+    Answered { method, url: plain_url, origin, result }
+}
+
+async fn perform(outbound: &Outbound, signed: &mut Signed) -> Result<Raw> {
+    let head = outbound.transport.send(signed).await.map_err(lost)?;
+    signed.permit.settle_windows();
+    let received_at = outbound.clock.now();
+    let limit = usize::try_from(outbound.limits.response_body_bytes).unwrap_or(usize::MAX);
+    if let Some(coding) = head.headers.get(http::header::CONTENT_ENCODING).filter(|coding| *coding != "identity") {
+        return Err(Error::new(Kind::SchemaViolation, "the answer has a content encoding that was not asked for")
+            .with_details(format!("Content-Encoding: {}", crate::manifest::shown(&String::from_utf8_lossy(coding.as_bytes()))))
+            .with_request_sent(RequestSent::Yes)
+            .with_status(Some(head.status)));
+    }
+    let header_bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    if header_bytes > usize::try_from(outbound.limits.header_bytes).unwrap_or(usize::MAX) {
+        return Err(too_large("header_bytes", outbound.limits.header_bytes, head.status));
+    }
+    let declared = head.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if declared.is_some_and(|declared: usize| declared > limit) && signed.method != Method::Head {
+        return Err(too_large("response_body_bytes", outbound.limits.response_body_bytes, head.status));
+    }
+    let mut pieces = head.body;
+    let mut body = Vec::new();
+    while let Some(chunk) = pieces.chunk().await.map_err(|mut broken| {
+        broken.sent = RequestSent::Yes;
+        lost(broken)
+    })? {
+        if body.len() + chunk.len() > limit {
+            return Err(too_large("response_body_bytes", outbound.limits.response_body_bytes, head.status));
+        }
+        if body.is_empty() {
+            // Takes the piece over without copying where it is ours alone; most answers are one piece.
+            body = Vec::from(chunk);
+            if let Some(declared) = declared {
+                body.reserve_exact(declared.saturating_sub(body.len()));
+            }
+        } else {
+            body.extend_from_slice(&chunk);
+        }
+    }
+    Ok(Raw { status: head.status, headers: head.headers, body, received_at })
+}
+
+fn lost(lost: Lost) -> Error {
+    let message = match lost.stage {
+        NetworkStage::Dns => "the provider's name did not resolve",
+        NetworkStage::Connect => "no connection to the provider came about",
+        NetworkStage::Tls => "the provider's certificate or TLS handshake was not acceptable",
+        NetworkStage::Reset => "the connection broke before the whole answer was there",
+    };
+    Error::new(Kind::Network(lost.stage), message).with_request_sent(lost.sent).with_details(lost.details)
+}
+
+fn too_large(limit: &str, value: u64, status: u16) -> Error {
+    Error::new(Kind::TooLarge, format!("the answer is larger than the limit {limit} of {value} bytes"))
+        .with_details(format!("To allow more, set limits.{limit} on the connection"))
+        .with_request_sent(RequestSent::Yes)
+        .with_status(Some(status))
+}
+
+/// The real thing.
+pub(crate) struct Http {
+    client: reqwest::Client,
+    pins: Arc<Pins>,
+}
+
+impl Http {
+    /// A client of its own, with its own pool of connections.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] when the machine's trust roots cannot be loaded.
+    pub(crate) fn new(limits: &Limits) -> Result<Self> {
+        let pins = Arc::new(Pins::default());
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .no_proxy()
+            .tls_version_min(reqwest::tls::Version::TLS_1_2)
+            .connect_timeout(Duration::from_millis(limits.connect_ms))
+            .pool_max_idle_per_host(64)
+            .pool_idle_timeout(Duration::from_secs(60))
+            .tcp_nodelay(true)
+            .http2_max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+            .user_agent(concat!("wharfage/", env!("CARGO_PKG_VERSION")))
+            .dns_resolver(pins.clone())
+            .build()
+            .map_err(|error| Error::internal(format!("the HTTP client cannot start: {error}")))?;
+        Ok(Self { client, pins })
+    }
+}
+
+impl Transport for Http {
+    fn send<'a>(&'a self, signed: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>> {
+        Box::pin(async move {
+            if let Some(url::Host::Domain(name)) = signed.plain_url.host() {
+                self.pins.put(name, &signed.addresses);
+            }
+            let method = match signed.method {
+                Method::Get => reqwest::Method::GET,
+                Method::Head => reqwest::Method::HEAD,
+                Method::Post => reqwest::Method::POST,
+                Method::Put => reqwest::Method::PUT,
+                Method::Patch => reqwest::Method::PATCH,
+                Method::Delete => reqwest::Method::DELETE,
+            };
+            let mut request = self.client.request(method, signed.url.as_str()).headers(signed.headers.clone());
+            if let Some(body) = &signed.body {
+                request = request.body(body.clone());
+            }
+            let response = request.send().await.map_err(|error| lost_by(&error))?;
+            if let Some(address) = response.remote_addr()
+                && !signed.addresses.contains(&address)
+                && !self.pins.holds(address)
+            {
+                return Err(Lost {
+                    stage: NetworkStage::Connect,
+                    sent: RequestSent::Maybe,
+                    details: "the connection led to an address that was not pinned".into(),
+                });
+            }
+            let status = response.status().as_u16();
+            let headers = response.headers().clone();
+            Ok(Head { status, headers, body: Box::new(Pieces(response)) })
+        })
+    }
+}
+
+struct Pieces(reqwest::Response);
+
+impl Body for Pieces {
+    fn chunk(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, Lost>> {
+        Box::pin(async move { self.0.chunk().await.map_err(|error| lost_by(&error)) })
+    }
+}
+
+/// Sorts the client's errors. Their text may hold the URL with its query, so only their causes are shown.
+fn lost_by(error: &reqwest::Error) -> Lost {
+    let mut details = Vec::new();
+    let mut stage = if error.is_connect() { NetworkStage::Connect } else { NetworkStage::Reset };
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        if inner.downcast_ref::<rustls::Error>().is_some() || text.contains("certificate") {
+            stage = NetworkStage::Tls;
+        }
+        if details.last() != Some(&text) && !text.contains("://") {
+            details.push(text);
+        }
+        cause = inner.source();
+    }
+    let sent = if error.is_connect() || error.is_builder() { RequestSent::No } else { RequestSent::Maybe };
+    Lost { stage, sent, details: details.join(": ") }
+}
+
+/// The addresses that may be dialled, by name: what the client gets instead of a resolver.
+#[derive(Default)]
+struct Pins(Mutex<HashMap<String, Vec<SocketAddr>>>);
+
+impl Pins {
+    fn put(&self, name: &str, addresses: &[SocketAddr]) {
+        let mut pins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match pins.get_mut(name) {
+            Some(pinned) if pinned == addresses => {}
+            _ => drop(pins.insert(name.to_owned(), addresses.to_vec())),
+        }
+    }
+
+    fn holds(&self, address: SocketAddr) -> bool {
+        let pins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pins.values().any(|pinned| pinned.contains(&address))
+    }
+}
+
+impl reqwest::dns::Resolve for Pins {
+    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        let pins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = pins.get(name.as_str()).cloned();
+        Box::pin(std::future::ready(match found {
+            Some(addresses) => Ok(Box::new(addresses.into_iter()) as reqwest::dns::Addrs),
+            None => Err("the name was not pinned".into()),
+        }))
+    }
+}

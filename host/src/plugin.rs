@@ -1,0 +1,521 @@
+//! A loaded plugin: one component over one connection, ready to be called.
+//!
+//! Loading reads the manifest, judges the grant, compiles (or finds compiled code), links exactly what is granted and
+//! asks `describe` whether it says what the component carries. Calling makes a fresh instance, so no call sees
+//! another's memory, runs it within every limit, and drops it whole, whatever happened.
+
+use std::sync::{Arc, OnceLock};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::{Stream, StreamExt as _, stream};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
+use wasmtime::component::{Component, Linker, ResourceTable};
+use wasmtime::{Store as Instance, Trap, UpdateDeadline};
+
+use crate::artifact::Digest;
+use crate::bindings::{Plugin as Exports, PluginPre};
+use crate::capability::{self, Call, Memory, Spent, wasi};
+use crate::connection::Limits;
+use crate::engine::{Engine, TICK_MS};
+use crate::error::{Error, Kind, Result};
+use crate::grant::Grant;
+use crate::manifest::{CONTRACT, Effect, Needs, Operation, check_operations, shown};
+use crate::outbound::{CallContext, Observer, Outbound, Source};
+use crate::schema::Schema;
+use crate::store::{MemoryStore, Seal, Store};
+use crate::time::Clock;
+use crate::vault::Secrets;
+
+/// A plugin over a connection. Clones are the same plugin.
+#[derive(Clone)]
+pub struct Plugin(Arc<Loaded>);
+
+struct Loaded {
+    engine: Engine,
+    needs: Arc<Needs>,
+    digest: Digest,
+    grant: Grant,
+    pre: PluginPre<Call>,
+    schemas: Vec<OnceLock<Result<Schema>>>,
+    outbound: Arc<Outbound>,
+    store: Arc<dyn Store>,
+    seal: Arc<Seal>,
+    clock: Arc<dyn Clock>,
+    calls: Semaphore,
+    observer: Option<Observer>,
+    name: Arc<str>,
+    connection: Arc<str>,
+}
+
+/// What a plugin is made of: everything that the host brings.
+pub(crate) struct Parts {
+    pub(crate) engine: Engine,
+    pub(crate) component: Component,
+    pub(crate) needs: Arc<Needs>,
+    pub(crate) digest: Digest,
+    pub(crate) grant: Grant,
+    pub(crate) outbound: Outbound,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) seal: Arc<Seal>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) observer: Option<Observer>,
+}
+
+/// An answer, with where it came from and what it cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer<T> {
+    /// The output.
+    pub output: T,
+    /// What to pass to go on; `None` on the last page.
+    pub next: Option<Cursor>,
+    /// The least live of all answers it was made from.
+    pub source: Source,
+    /// The age of the oldest of them, in milliseconds.
+    pub age_ms: u64,
+    /// How many requests left the host for it.
+    pub attempts: u32,
+}
+
+/// Where a list stands. It is sealed to its connection and operation, and means nothing anywhere else.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Cursor(String);
+
+impl Cursor {
+    /// From the text that [`Cursor::as_str`] gave. Whether it is one of ours shows when it is used.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for keeping.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Plugin {
+    pub(crate) async fn load(parts: Parts) -> Result<Self> {
+        let Parts { engine, component, needs, digest, grant, outbound, store, seal, clock, observer } = parts;
+        grant.check(&needs)?;
+        let described = describe(&engine, &component, &clock).await?;
+        if described != needs.operations {
+            return Err(Error::component(
+                "the component carries other operations than its `describe` names, so one of the two is forged or old",
+            )
+            .with_details("Build it again: wharfage build"));
+        }
+        let mut linker = linker(&engine)?;
+        for capability in capability::ALL.iter().filter(|capability| grant.imports.contains(capability.name)) {
+            (capability.link)(&mut linker).map_err(|error| Error::internal(format!("{}: {error}", capability.name)))?;
+        }
+        trap_the_rest(&mut linker, &component)?;
+        let pre = linker
+            .instantiate_pre(&component)
+            .and_then(PluginPre::new)
+            .map_err(|error| Error::component("the component does not fit the contract").with_details(format!("{error:#}")))?;
+        let calls = Semaphore::new(usize::try_from(grant.limits.calls).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS));
+        Ok(Self(Arc::new(Loaded {
+            name: needs.manifest.plugin.name.as_str().into(),
+            connection: grant.connection.as_str().into(),
+            schemas: needs.operations.iter().map(|_| OnceLock::new()).collect(),
+            engine,
+            needs,
+            digest,
+            grant,
+            pre,
+            outbound: Arc::new(outbound),
+            store,
+            seal,
+            clock,
+            calls,
+            observer,
+        })))
+    }
+
+    /// What the component says about itself.
+    pub fn needs(&self) -> &Needs {
+        &self.0.needs
+    }
+
+    /// What it may do.
+    pub fn grant(&self) -> &Grant {
+        &self.0.grant
+    }
+
+    /// The component's digest.
+    pub fn digest(&self) -> Digest {
+        self.0.digest
+    }
+
+    /// The secrets of its connection, as far as they may be told: names and places.
+    pub fn secrets(&self) -> &Secrets {
+        &self.0.outbound.secrets
+    }
+
+    /// Runs an operation. A list answers its first page; see [`Plugin::stream`] for all of it.
+    ///
+    /// # Errors
+    /// [`Kind::UnknownOperation`] and [`Kind::InvalidRequest`] before anything is sent; any kind of the contract after.
+    pub async fn call<O: DeserializeOwned>(&self, operation: &str, input: &impl Serialize) -> Result<Answer<O>> {
+        let page = self.page(operation, &to_json(input)?, None).await?;
+        let output = serde_json::from_str(page.output.get()).map_err(|error| {
+            Error::new(Kind::SchemaViolation, format!("the output of {operation} is not what the caller expects"))
+                .with_details(error.to_string())
+        })?;
+        Ok(Answer { output, next: page.next, source: page.source, age_ms: page.age_ms, attempts: page.attempts })
+    }
+
+    /// Reads a list lazily: a page is asked for when the items before it are used up. It ends after the first error.
+    pub fn stream<T, I>(&self, operation: &str, input: &I) -> impl Stream<Item = Result<T>> + Send + use<T, I>
+    where
+        T: DeserializeOwned + Send + 'static,
+        I: Serialize,
+    {
+        let input = to_json(input);
+        let pages = match input {
+            Ok(input) => self.pages(operation, input, None).left_stream(),
+            Err(error) => stream::iter([Err(error)]).right_stream(),
+        };
+        let operation = operation.to_owned();
+        pages.flat_map(move |page| {
+            let items = page.and_then(|page| {
+                serde_json::from_str::<Vec<T>>(page.output.get()).map_err(|error| {
+                    Error::new(Kind::SchemaViolation, format!("a page of {operation} is not what the caller expects"))
+                        .with_details(error.to_string())
+                })
+            });
+            match items {
+                Ok(items) => stream::iter(items).map(Ok).left_stream(),
+                Err(error) => stream::iter([Err(error)]).right_stream(),
+            }
+        })
+    }
+
+    /// The pages of a list, from `cursor` on, each as JSON text. It ends after the first error.
+    pub fn pages(
+        &self,
+        operation: &str,
+        input: String,
+        cursor: Option<Cursor>,
+    ) -> impl Stream<Item = Result<Answer<Box<RawValue>>>> + Send + use<> {
+        let plugin = self.clone();
+        let operation = operation.to_owned();
+        stream::unfold(Some((cursor, plugin, operation, input)), |state| async move {
+            let (cursor, plugin, operation, input) = state?;
+            let page = plugin.page(&operation, &input, cursor).await;
+            let next = page.as_ref().ok().and_then(|page| page.next.clone());
+            Some((page, next.map(|next| (Some(next), plugin, operation, input))))
+        })
+    }
+
+    /// Runs an operation on JSON text, and answers its output as the plugin wrote it: no number passes a float.
+    ///
+    /// # Errors
+    /// As for [`Plugin::call`].
+    pub async fn page(&self, operation: &str, input: &str, cursor: Option<Cursor>) -> Result<Answer<Box<RawValue>>> {
+        let loaded = &*self.0;
+        let about = loaded.needs.operation(operation)?;
+        let input = loaded.input(about, input)?;
+        let cursor = cursor.map(|cursor| loaded.open(about, &cursor)).transpose()?;
+        let deadline = loaded.clock.now().plus(loaded.grant.limits.call_ms);
+        let late = || {
+            Error::new(Kind::Deadline, format!("{operation} took longer than the limit call_ms of {}", loaded.grant.limits.call_ms))
+                .with_details("To allow more, set limits.call_ms on the connection")
+        };
+        tokio::select! {
+            biased;
+            answer = loaded.run(about, &input, cursor.as_ref(), deadline) => answer,
+            () = loaded.clock.alarm(deadline) => Err(match about.effect {
+                Effect::Read => late(),
+                _ => late().with_request_sent(crate::error::RequestSent::Maybe),
+            }),
+        }
+    }
+}
+
+impl Loaded {
+    /// The input with the connection's defaults, checked against the operation's schema.
+    fn input(&self, operation: &Operation, input: &str) -> Result<String> {
+        let value: Value = serde_json::from_str(if input.trim().is_empty() { "{}" } else { input })
+            .map_err(|error| Error::invalid("", format!("the input is no JSON: {error}")))?;
+        let Value::Object(mut fields) = value else {
+            return Err(Error::invalid("", "the input must be a JSON object"));
+        };
+        let known = operation.input_schema.pointer("/properties");
+        for (name, default) in &self.grant.defaults {
+            if known.is_some_and(|known| known.get(name).is_some()) && !fields.contains_key(name) {
+                fields.insert(name.clone(), default.clone());
+            }
+        }
+        let value = Value::Object(fields);
+        let index = self.needs.operations.iter().position(|other| other.name == operation.name).unwrap_or(0);
+        let schema = self.schemas[index].get_or_init(|| Schema::new(&operation.input_schema));
+        match schema {
+            Ok(schema) => schema.check(&value).map_err(|error| error.context(&operation.name))?,
+            Err(error) => return Err(error.clone()),
+        }
+        Ok(value.to_string())
+    }
+
+    async fn run(
+        &self,
+        operation: &Operation,
+        input: &String,
+        cursor: Option<&String>,
+        deadline: crate::time::Timestamp,
+    ) -> Result<Answer<Box<RawValue>>> {
+        let _place = self.calls.acquire().await.map_err(|_| Error::internal("the plugin is being unloaded"))?;
+        let limits = self.grant.limits;
+        let mut instance = self.instance(&limits, deadline)?;
+        let exports = match self.pre.instantiate_async(&mut instance).await {
+            Ok(exports) => exports,
+            Err(error) => return Err(self.trapped(&mut instance, &error)),
+        };
+        let called = exports.wharfage_plugin_operations().call_call(&mut instance, &operation.name, input, cursor.map(String::as_str)).await;
+        let page = match called {
+            Ok(Ok(page)) => page,
+            Ok(Err(error)) => {
+                let spent = &instance.data().spent;
+                let error = Error::from(error);
+                let attempts = spent.attempts.max(error.attempts());
+                return Err(error.with_attempts(attempts));
+            }
+            Err(error) => return Err(self.trapped(&mut instance, &error)),
+        };
+        self.tell_output(&instance);
+        if page.output.len() as u64 > limits.output_bytes {
+            return Err(Error::limit("output_bytes", format!("the output is longer than the limit output_bytes of {}", limits.output_bytes)));
+        }
+        let output = RawValue::from_string(page.output)
+            .map_err(|_| Error::internal(format!("{} answered something that is no JSON", self.name)))?;
+        if operation.is_list && !output.get().trim_start().starts_with('[') {
+            return Err(Error::internal(format!("{} lists and answered no array", operation.name)));
+        }
+        let next = page.next.map(|next| self.seal(operation, &next)).transpose()?;
+        let Spent { source, age_ms, attempts, .. } = instance.data().spent;
+        Ok(Answer { output, next, source, age_ms, attempts })
+    }
+
+    /// A store for one instance, with every limit set.
+    fn instance(&self, limits: &Limits, deadline: crate::time::Timestamp) -> Result<Instance<Call>> {
+        let output = wasi::Output::default();
+        let call = Call {
+            plugin: self.name.clone(),
+            connection: self.connection.clone(),
+            limits: *limits,
+            outbound: self.outbound.clone(),
+            context: CallContext { deadline, observer: self.observer.clone() },
+            secrets: self.outbound.secrets.clone(),
+            store: self.store.clone(),
+            clock: self.clock.clone(),
+            spent: Spent::default(),
+            memory: Memory::new(limits),
+            wasi: wasi::context(&output, &self.clock),
+            output,
+            table: ResourceTable::new(),
+        };
+        Ok(bounded(&self.engine, call))
+    }
+
+    /// What a guest printed, into the log.
+    fn tell_output(&self, instance: &Instance<Call>) {
+        let text = instance.data().output.text();
+        if !text.is_empty() {
+            let text = self.outbound.mask().text(&text).into_owned();
+            tracing::debug!(target: "wharfage::plugin", plugin = &*self.name, connection = &*self.connection, output = %shown_lines(&text), "printed");
+        }
+    }
+
+    /// What a trap means. The instance is lost; nothing else is.
+    fn trapped(&self, instance: &mut Instance<Call>, error: &wasmtime::Error) -> Error {
+        let printed = self.outbound.mask().text(&instance.data().output.text()).into_owned();
+        let limits = &instance.data().limits;
+        let sent = if instance.data().spent.attempts > 0 { crate::error::RequestSent::Maybe } else { crate::error::RequestSent::No };
+        stopped(&self.name, limits, instance.data().memory.refused, error, &printed)
+            .with_attempts(instance.data().spent.attempts)
+            .with_request_sent(sent)
+    }
+
+    fn context<'a>(&'a self, operation: &'a Operation, contract: &'a str) -> [&'a str; 4] {
+        ["cursor", &self.connection, &operation.name, contract]
+    }
+
+    fn seal(&self, operation: &Operation, cursor: &str) -> Result<Cursor> {
+        let most = self.grant.limits.cursor_bytes;
+        if cursor.len() as u64 > most {
+            return Err(Error::limit("cursor_bytes", format!("the cursor is longer than the limit cursor_bytes of {most}")));
+        }
+        let sealed = self.seal.seal(&self.context(operation, &CONTRACT.to_string()), cursor.as_bytes())?;
+        Ok(Cursor(URL_SAFE_NO_PAD.encode(sealed)))
+    }
+
+    fn open(&self, operation: &Operation, cursor: &Cursor) -> Result<String> {
+        URL_SAFE_NO_PAD
+            .decode(&cursor.0)
+            .ok()
+            .and_then(|sealed| self.seal.open(&self.context(operation, &CONTRACT.to_string()), &sealed))
+            .and_then(|plain| String::from_utf8(plain).ok())
+            .ok_or_else(|| {
+                Error::new(
+                    Kind::CursorInvalid,
+                    format!("the cursor is not one that {} gave on this connection", operation.name),
+                )
+                .with_details("Start again without a cursor")
+            })
+    }
+}
+
+/// A store with all limits of its call set.
+fn bounded(engine: &Engine, mut call: Call) -> Instance<Call> {
+    let limits = call.limits;
+    call.table.set_max_capacity(usize::try_from(limits.resources).unwrap_or(usize::MAX));
+    let mut instance = Instance::new(engine.raw(), call);
+    instance.limiter(|call| &mut call.memory);
+    instance.set_hostcall_fuel(usize::try_from(limits.hostcall_bytes).unwrap_or(usize::MAX));
+    let ticks_max = (limits.compute_ms / TICK_MS).max(1);
+    instance.set_epoch_deadline(1);
+    instance.epoch_deadline_callback(move |mut context| {
+        let spent = &mut context.data_mut().spent;
+        spent.ticks += 1;
+        if spent.ticks > ticks_max {
+            return Ok(UpdateDeadline::Interrupt);
+        }
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+    });
+    instance
+}
+
+/// The linker that every component gets: what standard libraries need.
+fn linker(engine: &Engine) -> Result<Linker<Call>> {
+    let mut linker = Linker::new(engine.raw());
+    wasi::link(&mut linker).map_err(|error| Error::internal(format!("WASI: {error}")))?;
+    link_types(&mut linker).map_err(|error| Error::internal(format!("types: {error}")))?;
+    Ok(linker)
+}
+
+fn link_types(linker: &mut Linker<Call>) -> wasmtime::Result<()> {
+    use wasmtime::component::HasSelf;
+    crate::bindings::wharfage::plugin::types::add_to_linker::<Call, HasSelf<Call>>(linker, |call| call)
+}
+
+/// What other languages' runtimes import of WASI without using it becomes a trap. What is ours stays absent.
+fn trap_the_rest(linker: &mut Linker<Call>, component: &Component) -> Result<()> {
+    linker
+        .define_unknown_imports_as_traps(component)
+        .map_err(|error| Error::component("an import of the component cannot be linked").with_details(format!("{error:#}")))
+}
+
+/// Asks a component what it can do, with every import a trap and limits of its own.
+///
+/// # Errors
+/// [`Kind::Component`] when it does not answer, or answers nonsense.
+pub(crate) async fn describe(engine: &Engine, component: &Component, clock: &Arc<dyn Clock>) -> Result<Vec<Operation>> {
+    let limits = Limits { call_ms: 5_000, compute_ms: 2_000, memory_bytes: 64 << 20, ..Limits::default() };
+    let mut linker = linker(engine)?;
+    trap_the_rest(&mut linker, component)?;
+    let pre = linker
+        .instantiate_pre(component)
+        .and_then(PluginPre::new)
+        .map_err(|error| Error::component("the component does not fit the contract").with_details(format!("{error:#}")))?;
+    let output = wasi::Output::default();
+    let secrets = Arc::new(Secrets::new("", "describe", Default::default()));
+    let call = Call {
+        plugin: "".into(),
+        connection: "describe".into(),
+        limits,
+        outbound: Arc::new(Outbound::nowhere(secrets.clone(), clock.clone())),
+        context: CallContext { deadline: clock.now().plus(limits.call_ms), observer: None },
+        secrets,
+        store: Arc::new(MemoryStore::default()),
+        clock: clock.clone(),
+        spent: Spent::default(),
+        memory: Memory::new(&limits),
+        wasi: wasi::context(&output, clock),
+        output: output.clone(),
+        table: ResourceTable::new(),
+    };
+    let mut instance = bounded(engine, call);
+    let described = async {
+        let exports: Exports = pre.instantiate_async(&mut instance).await?;
+        exports.wharfage_plugin_operations().call_describe(&mut instance).await
+    };
+    let described = tokio::select! {
+        biased;
+        described = described => described,
+        () = clock.alarm(clock.now().plus(limits.call_ms)) => {
+            return Err(Error::component("the component's `describe` does not come to an end"));
+        }
+    };
+    let described = match described {
+        Ok(described) => described,
+        Err(error) => {
+            let stopped = stopped("the component", &limits, instance.data().memory.refused, &error, &output.text());
+            let details = stopped.details().unwrap_or_default().to_owned();
+            return Err(Error::component(format!("`describe` fails: {}", stopped.message())).with_details(details));
+        }
+    };
+    let operations = described.into_iter().map(operation).collect::<Result<Vec<_>>>()?;
+    check_operations(&operations)?;
+    Ok(operations)
+}
+
+fn operation(said: crate::bindings::exports::wharfage::plugin::operations::Operation) -> Result<Operation> {
+    use crate::bindings::exports::wharfage::plugin::operations::Effect as Said;
+    let schema = |text: &str| {
+        serde_json::from_str(text)
+            .map_err(|_| Error::component(format!("a schema of the operation `{}` is no JSON", shown(&said.name))))
+    };
+    Ok(Operation {
+        input_schema: schema(&said.input_schema)?,
+        output_schema: schema(&said.output_schema)?,
+        effect: match said.effect {
+            Said::Read => Effect::Read,
+            Said::Idempotent => Effect::Idempotent,
+            Said::Write => Effect::Write,
+        },
+        is_list: said.is_list,
+        name: said.name,
+        description: said.description,
+    })
+}
+
+/// What a trap means, in the words of the limit that was reached.
+fn stopped(name: &str, limits: &Limits, refused: Option<&'static str>, error: &wasmtime::Error, printed: &str) -> Error {
+    let limit = |limit: &str, value: u64| {
+        Error::limit(limit, format!("{name} reached the limit {limit} of {value}; its instance was dropped"))
+            .with_details(format!("To allow more, set limits.{limit} on the connection"))
+    };
+    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+        return Error::limit("instances", format!("{} instances live at once; {name} is busy", crate::engine::INSTANCES_MAX))
+            .with_details("Call again when others have ended");
+    }
+    let trap = error.downcast_ref::<Trap>();
+    match (trap, refused) {
+        (Some(Trap::Interrupt), _) => limit("compute_ms", limits.compute_ms),
+        (_, Some("memory_bytes")) => limit("memory_bytes", limits.memory_bytes),
+        (_, Some(other)) => limit(other, limits.table_elements),
+        (Some(Trap::StackOverflow), None) => Error::internal(format!("{name} recursed too deeply; its instance was dropped")),
+        _ => {
+            let text = format!("{error:#}");
+            if text.contains("fuel allocated for hostcalls") {
+                return limit("hostcall_bytes", limits.hostcall_bytes);
+            }
+            let cause = if printed.is_empty() { text } else { shown_lines(printed) };
+            Error::internal(format!("{name} failed; its instance was dropped")).with_details(cause)
+        }
+    }
+}
+
+/// Untrusted text over several lines, bounded and escaped.
+fn shown_lines(text: &str) -> String {
+    let kept: String = text.chars().take(2_000).collect();
+    kept.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect::<String>().trim_end().to_owned()
+}
+
+fn to_json(input: &impl Serialize) -> Result<String> {
+    serde_json::to_string(input).map_err(|error| Error::invalid("", format!("the input is no JSON: {error}")))
+}

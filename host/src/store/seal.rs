@@ -1,0 +1,80 @@
+//! Sealing: AES-256-GCM, bound to what the value is for.
+//!
+//! A sealed value opens only with the same key and the same context (connection, key, version), so a record copied
+//! elsewhere or changed by a bit is refused. Every value has a nonce of its own from the operating system.
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+
+use crate::error::{Error, Result};
+
+/// Seals and opens.
+pub(crate) struct Seal {
+    key: Option<RandomizedNonceKey>,
+}
+
+impl Seal {
+    /// With this key.
+    pub(crate) fn new(key: &[u8; 32]) -> Self {
+        Self { key: RandomizedNonceKey::new(&AES_256_GCM, key).ok() }
+    }
+
+    /// With a key that nobody keeps: what it seals opens as long as this lives.
+    pub(crate) fn ephemeral() -> Result<Self> {
+        let mut key = [0u8; 32];
+        aws_lc_rs::rand::fill(&mut key).map_err(|_| Error::internal("the operating system gave no random bytes"))?;
+        Ok(Self::new(&key))
+    }
+
+    /// Nonce, then ciphertext and tag.
+    pub(crate) fn seal(&self, context: &[&str], plain: &[u8]) -> Result<Vec<u8>> {
+        let mut body = plain.to_vec();
+        let nonce = self
+            .key
+            .as_ref()
+            .and_then(|key| key.seal_in_place_append_tag(Aad::from(bound(context)), &mut body).ok())
+            .ok_or_else(|| Error::internal("a value could not be sealed"))?;
+        let mut out = nonce.as_ref().to_vec();
+        out.append(&mut body);
+        Ok(out)
+    }
+
+    /// The plain value, if it was sealed with this key for this context.
+    pub(crate) fn open(&self, context: &[&str], sealed: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, body) = sealed.split_at_checked(NONCE_LEN)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let mut body = body.to_vec();
+        let length = self.key.as_ref()?.open_in_place(nonce, Aad::from(bound(context)), &mut body).ok()?.len();
+        body.truncate(length);
+        Some(body)
+    }
+}
+
+/// Lengths go in as well, so that no two contexts read alike.
+fn bound(context: &[&str]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for part in context {
+        out.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        out.extend_from_slice(part.as_bytes());
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn opens_only_for_its_own_context() {
+        let seal = Seal::new(&[1; 32]);
+        let sealed = seal.seal(&["a", "bc"], b"value").unwrap();
+        assert_eq!(seal.open(&["a", "bc"], &sealed).unwrap(), b"value");
+        assert!(seal.open(&["ab", "c"], &sealed).is_none());
+        assert!(Seal::new(&[2; 32]).open(&["a", "bc"], &sealed).is_none());
+        for at in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1;
+            assert!(seal.open(&["a", "bc"], &changed).is_none(), "byte {at}");
+        }
+        assert!(seal.open(&[], &[]).is_none());
+    }
+}

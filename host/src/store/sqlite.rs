@@ -1,0 +1,144 @@
+//! State in one SQLite file, which several processes may have open at once.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+
+use super::{Seal, Store, over};
+use crate::error::{Error, Result};
+use crate::time::BoxFuture;
+
+/// How long one process waits for another's write.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// A store in a file.
+pub(crate) struct SqliteStore(Arc<Inner>);
+
+struct Inner {
+    connection: Mutex<Connection>,
+    seal: Seal,
+}
+
+impl SqliteStore {
+    /// Opens the file, making it if it is not there.
+    pub(crate) fn open(path: &Path, seal: Seal) -> Result<Self> {
+        let connection = prepare(path).map_err(|error| {
+            Error::configuration(format!("the state file {} cannot be used: {error}", path.display()))
+        })?;
+        Ok(Self(Arc::new(Inner { connection: Mutex::new(connection), seal })))
+    }
+
+    fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection, &Seal) -> Result<T> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T>> {
+        let inner = self.0.clone();
+        Box::pin(async move {
+            tokio::task::spawn_blocking(move || {
+                let mut connection = inner.connection.lock().unwrap_or_else(PoisonError::into_inner);
+                work(&mut connection, &inner.seal)
+            })
+            .await
+            .map_err(|_| Error::internal("the state's thread failed"))?
+        })
+    }
+}
+
+fn prepare(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.execute_batch(
+        "CREATE TABLE IF NOT EXISTS state (
+            connection TEXT NOT NULL, key TEXT NOT NULL, bytes INTEGER NOT NULL, sealed BLOB NOT NULL,
+            PRIMARY KEY (connection, key)
+        ) WITHOUT ROWID, STRICT;",
+    )?;
+    Ok(connection)
+}
+
+fn failed(error: rusqlite::Error) -> Error {
+    Error::internal("the state file could not be read or written").with_details(error.to_string())
+}
+
+impl Store for SqliteStore {
+    fn get<'a>(&'a self, connection: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>>> {
+        let (name, key) = (connection.to_owned(), key.to_owned());
+        self.run(move |connection, seal| {
+            let sealed: Option<Vec<u8>> = connection
+                .prepare_cached("SELECT sealed FROM state WHERE connection = ?1 AND key = ?2")
+                .and_then(|mut query| query.query_row(params![name, key], |row| row.get(0)).optional())
+                .map_err(failed)?;
+            sealed
+                .map(|sealed| {
+                    seal.open(&["state", &name, &key], &sealed)
+                        .ok_or_else(|| Error::internal(format!("the state value `{key}` was changed from outside")))
+                })
+                .transpose()
+        })
+    }
+
+    fn set<'a>(
+        &'a self,
+        connection: &'a str,
+        key: &'a str,
+        value: Vec<u8>,
+        bytes_max: u64,
+        keys_max: u64,
+    ) -> BoxFuture<'a, Result<()>> {
+        let (name, key) = (connection.to_owned(), key.to_owned());
+        self.run(move |connection, seal| {
+            let sealed = seal.seal(&["state", &name, &key], &value)?;
+            let write = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+            let (keys, bytes): (i64, i64) = write
+                .query_row(
+                    "SELECT count(*), coalesce(sum(bytes), 0) FROM state WHERE connection = ?1 AND key <> ?2",
+                    params![name, key],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )
+                .map_err(failed)?;
+            let (keys, bytes) = (keys.unsigned_abs(), bytes.unsigned_abs());
+            let length = i64::try_from(value.len()).unwrap_or(i64::MAX);
+            if keys + 1 > keys_max {
+                return Err(over("state_keys", keys_max));
+            }
+            if bytes.saturating_add(value.len() as u64) > bytes_max {
+                return Err(over("state_bytes", bytes_max));
+            }
+            write
+                .execute(
+                    "INSERT OR REPLACE INTO state (connection, key, bytes, sealed) VALUES (?1, ?2, ?3, ?4)",
+                    params![name, key, length, sealed],
+                )
+                .map_err(failed)?;
+            write.commit().map_err(failed)
+        })
+    }
+
+    fn delete<'a>(&'a self, connection: &'a str, key: &'a str) -> BoxFuture<'a, Result<()>> {
+        let (name, key) = (connection.to_owned(), key.to_owned());
+        self.run(move |connection, _| {
+            connection
+                .execute("DELETE FROM state WHERE connection = ?1 AND key = ?2", params![name, key])
+                .map_err(failed)?;
+            Ok(())
+        })
+    }
+
+    fn keys<'a>(&'a self, connection: &'a str, prefix: &'a str) -> BoxFuture<'a, Result<Vec<String>>> {
+        let (name, prefix) = (connection.to_owned(), prefix.to_owned());
+        self.run(move |connection, _| {
+            let mut query = connection
+                .prepare_cached("SELECT key FROM state WHERE connection = ?1 ORDER BY key")
+                .map_err(failed)?;
+            let keys = query
+                .query_map(params![name], |row| row.get::<_, String>(0))
+                .and_then(|rows| rows.collect::<rusqlite::Result<Vec<_>>>())
+                .map_err(failed)?;
+            Ok(keys.into_iter().filter(|key| key.starts_with(&prefix)).collect())
+        })
+    }
+}

@@ -1,0 +1,157 @@
+//! ERC-20 transfers of an account.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use wharfage_sdk::{Cursor, Error, Page, Timestamp, money};
+
+use crate::{
+    address::Address,
+    answer::Question,
+    exact, rows,
+    window::{self, Sort, Span},
+};
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Input {
+    /// The account: 0x and 40 hex digits; in mixed case its EIP-55 checksum must be right.
+    address: Address,
+    /// The contract of the one token that counts; all tokens when absent.
+    contract: Option<Address>,
+    /// The chain's id, as chains.list names it; Ethereum's main chain when absent.
+    #[serde(default = "crate::mainnet")]
+    chainid: u64,
+    /// The first block that counts.
+    #[serde(default)]
+    start_block: u64,
+    /// The last block that counts; the newest one when absent.
+    end_block: Option<u64>,
+    /// Which end of the chain comes first; `desc` when absent.
+    #[serde(default)]
+    sort: Sort,
+    /// Rows per page, 1 to 1000.
+    #[serde(default = "window::limit")]
+    #[schemars(range(min = 1, max = 1000))]
+    limit: u32,
+}
+
+/// One transfer. A transaction may hold many.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct TokenTransfer {
+    /// The hash of its transaction.
+    hash: String,
+    /// Its place among the block's log entries, where the chain's answer tells it.
+    log_index: Option<u64>,
+    /// The block it is in.
+    block_number: u64,
+    /// When that block was made.
+    time: Timestamp,
+    /// How many blocks there were on top when Etherscan answered.
+    confirmations: u64,
+    /// Whether these are at least 12.
+    is_final: bool,
+    /// Whose tokens they were, in EIP-55 form; the zero address where they were made.
+    from: Option<String>,
+    /// Whose they are now, in EIP-55 form; the zero address where they were destroyed.
+    to: Option<String>,
+    /// The token's contract, in EIP-55 form.
+    contract: Option<String>,
+    /// What the contract calls the token. Anybody can make a contract and call its token anything.
+    token_name: String,
+    /// Its symbol, likewise.
+    token_symbol: String,
+    /// Its decimals, where the contract tells them.
+    decimals: Option<u8>,
+    /// The exact amount in the token's smallest unit.
+    raw: String,
+    /// The exact amount in whole tokens, where the decimals are known.
+    amount: Option<String>,
+    /// The transaction's place in the block.
+    transaction_index: Option<u64>,
+    /// The gas its transaction used.
+    gas_used: u64,
+    /// What its transaction paid for a unit of gas, in wei.
+    gas_price_wei: String,
+}
+
+/// A transfer as Etherscan writes it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    hash: String,
+    #[serde(default, deserialize_with = "exact::count_some")]
+    log_index: Option<u64>,
+    #[serde(deserialize_with = "exact::count")]
+    block_number: u64,
+    #[serde(deserialize_with = "exact::count")]
+    time_stamp: u64,
+    #[serde(deserialize_with = "exact::count")]
+    confirmations: u64,
+    from: String,
+    to: String,
+    contract_address: String,
+    #[serde(default)]
+    token_name: String,
+    #[serde(default)]
+    token_symbol: String,
+    #[serde(default, deserialize_with = "exact::count_some")]
+    token_decimal: Option<u64>,
+    #[serde(deserialize_with = "exact::whole")]
+    value: String,
+    #[serde(default, deserialize_with = "exact::count_some")]
+    transaction_index: Option<u64>,
+    #[serde(deserialize_with = "exact::count")]
+    gas_used: u64,
+    #[serde(deserialize_with = "exact::whole")]
+    gas_price: String,
+}
+
+impl window::Row for Row {
+    fn block(&self) -> u64 {
+        self.block_number
+    }
+
+    /// The log index is enough where it is told. Where it is not, two transfers of one transaction may look alike; the
+    /// window counts them.
+    fn identity(&self) -> String {
+        match self.log_index {
+            Some(index) => format!("{} {index}", self.hash),
+            None => {
+                [&self.hash, &self.contract_address, &self.from, &self.to, &self.value].map(String::as_str).join(" ")
+            }
+        }
+    }
+}
+
+pub(crate) fn list(input: Input, cursor: Option<Cursor>) -> Result<Page<TokenTransfer>, Error> {
+    let span = Span::checked(input.start_block, input.end_block, input.sort, input.limit)?;
+    let mut question = Question::new(input.chainid, "account", "tokentx").with("address", input.address);
+    if let Some(contract) = input.contract {
+        question = question.with("contractaddress", contract);
+    }
+    let (rows, next) = rows::page(&question, &span, cursor)?;
+    Ok(Page { items: rows.into_iter().map(transfer).collect::<Result<_, _>>()?, next })
+}
+
+fn transfer(row: Row) -> Result<TokenTransfer, Error> {
+    let decimals = row.token_decimal.and_then(|decimals| u8::try_from(decimals).ok());
+    Ok(TokenTransfer {
+        amount: decimals.map(|decimals| money::units(&row.value, decimals)).transpose()?,
+        hash: row.hash,
+        log_index: row.log_index,
+        block_number: row.block_number,
+        time: rows::time(row.time_stamp),
+        confirmations: row.confirmations,
+        is_final: crate::is_final(row.confirmations),
+        from: Address::shown(&row.from),
+        to: Address::shown(&row.to),
+        contract: Address::shown(&row.contract_address),
+        token_name: row.token_name,
+        token_symbol: row.token_symbol,
+        decimals,
+        raw: row.value,
+        transaction_index: row.transaction_index,
+        gas_used: row.gas_used,
+        gas_price_wei: row.gas_price,
+    })
+}

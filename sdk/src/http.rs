@@ -1,0 +1,428 @@
+//! Requests to the provider, within what the connection grants.
+//!
+//! The host checks the target, waits for a permit, attaches the credential, retries what is safe to repeat and caps every
+//! size. A plugin says what it wants and reads the answer:
+//!
+//! ```no_run
+//! # fn main() -> Result<(), wharfage_sdk::Error> {
+//! use wharfage_sdk::Request;
+//!
+//! let orders: wharfage_sdk::serde_json::Value = Request::get("{api}/orders/")
+//!     .query("limit", 100)
+//!     .query_some("status", Some("Submitted"))
+//!     .send()?
+//!     .json()?;
+//! # Ok(())
+//! # }
+//! ```
+
+use std::fmt::{self, Display, Write};
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::error::Category;
+use serde_json::value::RawValue;
+
+use crate::bindings::wharfage::plugin::http as wire;
+use crate::bindings::wharfage::plugin::types::Header;
+use crate::json::{self, Kept};
+use crate::{Error, ErrorKind};
+
+pub use wire::{Credential, Method, Repeat, Source};
+
+#[cfg(target_arch = "wasm32")]
+use crate::bindings::wharfage::plugin::http as import;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::testing::host::http as import;
+
+/// How much of a body that was not the JSON it should be is kept in the error.
+const BODY_KEPT_BYTES_MAX: usize = 500;
+
+const NOT_JSON: &str = "the answer is not JSON";
+
+/// One request, built step by step. Defaults: the declared credential, repeated as the method says, the connection's timeout.
+#[derive(Clone, Debug)]
+#[must_use = "a request does nothing until it is sent"]
+pub struct Request(wire::Request);
+
+impl Request {
+    /// A request; `url` is absolute or begins with `{name}`, an origin of the manifest.
+    pub fn new(method: Method, url: impl Into<String>) -> Self {
+        Self(wire::Request {
+            method,
+            url: url.into(),
+            headers: Vec::new(),
+            body: None,
+            credential: Credential::Declared,
+            repeat: Repeat::ByMethod,
+            costs: Vec::new(),
+            timeout_ms: None,
+        })
+    }
+
+    /// Reads.
+    pub fn get(url: impl Into<String>) -> Self {
+        Self::new(Method::Get, url)
+    }
+
+    /// Reads the header only.
+    pub fn head(url: impl Into<String>) -> Self {
+        Self::new(Method::Head, url)
+    }
+
+    /// Creates, or whatever the provider makes of it.
+    pub fn post(url: impl Into<String>) -> Self {
+        Self::new(Method::Post, url)
+    }
+
+    /// Replaces.
+    pub fn put(url: impl Into<String>) -> Self {
+        Self::new(Method::Put, url)
+    }
+
+    /// Changes.
+    pub fn patch(url: impl Into<String>) -> Self {
+        Self::new(Method::Patch, url)
+    }
+
+    /// Removes.
+    pub fn delete(url: impl Into<String>) -> Self {
+        Self::new(Method::Delete, url)
+    }
+
+    /// Appends `name=value`, percent-encoded.
+    pub fn query(mut self, name: &str, value: impl Display) -> Self {
+        self.0.url.push(if self.0.url.contains('?') { '&' } else { '?' });
+        push_pair(&mut self.0.url, name, &value.to_string());
+        self
+    }
+
+    /// Appends `name=value` if there is a value.
+    pub fn query_some(self, name: &str, value: Option<impl Display>) -> Self {
+        match value {
+            Some(value) => self.query(name, value),
+            None => self,
+        }
+    }
+
+    /// Adds a header field. The host owns Host, Content-Length, the credential's field and their like and refuses them here.
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.0.headers.push(Header { name: name.into(), value: value.into() });
+        self
+    }
+
+    /// Sends `body` as JSON.
+    ///
+    /// # Errors
+    /// `internal` when `body` has no JSON form.
+    pub fn json<T: Serialize + ?Sized>(self, body: &T) -> Result<Self, Error> {
+        let text = json::to_text(&body)?;
+        Ok(self.body("application/json", text))
+    }
+
+    /// Sends pairs as an HTML form does.
+    pub fn form<N: AsRef<str>, V: AsRef<str>>(self, pairs: &[(N, V)]) -> Self {
+        let mut text = String::new();
+        for (name, value) in pairs {
+            if !text.is_empty() {
+                text.push('&');
+            }
+            push_pair(&mut text, name.as_ref(), value.as_ref());
+        }
+        self.body("application/x-www-form-urlencoded", text)
+    }
+
+    /// Sends these bytes.
+    pub fn body(mut self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
+        self.0.body = Some(body.into());
+        self.header("Content-Type", content_type)
+    }
+
+    /// Says whether the host may send it a second time.
+    pub fn repeat(mut self, repeat: Repeat) -> Self {
+        self.0.repeat = repeat;
+        self
+    }
+
+    /// Asks for another credential than the one declared for the origin.
+    pub fn credential(mut self, credential: Credential) -> Self {
+        self.0.credential = credential;
+        self
+    }
+
+    /// Sends it without a credential.
+    pub fn anonymous(self) -> Self {
+        self.credential(Credential::Anonymous)
+    }
+
+    /// Spends units of a bucket besides the one that every request takes.
+    pub fn cost(mut self, bucket: impl Into<String>, units: u32) -> Self {
+        self.0.costs.push(wire::Cost { bucket: bucket.into(), units });
+        self
+    }
+
+    /// Bounds one attempt, if this is less than the connection allows.
+    pub fn timeout_ms(mut self, ms: u32) -> Self {
+        self.0.timeout_ms = Some(ms);
+        self
+    }
+
+    /// The URL as it stands now.
+    pub fn url(&self) -> &str {
+        &self.0.url
+    }
+
+    /// Sends it and waits for an answer with a status below 400.
+    ///
+    /// # Errors
+    /// Everything from 400 on, what the manifest's `[[answers]]` make of a body, and each way in which no answer came.
+    pub fn send(self) -> Result<Response, Error> {
+        import::send(&self.0).map(|response| Response::from_wire(&self.0, response)).map_err(Error::from_wire)
+    }
+}
+
+/// Sends several requests side by side and answers in their order. One failure does not stop the others.
+pub fn send_all(requests: Vec<Request>) -> Vec<Result<Response, Error>> {
+    let requests: Vec<wire::Request> = requests.into_iter().map(|request| request.0).collect();
+    let answers = import::send_all(&requests);
+    let pairs = requests.iter().zip(answers);
+    pairs
+        .map(|(request, answer)| {
+            answer.map(|response| Response::from_wire(request, response)).map_err(Error::from_wire)
+        })
+        .collect()
+}
+
+/// One answer with a status below 400.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Response {
+    /// The HTTP status.
+    pub status: u16,
+    /// Its header fields, without those that carry credentials or cookies.
+    pub headers: Vec<(String, String)>,
+    /// The decoded body.
+    pub body: Vec<u8>,
+    /// The URL that answered, after redirects, masked.
+    pub url: String,
+    /// Where the answer came from.
+    pub source: Source,
+    /// How old it is; 0 when live.
+    pub age_ms: u64,
+    /// How many requests it cost.
+    pub attempts: u32,
+    /// The provider's id of the request.
+    pub request_id: Option<String>,
+    method: Method,
+}
+
+impl Response {
+    fn from_wire(request: &wire::Request, response: wire::Response) -> Self {
+        Self {
+            status: response.status,
+            headers: response.headers.into_iter().map(|header| (header.name, header.value)).collect(),
+            body: response.body,
+            url: response.url,
+            source: response.source,
+            age_ms: response.age_ms,
+            attempts: response.attempts,
+            request_id: response.request_id,
+            method: request.method,
+        }
+    }
+
+    /// The value of a header field, its name compared without regard to case; the first, if there are several.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as `T`.
+    ///
+    /// # Errors
+    /// `transient` when it is not JSON at all, as from a proxy in between; `schema-violation` when it is JSON of another
+    /// shape. Both keep the start of the body, and neither message repeats a value from it.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
+        // By way of text, as everything here that reads JSON: for each further kind of source, a component holds the code of
+        // all its types once more.
+        let text = std::str::from_utf8(&self.body).map_err(|_| self.error(ErrorKind::Transient, NOT_JSON))?;
+        serde_json::from_str(text).map_err(|error| self.unreadable(text, "", &error))
+    }
+
+    /// A part of the body as `T`, its own text beside it: `raw` as it was found at `place`, a JSON Pointer.
+    ///
+    /// # Errors
+    /// `schema-violation`, as [`json`](Self::json).
+    pub fn part<T: DeserializeOwned>(&self, raw: Box<RawValue>, place: &str) -> Result<Kept<T>, Error> {
+        match serde_json::from_str(raw.get()) {
+            Ok(value) => Ok(Kept { value, raw }),
+            Err(error) => Err(self.unreadable(raw.get(), place, &error)),
+        }
+    }
+
+    /// The body as text.
+    ///
+    /// # Errors
+    /// `schema-violation` when it is not UTF-8.
+    pub fn text(&self) -> Result<&str, Error> {
+        std::str::from_utf8(&self.body)
+            .map_err(|_| self.error(ErrorKind::SchemaViolation, "the answer is not UTF-8 text"))
+    }
+
+    /// An error about this answer: its status, endpoint, request id and the start of its body are filled in.
+    pub fn error(&self, kind: ErrorKind, message: impl Into<String>) -> Error {
+        let mut error = Error::new(kind, message)
+            .with_status(self.status)
+            .with_endpoint(endpoint(self.method, &self.url))
+            .with_body(json::beginning(&self.body, BODY_KEPT_BYTES_MAX));
+        error.request_id.clone_from(&self.request_id);
+        error.attempts = self.attempts;
+        error
+    }
+
+    fn unreadable(&self, text: &str, place: &str, error: &serde_json::Error) -> Error {
+        if error.classify() != Category::Data {
+            return self.error(ErrorKind::Transient, NOT_JSON);
+        }
+        let within = json::place(text.as_bytes(), error);
+        let top = if place.is_empty() && within.is_empty() { "its top" } else { "" };
+        let message = format!("the answer has another shape at {top}{place}{within}: {}", json::expectation(error));
+        self.error(ErrorKind::SchemaViolation, message)
+    }
+}
+
+/// An id as one segment of a path, percent-encoded. `field` is the JSON Pointer of the input that it came from.
+///
+/// # Errors
+/// `invalid-request` when it is empty or would mean another path: `.` and `..` survive no encoding.
+pub fn segment(field: &str, value: impl Display) -> Result<String, Error> {
+    let value = value.to_string();
+    if matches!(value.as_str(), "" | "." | "..") {
+        return Err(Error::invalid_request(field, "expected an id that can stand in a path"));
+    }
+    let mut segment = String::new();
+    push_encoded(&mut segment, &value);
+    Ok(segment)
+}
+
+/// Method and path of a request, without query.
+pub(crate) fn endpoint(method: Method, url: &str) -> String {
+    let path = match url.split_once("://") {
+        Some((_, rest)) => rest.find('/').map_or("/", |at| &rest[at..]),
+        None => url,
+    };
+    format!("{} {}", Name(method), path.split(['?', '#']).next().unwrap_or_default())
+}
+
+pub(crate) struct Name(pub(crate) Method);
+
+impl Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+            Method::Patch => "PATCH",
+            Method::Delete => "DELETE",
+        })
+    }
+}
+
+fn push_pair(text: &mut String, name: &str, value: &str) {
+    push_encoded(text, name);
+    text.push('=');
+    push_encoded(text, value);
+}
+
+/// As forms encode (WHATWG URL, "application/x-www-form-urlencoded"), but a space is `%20`, which every server reads the same.
+fn push_encoded(text: &mut String, value: &str) {
+    for byte in value.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'*' | b'-' | b'.' | b'_') {
+            text.push(char::from(byte));
+        } else {
+            _ = write!(text, "%{byte:02X}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn response(body: &str) -> Response {
+        Response {
+            status: 200,
+            headers: vec![("Content-Type".into(), "application/json".into())],
+            body: body.into(),
+            url: "https://api.example/v2/orders/?apikey=***".into(),
+            source: Source::Live,
+            age_ms: 0,
+            attempts: 1,
+            request_id: Some("req-1".into()),
+            method: Method::Get,
+        }
+    }
+
+    #[test]
+    fn a_query_is_encoded_and_appended() {
+        let request = Request::get("{api}/orders/?a=1")
+            .query("since", "2026-01-01T00:00:00+01:00")
+            .query_some("status", None::<&str>)
+            .query("name", "Tom & Jerry");
+        assert_eq!(request.url(), "{api}/orders/?a=1&since=2026-01-01T00%3A00%3A00%2B01%3A00&name=Tom%20%26%20Jerry");
+    }
+
+    #[test]
+    fn bodies_carry_their_type() {
+        let request = Request::post("{api}/").form(&[("To", "+1 2"), ("Body", "é")]);
+        assert_eq!(request.0.body.as_deref(), Some(&b"To=%2B1%202&Body=%C3%A9"[..]));
+        let request = Request::post("{api}/").json(&serde_json::json!({"a": 1})).unwrap();
+        assert_eq!(request.0.headers[0].value, "application/json");
+    }
+
+    #[test]
+    fn an_id_cannot_leave_its_segment() {
+        assert_eq!(segment("/number", "a/../b?c").unwrap(), "a%2F..%2Fb%3Fc");
+        for value in ["", ".", ".."] {
+            assert_eq!(segment("/number", value).unwrap_err().kind.name(), "invalid-request");
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_passes_and_another_shape_does_not() {
+        let error = response("<html>Bad gateway</html>").json::<serde_json::Value>().unwrap_err();
+        assert_eq!((error.kind.name(), error.may_retry()), ("transient", true));
+        assert_eq!(error.body.as_deref(), Some("<html>Bad gateway</html>"));
+
+        let error = response(r#"{"results": [1, "s3cret"]}"#)
+            .json::<std::collections::BTreeMap<String, Vec<u32>>>()
+            .unwrap_err();
+        assert_eq!(error.message, "the answer has another shape at /results/1: expected u32");
+        assert_eq!(error.kind, ErrorKind::SchemaViolation);
+        assert_eq!(error.endpoint.as_deref(), Some("GET /v2/orders/"));
+    }
+
+    #[test]
+    fn a_part_says_where_in_the_whole_it_does_not_fit() {
+        let raw = RawValue::from_string(r#"{"limit": "s3cret"}"#.to_owned()).unwrap();
+        let kept: Kept<serde_json::Value> = response("{}").part(raw.clone(), "/results/2").unwrap();
+        assert_eq!(kept.raw.get(), r#"{"limit": "s3cret"}"#);
+        let error = response("{}").part::<std::collections::BTreeMap<String, u8>>(raw, "/results/2").unwrap_err();
+        assert_eq!(error.message, "the answer has another shape at /results/2/limit: expected u8");
+    }
+
+    #[test]
+    fn header_names_have_no_case() {
+        assert_eq!(response("{}").header("content-TYPE"), Some("application/json"));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_encoded_stays_one_value(value in "\\PC{1,30}") {
+            let request = Request::get("{api}/").query("q", &value);
+            let encoded = request.url().strip_prefix("{api}/?q=").unwrap();
+            prop_assert!(!encoded.contains(['&', '=', '#', '?', '/', ' ']));
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! JSON in and out, with errors that say where and what was expected, and never what was there instead.
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::error::Category;
+use serde_json::value::RawValue;
+
+use crate::Error;
+
+/// A value together with the JSON it was read from, so that fields nobody thought of are not lost. Read it with
+/// [`Response::part`](crate::Response::part).
+#[derive(Clone, Debug)]
+pub struct Kept<T> {
+    /// What was understood.
+    pub value: T,
+    /// All of it, as it stood there.
+    pub raw: Box<RawValue>,
+}
+
+/// A value as JSON text.
+pub(crate) fn to_text<T: Serialize>(value: &T) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|_| Error::internal("a value has no JSON form"))
+}
+
+/// An operation's input.
+pub(crate) fn parse_input<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|error| match error.classify() {
+        Category::Data => Error::invalid_request(place(text.as_bytes(), &error), expectation(&error)),
+        _ => Error::invalid_request("", "expected JSON"),
+    })
+}
+
+/// What a value that has the wrong shape should have been. It is made of our own type's names only: serde's message
+/// begins with the value found, which may be anybody's.
+pub(crate) fn expectation(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
+    if text.starts_with("missing field `") || text.starts_with("duplicate field `") {
+        return text.to_owned();
+    }
+    let unknown = if text.starts_with("unknown field") { "unknown field, " } else { "" };
+    match text.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("{unknown}expected {expected}"),
+        None if !unknown.is_empty() => "unknown field, there are none".to_owned(),
+        None => "a value that does not fit".to_owned(),
+    }
+}
+
+/// Where serde stopped, as a JSON Pointer. Serde itself knows line and column only, and a wrapper that follows the path
+/// doubles the code of every type; so the text is read once more, up to that column.
+///
+/// Keys that do not look like names of fields are replaced by `*`: they may be data.
+pub(crate) fn place(text: &[u8], error: &serde_json::Error) -> String {
+    let lines = text.split_inclusive(|byte| *byte == b'\n').take(error.line().saturating_sub(1));
+    let end = lines.map(<[u8]>::len).sum::<usize>().saturating_add(error.column());
+    let mut stack: Vec<Step> = Vec::new();
+    let mut position = 0;
+    while position < end.min(text.len()) {
+        match text[position] {
+            b'{' => stack.push(Step::Key(String::new())),
+            b'[' => stack.push(Step::Index(0)),
+            b'}' | b']' => _ = stack.pop(),
+            b',' => {
+                if let Some(Step::Index(index)) = stack.last_mut() {
+                    *index += 1;
+                }
+            }
+            b'"' => {
+                let start = position + 1;
+                position = end_of_string(text, start);
+                let is_key = text[position.min(text.len())..].iter().skip(1).find(|byte| !byte.is_ascii_whitespace())
+                    == Some(&b':');
+                if let (true, Some(Step::Key(key))) = (is_key, stack.last_mut()) {
+                    *key = name_of(&text[start..position.min(text.len())]);
+                }
+            }
+            _ => {}
+        }
+        position += 1;
+    }
+    stack.iter().fold(String::new(), |mut path, step| {
+        match step {
+            Step::Key(key) if key.is_empty() => {}
+            Step::Key(key) => path.extend(["/", key]),
+            Step::Index(index) => path.extend(["/", &index.to_string()]),
+        }
+        path
+    })
+}
+
+enum Step {
+    Key(String),
+    Index(usize),
+}
+
+fn end_of_string(text: &[u8], start: usize) -> usize {
+    let mut position = start;
+    while position < text.len() && text[position] != b'"' {
+        position += if text[position] == b'\\' { 2 } else { 1 };
+    }
+    position
+}
+
+fn name_of(key: &[u8]) -> String {
+    let looks_like_a_name =
+        key.len() <= 40 && key.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    if looks_like_a_name { String::from_utf8_lossy(key).into_owned() } else { "*".to_owned() }
+}
+
+/// The first `bytes_max` bytes of a body as text.
+pub(crate) fn beginning(body: &[u8], bytes_max: usize) -> String {
+    let mut text = String::from_utf8_lossy(&body[..body.len().min(bytes_max)]).into_owned();
+    if body.len() > bytes_max && text.ends_with(char::REPLACEMENT_CHARACTER) {
+        text.pop();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code)]
+    struct Input {
+        limit: u32,
+        #[serde(default)]
+        lines: Vec<Line>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[allow(dead_code)]
+    struct Line {
+        sku: String,
+    }
+
+    fn refusal(text: &str) -> (String, String) {
+        let error = parse_input::<Input>(text).unwrap_err();
+        match &error.kind {
+            crate::ErrorKind::InvalidRequest(fields) => (fields[0].path.clone(), fields[0].message.clone()),
+            kind => panic!("{kind:?}"),
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_where_and_what_was_expected() {
+        let refused = |text: &str, path: &str, message: &str| {
+            assert_eq!(refusal(text), (path.to_owned(), message.to_owned()), "{text}");
+        };
+        refused(r#"{"limit": "s3cret"}"#, "/limit", "expected u32");
+        refused(r#"{"limit": -1}"#, "/limit", "expected u32");
+        refused(
+            "{\n  \"limit\": 1,\n  \"lines\": [{\"sku\": \"a\"}, {\"sku\": 7}]}",
+            "/lines/1/sku",
+            "expected a string",
+        );
+        refused(r#"{"limit": 1, "lines": [{}]}"#, "/lines/0", "missing field `sku`");
+        refused(r#"{"limt": 1}"#, "/limt", "unknown field, expected `limit` or `lines`");
+        refused("{}", "", "missing field `limit`");
+        refused("<html>", "", "expected JSON");
+    }
+
+    #[test]
+    fn a_value_that_imitates_the_message_is_not_echoed() {
+        let (_, message) = refusal(r#"{"limit": "x, expected s3cret"}"#);
+        assert_eq!(message, "expected u32");
+    }
+
+    #[test]
+    fn a_body_is_cut_between_characters() {
+        assert_eq!(beginning("aé".as_bytes(), 2), "a");
+        assert_eq!(beginning(b"abc", 500), "abc");
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_makes_it_panic(text in ".{0,60}") {
+            _ = parse_input::<Input>(&text);
+            _ = parse_input::<Input>(&format!(r#"{{"limit": {text}"#));
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The imports, answered from a fixture. The modules here have the names and the functions that the generated bindings have.
+
+// The signatures are those of the generated bindings.
+#![allow(clippy::result_large_err)]
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use super::fixture::{Exchange, Response};
+use super::manifest::Manifest;
+use crate::bindings::wharfage::plugin::{http as wire, types};
+use crate::http::endpoint;
+use crate::{Error, ErrorKind, Timestamp, json};
+
+/// What the host tries at most, as it does by default.
+const ATTEMPTS_MAX: u32 = 5;
+const BODY_KEPT_BYTES_MAX: usize = 1000;
+/// 2026-01-01T00:00:00Z
+const NOW: Timestamp = Timestamp::from_unix_s(1_767_225_600);
+
+/// Everything a call can see.
+pub(super) struct Stage {
+    manifest: Manifest,
+    exchanges: Vec<(Exchange, bool)>,
+    now: Timestamp,
+    secrets: Vec<String>,
+    state: BTreeMap<String, Vec<u8>>,
+    troubles: Vec<String>,
+}
+
+thread_local! {
+    static STAGE: RefCell<Stage> = RefCell::new(Stage::new(Manifest::default(), Vec::new(), None, Vec::new()));
+}
+
+impl Stage {
+    pub(super) fn new(
+        manifest: Manifest,
+        exchanges: Vec<Exchange>,
+        now: Option<Timestamp>,
+        secrets: Vec<String>,
+    ) -> Self {
+        Self {
+            manifest,
+            exchanges: exchanges.into_iter().map(|exchange| (exchange, false)).collect(),
+            now: now.unwrap_or(NOW),
+            secrets,
+            state: BTreeMap::new(),
+            troubles: Vec::new(),
+        }
+    }
+
+    fn send(&mut self, request: &wire::Request) -> Result<wire::Response, Error> {
+        let url = self.manifest.expand(&request.url);
+        let origin = match self.manifest.check(request, &url) {
+            Ok(origin) => origin.to_owned(),
+            Err(refusal) => {
+                self.troubles.push(refusal.clone());
+                return Err(Error::new(ErrorKind::PolicyDenied(refusal.clone()), refusal));
+            }
+        };
+        let mut attempts = 0;
+        let mut last = None;
+        while let Some(index) = self.position(request, &url).filter(|_| attempts < ATTEMPTS_MAX) {
+            self.exchanges[index].1 = true;
+            attempts += 1;
+            match self.judge(&origin, request, &url, attempts, &self.exchanges[index].0.response) {
+                Err(error) if may_repeat(request, &error) => last = Some(error),
+                outcome => return outcome,
+            }
+        }
+        Err(last.unwrap_or_else(|| {
+            let trouble =
+                format!("the fixture holds no exchange for {}{}", endpoint(request.method, &url), query(&url));
+            self.troubles.push(trouble.clone());
+            Error::internal(trouble)
+        }))
+    }
+
+    fn position(&self, request: &wire::Request, url: &str) -> Option<usize> {
+        self.exchanges.iter().position(|(exchange, is_used)| !is_used && exchange.request.is(request, url))
+    }
+
+    fn judge(
+        &self,
+        origin: &str,
+        request: &wire::Request,
+        url: &str,
+        attempts: u32,
+        response: &Response,
+    ) -> Result<wire::Response, Error> {
+        let header = |name: &str| {
+            response.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+        };
+        let request_id = header("x-request-id").map(str::to_owned);
+        let (mut error, wait_s) = match (self.manifest.judge(origin, response), response.status) {
+            (Some(judged), _) => judged,
+            (None, status) if status >= 400 => {
+                let message = format!("the provider answered {status}");
+                (Error::new(kind_of(status, &response.body()), message), None)
+            }
+            _ => {
+                return Ok(wire::Response {
+                    status: response.status,
+                    headers: response
+                        .headers
+                        .iter()
+                        .map(|(name, value)| types::Header { name: name.clone(), value: value.clone() })
+                        .collect(),
+                    body: response.body(),
+                    url: url.to_owned(),
+                    source: wire::Source::Live,
+                    age_ms: 0,
+                    attempts,
+                    request_id,
+                });
+            }
+        };
+        let wait_s = header("retry-after").and_then(|text| text.trim().parse().ok()).or(wait_s);
+        error.retry_at = wait_s.map(|seconds: u32| self.now.plus_ms(i64::from(seconds) * 1000));
+        error.attempts = attempts;
+        error.request_id = request_id;
+        Err(error
+            .with_status(response.status)
+            .with_endpoint(endpoint(request.method, url))
+            .with_body(json::beginning(&response.body(), BODY_KEPT_BYTES_MAX)))
+    }
+}
+
+fn kind_of(status: u16, body: &[u8]) -> ErrorKind {
+    match status {
+        400 if String::from_utf8_lossy(body).to_ascii_lowercase().contains("temporarily") => ErrorKind::Transient,
+        400 | 422 => ErrorKind::InvalidRequest(Vec::new()),
+        401 => ErrorKind::Unauthorized,
+        403 => ErrorKind::Forbidden,
+        404 => ErrorKind::NotFound,
+        409 => ErrorKind::Conflict,
+        410 => ErrorKind::CursorInvalid,
+        429 => ErrorKind::RateLimited,
+        500.. => ErrorKind::Transient,
+        _ => ErrorKind::ProviderReported,
+    }
+}
+
+/// A refusal for being too fast proves that nothing was done; anything else only passes where repeating is safe.
+fn may_repeat(request: &wire::Request, error: &Error) -> bool {
+    let is_safe = match request.repeat {
+        wire::Repeat::ByMethod => !matches!(request.method, wire::Method::Post | wire::Method::Patch),
+        wire::Repeat::Safe | wire::Repeat::Keyed => true,
+        wire::Repeat::Never => false,
+    };
+    error.kind == ErrorKind::RateLimited || (is_safe && error.may_retry())
+}
+
+fn query(url: &str) -> &str {
+    url.find('?').map_or("", |at| &url[at..])
+}
+
+/// Runs `run` on this stage and tells what it made, and what was wrong with what it asked for.
+pub(super) fn on<T>(stage: Stage, run: impl FnOnce() -> (T, usize)) -> (T, usize, Vec<String>) {
+    let before = STAGE.with(|current| current.replace(stage));
+    let (outcome, pages) = run();
+    let stage = STAGE.with(|current| current.replace(before));
+    let left_over = stage
+        .exchanges
+        .iter()
+        .filter(|(_, is_used)| !is_used)
+        .map(|(exchange, _)| format!("{} is in the fixture and was never asked for", exchange.request));
+    let troubles = stage.troubles.iter().cloned().chain(left_over).collect();
+    (outcome, pages, troubles)
+}
+
+fn stage<T>(act: impl FnOnce(&mut Stage) -> T) -> T {
+    STAGE.with(|stage| act(&mut stage.borrow_mut()))
+}
+
+pub(crate) mod http {
+    use super::*;
+
+    pub(crate) fn send(request: &wire::Request) -> Result<wire::Response, types::Error> {
+        stage(|stage| stage.send(request)).map_err(Error::into_wire)
+    }
+
+    pub(crate) fn send_all(requests: &[wire::Request]) -> Vec<Result<wire::Response, types::Error>> {
+        requests.iter().map(send).collect()
+    }
+}
+
+pub(crate) mod clock {
+    use super::*;
+
+    pub(crate) fn now() -> u64 {
+        stage(|stage| stage.now).to_wire()
+    }
+}
+
+pub(crate) mod log {
+    use crate::log::Level;
+
+    /// Shown when a test fails, as everything a test prints.
+    pub(crate) fn write(level: Level, message: &str, fields: &[(String, String)]) {
+        let fields: String = fields.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+        println!("{level:?} {message}{fields}");
+    }
+}
+
+pub(crate) mod state {
+    use super::*;
+
+    pub(crate) fn get(key: &str) -> Result<Option<Vec<u8>>, types::Error> {
+        Ok(stage(|stage| stage.state.get(key).cloned()))
+    }
+
+    pub(crate) fn set(key: &str, value: &[u8]) -> Result<(), types::Error> {
+        stage(|stage| stage.state.insert(key.to_owned(), value.to_vec()));
+        Ok(())
+    }
+
+    pub(crate) fn delete(key: &str) -> Result<(), types::Error> {
+        stage(|stage| stage.state.remove(key));
+        Ok(())
+    }
+
+    pub(crate) fn keys(prefix: &str) -> Result<Vec<String>, types::Error> {
+        Ok(stage(|stage| stage.state.keys().filter(|key| key.starts_with(prefix)).cloned().collect()))
+    }
+}
+
+pub(crate) mod secrets {
+    use super::*;
+    use crate::secrets::Algorithm;
+
+    fn unavailable() -> types::Error {
+        Error::new(ErrorKind::CredentialUnavailable, "fixtures hold no secret to sign with").into_wire()
+    }
+
+    pub(crate) fn is_available(name: &str) -> bool {
+        stage(|stage| stage.secrets.iter().any(|own| own == name))
+    }
+
+    pub(crate) fn sign(_: &str, _: Algorithm, _: &[u8]) -> Result<Vec<u8>, types::Error> {
+        Err(unavailable())
+    }
+
+    pub(crate) fn verify(_: &str, _: Algorithm, _: &[u8], _: &[u8]) -> Result<bool, types::Error> {
+        Err(unavailable())
+    }
+}
+
+pub(crate) mod rate_limit {
+    use super::*;
+    use crate::bindings::wharfage::plugin::rate_limit::Feedback;
+
+    pub(crate) fn acquire(_: &str, _: u32) -> Result<(), types::Error> {
+        Ok(())
+    }
+
+    pub(crate) fn report(_: &Feedback) -> Result<(), types::Error> {
+        Ok(())
+    }
+}

@@ -1,0 +1,169 @@
+//! As much of `plugin.toml` as decides what a request may be and what an answer means.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::fixture::Response;
+use crate::bindings::wharfage::plugin::http as wire;
+use crate::http::Name;
+use crate::{Error, ErrorKind};
+
+#[derive(Default, Deserialize)]
+pub(super) struct Manifest {
+    #[serde(default)]
+    origins: BTreeMap<String, Origin>,
+    #[serde(default)]
+    answers: Vec<Answer>,
+    #[serde(default)]
+    pub(super) operations: BTreeMap<String, Facts>,
+}
+
+#[derive(Deserialize)]
+struct Origin {
+    methods: Vec<String>,
+    paths: Vec<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Facts {
+    pub(super) effect: String,
+}
+
+/// A rule about what a body says.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Answer {
+    origin: String,
+    #[serde(default)]
+    status: Option<Vec<u16>>,
+    #[serde(flatten)]
+    condition: Condition,
+    #[serde(default)]
+    and: Vec<Condition>,
+    kind: String,
+    #[serde(default)]
+    retry_after_s: Option<u32>,
+    #[serde(default)]
+    code: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Condition {
+    pointer: String,
+    #[serde(default)]
+    contains: Option<String>,
+    #[serde(default)]
+    equals: Option<String>,
+}
+
+impl Manifest {
+    pub(super) fn read(text: &str) -> Result<Self, String> {
+        let manifest: Self = toml::from_str(text).map_err(|error| format!("plugin.toml cannot be read: {error}"))?;
+        match manifest.answers.iter().find(|answer| ErrorKind::named(&answer.kind).is_none()) {
+            Some(answer) => Err(format!("plugin.toml: an answer is of the unknown kind `{}`", answer.kind)),
+            None => Ok(manifest),
+        }
+    }
+
+    /// A manifest with the origin `api`, where everything is allowed.
+    pub(super) fn of_one_origin() -> Self {
+        let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"].map(str::to_owned).to_vec();
+        let api = Origin { methods, paths: vec!["/**".to_owned()] };
+        Self { origins: [("api".to_owned(), api)].into(), ..Self::default() }
+    }
+
+    /// Puts the base URL of each origin for its `{name}`.
+    pub(super) fn expand(&self, text: &str) -> String {
+        self.origins.keys().fold(text.to_owned(), |text, name| text.replace(&format!("{{{name}}}"), &base(name)))
+    }
+
+    /// The name of the origin that may be asked this, or why not.
+    pub(super) fn check(&self, request: &wire::Request, url: &str) -> Result<&str, String> {
+        let refused = |why: &str| format!("plugin.toml does not allow {} {url}: {why}", Name(request.method));
+        let place = url.split(['?', '#']).next().unwrap_or_default();
+        let (name, origin, path) = self
+            .origins
+            .iter()
+            .find_map(|(name, origin)| {
+                let path = place.strip_prefix(&base(name))?;
+                (path.is_empty() || path.starts_with('/')).then_some((name, origin, path))
+            })
+            .ok_or_else(|| refused("no origin has this URL"))?;
+        if !origin.methods.contains(&Name(request.method).to_string()) {
+            return Err(refused("the method is not in the origin's `methods`"));
+        }
+        let path: Vec<&str> = path.split('/').skip(1).collect();
+        let is_allowed = origin.paths.iter().any(|pattern| {
+            let pattern: Vec<&str> = pattern.split('/').skip(1).collect();
+            fits(&pattern, &path)
+        });
+        if is_allowed { Ok(name) } else { Err(refused("the path is not in the origin's `paths`")) }
+    }
+
+    /// The error that a rule makes of this answer, and for how many seconds to stay away.
+    pub(super) fn judge(&self, origin: &str, response: &Response) -> Option<(Error, Option<u32>)> {
+        let body: Value = serde_json::from_slice(&response.body()).ok()?;
+        let answer = self.answers.iter().find(|answer| {
+            answer.origin == origin
+                && answer.status.as_ref().is_none_or(|statuses| statuses.contains(&response.status))
+                && std::iter::once(&answer.condition).chain(&answer.and).all(|condition| condition.holds(&body))
+        })?;
+        let kind = ErrorKind::named(&answer.kind)?;
+        let mut error = Error::new(kind, "the provider's answer says so");
+        error.provider_code = answer.code.as_ref().and_then(|pointer| text_at(&body, pointer));
+        Some((error, answer.retry_after_s))
+    }
+}
+
+impl Condition {
+    fn holds(&self, body: &Value) -> bool {
+        text_at(body, &self.pointer).is_some_and(|text| {
+            let contains = |part: &String| text.to_ascii_lowercase().contains(&part.to_ascii_lowercase());
+            self.contains.as_ref().is_none_or(contains) && self.equals.as_ref().is_none_or(|whole| text == *whole)
+        })
+    }
+}
+
+fn text_at(body: &Value, pointer: &str) -> Option<String> {
+    match body.pointer(pointer)? {
+        Value::String(text) => Some(text.clone()),
+        scalar @ (Value::Number(_) | Value::Bool(_)) => Some(scalar.to_string()),
+        _ => None,
+    }
+}
+
+fn base(origin: &str) -> String {
+    format!("https://{origin}.fixture.test")
+}
+
+/// `*` is one segment, `**` any number of them.
+fn fits(pattern: &[&str], path: &[&str]) -> bool {
+    match (pattern, path) {
+        ([], []) => true,
+        (["**", rest @ ..], _) => (0..=path.len()).any(|skipped| fits(rest, &path[skipped..])),
+        (["*", rest @ ..], [segment, path @ ..]) => !segment.is_empty() && fits(rest, path),
+        ([own, rest @ ..], [segment, path @ ..]) => own == segment && fits(rest, path),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn patterns() {
+        let fits = |pattern: &str, path: &str| {
+            let pattern: Vec<&str> = pattern.split('/').skip(1).collect();
+            let path: Vec<&str> = path.split('/').skip(1).collect();
+            super::fits(&pattern, &path)
+        };
+        assert!(
+            fits("/orders/**", "/orders/") && fits("/orders/**", "/orders/1/lines/") && fits("/orders/**", "/orders")
+        );
+        assert!(
+            fits("/orders/*/", "/orders/1/") && !fits("/orders/*/", "/orders/1") && !fits("/orders/*/", "/orders//")
+        );
+        assert!(!fits("/orders/**", "/ordersx/"));
+    }
+}

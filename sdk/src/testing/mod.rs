@@ -1,0 +1,288 @@
+//! A plugin's operations, run natively against fixtures: milliseconds, no network, no component.
+//!
+//! A fixture is one file `fixtures/<operation>[-case].json`: an input, the exchanges it leads to, and what comes out. Here
+//! it stands in for host and provider, which answer as the real host would: statuses become errors, `[[answers]]` of the
+//! manifest are applied, 429 and 5xx are tried again while the fixture holds another answer, nothing sleeps.
+//!
+//! ```ignore
+//! wharfage_sdk::testing::replay_all!(wharfage_leaflink::OPERATIONS); // the whole of tests/fixtures.rs
+//! ```
+//!
+//! Secrets cannot be signed with here: a plugin that signs tests that part through the host.
+
+mod fixture;
+#[doc(hidden)]
+pub mod host;
+mod manifest;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::operations::{self, Effect, Operation};
+use crate::{Cursor, Error};
+
+use fixture::{Exchange, Expect, Fixture};
+use manifest::Manifest;
+
+/// How many pages a fixture may have.
+const PAGES_MAX: usize = 1000;
+
+/// A test named `fixtures` that runs [`replay_folder`] on the folder of the crate it stands in.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! __replay_all {
+    ($operations:expr) => {
+        #[test]
+        fn fixtures() {
+            $crate::testing::replay_folder(env!("CARGO_MANIFEST_DIR"), $operations);
+        }
+    };
+}
+
+pub use __replay_all as replay_all;
+
+/// Runs one fixture, all pages of it, and compares.
+///
+/// # Panics
+/// With a readable account when manifest or fixture cannot be read, the operation asks for what the fixture does not hold
+/// or the manifest does not allow, the outcome differs, or an exchange is left over.
+pub fn replay(manifest: &str, operations: &[Operation], fixture: &str) {
+    if let Err(account) = try_replay(manifest, operations, fixture) {
+        panic!("\n{account}\n");
+    }
+}
+
+/// Runs every fixture of a plugin's folder, and checks that each operation has one and that `plugin.toml` and `OPERATIONS`
+/// agree on names and effects.
+///
+/// # Panics
+/// As [`replay`], with all accounts together.
+pub fn replay_folder(plugin: impl AsRef<Path>, operations: &[Operation]) {
+    let plugin = plugin.as_ref();
+    let read = |path: &Path| {
+        std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{} cannot be read: {error}", path.display()))
+    };
+    let manifest = read(&plugin.join("plugin.toml"));
+    let folder = plugin.join("fixtures");
+    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut paths: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    paths.sort();
+
+    let mut accounts = Vec::new();
+    let mut names = BTreeSet::new();
+    if let Err(account) = Manifest::read(&manifest).and_then(|manifest| agree(&manifest, operations)) {
+        accounts.push(format!("plugin.toml: {account}"));
+    }
+    for path in paths {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let outcome = try_replay(&manifest, operations, &read(&path)).and_then(|operation| {
+            let is_named_after_it = name == operation || name.starts_with(&format!("{operation}-"));
+            names.insert(operation);
+            if is_named_after_it { Ok(()) } else { Err("its name does not begin with its operation".to_owned()) }
+        });
+        if let Err(account) = outcome {
+            accounts.push(format!("fixtures/{name}.json: {account}"));
+        }
+    }
+    for operation in operations.iter().filter(|operation| !names.contains(operation.name)) {
+        accounts.push(format!("{} has no fixture that could be run", operation.name));
+    }
+    assert!(accounts.is_empty(), "\n{}\n", accounts.join("\n\n"));
+}
+
+fn agree(manifest: &Manifest, operations: &[Operation]) -> Result<(), String> {
+    let ours: BTreeSet<(&str, &str)> =
+        operations.iter().map(|operation| (operation.name, effect_name(operation.effect))).collect();
+    let theirs: BTreeSet<(&str, &str)> =
+        manifest.operations.iter().map(|(name, facts)| (name.as_str(), facts.effect.as_str())).collect();
+    match ours.symmetric_difference(&theirs).next() {
+        Some((name, effect)) => Err(format!("it and OPERATIONS do not agree on {name} ({effect})")),
+        None => Ok(()),
+    }
+}
+
+fn effect_name(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Read => "read",
+        Effect::Idempotent => "idempotent",
+        Effect::Write => "write",
+    }
+}
+
+fn try_replay(manifest: &str, operations: &[Operation], fixture: &str) -> Result<String, String> {
+    let manifest = Manifest::read(manifest)?;
+    let fixture = Fixture::read(&manifest, fixture)?;
+    let stage = host::Stage::new(manifest, fixture.exchanges, fixture.now, fixture.secrets);
+    let (outcome, pages, troubles) = host::on(stage, || run(operations, &fixture.operation, fixture.input.get()));
+    let compared = compare(&fixture.expect, &outcome, pages);
+    let troubles: Vec<String> = troubles.into_iter().chain(compared.err()).collect();
+    if troubles.is_empty() { Ok(fixture.operation) } else { Err(troubles.join("\n")) }
+}
+
+/// The whole output (all pages of a list) and how many pages there were.
+fn run(operations: &[Operation], name: &str, input: &str) -> (Result<Value, Error>, usize) {
+    let read = |text: &str| serde_json::from_str::<Value>(text).map_err(|error| Error::internal(error.to_string()));
+    let mut items = Vec::new();
+    let mut cursor: Option<Cursor> = None;
+    for page in 1..=PAGES_MAX {
+        let operation = match operations::find(operations, name) {
+            Ok(operation) => operation,
+            Err(error) => return (Err(error), 0),
+        };
+        let answer = operation.run(input, cursor.take()).and_then(|answer| Ok((read(&answer.output)?, answer.next)));
+        match answer {
+            Ok((Value::Array(page_items), next)) if operation.is_list => {
+                items.extend(page_items);
+                cursor = next;
+                if cursor.is_none() {
+                    return (Ok(Value::Array(items)), page);
+                }
+            }
+            Ok((output, _)) => return (Ok(output), page),
+            Err(error) => return (Err(error), page),
+        }
+    }
+    (Err(Error::internal("the list does not end")), PAGES_MAX)
+}
+
+fn compare(expect: &Expect, outcome: &Result<Value, Error>, pages: usize) -> Result<(), String> {
+    match (outcome, &expect.output, &expect.error) {
+        (Ok(output), Some(expected), None) => {
+            if output != expected {
+                return Err(difference(expected, output));
+            }
+            match expect.pages {
+                Some(expected) if expected != pages => Err(format!("expected {expected} pages, got {pages}")),
+                _ => Ok(()),
+            }
+        }
+        (Err(error), None, Some(expected)) => {
+            let error = error.to_json();
+            let differs = expected.iter().any(|(name, value)| error.get(name) != Some(value));
+            if differs { Err(difference(&Value::Object(expected.clone()), &error)) } else { Ok(()) }
+        }
+        (Ok(output), None, Some(_)) => Err(format!("expected an error, got {output:#}")),
+        (Err(error), _, _) => Err(format!("expected an output, got {:#}", error.to_json())),
+        (Ok(_), _, _) => Err("`expect` needs either `output` or `error`".to_owned()),
+    }
+}
+
+/// Both sides up to the first line that differs.
+fn difference(expected: &Value, got: &Value) -> String {
+    let (expected, got) = (format!("{expected:#}"), format!("{got:#}"));
+    let (expected, got): (Vec<&str>, Vec<&str>) = (expected.lines().collect(), got.lines().collect());
+    let same = expected.iter().zip(&got).take_while(|(a, b)| a == b).count();
+    let show = |sign: char, lines: &[&str]| -> String {
+        lines.iter().skip(same).take(12).map(|line| format!("{sign} {line}\n")).collect()
+    };
+    let before: String = expected[same.saturating_sub(4)..same].iter().map(|line| format!("  {line}\n")).collect();
+    format!("the outcome differs in line {}:\n{before}{}{}", same + 1, show('-', &expected), show('+', &got))
+}
+
+/// Runs `run` while these exchanges answer; for unit tests below the level of an operation. The one origin is `api`.
+///
+/// # Panics
+/// When the exchanges cannot be read, are not all used, or something else was asked for.
+pub fn with_exchanges<T>(exchanges: &str, run: impl FnOnce() -> T) -> T {
+    let manifest = Manifest::of_one_origin();
+    let exchanges: Vec<Exchange> = serde_json::from_str(&manifest.expand(exchanges))
+        .unwrap_or_else(|error| panic!("these exchanges cannot be read: {error}"));
+    let stage = host::Stage::new(manifest, exchanges, None, Default::default());
+    let (outcome, _, troubles) = host::on(stage, || (run(), 0));
+    assert!(troubles.is_empty(), "\n{}\n", troubles.join("\n"));
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Page, Request};
+
+    #[derive(serde::Deserialize, schemars::JsonSchema)]
+    struct Input {}
+
+    fn list(_: Input, cursor: Option<Cursor>) -> Result<Page<u32>, Error> {
+        let at = crate::page::NextUrl::resume(cursor)?;
+        let response = at.request(|| Request::get("{api}/numbers").query("b", 2).query("a", 1)).send()?;
+        let body: Value = response.json()?;
+        let next = at.advance(&response.url, body["next"].as_str())?;
+        Page::new(vec![body["n"].as_u64().unwrap_or_default() as u32], next.as_ref())
+    }
+
+    crate::operations! {
+        /// Numbers.
+        list "numbers.list" => list;
+    }
+
+    const MANIFEST: &str = r#"
+        [origins.api]
+        url = "https://numbers.example/v1"
+        methods = ["GET"]
+        paths = ["/numbers"]
+        [[answers]]
+        origin = "api"
+        status = [200]
+        pointer = "/result"
+        contains = "RATE LIMIT"
+        and = [{ pointer = "/status", equals = "0" }]
+        kind = "rate-limited"
+        code = "/result"
+        [operations."numbers.list"]
+        effect = "read"
+    "#;
+
+    fn outcome(exchanges: &str, expect: &str) -> Result<String, String> {
+        let fixture = format!(
+            r#"{{"operation": "numbers.list", "input": {{}}, "from": "from-docs", "source": "none", "date": "2026-01-01",
+                 "exchanges": [{exchanges}], "expect": {expect}}}"#
+        );
+        try_replay(MANIFEST, OPERATIONS, &fixture)
+    }
+
+    const FIRST: &str = r#""request": {"method": "GET", "url": "{api}/numbers?a=1&b=2"}"#;
+
+    #[test]
+    fn pages_are_followed_and_a_429_is_tried_again() {
+        let exchanges = format!(
+            r#"{{{FIRST}, "response": {{"status": 429}}}},
+               {{{FIRST}, "response": {{"status": 200, "json": {{"n": 1, "next": "{{api}}/numbers?p=2"}}}}}},
+               {{"request": {{"method": "GET", "url": "{{api}}/numbers?p=2"}}, "response": {{"status": 200, "json": {{"n": 2}}}}}}"#
+        );
+        outcome(&exchanges, r#"{"output": [1, 2], "pages": 2}"#).unwrap();
+        assert!(outcome(&exchanges, r#"{"output": [1, 3]}"#).unwrap_err().contains("-   3\n"));
+        assert!(outcome(&exchanges, r#"{"output": [1, 2], "pages": 1}"#).unwrap_err().contains("2"));
+    }
+
+    #[test]
+    fn what_is_missing_left_over_or_not_allowed_is_told() {
+        assert!(outcome("", r#"{"error": {"kind": "internal"}}"#).unwrap_err().contains("no exchange for GET"));
+        let one = format!(r#"{{{FIRST}, "response": {{"status": 200, "json": {{"n": 1}}}}}}"#);
+        assert!(outcome(&format!("{one}, {one}"), r#"{"output": [1]}"#).unwrap_err().contains("never asked for"));
+        let astray =
+            format!(r#"{{{FIRST}, "response": {{"status": 200, "json": {{"n": 1, "next": "{{api}}/letters"}}}}}}"#);
+        assert!(outcome(&astray, r#"{"output": [1]}"#).unwrap_err().contains("does not allow"));
+    }
+
+    #[test]
+    fn statuses_and_answers_become_errors() {
+        let answer = |response: &str, expect: &str| {
+            outcome(&format!(r#"{{{FIRST}, "response": {response}}}"#), expect).unwrap();
+        };
+        answer(
+            r#"{"status": 404, "headers": {"x-request-id": "r1"}, "text": "gone"}"#,
+            r#"{"error": {"kind": "not-found", "status": 404, "body": "gone", "endpoint": "GET /numbers", "request_id": "r1"}}"#,
+        );
+        answer(r#"{"status": 400, "text": "Temporarily away"}"#, r#"{"error": {"kind": "transient"}}"#);
+        answer(
+            r#"{"status": 200, "json": {"status": "0", "result": "Max rate limit reached"}}"#,
+            r#"{"error": {"kind": "rate-limited", "provider_code": "Max rate limit reached"}}"#,
+        );
+        answer(
+            r#"{"status": 429, "headers": {"Retry-After": "2"}}"#,
+            r#"{"error": {"kind": "rate-limited", "retry_at": "2026-01-01T00:00:02Z"}}"#,
+        );
+    }
+}

@@ -1,0 +1,85 @@
+//! `log`: a plugin's lines, masked, escaped and bounded.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+use tracing_subscriber::fmt::MakeWriter;
+use wharfage_tests::{API_KEY, Provider, Reply, Scene, guests};
+
+use crate::assert_exists;
+
+wharfage_tests::foreach_log!(assert_exists);
+
+/// Everything that is logged on this thread while it lives.
+#[derive(Clone, Default)]
+pub(crate) struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl Logged {
+    pub(crate) fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(self.clone())
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
+            .without_time()
+            .finish();
+        tracing::subscriber::set_default(subscriber)
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+impl Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Logged {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test]
+async fn log_lines() {
+    let logged = Logged::default();
+    let _listening = logged.listen();
+    let open = Scene::of(guests::LOG_LINES).open().await;
+    open.output("log", json!({"line": "a\nforged line\u{1b}[2J"})).await;
+    let text = logged.text();
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("forged line")).collect();
+    for level in ["TRACE", "DEBUG", "INFO", "WARN", "ERROR"] {
+        assert!(lines.iter().any(|line| line.trim_start().starts_with(level)), "{level} is missing:\n{text}");
+    }
+    assert!(lines.iter().any(|line| line.contains("field=") && line.contains("acme")), "{text}");
+    assert!(!text.contains('\u{1b}'), "an escape reached the log");
+    assert!(!text.lines().any(|line| line.starts_with("forged line")), "a line was forged:\n{text}");
+    assert!(text.contains("printed a"), "what a guest prints is in the log:\n{text}");
+}
+
+/// Whatever happens on the path at the finest level, HTTP and TLS crates included, the key is not in the log (R6).
+#[tokio::test]
+async fn r6_no_line_of_a_call_holds_the_key() {
+    let provider = Provider::answering(|seen| Reply::status(if seen.number == 1 { 500 } else { 200 }).body(seen.text())).await;
+    let logged = Logged::default();
+    let _listening = logged.listen();
+    let open = Scene::of(guests::HTTP_SEND).with(&provider).open().await;
+    for credential in ["key", "bearer", "pair", "in-query"] {
+        open.output("send", json!({"url": "{api}/", "credential": credential})).await;
+    }
+    let text = logged.text();
+    assert!(text.contains("retrying"), "the log is not listened to:\n{text}");
+    for (at, line) in text.lines().enumerate() {
+        assert!(!line.contains(API_KEY) && !line.contains("wharf-s3cret"), "line {at}: {line}");
+    }
+}

@@ -1,0 +1,32 @@
+//! The one test program: a module per interface of the contract, and one per promise that belongs to none.
+//!
+//! Every guest is named in the module of its suite, or nothing compiles. Nothing here needs a network, an order or a
+//! sleep.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where and stops")]
+
+mod clock;
+mod conformance;
+mod hostile;
+mod http;
+mod load;
+mod log;
+mod messages;
+mod operations;
+mod rate_limit;
+mod rules;
+mod secrets;
+mod simulation;
+mod state;
+mod tidy;
+
+/// Fails to compile where a guest has no test of its name, and where a suite has no module.
+macro_rules! assert_exists {
+    ($name:ident) => {
+        #[allow(unused_imports)]
+        use self::$name as _;
+    };
+}
+pub(crate) use assert_exists;
+
+wharfage_tests::foreach_suite!(assert_exists);

@@ -1,0 +1,90 @@
+//! `state`: small, durable, its own, and limited.
+
+use serde_json::json;
+use wharfage::Kind;
+use wharfage_tests::scene::imports;
+use wharfage_tests::{Scene, guests};
+
+use crate::assert_exists;
+
+wharfage_tests::foreach_state!(assert_exists);
+
+#[tokio::test]
+async fn state_roundtrip() {
+    let open = Scene::of(guests::STATE_ROUNDTRIP).open().await;
+    assert_eq!(open.output("get", json!({"key": "a"})).await, json!(null));
+    for (key, value) in [("b", "2"), ("a", "1"), ("ab", "3")] {
+        open.output("set", json!({"key": key, "value": value})).await;
+    }
+    assert_eq!(open.output("get", json!({"key": "a"})).await, json!("1"));
+    open.output("set", json!({"key": "a", "value": ""})).await;
+    assert_eq!(open.output("get", json!({"key": "a"})).await, json!(""), "an empty value is a value");
+    assert_eq!(open.output("keys", json!({"key": ""})).await, json!(["a", "ab", "b"]));
+    assert_eq!(open.output("keys", json!({"key": "a"})).await, json!(["a", "ab"]));
+    open.output("delete", json!({"key": "a"})).await;
+    open.output("delete", json!({"key": "a"})).await;
+    assert_eq!(open.output("keys", json!({"key": ""})).await, json!(["ab", "b"]));
+}
+
+#[tokio::test]
+async fn no_connection_sees_anothers() {
+    let scene = Scene::of(guests::STATE_ROUNDTRIP);
+    let bytes = scene.component().await;
+    let open = scene.open().await;
+    open.output("set", json!({"key": "mine", "value": "1"})).await;
+    let mut connection = wharfage::Connection::parse("plugin = 'state-roundtrip'").unwrap();
+    connection.imports = imports(&bytes).unwrap();
+    let neighbour = open.host.connect("other", &bytes, &connection, None).await.unwrap();
+    let answer = neighbour.call::<serde_json::Value>("get", &json!({"key": "mine"})).await.unwrap();
+    assert_eq!(answer.output, json!(null));
+}
+
+#[tokio::test]
+async fn it_is_there_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let scene = Scene::of(guests::STATE_ROUNDTRIP);
+    let bytes = scene.component().await;
+    let mut connection = wharfage::Connection::parse("plugin = 'state-roundtrip'").unwrap();
+    connection.imports = imports(&bytes).unwrap();
+    for round in 0..2 {
+        let host = wharfage::Host::builder().state_dir(folder.path().join("state")).build().unwrap();
+        let plugin = host.connect("acme", &bytes, &connection, None).await.unwrap();
+        let found = plugin.call::<serde_json::Value>("get", &json!({"key": "k"})).await.unwrap().output;
+        assert_eq!(found, if round == 0 { json!(null) } else { json!("kept in the wharf's own safe") });
+        let value = json!({"key": "k", "value": "kept in the wharf's own safe"});
+        plugin.call::<serde_json::Value>("set", &value).await.unwrap();
+    }
+    let mut files = vec![folder.path().to_owned()];
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            files.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else {
+            let bytes = std::fs::read(&path).unwrap();
+            let shows = bytes.windows(12).any(|window| window == b"wharf's own ");
+            assert!(!shows, "{} holds a value in the clear", path.display());
+        }
+    }
+}
+
+#[tokio::test]
+async fn its_limits_are_named() {
+    let open = Scene::of(guests::STATE_ROUNDTRIP)
+        .grant(|connection| {
+            connection.limits.state_bytes = 100;
+            connection.limits.state_keys = 2;
+        })
+        .open()
+        .await;
+    let set = |key: &str, value: String| json!({"key": key, "value": value});
+    let error = open.error("set", set("large", "x".repeat(200))).await;
+    assert_eq!(*error.kind(), Kind::LimitExceeded("state_bytes".into()), "{error}");
+    open.output("set", set("a", "1".into())).await;
+    open.output("set", set("b", "2".into())).await;
+    let error = open.error("set", set("c", "3".into())).await;
+    assert_eq!(*error.kind(), Kind::LimitExceeded("state_keys".into()), "{error}");
+    open.output("set", set("b", "a new value for an old key".into())).await;
+    for key in ["", &"k".repeat(257)] {
+        let error = open.error("set", set(key, "1".into())).await;
+        assert!(matches!(error.kind(), Kind::InvalidRequest(_)), "{error}");
+    }
+}

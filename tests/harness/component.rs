@@ -1,0 +1,89 @@
+//! Components taken apart and put together by hand, as an attacker would.
+//!
+//! The binary format is simple enough to write sections without a library: an id, a length, and what is inside.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use wharfage::Host;
+
+/// The section that holds the manifest.
+pub const MANIFEST: &str = "wharfage:manifest";
+/// The section that holds the operations.
+pub const OPERATIONS: &str = "wharfage:operations";
+
+/// `bytes` with a custom section at its end.
+pub fn with_custom(mut bytes: Vec<u8>, name: &str, data: &[u8]) -> Vec<u8> {
+    bytes.extend(section(0, &[&length(name.len()), name.as_bytes(), data].concat()));
+    bytes
+}
+
+/// `bytes` with a core module nested at its end, which holds nothing but a custom section.
+pub fn with_hidden_module(mut bytes: Vec<u8>, name: &str, data: &[u8]) -> Vec<u8> {
+    let module = with_custom(CORE_MODULE.to_vec(), name, data);
+    bytes.extend(section(1, &module));
+    bytes
+}
+
+/// `bytes` with a component nested at its end, which holds nothing but a custom section.
+pub fn with_hidden_component(mut bytes: Vec<u8>, name: &str, data: &[u8]) -> Vec<u8> {
+    let component = with_custom(EMPTY_COMPONENT.to_vec(), name, data);
+    bytes.extend(section(4, &component));
+    bytes
+}
+
+/// `bytes` with every `from` replaced by `to`; both have the same length, so that no length inside changes.
+pub fn replaced(mut bytes: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len(), "lengths are written into a component");
+    let mut at = 0;
+    while let Some(found) = bytes[at..].windows(from.len()).position(|window| window == from.as_bytes()) {
+        at += found;
+        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+    }
+    bytes
+}
+
+/// An empty core module.
+pub const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
+/// An empty component.
+pub const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+fn section(id: u8, content: &[u8]) -> Vec<u8> {
+    [&[id][..], &length(content.len()), content].concat()
+}
+
+/// LEB128.
+fn length(mut value: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    loop {
+        let byte = (value & 0x7f) as u8;
+        value >>= 7;
+        if value == 0 {
+            out.push(byte);
+            return out;
+        }
+        out.push(byte | 0x80);
+    }
+}
+
+/// A component with its manifest and operations inside, made by the public function that `wharfage build` uses. Made once
+/// per process, for describing compiles.
+///
+/// # Panics
+/// When it cannot be built.
+pub async fn built(name: &str, compiled: impl FnOnce() -> Vec<u8>, manifest: &str) -> Arc<Vec<u8>> {
+    static BUILT: OnceLock<Mutex<HashMap<(String, String), Arc<Vec<u8>>>>> = OnceLock::new();
+    let kept = || BUILT.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    let key = (name.to_owned(), manifest.to_owned());
+    if let Some(bytes) = kept().get(&key) {
+        return bytes.clone();
+    }
+    let bytes = builder().build(&compiled(), manifest).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+    kept().entry(key).or_insert(Arc::new(bytes)).clone()
+}
+
+/// A host that is good for building and describing.
+pub fn builder() -> Host {
+    static BUILDER: OnceLock<Host> = OnceLock::new();
+    BUILDER.get_or_init(|| Host::builder().build().expect("a host starts")).clone()
+}

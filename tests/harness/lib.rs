@@ -1,0 +1,83 @@
+//! What the tests of wharfage stand on: guests and plugins as components, a provider made of a plain socket, and a scene
+//! that puts a host, one connection and a clock together.
+//!
+//! Nothing here waits for time to pass and nothing leaves this machine. A test turns the host's clock, or sets a limit so
+//! small that reaching it costs nothing.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where and stops")]
+
+pub mod component;
+pub mod fixture;
+pub mod provider;
+pub mod scene;
+
+pub use provider::{Provider, Reply, Seen};
+pub use scene::{Open, Scene};
+
+use wharfage::{ManualClock, Timestamp};
+
+include!(concat!(env!("OUT_DIR"), "/built.rs"));
+
+/// A component with one behaviour, as the compiler made it.
+#[derive(Clone, Copy, Debug)]
+pub struct Guest {
+    /// Its file's name, as `http_send`.
+    pub name: &'static str,
+    path: &'static str,
+}
+
+/// A plugin of this repository.
+#[derive(Clone, Copy, Debug)]
+pub struct PluginFolder {
+    /// Its folder's name.
+    pub name: &'static str,
+    /// Its folder.
+    pub folder: &'static str,
+    path: &'static str,
+}
+
+impl Guest {
+    /// The compiler's component, without manifest and operations.
+    pub fn compiled(&self) -> Vec<u8> {
+        read(self.path)
+    }
+}
+
+impl PluginFolder {
+    /// The compiler's component, without manifest and operations.
+    pub fn compiled(&self) -> Vec<u8> {
+        read(self.path)
+    }
+
+    /// Its `plugin.toml`.
+    pub fn manifest(&self) -> String {
+        let path = format!("{}/plugin.toml", self.folder);
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+}
+
+fn read(path: &str) -> Vec<u8> {
+    std::fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}. Build again: cargo test"))
+}
+
+/// The repository's top.
+pub fn root() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the repository").to_owned()
+}
+
+/// 2026-11-22T08:49:37Z, when most tests play.
+pub const NOW: Timestamp = Timestamp::from_millis(1_795_337_377_000);
+
+/// A clock on which every wait is over at once, with its time gone by.
+pub fn skipping() -> ManualClock {
+    ManualClock::skipping(NOW, 1)
+}
+
+/// The value of the credential's secret in every scene: long enough to be masked, and found nowhere else.
+pub const API_KEY: &str = "wharf-s3cret-0451-berth+crane/7";
+/// The other half of a pair.
+pub const USER: &str = "harbour-master";
+/// A key to sign with.
+pub const SIGNING: &str = "signing-key-of-the-tests";
+/// A key to verify with.
+pub const VERIFYING: &str = "verifying-key-of-the-tests";

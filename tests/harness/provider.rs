@@ -1,0 +1,384 @@
+//! A provider made of a plain socket, so that it can do what no server library would let it: reset, cut a body short,
+//! dribble, never answer, answer garbage or without end.
+//!
+//! It keeps every request as it arrived, with the time on the host's clock where it was given one.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use wharfage::{Clock, ManualClock, Timestamp};
+
+/// A listening provider. It ends when it is dropped.
+pub struct Provider {
+    address: SocketAddr,
+    stage: Arc<Stage>,
+    listening: JoinHandle<()>,
+}
+
+/// A request as it arrived.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Which request of this provider it is; the first is 1.
+    pub number: usize,
+    /// Which connection it came over; the first is 1.
+    pub connection: u64,
+    /// The method.
+    pub method: String,
+    /// Path and query as they were written.
+    pub target: String,
+    /// The header fields in their order.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// The time on the host's clock, if the provider was given it.
+    pub at: Option<Timestamp>,
+}
+
+/// What the provider does with a request.
+#[derive(Clone, Debug)]
+pub struct Reply(Shape);
+
+#[derive(Clone, Debug)]
+enum Shape {
+    Whole { status: u16, headers: Vec<(String, String)>, body: Vec<u8> },
+    Parts(Vec<Part>),
+}
+
+#[derive(Clone, Debug)]
+enum Part {
+    Write(Vec<u8>),
+    /// Until this many requests were seen.
+    UntilSeen(usize),
+    /// For ever, or until the client goes.
+    Repeat(Vec<u8>),
+    Reset,
+    Close,
+    /// Neither answers nor closes.
+    Hang,
+}
+
+type Answer = dyn Fn(&Seen) -> Reply + Send + Sync;
+
+struct Stage {
+    answer: Box<Answer>,
+    clock: Option<ManualClock>,
+    seen: Mutex<Vec<Seen>>,
+    count: watch::Sender<usize>,
+    connections: AtomicU64,
+    bytes_written: AtomicU64,
+}
+
+impl Provider {
+    /// Answers each request with what `answer` makes of it.
+    pub async fn answering(answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start(Box::new(answer), None).await
+    }
+
+    /// Answers the first request with the first reply and so on; the last one is for all that follow.
+    pub async fn scripted(replies: impl IntoIterator<Item = Reply>) -> Self {
+        Self::start(script(replies), None).await
+    }
+
+    /// Like [`Provider::scripted`], and notes when each request came.
+    pub async fn scripted_at(clock: &ManualClock, replies: impl IntoIterator<Item = Reply>) -> Self {
+        Self::start(script(replies), Some(clock.clone())).await
+    }
+
+    async fn start(answer: Box<Answer>, clock: Option<ManualClock>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it has an address");
+        let stage = Arc::new(Stage {
+            answer,
+            clock,
+            seen: Mutex::default(),
+            count: watch::Sender::new(0),
+            connections: AtomicU64::new(0),
+            bytes_written: AtomicU64::new(0),
+        });
+        let listening = tokio::spawn({
+            let stage = stage.clone();
+            async move {
+                let mut connections = tokio::task::JoinSet::new();
+                while let Ok((stream, _)) = listener.accept().await {
+                    connections.spawn(serve(stage.clone(), stream));
+                }
+            }
+        });
+        Self { address, stage, listening }
+    }
+
+    /// `http://127.0.0.1:<port>`
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// The requests so far.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.stage.seen().clone()
+    }
+
+    /// How many requests there were.
+    pub fn count(&self) -> usize {
+        self.stage.seen().len()
+    }
+
+    /// How many connections were opened.
+    pub fn connections(&self) -> u64 {
+        self.stage.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many bytes it has put on its sockets.
+    pub fn bytes_written(&self) -> u64 {
+        self.stage.bytes_written.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        self.listening.abort();
+    }
+}
+
+fn script(replies: impl IntoIterator<Item = Reply>) -> Box<Answer> {
+    let replies: Vec<Reply> = replies.into_iter().collect();
+    Box::new(move |seen| replies.get(seen.number - 1).or(replies.last()).expect("a script has a reply").clone())
+}
+
+impl Stage {
+    fn seen(&self) -> std::sync::MutexGuard<'_, Vec<Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seen {
+    /// The value of a header field.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+
+    /// All of it as text: what an attacker on the other side would read.
+    pub fn text(&self) -> String {
+        let headers: String = self.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+        format!("{} {}\n{headers}\n{}", self.method, self.target, String::from_utf8_lossy(&self.body))
+    }
+}
+
+impl Reply {
+    /// A whole answer with an empty body.
+    pub fn status(status: u16) -> Self {
+        Self(Shape::Whole { status, headers: Vec::new(), body: Vec::new() })
+    }
+
+    /// 200 with JSON.
+    pub fn json(body: &Value) -> Self {
+        Self::status(200).header("content-type", "application/json").body(body.to_string())
+    }
+
+    /// A redirect.
+    pub fn redirect(status: u16, location: &str) -> Self {
+        Self::status(status).header("location", location)
+    }
+
+    /// With this header field.
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        if let Shape::Whole { headers, .. } = &mut self.0 {
+            headers.push((name.to_owned(), value.to_owned()));
+        }
+        self
+    }
+
+    /// With this body.
+    pub fn body(mut self, text: impl Into<Vec<u8>>) -> Self {
+        if let Shape::Whole { body, .. } = &mut self.0 {
+            *body = text.into();
+        }
+        self
+    }
+
+    /// Held back until the provider has seen so many requests.
+    pub fn once_seen(self, requests: usize) -> Self {
+        let mut parts = self.parts();
+        parts.insert(0, Part::UntilSeen(requests));
+        Self(Shape::Parts(parts))
+    }
+
+    /// These bytes, then the end of the connection.
+    pub fn raw(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(Shape::Parts(vec![Part::Write(bytes.into()), Part::Close]))
+    }
+
+    /// A body that ends before its declared length.
+    pub fn cut() -> Self {
+        Self::raw(&b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\ncontent-type: application/json\r\n\r\n{\"half\":"[..])
+    }
+
+    /// The connection is torn down without a word.
+    pub fn reset() -> Self {
+        Self(Shape::Parts(vec![Part::Reset]))
+    }
+
+    /// The connection is closed in an orderly way without a word.
+    pub fn closed() -> Self {
+        Self(Shape::Parts(vec![Part::Close]))
+    }
+
+    /// Nothing, ever.
+    pub fn never() -> Self {
+        Self(Shape::Parts(vec![Part::Hang]))
+    }
+
+    /// A head, some bytes one by one, and then nothing more although more is declared.
+    pub fn dribble() -> Self {
+        let mut parts = vec![Part::Write(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n".to_vec())];
+        parts.extend(b"{\"slow\"".iter().map(|byte| Part::Write(vec![*byte])));
+        parts.push(Part::Hang);
+        Self(Shape::Parts(parts))
+    }
+
+    /// A length too large, declared; the bytes follow without end.
+    pub fn declared(bytes: u64) -> Self {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {bytes}\r\n\r\n");
+        Self(Shape::Parts(vec![Part::Write(head.into_bytes()), Part::Repeat(vec![b'x'; 16 << 10]), Part::Close]))
+    }
+
+    /// Chunks without end.
+    pub fn endless() -> Self {
+        let chunk = [&b"4000\r\n"[..], &[b'x'; 16 << 10], b"\r\n"].concat();
+        let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
+        Self(Shape::Parts(vec![Part::Write(head), Part::Repeat(chunk), Part::Close]))
+    }
+
+    /// So many zeros, packed.
+    pub fn gzip_bomb(bytes: usize) -> Self {
+        use std::io::Write;
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        let zeros = vec![0; 64 << 10];
+        for _ in 0..bytes / zeros.len() {
+            encoder.write_all(&zeros).expect("memory takes it");
+        }
+        Self::status(200).header("content-encoding", "gzip").body(encoder.finish().expect("memory takes it"))
+    }
+
+    fn parts(self) -> Vec<Part> {
+        match self.0 {
+            Shape::Parts(parts) => parts,
+            Shape::Whole { status, headers, body } => {
+                let mut head = format!("HTTP/1.1 {status} Said\r\n");
+                for (name, value) in &headers {
+                    head.push_str(&format!("{name}: {value}\r\n"));
+                }
+                if !matches!(status, 204 | 304) && !headers.iter().any(|(name, _)| name == "content-length") {
+                    head.push_str(&format!("content-length: {}\r\n", body.len()));
+                }
+                head.push_str("\r\n");
+                vec![Part::Write(head.into_bytes()), Part::Write(body)]
+            }
+        }
+    }
+}
+
+/// One connection, request after request.
+async fn serve(stage: Arc<Stage>, mut stream: TcpStream) {
+    let connection = stage.connections.fetch_add(1, Ordering::SeqCst) + 1;
+    let _ = stream.set_nodelay(true);
+    let mut unread = Vec::new();
+    while let Some(mut seen) = read(&mut stream, &mut unread).await {
+        seen.connection = connection;
+        seen.at = stage.clock.as_ref().map(Clock::now);
+        let is_head = seen.method == "HEAD";
+        {
+            let mut all = stage.seen();
+            seen.number = all.len() + 1;
+            all.push(seen.clone());
+        }
+        stage.count.send_modify(|count| *count += 1);
+        let mut parts = (stage.answer)(&seen).parts();
+        if is_head {
+            parts.truncate(1);
+        }
+        for part in parts {
+            if act(&stage, &mut stream, part).await.is_break() {
+                return;
+            }
+        }
+    }
+}
+
+async fn act(stage: &Stage, stream: &mut TcpStream, part: Part) -> std::ops::ControlFlow<()> {
+    use std::ops::ControlFlow::{Break, Continue};
+    match part {
+        Part::Write(bytes) => {
+            if stream.write_all(&bytes).await.is_err() {
+                return Break(());
+            }
+            stage.bytes_written.fetch_add(bytes.len() as u64, Ordering::SeqCst);
+            Continue(())
+        }
+        Part::Repeat(bytes) => {
+            while stream.write_all(&bytes).await.is_ok() {
+                stage.bytes_written.fetch_add(bytes.len() as u64, Ordering::SeqCst);
+            }
+            Break(())
+        }
+        Part::UntilSeen(requests) => {
+            let mut count = stage.count.subscribe();
+            let _ = count.wait_for(|seen| *seen >= requests).await;
+            Continue(())
+        }
+        Part::Reset => {
+            let _ = stream.set_zero_linger();
+            Break(())
+        }
+        Part::Close => {
+            let _ = stream.shutdown().await;
+            Break(())
+        }
+        Part::Hang => {
+            let mut nothing = [0; 1024];
+            while stream.read(&mut nothing).await.is_ok_and(|read| read > 0) {}
+            Break(())
+        }
+    }
+}
+
+/// The next request, or nothing when the client is gone.
+async fn read(stream: &mut TcpStream, unread: &mut Vec<u8>) -> Option<Seen> {
+    let end = loop {
+        if let Some(at) = unread.windows(4).position(|window| window == b"\r\n\r\n") {
+            break at;
+        }
+        more(stream, unread).await?;
+    };
+    let head = String::from_utf8_lossy(&unread[..end]).into_owned();
+    unread.drain(..end + 4);
+    let mut lines = head.split("\r\n");
+    let mut first = lines.next()?.split(' ');
+    let (method, target) = (first.next()?.to_owned(), first.next()?.to_owned());
+    let headers: Vec<(String, String)> = lines
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+        .collect();
+    let mut seen = Seen { number: 0, connection: 0, method, target, headers, body: Vec::new(), at: None };
+    let length: usize = seen.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    while unread.len() < length {
+        more(stream, unread).await?;
+    }
+    seen.body = unread.drain(..length).collect();
+    Some(seen)
+}
+
+async fn more(stream: &mut TcpStream, unread: &mut Vec<u8>) -> Option<()> {
+    let read = stream.read_buf(unread).await.ok()?;
+    (read > 0).then_some(())
+}

@@ -1,0 +1,235 @@
+//! A host with one plugin over one connection, and all that stands around it.
+//!
+//! A scene grants a guest everything that its manifest asks for, on loopback; a test takes away what it is about.
+
+use std::io::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use wharfage::{
+    Account, Answer, Connection, Cursor, Error, Host, ManualClock, Needs, Plugin, SecretSource, SecretValue, Step, SystemClock,
+};
+
+use crate::{API_KEY, Guest, Provider, SIGNING, USER, VERIFYING, component, skipping};
+
+type Change = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// A scene before it is set.
+pub struct Scene {
+    guest: Guest,
+    manifest: String,
+    connection: String,
+    account: String,
+    changes: Vec<Change>,
+    clock: Option<ManualClock>,
+}
+
+/// A scene that is set.
+pub struct Open {
+    /// The host.
+    pub host: Host,
+    /// The plugin over its connection, which is named `acme`.
+    pub plugin: Plugin,
+    steps: Arc<Mutex<Vec<Step>>>,
+}
+
+impl Scene {
+    /// A guest that may do everything its manifest says, with nobody on the other side.
+    pub fn of(guest: Guest) -> Self {
+        Self {
+            guest,
+            manifest: include_str!("guest.toml").replace("{name}", &guest.name.replace('_', "-")),
+            connection: String::new(),
+            account: String::new(),
+            changes: Vec::new(),
+            clock: Some(skipping()),
+        }
+    }
+
+    /// This provider is the origin `api`.
+    pub fn with(self, provider: &Provider) -> Self {
+        self.at("api", &provider.url())
+    }
+
+    /// An origin of the manifest is here.
+    pub fn at(self, origin: &str, url: &str) -> Self {
+        let (origin, url) = (origin.to_owned(), url.to_owned());
+        self.grant(move |connection| {
+            let bare = url::Url::parse(&url).expect("a URL").origin().ascii_serialization();
+            connection.base.insert(origin, url);
+            connection.origins.push(bare);
+        })
+    }
+
+    /// More lines of the manifest.
+    pub fn manifest(mut self, text: &str) -> Self {
+        self.manifest.push_str(text);
+        self
+    }
+
+    /// The manifest with something else in it.
+    pub fn manifest_with(mut self, from: &str, to: &str) -> Self {
+        assert!(self.manifest.contains(from), "the manifest has no {from}");
+        self.manifest = self.manifest.replace(from, to);
+        self
+    }
+
+    /// More lines of the connection.
+    pub fn connection(mut self, text: &str) -> Self {
+        self.connection.push_str(text);
+        self
+    }
+
+    /// More lines of the account.
+    pub fn account(mut self, text: &str) -> Self {
+        self.account.push_str(text);
+        self
+    }
+
+    /// Changes the connection.
+    pub fn grant(mut self, change: impl FnOnce(&mut Connection) + Send + 'static) -> Self {
+        self.changes.push(Box::new(change));
+        self
+    }
+
+    /// On this clock.
+    pub fn clock(mut self, clock: &ManualClock) -> Self {
+        self.clock = Some(clock.clone());
+        self
+    }
+
+    /// On the machine's clock: where a limit of real time is what the test is about.
+    pub fn real_time(mut self) -> Self {
+        self.clock = None;
+        self
+    }
+
+    /// The manifest as it is now.
+    pub fn manifest_text(&self) -> &str {
+        &self.manifest
+    }
+
+    /// The component with its manifest.
+    pub async fn component(&self) -> Arc<Vec<u8>> {
+        let name = format!("guest {}", self.guest.name);
+        component::built(&name, || self.guest.compiled(), &self.manifest).await
+    }
+
+    /// Sets the scene.
+    ///
+    /// # Panics
+    /// When the host refuses.
+    pub async fn open(self) -> Open {
+        let name = self.guest.name;
+        self.try_open().await.unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// Sets the scene, if the host lets us.
+    pub async fn try_open(self) -> Result<Open, Error> {
+        let bytes = self.component().await;
+        let steps = Arc::new(Mutex::new(Vec::new()));
+        let mut builder = Host::builder().observer({
+            let steps = steps.clone();
+            move |step| steps.lock().unwrap_or_else(PoisonError::into_inner).push(step.clone())
+        });
+        builder = match &self.clock {
+            Some(clock) => builder.clock(clock.clone()),
+            None => builder.clock(SystemClock::new()),
+        };
+        let host = builder.build()?;
+        let account = account(&self.account);
+        let mut connection = Connection::parse(&self.connection)?;
+        connection.plugin = self.guest.name.replace('_', "-");
+        connection.imports = imports(&bytes)?;
+        connection.secrets = ["api_key", "user", "signing", "verifying"].map(str::to_owned).to_vec();
+        connection.private_addresses = vec!["127.0.0.1/32".parse().expect("an address")];
+        for change in self.changes {
+            change(&mut connection);
+        }
+        let plugin = host.connect("acme", &bytes, &connection, Some(&account)).await?;
+        Ok(Open { host, plugin, steps })
+    }
+}
+
+impl Open {
+    /// Runs an operation.
+    pub async fn call(&self, operation: &str, input: Value) -> Result<Answer<Value>, Error> {
+        self.plugin.call(operation, &input).await
+    }
+
+    /// Runs an operation and answers its output.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn output(&self, operation: &str, input: Value) -> Value {
+        self.call(operation, input).await.unwrap_or_else(|error| panic!("{operation}: {error:?}")).output
+    }
+
+    /// Runs an operation that has to fail.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub async fn error(&self, operation: &str, input: Value) -> Error {
+        match self.call(operation, input).await {
+            Ok(answer) => panic!("{operation} should have failed, and answered {answer:?}"),
+            Err(error) => error,
+        }
+    }
+
+    /// One page as JSON.
+    pub async fn page(&self, operation: &str, input: Value, cursor: Option<Cursor>) -> Result<(Value, Option<Cursor>), Error> {
+        let page = self.plugin.page(operation, &input.to_string(), cursor).await?;
+        Ok((serde_json::from_str(page.output.get()).expect("an output is JSON"), page.next))
+    }
+
+    /// What happened on the path so far.
+    pub fn steps(&self) -> Vec<Step> {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Milliseconds of the waits between attempts.
+    pub fn waits_ms(&self) -> Vec<u64> {
+        let wait = |step: Step| match step {
+            Step::Retrying { wait_ms, .. } => Some(wait_ms),
+            _ => None,
+        };
+        self.steps().into_iter().filter_map(wait).collect()
+    }
+}
+
+/// What a component imports of the contract, as far as it must be granted.
+pub fn imports(bytes: &[u8]) -> Result<Vec<String>, Error> {
+    Ok(Needs::read(bytes)?.imports.into_iter().filter(|name| name != "clock" && name != "log").collect())
+}
+
+/// The secrets that every scene has: name and value.
+pub const SECRETS: [(&str, &str); 4] =
+    [("api_key", API_KEY), ("user", USER), ("signing", SIGNING), ("verifying", VERIFYING)];
+
+/// An account that holds every secret of a scene, and what these lines say.
+pub fn account(lines: &str) -> Account {
+    let account: Account = toml::from_str(lines).unwrap_or_else(|error| panic!("{error}"));
+    SECRETS.iter().fold(account, |account, (name, value)| {
+        account.with_secret(name, SecretSource::Value(SecretValue::new(*value)))
+    })
+}
+
+/// A folder with a file per secret, its owner's alone, and the lines of a `wharfage.toml` that say so.
+pub fn secret_files(account: &str) -> (TempDir, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut lines = format!("[accounts.{account}.secrets]\n");
+    for (name, value) in SECRETS {
+        let path = folder.path().join(name);
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::OpenOptionsExt;
+            options.mode(0o600);
+        }
+        writeln!(options.open(&path).expect("a file"), "{value}").expect("a line");
+        lines.push_str(&format!("{name} = {{ file = {} }}\n", toml::Value::from(path.display().to_string())));
+    }
+    (folder, lines)
+}
