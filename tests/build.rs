@@ -104,18 +104,36 @@ fn build(root: &Path, plugins: &[PathBuf]) -> BTreeMap<(PathBuf, String), PathBu
         .arg("--target-dir")
         .arg(target_folder())
         .args(["--package", "wharfage-guests", "--features", "wharfage-guests/guest", "--lib", "--examples"]);
-    for plugin in plugins {
-        cargo.arg("--package").arg(format!("path+file://{}", plugin.display()));
+    for id in package_ids(root, plugins) {
+        cargo.arg("--package").arg(id);
     }
-    let output = cargo.output().unwrap_or_else(|error| panic!("cargo does not start: {error}"));
+    let messages = said(&mut cargo);
+    messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter_map(|said| artifact(&said)).collect()
+}
+
+/// How cargo calls the packages in these folders.
+fn package_ids(root: &Path, folders: &[PathBuf]) -> Vec<String> {
+    let mut cargo = Command::new(variable("CARGO"));
+    clean(&mut cargo);
+    cargo.current_dir(root).args(["metadata", "--no-deps", "--format-version", "1"]);
+    let about: Value = serde_json::from_str(&said(&mut cargo)).unwrap_or_else(|error| panic!("cargo metadata: {error}"));
+    let packages = about["packages"].as_array().into_iter().flatten();
+    packages
+        .filter(|package| folders.iter().any(|folder| package["manifest_path"].as_str().map(Path::new) == Some(&folder.join("Cargo.toml"))))
+        .filter_map(|package| package["id"].as_str().map(str::to_owned))
+        .collect()
+}
+
+/// What a command says, if it succeeds.
+fn said(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("cargo does not start: {error}"));
     assert!(
         output.status.success(),
-        "the components do not build: {:?}\n{}",
-        cargo.get_args().collect::<Vec<_>>(),
+        "the components do not build; cargo {} says:\n{}",
+        command.get_args().map(|argument| argument.to_string_lossy()).collect::<Vec<_>>().join(" "),
         String::from_utf8_lossy(&output.stderr)
     );
-    let messages = String::from_utf8_lossy(&output.stdout);
-    messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter_map(|said| artifact(&said)).collect()
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// The component in a message of cargo about something it built.
@@ -205,6 +223,8 @@ fn written(
         );
     }
     text.push_str("];\n");
+    let state = target_folder().join("state");
+    let _ = writeln!(text, "/// Where compiled components are kept between tests.\nconst STATE: &str = {:?};", state.display().to_string());
     text
 }
 

@@ -112,8 +112,8 @@ pub enum NetworkStage {
     Reset,
 }
 
-/// Whether the request of a failed attempt reached the provider.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether the request of a failed attempt reached the provider. Later ones say more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RequestSent {
     /// Nothing left the host.
     No,

@@ -239,6 +239,7 @@ fn granted_origins(
             .iter()
             .map(|path| pattern(&format!("{root}{path}"), wrong))
             .collect::<Result<Vec<PathPattern>>>()?;
+        let credential = needs.manifest.declared_credential(name).map(str::to_owned);
         let before = origins.len();
         if stated.iter().any(|origin| origin.origin() == base.origin()) {
             origins.push(OriginScope {
@@ -247,12 +248,12 @@ fn granted_origins(
                 methods: methods.clone(),
                 paths: paths.clone(),
                 narrowed: Vec::new(),
-                credential: facts.credential.clone(),
+                credential: credential.clone(),
             });
         }
         for allow in &connection.allow {
             if parse_origin(&allow.origin).map_err(wrong)?.origin() == base.origin() {
-                origins.push(narrowed(name, &base, &methods, &paths, allow, facts.credential.clone(), wrong)?);
+                origins.push(narrowed(name, &base, &methods, &paths, allow, credential.clone(), wrong)?);
             }
         }
         if origins.len() == before {

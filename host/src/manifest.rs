@@ -86,7 +86,7 @@ pub struct OriginFacts {
     pub methods: Vec<String>,
     /// Path patterns below the base URL's own path.
     pub paths: Vec<String>,
-    /// The credential that goes on every request there, if any.
+    /// The credential that goes on every request there; without it, the first whose audience holds this origin.
     pub credential: Option<String>,
     /// Who says so.
     #[serde(default)]
@@ -106,6 +106,12 @@ pub struct SecretFacts {
     /// What it may be used for.
     #[serde(default)]
     pub purpose: Purpose,
+    /// Who says so.
+    #[serde(default)]
+    pub source: String,
+    /// When that was read.
+    #[serde(default)]
+    pub date: String,
 }
 
 /// What a secret may be used for: one purpose a secret.
@@ -138,6 +144,12 @@ pub enum CredentialFacts {
         prefix: String,
         /// Its audience, by names of origins.
         origins: Vec<String>,
+        /// Who says so.
+        #[serde(default)]
+        source: String,
+        /// When that was read.
+        #[serde(default)]
+        date: String,
     },
     /// `Authorization: Bearer` (RFC 6750).
     Bearer {
@@ -145,6 +157,12 @@ pub enum CredentialFacts {
         secret: String,
         /// Its audience.
         origins: Vec<String>,
+        /// Who says so.
+        #[serde(default)]
+        source: String,
+        /// When that was read.
+        #[serde(default)]
+        date: String,
     },
     /// `Authorization: Basic` (RFC 7617).
     Basic {
@@ -154,6 +172,12 @@ pub enum CredentialFacts {
         secret: String,
         /// Its audience.
         origins: Vec<String>,
+        /// Who says so.
+        #[serde(default)]
+        source: String,
+        /// When that was read.
+        #[serde(default)]
+        date: String,
     },
 }
 
@@ -235,6 +259,12 @@ pub struct AnswerRule {
     pub retry_after_s: Option<u64>,
     /// JSON Pointer to the provider's code.
     pub code: Option<String>,
+    /// Who says so.
+    #[serde(default)]
+    pub source: String,
+    /// When that was read.
+    #[serde(default)]
+    pub date: String,
 }
 
 impl AnswerRule {
@@ -267,6 +297,12 @@ pub struct Condition {
 pub struct Idempotency {
     /// The header's name.
     pub header: String,
+    /// Who says so.
+    #[serde(default)]
+    pub source: String,
+    /// When that was read.
+    #[serde(default)]
+    pub date: String,
 }
 
 /// What the manifest adds to an operation.
@@ -278,6 +314,12 @@ pub struct OperationFacts {
     /// The columns a table shows, as dotted paths.
     #[serde(default)]
     pub columns: Vec<String>,
+    /// Who says so.
+    #[serde(default)]
+    pub source: String,
+    /// When that was read.
+    #[serde(default)]
+    pub date: String,
 }
 
 /// What an operation does to the provider's data.
@@ -481,6 +523,15 @@ impl Manifest {
             .map_err(|error| Error::configuration("plugin.toml cannot be read").with_details(error.to_string()))?;
         manifest.check()?;
         Ok(manifest)
+    }
+
+    /// The credential that goes on requests to an origin unless the plugin asks for another.
+    pub fn declared_credential(&self, origin: &str) -> Option<&str> {
+        let first = || {
+            let covers = |facts: &&CredentialFacts| facts.origins().iter().any(|name| name == origin);
+            self.credentials.iter().find(|(_, facts)| covers(facts)).map(|(name, _)| name.as_str())
+        };
+        self.origins.get(origin)?.credential.as_deref().or_else(first)
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self> {

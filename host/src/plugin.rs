@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
+use wasmtime::component::types::{ComponentInstance, ComponentItem};
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Store as Instance, Trap, UpdateDeadline};
 
@@ -112,7 +113,8 @@ impl Plugin {
         for capability in capability::ALL.iter().filter(|capability| grant.imports.contains(capability.name)) {
             (capability.link)(&mut linker).map_err(|error| Error::internal(format!("{}: {error}", capability.name)))?;
         }
-        trap_the_rest(&mut linker, &component)?;
+        // What is ours and was not granted is refused above, so the rest is WASI.
+        trap_the_rest(&engine, &mut linker, &component, |name| is_ours(name) || wasi::is_linked(name))?;
         let pre = linker
             .instantiate_pre(&component)
             .and_then(PluginPre::new)
@@ -282,7 +284,7 @@ impl Loaded {
                 let spent = &instance.data().spent;
                 let error = Error::from(error);
                 let attempts = spent.attempts.max(error.attempts());
-                return Err(error.with_attempts(attempts));
+                return Err(spent.detailed(error).with_attempts(attempts));
             }
             Err(error) => return Err(self.trapped(&mut instance, &error)),
         };
@@ -402,11 +404,50 @@ fn link_types(linker: &mut Linker<Call>) -> wasmtime::Result<()> {
     crate::bindings::wharfage::plugin::types::add_to_linker::<Call, HasSelf<Call>>(linker, |call| call)
 }
 
-/// What other languages' runtimes import of WASI without using it becomes a trap. What is ours stays absent.
-fn trap_the_rest(linker: &mut Linker<Call>, component: &Component) -> Result<()> {
-    linker
-        .define_unknown_imports_as_traps(component)
-        .map_err(|error| Error::component("an import of the component cannot be linked").with_details(format!("{error:#}")))
+fn is_ours(import: &str) -> bool {
+    import.starts_with("wharfage:plugin/")
+}
+
+fn is_types(import: &str) -> bool {
+    import.starts_with("wharfage:plugin/types@")
+}
+
+/// What other languages' runtimes import of WASI without using it becomes a trap, and whatever else is not linked.
+///
+/// wasmtime's own `define_unknown_imports_as_traps` goes by exact names: for a component that was made for another 0.2
+/// than the linked one it would put a trap in front of every interface, and printing a line would end the call.
+fn trap_the_rest(
+    engine: &Engine,
+    linker: &mut Linker<Call>,
+    component: &Component,
+    is_linked: impl Fn(&str) -> bool,
+) -> Result<()> {
+    let mut trap = |interface: &str, instance: &ComponentInstance| -> wasmtime::Result<()> {
+        let mut linker = linker.instance(interface)?;
+        for (name, item) in instance.exports(engine.raw()) {
+            match item.ty {
+                ComponentItem::ComponentFunc(_) => {
+                    let full_name = format!("{interface}#{name}");
+                    linker.func_new(name, move |_, _, _, _| {
+                        Err(wasmtime::Error::msg(format!("{full_name} is not there for a plugin")))
+                    })?;
+                }
+                ComponentItem::Resource(_) => linker.resource(name, wasi::resource(name), |_, _| Ok(()))?,
+                _ => {}
+            }
+        }
+        Ok(())
+    };
+    for (name, item) in component.component_type().imports(engine.raw()) {
+        if let ComponentItem::ComponentInstance(instance) = &item.ty
+            && !is_linked(name)
+        {
+            trap(name, instance).map_err(|error| {
+                Error::component("an import of the component cannot be linked").with_details(format!("{error:#}"))
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// Asks a component what it can do, with every import a trap and limits of its own.
@@ -416,7 +457,7 @@ fn trap_the_rest(linker: &mut Linker<Call>, component: &Component) -> Result<()>
 pub(crate) async fn describe(engine: &Engine, component: &Component, clock: &Arc<dyn Clock>) -> Result<Vec<Operation>> {
     let limits = Limits { call_ms: 5_000, compute_ms: 2_000, memory_bytes: 64 << 20, ..Limits::default() };
     let mut linker = linker(engine)?;
-    trap_the_rest(&mut linker, component)?;
+    trap_the_rest(engine, &mut linker, component, |name| is_types(name) || wasi::is_linked(name))?;
     let pre = linker
         .instantiate_pre(component)
         .and_then(PluginPre::new)

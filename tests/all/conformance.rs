@@ -1,1 +1,185 @@
-//! To come.
+//! Every fixture of every plugin folder, played through the real component, without naming one.
+//!
+//! The same files are replayed natively while a plugin is written; here they prove that component, host and provider
+//! agree. Then each is broken, request by request, in every way a provider breaks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use wharfage::{Blame, Kind};
+use wharfage_tests::fixture::{Break, Fixture, Theatre, compare, error_json};
+use wharfage_tests::{API_KEY, PLUGINS, Provider, Reply};
+
+fn assert_none(accounts: Vec<String>) {
+    assert!(accounts.is_empty(), "\n{}\n", accounts.join("\n\n"));
+}
+
+#[tokio::test]
+async fn every_fixture_comes_out_as_it_says() {
+    let mut accounts = Vec::new();
+    for plugin in PLUGINS {
+        let theatre = Theatre::of(*plugin).await;
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for (name, text) in theatre.fixtures() {
+            let (fixture, played) = theatre.play(&text, None).await;
+            let mut troubles = played.troubles.clone();
+            troubles.extend(compare(&fixture.expect, &played).err());
+            if let Ok(output) = &played.outcome {
+                troubles.extend(misfits(&theatre, &fixture, output));
+            }
+            if !troubles.is_empty() {
+                accounts.push(format!("plugins/{}/fixtures/{name}.json: {}", plugin.name, troubles.join("\n")));
+            }
+            *counts.entry(fixture.from).or_default() += 1;
+        }
+        let counts: Vec<String> = counts.iter().map(|(from, count)| format!("{count} {from}")).collect();
+        println!("{}: {} fixtures", plugin.name, counts.join(", "));
+    }
+    assert_none(accounts);
+}
+
+/// Where an output does not fit the schema that the plugin gave for it.
+fn misfits(theatre: &Theatre, fixture: &Fixture, output: &Value) -> Vec<String> {
+    let Some(operation) = theatre.needs.operations.iter().find(|operation| operation.name == fixture.operation) else {
+        return vec![format!("there is no operation {}", fixture.operation)];
+    };
+    let schema = match jsonschema::validator_for(&operation.output_schema) {
+        Ok(schema) => schema,
+        Err(error) => return vec![format!("the output schema of {} is none: {error}", operation.name)],
+    };
+    let items = if operation.is_list { output.as_array().cloned().unwrap_or_default() } else { vec![output.clone()] };
+    let told = |item: &Value| -> Vec<String> {
+        schema.iter_errors(item).take(3).map(|error| format!("{} does not fit its schema: {error}", error.instance_path())).collect()
+    };
+    items.iter().flat_map(told).take(5).collect()
+}
+
+#[tokio::test]
+async fn every_operation_has_a_case_that_succeeds_and_one_that_fails() {
+    let mut accounts = Vec::new();
+    for plugin in PLUGINS {
+        let theatre = Theatre::of(*plugin).await;
+        let (mut good, mut bad) = (BTreeSet::new(), BTreeSet::new());
+        for (name, text) in theatre.fixtures() {
+            let fixture: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let operation = fixture["operation"].as_str().unwrap_or_default().to_owned();
+            if name != operation && !name.starts_with(&format!("{operation}-")) {
+                accounts.push(format!("plugins/{}/fixtures/{name}.json is not named after {operation}", plugin.name));
+            }
+            if fixture["expect"]["error"].is_object() { bad.insert(operation) } else { good.insert(operation) };
+        }
+        for operation in &theatre.needs.operations {
+            for (cases, what) in [(&good, "succeeds"), (&bad, "fails")] {
+                if !cases.contains(&operation.name) {
+                    accounts.push(format!("{} {} has no fixture that {what}", plugin.name, operation.name));
+                }
+            }
+        }
+        for stranger in good.union(&bad).filter(|name| theatre.needs.operations.iter().all(|operation| operation.name != **name)) {
+            accounts.push(format!("{} has a fixture of {stranger}, which it cannot do", plugin.name));
+        }
+    }
+    assert_none(accounts);
+}
+
+#[tokio::test]
+async fn descriptions_are_whole() {
+    let mut accounts = Vec::new();
+    for plugin in PLUGINS {
+        let needs = Theatre::of(*plugin).await.needs;
+        let mut said = |operation: &str, what: &str| accounts.push(format!("{} {operation}: {what}", plugin.name));
+        for operation in &needs.operations {
+            if !operation.description.ends_with('.') || operation.description.len() < 10 {
+                said(&operation.name, "its description is no sentence");
+            }
+            if operation.input_schema["type"] != "object" {
+                said(&operation.name, "its input is no object");
+            }
+            if operation.input_schema["additionalProperties"] != json!(false) {
+                said(&operation.name, "it takes fields it does not know, so a typing error passes");
+            }
+            for (name, field) in operation.input_schema["properties"].as_object().into_iter().flatten() {
+                if field["description"].as_str().is_none_or(str::is_empty) {
+                    said(&operation.name, &format!("its input `{name}` is not described"));
+                }
+            }
+            match needs.manifest.operations.get(&operation.name) {
+                None => said(&operation.name, "plugin.toml does not know it"),
+                Some(facts) if facts.columns.is_empty() => said(&operation.name, "plugin.toml names no columns for it"),
+                Some(_) => {}
+            }
+        }
+    }
+    assert_none(accounts);
+}
+
+/// Breaks each request of each good case. What passes by itself must come out as if nothing had been; what does not must
+/// end in a typed error that blames who can act, with nothing secret in it.
+#[tokio::test]
+async fn every_request_may_break_in_every_way() {
+    let elsewhere = Provider::scripted([Reply::status(200)]).await;
+    let passing: Vec<(&str, Reply)> = vec![
+        ("429 without a word", Reply::status(429)),
+        ("429 in seconds", Reply::status(429).header("retry-after", "2")),
+        ("429 at a date", Reply::status(429).header("retry-after", "Sun, 22 Nov 2026 08:49:40 GMT")),
+        ("429 with a reset", Reply::status(429).header("x-ratelimit-remaining", "0").header("x-ratelimit-reset", "3")),
+        ("500", Reply::status(500).body("<html>oops</html>")),
+        ("503", Reply::status(503).header("retry-after", "1")),
+        ("reset", Reply::reset()),
+        ("cut", Reply::cut()),
+        ("garbage", Reply::raw(vec![0; 64])),
+    ];
+    let lasting: Vec<(&str, Reply)> = vec![
+        ("401", Reply::status(401).body("{}")),
+        ("403", Reply::status(403).body("{}")),
+        ("404", Reply::status(404).body("<html>no</html>")),
+        ("a page of HTML", Reply::status(200).header("content-type", "text/html").body("<html>Just a moment</html>")),
+        ("nothing", Reply::status(200)),
+        ("half of JSON", Reply::status(200).header("content-type", "application/json").body("{\"results\": [")),
+        ("other JSON", Reply::json(&json!([[["?"]], null]))),
+        ("too much", Reply::declared(1 << 40)),
+        ("elsewhere", Reply::redirect(302, &(elsewhere.url() + "/"))),
+    ];
+    let mut accounts = Vec::new();
+    for plugin in PLUGINS {
+        let theatre = Theatre::of(*plugin).await;
+        let mut tried: BTreeSet<String> = BTreeSet::new();
+        for (name, text) in theatre.fixtures() {
+            let raw: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let operation = raw["operation"].as_str().unwrap_or_default().to_owned();
+            // One good case of each operation is enough.
+            if raw["expect"].get("output").is_none() || !tried.insert(operation) {
+                continue;
+            }
+            let (fixture, whole) = theatre.play(&text, None).await;
+            if compare(&fixture.expect, &whole).is_err() {
+                continue; // told by the test above
+            }
+            for at in 1..=whole.requests {
+                for (what, reply) in &passing {
+                    let (fixture, played) = theatre.play(&text, Some(Break { at, reply: reply.clone() })).await;
+                    if let Err(account) = compare(&fixture.expect, &played) {
+                        accounts.push(format!("{} {name}: {what} at request {at} does not pass: {account}", plugin.name));
+                    }
+                }
+                for (what, reply) in &lasting {
+                    let (_, played) = theatre.play(&text, Some(Break { at, reply: reply.clone() })).await;
+                    let account = match &played.outcome {
+                        // A plugin may do without one of several answers; then it is not the only one.
+                        Ok(_) if whole.requests > 1 => continue,
+                        Ok(output) => format!("comes out as {output:#}"),
+                        Err(error) if matches!(error.kind(), Kind::Internal(_)) => format!("is taken for a defect: {error:?}"),
+                        Err(error) if error.kind().blame() == Blame::Caller && !matches!(*what, "404") => {
+                            format!("is blamed on the caller: {error:?}")
+                        }
+                        Err(error) if error_json(error).to_string().contains(API_KEY) => "shows the key".to_owned(),
+                        Err(_) => continue,
+                    };
+                    accounts.push(format!("{} {name}: {what} at request {at} {account:.600}", plugin.name));
+                }
+            }
+        }
+    }
+    assert_eq!(elsewhere.connections(), 0, "a redirect led away");
+    assert_none(accounts);
+}

@@ -173,6 +173,24 @@ async fn hostile_huge_cursor() {
     assert_eq!(*error.kind(), limit("cursor_bytes"), "{error:?}");
 }
 
+/// A component gets what its standard library needs to start and nothing of the world: whatever it tries is empty, fails, or
+/// ends the call.
+#[tokio::test]
+async fn hostile_reaches_out() {
+    let open = Scene::of(guests::HOSTILE_REACHES_OUT).open().await;
+    let empty = json!({"variables": [], "arguments": [], "typed": 0});
+    assert_eq!(open.output("surroundings", json!({})).await, empty);
+    for operation in ["read", "write", "list", "connect", "listen", "udp", "resolve", "thread", "process"] {
+        match open.call(operation, json!({})).await {
+            Ok(answer) => assert_eq!(answer.output, json!(false), "{operation} reached out"),
+            Err(error) => {
+                assert!(matches!(error.kind(), Kind::Internal(_)), "{operation}: {error:?}");
+                assert!(error.details().unwrap().contains("wasi:"), "{operation} does not say what was missing: {error}");
+            }
+        }
+    }
+}
+
 /// A thousand calls that each end badly leave the host as it was.
 #[tokio::test]
 async fn nothing_is_used_up_by_calls_that_fail() {

@@ -32,7 +32,7 @@ async fn guide_s27_a_number_keeps_its_digits() {
 async fn a_list_is_read_page_by_page_and_on_demand() {
     let open = Scene::of(guests::OPERATIONS_ECHO).open().await;
     let numbers: Vec<u64> =
-        open.plugin.stream("numbers.list", &json!({"count": 7})).map(Result::unwrap).collect().await;
+        open.plugin.stream::<u64, _>("numbers.list", &json!({"count": 7})).map(Result::unwrap).collect().await;
     assert_eq!(numbers, [0, 1, 2, 3, 4, 5, 6]);
     let (first, cursor) = open.page("numbers.list", json!({"count": 3}), None).await.unwrap();
     assert_eq!(first, json!([0, 1]));

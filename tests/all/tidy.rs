@@ -1,1 +1,423 @@
-//! To come.
+//! The rules of the house that a program can check: who may name what, which files must exist, what nobody may know.
+//!
+//! The tables here are the house's own. Where a row stops being true, either the code went astray or the plan did; the
+//! commit that changes a row says which.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use wharfage_tests::{PLUGINS, root};
+
+/// A word of the host's code, and the only files below `host/src` that may say it.
+const DOORS: &[(&str, &[&str])] = &[
+    ("reqwest", &["outbound/transport.rs"]),
+    ("wasmtime", &["bindings.rs", "engine.rs", "plugin.rs", "artifact.rs", "capability/"]),
+    ("wasmtime_wasi", &["capability/", "plugin.rs"]),
+    ("wasmparser", &["manifest.rs"]),
+    ("wasm_encoder", &["manifest.rs"]),
+    ("rusqlite", &["store/sqlite.rs"]),
+    ("axum", &["serve/", "inbound/webhook.rs"]),
+    ("clap", &["cli/", "main.rs"]),
+    ("anyhow", &["cli/", "main.rs"]),
+    ("jsonschema", &["schema.rs"]),
+    ("rustls", &["outbound/transport.rs"]),
+    ("std::env", &["vault/env.rs", "cli/", "main.rs"]),
+    ("env::var", &["vault/env.rs", "cli/", "main.rs"]),
+    ("SystemTime", &["time.rs"]),
+    ("Instant", &["time.rs"]),
+    ("tokio::time", &["time.rs", "serve/"]),
+    ("thread::sleep", &["engine.rs"]),
+    ("lookup_host", &["outbound/address.rs"]),
+    ("ToSocketAddrs", &[]),
+    ("TcpStream", &["inbound/socket.rs"]),
+    ("TcpListener", &["serve/", "inbound/webhook.rs"]),
+    ("UdpSocket", &[]),
+    ("std::process", &["vault/exec.rs", "cli/", "main.rs"]),
+    ("Command::new", &["vault/exec.rs", "cli/", "main.rs"]),
+    ("std::fs", &["cli/", "main.rs"]),
+    ("cap_std", &["vault/", "artifact.rs", "host.rs", "outbound/tape.rs", "inbound/sink.rs", "store/", "cli/"]),
+    ("Credential::placement", &["outbound/sign.rs"]),
+    ("unsafe", &["artifact.rs"]),
+    ("println", &["cli/", "main.rs"]),
+    ("eprintln", &["cli/", "main.rs"]),
+    ("danger_", &[]),
+];
+
+/// Below this folder of the host, these words never stand.
+const NEVER: &[(&str, &[&str])] = &[
+    ("outbound/", &["wasmtime", "crate::plugin", "crate::capability", "crate::bindings", "crate::engine", "crate::host"]),
+    ("auth/", &["tokio", "cap_std", "std::fs", "crate::outbound", "crate::store", "crate::vault", "crate::capability"]),
+    ("capability/", &["crate::plugin", "crate::host", "crate::cli", "crate::serve"]),
+    ("store/", &["crate::outbound", "crate::capability", "crate::plugin", "wasmtime"]),
+    ("vault/", &["tracing", "crate::capability", "crate::plugin", "wasmtime"]),
+    ("inbound/", &["wasmtime"]),
+    ("error.rs", &["crate::outbound", "crate::plugin", "tokio", "wasmtime"]),
+    ("time.rs", &["crate::"]),
+    ("", &["crate::main", "wharfage_sdk"]),
+];
+
+/// Crates that do I/O. Neither the SDK nor a plugin may depend on one.
+const IO_CRATES: &[&str] = &[
+    "reqwest", "hyper", "ureq", "curl", "isahc", "axum", "tokio", "async-std", "smol", "mio", "socket2", "rusqlite", "sqlx",
+    "rustls", "native-tls", "openssl", "wasi", "wstd", "wharfage",
+];
+
+const TOP: &[&str] = &["Cargo.lock", "Cargo.toml", "README.md", "host", "plugins", "sdk", "tests", "wit"];
+
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// A file of the repository: its path from the top, and its text where it is text.
+struct File {
+    path: String,
+    bytes: u64,
+    text: Option<String>,
+}
+
+impl File {
+    fn is_rust(&self) -> bool {
+        self.path.ends_with(".rs")
+    }
+
+    /// The text without comments and without the tests at its end.
+    fn code(&self) -> String {
+        let text = self.text.as_deref().unwrap_or_default();
+        let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        text.lines().map(without_comment).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn without_comment(line: &str) -> &str {
+    let mut from = 0;
+    while let Some(at) = line[from..].find("//").map(|at| at + from) {
+        if at == 0 || !line[..at].ends_with(':') {
+            return &line[..at];
+        }
+        from = at + 2;
+    }
+    line
+}
+
+/// Every file that belongs to the repository: what cargo and git make is not.
+fn files() -> Vec<File> {
+    fn walk(root: &Path, folder: &Path, files: &mut Vec<File>) {
+        let mut entries: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        entries.sort();
+        for path in entries {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            let about = fs::symlink_metadata(&path).unwrap();
+            if about.is_symlink() || matches!(&*name, "target" | ".git" | "proptest-regressions") {
+                continue;
+            }
+            if about.is_dir() {
+                walk(root, &path, files);
+            } else {
+                let shown = path.strip_prefix(root).unwrap().to_string_lossy().replace('\\', "/");
+                files.push(File { path: shown, bytes: about.len(), text: fs::read_to_string(&path).ok() });
+            }
+        }
+    }
+    let root = root();
+    let mut files = Vec::new();
+    walk(&root, &root, &mut files);
+    files
+}
+
+fn host_files() -> Vec<(String, String)> {
+    let files = files().into_iter().filter(File::is_rust);
+    files.filter_map(|file| Some((file.path.strip_prefix("host/src/")?.to_owned(), file.code()))).collect()
+}
+
+/// Whether `word` stands in `text` by itself and not as a part of a longer word.
+fn says(text: &str, word: &str) -> bool {
+    let is_part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    let begins_open = !word.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+    let ends_open = word.ends_with(['_', ':']);
+    text.match_indices(word).any(|(at, _)| {
+        (begins_open || !is_part(text[..at].chars().next_back())) && (ends_open || !is_part(text[at + word.len()..].chars().next()))
+    })
+}
+
+/// Fails with everything that is wrong, not only the first.
+fn assert_none(wrong: Vec<String>) {
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+#[test]
+fn who_may_say_what_in_the_host() {
+    let mut wrong = Vec::new();
+    for (path, code) in host_files() {
+        for (word, allowed) in DOORS {
+            if says(&code, word) && !allowed.iter().any(|place| path.starts_with(place)) {
+                wrong.push(format!("host/src/{path} says `{word}`; only {allowed:?} may"));
+            }
+        }
+        for (place, words) in NEVER.iter().filter(|(place, _)| path.starts_with(place)) {
+            for word in words.iter().filter(|word| says(&code, word)) {
+                wrong.push(format!("host/src/{path} says `{word}`, which nothing in {place} may"));
+            }
+        }
+    }
+    assert_none(wrong);
+}
+
+#[test]
+fn capabilities_do_not_know_each_other() {
+    let files = host_files();
+    let names: Vec<&str> = files.iter().filter_map(|(path, _)| path.strip_prefix("capability/")?.strip_suffix(".rs")).collect();
+    let mut wrong = Vec::new();
+    for (path, code) in files.iter().filter(|(path, _)| path.starts_with("capability/") && !path.ends_with("mod.rs")) {
+        for other in names.iter().filter(|other| !path.ends_with(&format!("/{other}.rs"))) {
+            if [format!("super::{other}"), format!("capability::{other}")].iter().any(|word| says(code, word)) {
+                wrong.push(format!("host/src/{path} knows the capability `{other}`"));
+            }
+        }
+    }
+    assert_none(wrong);
+}
+
+/// A provider is one folder. Who greps the host for its name finds nothing, in code, comments or tests.
+#[test]
+fn nothing_in_the_host_knows_a_provider() {
+    let mut wrong = Vec::new();
+    assert!(PLUGINS.len() >= 2);
+    for file in files().iter().filter(|file| file.path.starts_with("host/") && !file.path.ends_with(".md")) {
+        let text = file.text.as_deref().unwrap_or_default().to_lowercase();
+        for plugin in PLUGINS {
+            for (at, line) in text.lines().enumerate().filter(|(_, line)| line.contains(plugin.name)) {
+                wrong.push(format!("{}:{} knows `{}`: {}", file.path, at + 1, plugin.name, line.trim()));
+            }
+        }
+    }
+    for file in files().iter().filter(|file| ["wit/", "sdk/"].iter().any(|place| file.path.starts_with(place))) {
+        let code = if file.is_rust() { file.code() } else { file.text.clone().unwrap_or_default() };
+        for plugin in PLUGINS.iter().filter(|plugin| code.to_lowercase().contains(plugin.name)) {
+            wrong.push(format!("{} knows `{}`", file.path, plugin.name));
+        }
+    }
+    assert_none(wrong);
+}
+
+#[test]
+fn the_top_level_stays_as_it_is() {
+    let names: BTreeSet<String> = fs::read_dir(root())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .filter(|name| !name.starts_with('.') && name != "target")
+        .collect();
+    let allowed: BTreeSet<String> = TOP.iter().map(|name| (*name).to_owned()).collect();
+    let wrong = names.difference(&allowed).map(|name| format!("`{name}` stands at the top"));
+    let missing = allowed.difference(&names).map(|name| format!("`{name}` is missing at the top"));
+    assert_none(wrong.chain(missing).collect());
+}
+
+/// One word, one file name, in every layer.
+#[test]
+fn every_interface_has_its_file_in_every_layer() {
+    let root = root();
+    let world = fs::read_to_string(root.join("wit/world.wit")).unwrap();
+    let named = |what: &str| -> Vec<String> {
+        let lines = world.lines().filter_map(|line| line.trim().strip_prefix(what));
+        lines.map(|rest| rest.trim().trim_end_matches(';').to_owned()).collect()
+    };
+    let (imports, exports) = (named("import "), named("export "));
+    assert!(!imports.is_empty() && !exports.is_empty());
+    let mut wrong = Vec::new();
+    let mut need = |path: String| {
+        if !root.join(&path).is_file() {
+            wrong.push(format!("{path} is missing"));
+        }
+    };
+    for interface in imports.iter().chain(&exports) {
+        need(format!("wit/{interface}.wit"));
+        need(format!("sdk/src/{}.rs", interface.replace('-', "_")));
+    }
+    for interface in &imports {
+        need(format!("host/src/capability/{}.rs", interface.replace('-', "_")));
+    }
+    let list = fs::read_to_string(root.join("host/src/capability/mod.rs")).unwrap();
+    let listed: BTreeSet<&str> =
+        list.split("capability!(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let imported: BTreeSet<&str> = imports.iter().map(String::as_str).collect();
+    for interface in imported.symmetric_difference(&listed) {
+        wrong.push(format!("`{interface}` is not both in world.wit and in capability::ALL"));
+    }
+    for entry in fs::read_dir(root.join("wit")).unwrap() {
+        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+        let interface = name.trim_end_matches(".wit");
+        let is_known = imports.iter().chain(&exports).any(|known| known == interface);
+        if !is_known && !matches!(interface, "world" | "types") {
+            wrong.push(format!("wit/{name} is in no world"));
+        }
+    }
+    assert_none(wrong);
+}
+
+/// Every item of the contract says what it is and since when.
+#[test]
+fn the_contract_is_documented() {
+    let mut wrong = Vec::new();
+    for file in files().iter().filter(|file| file.path.starts_with("wit/")) {
+        let lines: Vec<&str> = file.text.as_deref().unwrap().lines().map(str::trim).collect();
+        for (at, line) in lines.iter().enumerate() {
+            let is_item = ["interface ", "record ", "variant ", "enum ", "type ", "world "].iter().any(|word| line.starts_with(word))
+                || line.contains(": func(");
+            let is_part = !is_item
+                && line.ends_with(',')
+                && line.chars().next().is_some_and(|c| c.is_ascii_lowercase() || c == '%');
+            if !is_item && !is_part {
+                continue;
+            }
+            let before: Vec<&&str> = lines[..at].iter().rev().take_while(|line| line.starts_with("///") || line.starts_with('@')).collect();
+            if !before.iter().any(|line| line.starts_with("///")) {
+                wrong.push(format!("{}:{} has no word about `{line}`", file.path, at + 1));
+            }
+            if is_item && !line.starts_with("world") && !line.starts_with("interface") && !before.iter().any(|line| line.starts_with("@since")) {
+                wrong.push(format!("{}:{} does not say since when `{line}`", file.path, at + 1));
+            }
+        }
+    }
+    assert_none(wrong);
+}
+
+#[test]
+fn a_file_says_first_what_it_is() {
+    let wrong = files()
+        .into_iter()
+        .filter(File::is_rust)
+        .filter(|file| {
+            let text = file.text.as_deref().unwrap_or_default();
+            !text.starts_with("//! ") && !text.starts_with("#![doc = include_str!(")
+        })
+        .map(|file| format!("{} does not begin with //!", file.path));
+    assert_none(wrong.collect());
+}
+
+#[test]
+fn no_file_is_large_and_no_two_words_for_one_thing() {
+    const AVOIDED: [&str; 4] = ["helper", "manager", "util", "utils"];
+    let mut wrong = Vec::new();
+    for file in files() {
+        if file.bytes > FILE_BYTES_MAX {
+            wrong.push(format!("{} is {} bytes long", file.path, file.bytes));
+        }
+        let stem = Path::new(&file.path).file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+        if AVOIDED.iter().any(|word| stem.split(['_', '-', '.']).any(|part| part == *word)) {
+            wrong.push(format!("{} has a name the dictionary avoids", file.path));
+        }
+    }
+    assert_none(wrong);
+}
+
+#[test]
+fn only_generated_code_is_unsafe() {
+    let mut wrong = Vec::new();
+    for file in files().iter().filter(|file| file.is_rust() && !file.path.starts_with("host/")) {
+        let code = file.code();
+        if says(&code, "unsafe") {
+            wrong.push(format!("{} says `unsafe`", file.path));
+        }
+    }
+    assert_none(wrong);
+}
+
+/// The arrows between the packages: plugins → sdk → wit ← host ← tests.
+#[test]
+fn dependencies_point_one_way() {
+    let mut wrong = Vec::new();
+    for file in files().iter().filter(|file| file.path.ends_with("Cargo.toml")) {
+        let manifest: toml::Table = file.text.as_deref().unwrap().parse().unwrap();
+        let mut names = BTreeSet::new();
+        collect_dependencies(&toml::Value::Table(manifest), &mut names);
+        let forbidden: Vec<&str> = match file.path.split('/').next().unwrap() {
+            "host" => vec!["wharfage-sdk", "wharfage-tests"],
+            "sdk" => IO_CRATES.to_vec(),
+            "plugins" => IO_CRATES.to_vec(),
+            _ => Vec::new(),
+        };
+        let own_kin = |name: &String| name.starts_with("wharfage-") && !matches!(&**name, "wharfage-sdk") && file.path.starts_with("plugins/");
+        wrong.extend(names.iter().filter(|name| forbidden.contains(&name.as_str()) || own_kin(name)).map(|name| format!("{} depends on {name}", file.path)));
+    }
+    assert_none(wrong);
+}
+
+/// The names in every table of dependencies but those for development.
+fn collect_dependencies(value: &toml::Value, names: &mut BTreeSet<String>) {
+    let Some(table) = value.as_table() else { return };
+    for (key, value) in table {
+        if key == "dependencies" {
+            names.extend(value.as_table().into_iter().flatten().map(|(name, _)| name.clone()));
+        } else if key == "target" || value.as_table().is_some_and(|inner| inner.contains_key("dependencies")) {
+            collect_dependencies(value, names);
+            value.as_table().into_iter().flatten().for_each(|(_, inner)| collect_dependencies(inner, names));
+        }
+    }
+}
+
+#[test]
+fn every_fixture_says_where_it_is_from() {
+    let mut wrong = Vec::new();
+    for file in files().iter().filter(|file| file.path.contains("/fixtures/") && file.path.ends_with(".json")) {
+        let fixture: Value = match serde_json::from_str(file.text.as_deref().unwrap_or_default()) {
+            Ok(fixture) => fixture,
+            Err(error) => {
+                wrong.push(format!("{}: {error}", file.path));
+                continue;
+            }
+        };
+        if !matches!(fixture["from"].as_str(), Some("recorded" | "from-spec" | "from-docs")) {
+            wrong.push(format!("{}: `from` is recorded, from-spec or from-docs", file.path));
+        }
+        if fixture["source"].as_str().is_none_or(str::is_empty) {
+            wrong.push(format!("{}: `source` is missing", file.path));
+        }
+        let date = fixture["date"].as_str().unwrap_or_default();
+        let is_date = date.len() == 10 && date.bytes().enumerate().all(|(at, b)| if at == 4 || at == 7 { b == b'-' } else { b.is_ascii_digit() });
+        if !is_date {
+            wrong.push(format!("{}: `date` is YYYY-MM-DD", file.path));
+        }
+    }
+    assert_none(wrong);
+}
+
+/// A plugin's folder reads like every other's.
+#[test]
+fn every_plugin_folder_has_what_it_must() {
+    let mut wrong = Vec::new();
+    for plugin in PLUGINS {
+        for name in ["Cargo.toml", "plugin.toml", "README.md", "src/lib.rs", "fixtures", "demo.toml"] {
+            if !Path::new(plugin.folder).join(name).exists() {
+                wrong.push(format!("plugins/{} has no {name}", plugin.name));
+            }
+        }
+        let manifest: toml::Table = plugin.manifest().parse().unwrap();
+        if manifest["plugin"]["name"].as_str() != Some(plugin.name) {
+            wrong.push(format!("plugins/{} calls itself {}", plugin.name, manifest["plugin"]["name"]));
+        }
+    }
+    let listed = fs::read_dir(root().join("plugins")).unwrap().filter(|entry| entry.as_ref().unwrap().path().join("Cargo.toml").is_file());
+    assert_eq!(listed.count(), PLUGINS.len(), "a plugin was added after the last build; build again");
+    assert_none(wrong);
+}
+
+/// What must not be told outside stays outside: paths of the machines this was written on.
+#[test]
+fn no_file_names_a_machine() {
+    let mut wrong = Vec::new();
+    for file in files().iter().filter(|file| file.path != "Cargo.lock") {
+        for word in [concat!("/wo", "rk/main"), concat!("/wo", "rk/shared"), concat!("/Us", "ers/")] {
+            if file.text.as_deref().is_some_and(|text| text.contains(word)) {
+                wrong.push(format!("{} says `{word}`", file.path));
+            }
+        }
+    }
+    assert_none(wrong);
+}
+
+#[test]
+fn the_checks_themselves_see() {
+    assert!(says("use reqwest::Client;", "reqwest") && !says("my_reqwest", "reqwest") && says("a.Instant", "Instant"));
+    assert!(!says("Instantly", "Instant") && says("crate::plugin::x", "crate::plugin") && !says("unsafe_code", "unsafe"));
+    assert_eq!(without_comment("let a = \"http://x\"; // reqwest"), "let a = \"http://x\"; ");
+}

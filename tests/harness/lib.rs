@@ -65,6 +65,12 @@ pub fn root() -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the repository").to_owned()
 }
 
+/// A folder in which hosts keep compiled code from test to test, for compiling is what takes the time. Whatever keeps
+/// state as well uses a folder of its own.
+pub(crate) fn compiled_code() -> &'static std::path::Path {
+    std::path::Path::new(STATE)
+}
+
 /// 2026-11-22T08:49:37Z, when most tests play.
 pub const NOW: Timestamp = Timestamp::from_millis(1_795_337_377_000);
 

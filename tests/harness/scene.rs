@@ -137,6 +137,9 @@ impl Scene {
             Some(clock) => builder.clock(clock.clone()),
             None => builder.clock(SystemClock::new()),
         };
+        if !Needs::read(&bytes)?.imports.contains("state") {
+            builder = builder.state_dir(crate::compiled_code());
+        }
         let host = builder.build()?;
         let account = account(&self.account);
         let mut connection = Connection::parse(&self.connection)?;

@@ -58,6 +58,7 @@ impl Call {
                         "refused: {error}"
                     );
                 }
+                self.spent.error = Some(error.clone());
                 Err(error.into())
             }
         }

@@ -18,6 +18,7 @@ use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 
 use crate::connection::Limits;
+use crate::error::Error;
 use crate::outbound::{CallContext, Outbound, Source};
 use crate::store::Store;
 use crate::time::Clock;
@@ -82,6 +83,19 @@ pub(crate) struct Spent {
     pub(crate) log_lines: u64,
     pub(crate) log_bytes: u64,
     pub(crate) ticks: u64,
+    /// The last error that an import gave. Its details are for the operator, so the guest did not get them.
+    pub(crate) error: Option<Error>,
+}
+
+impl Spent {
+    /// The guest's error, with the details that the host kept if it is the one that an import gave.
+    pub(crate) fn detailed(&self, error: Error) -> Error {
+        let kept = self.error.as_ref().filter(|kept| kept.kind() == error.kind() && kept.message() == error.message());
+        match kept.and_then(Error::details) {
+            Some(details) => error.with_details(details),
+            None => error,
+        }
+    }
 }
 
 /// The limiter of one instance. It remembers what it refused, so that the error can name the limit.

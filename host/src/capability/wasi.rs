@@ -9,10 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use wasmtime::component::{HasData, Linker, ResourceTable};
+use wasmtime::component::{HasData, Linker, ResourceTable, ResourceType};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream, WasiCli, WasiCliView as _};
 use wasmtime_wasi::clocks::{HostMonotonicClock, HostWallClock, WasiClocks, WasiClocksView as _};
-use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult, bindings};
+use wasmtime_wasi::p2::{
+    DynInputStream, DynOutputStream, DynPollable, OutputStream, Pollable, StreamError, StreamResult, bindings,
+};
 use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
@@ -37,31 +39,59 @@ impl HasData for HasTable {
     type Data<'a> = &'a mut ResourceTable;
 }
 
+/// Links one interface.
+type Link = fn(&mut Linker<Call>) -> wasmtime::Result<()>;
+
+/// What a standard library needs, by interface.
+#[rustfmt::skip]
+const LINKED: &[(&str, Link)] = &[
+    ("wasi:io/error", |linker| io::error::add_to_linker::<Call, HasTable>(linker, |call| &mut call.table)),
+    ("wasi:io/poll", |linker| io::poll::add_to_linker::<Call, HasTable>(linker, |call| &mut call.table)),
+    ("wasi:io/streams", |linker| io::streams::add_to_linker::<Call, HasTable>(linker, |call| &mut call.table)),
+    ("wasi:clocks/wall-clock", |linker| bindings::clocks::wall_clock::add_to_linker::<Call, WasiClocks>(linker, Call::clocks)),
+    ("wasi:clocks/monotonic-clock", |linker| bindings::clocks::monotonic_clock::add_to_linker::<Call, WasiClocks>(linker, Call::clocks)),
+    ("wasi:random/random", |linker| bindings::random::random::add_to_linker::<Call, WasiRandom>(linker, |call| call.wasi.random())),
+    ("wasi:random/insecure", |linker| bindings::random::insecure::add_to_linker::<Call, WasiRandom>(linker, |call| call.wasi.random())),
+    ("wasi:random/insecure-seed", |linker| bindings::random::insecure_seed::add_to_linker::<Call, WasiRandom>(linker, |call| call.wasi.random())),
+    ("wasi:cli/exit", |linker| bindings::cli::exit::add_to_linker::<Call, WasiCli>(linker, Call::cli)),
+    ("wasi:cli/environment", |linker| bindings::cli::environment::add_to_linker::<Call, WasiCli>(linker, Call::cli)),
+    ("wasi:cli/stdin", |linker| bindings::cli::stdin::add_to_linker::<Call, WasiCli>(linker, Call::cli)),
+    ("wasi:cli/stdout", |linker| bindings::cli::stdout::add_to_linker::<Call, WasiCli>(linker, Call::cli)),
+    ("wasi:cli/stderr", |linker| bindings::cli::stderr::add_to_linker::<Call, WasiCli>(linker, Call::cli)),
+    ("wasi:cli/terminal-input", |linker| bindings::cli::terminal_input::add_to_linker::<Call, WasiCli>(linker, Call::cli)),
+    ("wasi:cli/terminal-output", |linker| bindings::cli::terminal_output::add_to_linker::<Call, WasiCli>(linker, Call::cli)),
+    ("wasi:cli/terminal-stdin", |linker| bindings::cli::terminal_stdin::add_to_linker::<Call, WasiCli>(linker, Call::cli)),
+    ("wasi:cli/terminal-stdout", |linker| bindings::cli::terminal_stdout::add_to_linker::<Call, WasiCli>(linker, Call::cli)),
+    ("wasi:cli/terminal-stderr", |linker| bindings::cli::terminal_stderr::add_to_linker::<Call, WasiCli>(linker, Call::cli)),
+];
+
 /// Links what a standard library needs.
 pub(crate) fn link(linker: &mut Linker<Call>) -> wasmtime::Result<()> {
-    use wasmtime_wasi_io_bindings as io;
-    io::error::add_to_linker::<Call, HasTable>(linker, |call| &mut call.table)?;
-    io::poll::add_to_linker::<Call, HasTable>(linker, |call| &mut call.table)?;
-    io::streams::add_to_linker::<Call, HasTable>(linker, |call| &mut call.table)?;
-    bindings::clocks::wall_clock::add_to_linker::<Call, WasiClocks>(linker, Call::clocks)?;
-    bindings::clocks::monotonic_clock::add_to_linker::<Call, WasiClocks>(linker, Call::clocks)?;
-    bindings::random::random::add_to_linker::<Call, WasiRandom>(linker, |call| call.wasi.random())?;
-    bindings::random::insecure::add_to_linker::<Call, WasiRandom>(linker, |call| call.wasi.random())?;
-    bindings::random::insecure_seed::add_to_linker::<Call, WasiRandom>(linker, |call| call.wasi.random())?;
-    bindings::cli::exit::add_to_linker::<Call, WasiCli>(linker, Call::cli)?;
-    bindings::cli::environment::add_to_linker::<Call, WasiCli>(linker, Call::cli)?;
-    bindings::cli::stdin::add_to_linker::<Call, WasiCli>(linker, Call::cli)?;
-    bindings::cli::stdout::add_to_linker::<Call, WasiCli>(linker, Call::cli)?;
-    bindings::cli::stderr::add_to_linker::<Call, WasiCli>(linker, Call::cli)?;
-    bindings::cli::terminal_input::add_to_linker::<Call, WasiCli>(linker, Call::cli)?;
-    bindings::cli::terminal_output::add_to_linker::<Call, WasiCli>(linker, Call::cli)?;
-    bindings::cli::terminal_stdin::add_to_linker::<Call, WasiCli>(linker, Call::cli)?;
-    bindings::cli::terminal_stdout::add_to_linker::<Call, WasiCli>(linker, Call::cli)?;
-    bindings::cli::terminal_stderr::add_to_linker::<Call, WasiCli>(linker, Call::cli)?;
-    Ok(())
+    LINKED.iter().try_for_each(|(_, link)| link(linker))
 }
 
-use wasmtime_wasi::p2::bindings::io as wasmtime_wasi_io_bindings;
+/// Whether an import is one of those, in whatever 0.2 the component was made for: the linker bridges versions that are
+/// compatible, as long as nothing stands under the exact name.
+pub(crate) fn is_linked(import: &str) -> bool {
+    let Some((interface, version)) = import.split_once('@') else { return false };
+    version.starts_with("0.2.") && LINKED.iter().any(|(linked, _)| *linked == interface)
+}
+
+/// The type of a resource of an interface that is a trap. Those of `wasi:io` are the linked ones under another name.
+pub(crate) fn resource(name: &str) -> ResourceType {
+    match name {
+        "input-stream" => ResourceType::host::<DynInputStream>(),
+        "output-stream" => ResourceType::host::<DynOutputStream>(),
+        "pollable" => ResourceType::host::<DynPollable>(),
+        "error" => ResourceType::host::<wasmtime::Error>(),
+        _ => ResourceType::host::<Absent>(),
+    }
+}
+
+/// A resource that nobody can have.
+struct Absent;
+
+use bindings::io;
 
 /// The context of one call: nothing in it, output into `output`, time from `clock`.
 pub(crate) fn context(output: &Output, clock: &Arc<dyn Clock>) -> WasiCtx {

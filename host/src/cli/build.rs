@@ -121,7 +121,9 @@ fn cargo() -> Command {
         let name = name.to_string_lossy();
         (name.starts_with("CARGO") && name != "CARGO_HOME") || name.starts_with("RUSTC") || name == "RUSTFLAGS"
     });
-    left.for_each(|name| drop(cargo.env_remove(name)));
+    for name in left {
+        cargo.env_remove(name);
+    }
     cargo
 }
 

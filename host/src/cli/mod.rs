@@ -61,7 +61,9 @@ configuration) · 4 waiting helps · 5 the provider's fault · 6 a defect of a p
 /// Runs what the arguments say.
 pub(crate) fn run() -> ExitCode {
     let arguments = Arguments::parse();
-    listen(arguments.common.verbose);
+    // The demo tells in words what the log would; both at once is hard to read.
+    let is_quiet = matches!(arguments.command, Command::Demo(_));
+    listen(arguments.common.verbose, if is_quiet { "error" } else { "warn" });
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -108,10 +110,10 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
 }
 
 /// Lines of the host and of plugins on standard error; what the environment's `WHARFAGE_LOG` says wins.
-fn listen(verbose: u8) {
+fn listen(verbose: u8, least: &str) {
     use tracing_subscriber::EnvFilter;
     let level = match verbose {
-        0 => "warn",
+        0 => least,
         1 => "wharfage=info,warn",
         _ => "wharfage=debug,info",
     };

@@ -3,8 +3,9 @@
 use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{ColumnConstraint, Table, Width, presets};
-use serde::de::{Deserialize as _, Deserializer, MapAccess, Visitor};
+use comfy_table::presets;
+use comfy_table::{ColumnConstraint, Table, Width};
+use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 pub(super) const BOLD: Style = Style::new().bold();
@@ -116,7 +117,7 @@ impl Rows {
             };
         }
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING);
+        table.load_style(presets::NOTHING);
         let is_first = self.widths.is_empty();
         if is_first {
             table.set_header(self.columns.iter().map(|column| column.to_uppercase()));

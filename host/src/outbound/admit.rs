@@ -132,11 +132,15 @@ impl Permit {
     }
 
     /// Provably nothing left: what was taken goes back.
-    pub(super) fn cancel(mut self) {
+    pub(super) fn cancel(self) {
+        self.give_back(|lane| lane.changed.notify_waiters());
+    }
+
+    fn give_back(mut self, tell: impl Fn(&Lane)) {
         for held in &mut self.held {
             if let Some(reservation) = held.reservation.take() {
                 held.lane.bucket().cancel(reservation);
-                held.lane.changed.notify_waiters();
+                tell(&held.lane);
             }
         }
     }
@@ -198,7 +202,7 @@ pub(crate) async fn wait(clock: &dyn Clock, context: &CallContext, wanted: &[(Ar
     }
     loop {
         // Registered before looking, so that a change in between is not missed.
-        let changes: Vec<_> = wanted.iter().map(|(lane, _)| Box::pin(lane.changed.notified())).collect();
+        let mut changes: Vec<_> = wanted.iter().map(|(lane, _)| lane.changed.notified()).collect();
         let now = clock.now();
         match reserve(now, wanted) {
             Ok(permit) => {
@@ -208,37 +212,39 @@ pub(crate) async fn wait(clock: &dyn Clock, context: &CallContext, wanted: &[(Ar
                 }
                 return Ok(permit);
             }
-            Err((lane, Wait::Never { .. })) => {
+            Err((full, Wait::Never { .. })) => {
+                let lane = &wanted[full].0;
                 return Err(Error::limit(
                     &lane.spec.name,
                     format!("one request may not cost more than the whole budget `{}`", lane.spec.name),
                 ));
             }
-            Err((lane, Wait::Until(at))) if at > context.deadline => return Err(too_late(lane, at)),
+            Err((full, Wait::Until(at))) if at > context.deadline => return Err(too_late(&wanted[full].0, at)),
             Err((_, Wait::Until(at))) => {
                 // A lane may be blocked further while we wait; the loop looks again.
                 clock.sleep_until(at).await;
             }
-            Err((lane, Wait::Release)) => {
+            Err((full, Wait::Release)) => {
                 tokio::select! {
-                    _ = futures_util::future::select_all(changes) => {}
-                    () = clock.alarm(context.deadline) => return Err(too_late(lane, context.deadline)),
+                    () = changes.swap_remove(full) => {}
+                    () = clock.alarm(context.deadline) => return Err(too_late(&wanted[full].0, context.deadline)),
                 }
             }
         }
     }
 }
 
-/// Takes from all lanes or from none.
-fn reserve(now: Timestamp, wanted: &[(Arc<Lane>, u32)]) -> std::result::Result<Permit, (&Arc<Lane>, Wait)> {
+/// Takes from all lanes or from none; then the index of the one that is full, and what it waits for.
+fn reserve(now: Timestamp, wanted: &[(Arc<Lane>, u32)]) -> std::result::Result<Permit, (usize, Wait)> {
     let mut permit = Permit { held: Vec::with_capacity(wanted.len()) };
-    for (lane, units) in wanted {
+    for (index, (lane, units)) in wanted.iter().enumerate() {
         let reserved = lane.bucket().reserve(now, &[(0, *units)]);
         match reserved {
             Ok(reservation) => permit.held.push(Held { lane: lane.clone(), reservation: Some(reservation) }),
             Err(wait) => {
-                permit.cancel();
-                return Err((lane, wait));
+                // Nobody else could see what we took, for we are the head of each queue; so nobody is told either.
+                permit.give_back(|_| {});
+                return Err((index, wait));
             }
         }
     }
@@ -252,4 +258,72 @@ fn too_late(lane: &Lane, at: Timestamp) -> Error {
     )
     .with_retry_at(Some(at))
     .with_details("Wait until then, raise limits.call_ms, or send less")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::super::buckets::Shape;
+    use super::*;
+    use crate::time::ManualClock;
+
+    fn lane(name: &str, shape: Shape, clock: &ManualClock) -> Arc<Lane> {
+        Arc::new(Lane::new(name, BucketSpec { name: name.to_owned(), shape }, Arc::new(clock.clone())))
+    }
+
+    fn context(clock: &ManualClock, ms: u64) -> CallContext {
+        CallContext { deadline: clock.now().plus(ms), observer: None }
+    }
+
+    /// Waiting for the second lane gave back what was taken of the first, which woke the waiter itself: it span until
+    /// its deadline, and everything on its thread stood still.
+    #[tokio::test]
+    async fn who_waits_for_one_lane_does_not_wake_itself_through_another() {
+        let clock = ManualClock::new(Timestamp::from_millis(0), 1);
+        let window = lane("a", Shape::Window { limit: 10, window_ms: 1_000 }, &clock);
+        let one = lane("b", Shape::Concurrency { limit: 1 }, &clock);
+        let wanted = [(window, 1), (one, 1)];
+        let context = context(&clock, 10_000);
+        let first = wait(&clock, &context, &wanted).await.unwrap();
+        let mut second = pin!(wait(&clock, &context, &wanted));
+        let mut poll = Context::from_waker(Waker::noop());
+        assert!(second.as_mut().poll(&mut poll).is_pending());
+        drop(first);
+        assert!(matches!(second.as_mut().poll(&mut poll), Poll::Ready(Ok(_))));
+    }
+
+    #[tokio::test]
+    async fn first_come_first_served_and_nobody_past_the_deadline() {
+        let clock = ManualClock::new(Timestamp::from_millis(0), 1);
+        let wanted = [(lane("a", Shape::Window { limit: 1, window_ms: 1_000 }, &clock), 1)];
+        let context = context(&clock, 1_500);
+        drop(wait(&clock, &context, &wanted).await.unwrap());
+        let mut poll = Context::from_waker(Waker::noop());
+        let (mut second, mut third) = (Box::pin(wait(&clock, &context, &wanted)), Box::pin(wait(&clock, &context, &wanted)));
+        assert!(second.as_mut().poll(&mut poll).is_pending());
+        assert!(third.as_mut().poll(&mut poll).is_pending());
+        clock.advance(1_100);
+        assert!(third.as_mut().poll(&mut poll).is_pending(), "the third overtook the second");
+        let Poll::Ready(Ok(permit)) = second.as_mut().poll(&mut poll) else { panic!("the second waits on") };
+        drop(permit);
+        let Poll::Ready(Err(error)) = third.as_mut().poll(&mut poll) else { panic!("the third waits for nothing") };
+        assert_eq!(error.kind(), &Kind::RateLimited);
+        assert_eq!(error.retry_at(), Some(Timestamp::from_millis(2_200)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_wait_leaves_nothing_behind() {
+        let clock = ManualClock::new(Timestamp::from_millis(0), 1);
+        let wanted = [(lane("a", Shape::Concurrency { limit: 1 }, &clock), 1)];
+        let context = context(&clock, 10_000);
+        let first = wait(&clock, &context, &wanted).await.unwrap();
+        let mut poll = Context::from_waker(Waker::noop());
+        let mut second = Box::pin(wait(&clock, &context, &wanted));
+        assert!(second.as_mut().poll(&mut poll).is_pending());
+        drop(second);
+        first.cancel();
+        assert!(wait(&clock, &context, &wanted).await.is_ok());
+    }
 }

@@ -52,12 +52,15 @@ pub(super) enum Outcome {
 /// Judges an answer, and tells the buckets what it said.
 pub(super) fn classify(outbound: &Outbound, answered: Answered) -> Outcome {
     let Answered { method, url, origin, result } = answered;
-    let endpoint = format!("{method} {}", url.path());
+    let granted = &outbound.scope.origins[origin];
+    // As the provider's documentation writes it: below the base URL.
+    let root = granted.base.path().trim_end_matches('/');
+    let endpoint = format!("{method} {}", url.path().strip_prefix(root).unwrap_or(url.path()));
     let raw = match result {
         Ok(raw) => raw,
         Err(error) => return Outcome::Failure { error: error.with_endpoint(Some(endpoint)), hint_at: None },
     };
-    let origin = outbound.scope.origins[origin].name.as_str();
+    let origin = granted.name.as_str();
     let hint = hints::read(raw.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())), raw.received_at, WAIT_MS_MAX);
     let ruled = rule(&outbound.answers, origin, &raw);
     let limited = raw.status == 429 || ruled.as_ref().is_some_and(|ruled| ruled.is_about_limits());

@@ -255,6 +255,11 @@ impl Outbound {
     /// Any [`Kind`] of the contract, with what was sent and when trying again can help.
     pub(crate) async fn send(&self, context: &CallContext, request: Request) -> Result<Response> {
         let mut trip = Trip::begin(self, request)?;
+        self.travel(context, &mut trip).await.map_err(|error| trip.count(error))
+    }
+
+    /// The path itself, over attempts and hops.
+    async fn travel(&self, context: &CallContext, trip: &mut Trip) -> Result<Response> {
         loop {
             let scoped = self.scope.check(trip.request())?;
             let missed = match cache::look(scoped) {
@@ -262,13 +267,13 @@ impl Outbound {
                 cache::Looked::Missed(missed) => missed,
             };
             let ready = ready::ensure(self, missed)?;
-            let admitted = admit::acquire(self, context, ready).await.map_err(|error| trip.count(error))?;
-            let pinned = address::pin(self, context, admitted).await.map_err(|error| trip.count(error))?;
+            let admitted = admit::acquire(self, context, ready).await?;
+            let pinned = address::pin(self, context, admitted).await?;
             let signed = sign::attach(self, context, pinned)?;
             trip.attempt += 1;
             let answered = transport::exchange(self, context, signed).await;
             let outcome = classify::classify(self, answered);
-            match self.after(context, &mut trip, outcome)? {
+            match self.after(context, trip, outcome)? {
                 Next::Done(response) => return Ok(response),
                 Next::At(at) => self.clock.sleep_until(at).await,
                 Next::Hop => {}
@@ -295,6 +300,7 @@ impl Outbound {
                 Ok(Next::Done(response))
             }
             Outcome::Redirect { status, location, from } => {
+                trip.reached = RequestSent::Yes;
                 trip.hop(self, status, &location, &from)?;
                 context.observe(|| Step::Redirected { to: without_query(&trip.request().url) });
                 Ok(Next::Hop)
@@ -315,12 +321,16 @@ impl Outbound {
                 };
                 match retry::decide(&policy, &failed, now, context.deadline, self.clock.jitter()) {
                     Decision::After(at) => {
+                        // Who says "too many requests" has not acted.
+                        if *error.kind() != Kind::RateLimited {
+                            trip.reached = trip.reached.max(error.request_sent());
+                        }
                         let kind = error.kind().name();
                         context.observe(|| Step::Retrying { attempt: trip.attempt, kind, wait_ms: at.since(now) });
                         tracing::debug!(target: "wharfage::outbound", attempt = trip.attempt, kind, wait_ms = at.since(now), "retrying");
                         Ok(Next::At(at))
                     }
-                    Decision::Give => Err(trip.count(trip.lost_write(error))),
+                    Decision::Give => Err(trip.lost_write(error)),
                 }
             }
         }
@@ -383,6 +393,8 @@ struct Trip {
     attempt: u32,
     hops: u64,
     may_repeat: bool,
+    /// What is known of the attempts before the last.
+    reached: RequestSent,
 }
 
 impl Trip {
@@ -398,20 +410,22 @@ impl Trip {
             }
             request.idempotency_key = Some(random_key()?);
         }
-        Ok(Self { request, attempt: 0, hops: 0, may_repeat })
+        Ok(Self { request, attempt: 0, hops: 0, reached: RequestSent::No, may_repeat })
     }
 
     fn request(&self) -> Request {
         self.request.clone()
     }
 
+    /// What the whole trip came to: an attempt that never left does not undo one before it that may have arrived.
     fn count(&self, error: Error) -> Error {
-        error.with_attempts(self.attempt)
+        let sent = error.request_sent().max(self.reached);
+        error.with_attempts(self.attempt).with_request_sent(sent)
     }
 
     /// A write that may have happened is not a mere time-out.
     fn lost_write(&self, error: Error) -> Error {
-        let is_lost = matches!(error.kind(), Kind::Timeout | Kind::Network(_)) && error.request_sent() == RequestSent::Maybe;
+        let is_lost = matches!(error.kind(), Kind::Timeout | Kind::Network(_)) && error.request_sent() != RequestSent::No;
         if self.may_repeat || !is_lost {
             return error;
         }

@@ -12,11 +12,13 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// Most bytes of a request that are read.
 const REQUEST_BYTES_MAX: usize = 16 << 20;
@@ -28,9 +30,8 @@ const REQUEST_BYTES_MAX: usize = 16 << 20;
 pub struct Fixture {
     /// The operation.
     pub operation: String,
-    /// Its input.
-    #[serde(default)]
-    pub input: Value,
+    /// Its input, as written.
+    pub input: Box<RawValue>,
     /// `recorded`, `from-spec` or `from-docs`.
     pub from: String,
     /// Who says so.
@@ -39,6 +40,9 @@ pub struct Fixture {
     pub date: String,
     /// The time that the clock shows, RFC 3339; any when absent.
     pub now: Option<String>,
+    /// Secrets that the plugin may ask keyed hashes of.
+    #[serde(default)]
+    pub secrets: Vec<String>,
     /// What is asked and answered.
     pub exchanges: Vec<Exchange>,
     /// What comes of it.
@@ -65,8 +69,13 @@ pub struct Asked {
     pub url: String,
     /// The body, compared as JSON.
     pub json: Option<Value>,
+    /// Header fields that must be on it.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
     /// The body, compared as pairs of a form.
-    pub form: Option<BTreeMap<String, String>>,
+    pub form: Option<Vec<(String, String)>>,
+    /// The body as text.
+    pub text: Option<String>,
 }
 
 /// An answer of a fixture. `{name}` in it stands for the base of that origin.
@@ -78,8 +87,8 @@ pub struct Answered {
     /// The header fields.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
-    /// The body as JSON.
-    pub json: Option<Value>,
+    /// The body as JSON, sent as it is written here.
+    pub json: Option<Box<RawValue>>,
     /// The body as text.
     pub text: Option<String>,
 }
@@ -92,20 +101,58 @@ pub struct Expect {
     pub output: Option<Value>,
     /// How many pages.
     pub pages: Option<usize>,
-    /// The error.
-    pub error: Option<ExpectedError>,
+    /// The error: its kind and whatever else is said of it.
+    pub error: Option<Map<String, Value>>,
 }
 
-/// The error that a fixture's call ends with.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ExpectedError {
-    /// Its kind.
-    pub kind: String,
-    /// Its status.
-    pub status: Option<u16>,
-    /// The provider's code.
-    pub provider_code: Option<String>,
+impl Expect {
+    /// Compares what came of a call: the items of all pages (or the output) and the number of pages.
+    ///
+    /// # Errors
+    /// A sentence that says how the two differ.
+    pub fn compare(&self, result: &Result<(Value, usize)>) -> std::result::Result<(), String> {
+        match (&self.error, result) {
+            (None, Ok((output, pages))) => {
+                if let Some(expected) = self.output.as_ref().filter(|expected| *expected != output) {
+                    return Err(format!("the output differs.\nexpected {expected}\ngot      {output}"));
+                }
+                match self.pages.filter(|expected| expected != pages) {
+                    Some(expected) => Err(format!("{expected} pages expected, {pages} read")),
+                    None => Ok(()),
+                }
+            }
+            (Some(expected), Err(error)) => compare_error(expected, error),
+            (Some(expected), Ok(_)) => Err(format!("it should have ended with {}", Value::Object(expected.clone()))),
+            (None, Err(error)) => Err(format!("it ended with {error:?}")),
+        }
+    }
+}
+
+/// The fields that programs decide by; sentences may differ between the plugin alone and the host.
+fn compare_error(expected: &Map<String, Value>, error: &Error) -> std::result::Result<(), String> {
+    let got = [
+        ("kind", Some(error.kind().name().to_owned())),
+        ("status", error.status().map(|status| status.to_string())),
+        ("provider_code", error.provider_code().map(str::to_owned)),
+        ("request_id", error.request_id().map(str::to_owned)),
+        ("endpoint", error.endpoint().map(str::to_owned)),
+    ];
+    for (name, got) in got {
+        let Some(expected) = expected.get(name) else { continue };
+        let expected = expected.as_str().map_or_else(|| expected.to_string(), str::to_owned);
+        if got.as_deref() != Some(expected.as_str()) {
+            return Err(format!("{name} should be {expected} and is {got:?}, in {error:?}"));
+        }
+    }
+    let Kind::InvalidRequest(fields) = error.kind() else { return Ok(()) };
+    let paths: Vec<&str> = fields.iter().map(|field| field.path.as_str()).collect();
+    let wanted = expected.get("fields").and_then(Value::as_array).into_iter().flatten();
+    for path in wanted.filter_map(|field| field.get("path").and_then(Value::as_str)) {
+        if !paths.contains(&path) {
+            return Err(format!("the field {path} should be wrong; wrong are {paths:?}"));
+        }
+    }
+    Ok(())
 }
 
 /// A request that came.
@@ -238,7 +285,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         let holds = |text: &str| text.contains(secret);
         holds(&target) || parts.headers.values().any(|value| value.to_str().is_ok_and(holds))
     });
-    let exchange = shared.take(parts.method.as_str(), &target, &body);
+    let exchange = shared.take(parts.method.as_str(), &target, &parts.headers, &body);
     let number = {
         let mut seen = lock(&shared.seen);
         let status = match &exchange {
@@ -264,10 +311,11 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
 
 impl Shared {
     /// The first unused exchange that fits, or the last used one where answers repeat.
-    fn take(&self, method: &str, target: &str, body: &[u8]) -> Option<Exchange> {
+    fn take(&self, method: &str, target: &str, headers: &HeaderMap, body: &[u8]) -> Option<Exchange> {
         let mut exchanges = lock(&self.exchanges);
         let fitting: Vec<usize> = (0..exchanges.len())
             .filter(|index| self.fits(&exchanges[*index].0.request, method, target, body))
+            .filter(|index| exchanges[*index].0.request.headers.iter().all(|(name, value)| headers.get(name).is_some_and(|seen| seen == value)))
             .collect();
         let next = fitting.iter().copied().find(|index| !exchanges[*index].1);
         let index = next.or_else(|| fitting.last().copied().filter(|_| self.repeats))?;
@@ -281,31 +329,32 @@ impl Shared {
         if let Some(secret) = &self.secret {
             seen_query.retain(|(_, value)| value != secret);
         }
-        let body_fits = match (&asked.json, &asked.form) {
-            (Some(json), _) => serde_json::from_slice::<Value>(body).is_ok_and(|seen| &seen == json),
-            (None, Some(form)) => {
-                let seen: BTreeMap<String, String> = url::form_urlencoded::parse(body).into_owned().collect();
-                &seen == form
+        let body_fits = match (&asked.json, &asked.form, &asked.text) {
+            (Some(json), ..) => serde_json::from_slice::<Value>(body).is_ok_and(|seen| &seen == json),
+            (None, Some(form), _) => {
+                let seen: BTreeSet<(String, String)> = url::form_urlencoded::parse(body).into_owned().collect();
+                seen == form.iter().cloned().collect()
             }
-            (None, None) => true,
+            (None, None, Some(text)) => body == text.as_bytes(),
+            (None, None, None) => true,
         };
         asked.method == method && path == seen_path && query == seen_query && body_fits
     }
 
     fn respond(&self, answered: &Answered) -> Response {
         let text = match (&answered.json, &answered.text) {
-            (Some(json), _) => json.to_string(),
+            (Some(json), _) => json.get().to_owned(),
             (None, Some(text)) => text.clone(),
             (None, None) => String::new(),
         };
         let mut response = plain(answered.status, self.placed(&text));
         if answered.json.is_some() {
-            let json = axum::http::HeaderValue::from_static("application/json");
-            response.headers_mut().insert(axum::http::header::CONTENT_TYPE, json);
+            let json = HeaderValue::from_static("application/json");
+            response.headers_mut().insert(header::CONTENT_TYPE, json);
         }
         for (name, value) in &answered.headers {
-            let name = axum::http::HeaderName::from_bytes(name.as_bytes());
-            let value = axum::http::HeaderValue::from_str(&self.placed(value));
+            let name = HeaderName::from_bytes(name.as_bytes());
+            let value = HeaderValue::from_str(&self.placed(value));
             if let (Ok(name), Ok(value)) = (name, value) {
                 response.headers_mut().insert(name, value);
             }
@@ -344,7 +393,7 @@ fn parts_of(target: &str) -> (String, Vec<(String, String)>) {
 
 fn plain(status: u16, body: String) -> Response {
     let mut response = Response::new(Body::from(body));
-    *response.status_mut() = axum::http::StatusCode::from_u16(status).unwrap_or(axum::http::StatusCode::BAD_GATEWAY);
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
     response
 }
 
