@@ -17,6 +17,9 @@ use wasmtime::component::Component;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 
+/// Compiled code.
+pub(crate) type Code = Component;
+
 const TAG_BYTES: usize = 32;
 const KEY_FILE: &str = "artifact.key";
 /// Most bytes of compiled code that are read back.

@@ -4,10 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use wasmtime::component::Component;
-
 use crate::account::Account;
-use crate::artifact::{self, Artifacts, Digest};
+use crate::artifact::{self, Artifacts, Code, Digest};
 use crate::connection::{Config, Connection};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -18,6 +16,7 @@ use crate::outbound::admit::{Lane, Lanes};
 use crate::outbound::transport::{Http, Transport};
 use crate::outbound::{Observer, Outbound};
 use crate::plugin::{self, Parts, Plugin};
+use crate::schema::Schema;
 use crate::store::{MemoryStore, Seal, Store};
 use crate::time::{Clock, SystemClock};
 use crate::vault::Secrets;
@@ -36,7 +35,7 @@ struct Inner {
     resolver: Arc<Resolver>,
     observer: Option<Observer>,
     lanes: Mutex<HashMap<(String, String), Arc<Lane>>>,
-    components: Mutex<HashMap<Digest, Component>>,
+    components: Mutex<HashMap<Digest, Code>>,
 }
 
 /// Settings of a [`Host`]; every one has a default.
@@ -221,6 +220,11 @@ impl Host {
         let outline = crate::manifest::Outline::read(component)?;
         outline.check_contract()?;
         let operations = self.describe(component).await?;
+        for operation in &operations {
+            for schema in [&operation.input_schema, &operation.output_schema] {
+                Schema::new(schema).map_err(|error| error.context(format!("operation `{}`", operation.name)))?;
+            }
+        }
         let built = embed(component, manifest, &operations)?;
         Needs::read(&built)?;
         Ok(built)
@@ -241,7 +245,7 @@ impl Host {
     }
 
     /// The component's code: already here, on disk, or compiled now.
-    fn component(&self, digest: Digest, bytes: &[u8]) -> Result<Component> {
+    fn component(&self, digest: Digest, bytes: &[u8]) -> Result<Code> {
         let components = || self.0.components.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(component) = components().get(&digest) {
             return Ok(component.clone());

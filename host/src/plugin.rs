@@ -328,7 +328,7 @@ impl Loaded {
         let text = instance.data().output.text();
         if !text.is_empty() {
             let text = self.outbound.mask().text(&text).into_owned();
-            tracing::debug!(target: "wharfage::plugin", plugin = &*self.name, connection = &*self.connection, output = %shown_lines(&text), "printed");
+            tracing::debug!(target: "wharfage::plugin", plugin = &*self.name, connection = &*self.connection, output = ?shown_lines(&text), "printed");
         }
     }
 

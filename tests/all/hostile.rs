@@ -62,7 +62,7 @@ async fn hostile_recurse() {
 #[tokio::test]
 async fn hostile_flood_log() {
     let logged = Logged::default();
-    let _listening = logged.listen();
+    let _listening = logged.listen("wharfage=trace");
     let open = Scene::of(guests::HOSTILE_FLOOD_LOG)
         .grant(|connection| {
             connection.limits.log_lines = 20;

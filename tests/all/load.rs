@@ -145,7 +145,7 @@ async fn a_component_is_built_once() {
 
 #[tokio::test]
 async fn another_contract_is_named_with_its_version() {
-    for (version, help) in [("0.2.0", "newer"), ("1.0.0", "newer"), ("0.0.9", "again")] {
+    for (version, help) in [("0.2.0", "update wharfage"), ("1.0.0", "update wharfage"), ("0.0.9", "build")] {
         let bytes = replaced(whole().await, "@0.1.0", &format!("@{version}"));
         let error = refusal(&bytes).await;
         assert!(error.message().contains(version) && error.message().contains("0.1.0"), "{error}");

@@ -16,10 +16,11 @@ wharfage_tests::foreach_log!(assert_exists);
 pub(crate) struct Logged(Arc<Mutex<Vec<u8>>>);
 
 impl Logged {
-    pub(crate) fn listen(&self) -> tracing::subscriber::DefaultGuard {
+    /// Listens at the finest level to what this filter lets through.
+    pub(crate) fn listen(&self, filter: &str) -> tracing::subscriber::DefaultGuard {
         let subscriber = tracing_subscriber::fmt()
             .with_writer(self.clone())
-            .with_max_level(tracing::Level::TRACE)
+            .with_env_filter(filter)
             .with_ansi(false)
             .without_time()
             .finish();
@@ -53,7 +54,7 @@ impl<'a> MakeWriter<'a> for Logged {
 #[tokio::test]
 async fn log_lines() {
     let logged = Logged::default();
-    let _listening = logged.listen();
+    let _listening = logged.listen("wharfage=trace");
     let open = Scene::of(guests::LOG_LINES).open().await;
     open.output("log", json!({"line": "a\nforged line\u{1b}[2J"})).await;
     let text = logged.text();
@@ -72,7 +73,7 @@ async fn log_lines() {
 async fn r6_no_line_of_a_call_holds_the_key() {
     let provider = Provider::answering(|seen| Reply::status(if seen.number == 1 { 500 } else { 200 }).body(seen.text())).await;
     let logged = Logged::default();
-    let _listening = logged.listen();
+    let _listening = logged.listen("trace");
     let open = Scene::of(guests::HTTP_SEND).with(&provider).open().await;
     for credential in ["key", "bearer", "pair", "in-query"] {
         open.output("send", json!({"url": "{api}/", "credential": credential})).await;

@@ -3,7 +3,8 @@
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use wharfage::{Blame, Cursor, Error, Kind, Source};
-use wharfage_tests::{Scene, guests};
+use wharfage_tests::component::{MANIFEST, OPERATIONS, with_custom};
+use wharfage_tests::{Provider, Reply, Scene, guests};
 
 use crate::assert_exists;
 
@@ -125,6 +126,18 @@ async fn a_stream_ends_after_its_first_error() {
     assert!(answers[0].is_err());
 }
 
+/// The benches measure what really happens.
+#[tokio::test]
+async fn operations_bench() {
+    let provider = Provider::scripted([Reply::json(&json!({"orders": [1, 2, 3]}))]).await;
+    let open = Scene::of(guests::OPERATIONS_BENCH).with(&provider).open().await;
+    assert_eq!(open.output("nothing", json!({})).await, Value::Null);
+    assert!(open.output("clock", json!({"times": 3})).await.as_u64() >= Some(wharfage_tests::NOW.as_millis()));
+    assert_eq!(open.output("parse", json!({"url": "{api}/orders"})).await, 3);
+    assert_eq!(open.output("send", json!({"url": "{api}/orders", "times": 4})).await, 4 * r#"{"orders":[1,2,3]}"#.len());
+    assert_eq!(provider.seen().len(), 5);
+}
+
 #[tokio::test]
 async fn operations_panics() {
     let open = Scene::of(guests::OPERATIONS_PANICS).open().await;
@@ -146,7 +159,15 @@ async fn operations_panics() {
 async fn operations_wrong_schema() {
     let scene = Scene::of(guests::OPERATIONS_WRONG_SCHEMA);
     let compiled = guests::OPERATIONS_WRONG_SCHEMA.compiled();
-    let error = wharfage_tests::component::builder().build(&compiled, scene.manifest_text()).await.unwrap_err();
+    let host = wharfage_tests::component::builder();
+    let error = host.build(&compiled, scene.manifest_text()).await.map(|bytes| bytes.len()).unwrap_err();
     assert_eq!(*error.kind(), Kind::Component, "{error:?}");
     assert!(error.to_string().contains("odd"), "it does not say which operation: {error}");
+    // One that was put together by hand, past the check, is loaded and not run.
+    let operations = serde_json::to_vec(&host.describe(&compiled).await.unwrap()).unwrap();
+    let bytes = with_custom(with_custom(compiled, MANIFEST, scene.manifest_text().as_bytes()), OPERATIONS, &operations);
+    if let Ok(plugin) = host.connect("acme", &bytes, &wharfage::Connection::default(), None).await {
+        let error = plugin.call::<Value>("odd", &json!({})).await.unwrap_err();
+        assert_eq!(*error.kind(), Kind::Component, "{error:?}");
+    }
 }

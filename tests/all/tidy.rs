@@ -34,8 +34,9 @@ const DOORS: &[(&str, &[&str])] = &[
     ("TcpStream", &["inbound/socket.rs"]),
     ("TcpListener", &["serve/", "inbound/webhook.rs"]),
     ("UdpSocket", &[]),
-    ("std::process", &["vault/exec.rs", "cli/", "main.rs"]),
-    ("Command::new", &["vault/exec.rs", "cli/", "main.rs"]),
+    ("process::exit", &["cli/", "main.rs"]),
+    ("process::Command", &["vault/exec.rs", "cli/"]),
+    ("Command::new", &["vault/exec.rs", "cli/"]),
     ("std::fs", &["cli/", "main.rs"]),
     ("cap_std", &["vault/", "artifact.rs", "host.rs", "outbound/tape.rs", "inbound/sink.rs", "store/", "cli/"]),
     ("Credential::placement", &["outbound/sign.rs"]),
@@ -80,23 +81,43 @@ impl File {
         self.path.ends_with(".rs")
     }
 
-    /// The text without comments and without the tests at its end.
+    /// The text without comments, without what strings hold, and without the tests at its end.
     fn code(&self) -> String {
         let text = self.text.as_deref().unwrap_or_default();
-        let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-        text.lines().map(without_comment).collect::<Vec<_>>().join("\n")
+        bare(text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default())
     }
 }
 
-fn without_comment(line: &str) -> &str {
-    let mut from = 0;
-    while let Some(at) = line[from..].find("//").map(|at| at + from) {
-        if at == 0 || !line[..at].ends_with(':') {
-            return &line[..at];
+/// Rust without the contents of its comments and strings.
+fn bare(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let raw = rest.strip_prefix('r').filter(|after| after.trim_start_matches('#').starts_with('"'));
+        if rest.starts_with("//") {
+            rest = &rest[rest.find('\n').unwrap_or(rest.len())..];
+        } else if let Some(after) = raw.filter(|_| !out.ends_with(|c: char| c.is_alphanumeric() || c == '_')) {
+            let end = format!("\"{}", &after[..after.find('"').unwrap_or(0)]);
+            let inside = &after[end.len()..];
+            out.push_str("\"\"");
+            rest = inside.find(&end).map_or("", |at| &inside[at + end.len()..]);
+        } else if c == '"' {
+            let mut is_escaped = false;
+            let length = rest[1..].find(|c| {
+                let is_end = c == '"' && !is_escaped;
+                is_escaped = c == '\\' && !is_escaped;
+                is_end
+            });
+            out.push_str("\"\"");
+            rest = length.map_or("", |length| &rest[length + 2..]);
+        } else if let Some(literal) = ["'\"'", "'\\\"'", "'\\''"].into_iter().find(|literal| rest.starts_with(literal)) {
+            rest = &rest[literal.len()..];
+        } else {
+            out.push(c);
+            rest = &rest[c.len_utf8()..];
         }
-        from = at + 2;
     }
-    line
+    out
 }
 
 /// Every file that belongs to the repository: what cargo and git make is not.
@@ -419,5 +440,5 @@ fn no_file_names_a_machine() {
 fn the_checks_themselves_see() {
     assert!(says("use reqwest::Client;", "reqwest") && !says("my_reqwest", "reqwest") && says("a.Instant", "Instant"));
     assert!(!says("Instantly", "Instant") && says("crate::plugin::x", "crate::plugin") && !says("unsafe_code", "unsafe"));
-    assert_eq!(without_comment("let a = \"http://x\"; // reqwest"), "let a = \"http://x\"; ");
+    assert_eq!(bare("let a = \"http://x\\\"\"; // reqwest\nb('\"', r#\"c\"d\"#)"), "let a = \"\"; \nb(, \"\")");
 }

@@ -13,7 +13,7 @@ impl Operations for Guest {
         if operation == "pages" {
             return Ok(Page { output: "[]".to_owned(), next: Some("on and on".to_owned()) });
         }
-        Ok(page(format!("\"{}\"", "x".repeat(24 << 20))))
+        Ok(page(format!("\"{}\"", "x".repeat(8 << 20))))
     }
 }
 

@@ -128,6 +128,12 @@ impl From<contract::Error> for Error {
 
 /// A plugin's text, bounded and without control characters.
 fn cut(text: String) -> String {
-    let end = (0..=TEXT_BYTES_MAX.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
-    text[..end].chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+    let mut kept = String::new();
+    for c in text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }) {
+        if kept.len() + c.len_utf8() > TEXT_BYTES_MAX {
+            break;
+        }
+        kept.push(c);
+    }
+    kept
 }

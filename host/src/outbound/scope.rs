@@ -485,6 +485,7 @@ mod tests {
             repeat: Repeat::ByMethod,
             costs: Vec::new(),
             timeout_ms: None,
+            idempotency_key: None,
         }
     }
 

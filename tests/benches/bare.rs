@@ -1,0 +1,105 @@
+//! The same component under nothing but wasmtime: no grant, no limit, no deadline, no WASI, no outbound path.
+//!
+//! The engine is set like the host's (`host/src/engine.rs`), so that what differs is what the host does around a call.
+
+use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig, Store};
+
+/// The contract, generated for the calling side.
+#[allow(missing_docs, unreachable_pub, dead_code, clippy::all, reason = "generated from wit/, which documents it")]
+mod bindings {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "plugin",
+        exports: { default: async },
+    });
+}
+
+use bindings::wharfage::plugin::clock;
+use bindings::{Plugin as Exports, PluginPre};
+
+/// A component, compiled and linked: the clock is there and all else is a trap.
+pub(crate) struct Bare {
+    engine: Engine,
+    pre: PluginPre<State>,
+}
+
+/// What the store holds.
+struct State;
+
+impl clock::Host for State {
+    /// A constant: this is about the way to the host and back, not about clocks.
+    fn now(&mut self) -> u64 {
+        1_795_337_377_000
+    }
+}
+
+impl Bare {
+    /// Compiles the component.
+    ///
+    /// # Errors
+    /// When it is no plugin, or there is no room for a pool.
+    pub(crate) fn new(component: &[u8], is_pooled: bool) -> wasmtime::Result<Self> {
+        let engine = Engine::new(&config(is_pooled))?;
+        let component = Component::new(&engine, component)?;
+        let mut linker = Linker::new(&engine);
+        clock::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+        linker.define_unknown_imports_as_traps(&component)?;
+        let pre = PluginPre::new(linker.instantiate_pre(&component)?)?;
+        Ok(Self { engine, pre })
+    }
+
+    /// A store with an instance in it, dropped.
+    pub(crate) async fn instantiate(&self) {
+        let _ = self.instance().await;
+    }
+
+    /// A store with an instance in it, one call, and all of it dropped.
+    pub(crate) async fn call(&self, operation: &str, input: &String) -> String {
+        let (mut store, exports) = self.instance().await;
+        let called = exports.wharfage_plugin_operations().call_call(&mut store, operation, input, None).await;
+        called.expect("the guest does not trap").expect("the guest finds no fault").output
+    }
+
+    async fn instance(&self) -> (Store<State>, Exports) {
+        let mut store = Store::new(&self.engine, State);
+        // Nobody turns the epoch of this engine; the code that looks at it is the same.
+        store.set_epoch_deadline(1);
+        let exports = self.pre.instantiate_async(&mut store).await.expect("there is room for an instance");
+        (store, exports)
+    }
+}
+
+fn config(is_pooled: bool) -> Config {
+    const KEEP_RESIDENT_BYTES: usize = 256 << 10;
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .concurrency_support(false)
+        .wasm_component_model_async(false)
+        .epoch_interruption(true)
+        .memory_init_cow(true)
+        .max_wasm_stack(512 << 10)
+        .async_stack_size(1 << 20)
+        .wasm_backtrace_max_frames(None)
+        .native_unwind_info(cfg!(windows))
+        .cranelift_opt_level(wasmtime::OptLevel::Speed);
+    if is_pooled {
+        let mut pool = PoolingAllocationConfig::new();
+        pool.total_component_instances(100)
+            .total_core_instances(400)
+            .total_memories(100)
+            .total_tables(400)
+            .total_stacks(100)
+            .max_memory_size(256 << 20)
+            .table_elements(100_000)
+            .max_core_instance_size(4 << 20)
+            .max_component_instance_size(4 << 20)
+            .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+            .table_keep_resident(KEEP_RESIDENT_BYTES)
+            .async_stack_keep_resident(KEEP_RESIDENT_BYTES)
+            .pagemap_scan(Enabled::Auto);
+        config.allocation_strategy(pool);
+    }
+    config
+}

@@ -1,0 +1,190 @@
+//! Contenders side by side in one run, and what each costs.
+//!
+//! A machine is shared and its mood changes, so a single number says little and a ratio of two numbers that were taken
+//! minutes apart says less. Here contenders take turns in short rounds, forwards and then backwards; a ratio is taken
+//! within a round, and what is told is the median of the rounds with the quartiles around it.
+//!
+//! CPU is what all threads of this process had, as the kernel counts it; where the kernel does not say, there is none.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+/// How long and how often.
+#[derive(Clone, Copy)]
+pub(crate) struct Effort {
+    /// Rounds in which every contender has its turn.
+    pub(crate) rounds: usize,
+    /// Milliseconds of one turn; nothing is measured and everything runs once when it is 0.
+    pub(crate) turn_ms: u64,
+}
+
+/// Something that can be called over and over, by so many at once.
+pub(crate) struct Contender {
+    name: &'static str,
+    turn: Box<dyn Fn(usize, usize) -> Pin<Box<dyn Future<Output = ()>>>>,
+}
+
+impl Contender {
+    /// A contender that does this.
+    pub(crate) fn new<F, R>(name: &'static str, call: F) -> Self
+    where
+        F: Fn() -> R + Clone + Send + 'static,
+        R: Future<Output = ()> + Send,
+    {
+        let turn = move |width, calls| -> Pin<Box<dyn Future<Output = ()>>> {
+            let call = call.clone();
+            Box::pin(async move {
+                let callers: Vec<_> = (0..width)
+                    .map(|_| {
+                        let call = call.clone();
+                        tokio::spawn(async move {
+                            for _ in 0..calls {
+                                call().await;
+                            }
+                        })
+                    })
+                    .collect();
+                for caller in callers {
+                    caller.await.expect("a contender does not give up");
+                }
+            })
+        };
+        Self { name, turn: Box::new(turn) }
+    }
+
+    async fn cost(&self, width: usize, calls: usize) -> Cost {
+        rest().await;
+        let (cpu, began) = (cpu_ns(), Instant::now());
+        (self.turn)(width, calls).await;
+        let wall = began.elapsed();
+        rest().await;
+        let each = (width * calls) as f64;
+        let cpu_ns = cpu.zip(cpu_ns()).map(|(before, after)| (after - before).max(0.0) / each);
+        Cost { cpu_ns, wall_ns: wall.as_nanos() as f64 / each }
+    }
+
+    /// How many calls of one caller fill a turn. It warms up on the way.
+    async fn calls(&self, width: usize, turn_ms: u64) -> usize {
+        let turn_ns = turn_ms as f64 * 1e6;
+        let mut calls = 1;
+        for _ in 0..30 {
+            let taken_ns = self.cost(width, calls).await.wall_ns * (width * calls) as f64;
+            if taken_ns > turn_ns / 4.0 {
+                return (calls as f64 * turn_ns / taken_ns).ceil() as usize;
+            }
+            calls *= 2;
+        }
+        calls
+    }
+}
+
+/// What one call cost.
+#[derive(Clone, Copy, Debug)]
+struct Cost {
+    cpu_ns: Option<f64>,
+    wall_ns: f64,
+}
+
+/// What a call of one contender cost, round by round.
+#[derive(Clone, Debug)]
+pub(crate) struct Costs {
+    /// The contender's name.
+    pub(crate) name: &'static str,
+    rounds: Vec<Cost>,
+}
+
+/// Lets contenders take turns, each with so many callers side by side.
+pub(crate) async fn measure<const N: usize>(effort: Effort, width: usize, contenders: [Contender; N]) -> [Costs; N] {
+    let mut calls = [1; N];
+    if effort.turn_ms > 0 {
+        for (calls, contender) in calls.iter_mut().zip(&contenders) {
+            *calls = contender.calls(width, effort.turn_ms).await;
+        }
+    }
+    let mut costs = contenders.each_ref().map(|contender| Costs { name: contender.name, rounds: Vec::new() });
+    for round in 0..effort.rounds {
+        for turn in 0..N {
+            let at = if round % 2 == 0 { turn } else { N - 1 - turn };
+            let cost = contenders[at].cost(width, calls[at]).await;
+            costs[at].rounds.push(cost);
+        }
+    }
+    costs
+}
+
+impl Costs {
+    /// What one of `times` things costs of which a call of this does so many, and a call of `without` none.
+    pub(crate) fn each(&self, times: usize, without: &Self) -> Self {
+        let each = |with: f64, without: f64| (with - without).max(0.0) / times as f64;
+        let rounds = self.rounds.iter().zip(&without.rounds).map(|(with, without)| Cost {
+            cpu_ns: with.cpu_ns.zip(without.cpu_ns).map(|(with, without)| each(with, without)),
+            wall_ns: each(with.wall_ns, without.wall_ns),
+        });
+        Self { name: self.name, rounds: rounds.collect() }
+    }
+
+    /// Microseconds of CPU of a call.
+    pub(crate) fn cpu_us(&self) -> Option<f64> {
+        let cpu_us: Option<Vec<f64>> = self.rounds.iter().map(|cost| Some(cost.cpu_ns? / 1e3)).collect();
+        cpu_us.map(|cpu_us| Spread::of(cpu_us).median)
+    }
+
+    /// Calls per second.
+    pub(crate) fn calls_per_s(&self) -> f64 {
+        1e9 / Spread::of(self.rounds.iter().map(|cost| cost.wall_ns).collect()).median
+    }
+
+    /// How many times the CPU of `other` a call takes.
+    pub(crate) fn cpu_against(&self, other: &Self) -> Option<Spread> {
+        let rounds = self.rounds.iter().zip(&other.rounds);
+        rounds.map(|(own, other)| Some(own.cpu_ns? / other.cpu_ns?)).collect::<Option<_>>().map(Spread::of)
+    }
+
+    /// How many times as many calls per second as `other` there are.
+    pub(crate) fn rate_against(&self, other: &Self) -> Spread {
+        Spread::of(self.rounds.iter().zip(&other.rounds).map(|(own, other)| other.wall_ns / own.wall_ns).collect())
+    }
+}
+
+/// A median with the quartiles around it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spread {
+    low: f64,
+    median: f64,
+    high: f64,
+}
+
+impl Spread {
+    fn of(mut values: Vec<f64>) -> Self {
+        values.sort_by(f64::total_cmp);
+        let at = |part: f64| {
+            let place = part * (values.len() - 1) as f64;
+            (values[place.floor() as usize] + values[place.ceil() as usize]) / 2.0
+        };
+        Self { low: at(0.25), median: at(0.5), high: at(0.75) }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = if self.median < 0.1 { 4 } else { 2 };
+        write!(f, "{:.digits$} ({:.digits$} to {:.digits$})", self.median, self.low, self.high)
+    }
+}
+
+/// Long enough for every thread to stop: the kernel books a thread's time when it stops running.
+async fn rest() {
+    tokio::time::sleep(Duration::from_millis(3)).await;
+}
+
+/// Nanoseconds of CPU that the threads of this process have had so far.
+fn cpu_ns() -> Option<f64> {
+    let mut sum = 0.0;
+    for task in std::fs::read_dir("/proc/self/task").ok()? {
+        let said = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+        sum += said.split(' ').next()?.parse::<f64>().ok()?;
+    }
+    (sum > 0.0).then_some(sum)
+}

@@ -1,0 +1,131 @@
+//! The provider on the other side: this program once more, in a process of its own, so that its CPU is not counted.
+//!
+//! It keeps connections open, reads a request's head and writes an answer that lay ready. It ends when the process that
+//! started it does.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+/// The argument that makes this program the provider.
+pub(crate) const ARGUMENT: &str = "--be-the-provider";
+
+/// An answer there is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Size {
+    /// About 1 KiB.
+    Small,
+    /// About 100 KiB.
+    Large,
+}
+
+impl Size {
+    /// Where it is answered.
+    pub(crate) const fn path(self) -> &'static str {
+        match self {
+            Self::Small => "/small",
+            Self::Large => "/large",
+        }
+    }
+
+    /// How many orders it holds.
+    pub(crate) const fn orders(self) -> usize {
+        match self {
+            Self::Small => 6,
+            Self::Large => 600,
+        }
+    }
+
+    /// The answer's JSON.
+    pub(crate) fn json(self) -> String {
+        let status = ["Submitted", "Accepted", "Shipped"];
+        let order = |number: usize| {
+            json!({
+                "id": format!("{:08x}-0451", number * 40_503),
+                "number": number,
+                "status": status[number % status.len()],
+                "paid": number % 2 == 0,
+                "total": { "amount": format!("{}.{:02}", number * 37 % 9_000, number % 100), "currency": "USD" },
+                "customer": { "id": 4_000 + number, "name": "Harbour \u{2013} Greens & Söhne" },
+            })
+        };
+        json!({ "orders": (0..self.orders()).map(order).collect::<Vec<Value>>() }).to_string()
+    }
+}
+
+/// A provider that runs. It ends when this is dropped.
+pub(crate) struct Provider {
+    process: Child,
+    /// Where it is.
+    pub(crate) url: String,
+}
+
+impl Provider {
+    /// Starts it.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub(crate) fn start() -> Self {
+        let program = std::env::current_exe().expect("this program has a file");
+        let mut process = Command::new(program)
+            .arg(ARGUMENT)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the provider starts");
+        let mut port = String::new();
+        let said = process.stdout.take().expect("its output is ours");
+        BufReader::new(said).read_line(&mut port).expect("the provider says where it is");
+        Self { process, url: format!("http://127.0.0.1:{}", port.trim()) }
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// What this program does as the provider.
+pub(crate) fn run() {
+    std::thread::spawn(|| {
+        // Nothing is ever written there: it ends when the other process does.
+        let _ = std::io::stdin().read(&mut [0]);
+        std::process::exit(0);
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        println!("{}", listener.local_addr().expect("it has an address").port());
+        std::io::stdout().flush().expect("somebody reads");
+        let (small, large): (&[u8], &[u8]) = (answer(Size::Small).leak(), answer(Size::Large).leak());
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream, small, large));
+        }
+    });
+}
+
+fn answer(size: Size) -> Vec<u8> {
+    let body = size.json();
+    let length = body.len();
+    format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}").into_bytes()
+}
+
+/// One connection, request after request; a client that asks before it has read its answer is not one of ours.
+async fn serve(mut stream: TcpStream, small: &[u8], large: &[u8]) {
+    let _ = stream.set_nodelay(true);
+    let mut unread = Vec::new();
+    while stream.read_buf(&mut unread).await.is_ok_and(|read| read > 0) {
+        if unread.ends_with(b"\r\n\r\n") {
+            let answer = if unread.starts_with(b"GET /large ") { large } else { small };
+            if stream.write_all(answer).await.is_err() {
+                return;
+            }
+            unread.clear();
+        }
+    }
+}
