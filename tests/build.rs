@@ -69,12 +69,16 @@ fn name_of(path: &Path) -> String {
 
 /// The guests by their files. Each needs its row in the package's manifest, for its kind cannot be guessed by cargo.
 fn guests(folder: &Path) -> Vec<String> {
-    let rows = fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_else(|error| panic!("guests/Cargo.toml: {error}"));
+    let rows =
+        fs::read_to_string(folder.join("Cargo.toml")).unwrap_or_else(|error| panic!("guests/Cargo.toml: {error}"));
     let files = listed(folder).into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
     let guests: Vec<String> = files.map(|path| name_of(&path)).collect();
     for guest in &guests {
         let row = format!("name = \"{guest}\"");
-        assert!(rows.contains(&row), "tests/guests/{guest}.rs has no [[example]] with {row} in tests/guests/Cargo.toml");
+        assert!(
+            rows.contains(&row),
+            "tests/guests/{guest}.rs has no [[example]] with {row} in tests/guests/Cargo.toml"
+        );
     }
     guests
 }
@@ -108,7 +112,11 @@ fn build(root: &Path, plugins: &[PathBuf]) -> BTreeMap<(PathBuf, String), PathBu
         cargo.arg("--package").arg(id);
     }
     let messages = said(&mut cargo);
-    messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter_map(|said| artifact(&said)).collect()
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter_map(|said| artifact(&said))
+        .collect()
 }
 
 /// How cargo calls the packages in these folders.
@@ -116,10 +124,15 @@ fn package_ids(root: &Path, folders: &[PathBuf]) -> Vec<String> {
     let mut cargo = Command::new(variable("CARGO"));
     clean(&mut cargo);
     cargo.current_dir(root).args(["metadata", "--no-deps", "--format-version", "1"]);
-    let about: Value = serde_json::from_str(&said(&mut cargo)).unwrap_or_else(|error| panic!("cargo metadata: {error}"));
+    let about: Value =
+        serde_json::from_str(&said(&mut cargo)).unwrap_or_else(|error| panic!("cargo metadata: {error}"));
     let packages = about["packages"].as_array().into_iter().flatten();
     packages
-        .filter(|package| folders.iter().any(|folder| package["manifest_path"].as_str().map(Path::new) == Some(&folder.join("Cargo.toml"))))
+        .filter(|package| {
+            folders
+                .iter()
+                .any(|folder| package["manifest_path"].as_str().map(Path::new) == Some(&folder.join("Cargo.toml")))
+        })
         .filter_map(|package| package["id"].as_str().map(str::to_owned))
         .collect()
 }
@@ -148,12 +161,14 @@ fn artifact(said: &Value) -> Option<((PathBuf, String), PathBuf)> {
 /// Takes out everything that the outer build says to its own compilers.
 #[allow(clippy::disallowed_methods, reason = "a build script has no other way to see what cargo has set")]
 fn clean(command: &mut Command) {
-    const KEPT: [&str; 6] = ["CARGO_HOME", "CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTR", "CARGO_SOURCE_", "CARGO_BUILD_JOBS"];
+    const KEPT: [&str; 6] =
+        ["CARGO_HOME", "CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTR", "CARGO_SOURCE_", "CARGO_BUILD_JOBS"];
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy().into_owned();
         let is_cargos = name.starts_with("CARGO") && !KEPT.iter().any(|kept| name.starts_with(kept));
         let is_a_compilers = name.starts_with("RUSTC") || name.starts_with("RUSTFLAGS") || name.starts_with("RUSTDOC");
-        let is_makes = ["MAKEFLAGS", "MFLAGS", "OUT_DIR", "TARGET", "HOST", "PROFILE", "OPT_LEVEL", "DEBUG"].contains(&&*name);
+        let is_makes =
+            ["MAKEFLAGS", "MFLAGS", "OUT_DIR", "TARGET", "HOST", "PROFILE", "OPT_LEVEL", "DEBUG"].contains(&&*name);
         if is_cargos || is_a_compilers || is_makes {
             command.env_remove(name);
         }
@@ -174,7 +189,9 @@ fn written(
     guests: &[String],
     built: &BTreeMap<(PathBuf, String), PathBuf>,
 ) -> String {
-    let mut text = String::from("/// The guests, each a component as the compiler made it.\npub mod guests {\n    use super::Guest;\n");
+    let mut text = String::from(
+        "/// The guests, each a component as the compiler made it.\npub mod guests {\n    use super::Guest;\n",
+    );
     let folder = root.join("tests/guests");
     let mut suites: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     let known = suites_there_can_be(root);
@@ -186,7 +203,9 @@ fn written(
             .iter()
             .filter(|suite| guest.strip_prefix(suite.as_str()).is_some_and(|rest| rest.starts_with('_')))
             .max_by_key(|suite| suite.len())
-            .unwrap_or_else(|| panic!("tests/guests/{guest}.rs: a guest is named <capability>_<behaviour> or hostile_<attack>"));
+            .unwrap_or_else(|| {
+                panic!("tests/guests/{guest}.rs: a guest is named <capability>_<behaviour> or hostile_<attack>")
+            });
         suites.entry(suite.clone()).or_default().push(guest);
         let _ = writeln!(
             text,
@@ -224,7 +243,11 @@ fn written(
     }
     text.push_str("];\n");
     let state = target_folder().join("state");
-    let _ = writeln!(text, "/// Where compiled components are kept between tests.\nconst STATE: &str = {:?};", state.display().to_string());
+    let _ = writeln!(
+        text,
+        "/// Where compiled components are kept between tests.\nconst STATE: &str = {:?};",
+        state.display().to_string()
+    );
     text
 }
 

@@ -1,4 +1,4 @@
-//! The smallest embedding: `cargo run --example embed -- target/wharfage/leaflink.wasm orders.list`.
+//! The smallest embedding: `cargo run --example embed -- target/wharfage/NAME.wasm orders.list`.
 
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};

@@ -84,7 +84,9 @@ impl Artifacts {
                     tracing::warn!(target: "wharfage::artifact", %digest, %error, "compiled code could not be kept");
                 }
             }
-            Err(error) => tracing::warn!(target: "wharfage::artifact", %digest, %error, "compiled code could not be kept"),
+            Err(error) => {
+                tracing::warn!(target: "wharfage::artifact", %digest, %error, "compiled code could not be kept")
+            }
         }
         Ok(component)
     }

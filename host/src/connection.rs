@@ -166,7 +166,8 @@ impl Config {
                 .with_details(suggestion(&connection.plugin, &plugins)));
             }
             let accounts: Vec<&str> = config.accounts.keys().map(String::as_str).collect();
-            if let Some(account) = connection.account.as_ref().filter(|account| !config.accounts.contains_key(*account)) {
+            if let Some(account) = connection.account.as_ref().filter(|account| !config.accounts.contains_key(*account))
+            {
                 return Err(Error::configuration(format!(
                     "{}: [connections.{name}] names the account `{account}`, which [accounts] does not hold",
                     path.display()
@@ -208,7 +209,10 @@ mod tests {
     fn a_wrong_file_shows_the_place() {
         let text = "[connections.acme]\nplugin = 7\n";
         let error = Config::parse(text, Path::new("wharfage.toml")).unwrap_err().to_string();
-        assert!(error.contains("wharfage.toml cannot be read") && error.contains("line 2") && error.contains('^'), "{error}");
+        assert!(
+            error.contains("wharfage.toml cannot be read") && error.contains("line 2") && error.contains('^'),
+            "{error}"
+        );
     }
 
     #[test]
@@ -226,6 +230,11 @@ mod tests {
 
     #[test]
     fn every_limit_has_a_default_above_zero() {
-        assert!(Limits::default().all().iter().all(|(_, value, default, about)| *value > 0 && value == default && !about.is_empty()));
+        assert!(
+            Limits::default()
+                .all()
+                .iter()
+                .all(|(_, value, default, about)| *value > 0 && value == default && !about.is_empty())
+        );
     }
 }

@@ -74,9 +74,10 @@ fn requests(needs: &Needs, grant: &Grant) -> Vec<String> {
         for path in paths {
             lines.push(format!("{} {}{path}", methods.join(", "), origin.base.origin().ascii_serialization()));
         }
-        let credential = origin.credential.as_ref().and_then(|name| {
-            grant.credentials.iter().find(|credential| &credential.name == name)
-        });
+        let credential = origin
+            .credential
+            .as_ref()
+            .and_then(|name| grant.credentials.iter().find(|credential| &credential.name == name));
         if let Some(credential) = credential {
             lines.push(format!("    signed by the host with `{}` in {}", credential.name, credential.place()));
         }

@@ -180,7 +180,9 @@ fn granted_imports(
     let known: Vec<&str> = capability::ALL.iter().map(|capability| capability.name).collect();
     if let Some(stranger) = connection.imports.iter().find(|name| !known.contains(&name.as_str())) {
         let help = crate::manifest::suggestion(stranger, &known);
-        return Err(wrong(format!("imports names `{stranger}`, which is no interface of the contract")).with_details(help));
+        return Err(
+            wrong(format!("imports names `{stranger}`, which is no interface of the contract")).with_details(help)
+        );
     }
     let mut granted: BTreeSet<String> = capability::ALWAYS.iter().map(|name| (*name).to_owned()).collect();
     for name in &needs.imports {
@@ -191,7 +193,8 @@ fn granted_imports(
             granted.insert(name.clone());
         } else if !granted.contains(name) {
             let wanted = connection.imports.iter().chain(needs.imports.iter());
-            let wanted: BTreeSet<&String> = wanted.filter(|name| !capability::ALWAYS.contains(&name.as_str())).collect();
+            let wanted: BTreeSet<&String> =
+                wanted.filter(|name| !capability::ALWAYS.contains(&name.as_str())).collect();
             missing.push(Missing {
                 what: format!("the import {name}"),
                 line: format!("imports = {}", toml_list(wanted)),
@@ -220,11 +223,8 @@ fn granted_origins(
         let help = crate::manifest::suggestion(stranger, &known);
         return Err(wrong(format!("base names `{stranger}`, which is no origin of the plugin")).with_details(help));
     }
-    let stated = connection
-        .origins
-        .iter()
-        .map(|origin| parse_origin(origin).map_err(wrong))
-        .collect::<Result<Vec<Url>>>()?;
+    let stated =
+        connection.origins.iter().map(|origin| parse_origin(origin).map_err(wrong)).collect::<Result<Vec<Url>>>()?;
     let mut origins = Vec::new();
     for (name, facts) in &needs.manifest.origins {
         let written = connection.base.get(name).unwrap_or(&facts.url);
@@ -296,11 +296,8 @@ fn budgets(needs: &Needs, account: Option<&Account>) -> Vec<Budget> {
         .iter()
         .map(|(name, facts)| {
             let set = account.and_then(|account| account.budgets.get(name)).copied();
-            let BudgetOverride { limit, window_s, concurrency } = set.unwrap_or(BudgetOverride {
-                limit: None,
-                window_s: None,
-                concurrency: None,
-            });
+            let BudgetOverride { limit, window_s, concurrency } =
+                set.unwrap_or(BudgetOverride { limit: None, window_s: None, concurrency: None });
             let shape = match concurrency.or(facts.concurrency) {
                 Some(limit) => Shape::Concurrency { limit: limit.max(1) },
                 None => Shape::Window {
@@ -308,7 +305,8 @@ fn budgets(needs: &Needs, account: Option<&Account>) -> Vec<Budget> {
                     window_ms: window_s.or(facts.window_s).unwrap_or(1).max(1).saturating_mul(1000),
                 },
             };
-            let source = if set.is_some() { "wharfage.toml".to_owned() } else { format!("{}, {}", facts.source, facts.date) };
+            let source =
+                if set.is_some() { "wharfage.toml".to_owned() } else { format!("{}, {}", facts.source, facts.date) };
             Budget {
                 spec: BucketSpec { name: name.clone(), shape },
                 scope: facts.scope,
@@ -379,7 +377,8 @@ pub fn suggest(needs: &Needs, component: &str, digest: &str, name: &str) -> Stri
     let _ = writeln!(out, "[accounts.{name}]");
     for (secret, facts) in &needs.manifest.secrets {
         let _ = writeln!(out, "# secrets.{secret}: {}", crate::manifest::shown(&facts.description));
-        let _ = writeln!(out, "# secrets.{secret} = {{ env = \"…\" }} or {{ file = \"…\" }}; without it the chain serves");
+        let _ =
+            writeln!(out, "# secrets.{secret} = {{ env = \"…\" }} or {{ file = \"…\" }}; without it the chain serves");
     }
     let _ = writeln!(out, "\n[connections.{name}]\nplugin = {}\naccount = {}", text(plugin), text(name));
     let _ = writeln!(out, "imports = {}", toml_list(imports));

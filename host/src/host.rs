@@ -264,7 +264,9 @@ impl Host {
         let mut lanes = Lanes::default();
         for budget in &grant.budgets {
             let owner = match budget.scope {
-                BudgetScope::Account => account.map_or_else(|| format!("connection {name}"), |name| format!("account {name}")),
+                BudgetScope::Account => {
+                    account.map_or_else(|| format!("connection {name}"), |name| format!("account {name}"))
+                }
                 BudgetScope::Connection => format!("connection {name}"),
                 BudgetScope::Plugin => format!("plugin {}", needs.manifest.plugin.name),
             };

@@ -16,7 +16,6 @@
 //! `cli` the program `wharfage` · `serve` listening sockets, such as [`stand_in`] · `store-sqlite` durable state of
 //! plugins in one file. All are on by default; a library user turns them off with `default-features = false`.
 
-
 mod account;
 mod artifact;
 mod auth;

@@ -270,11 +270,8 @@ pub struct AnswerRule {
 impl AnswerRule {
     /// All its conditions.
     pub fn conditions(&self) -> impl Iterator<Item = Condition> + '_ {
-        let first = Condition {
-            pointer: self.pointer.clone(),
-            contains: self.contains.clone(),
-            equals: self.equals.clone(),
-        };
+        let first =
+            Condition { pointer: self.pointer.clone(), contains: self.contains.clone(), equals: self.equals.clone() };
         std::iter::once(first).chain(self.and.iter().cloned())
     }
 }
@@ -567,9 +564,13 @@ impl Manifest {
         for (name, credential) in &self.credentials {
             for secret in credential.secrets() {
                 match self.secrets.get(secret) {
-                    None => return wrong(format!("credentials.{name} uses the secret `{secret}`, which is not declared")),
+                    None => {
+                        return wrong(format!("credentials.{name} uses the secret `{secret}`, which is not declared"));
+                    }
                     Some(facts) if facts.purpose != Purpose::Credential => {
-                        return wrong(format!("credentials.{name} uses the secret `{secret}`, whose purpose is another"));
+                        return wrong(format!(
+                            "credentials.{name} uses the secret `{secret}`, whose purpose is another"
+                        ));
                     }
                     Some(_) => {}
                 }
@@ -711,7 +712,8 @@ fn only<'a>(sections: &[&'a [u8]], what: &str) -> Result<&'a [u8]> {
 }
 
 fn not_a_component(bytes: &[u8], error: &str) -> Error {
-    let what = if bytes.starts_with(b"\0asm") { "the component is broken" } else { "this is not a WebAssembly component" };
+    let what =
+        if bytes.starts_with(b"\0asm") { "the component is broken" } else { "this is not a WebAssembly component" };
     Error::component(what).with_details(error)
 }
 
@@ -726,10 +728,14 @@ fn is_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }
 
+/// Characters of untrusted text that are shown at once.
+const SHOWN_CHARS_MAX: usize = 160;
+
 /// Untrusted text as it may be shown: no control characters, not too long.
 pub(crate) fn shown(text: &str) -> String {
-    let mut out: String = text.chars().take(80).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    if text.chars().nth(80).is_some() {
+    let mut out: String =
+        text.chars().take(SHOWN_CHARS_MAX).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if text.chars().nth(SHOWN_CHARS_MAX).is_some() {
         out.push('…');
     }
     out

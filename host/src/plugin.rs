@@ -4,6 +4,7 @@
 //! asks `describe` whether it says what the component carries. Calling makes a fresh instance, so no call sees
 //! another's memory, runs it within every limit, and drops it whole, whatever happened.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
@@ -115,11 +116,11 @@ impl Plugin {
         }
         // What is ours and was not granted is refused above, so the rest is WASI.
         trap_the_rest(&engine, &mut linker, &component, |name| is_ours(name) || wasi::is_linked(name))?;
-        let pre = linker
-            .instantiate_pre(&component)
-            .and_then(PluginPre::new)
-            .map_err(|error| Error::component("the component does not fit the contract").with_details(format!("{error:#}")))?;
-        let calls = Semaphore::new(usize::try_from(grant.limits.calls).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS));
+        let pre = linker.instantiate_pre(&component).and_then(PluginPre::new).map_err(|error| {
+            Error::component("the component does not fit the contract").with_details(format!("{error:#}"))
+        })?;
+        let calls =
+            Semaphore::new(usize::try_from(grant.limits.calls).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS));
         Ok(Self(Arc::new(Loaded {
             name: needs.manifest.plugin.name.as_str().into(),
             connection: grant.connection.as_str().into(),
@@ -225,8 +226,11 @@ impl Plugin {
         let cursor = cursor.map(|cursor| loaded.open(about, &cursor)).transpose()?;
         let deadline = loaded.clock.now().plus(loaded.grant.limits.call_ms);
         let late = || {
-            Error::new(Kind::Deadline, format!("{operation} took longer than the limit call_ms of {}", loaded.grant.limits.call_ms))
-                .with_details("To allow more, set limits.call_ms on the connection")
+            Error::new(
+                Kind::Deadline,
+                format!("{operation} took longer than the limit call_ms of {}", loaded.grant.limits.call_ms),
+            )
+            .with_details("To allow more, set limits.call_ms on the connection")
         };
         tokio::select! {
             biased;
@@ -240,27 +244,31 @@ impl Plugin {
 }
 
 impl Loaded {
-    /// The input with the connection's defaults, checked against the operation's schema.
+    /// The input with the connection's defaults, checked against the operation's schema. Values go on as they were
+    /// written, so that no number passes a float.
     fn input(&self, operation: &Operation, input: &str) -> Result<String> {
-        let value: Value = serde_json::from_str(if input.trim().is_empty() { "{}" } else { input })
-            .map_err(|error| Error::invalid("", format!("the input is no JSON: {error}")))?;
-        let Value::Object(mut fields) = value else {
-            return Err(Error::invalid("", "the input must be a JSON object"));
-        };
+        let written = if input.trim().is_empty() { "{}" } else { input };
+        let mut fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(written)
+            .map_err(|error| Error::invalid("", format!("the input is no JSON object: {error}")))?;
         let known = operation.input_schema.pointer("/properties");
+        let mut filled = false;
         for (name, default) in &self.grant.defaults {
             if known.is_some_and(|known| known.get(name).is_some()) && !fields.contains_key(name) {
-                fields.insert(name.clone(), default.clone());
+                let default = RawValue::from_string(default.to_string());
+                fields.insert(name.clone(), default.map_err(|error| Error::internal(error.to_string()))?);
+                filled = true;
             }
         }
-        let value = Value::Object(fields);
+        let text = if filled { to_json(&fields)? } else { written.to_owned() };
+        let value: Value = serde_json::from_str(&text)
+            .map_err(|error| Error::invalid("", format!("the input is no JSON: {error}")))?;
         let index = self.needs.operations.iter().position(|other| other.name == operation.name).unwrap_or(0);
         let schema = self.schemas[index].get_or_init(|| Schema::new(&operation.input_schema));
         match schema {
             Ok(schema) => schema.check(&value).map_err(|error| error.context(&operation.name))?,
             Err(error) => return Err(error.clone()),
         }
-        Ok(value.to_string())
+        Ok(text)
     }
 
     async fn run(
@@ -277,7 +285,10 @@ impl Loaded {
             Ok(exports) => exports,
             Err(error) => return Err(self.trapped(&mut instance, &error)),
         };
-        let called = exports.wharfage_plugin_operations().call_call(&mut instance, &operation.name, input, cursor.map(String::as_str)).await;
+        let called = exports
+            .wharfage_plugin_operations()
+            .call_call(&mut instance, &operation.name, input, cursor.map(String::as_str))
+            .await;
         let page = match called {
             Ok(Ok(page)) => page,
             Ok(Err(error)) => {
@@ -290,7 +301,10 @@ impl Loaded {
         };
         self.tell_output(&instance);
         if page.output.len() as u64 > limits.output_bytes {
-            return Err(Error::limit("output_bytes", format!("the output is longer than the limit output_bytes of {}", limits.output_bytes)));
+            return Err(Error::limit(
+                "output_bytes",
+                format!("the output is longer than the limit output_bytes of {}", limits.output_bytes),
+            ));
         }
         let output = RawValue::from_string(page.output)
             .map_err(|_| Error::internal(format!("{} answered something that is no JSON", self.name)))?;
@@ -336,7 +350,11 @@ impl Loaded {
     fn trapped(&self, instance: &mut Instance<Call>, error: &wasmtime::Error) -> Error {
         let printed = self.outbound.mask().text(&instance.data().output.text()).into_owned();
         let limits = &instance.data().limits;
-        let sent = if instance.data().spent.attempts > 0 { crate::error::RequestSent::Maybe } else { crate::error::RequestSent::No };
+        let sent = if instance.data().spent.attempts > 0 {
+            crate::error::RequestSent::Maybe
+        } else {
+            crate::error::RequestSent::No
+        };
         stopped(&self.name, limits, instance.data().memory.refused, error, &printed)
             .with_attempts(instance.data().spent.attempts)
             .with_request_sent(sent)
@@ -349,7 +367,10 @@ impl Loaded {
     fn seal(&self, operation: &Operation, cursor: &str) -> Result<Cursor> {
         let most = self.grant.limits.cursor_bytes;
         if cursor.len() as u64 > most {
-            return Err(Error::limit("cursor_bytes", format!("the cursor is longer than the limit cursor_bytes of {most}")));
+            return Err(Error::limit(
+                "cursor_bytes",
+                format!("the cursor is longer than the limit cursor_bytes of {most}"),
+            ));
         }
         let sealed = self.seal.seal(&self.context(operation, &CONTRACT.to_string()), cursor.as_bytes())?;
         Ok(Cursor(URL_SAFE_NO_PAD.encode(sealed)))
@@ -458,10 +479,9 @@ pub(crate) async fn describe(engine: &Engine, component: &Component, clock: &Arc
     let limits = Limits { call_ms: 5_000, compute_ms: 2_000, memory_bytes: 64 << 20, ..Limits::default() };
     let mut linker = linker(engine)?;
     trap_the_rest(engine, &mut linker, component, |name| is_types(name) || wasi::is_linked(name))?;
-    let pre = linker
-        .instantiate_pre(component)
-        .and_then(PluginPre::new)
-        .map_err(|error| Error::component("the component does not fit the contract").with_details(format!("{error:#}")))?;
+    let pre = linker.instantiate_pre(component).and_then(PluginPre::new).map_err(|error| {
+        Error::component("the component does not fit the contract").with_details(format!("{error:#}"))
+    })?;
     let output = wasi::Output::default();
     let secrets = Arc::new(Secrets::new("", "describe", Default::default()));
     let call = Call {
@@ -525,21 +545,32 @@ fn operation(said: crate::bindings::exports::wharfage::plugin::operations::Opera
 }
 
 /// What a trap means, in the words of the limit that was reached.
-fn stopped(name: &str, limits: &Limits, refused: Option<&'static str>, error: &wasmtime::Error, printed: &str) -> Error {
+fn stopped(
+    name: &str,
+    limits: &Limits,
+    refused: Option<&'static str>,
+    error: &wasmtime::Error,
+    printed: &str,
+) -> Error {
     let limit = |limit: &str, value: u64| {
         Error::limit(limit, format!("{name} reached the limit {limit} of {value}; its instance was dropped"))
             .with_details(format!("To allow more, set limits.{limit} on the connection"))
     };
     if error.is::<wasmtime::PoolConcurrencyLimitError>() {
-        return Error::limit("instances", format!("{} instances live at once; {name} is busy", crate::engine::INSTANCES_MAX))
-            .with_details("Call again when others have ended");
+        return Error::limit(
+            "instances",
+            format!("{} instances live at once; {name} is busy", crate::engine::INSTANCES_MAX),
+        )
+        .with_details("Call again when others have ended");
     }
     let trap = error.downcast_ref::<Trap>();
     match (trap, refused) {
         (Some(Trap::Interrupt), _) => limit("compute_ms", limits.compute_ms),
         (_, Some("memory_bytes")) => limit("memory_bytes", limits.memory_bytes),
         (_, Some(other)) => limit(other, limits.table_elements),
-        (Some(Trap::StackOverflow), None) => Error::internal(format!("{name} recursed too deeply; its instance was dropped")),
+        (Some(Trap::StackOverflow), None) => {
+            Error::internal(format!("{name} recursed too deeply; its instance was dropped"))
+        }
         _ => {
             let text = format!("{error:#}");
             if text.contains("fuel allocated for hostcalls") {
@@ -554,7 +585,11 @@ fn stopped(name: &str, limits: &Limits, refused: Option<&'static str>, error: &w
 /// Untrusted text over several lines, bounded and escaped.
 fn shown_lines(text: &str) -> String {
     let kept: String = text.chars().take(2_000).collect();
-    kept.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect::<String>().trim_end().to_owned()
+    kept.chars()
+        .map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c })
+        .collect::<String>()
+        .trim_end()
+        .to_owned()
 }
 
 fn to_json(input: &impl Serialize) -> Result<String> {

@@ -20,10 +20,16 @@ async fn every_fixture_comes_out_as_it_says() {
     for plugin in PLUGINS {
         let theatre = Theatre::of(*plugin).await;
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        let mut signed = 0;
         for (name, text) in theatre.fixtures() {
             let (fixture, played) = theatre.play(&text, None).await;
             let mut troubles = played.troubles.clone();
             troubles.extend(compare(&fixture.expect, &played).err());
+            // An operation needs the key for all of its requests or for none.
+            if played.signed > 0 && played.signed < played.requests {
+                troubles.push(format!("{} of {} requests carried the credential", played.signed, played.requests));
+            }
+            signed += played.signed;
             if let Ok(output) = &played.outcome {
                 troubles.extend(misfits(&theatre, &fixture, output));
             }
@@ -34,6 +40,11 @@ async fn every_fixture_comes_out_as_it_says() {
         }
         let counts: Vec<String> = counts.iter().map(|(from, count)| format!("{count} {from}")).collect();
         println!("{}: {} fixtures", plugin.name, counts.join(", "));
+        assert!(
+            signed > 0 || theatre.needs.manifest.credentials.is_empty(),
+            "{} never came with its credential",
+            plugin.name
+        );
     }
     assert_none(accounts);
 }
@@ -49,7 +60,11 @@ fn misfits(theatre: &Theatre, fixture: &Fixture, output: &Value) -> Vec<String> 
     };
     let items = if operation.is_list { output.as_array().cloned().unwrap_or_default() } else { vec![output.clone()] };
     let told = |item: &Value| -> Vec<String> {
-        schema.iter_errors(item).take(3).map(|error| format!("{} does not fit its schema: {error}", error.instance_path())).collect()
+        schema
+            .iter_errors(item)
+            .take(3)
+            .map(|error| format!("{} does not fit its schema: {error}", error.instance_path()))
+            .collect()
     };
     items.iter().flat_map(told).take(5).collect()
 }
@@ -66,7 +81,11 @@ async fn every_operation_has_a_case_that_succeeds_and_one_that_fails() {
             if name != operation && !name.starts_with(&format!("{operation}-")) {
                 accounts.push(format!("plugins/{}/fixtures/{name}.json is not named after {operation}", plugin.name));
             }
-            if fixture["expect"]["error"].is_object() { bad.insert(operation) } else { good.insert(operation) };
+            if fixture["expect"]["error"].is_object() {
+                bad.insert(operation)
+            } else {
+                good.insert(operation)
+            };
         }
         for operation in &theatre.needs.operations {
             for (cases, what) in [(&good, "succeeds"), (&bad, "fails")] {
@@ -75,7 +94,9 @@ async fn every_operation_has_a_case_that_succeeds_and_one_that_fails() {
                 }
             }
         }
-        for stranger in good.union(&bad).filter(|name| theatre.needs.operations.iter().all(|operation| operation.name != **name)) {
+        for stranger in
+            good.union(&bad).filter(|name| theatre.needs.operations.iter().all(|operation| operation.name != **name))
+        {
             accounts.push(format!("{} has a fixture of {stranger}, which it cannot do", plugin.name));
         }
     }
@@ -121,7 +142,12 @@ async fn every_request_may_break_in_every_way() {
     let passing: Vec<(&str, Reply)> = vec![
         ("429 without a word", Reply::status(429)),
         ("429 in seconds", Reply::status(429).header("retry-after", "2")),
-        ("429 at a date", Reply::status(429).header("retry-after", "Sun, 22 Nov 2026 08:49:40 GMT")),
+        (
+            "429 at a date",
+            Reply::status(429)
+                .header("date", "Sun, 22 Nov 2026 08:49:37 GMT")
+                .header("retry-after", "Sun, 22 Nov 2026 08:49:40 GMT"),
+        ),
         ("429 with a reset", Reply::status(429).header("x-ratelimit-remaining", "0").header("x-ratelimit-reset", "3")),
         ("500", Reply::status(500).body("<html>oops</html>")),
         ("503", Reply::status(503).header("retry-after", "1")),
@@ -141,6 +167,7 @@ async fn every_request_may_break_in_every_way() {
         ("elsewhere", Reply::redirect(302, &(elsewhere.url() + "/"))),
     ];
     let mut accounts = Vec::new();
+    let mut plays = 0;
     for plugin in PLUGINS {
         let theatre = Theatre::of(*plugin).await;
         let mut tried: BTreeSet<String> = BTreeSet::new();
@@ -156,10 +183,12 @@ async fn every_request_may_break_in_every_way() {
                 continue; // told by the test above
             }
             for at in 1..=whole.requests {
+                plays += passing.len() + lasting.len();
                 for (what, reply) in &passing {
                     let (fixture, played) = theatre.play(&text, Some(Break { at, reply: reply.clone() })).await;
                     if let Err(account) = compare(&fixture.expect, &played) {
-                        accounts.push(format!("{} {name}: {what} at request {at} does not pass: {account}", plugin.name));
+                        accounts
+                            .push(format!("{} {name}: {what} at request {at} does not pass: {account}", plugin.name));
                     }
                 }
                 for (what, reply) in &lasting {
@@ -168,7 +197,9 @@ async fn every_request_may_break_in_every_way() {
                         // A plugin may do without one of several answers; then it is not the only one.
                         Ok(_) if whole.requests > 1 => continue,
                         Ok(output) => format!("comes out as {output:#}"),
-                        Err(error) if matches!(error.kind(), Kind::Internal(_)) => format!("is taken for a defect: {error:?}"),
+                        Err(error) if matches!(error.kind(), Kind::Internal(_)) => {
+                            format!("is taken for a defect: {error:?}")
+                        }
                         Err(error) if error.kind().blame() == Blame::Caller && !matches!(*what, "404") => {
                             format!("is blamed on the caller: {error:?}")
                         }
@@ -181,5 +212,7 @@ async fn every_request_may_break_in_every_way() {
         }
     }
     assert_eq!(elsewhere.connections(), 0, "a redirect led away");
+    println!("{plays} broken plays");
+    assert!(plays > 100, "only {plays} plays were broken");
     assert_none(accounts);
 }

@@ -17,7 +17,8 @@ fn limit(name: &str) -> Kind {
 /// Runs the attack three times beside a call that does no harm.
 async fn attack(open: &Open, operation: &str, expected: &Kind) {
     for _ in 0..3 {
-        let (attacked, idle) = tokio::join!(open.error(operation, json!({})), open.output("idle", json!({"still": "here"})));
+        let (attacked, idle) =
+            tokio::join!(open.error(operation, json!({})), open.output("idle", json!({"still": "here"})));
         assert_eq!(attacked.kind(), expected, "{attacked:?}");
         assert_eq!(idle, json!({"still": "here"}));
     }
@@ -44,7 +45,8 @@ async fn computing_gives_way() {
 
 #[tokio::test]
 async fn hostile_allocate() {
-    let open = Scene::of(guests::HOSTILE_ALLOCATE).grant(|connection| connection.limits.memory_bytes = 16 << 20).open().await;
+    let open =
+        Scene::of(guests::HOSTILE_ALLOCATE).grant(|connection| connection.limits.memory_bytes = 16 << 20).open().await;
     attack(&open, "allocate", &limit("memory_bytes")).await;
 }
 
@@ -80,7 +82,8 @@ async fn hostile_flood_log() {
 
 #[tokio::test]
 async fn hostile_big_output() {
-    let open = Scene::of(guests::HOSTILE_BIG_OUTPUT).grant(|connection| connection.limits.output_bytes = 1 << 20).open().await;
+    let open =
+        Scene::of(guests::HOSTILE_BIG_OUTPUT).grant(|connection| connection.limits.output_bytes = 1 << 20).open().await;
     let error = open.error("output", json!({})).await;
     assert_eq!(*error.kind(), limit("output_bytes"), "{error:?}");
     // A list that never ends is lazy: it costs a page a page, and stops when nobody asks.
@@ -123,14 +126,47 @@ async fn hostile_sets_credential_header() {
     let provider = Provider::scripted([Reply::status(200)]).await;
     let open = Scene::of(guests::HOSTILE_SETS_CREDENTIAL_HEADER).with(&provider).open().await;
     let owned = [
-        "Authorization", "authorization", "AUTHORIZATION", "Proxy-Authorization", "Cookie", "Host", "Content-Length",
-        "Transfer-Encoding", "TE", "Trailer", "Connection", "Keep-Alive", "Upgrade", "Expect", "Accept-Encoding",
-        "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "Via", "Range", "Referer", "Origin", "User-Agent",
-        "Idempotency-Key", "HTTP2-Settings", "X-HTTP-Method-Override", "X-Original-URL",
+        "Authorization",
+        "authorization",
+        "AUTHORIZATION",
+        "Proxy-Authorization",
+        "Cookie",
+        "Host",
+        "Content-Length",
+        "Transfer-Encoding",
+        "TE",
+        "Trailer",
+        "Connection",
+        "Keep-Alive",
+        "Upgrade",
+        "Expect",
+        "Accept-Encoding",
+        "Forwarded",
+        "X-Forwarded-For",
+        "X-Forwarded-Host",
+        "Via",
+        "Range",
+        "Referer",
+        "Origin",
+        "User-Agent",
+        "Idempotency-Key",
+        "HTTP2-Settings",
+        "X-HTTP-Method-Override",
+        "X-Original-URL",
     ];
     let broken = [
-        ("", "a"), ("a b", "c"), ("a:b", "c"), ("a\r\nb", "c"), ("a\0", "b"), ("ä", "b"), (":path", "/x"),
-        ("x-a", "b\r\nx-b: c"), ("x-a", "b\nc"), ("x-a", "b\0c"), ("x-a", "ä"), ("x-a", "\u{7f}"),
+        ("", "a"),
+        ("a b", "c"),
+        ("a:b", "c"),
+        ("a\r\nb", "c"),
+        ("a\0", "b"),
+        ("ä", "b"),
+        (":path", "/x"),
+        ("x-a", "b\r\nx-b: c"),
+        ("x-a", "b\nc"),
+        ("x-a", "b\0c"),
+        ("x-a", "ä"),
+        ("x-a", "\u{7f}"),
     ];
     let mut headers: Vec<Value> = owned.iter().map(|name| json!([name, "x"])).collect();
     headers.extend(broken.iter().map(|(name, value)| json!([name, value])));
@@ -185,7 +221,10 @@ async fn hostile_reaches_out() {
             Ok(answer) => assert_eq!(answer.output, json!(false), "{operation} reached out"),
             Err(error) => {
                 assert!(matches!(error.kind(), Kind::Internal(_)), "{operation}: {error:?}");
-                assert!(error.details().unwrap().contains("wasi:"), "{operation} does not say what was missing: {error}");
+                assert!(
+                    error.details().unwrap().contains("wasi:"),
+                    "{operation} does not say what was missing: {error}"
+                );
             }
         }
     }

@@ -181,7 +181,8 @@ async fn guide_s04_retry_after_is_read_in_every_form() {
         (Reply::status(429).header("retry-after", &date(NOW.plus(9_000))), 9_000),
         // The provider's clock is an hour behind; only the distance counts.
         (
-            Reply::status(429).header("date", &date(Timestamp::from_millis(NOW.as_millis() - 3_600_000)))
+            Reply::status(429)
+                .header("date", &date(Timestamp::from_millis(NOW.as_millis() - 3_600_000)))
                 .header("retry-after", &date(Timestamp::from_millis(NOW.as_millis() - 3_590_000))),
             10_000,
         ),
@@ -196,7 +197,8 @@ async fn guide_s04_retry_after_is_read_in_every_form() {
         assert!((wait_ms..=wait_ms + 250).contains(&waited_ms), "{reply:?}: {waited_ms}");
     }
     for garbage in ["", "soon", "-3", "1e9", "0", "99999999999999999999", "Sun, 99 Nov 2026 00:00:00 GMT"] {
-        let (answer, provider, _open) = get([Reply::status(429).header("retry-after", garbage), Reply::status(200)]).await;
+        let (answer, provider, _open) =
+            get([Reply::status(429).header("retry-after", garbage), Reply::status(200)]).await;
         if garbage.len() == 20 {
             assert_eq!(*answer.unwrap_err().kind(), Kind::RateLimited);
         } else {
@@ -235,7 +237,8 @@ async fn guide_s43_a_rate_limit_in_a_200_is_one() {
         code = "/result"
     "#;
     let limited = || Reply::json(&json!({"status": "0", "result": "Max rate limit reached"}));
-    let provider = Provider::scripted([limited(), Reply::json(&json!({"status": "1", "result": "rate limit: none"}))]).await;
+    let provider =
+        Provider::scripted([limited(), Reply::json(&json!({"status": "1", "result": "rate limit: none"}))]).await;
     let open = Scene::of(guests::HTTP_SEND).with(&provider).manifest(RULE).open().await;
     let told = open.output("send", json!({"url": "{api}/x"})).await;
     assert_eq!(told["attempts"], 2);
@@ -258,7 +261,9 @@ async fn an_errors_body_is_kept_to_a_thousand_bytes() {
 
 #[tokio::test]
 async fn a_lost_answer_is_asked_for_again() {
-    for lost in [Reply::cut(), Reply::reset(), Reply::closed(), Reply::raw("HTTP/9.9 what?\r\n\r\n"), Reply::raw(vec![0; 100])] {
+    for lost in
+        [Reply::cut(), Reply::reset(), Reply::closed(), Reply::raw("HTTP/9.9 what?\r\n\r\n"), Reply::raw(vec![0; 100])]
+    {
         let name = format!("{lost:?}");
         let (answer, provider, _open) = get([lost.clone(), Reply::status(200)]).await;
         assert_eq!(answer.unwrap_or_else(|error| panic!("{name:.60}: {error:?}"))["attempts"], 2, "{name:.60}");
@@ -280,7 +285,11 @@ async fn nobody_there_is_told_as_such() {
     for method in ["GET", "POST"] {
         let error = open.error("send", json!({"method": method, "url": "{api}/x?secret=1"})).await;
         assert_eq!(*error.kind(), Kind::Network(NetworkStage::Connect), "{method}: {error:?}");
-        assert_eq!((error.request_sent(), error.attempts()), (RequestSent::No, 5), "{method}: nothing left, so it may be tried again");
+        assert_eq!(
+            (error.request_sent(), error.attempts()),
+            (RequestSent::No, 5),
+            "{method}: nothing left, so it may be tried again"
+        );
         assert!(!error.to_string().contains("secret"), "{error}");
     }
 }
@@ -315,8 +324,12 @@ async fn who_never_answers_is_left() {
 #[tokio::test]
 async fn a_call_ends_when_its_time_is_over() {
     let provider = Provider::scripted([Reply::never()]).await;
-    let open =
-        Scene::of(guests::HTTP_SEND).with(&provider).real_time().grant(|connection| connection.limits.call_ms = 200).open().await;
+    let open = Scene::of(guests::HTTP_SEND)
+        .with(&provider)
+        .real_time()
+        .grant(|connection| connection.limits.call_ms = 200)
+        .open()
+        .await;
     let error = open.error("send", json!({"url": "{api}/x"})).await;
     assert_eq!(*error.kind(), Kind::Deadline, "{error:?}");
     let error = open.error("write", json!({"method": "POST", "url": "{api}/x"})).await;
@@ -421,9 +434,16 @@ async fn an_answer_too_large_is_cut_off_early() {
         assert!(provider.bytes_written() < ON_THE_WAY, "{name:.80}: {} bytes", provider.bytes_written());
     }
     let provider = Provider::scripted([Reply::status(200).body(vec![b'x'; LIMIT as usize])]).await;
-    let open =
-        Scene::of(guests::HTTP_SEND).with(&provider).grant(|connection| connection.limits.response_body_bytes = LIMIT).open().await;
-    assert_eq!(open.output("send", json!({"url": "{api}/x"})).await["body_bytes"], LIMIT, "the limit itself is allowed");
+    let open = Scene::of(guests::HTTP_SEND)
+        .with(&provider)
+        .grant(|connection| connection.limits.response_body_bytes = LIMIT)
+        .open()
+        .await;
+    assert_eq!(
+        open.output("send", json!({"url": "{api}/x"})).await["body_bytes"],
+        LIMIT,
+        "the limit itself is allowed"
+    );
 }
 
 #[tokio::test]
@@ -493,8 +513,16 @@ async fn a_credential_is_placed_as_it_is_declared() {
     ] {
         let told = open.output("send", json!({"url": "{api}/x", "credential": credential})).await;
         let seen = provider.seen().pop().unwrap();
-        assert_eq!((seen.header("authorization"), seen.target.as_str()), (authorization.as_deref(), target), "{credential:?}");
-        assert_eq!(told["url"], format!("{}/x", provider.url()), "the URL that a plugin sees is the one without the credential");
+        assert_eq!(
+            (seen.header("authorization"), seen.target.as_str()),
+            (authorization.as_deref(), target),
+            "{credential:?}"
+        );
+        assert_eq!(
+            told["url"],
+            format!("{}/x", provider.url()),
+            "the URL that a plugin sees is the one without the credential"
+        );
     }
     let signed: Vec<Step> = open.steps().into_iter().filter(|step| matches!(step, Step::Signed { .. })).collect();
     assert_eq!(signed.len(), 4);
@@ -581,10 +609,14 @@ async fn a_secret_that_comes_back_is_masked() {
 
 #[tokio::test]
 async fn what_is_not_granted_does_not_leave() {
-    let (provider, elsewhere) = (Provider::scripted([Reply::status(200)]).await, Provider::scripted([Reply::status(200)]).await);
+    let (provider, elsewhere) =
+        (Provider::scripted([Reply::status(200)]).await, Provider::scripted([Reply::status(200)]).await);
     let open = Scene::of(guests::HTTP_SEND)
         .with(&provider)
-        .manifest_with("methods = [\"GET\", \"HEAD\", \"POST\", \"PUT\", \"PATCH\", \"DELETE\"]\npaths = [\"/**\"]", "methods = [\"GET\"]\npaths = [\"/orders/*\", \"/open/**\"]")
+        .manifest_with(
+            "methods = [\"GET\", \"HEAD\", \"POST\", \"PUT\", \"PATCH\", \"DELETE\"]\npaths = [\"/**\"]",
+            "methods = [\"GET\"]\npaths = [\"/orders/*\", \"/open/**\"]",
+        )
         .open()
         .await;
     let at = |rest: &str| format!("{}{rest}", provider.url());
@@ -635,7 +667,14 @@ async fn what_is_not_granted_does_not_leave() {
     }
     assert_eq!((provider.connections(), elsewhere.connections()), (0, 0));
     // The same place, written otherwise, is the same place.
-    for url in [at("/orders/1?a=%2e%2e/x"), format!("HTTP://127.0.0.1:{port}/orders/1"), format!("http://2130706433:{port}/orders/1"), format!("http://0x7f.1:{port}/orders/1"), "{api}/open/".into(), "{api}/open".into()] {
+    for url in [
+        at("/orders/1?a=%2e%2e/x"),
+        format!("HTTP://127.0.0.1:{port}/orders/1"),
+        format!("http://2130706433:{port}/orders/1"),
+        format!("http://0x7f.1:{port}/orders/1"),
+        "{api}/open/".into(),
+        "{api}/open".into(),
+    ] {
         open.output("send", json!({"url": url})).await;
     }
     assert!(provider.seen().iter().all(|seen| seen.header("host") == provider.url().strip_prefix("http://")));
@@ -653,7 +692,9 @@ async fn a_refusal_names_the_rule_and_shows_no_query() {
         Some("To allow it, add to [connections.acme] in wharfage.toml:   origins = [\"https://example.org\"]"),
         "the operator must see the line that would allow it"
     );
-    assert!(open.steps().iter().any(|step| matches!(step, Step::Refused { message } if message.contains("example.org"))));
+    assert!(
+        open.steps().iter().any(|step| matches!(step, Step::Refused { message } if message.contains("example.org")))
+    );
 }
 
 #[tokio::test]
@@ -691,7 +732,9 @@ async fn a_private_address_is_dialled_only_where_it_is_granted() {
     let provider = Provider::scripted([Reply::status(200)]).await;
     let open = Scene::of(guests::HTTP_SEND)
         .with(&provider)
-        .grant(|connection| connection.private_addresses = vec!["127.0.0.2/32".parse().unwrap(), "10.0.0.0/8".parse().unwrap()])
+        .grant(|connection| {
+            connection.private_addresses = vec!["127.0.0.2/32".parse().unwrap(), "10.0.0.0/8".parse().unwrap()]
+        })
         .open()
         .await;
     assert_eq!(*open.error("send", json!({"url": "{api}/x"})).await.kind(), denied("address"));
@@ -702,7 +745,9 @@ async fn a_name_of_this_machine_needs_no_question_to_anybody() {
     let provider = Provider::scripted([Reply::status(200)]).await;
     let open = Scene::of(guests::HTTP_SEND)
         .at("api", &format!("http://api.localhost:{}", provider.port()))
-        .grant(|connection| connection.private_addresses = vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()])
+        .grant(|connection| {
+            connection.private_addresses = vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]
+        })
         .open()
         .await;
     open.output("send", json!({"url": "{api}/x"})).await;
@@ -727,7 +772,8 @@ async fn guide_s34_a_next_url_elsewhere_gets_nothing() {
 #[tokio::test]
 async fn a_redirect_inside_the_origin_is_followed_with_the_credential() {
     for status in [301, 302, 303, 307, 308] {
-        let provider = Provider::scripted([Reply::redirect(status, "../there?x=1#part"), Reply::status(200).body("there")]).await;
+        let provider =
+            Provider::scripted([Reply::redirect(status, "../there?x=1#part"), Reply::status(200).body("there")]).await;
         let open = open(&provider).await;
         let told = open.output("send", json!({"url": "{api}/a/b"})).await;
         assert_eq!(told["body"], "there");
@@ -852,8 +898,11 @@ async fn http_send_all() {
 #[tokio::test]
 async fn no_more_are_under_way_than_allowed() {
     let provider = Provider::answering(|seen| Reply::status(200).once_seen(seen.number.next_multiple_of(2))).await;
-    let open =
-        Scene::of(guests::HTTP_SEND_ALL).with(&provider).grant(|connection| connection.limits.side_by_side = 2).open().await;
+    let open = Scene::of(guests::HTTP_SEND_ALL)
+        .with(&provider)
+        .grant(|connection| connection.limits.side_by_side = 2)
+        .open()
+        .await;
     let requests: Vec<Value> = (0..10).map(|_| json!({"url": "{api}/x"})).collect();
     open.output("send-all", json!({"requests": requests})).await;
     assert_eq!(provider.count(), 10);
@@ -869,7 +918,11 @@ fn budget(text: &str) -> String {
 /// The most requests in any window, by when they came.
 fn most_in_a_window(provider: &Provider, window_ms: u64) -> usize {
     let times: Vec<Timestamp> = provider.seen().iter().map(|seen| seen.at.unwrap()).collect();
-    times.iter().map(|start| times.iter().filter(|at| **at >= *start && at.since(*start) < window_ms).count()).max().unwrap()
+    times
+        .iter()
+        .map(|start| times.iter().filter(|at| **at >= *start && at.since(*start) < window_ms).count())
+        .max()
+        .unwrap()
 }
 
 /// The guide's limiter looked, waited and then recorded: fifty calls at once all saw an empty window and all went.
@@ -937,7 +990,8 @@ async fn a_request_may_cost_more_than_one_unit() {
 #[tokio::test]
 async fn what_one_hears_all_heed() {
     let clock = ManualClock::new(NOW, 1);
-    let provider = Provider::scripted_at(&clock, [Reply::status(429).header("retry-after", "30"), Reply::status(200)]).await;
+    let provider =
+        Provider::scripted_at(&clock, [Reply::status(429).header("retry-after", "30"), Reply::status(200)]).await;
     let open = Scene::of(guests::HTTP_SEND)
         .with(&provider)
         .manifest(&budget("limit = 100\nwindow_s = 1"))
@@ -987,16 +1041,17 @@ fn patient(connection: &mut wharfage::Connection) {
 /// A hundred calls each with its own lost answer end with what they should, whatever the order.
 #[tokio::test]
 async fn many_calls_with_many_fates_all_end() {
-    let provider = Provider::answering(|seen| match seen.target.rsplit('/').next().unwrap().parse::<u32>().unwrap() % 7 {
-        0 => Reply::status(200),
-        1 => Reply::status(404),
-        2 => Reply::reset(),
-        3 => Reply::cut(),
-        4 => Reply::status(500),
-        5 => Reply::status(429).header("retry-after", "1"),
-        _ => Reply::redirect(302, "/7"),
-    })
-    .await;
+    let provider =
+        Provider::answering(|seen| match seen.target.rsplit('/').next().unwrap().parse::<u32>().unwrap() % 7 {
+            0 => Reply::status(200),
+            1 => Reply::status(404),
+            2 => Reply::reset(),
+            3 => Reply::cut(),
+            4 => Reply::status(500),
+            5 => Reply::status(429).header("retry-after", "1"),
+            _ => Reply::redirect(302, "/7"),
+        })
+        .await;
     // On a clock that skips, everybody's waits pass for everybody.
     let open = Scene::of(guests::HTTP_SEND).with(&provider).grant(patient).open().await;
     let calls = (0..98).map(|number| open.call("send", json!({"url": format!("{{api}}/{number}")})));

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use serde_json::json;
 use wharfage::{Blame, Config, Connection, Digest, Error, Host, Kind, Needs};
 use wharfage_tests::component::{
-    self, CORE_MODULE, EMPTY_COMPONENT, MANIFEST, OPERATIONS, replaced, with_custom, with_hidden_component, with_hidden_module,
+    self, CORE_MODULE, EMPTY_COMPONENT, MANIFEST, OPERATIONS, replaced, with_custom, with_hidden_component,
+    with_hidden_module,
 };
 use wharfage_tests::scene::secret_files;
 use wharfage_tests::{Guest, Scene, guests};
@@ -88,7 +89,10 @@ async fn what_is_changed_anywhere_does_no_harm() {
         bytes[at] ^= 0x55;
         // Some changes change nothing that matters. None may end in anything but an answer.
         if let Err(error) = connected(&bytes).await {
-            assert!(matches!(error.kind(), Kind::Component | Kind::Configuration | Kind::PolicyDenied(_)), "{at}: {error:?}");
+            assert!(
+                matches!(error.kind(), Kind::Component | Kind::Configuration | Kind::PolicyDenied(_)),
+                "{at}: {error:?}"
+            );
         }
     }
 }
@@ -125,7 +129,8 @@ async fn two_manifests_or_a_hidden_one_are_refused() {
     for (name, data) in [(MANIFEST, other.as_bytes()), (OPERATIONS, b"[]".as_slice())] {
         let twice = refusal(&with_custom(whole.clone(), name, data)).await;
         assert!(twice.message().contains("2 ") && twice.message().contains("only one"), "{twice}");
-        for hidden in [with_hidden_module(whole.clone(), name, data), with_hidden_component(whole.clone(), name, data)] {
+        for hidden in [with_hidden_module(whole.clone(), name, data), with_hidden_component(whole.clone(), name, data)]
+        {
             let error = refusal(&hidden).await;
             assert!(error.message().contains("hidden inside"), "{error}");
         }
@@ -191,11 +196,13 @@ async fn operations_that_make_no_sense_are_refused() {
     named[0]["name"] = json!("../\u{1b}[2J");
     let mut more = honest.clone();
     more[0]["surprise"] = json!(true);
-    let many: serde_json::Value = (0..501).map(|number| {
-        let mut operation = honest[0].clone();
-        operation["name"] = json!(format!("o{number}"));
-        operation
-    }).collect();
+    let many: serde_json::Value = (0..501)
+        .map(|number| {
+            let mut operation = honest[0].clone();
+            operation["name"] = json!(format!("o{number}"));
+            operation
+        })
+        .collect();
     for (operations, why) in [
         (twice.to_string(), "twice"),
         (named.to_string(), "operation name"),

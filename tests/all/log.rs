@@ -71,7 +71,8 @@ async fn log_lines() {
 /// Whatever happens on the path at the finest level, HTTP and TLS crates included, the key is not in the log (R6).
 #[tokio::test]
 async fn r6_no_line_of_a_call_holds_the_key() {
-    let provider = Provider::answering(|seen| Reply::status(if seen.number == 1 { 500 } else { 200 }).body(seen.text())).await;
+    let provider =
+        Provider::answering(|seen| Reply::status(if seen.number == 1 { 500 } else { 200 }).body(seen.text())).await;
     let logged = Logged::default();
     let _listening = logged.listen("trace");
     let open = Scene::of(guests::HTTP_SEND).with(&provider).open().await;

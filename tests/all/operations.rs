@@ -102,7 +102,8 @@ async fn an_unknown_operation_is_told_with_the_nearest_names() {
 
 #[tokio::test]
 async fn defaults_fill_in_what_the_caller_left_out() {
-    let open = Scene::of(guests::OPERATIONS_ECHO).connection("[defaults]\nshop = 'one'\nsomething = 'else'\n").open().await;
+    let open =
+        Scene::of(guests::OPERATIONS_ECHO).connection("[defaults]\nshop = 'one'\nsomething = 'else'\n").open().await;
     assert_eq!(open.output("echo.strict", json!({"count": 1})).await, json!({"count": 1, "shop": "one"}));
     assert_eq!(open.output("echo.strict", json!({"shop": "two"})).await, json!({"shop": "two"}));
 }
@@ -134,7 +135,10 @@ async fn operations_bench() {
     assert_eq!(open.output("nothing", json!({})).await, Value::Null);
     assert!(open.output("clock", json!({"times": 3})).await.as_u64() >= Some(wharfage_tests::NOW.as_millis()));
     assert_eq!(open.output("parse", json!({"url": "{api}/orders"})).await, 3);
-    assert_eq!(open.output("send", json!({"url": "{api}/orders", "times": 4})).await, 4 * r#"{"orders":[1,2,3]}"#.len());
+    assert_eq!(
+        open.output("send", json!({"url": "{api}/orders", "times": 4})).await,
+        4 * r#"{"orders":[1,2,3]}"#.len()
+    );
     assert_eq!(provider.seen().len(), 5);
 }
 

@@ -32,7 +32,8 @@ async fn secrets_sign_verify() {
 #[tokio::test]
 async fn one_purpose_a_secret() {
     let open = Scene::of(guests::SECRETS_SIGN_VERIFY).open().await;
-    for (operation, name) in [("sign", "verifying"), ("sign", "api_key"), ("verify", "signing"), ("verify", "api_key")] {
+    for (operation, name) in [("sign", "verifying"), ("sign", "api_key"), ("verify", "signing"), ("verify", "api_key")]
+    {
         let error = open.error(operation, json!({"name": name, "data": "data", "mac": MAC})).await;
         assert_eq!(*error.kind(), Kind::CredentialUnavailable, "{operation} with {name}");
     }

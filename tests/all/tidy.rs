@@ -48,7 +48,10 @@ const DOORS: &[(&str, &[&str])] = &[
 
 /// Below this folder of the host, these words never stand.
 const NEVER: &[(&str, &[&str])] = &[
-    ("outbound/", &["wasmtime", "crate::plugin", "crate::capability", "crate::bindings", "crate::engine", "crate::host"]),
+    (
+        "outbound/",
+        &["wasmtime", "crate::plugin", "crate::capability", "crate::bindings", "crate::engine", "crate::host"],
+    ),
     ("auth/", &["tokio", "cap_std", "std::fs", "crate::outbound", "crate::store", "crate::vault", "crate::capability"]),
     ("capability/", &["crate::plugin", "crate::host", "crate::cli", "crate::serve"]),
     ("store/", &["crate::outbound", "crate::capability", "crate::plugin", "wasmtime"]),
@@ -61,8 +64,25 @@ const NEVER: &[(&str, &[&str])] = &[
 
 /// Crates that do I/O. Neither the SDK nor a plugin may depend on one.
 const IO_CRATES: &[&str] = &[
-    "reqwest", "hyper", "ureq", "curl", "isahc", "axum", "tokio", "async-std", "smol", "mio", "socket2", "rusqlite", "sqlx",
-    "rustls", "native-tls", "openssl", "wasi", "wstd", "wharfage",
+    "reqwest",
+    "hyper",
+    "ureq",
+    "curl",
+    "isahc",
+    "axum",
+    "tokio",
+    "async-std",
+    "smol",
+    "mio",
+    "socket2",
+    "rusqlite",
+    "sqlx",
+    "rustls",
+    "native-tls",
+    "openssl",
+    "wasi",
+    "wstd",
+    "wharfage",
 ];
 
 const TOP: &[&str] = &["Cargo.lock", "Cargo.toml", "README.md", "host", "plugins", "sdk", "tests", "wit"];
@@ -110,7 +130,8 @@ fn bare(text: &str) -> String {
             });
             out.push_str("\"\"");
             rest = length.map_or("", |length| &rest[length + 2..]);
-        } else if let Some(literal) = ["'\"'", "'\\\"'", "'\\''"].into_iter().find(|literal| rest.starts_with(literal)) {
+        } else if let Some(literal) = ["'\"'", "'\\\"'", "'\\''"].into_iter().find(|literal| rest.starts_with(literal))
+        {
             rest = &rest[literal.len()..];
         } else {
             out.push(c);
@@ -156,7 +177,8 @@ fn says(text: &str, word: &str) -> bool {
     let begins_open = !word.starts_with(|c: char| c.is_alphanumeric() || c == '_');
     let ends_open = word.ends_with(['_', ':']);
     text.match_indices(word).any(|(at, _)| {
-        (begins_open || !is_part(text[..at].chars().next_back())) && (ends_open || !is_part(text[at + word.len()..].chars().next()))
+        (begins_open || !is_part(text[..at].chars().next_back()))
+            && (ends_open || !is_part(text[at + word.len()..].chars().next()))
     })
 }
 
@@ -186,7 +208,8 @@ fn who_may_say_what_in_the_host() {
 #[test]
 fn capabilities_do_not_know_each_other() {
     let files = host_files();
-    let names: Vec<&str> = files.iter().filter_map(|(path, _)| path.strip_prefix("capability/")?.strip_suffix(".rs")).collect();
+    let names: Vec<&str> =
+        files.iter().filter_map(|(path, _)| path.strip_prefix("capability/")?.strip_suffix(".rs")).collect();
     let mut wrong = Vec::new();
     for (path, code) in files.iter().filter(|(path, _)| path.starts_with("capability/") && !path.ends_with("mod.rs")) {
         for other in names.iter().filter(|other| !path.ends_with(&format!("/{other}.rs"))) {
@@ -282,7 +305,9 @@ fn the_contract_is_documented() {
     for file in files().iter().filter(|file| file.path.starts_with("wit/")) {
         let lines: Vec<&str> = file.text.as_deref().unwrap().lines().map(str::trim).collect();
         for (at, line) in lines.iter().enumerate() {
-            let is_item = ["interface ", "record ", "variant ", "enum ", "type ", "world "].iter().any(|word| line.starts_with(word))
+            let is_item = ["interface ", "record ", "variant ", "enum ", "type ", "world "]
+                .iter()
+                .any(|word| line.starts_with(word))
                 || line.contains(": func(");
             let is_part = !is_item
                 && line.ends_with(',')
@@ -290,11 +315,16 @@ fn the_contract_is_documented() {
             if !is_item && !is_part {
                 continue;
             }
-            let before: Vec<&&str> = lines[..at].iter().rev().take_while(|line| line.starts_with("///") || line.starts_with('@')).collect();
+            let before: Vec<&&str> =
+                lines[..at].iter().rev().take_while(|line| line.starts_with("///") || line.starts_with('@')).collect();
             if !before.iter().any(|line| line.starts_with("///")) {
                 wrong.push(format!("{}:{} has no word about `{line}`", file.path, at + 1));
             }
-            if is_item && !line.starts_with("world") && !line.starts_with("interface") && !before.iter().any(|line| line.starts_with("@since")) {
+            if is_item
+                && !line.starts_with("world")
+                && !line.starts_with("interface")
+                && !before.iter().any(|line| line.starts_with("@since"))
+            {
                 wrong.push(format!("{}:{} does not say since when `{line}`", file.path, at + 1));
             }
         }
@@ -357,8 +387,15 @@ fn dependencies_point_one_way() {
             "plugins" => IO_CRATES.to_vec(),
             _ => Vec::new(),
         };
-        let own_kin = |name: &String| name.starts_with("wharfage-") && !matches!(&**name, "wharfage-sdk") && file.path.starts_with("plugins/");
-        wrong.extend(names.iter().filter(|name| forbidden.contains(&name.as_str()) || own_kin(name)).map(|name| format!("{} depends on {name}", file.path)));
+        let own_kin = |name: &String| {
+            name.starts_with("wharfage-") && !matches!(&**name, "wharfage-sdk") && file.path.starts_with("plugins/")
+        };
+        wrong.extend(
+            names
+                .iter()
+                .filter(|name| forbidden.contains(&name.as_str()) || own_kin(name))
+                .map(|name| format!("{} depends on {name}", file.path)),
+        );
     }
     assert_none(wrong);
 }
@@ -394,7 +431,8 @@ fn every_fixture_says_where_it_is_from() {
             wrong.push(format!("{}: `source` is missing", file.path));
         }
         let date = fixture["date"].as_str().unwrap_or_default();
-        let is_date = date.len() == 10 && date.bytes().enumerate().all(|(at, b)| if at == 4 || at == 7 { b == b'-' } else { b.is_ascii_digit() });
+        let is_date = date.len() == 10
+            && date.bytes().enumerate().all(|(at, b)| if at == 4 || at == 7 { b == b'-' } else { b.is_ascii_digit() });
         if !is_date {
             wrong.push(format!("{}: `date` is YYYY-MM-DD", file.path));
         }
@@ -417,7 +455,9 @@ fn every_plugin_folder_has_what_it_must() {
             wrong.push(format!("plugins/{} calls itself {}", plugin.name, manifest["plugin"]["name"]));
         }
     }
-    let listed = fs::read_dir(root().join("plugins")).unwrap().filter(|entry| entry.as_ref().unwrap().path().join("Cargo.toml").is_file());
+    let listed = fs::read_dir(root().join("plugins"))
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().path().join("Cargo.toml").is_file());
     assert_eq!(listed.count(), PLUGINS.len(), "a plugin was added after the last build; build again");
     assert_none(wrong);
 }
@@ -439,6 +479,8 @@ fn no_file_names_a_machine() {
 #[test]
 fn the_checks_themselves_see() {
     assert!(says("use reqwest::Client;", "reqwest") && !says("my_reqwest", "reqwest") && says("a.Instant", "Instant"));
-    assert!(!says("Instantly", "Instant") && says("crate::plugin::x", "crate::plugin") && !says("unsafe_code", "unsafe"));
+    assert!(
+        !says("Instantly", "Instant") && says("crate::plugin::x", "crate::plugin") && !says("unsafe_code", "unsafe")
+    );
     assert_eq!(bare("let a = \"http://x\\\"\"; // reqwest\nb('\"', r#\"c\"d\"#)"), "let a = \"\"; \nb(, \"\")");
 }

@@ -69,10 +69,20 @@ struct Group {
     rows: Vec<Row>,
 }
 
-/// One contender against another; against itself it is the measure of the others.
+/// What a contender costs, and against which other; the one that the others are held against has none.
 struct Row {
     costs: Costs,
-    against: Costs,
+    against: Option<Costs>,
+}
+
+impl Row {
+    fn measure(costs: &Costs) -> Self {
+        Self { costs: costs.clone(), against: None }
+    }
+
+    fn against(costs: &Costs, against: &Costs) -> Self {
+        Self { costs: costs.clone(), against: Some(against.clone()) }
+    }
 }
 
 async fn groups(is_smoke: bool) -> Vec<Group> {
@@ -106,7 +116,9 @@ async fn pieces(effort: Effort, component: &[u8]) -> Vec<Group> {
         called_bare("wasmtime: instance and call", &bare, "nothing", "{}"),
         called("wharfage: call", &plugin, "nothing", json!({}), |output| output.is_null()),
         called_bare("wasmtime: clock.now", &bare, "clock", &clock),
-        called("wharfage: clock.now", &plugin, "clock", json!({ "times": IMPORTS }), |output| output.as_u64() > Some(0)),
+        called("wharfage: clock.now", &plugin, "clock", json!({ "times": IMPORTS }), |output| {
+            output.as_u64() > Some(0)
+        }),
         called("wharfage: http.send", &plugin, "send", json!({ "url": "{api}/small", "times": REQUESTS }), |output| {
             *output == REQUESTS * Size::Small.json().len()
         }),
@@ -114,51 +126,64 @@ async fn pieces(effort: Effort, component: &[u8]) -> Vec<Group> {
     let [instance, bare_call, call, bare_clock, clock, send] = measure(effort, 1, contenders).await;
     let (bare_import, import) = (bare_clock.each(IMPORTS, &bare_call), clock.each(IMPORTS, &call));
     let request = send.each(REQUESTS, &call);
-    let row = |costs: &Costs, against: &Costs| Row { costs: costs.clone(), against: against.clone() };
     vec![
         Group {
             title: "A call that does nothing, against bare wasmtime".into(),
-            rows: vec![row(&bare_call, &bare_call), row(&instance, &bare_call), row(&call, &bare_call)],
+            rows: vec![Row::measure(&bare_call), Row::against(&instance, &bare_call), Row::against(&call, &bare_call)],
         },
         Group {
             title: "One import, against wharfage's call that does nothing".into(),
-            rows: vec![row(&call, &call), row(&import, &call), row(&request, &call)],
+            rows: vec![Row::measure(&call), Row::against(&import, &call), Row::against(&request, &call)],
         },
-        Group { title: "One import, against bare wasmtime".into(), rows: vec![row(&bare_import, &bare_import), row(&import, &bare_import)] },
+        Group {
+            title: "One import, against bare wasmtime".into(),
+            rows: vec![Row::measure(&bare_import), Row::against(&import, &bare_import)],
+        },
     ]
 }
 
 /// A call with one request, against a request without a call.
 async fn loopback(effort: Effort, size: Size, width: usize, plugin: &Plugin, provider: &Provider) -> Group {
-    let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(64).tcp_nodelay(true).build().expect("a client");
+    let client =
+        reqwest::Client::builder().no_proxy().pool_max_idle_per_host(64).tcp_nodelay(true).build().expect("a client");
     let url = format!("{}{}", provider.url, size.path());
     let plain = Contender::new("reqwest and serde_json", move || {
         let (client, url) = (client.clone(), url.clone());
         async move {
             let request = client.get(&url).header("authorization", format!("App {API_KEY}"));
             let answer = request.send().await.expect("the provider answers").error_for_status().expect("it is content");
-            let body: Value = serde_json::from_slice(&answer.bytes().await.expect("the whole of it")).expect("it is JSON");
+            let body: Value =
+                serde_json::from_slice(&answer.bytes().await.expect("the whole of it")).expect("it is JSON");
             assert_eq!(body["orders"].as_array().map(Vec::len), Some(size.orders()));
         }
     });
     let input = json!({ "url": format!("{{api}}{}", size.path()) });
     let ours = called("wharfage: call", plugin, "parse", input, move |output| *output == size.orders());
     let [plain, ours] = measure(effort, width, [plain, ours]).await;
-    let kib = size.json().len().div_ceil(1024);
+    let kib = size.json().len() as f64 / 1024.0;
     Group {
-        title: format!("One request over loopback, {kib} KiB of JSON parsed, {width} side by side, against plain reqwest"),
-        rows: vec![Row { costs: plain.clone(), against: plain.clone() }, Row { costs: ours, against: plain }],
+        title: format!(
+            "One request over loopback, {kib:.0} KiB of JSON parsed, {width} side by side, against plain reqwest"
+        ),
+        rows: vec![Row::measure(&plain), Row::against(&ours, &plain)],
     }
 }
 
 /// An operation through the host.
-fn called(name: &'static str, plugin: &Plugin, operation: &'static str, input: Value, is_right: impl Fn(&Value) -> bool + Send + Sync + 'static) -> Contender {
+fn called(
+    name: &'static str,
+    plugin: &Plugin,
+    operation: &'static str,
+    input: Value,
+    is_right: impl Fn(&Value) -> bool + Send + Sync + 'static,
+) -> Contender {
     let parts = Arc::new((plugin.clone(), input, is_right));
     Contender::new(name, move || {
         let parts = parts.clone();
         async move {
             let (plugin, input, is_right) = &*parts;
-            let answer = plugin.call::<Value>(operation, input).await.unwrap_or_else(|error| panic!("{operation}: {error:?}"));
+            let answer =
+                plugin.call::<Value>(operation, input).await.unwrap_or_else(|error| panic!("{operation}: {error:?}"));
             assert!(is_right(&answer.output), "{operation} answered {}", answer.output);
         }
     })
@@ -192,7 +217,9 @@ async fn connect(host: HostBuilder, component: &[u8], url: &str) -> Plugin {
     );
     let connection = Connection::parse(&connection).expect("a connection");
     let host = host.build().expect("a host");
-    host.connect("bench", component, &connection, Some(&scene::account(""))).await.unwrap_or_else(|error| panic!("{error}"))
+    host.connect("bench", component, &connection, Some(&scene::account("")))
+        .await
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn host_is_pooled() -> bool {
@@ -213,17 +240,27 @@ impl Transport for Memory {
 }
 
 fn print(groups: &[Group]) {
-    let build = if cfg!(debug_assertions) { "a dev build: only what is below our own code is optimised" } else { "a release build" };
+    let build = if cfg!(debug_assertions) {
+        "a dev build: only what is below our own code is optimised"
+    } else {
+        "a release build"
+    };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     println!("\n{build}, {cores} cores; medians of interleaved rounds, the quartiles of a ratio in brackets\n");
     println!("{:<34}{:>11}{:>12}   {:<26}times the calls/s", "", "CPU µs", "calls/s", "times the CPU");
     for Group { title, rows } in groups {
         println!("{title}");
         for Row { costs, against } in rows {
-            let cpu_us = costs.cpu_us().map_or("unknown".to_owned(), |us| format!("{us:.*}", if us < 1.0 { 3 } else { 1 }));
-            let cpu_against = costs.cpu_against(against).map_or("unknown".to_owned(), |ratio| ratio.to_string());
-            let rate_against = costs.rate_against(against);
             let (name, rate) = (costs.name, costs.calls_per_s());
+            let cpu_us =
+                costs.cpu_us().map_or("unknown".to_owned(), |us| format!("{us:.*}", if us < 10.0 { 3 } else { 1 }));
+            let (cpu_against, rate_against) = match against {
+                None => ("1".to_owned(), "1".to_owned()),
+                Some(other) => (
+                    costs.cpu_against(other).map_or("unknown".to_owned(), |ratio| ratio.to_string()),
+                    costs.rate_against(other).to_string(),
+                ),
+            };
             println!("  {name:<32}{cpu_us:>11}{rate:>12.0}   {cpu_against:<26}{rate_against}");
         }
     }

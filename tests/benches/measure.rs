@@ -8,8 +8,9 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
 use std::time::{Duration, Instant};
+
+use wharfage::BoxFuture;
 
 /// How long and how often.
 #[derive(Clone, Copy)]
@@ -23,7 +24,7 @@ pub(crate) struct Effort {
 /// Something that can be called over and over, by so many at once.
 pub(crate) struct Contender {
     name: &'static str,
-    turn: Box<dyn Fn(usize, usize) -> Pin<Box<dyn Future<Output = ()>>>>,
+    turn: Box<dyn Fn(usize, usize) -> BoxFuture<'static, ()>>,
 }
 
 impl Contender {
@@ -33,7 +34,7 @@ impl Contender {
         F: Fn() -> R + Clone + Send + 'static,
         R: Future<Output = ()> + Send,
     {
-        let turn = move |width, calls| -> Pin<Box<dyn Future<Output = ()>>> {
+        let turn = move |width, calls| -> BoxFuture<'static, ()> {
             let call = call.clone();
             Box::pin(async move {
                 let callers: Vec<_> = (0..width)

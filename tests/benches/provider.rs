@@ -35,7 +35,7 @@ impl Size {
     pub(crate) const fn orders(self) -> usize {
         match self {
             Self::Small => 6,
-            Self::Large => 600,
+            Self::Large => 580,
         }
     }
 
@@ -47,7 +47,7 @@ impl Size {
                 "id": format!("{:08x}-0451", number * 40_503),
                 "number": number,
                 "status": status[number % status.len()],
-                "paid": number % 2 == 0,
+                "paid": number.is_multiple_of(2),
                 "total": { "amount": format!("{}.{:02}", number * 37 % 9_000, number % 100), "currency": "USD" },
                 "customer": { "id": 4_000 + number, "name": "Harbour \u{2013} Greens & Söhne" },
             })

@@ -12,7 +12,8 @@ impl Operations for Guest {
     }
 
     fn call(_: String, _: String, _: Option<String>) -> Result<Page, Error> {
-        let std_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        let std_ms =
+            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         Ok(page(json!({"host_ms": clock::now(), "std_ms": std_ms})))
     }
 }

@@ -8,7 +8,9 @@ struct Guest;
 
 impl Operations for Guest {
     fn describe() -> Vec<Operation> {
-        ["surroundings", "read", "write", "list", "connect", "listen", "udp", "resolve", "thread", "process"].map(read).into()
+        ["surroundings", "read", "write", "list", "connect", "listen", "udp", "resolve", "thread", "process"]
+            .map(read)
+            .into()
     }
 
     fn call(operation: String, _: String, _: Option<String>) -> Result<Page, Error> {

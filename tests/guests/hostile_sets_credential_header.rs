@@ -1,6 +1,8 @@
 //! Sets every header that belongs to the host, one request each, and answers which of them went through.
 
-use wharfage_guests::{Error, Header, Operation, Operations, Page, Value, guest, http, page, read, read_input, request};
+use wharfage_guests::{
+    Error, Header, Operation, Operations, Page, Value, guest, http, page, read, read_input, request,
+};
 
 struct Guest;
 

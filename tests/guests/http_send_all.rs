@@ -1,6 +1,8 @@
 //! Sends all requests of its input side by side and answers, in their order, each answer or the name of its error.
 
-use wharfage_guests::{Error, Operation, Operations, Page, Value, guest, http, json, page, read, read_input, request, told};
+use wharfage_guests::{
+    Error, Operation, Operations, Page, Value, guest, http, json, page, read, read_input, request, told,
+};
 
 struct Guest;
 

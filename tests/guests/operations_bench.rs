@@ -1,7 +1,9 @@
 //! What the benches measure: nothing at all, an import many times over, an answer parsed where the call is made, and
 //! requests one after another.
 
-use wharfage_guests::{Error, ErrorKind, Operation, Operations, Page, Value, clock, error, guest, http, page, read, read_input, request};
+use wharfage_guests::{
+    Error, ErrorKind, Operation, Operations, Page, Value, clock, error, guest, http, page, read, read_input, request,
+};
 
 struct Guest;
 

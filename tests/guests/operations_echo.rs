@@ -1,6 +1,8 @@
 //! Answers its input, and lists the numbers up to `count`, two a page, with the number itself as cursor.
 
-use wharfage_guests::{Error, ErrorKind, Operation, Operations, Page, Value, error, guest, list, page, read, read_input};
+use wharfage_guests::{
+    Error, ErrorKind, Operation, Operations, Page, Value, error, guest, list, page, read, read_input,
+};
 
 struct Guest;
 
@@ -11,7 +13,11 @@ impl Operations for Guest {
         vec![
             read("echo"),
             Operation { input_schema: strict.to_owned(), ..read("echo.strict") },
-            Operation { input_schema: strict.to_owned(), output_schema: r#"{"type":"integer"}"#.to_owned(), ..list("numbers.list") },
+            Operation {
+                input_schema: strict.to_owned(),
+                output_schema: r#"{"type":"integer"}"#.to_owned(),
+                ..list("numbers.list")
+            },
             list("numbers.broken"),
             read("text"),
         ]

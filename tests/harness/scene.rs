@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::Value;
 use tempfile::TempDir;
 use wharfage::{
-    Account, Answer, Connection, Cursor, Error, Host, ManualClock, Needs, Plugin, SecretSource, SecretValue, Step, SystemClock,
+    Account, Answer, Connection, Cursor, Error, Host, ManualClock, Needs, Plugin, SecretSource, SecretValue, Step,
+    SystemClock,
 };
 
 use crate::{API_KEY, Guest, Provider, SIGNING, USER, VERIFYING, component, skipping};
@@ -181,7 +182,12 @@ impl Open {
     }
 
     /// One page as JSON.
-    pub async fn page(&self, operation: &str, input: Value, cursor: Option<Cursor>) -> Result<(Value, Option<Cursor>), Error> {
+    pub async fn page(
+        &self,
+        operation: &str,
+        input: Value,
+        cursor: Option<Cursor>,
+    ) -> Result<(Value, Option<Cursor>), Error> {
         let page = self.plugin.page(operation, &input.to_string(), cursor).await?;
         Ok((serde_json::from_str(page.output.get()).expect("an output is JSON"), page.next))
     }

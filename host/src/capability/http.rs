@@ -14,10 +14,7 @@ impl Host for Call {
         self.receive(result)
     }
 
-    async fn send_all(
-        &mut self,
-        requests: Vec<contract::Request>,
-    ) -> Vec<Result<contract::Response, types::Error>> {
+    async fn send_all(&mut self, requests: Vec<contract::Request>) -> Vec<Result<contract::Response, types::Error>> {
         if let Err(error) = self.spend(requests.len() as u64) {
             return requests.iter().map(|_| Err(error.clone())).collect();
         }

@@ -95,14 +95,15 @@ pub(super) fn target_folder(folder: &Path) -> anyhow::Result<PathBuf> {
         .stderr(Stdio::inherit())
         .output()
         .with_context(|| format!("run cargo in {}", folder.display()))?;
-    let about: serde_json::Value = serde_json::from_slice(&done.stdout)
-        .with_context(|| format!("{} holds no cargo package", folder.display()))?;
+    let about: serde_json::Value =
+        serde_json::from_slice(&done.stdout).with_context(|| format!("{} holds no cargo package", folder.display()))?;
     about["target_directory"].as_str().map(PathBuf::from).context("cargo names no target folder")
 }
 
 /// Installs the target if it is missing, and says so.
 fn add_target() -> anyhow::Result<()> {
-    let printed = Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output().context("run rustc")?;
+    let printed =
+        Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output().context("run rustc")?;
     if Path::new(String::from_utf8_lossy(&printed.stdout).trim()).exists() {
         return Ok(());
     }

@@ -1,5 +1,6 @@
 //! `wharfage call`: one operation, its answer as a table for people or as JSON Lines for programs.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -7,9 +8,9 @@ use anyhow::Context as _;
 use clap::Args;
 use futures_util::StreamExt as _;
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
-use wharfage::{Answer, Connection, Cursor, Host, Needs, Operation, Plugin, Source};
+use wharfage::{Answer, Connection, Cursor, Host, Kind, Needs, Operation, Plugin, Source};
 
 use super::text::{self, DIM, YELLOW};
 use super::{Common, read_config};
@@ -64,21 +65,25 @@ impl Call {
             let needs = Needs::read(&bytes)?;
             let name = needs.manifest.plugin.name.clone();
             if !self.grant_needs {
-                anyhow::bail!(
-                    "{name} is not connected, and what is not stated is not granted. Either write what it may do:\n    \
-                     wharfage explain --suggest {target} >> wharfage.toml\nor grant this call everything it asks for:\n    \
-                     wharfage call {target} {} --grant-needs",
+                return Err(wharfage::Error::new(
+                    Kind::PolicyDenied("connection".to_owned()),
+                    format!("{name} is not connected, and what is not stated is not granted."),
+                )
+                .with_details(format!(
+                    "Write down what it may do:   wharfage explain --suggest {target} >> wharfage.toml\n\
+                     or grant this one call everything it asks for:   wharfage call {target} {} --grant-needs",
                     self.operation,
                     target = self.target
-                );
+                ))
+                .into());
             }
             return Ok(host.connect(&name, &bytes, &Connection::granting(&needs), None).await?);
         }
         if !self.config.exists() {
-            anyhow::bail!(
-                "there is no {}. Write one:\n    wharfage explain --suggest COMPONENT.wasm >> wharfage.toml",
-                self.config.display()
-            );
+            let message = format!("there is no {}, which says what plugins may do", self.config.display());
+            return Err(wharfage::Error::new(Kind::Configuration, message)
+                .with_details("Write one:   wharfage explain --suggest COMPONENT.wasm >> wharfage.toml")
+                .into());
         }
         let config = read_config(&self.config)?;
         Ok(host.open(&config, &self.target).await?)
@@ -101,12 +106,15 @@ impl Call {
         if self.set.is_empty() {
             return Ok(text);
         }
-        let mut fields: Map<String, Value> = serde_json::from_str(&text).context("the input must be a JSON object")?;
+        let mut fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&text).map_err(|error| {
+            wharfage::Error::new(Kind::InvalidRequest(Vec::new()), "the input must be a JSON object")
+                .with_details(error.to_string())
+        })?;
         for pair in &self.set {
             let (key, value) = pair.split_once('=').with_context(|| format!("--set {pair}: write KEY=VALUE"))?;
-            fields.insert(key.to_owned(), typed(about, key, value));
+            fields.insert(key.to_owned(), typed(about, key, value)?);
         }
-        Ok(Value::Object(fields).to_string())
+        Ok(serde_json::to_string(&fields)?)
     }
 
     async fn single(&self, plugin: &Plugin, input: &str) -> anyhow::Result<()> {
@@ -167,7 +175,11 @@ impl Call {
         progress.finish_and_clear();
         if self.for_people() {
             let requests = text::count(usize::try_from(attempts).unwrap_or(usize::MAX), "request");
-            anstream::eprintln!("{DIM}{}, {}, {requests}{DIM:#}", text::count(shown, "item"), text::count(read, "page"));
+            anstream::eprintln!(
+                "{DIM}{}, {}, {requests}{DIM:#}",
+                text::count(shown, "item"),
+                text::count(read, "page")
+            );
         }
         Ok(())
     }
@@ -196,7 +208,8 @@ impl Call {
         if !self.all || !std::io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }
-        let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}")
+            .unwrap_or_else(|_| ProgressStyle::default_spinner());
         let progress = ProgressBar::new_spinner().with_style(style);
         progress.enable_steady_tick(std::time::Duration::from_millis(120));
         progress
@@ -215,13 +228,11 @@ fn tell_source<T>(answer: &Answer<T>) {
     }
 }
 
-/// A `--set` value as the schema wants it: text where the field takes text, else what it reads as.
-fn typed(about: &Operation, key: &str, value: &str) -> Value {
+/// A `--set` value as the schema wants it: text where the field takes text, else what it reads as, digit by digit.
+fn typed(about: &Operation, key: &str, value: &str) -> serde_json::Result<Box<RawValue>> {
     let field = about.input_schema.pointer(&format!("/properties/{key}"));
-    if field.is_some_and(takes_text) {
-        return Value::String(value.to_owned());
-    }
-    serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()))
+    let read = if field.is_some_and(takes_text) { None } else { serde_json::from_str(value).ok() };
+    read.map_or_else(|| serde_json::value::to_raw_value(value), Ok)
 }
 
 fn takes_text(field: &Value) -> bool {
@@ -229,8 +240,8 @@ fn takes_text(field: &Value) -> bool {
     match field.get("type") {
         Some(Value::Array(kinds)) => kinds.iter().any(is_text),
         Some(kind) => is_text(kind),
-        None => ["anyOf", "oneOf"].iter().any(|key| {
-            field.get(*key).and_then(Value::as_array).is_some_and(|options| options.iter().any(takes_text))
-        }),
+        None => ["anyOf", "oneOf"]
+            .iter()
+            .any(|key| field.get(*key).and_then(Value::as_array).is_some_and(|options| options.iter().any(takes_text))),
     }
 }

@@ -41,7 +41,12 @@ impl Check {
         if needs.operations.is_empty() {
             bail!("{name} has no operations");
         }
-        anstream::println!("{GREEN}good{GREEN:#} {name} {}, {}, {}", needs.manifest.plugin.version, count(needs.operations.len(), "operation"), Digest::of(&bytes));
+        anstream::println!(
+            "{GREEN}good{GREEN:#} {name} {}, {}, {}",
+            needs.manifest.plugin.version,
+            count(needs.operations.len(), "operation"),
+            Digest::of(&bytes)
+        );
         Ok(())
     }
 }

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -15,7 +14,7 @@ use futures_util::StreamExt as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use wharfage::stand_in::{Fixture, Manner, StandIn};
-use wharfage::{Account, Connection, Host, Needs, Plugin, SecretSource, SecretValue, Step};
+use wharfage::{Account, Clock as _, Connection, Host, Needs, Plugin, SecretSource, SecretValue, Step, SystemClock};
 
 use super::text::{self, BOLD, DIM, GREEN, RED, YELLOW, count};
 use super::{Common, build, read_text};
@@ -73,6 +72,7 @@ struct Tally {
 struct Cast<'a> {
     host: &'a Host,
     steps: &'a Mutex<Vec<Step>>,
+    clock: &'a SystemClock,
     component: Vec<u8>,
     needs: Needs,
 }
@@ -86,11 +86,15 @@ impl Demo {
             .observer(move |step| heard.lock().unwrap_or_else(PoisonError::into_inner).push(step.clone()))
             .build()?;
         let mut tally = Tally::default();
-        let began = Instant::now();
+        let clock = SystemClock::new();
+        let began = clock.now();
         for folder in &folders {
             let play: Play = toml::from_str(&read_text(&folder.join("demo.toml"))?)
                 .with_context(|| format!("read {}", folder.join("demo.toml").display()))?;
-            anstream::eprintln!("{DIM}building {} as a component …{DIM:#}", folder.file_name().unwrap_or_default().display());
+            anstream::eprintln!(
+                "{DIM}building {} as a component …{DIM:#}",
+                folder.file_name().unwrap_or_default().display()
+            );
             let compiled = build::compile(folder, &build::target_folder(folder)?)?;
             let manifest = read_text(&folder.join("plugin.toml"))?;
             let component = host.build(&wharfage::read_component(&compiled)?, &manifest).await?;
@@ -103,7 +107,7 @@ impl Demo {
                 component.len() / 1000,
                 plugin.provider
             );
-            let cast = Cast { host: &host, steps: &steps, component, needs };
+            let cast = Cast { host: &host, steps: &steps, clock: &clock, component, needs };
             for (number, act) in play.acts.iter().enumerate() {
                 cast.perform(folder, number, act, &mut tally)
                     .await
@@ -112,7 +116,7 @@ impl Demo {
         }
         anstream::println!(
             "\n{GREEN}{BOLD}done{BOLD:#}{GREEN:#} in {:.1} s: {} by {} plugins cost {}; {} paced, {} repeated, {} refused. Nothing left this machine.",
-            began.elapsed().as_secs_f32(),
+            seconds(clock.now().since(began)),
             count(tally.calls, "call"),
             folders.len(),
             count(tally.requests, "request"),
@@ -167,13 +171,17 @@ impl Cast<'_> {
         anstream::println!("\n{BOLD}{}{BOLD:#}", act.say);
         let input: serde_json::Value = serde_json::from_str(fixture.input.get())?;
         let times = if act.times == 1 { String::new() } else { format!("   ({} times at once)", act.times) };
-        anstream::println!("{DIM}  $ wharfage call {} {} --input '{input}'{times}{DIM:#}", plugin.needs().manifest.plugin.name, fixture.operation);
+        anstream::println!(
+            "{DIM}  $ wharfage call {} {} --input '{input}'{times}{DIM:#}",
+            plugin.needs().manifest.plugin.name,
+            fixture.operation
+        );
         self.steps.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        let began = Instant::now();
+        let began = self.clock.now();
         let input = fixture.input.to_string();
         let calls = (0..act.times).map(|_| whole(&plugin, &fixture.operation, &input));
         let results = futures_util::future::join_all(calls).await;
-        let took = began.elapsed().as_secs_f32();
+        let took = seconds(self.clock.now().since(began));
         let seen = stand_in.seen();
         tally.calls += act.times;
         tally.requests += seen.len();
@@ -225,14 +233,22 @@ impl Cast<'_> {
                 }
                 Step::Signed { place, .. } if !told_signature => {
                     told_signature = true;
-                    anstream::println!("  {GREEN}signed{GREEN:#}   the host put the key into the {place}; the plugin never saw it");
+                    anstream::println!(
+                        "  {GREEN}signed{GREEN:#}   the host put the key into the {place}; the plugin never saw it"
+                    );
                 }
                 Step::Retrying { kind, wait_ms, .. } => {
                     tally.repeated += 1;
-                    anstream::println!("  {YELLOW}waited{YELLOW:#}   {kind}: asked again after {:.1} s", seconds(wait_ms));
+                    anstream::println!(
+                        "  {YELLOW}waited{YELLOW:#}   {kind}: asked again after {:.1} s",
+                        seconds(wait_ms)
+                    );
                 }
                 Step::Redirected { to } => {
-                    anstream::println!("  {YELLOW}followed{YELLOW:#} a redirect to {}, judged like any request", text::one_line(&to, 100));
+                    anstream::println!(
+                        "  {YELLOW}followed{YELLOW:#} a redirect to {}, judged like any request",
+                        text::one_line(&to, 100)
+                    );
                 }
                 Step::Refused { message } => {
                     tally.refused += 1;
@@ -259,7 +275,11 @@ impl Cast<'_> {
                 let shown: Vec<Box<RawValue>> = whole.items.into_iter().take(ROWS_MAX).collect();
                 text::Rows::new(&columns).print(&shown)?;
                 if total > shown.len() {
-                    anstream::println!("{DIM}  … {} in all, from {}{DIM:#}", count(total, "item"), count(whole.pages, "page"));
+                    anstream::println!(
+                        "{DIM}  … {} in all, from {}{DIM:#}",
+                        count(total, "item"),
+                        count(whole.pages, "page")
+                    );
                 } else if total == 0 {
                     anstream::println!("{DIM}  an empty list, and no error{DIM:#}");
                 }
@@ -298,7 +318,8 @@ async fn whole(plugin: &Plugin, operation: &str, input: &str) -> Result<Whole, w
 fn agrees(fixture: &Fixture, is_list: bool, result: &Result<Whole, wharfage::Error>) -> anyhow::Result<()> {
     let result = match result {
         Ok(whole) => {
-            let items = whole.items.iter().map(|item| serde_json::from_str(item.get())).collect::<Result<Vec<_>, _>>()?;
+            let items =
+                whole.items.iter().map(|item| serde_json::from_str(item.get())).collect::<Result<Vec<_>, _>>()?;
             let output = if is_list { items.into() } else { items.into_iter().next().unwrap_or_default() };
             Ok((output, whole.pages))
         }

@@ -48,7 +48,10 @@ impl Explain {
                 match &source.digest {
                     Some(pinned) if *pinned == found => anstream::println!("\nPinned: {found}"),
                     Some(pinned) => anstream::println!("\nNot the pinned component: pinned {pinned}, found {found}"),
-                    None => anstream::println!("\nNot pinned. To pin it, add to [plugins.{}]:   digest = \"{found}\"", connection.plugin),
+                    None => anstream::println!(
+                        "\nNot pinned. To pin it, add to [plugins.{}]:   digest = \"{found}\"",
+                        connection.plugin
+                    ),
                 }
             }
             Some(path) => {

@@ -42,7 +42,12 @@ impl Inspect {
         if !plugin.description.is_empty() {
             anstream::println!("{}", one_line(&plugin.description, 300));
         }
-        anstream::println!("{DIM}{} · contract {} · {} kB{DIM:#}", Digest::of(&bytes), plugin.contract, bytes.len() / 1000);
+        anstream::println!(
+            "{DIM}{} · contract {} · {} kB{DIM:#}",
+            Digest::of(&bytes),
+            plugin.contract,
+            bytes.len() / 1000
+        );
         let imports: Vec<&str> = needs.imports.iter().map(String::as_str).collect();
         anstream::println!("\nImports: {}", if imports.is_empty() { "nothing".to_owned() } else { imports.join(", ") });
         for (name, origin) in &needs.manifest.origins {

@@ -124,7 +124,8 @@ fn listen(verbose: u8, least: &str) {
         Ok(directive) => filter.add_directive(directive),
         Err(_) => filter,
     });
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
+    let _ =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
 }
 
 impl Common {

@@ -40,7 +40,15 @@ pub(super) fn failure(error: &anyhow::Error) {
 pub(super) fn one_line(text: &str, chars_max: usize) -> String {
     let mut out: String = text
         .chars()
-        .map(|c| if c.is_whitespace() { ' ' } else if c.is_control() { '\u{fffd}' } else { c })
+        .map(|c| {
+            if c.is_whitespace() {
+                ' '
+            } else if c.is_control() {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
         .take(chars_max)
         .collect();
     if text.chars().nth(chars_max).is_some() {

@@ -252,12 +252,9 @@ fn reserve(now: Timestamp, wanted: &[(Arc<Lane>, u32)]) -> std::result::Result<P
 }
 
 fn too_late(lane: &Lane, at: Timestamp) -> Error {
-    Error::new(
-        Kind::RateLimited,
-        format!("the budget `{}` has no room before the call's deadline", lane.spec.name),
-    )
-    .with_retry_at(Some(at))
-    .with_details("Wait until then, raise limits.call_ms, or send less")
+    Error::new(Kind::RateLimited, format!("the budget `{}` has no room before the call's deadline", lane.spec.name))
+        .with_retry_at(Some(at))
+        .with_details("Wait until then, raise limits.call_ms, or send less")
 }
 
 #[cfg(test)]
@@ -301,7 +298,8 @@ mod tests {
         let context = context(&clock, 1_500);
         drop(wait(&clock, &context, &wanted).await.unwrap());
         let mut poll = Context::from_waker(Waker::noop());
-        let (mut second, mut third) = (Box::pin(wait(&clock, &context, &wanted)), Box::pin(wait(&clock, &context, &wanted)));
+        let (mut second, mut third) =
+            (Box::pin(wait(&clock, &context, &wanted)), Box::pin(wait(&clock, &context, &wanted)));
         assert!(second.as_mut().poll(&mut poll).is_pending());
         assert!(third.as_mut().poll(&mut poll).is_pending());
         clock.advance(1_100);

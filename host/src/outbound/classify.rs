@@ -61,7 +61,11 @@ pub(super) fn classify(outbound: &Outbound, answered: Answered) -> Outcome {
         Err(error) => return Outcome::Failure { error: error.with_endpoint(Some(endpoint)), hint_at: None },
     };
     let origin = granted.name.as_str();
-    let hint = hints::read(raw.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())), raw.received_at, WAIT_MS_MAX);
+    let hint = hints::read(
+        raw.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())),
+        raw.received_at,
+        WAIT_MS_MAX,
+    );
     let ruled = rule(&outbound.answers, origin, &raw);
     let limited = raw.status == 429 || ruled.as_ref().is_some_and(|ruled| ruled.is_about_limits());
     let hint_at = ruled
@@ -145,10 +149,7 @@ fn answer(outbound: &Outbound, raw: Raw, url: &Url, request_id: Option<String>) 
 }
 
 fn request_id(headers: &HeaderMap) -> Option<String> {
-    REQUEST_ID_HEADERS
-        .iter()
-        .find_map(|name| headers.get(*name)?.to_str().ok())
-        .map(|id| crate::manifest::shown(id))
+    REQUEST_ID_HEADERS.iter().find_map(|name| headers.get(*name)?.to_str().ok()).map(|id| crate::manifest::shown(id))
 }
 
 /// What a status means by itself. A 400 that calls itself temporary is (the guide's rule).
@@ -253,7 +254,6 @@ fn text_at(body: &Value, pointer: &str) -> Option<String> {
         _ => None,
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -268,11 +268,18 @@ impl Outbound {
             };
             let ready = ready::ensure(self, missed)?;
             let admitted = admit::acquire(self, context, ready).await?;
-            let pinned = address::pin(self, context, admitted).await?;
-            let signed = sign::attach(self, context, pinned)?;
-            trip.attempt += 1;
-            let answered = transport::exchange(self, context, signed).await;
-            let outcome = classify::classify(self, answered);
+            trip.tries += 1;
+            let outcome = match address::pin(self, context, admitted).await {
+                Ok(pinned) => {
+                    let signed = sign::attach(self, context, pinned)?;
+                    trip.attempts += 1;
+                    let answered = transport::exchange(self, context, signed).await;
+                    classify::classify(self, answered)
+                }
+                // A name that does not resolve may in a moment; an address that is not granted never will.
+                Err(error) if matches!(error.kind(), Kind::Network(_)) => Outcome::Failure { error, hint_at: None },
+                Err(error) => return Err(error),
+            };
             match self.after(context, trip, outcome)? {
                 Next::Done(response) => return Ok(response),
                 Next::At(at) => self.clock.sleep_until(at).await,
@@ -285,18 +292,14 @@ impl Outbound {
     pub(crate) async fn send_all(&self, context: &CallContext, requests: Vec<Request>) -> Vec<Result<Response>> {
         use futures_util::StreamExt;
         let width = usize::try_from(self.limits.side_by_side).unwrap_or(usize::MAX).max(1);
-        futures_util::stream::iter(requests)
-            .map(|request| self.send(context, request))
-            .buffered(width)
-            .collect()
-            .await
+        futures_util::stream::iter(requests).map(|request| self.send(context, request)).buffered(width).collect().await
     }
 
     /// What follows an attempt: done, another one, another hop, or an error.
     fn after(&self, context: &CallContext, trip: &mut Trip, outcome: Outcome) -> Result<Next> {
         match outcome {
             Outcome::Answer(mut response) => {
-                response.attempts = trip.attempt;
+                response.attempts = trip.attempts;
                 Ok(Next::Done(response))
             }
             Outcome::Redirect { status, location, from } => {
@@ -313,7 +316,7 @@ impl Outbound {
                 };
                 let now = self.clock.now();
                 let failed = Failed {
-                    attempt: trip.attempt,
+                    attempt: trip.tries,
                     kind: error.kind(),
                     sent: error.request_sent(),
                     safe_to_repeat: trip.may_repeat,
@@ -326,8 +329,8 @@ impl Outbound {
                             trip.reached = trip.reached.max(error.request_sent());
                         }
                         let kind = error.kind().name();
-                        context.observe(|| Step::Retrying { attempt: trip.attempt, kind, wait_ms: at.since(now) });
-                        tracing::debug!(target: "wharfage::outbound", attempt = trip.attempt, kind, wait_ms = at.since(now), "retrying");
+                        context.observe(|| Step::Retrying { attempt: trip.tries, kind, wait_ms: at.since(now) });
+                        tracing::debug!(target: "wharfage::outbound", attempt = trip.tries, kind, wait_ms = at.since(now), "retrying");
                         Ok(Next::At(at))
                     }
                     Decision::Give => Err(trip.lost_write(error)),
@@ -390,7 +393,10 @@ enum Next {
 /// One request on its way over attempts and hops.
 struct Trip {
     request: Request,
-    attempt: u32,
+    /// How often it set out.
+    tries: u32,
+    /// How often it left the host.
+    attempts: u32,
     hops: u64,
     may_repeat: bool,
     /// What is known of the attempts before the last.
@@ -406,11 +412,14 @@ impl Trip {
         };
         if request.repeat == Repeat::Keyed {
             if outbound.idempotency_header.is_none() {
-                return Err(Error::invalid("/repeat", "a keyed request needs [idempotency] header = \"…\" in plugin.toml"));
+                return Err(Error::invalid(
+                    "/repeat",
+                    "a keyed request needs [idempotency] header = \"…\" in plugin.toml",
+                ));
             }
             request.idempotency_key = Some(random_key()?);
         }
-        Ok(Self { request, attempt: 0, hops: 0, reached: RequestSent::No, may_repeat })
+        Ok(Self { request, tries: 0, attempts: 0, hops: 0, reached: RequestSent::No, may_repeat })
     }
 
     fn request(&self) -> Request {
@@ -420,18 +429,22 @@ impl Trip {
     /// What the whole trip came to: an attempt that never left does not undo one before it that may have arrived.
     fn count(&self, error: Error) -> Error {
         let sent = error.request_sent().max(self.reached);
-        error.with_attempts(self.attempt).with_request_sent(sent)
+        error.with_attempts(self.attempts).with_request_sent(sent)
     }
 
     /// A write that may have happened is not a mere time-out.
     fn lost_write(&self, error: Error) -> Error {
-        let is_lost = matches!(error.kind(), Kind::Timeout | Kind::Network(_)) && error.request_sent() != RequestSent::No;
+        let is_lost =
+            matches!(error.kind(), Kind::Timeout | Kind::Network(_)) && error.request_sent() != RequestSent::No;
         if self.may_repeat || !is_lost {
             return error;
         }
         Error::new(
             Kind::OutcomeUnknown,
-            format!("the answer to a write was lost ({}); look whether it happened before sending it again", error.message()),
+            format!(
+                "the answer to a write was lost ({}); look whether it happened before sending it again",
+                error.message()
+            ),
         )
         .with_request_sent(RequestSent::Maybe)
         .with_endpoint(error.endpoint().map(str::to_owned))
@@ -441,8 +454,11 @@ impl Trip {
     fn hop(&mut self, outbound: &Outbound, status: u16, location: &str, from: &Url) -> Result<()> {
         self.hops += 1;
         if self.hops > outbound.limits.redirects {
-            return Err(Error::limit("redirects", format!("the provider redirected more than {} times", outbound.limits.redirects))
-                .with_request_sent(RequestSent::Yes));
+            return Err(Error::limit(
+                "redirects",
+                format!("the provider redirected more than {} times", outbound.limits.redirects),
+            )
+            .with_request_sent(RequestSent::Yes));
         }
         let to = from.join(location).map_err(|_| {
             Error::new(Kind::SchemaViolation, "the provider redirected to something that is no URL")
@@ -450,9 +466,13 @@ impl Trip {
                 .with_status(Some(status))
         })?;
         if from.scheme() == "https" && to.scheme() != "https" {
-            return Err(Error::denied("redirect", "the provider redirected from https to http, which is never followed", "")
-                .with_request_sent(RequestSent::Yes)
-                .with_status(Some(status)));
+            return Err(Error::denied(
+                "redirect",
+                "the provider redirected from https to http, which is never followed",
+                "",
+            )
+            .with_request_sent(RequestSent::Yes)
+            .with_status(Some(status)));
         }
         let same_origin = from.origin() == to.origin();
         let keeps_method = matches!(status, 307 | 308) || self.request.method == Method::Head;
@@ -461,7 +481,10 @@ impl Trip {
             if !same_origin && carries {
                 return Err(Error::denied(
                     "redirect",
-                    format!("the provider redirected a {} to another origin, where its body is never sent", self.request.method),
+                    format!(
+                        "the provider redirected a {} to another origin, where its body is never sent",
+                        self.request.method
+                    ),
                     "",
                 )
                 .with_request_sent(RequestSent::Yes)

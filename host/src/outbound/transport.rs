@@ -97,13 +97,16 @@ pub(super) async fn exchange(outbound: &Outbound, context: &CallContext, mut sig
 }
 
 async fn perform(outbound: &Outbound, signed: &mut Signed) -> Result<Raw> {
-    let head = outbound.transport.send(signed).await.map_err(lost)?;
+    let head = outbound.transport.send(signed).await.map_err(|broken| lost(outbound, broken))?;
     signed.permit.settle_windows();
     let received_at = outbound.clock.now();
     let limit = usize::try_from(outbound.limits.response_body_bytes).unwrap_or(usize::MAX);
     if let Some(coding) = head.headers.get(http::header::CONTENT_ENCODING).filter(|coding| *coding != "identity") {
         return Err(Error::new(Kind::SchemaViolation, "the answer has a content encoding that was not asked for")
-            .with_details(format!("Content-Encoding: {}", crate::manifest::shown(&String::from_utf8_lossy(coding.as_bytes()))))
+            .with_details(format!(
+                "Content-Encoding: {}",
+                crate::manifest::shown(&String::from_utf8_lossy(coding.as_bytes()))
+            ))
             .with_request_sent(RequestSent::Yes)
             .with_status(Some(head.status)));
     }
@@ -119,7 +122,7 @@ async fn perform(outbound: &Outbound, signed: &mut Signed) -> Result<Raw> {
     let mut body = Vec::new();
     while let Some(chunk) = pieces.chunk().await.map_err(|mut broken| {
         broken.sent = RequestSent::Yes;
-        lost(broken)
+        lost(outbound, broken)
     })? {
         if body.len() + chunk.len() > limit {
             return Err(too_large("response_body_bytes", outbound.limits.response_body_bytes, head.status));
@@ -137,14 +140,16 @@ async fn perform(outbound: &Outbound, signed: &mut Signed) -> Result<Raw> {
     Ok(Raw { status: head.status, headers: head.headers, body, received_at })
 }
 
-fn lost(lost: Lost) -> Error {
+fn lost(outbound: &Outbound, lost: Lost) -> Error {
     let message = match lost.stage {
         NetworkStage::Dns => "the provider's name did not resolve",
         NetworkStage::Connect => "no connection to the provider came about",
         NetworkStage::Tls => "the provider's certificate or TLS handshake was not acceptable",
         NetworkStage::Reset => "the connection broke before the whole answer was there",
     };
-    Error::new(Kind::Network(lost.stage), message).with_request_sent(lost.sent).with_details(lost.details)
+    Error::new(Kind::Network(lost.stage), message)
+        .with_request_sent(lost.sent)
+        .with_details(outbound.mask().text(&lost.details))
 }
 
 fn too_large(limit: &str, value: u64, status: u16) -> Error {

@@ -315,7 +315,14 @@ impl Shared {
         let mut exchanges = lock(&self.exchanges);
         let fitting: Vec<usize> = (0..exchanges.len())
             .filter(|index| self.fits(&exchanges[*index].0.request, method, target, body))
-            .filter(|index| exchanges[*index].0.request.headers.iter().all(|(name, value)| headers.get(name).is_some_and(|seen| seen == value)))
+            .filter(|index| {
+                exchanges[*index]
+                    .0
+                    .request
+                    .headers
+                    .iter()
+                    .all(|(name, value)| headers.get(name).is_some_and(|seen| seen == value))
+            })
             .collect();
         let next = fitting.iter().copied().find(|index| !exchanges[*index].1);
         let index = next.or_else(|| fitting.last().copied().filter(|_| self.repeats))?;

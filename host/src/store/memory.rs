@@ -59,9 +59,7 @@ impl Store for MemoryStore {
 
     fn keys<'a>(&'a self, connection: &'a str, prefix: &'a str) -> BoxFuture<'a, Result<Vec<String>>> {
         Box::pin(async move {
-            Ok(self.with(connection, |values| {
-                values.keys().filter(|key| key.starts_with(prefix)).cloned().collect()
-            }))
+            Ok(self.with(connection, |values| values.keys().filter(|key| key.starts_with(prefix)).cloned().collect()))
         })
     }
 }

@@ -87,6 +87,9 @@ mod tests {
         assert_eq!(again.get("a", "k2").await.unwrap().unwrap(), b"x", "it is not durable");
         let other = SqliteStore::open(&path, Seal::new(&[8; 32])).unwrap();
         assert!(other.get("a", "k2").await.is_err(), "another key opened it");
-        assert!(!std::fs::read(&path).unwrap().windows(3).any(|bytes| bytes == b"two"), "a value lies there in the clear");
+        assert!(
+            !std::fs::read(&path).unwrap().windows(3).any(|bytes| bytes == b"two"),
+            "a value lies there in the clear"
+        );
     }
 }

@@ -189,7 +189,10 @@ mod tests {
     fn the_chain_names_both_places_when_it_finds_nothing() {
         let error = secrets(None).value("api_key", Purpose::Credential).unwrap_err();
         let details = error.details().unwrap();
-        assert!(details.contains("NO_SUCH_SERVICE_API_KEY") && details.contains(".config/no-such-service/api_key"), "{details}");
+        assert!(
+            details.contains("NO_SUCH_SERVICE_API_KEY") && details.contains(".config/no-such-service/api_key"),
+            "{details}"
+        );
     }
 
     #[test]

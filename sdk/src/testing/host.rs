@@ -98,6 +98,17 @@ impl Stage {
                 let message = format!("the provider answered {status}");
                 (Error::new(kind_of(status, &response.body()), message), None)
             }
+            // The host judges each hop like a request. Here only one is told that leads where nothing is granted.
+            (None, 301..=303 | 307..=308) if header("location").is_some_and(|to| !self.manifest.has(to)) => {
+                let rule = "origin".to_owned();
+                (
+                    Error::new(
+                        ErrorKind::PolicyDenied(rule),
+                        "the provider redirected to an origin that is not granted",
+                    ),
+                    None,
+                )
+            }
             _ => {
                 return Ok(wire::Response {
                     status: response.status,

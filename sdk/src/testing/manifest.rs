@@ -79,6 +79,11 @@ impl Manifest {
         self.origins.keys().fold(text.to_owned(), |text, name| text.replace(&format!("{{{name}}}"), &base(name)))
     }
 
+    /// Whether a URL leads to one of the origins.
+    pub(super) fn has(&self, url: &str) -> bool {
+        self.origins.keys().any(|name| url.strip_prefix(&base(name)).is_some_and(|path| path.starts_with('/')))
+    }
+
     /// The name of the origin that may be asked this, or why not.
     pub(super) fn check(&self, request: &wire::Request, url: &str) -> Result<&str, String> {
         let refused = |why: &str| format!("plugin.toml does not allow {} {url}: {why}", Name(request.method));

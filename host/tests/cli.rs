@@ -1,0 +1,68 @@
+//! The program as its user meets it: what it says, where it says it, and the code it ends with.
+//!
+//! Nothing here needs a component that runs; `tests/all/cli.rs` goes on with real ones.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn wharfage(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_wharfage"))
+        .args(arguments)
+        .args(["--state-dir", "state"])
+        .current_dir(folder)
+        .env("NO_COLOR", "1")
+        .output()
+        .unwrap()
+}
+
+fn failure(output: &Output) -> (i32, String) {
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "a failure wrote to standard output");
+    (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn help_names_every_subcommand_and_what_exit_codes_mean() {
+    let output = wharfage(Path::new("."), &["--help"]);
+    let help = String::from_utf8_lossy(&output.stdout).into_owned();
+    for name in ["demo", "call", "explain", "inspect", "build", "check", "Exit codes"] {
+        assert!(help.contains(name), "{name} is missing in\n{help}");
+    }
+}
+
+#[test]
+fn a_wharfage_toml_that_cannot_be_read_shows_line_and_caret() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("wharfage.toml"), "[connections.acme]\nplugin = \n").unwrap();
+    let (code, text) = failure(&wharfage(folder.path(), &["call", "acme", "orders.list"]));
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains("wharfage.toml cannot be read") && text.contains("line 2") && text.contains('^'), "{text}");
+}
+
+#[test]
+fn a_wrong_name_is_answered_with_the_nearest() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = "[plugins.p]\ncomponent = 'p.wasm'\n[connections.acme-orders]\nplugin = 'p'\n";
+    std::fs::write(folder.path().join("wharfage.toml"), config).unwrap();
+    let (code, text) = failure(&wharfage(folder.path(), &["explain", "acme-order"]));
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains("Did you mean acme-orders?"), "{text}");
+}
+
+#[test]
+fn what_is_no_component_is_called_so() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("page.wasm"), "<html>404</html>").unwrap();
+    for arguments in [&["inspect", "page.wasm"][..], &["check", "page.wasm"], &["explain", "--suggest", "page.wasm"]] {
+        let (code, text) = failure(&wharfage(folder.path(), arguments));
+        assert_eq!(code, 3, "{text}");
+        assert!(text.contains("this is not a WebAssembly component"), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
+fn without_a_wharfage_toml_the_way_to_one_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, text) = failure(&wharfage(folder.path(), &["call", "acme", "orders.list"]));
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains("wharfage explain --suggest"), "{text}");
+}

@@ -1,0 +1,133 @@
+//! The program with a real plugin behind it: what a pipe gets, what a person is told, and the exit code.
+//!
+//! The program is the one that this test run has built; `host/tests/cli.rs` sees to it that there is one.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use wharfage::stand_in::{Fixture, Manner, StandIn};
+use wharfage::{Digest, Needs};
+use wharfage_tests::{PLUGINS, PluginFolder, component};
+
+/// A folder with a component, a key and a `wharfage.toml` that leads to a stand-in.
+struct Desk {
+    folder: tempfile::TempDir,
+    needs: Needs,
+    stand_in: StandIn,
+    fixture: Fixture,
+}
+
+const KEY: &str = "a-key-for-the-command-line-only";
+
+impl Desk {
+    /// For a fixture of a plugin that has one: a list over several pages that succeeds.
+    async fn of(plugin: &PluginFolder) -> Option<Self> {
+        let bytes = component::built(plugin.name, || plugin.compiled(), &plugin.manifest()).await;
+        let needs = Needs::read(&bytes).unwrap();
+        let files = std::fs::read_dir(Path::new(plugin.folder).join("fixtures")).unwrap();
+        let mut fixtures: Vec<PathBuf> = files.map(|entry| entry.unwrap().path()).collect();
+        fixtures.sort();
+        let fixture = fixtures
+            .iter()
+            .map(|path| Fixture::parse(&std::fs::read_to_string(path).unwrap()).unwrap())
+            .find(|fixture| fixture.expect.pages.is_some_and(|pages| pages > 1) && fixture.expect.error.is_none())?;
+        let manner = Manner::default().repeating().signed_with(KEY);
+        let stand_in = StandIn::start(fixture.exchanges.clone(), manner).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("plugin.wasm"), bytes.as_slice()).unwrap();
+        let desk = Self { folder, needs, stand_in, fixture };
+        desk.write_config(&Digest::of(&bytes).to_string());
+        Some(desk)
+    }
+
+    fn write_config(&self, digest: &str) {
+        let mut text = format!("[plugins.p]\ncomponent = 'plugin.wasm'\ndigest = '{digest}'\n[accounts.a.secrets]\n");
+        for name in self.needs.manifest.secrets.keys() {
+            text += &format!("{name} = {{ env = 'DESK_KEY' }}\n");
+        }
+        text += "[connections.desk]\nplugin = 'p'\naccount = 'a'\nprivate_addresses = ['127.0.0.1/32']\n";
+        let secrets: Vec<String> = self.needs.manifest.secrets.keys().map(|name| format!("'{name}'")).collect();
+        let imports: Vec<String> = self.needs.imports.iter().map(|name| format!("'{name}'")).collect();
+        text += &format!("secrets = [{}]\nimports = [{}]\n", secrets.join(", "), imports.join(", "));
+        let origins = self.needs.manifest.origins.keys().map(|name| (name, self.stand_in.base(name)));
+        let (mut granted, mut bases) = (Vec::new(), String::from("[connections.desk.base]\n"));
+        for (name, base) in origins {
+            granted.push(format!("'{}'", base.trim_end_matches(&format!("/{name}"))));
+            bases += &format!("{name} = '{base}'\n");
+        }
+        text += &format!("origins = [{}]\n{bases}", granted.join(", "));
+        std::fs::write(self.folder.path().join("wharfage.toml"), text).unwrap();
+    }
+
+    /// Runs the program here, while the stand-in goes on answering.
+    async fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        let mut command = Command::new(program());
+        command.args(arguments).args(["--state-dir", "state"]).current_dir(self.folder.path());
+        command.env("NO_COLOR", "1").env("DESK_KEY", KEY);
+        let output: Output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    }
+}
+
+/// The program beside this test's own.
+fn program() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    let program = own.parent().and_then(Path::parent).unwrap().join("wharfage");
+    assert!(program.is_file(), "{} is missing: run cargo test --workspace, which builds it", program.display());
+    program
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pipe_gets_json_lines_of_every_page_and_no_key() {
+    for plugin in PLUGINS {
+        let Some(desk) = Desk::of(plugin).await else { continue };
+        let input = desk.fixture.input.get();
+        let (code, out, err) = desk.run(&["call", "desk", &desk.fixture.operation, "--input", input, "--all"]).await;
+        assert_eq!(code, 0, "{err}");
+        let items: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(serde_json::Value::Array(items), desk.fixture.expect.output.clone().unwrap());
+        assert!(!out.contains(KEY) && !err.contains(KEY));
+        assert!(desk.stand_in.seen().iter().all(|seen| seen.is_signed), "a request left without its credential");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_ends_a_list_and_tells_how_to_go_on() {
+    for plugin in PLUGINS {
+        let Some(desk) = Desk::of(plugin).await else { continue };
+        let (operation, input) = (desk.fixture.operation.as_str(), desk.fixture.input.get());
+        let (code, out, err) = desk.run(&["call", "desk", operation, "--input", input, "--limit", "1"]).await;
+        assert_eq!((code, out.lines().count()), (0, 1), "{err}");
+        assert!(!desk.stand_in.unused().is_empty(), "one item was asked for and every page was read");
+        let cursor = err.split("--cursor ").nth(1).unwrap().split_whitespace().next().unwrap();
+        let (code, rest, err) = desk.run(&["call", "desk", operation, "--input", input, "--cursor", cursor]).await;
+        assert_eq!(code, 0, "{err}");
+        assert!(!rest.is_empty() && rest.lines().next() != out.lines().next());
+        let (code, _, err) = desk.run(&["call", "desk", operation, "--input", input, "--cursor", "AAAA"]).await;
+        assert_eq!(code, 2, "{err}");
+        assert!(err.contains("cursor-invalid"), "{err}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_component_that_is_not_the_pinned_one_is_refused() {
+    let Some(desk) = Desk::of(&PLUGINS[0]).await else { return };
+    desk.write_config(&format!("sha256:{}", "0".repeat(64)));
+    let (code, out, err) = desk.run(&["call", "desk", &desk.fixture.operation]).await;
+    assert_eq!((code, out.as_str()), (3, ""), "{err}");
+    assert!(err.contains("is not the pinned one") && err.contains("digest = \"sha256:"), "{err}");
+    assert!(desk.stand_in.seen().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_suggested_lines_are_enough() {
+    let Some(desk) = Desk::of(&PLUGINS[0]).await else { return };
+    let (code, lines, err) = desk.run(&["explain", "--suggest", "plugin.wasm"]).await;
+    assert_eq!(code, 0, "{err}");
+    std::fs::write(desk.folder.path().join("wharfage.toml"), lines).unwrap();
+    let name = desk.needs.manifest.plugin.name.clone();
+    let (code, out, err) = desk.run(&["explain", &name]).await;
+    assert_eq!(code, 0, "{err}");
+    assert!(!out.contains("Not granted") && out.contains("Pinned:"), "{out}");
+}

@@ -1,0 +1,44 @@
+//! The crate's front page, run as it stands against a plugin of this repository.
+
+use std::path::Path;
+
+use wharfage::stand_in::{Fixture, Manner, StandIn};
+use wharfage::{Account, Connection, Needs, SecretSource, SecretValue};
+use wharfage_tests::{PLUGINS, component};
+
+#[path = "../../host/examples/embed.rs"]
+#[allow(dead_code, missing_docs, unreachable_pub, reason = "its main is for a person")]
+mod example;
+
+#[tokio::test]
+async fn the_front_page_reads_a_list() {
+    for plugin in PLUGINS {
+        let folder = Path::new(plugin.folder);
+        let component = component::built(plugin.name, || plugin.compiled(), &plugin.manifest()).await;
+        let needs = Needs::read(&component).unwrap();
+        // A list that takes `limit = 2` alone, as the front page asks for it.
+        let fixtures = std::fs::read_dir(folder.join("fixtures")).unwrap().map(|entry| entry.unwrap().path());
+        let asked: serde_json::Value = serde_json::json!({ "limit": 2 });
+        let fixture = fixtures
+            .map(|path| Fixture::parse(&std::fs::read_to_string(path).unwrap()).unwrap())
+            .filter(|fixture| fixture.expect.error.is_none())
+            .find(|fixture| serde_json::from_str::<serde_json::Value>(fixture.input.get()).unwrap() == asked);
+        let Some(fixture) = fixture else {
+            println!("{} has no list that takes a limit alone", plugin.name);
+            continue;
+        };
+        let stand_in = StandIn::start(fixture.exchanges.clone(), Manner::default().repeating()).await.unwrap();
+        let mut connection = Connection::granting(&needs);
+        for name in needs.manifest.origins.keys() {
+            let base = stand_in.base(name);
+            connection.origins.push(base.trim_end_matches(&format!("/{name}")).to_owned());
+            connection.base.insert(name.clone(), base);
+        }
+        connection.private_addresses.push("127.0.0.1/32".parse().unwrap());
+        let account = needs.manifest.secrets.keys().fold(Account::default(), |account, name| {
+            account.with_secret(name, SecretSource::Value(SecretValue::new("a key for nobody")))
+        });
+        let items = example::embed(&component, &connection, &account, &fixture.operation).await.unwrap();
+        assert_eq!(serde_json::Value::Array(items), fixture.expect.output.unwrap());
+    }
+}
