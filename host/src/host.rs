@@ -13,6 +13,7 @@ use crate::grant::Grant;
 use crate::manifest::{BudgetScope, COMPONENT_BYTES_MAX, Needs, Operation, embed};
 use crate::outbound::address::Resolver;
 use crate::outbound::admit::{Lane, Lanes};
+use crate::outbound::classify::Answers;
 use crate::outbound::transport::{Http, Transport};
 use crate::outbound::{Observer, Outbound};
 use crate::plugin::{self, Parts, Plugin};
@@ -186,7 +187,7 @@ impl Host {
             scope: grant.scope.clone(),
             private_addresses: grant.private_addresses.clone(),
             credentials: grant.credentials.clone(),
-            answers: needs.manifest.answers.clone(),
+            answers: Answers::new(needs.manifest.answers.clone()),
             idempotency_header: needs.manifest.idempotency.as_ref().map(|idempotency| idempotency.header.clone()),
             limits: grant.limits,
             lanes,

@@ -516,8 +516,9 @@ impl Manifest {
     /// # Errors
     /// [`Kind::Configuration`] with line, caret and what was expected.
     pub fn parse(text: &str) -> Result<Self> {
-        let manifest: Self = toml::from_str(text)
-            .map_err(|error| Error::configuration("plugin.toml cannot be read").with_details(error.to_string()))?;
+        let manifest: Self = toml::from_str(text).map_err(|error| {
+            Error::configuration("plugin.toml cannot be read").with_details(shown_lines(&error.to_string()))
+        })?;
         manifest.check()?;
         Ok(manifest)
     }
@@ -667,8 +668,9 @@ fn operations_from_bytes(bytes: &[u8]) -> Result<Vec<Operation>> {
             bytes.len()
         )));
     }
-    let operations: Vec<Operation> = serde_json::from_slice(bytes)
-        .map_err(|error| Error::component("the operations cannot be read").with_details(error.to_string()))?;
+    let operations: Vec<Operation> = serde_json::from_slice(bytes).map_err(|error| {
+        Error::component("the operations cannot be read").with_details(shown_lines(&error.to_string()))
+    })?;
     check_operations(&operations)?;
     Ok(operations)
 }
@@ -739,6 +741,16 @@ pub(crate) fn shown(text: &str) -> String {
         out.push('…');
     }
     out
+}
+
+/// Untrusted text over several lines, bounded and escaped.
+pub(crate) fn shown_lines(text: &str) -> String {
+    let kept: String = text.chars().take(2_000).collect();
+    kept.chars()
+        .map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c })
+        .collect::<String>()
+        .trim_end()
+        .to_owned()
 }
 
 /// `Did you mean …?` or all there is.

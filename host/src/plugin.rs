@@ -26,7 +26,7 @@ use crate::connection::Limits;
 use crate::engine::{Engine, TICK_MS};
 use crate::error::{Error, Kind, Result};
 use crate::grant::Grant;
-use crate::manifest::{CONTRACT, Effect, Needs, Operation, check_operations, shown};
+use crate::manifest::{CONTRACT, Effect, Needs, Operation, check_operations, shown, shown_lines};
 use crate::outbound::{CallContext, Observer, Outbound, Source};
 use crate::schema::Schema;
 use crate::store::{MemoryStore, Seal, Store};
@@ -580,16 +580,6 @@ fn stopped(
             Error::internal(format!("{name} failed; its instance was dropped")).with_details(cause)
         }
     }
-}
-
-/// Untrusted text over several lines, bounded and escaped.
-fn shown_lines(text: &str) -> String {
-    let kept: String = text.chars().take(2_000).collect();
-    kept.chars()
-        .map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c })
-        .collect::<String>()
-        .trim_end()
-        .to_owned()
 }
 
 fn to_json(input: &impl Serialize) -> Result<String> {

@@ -259,8 +259,7 @@ async fn config(folder: &std::path::Path) -> Config {
         .enumerate()
         .map(|(number, (limit, window_ms))| {
             format!(
-                "\n[budgets.window-{number}]\nlimit = {}\nwindow_s = {}\nsource = \"made up\"\ndate = \"2026-11-22\"\n",
-                limit + 1,
+                "\n[budgets.window-{number}]\nlimit = {limit}\nwindow_s = {}\nsource = \"made up\"\ndate = \"2026-11-22\"\n",
                 window_ms / 1_000
             )
         })

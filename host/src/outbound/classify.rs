@@ -4,6 +4,9 @@
 //! to the retry, the buckets and the caller alike. What goes on from here is masked: no known secret, no cookie, and of
 //! an error's body no more than its start.
 
+use std::collections::BTreeSet;
+
+use aho_corasick::{AhoCorasick, AhoCorasickBuilder};
 use http::HeaderMap;
 use serde_json::Value;
 use url::Url;
@@ -66,7 +69,7 @@ pub(super) fn classify(outbound: &Outbound, answered: Answered) -> Outcome {
         raw.received_at,
         WAIT_MS_MAX,
     );
-    let ruled = rule(&outbound.answers, origin, &raw);
+    let ruled = outbound.answers.judge(origin, &raw);
     let limited = raw.status == 429 || ruled.as_ref().is_some_and(|ruled| ruled.is_about_limits());
     let hint_at = ruled
         .as_ref()
@@ -208,39 +211,60 @@ impl Ruled {
     }
 }
 
-/// The first of the manifest's rules that fits. The body is parsed only where a rule could.
-fn rule(rules: &[AnswerRule], origin: &str, raw: &Raw) -> Option<Ruled> {
-    let mut candidates = rules
-        .iter()
-        .filter(|rule| rule.origin.as_deref().is_none_or(|name| name == origin))
-        .filter(|rule| rule.status.is_empty() || rule.status.contains(&raw.status))
-        .filter(|rule| rule.contains.as_deref().is_none_or(|needle| holds(&raw.body, needle)))
-        .peekable();
-    candidates.peek()?;
-    let body: Value = serde_json::from_slice(&raw.body).ok()?;
-    let rule = candidates.find(|rule| rule.conditions().all(|condition| fits(&condition, &body)))?;
-    Some(Ruled {
-        kind: Kind::from_answer_name(&rule.kind)?,
-        retry_after_s: rule.retry_after_s,
-        code: rule.code.as_deref().and_then(|pointer| text_at(&body, pointer)),
-    })
+/// The longest body that rules are asked about: what a provider says of itself is short, and data is not parsed twice.
+const JUDGED_BYTES_MAX: usize = 256 << 10;
+
+/// The manifest's rules about bodies, ready to be asked.
+pub(crate) struct Answers {
+    rules: Vec<AnswerRule>,
+    /// Finds in one pass what the rules want a body to hold.
+    searcher: Option<AhoCorasick>,
+    /// The rule that each text of the searcher is from.
+    rule_of: Vec<usize>,
 }
 
-/// Whether a body holds a text in any case of letters, before it is worth parsing.
-fn holds(body: &[u8], needle: &str) -> bool {
-    let needle = needle.as_bytes();
-    let Some((first, rest)) = needle.split_first() else { return true };
-    let (low, high) = (first.to_ascii_lowercase(), first.to_ascii_uppercase());
-    (0..body.len()).any(|at| {
-        (body[at] == low || body[at] == high)
-            && body.get(at + 1..at + 1 + rest.len()).is_some_and(|tail| tail.eq_ignore_ascii_case(rest))
-    })
+impl Answers {
+    /// From a manifest's rules.
+    pub(crate) fn new(rules: Vec<AnswerRule>) -> Self {
+        let texts = || rules.iter().enumerate().filter_map(|(index, rule)| Some((index, rule.contains.as_deref()?)));
+        // Without a searcher every rule counts as possible: slower, and the same answer.
+        let searcher = AhoCorasickBuilder::new().ascii_case_insensitive(true).build(texts().map(|(_, text)| text)).ok();
+        let rule_of = texts().map(|(index, _)| index).collect();
+        Self { rules, searcher, rule_of }
+    }
+
+    /// The first rule that fits. The body is parsed only where one could.
+    fn judge(&self, origin: &str, raw: &Raw) -> Option<Ruled> {
+        if self.rules.is_empty() || raw.body.len() > JUDGED_BYTES_MAX {
+            return None;
+        }
+        let found: Option<BTreeSet<usize>> = self.searcher.as_ref().map(|searcher| {
+            searcher.find_overlapping_iter(&raw.body).map(|found| self.rule_of[found.pattern().as_usize()]).collect()
+        });
+        let mut candidates = self
+            .rules
+            .iter()
+            .enumerate()
+            .filter(|(_, rule)| rule.origin.as_deref().is_none_or(|name| name == origin))
+            .filter(|(_, rule)| rule.status.is_empty() || rule.status.contains(&raw.status))
+            .filter(|(index, rule)| rule.contains.is_none() || found.as_ref().is_none_or(|found| found.contains(index)))
+            .map(|(_, rule)| rule)
+            .peekable();
+        candidates.peek()?;
+        let body: Value = serde_json::from_slice(&raw.body).ok()?;
+        let rule = candidates.find(|rule| rule.conditions().all(|condition| fits(&condition, &body)))?;
+        Some(Ruled {
+            kind: Kind::from_answer_name(&rule.kind)?,
+            retry_after_s: rule.retry_after_s,
+            code: rule.code.as_deref().and_then(|pointer| text_at(&body, pointer)),
+        })
+    }
 }
 
 fn fits(condition: &Condition, body: &Value) -> bool {
     let Some(text) = text_at(body, &condition.pointer) else { return false };
     match (&condition.contains, &condition.equals) {
-        (Some(needle), None) => holds(text.as_bytes(), needle),
+        (Some(needle), None) => text.to_ascii_lowercase().contains(&needle.to_ascii_lowercase()),
         (None, Some(exact)) => text == *exact,
         _ => false,
     }
@@ -268,7 +292,7 @@ mod tests {
         }
     }
 
-    fn rules() -> Vec<AnswerRule> {
+    fn rules() -> Answers {
         #[derive(serde::Deserialize)]
         struct File {
             answers: Vec<AnswerRule>,
@@ -277,16 +301,16 @@ mod tests {
             "[[answers]]\npointer='/result'\ncontains='rate limit'\nand=[{pointer='/status',equals='0'}]\nkind='rate-limited'\nretry_after_s=1",
         )
         .unwrap();
-        file.answers
+        Answers::new(file.answers)
     }
 
     #[test]
     fn a_rate_message_in_a_200_is_a_rate_limit() {
-        let ruled = rule(&rules(), "api", &raw(200, r#"{"status":"0","result":"Max RATE limit reached"}"#)).unwrap();
+        let ruled = rules().judge("api", &raw(200, r#"{"status":"0","result":"Max RATE limit reached"}"#)).unwrap();
         assert_eq!(ruled.kind, Kind::RateLimited);
         assert_eq!(ruled.retry_after_s, Some(1));
-        assert!(rule(&rules(), "api", &raw(200, r#"{"status":"1","result":"rate limit"}"#)).is_none());
-        assert!(rule(&rules(), "api", &raw(200, "rate limit, but no JSON")).is_none());
+        assert!(rules().judge("api", &raw(200, r#"{"status":"1","result":"rate limit"}"#)).is_none());
+        assert!(rules().judge("api", &raw(200, "rate limit, but no JSON")).is_none());
     }
 
     #[test]

@@ -7,7 +7,7 @@ pub(crate) mod address;
 pub(crate) mod admit;
 pub(crate) mod buckets;
 mod cache;
-mod classify;
+pub(crate) mod classify;
 pub(crate) mod hints;
 pub(crate) mod mask;
 mod ready;
@@ -25,13 +25,12 @@ use url::Url;
 use crate::auth::Credential;
 use crate::connection::Limits;
 use crate::error::{Error, Kind, RequestSent, Result};
-use crate::manifest::AnswerRule;
 use crate::time::{Clock, Timestamp};
 use crate::vault::Secrets;
 
 use self::address::Resolver;
 use self::admit::Lanes;
-use self::classify::Outcome;
+use self::classify::{Answers, Outcome};
 use self::mask::Mask;
 use self::retry::{Decision, Failed, RetryPolicy};
 use self::scope::Scope;
@@ -174,7 +173,7 @@ pub(crate) struct Outbound {
     pub(crate) scope: Scope,
     pub(crate) private_addresses: Vec<IpNet>,
     pub(crate) credentials: Vec<Credential>,
-    pub(crate) answers: Vec<AnswerRule>,
+    pub(crate) answers: Answers,
     pub(crate) idempotency_header: Option<String>,
     pub(crate) limits: Limits,
     pub(crate) lanes: Lanes,
@@ -367,7 +366,7 @@ impl Outbound {
             },
             private_addresses: Vec::new(),
             credentials: Vec::new(),
-            answers: Vec::new(),
+            answers: Answers::new(Vec::new()),
             idempotency_header: None,
             limits: Limits::default(),
             lanes: Lanes::default(),
