@@ -2,6 +2,8 @@
 //!
 //! Nothing here needs a component that runs; `tests/all/cli.rs` goes on with real ones.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where and stops")]
+
 use std::path::Path;
 use std::process::{Command, Output};
 

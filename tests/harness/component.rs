@@ -66,13 +66,16 @@ fn length(mut value: usize) -> Vec<u8> {
     }
 }
 
+/// Built components, by name and manifest.
+type Components = HashMap<(String, String), Arc<Vec<u8>>>;
+
 /// A component with its manifest and operations inside, made by the public function that `wharfage build` uses. Made once
 /// per process, for describing compiles.
 ///
 /// # Panics
 /// When it cannot be built.
 pub async fn built(name: &str, compiled: impl FnOnce() -> Vec<u8>, manifest: &str) -> Arc<Vec<u8>> {
-    static BUILT: OnceLock<Mutex<HashMap<(String, String), Arc<Vec<u8>>>>> = OnceLock::new();
+    static BUILT: OnceLock<Mutex<Components>> = OnceLock::new();
     let kept = || BUILT.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     let key = (name.to_owned(), manifest.to_owned());
     if let Some(bytes) = kept().get(&key) {

@@ -10,6 +10,7 @@ use super::scope::Scoped;
 pub(super) struct Missed(Scoped);
 
 /// What looking gave.
+#[expect(clippy::large_enum_variant, reason = "made once a request and taken apart at once")]
 pub(super) enum Looked {
     /// An answer that is still fresh.
     #[expect(dead_code, reason = "the cache that makes these is the next step of this path")]

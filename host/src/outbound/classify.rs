@@ -77,10 +77,11 @@ pub(super) fn classify(outbound: &Outbound, answered: Answered) -> Outcome {
         .map(|seconds| raw.received_at.plus(seconds.saturating_mul(1000)))
         .max(hint.come_back_at());
     feed_back(outbound, origin, &hint, if limited || raw.status == 503 { hint_at } else { None });
-    if ruled.is_none() && is_redirect(raw.status) {
-        if let Some(location) = raw.headers.get(http::header::LOCATION).and_then(|value| value.to_str().ok()) {
-            return Outcome::Redirect { status: raw.status, location: location.to_owned(), from: url };
-        }
+    if ruled.is_none()
+        && is_redirect(raw.status)
+        && let Some(location) = raw.headers.get(http::header::LOCATION).and_then(|value| value.to_str().ok())
+    {
+        return Outcome::Redirect { status: raw.status, location: location.to_owned(), from: url };
     }
     let request_id = request_id(&raw.headers);
     if ruled.is_none() && raw.status < 400 {
@@ -152,7 +153,7 @@ fn answer(outbound: &Outbound, raw: Raw, url: &Url, request_id: Option<String>) 
 }
 
 fn request_id(headers: &HeaderMap) -> Option<String> {
-    REQUEST_ID_HEADERS.iter().find_map(|name| headers.get(*name)?.to_str().ok()).map(|id| crate::manifest::shown(id))
+    REQUEST_ID_HEADERS.iter().find_map(|name| headers.get(*name)?.to_str().ok()).map(crate::manifest::shown)
 }
 
 /// What a status means by itself. A 400 that calls itself temporary is (the guide's rule).
