@@ -697,6 +697,22 @@ async fn a_refusal_names_the_rule_and_shows_no_query() {
     );
 }
 
+/// Known: the refusals below say less than they should. Who forgot to state an origin of the manifest reads that there is
+/// no such name, and who is told to state one that the manifest never asks for gets nothing by it. Once both say what
+/// helps, this test fails and is to be turned round: the line that is printed, added to the connection, lets it pass.
+#[tokio::test]
+async fn known_a_refusal_does_not_tell_unstated_from_unasked() {
+    let provider = Provider::scripted([Reply::status(200)]).await;
+    let open = Scene::of(guests::HTTP_SEND).with(&provider).grant(|connection| connection.origins.clear()).open().await;
+    let unstated = open.error("send", json!({"url": "{api}/x"})).await;
+    assert_eq!((unstated.kind(), unstated.details()), (&denied("origin"), None));
+    let unasked = open.error("send", json!({"url": "https://example.org/x"})).await;
+    let line = unasked.details().unwrap().split("   ").last().unwrap().to_owned();
+    assert_eq!(line, "origins = [\"https://example.org\"]");
+    let open = Scene::of(guests::HTTP_SEND).connection(&line).open().await;
+    assert_eq!(*open.error("send", json!({"url": "https://example.org/x"})).await.kind(), denied("origin"));
+}
+
 #[tokio::test]
 async fn a_private_address_is_dialled_only_where_it_is_granted() {
     for (base, refused) in [

@@ -67,7 +67,7 @@ pub fn root() -> std::path::PathBuf {
 
 /// A folder in which hosts keep compiled code from test to test, for compiling is what takes the time. Whatever keeps
 /// state as well uses a folder of its own.
-pub(crate) fn compiled_code() -> &'static std::path::Path {
+pub fn compiled_code() -> &'static std::path::Path {
     std::path::Path::new(STATE)
 }
 
