@@ -131,7 +131,9 @@ impl Artifacts {
 
 /// Compiles, without keeping anything.
 pub(crate) fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component> {
-    Component::from_binary(engine.raw(), bytes)
+    // The bytes are anybody's: a compiler that gives up on them must not take the host along.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Component::from_binary(engine.raw(), bytes)))
+        .map_err(|_| Error::component("the compiler gave up on the component"))?
         .map_err(|error| Error::component("the component does not compile").with_details(format!("{error:#}")))
 }
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use crate::account::Account;
+use crate::account::{Account, SecretSource};
 use crate::error::{Error, Result};
 use crate::manifest::suggestion;
 
@@ -142,6 +142,17 @@ limits! {
     state_keys: 1_000, "Number of state values of the connection.";
 }
 
+impl Limits {
+    /// Refuses what would let nothing pass.
+    fn check(&self) -> Result<()> {
+        match self.all().into_iter().find(|(_, value, ..)| *value == 0) {
+            None => Ok(()),
+            Some((name, ..)) => Err(Error::configuration(format!("limits.{name} is 0, which would let nothing pass"))
+                .with_details("Leave it out for the default, or take the connection away")),
+        }
+    }
+}
+
 impl Config {
     /// Reads a `wharfage.toml` from its text. `path` is for messages and for what the file names relative to itself.
     ///
@@ -155,7 +166,16 @@ impl Config {
         for source in config.plugins.values_mut() {
             source.component = folder.join(&source.component);
         }
+        for source in config.accounts.values_mut().flat_map(|account| account.secrets.values_mut()) {
+            if let SecretSource::File(path) = source {
+                *path = folder.join(&*path);
+            }
+        }
         for (name, connection) in &config.connections {
+            connection
+                .limits
+                .check()
+                .map_err(|error| error.context(format!("{}: [connections.{name}]", path.display())))?;
             let plugins: Vec<&str> = config.plugins.keys().map(String::as_str).collect();
             if !config.plugins.contains_key(&connection.plugin) {
                 return Err(Error::configuration(format!(
@@ -196,8 +216,10 @@ impl Connection {
     /// # Errors
     /// [`Kind::Configuration`](crate::Kind::Configuration) with line, caret and what was expected.
     pub fn parse(text: &str) -> Result<Self> {
-        toml::from_str(text)
-            .map_err(|error| Error::configuration("the connection cannot be read").with_details(error.to_string()))
+        let connection: Self = toml::from_str(text)
+            .map_err(|error| Error::configuration("the connection cannot be read").with_details(error.to_string()))?;
+        connection.limits.check()?;
+        Ok(connection)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::manifest::{BudgetScope, Needs};
 use crate::outbound::Method;
 use crate::outbound::buckets::{BucketSpec, Shape};
-use crate::outbound::scope::{OriginScope, PathPattern, Scope};
+use crate::outbound::scope::{Asked, OriginScope, PathPattern, Scope};
 use crate::vault::Granted;
 
 /// What a plugin may do over one connection.
@@ -89,7 +89,7 @@ impl Grant {
         let wrong = |text: String| Error::configuration(format!("[connections.{name}]: {text}"));
         let mut missing = Vec::new();
         let imports = granted_imports(needs, connection, &mut missing, &wrong)?;
-        let origins = granted_origins(needs, connection, &mut missing, &wrong)?;
+        let (origins, asked) = granted_origins(needs, connection, &mut missing, &wrong)?;
         let names: BTreeSet<&str> = origins.iter().map(|origin| origin.name.as_str()).collect();
         let mut secrets = BTreeMap::new();
         for (secret, facts) in &needs.manifest.secrets {
@@ -123,6 +123,8 @@ impl Grant {
                 plugin: needs.manifest.plugin.name.clone(),
                 connection: name.to_owned(),
                 origins,
+                asked,
+                stated: connection.origins.clone(),
                 credential_headers,
                 url_bytes_max: bounded(limits.url_bytes),
                 request_body_bytes_max: bounded(limits.request_body_bytes),
@@ -217,7 +219,7 @@ fn granted_origins(
     connection: &Connection,
     missing: &mut Vec<Missing>,
     wrong: &dyn Fn(String) -> Error,
-) -> Result<Vec<OriginScope>> {
+) -> Result<(Vec<OriginScope>, Vec<Asked>)> {
     if let Some(stranger) = connection.base.keys().find(|name| !needs.manifest.origins.contains_key(*name)) {
         let known: Vec<&str> = needs.manifest.origins.keys().map(String::as_str).collect();
         let help = crate::manifest::suggestion(stranger, &known);
@@ -225,7 +227,7 @@ fn granted_origins(
     }
     let stated =
         connection.origins.iter().map(|origin| parse_origin(origin).map_err(wrong)).collect::<Result<Vec<Url>>>()?;
-    let mut origins = Vec::new();
+    let (mut origins, mut all) = (Vec::new(), Vec::new());
     for (name, facts) in &needs.manifest.origins {
         let written = connection.base.get(name).unwrap_or(&facts.url);
         let base = Url::parse(written).map_err(|_| wrong(format!("the base of `{name}` is no URL: {written}")))?;
@@ -240,6 +242,7 @@ fn granted_origins(
             .map(|path| pattern(&format!("{root}{path}"), wrong))
             .collect::<Result<Vec<PathPattern>>>()?;
         let credential = needs.manifest.declared_credential(name).map(str::to_owned);
+        all.push(Asked { name: name.clone(), base: base.clone(), methods: methods.clone(), paths: paths.clone() });
         let before = origins.len();
         if stated.iter().any(|origin| origin.origin() == base.origin()) {
             origins.push(OriginScope {
@@ -265,7 +268,7 @@ fn granted_origins(
             });
         }
     }
-    Ok(origins)
+    Ok((origins, all))
 }
 
 /// What the manifest asks for at an origin, cut down to one `allow`.

@@ -447,6 +447,15 @@ fn trap_the_rest(
         let mut linker = linker.instance(interface)?;
         for (name, item) in instance.exports(engine.raw()) {
             match item.ty {
+                // Libraries look for folders before they print. There are none.
+                ComponentItem::ComponentFunc(_)
+                    if name == "get-directories" && interface.starts_with("wasi:filesystem/preopens@0.2.") =>
+                {
+                    linker.func_new(name, |_, _, _, results| {
+                        results[0] = wasmtime::component::Val::List(Vec::new());
+                        Ok(())
+                    })?;
+                }
                 ComponentItem::ComponentFunc(_) => {
                     let full_name = format!("{interface}#{name}");
                     linker.func_new(name, move |_, _, _, _| {

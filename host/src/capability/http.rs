@@ -48,7 +48,7 @@ impl Call {
                 self.spent.attempts = self.spent.attempts.saturating_add(error.attempts());
                 if error.kind().name() == "policy-denied" {
                     self.context.refused(&error);
-                    tracing::warn!(
+                    tracing::debug!(
                         target: "wharfage::outbound",
                         plugin = &*self.plugin,
                         connection = &*self.connection,

@@ -102,7 +102,9 @@ impl Spent {
 pub(crate) struct Memory {
     limits: StoreLimits,
     memory_bytes: usize,
+    memory_total: usize,
     table_elements: usize,
+    table_total: usize,
     pub(crate) refused: Option<&'static str>,
 }
 
@@ -120,6 +122,8 @@ impl Memory {
                 .memories(instances)
                 .build(),
             memory_bytes,
+            memory_total: 0,
+            table_total: 0,
             table_elements: bounded(limits.table_elements),
             refused: None,
         }
@@ -128,17 +132,30 @@ impl Memory {
 
 impl ResourceLimiter for Memory {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        if desired > self.memory_bytes {
+        // Over all memories of the instance, for a component may bring several.
+        let total = self.memory_total.saturating_add(desired.saturating_sub(current));
+        if total > self.memory_bytes {
             self.refused = Some("memory_bytes");
+            return Ok(false);
         }
-        self.limits.memory_growing(current, desired, maximum)
+        let grows = self.limits.memory_growing(current, desired, maximum)?;
+        if grows {
+            self.memory_total = total;
+        }
+        Ok(grows)
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        if desired > self.table_elements {
+        let total = self.table_total.saturating_add(desired.saturating_sub(current));
+        if total > self.table_elements {
             self.refused = Some("table_elements");
+            return Ok(false);
         }
-        self.limits.table_growing(current, desired, maximum)
+        let grows = self.limits.table_growing(current, desired, maximum)?;
+        if grows {
+            self.table_total = total;
+        }
+        Ok(grows)
     }
 
     fn instances(&self) -> usize {

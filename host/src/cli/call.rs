@@ -34,7 +34,7 @@ pub(super) struct Call {
     #[arg(long)]
     all: bool,
     /// Go on where an earlier call ended
-    #[arg(long, value_name = "CURSOR")]
+    #[arg(long, value_name = "CURSOR", allow_hyphen_values = true)]
     cursor: Option<String>,
     /// JSON, one item a line, also on a terminal
     #[arg(long)]
@@ -111,7 +111,9 @@ impl Call {
                 .with_details(error.to_string())
         })?;
         for pair in &self.set {
-            let (key, value) = pair.split_once('=').with_context(|| format!("--set {pair}: write KEY=VALUE"))?;
+            let (key, value) = pair.split_once('=').ok_or_else(|| {
+                wharfage::Error::new(Kind::InvalidRequest(Vec::new()), format!("--set {pair}: write KEY=VALUE"))
+            })?;
             fields.insert(key.to_owned(), typed(about, key, value)?);
         }
         Ok(serde_json::to_string(&fields)?)
@@ -160,7 +162,9 @@ impl Call {
             attempts += page.attempts;
             let mut items: Vec<Box<RawValue>> =
                 serde_json::from_str(page.output.get()).context("the page is no JSON array")?;
+            let on_page = items.len();
             items.truncate(most - shown);
+            let cut = on_page - items.len();
             shown += items.len();
             progress.suspend(|| self.print(&mut rows, &items))?;
             progress.set_message(format!("{}, {}", text::count(shown, "item"), text::count(read, "page")));
@@ -168,7 +172,7 @@ impl Call {
             let is_enough = shown >= most || (!self.all && self.limit.is_none());
             if is_enough {
                 progress.finish_and_clear();
-                self.tell_rest(page.next.as_ref(), shown, most);
+                self.tell_rest(page.next.as_ref(), cut);
                 return Ok(());
             }
         }
@@ -195,12 +199,17 @@ impl Call {
         out.flush()
     }
 
-    fn tell_rest(&self, next: Option<&Cursor>, shown: usize, most: usize) {
-        let Some(next) = next else { return };
-        if shown < most && self.for_people() {
-            anstream::eprintln!("{DIM}{}; there are more: --all{DIM:#}", text::count(shown, "item"));
-        } else {
-            anstream::eprintln!("{DIM}to go on after this page: --cursor {}{DIM:#}", next.as_str());
+    fn tell_rest(&self, next: Option<&Cursor>, cut: usize) {
+        if cut > 0 {
+            anstream::eprintln!(
+                "{DIM}{} more on this page; the cursor goes on after them{DIM:#}",
+                text::count(cut, "item")
+            );
+        }
+        match next {
+            Some(_) if cut == 0 && self.for_people() => anstream::eprintln!("{DIM}there are more: --all{DIM:#}"),
+            Some(next) => anstream::eprintln!("{DIM}to go on after this page: --cursor {}{DIM:#}", next.as_str()),
+            None => {}
         }
     }
 

@@ -11,12 +11,13 @@ mod explain;
 mod inspect;
 mod text;
 
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use wharfage::{Blame, Config, Host};
+use wharfage::{Blame, Config, Host, Kind, Step};
 
 /// Runs API integrations as sandboxed WebAssembly components.
 #[derive(Parser)]
@@ -124,8 +125,12 @@ fn listen(verbose: u8, least: &str) {
         Ok(directive) => filter.add_directive(directive),
         Err(_) => filter,
     });
-    let _ =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .try_init();
 }
 
 impl Common {
@@ -136,13 +141,28 @@ impl Common {
             Some(folder) => Host::builder().state_dir(folder),
             None => Host::builder(),
         };
-        Ok(builder.build()?)
+        Ok(builder.observer(tell).build()?)
+    }
+}
+
+/// One step of the outbound path as a line of the log, which `-v` shows.
+fn tell(step: &Step) {
+    match step {
+        Step::Paced { waited_ms } => tracing::info!(waited_ms, "waited for a permit"),
+        Step::Signed { credential, place } => tracing::debug!(credential, place, "signed"),
+        Step::Retrying { attempt, kind, wait_ms } => tracing::info!(attempt, kind, wait_ms, "failed; asking again"),
+        Step::Redirected { to } => tracing::info!(to, "following a redirect"),
+        Step::Refused { message } => tracing::info!("refused: {message}"),
+        _ => {}
     }
 }
 
 /// Reads a `wharfage.toml`.
 fn read_config(path: &Path) -> anyhow::Result<Config> {
-    let text = read_text(path)?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        wharfage::Error::new(Kind::Configuration, format!("{} cannot be read: {error}", path.display()))
+            .with_details("Write one:   wharfage explain --suggest COMPONENT.wasm >> wharfage.toml")
+    })?;
     Ok(Config::parse(&text, path)?)
 }
 

@@ -282,7 +282,7 @@ impl Outbound {
             match self.after(context, trip, outcome)? {
                 Next::Done(response) => return Ok(response),
                 Next::At(at) => self.clock.sleep_until(at).await,
-                Next::Hop => {}
+                Next::Hop => trip.tries = 0,
             }
         }
     }
@@ -358,6 +358,8 @@ impl Outbound {
                 plugin: String::new(),
                 connection: String::new(),
                 origins: Vec::new(),
+                asked: Vec::new(),
+                stated: Vec::new(),
                 credential_headers: Vec::new(),
                 url_bytes_max: 0,
                 request_body_bytes_max: 0,

@@ -22,6 +22,10 @@ pub(crate) struct Scope {
     pub(crate) connection: String,
     /// What may be asked. The same origin may stand here several times, with other methods and paths.
     pub(crate) origins: Vec<OriginScope>,
+    /// What the manifest asks for, granted or not: a line of configuration helps only inside it.
+    pub(crate) asked: Vec<Asked>,
+    /// The origins that the connection states, for the line that would allow one more.
+    pub(crate) stated: Vec<String>,
     /// Headers that a credential of this connection fills, in any case; a guest may not set them.
     pub(crate) credential_headers: Vec<String>,
     /// The longest URL, counted after `{name}` is replaced.
@@ -49,6 +53,19 @@ pub(crate) struct OriginScope {
     pub(crate) narrowed: Vec<PathPattern>,
     /// The credential that the manifest declares for this origin; it does not matter here.
     pub(crate) credential: Option<String>,
+}
+
+/// An origin that a manifest asks for.
+#[derive(Clone)]
+pub(crate) struct Asked {
+    /// Its name.
+    pub(crate) name: String,
+    /// Where it is.
+    pub(crate) base: Url,
+    /// The methods used there.
+    pub(crate) methods: Vec<Method>,
+    /// The paths used there.
+    pub(crate) paths: Vec<PathPattern>,
 }
 
 /// A request inside its grant, with the URL as it will be sent.
@@ -86,6 +103,12 @@ impl Scope {
             return Err(self.refused_url("begins with a brace that does not close"));
         };
         let Some(origin) = self.origins.iter().find(|o| o.name == name) else {
+            if let Some(asked) = self.asked.iter().find(|asked| asked.name == name) {
+                let origin = asked.base.origin().ascii_serialization();
+                let (plugin, connection) = (&self.plugin, &self.connection);
+                let message = format!("{plugin} wanted {origin}, which connection `{connection}` does not grant.");
+                return Err(Error::denied("origin", message, self.origin_line(&origin)));
+            }
             let mut known: Vec<String> = self.origins.iter().map(|o| format!("`{{{}}}`", o.name)).collect();
             known.dedup();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
@@ -128,19 +151,31 @@ impl Scope {
     fn refused(&self, rule: &str, request: &Request, url: &Url) -> Error {
         let (plugin, connection, method) = (&self.plugin, &self.connection, request.method.as_str());
         let (origin, path) = (url.origin().ascii_serialization(), short(url.path()));
-        let key = toml_key(connection);
         let message =
             format!("{plugin} wanted {method} {origin}{path}, which connection `{connection}` does not grant.");
+        let is_asked = self.asked.iter().filter(|asked| is_same_origin(&asked.base, url)).any(|asked| {
+            asked.methods.contains(&request.method) && asked.paths.iter().any(|pattern| pattern.matches(url.path()))
+        });
         let allow = match rule {
-            "origin" => {
-                format!("To allow it, add to [connections.{key}] in wharfage.toml:   origins = [\"{origin}\"]")
-            }
+            _ if !is_asked => format!(
+                "The manifest of {plugin} does not ask for this, so no line in wharfage.toml allows it. If it belongs to \
+                 the provider, the plugin must declare it under [origins]."
+            ),
+            "origin" => self.origin_line(&origin),
             _ => format!(
                 "To allow it, add to wharfage.toml:\n[[connections.{key}.allow]]\norigin = \"{origin}\"\nmethods = \
-                 [\"{method}\"]\npaths = [\"{path}\"]"
+                 [\"{method}\"]\npaths = [\"{path}\"]",
+                key = toml_key(connection)
             ),
         };
         Error::denied(rule, message, allow)
+    }
+
+    /// The line that grants one more origin: the whole list, for a key stands once.
+    fn origin_line(&self, origin: &str) -> String {
+        let more = [origin.to_owned()];
+        let list = crate::grant::toml_list(self.stated.iter().chain(&more));
+        format!("To allow it, set in [connections.{}] of wharfage.toml:   origins = {list}", toml_key(&self.connection))
     }
 
     /// A URL that nobody could allow. It is not shown: it may hold anything.
@@ -467,12 +502,22 @@ mod tests {
                 origin("api", "https://api.test/v2", &[Method::Post], &["/v2/orders/*/lines"]),
                 origin("files", "http://files.test:8080", &[Method::Get], &["/f/*"]),
             ],
+            asked: vec![
+                asked("api", "https://api.test/v2", &["/v2/**"]),
+                asked("else", "https://example.org", &["/**"]),
+            ],
+            stated: vec!["https://api.test".to_owned()],
             credential_headers: vec!["X-Key".to_owned()],
             url_bytes_max: 2_000,
             request_body_bytes_max: 10,
             header_count_max: 4,
             header_bytes_max: 100,
         }
+    }
+
+    fn asked(name: &str, base: &str, paths: &[&str]) -> Asked {
+        let paths = paths.iter().map(|path| PathPattern::parse(path).unwrap()).collect();
+        Asked { name: name.to_owned(), base: Url::parse(base).unwrap(), methods: Method::ALL.to_vec(), paths }
     }
 
     fn request(method: Method, url: &str, headers: &[(&str, &str)]) -> Request {
@@ -618,7 +663,8 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "sample wanted POST https://example.org/x, which connection `acme` does not grant.\n\
-             To allow it, add to [connections.acme] in wharfage.toml:   origins = [\"https://example.org\"]"
+             To allow it, set in [connections.acme] of wharfage.toml:   \
+             origins = [\"https://api.test\", \"https://example.org\"]"
         );
         let error = scope().check(request(Method::Delete, "{api}/orders/7?key=1", &[])).unwrap_err();
         assert_eq!(
@@ -627,6 +673,10 @@ mod tests {
              To allow it, add to wharfage.toml:\n[[connections.acme.allow]]\norigin = \"https://api.test\"\n\
              methods = [\"DELETE\"]\npaths = [\"/v2/orders/7\"]"
         );
+        let error = get("{else}/x").unwrap_err();
+        assert!(error.to_string().contains("origins = [\"https://api.test\", \"https://example.org\"]"), "{error}");
+        let error = get("https://elsewhere.test/x").unwrap_err();
+        assert!(error.to_string().contains("does not ask for this"), "{error}");
         let error = get("{nope}/x").unwrap_err();
         assert_eq!(
             error.message(),
