@@ -65,6 +65,14 @@ async fn what_is_no_component_is_named() {
     assert!(refusal(CORE_MODULE).await.details().unwrap().contains("wasm32-wasip2"), "it does not say what to do");
 }
 
+/// A component tool for JavaScript joins components like this. wasmtime needs two memories for the adapter between them;
+/// with that proposal off it panicked while compiling, and took the host along.
+#[tokio::test]
+async fn components_joined_inside_one_compile_and_do_not_end_the_host() {
+    let error = component::builder().describe(component::JOINED).await.unwrap_err();
+    assert_eq!((error.kind(), error.message()), (&Kind::Component, "the component does not fit the contract"));
+}
+
 #[tokio::test]
 async fn what_is_cut_off_is_broken_wherever_it_was_cut() {
     let whole = whole().await;

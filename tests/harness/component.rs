@@ -12,6 +12,9 @@ pub const MANIFEST: &str = "wharfage:manifest";
 /// The section that holds the operations.
 pub const OPERATIONS: &str = "wharfage:operations";
 
+/// Two components joined inside a third (`joined.wat`): valid, and no plugin.
+pub const JOINED: &[u8] = include_bytes!("joined.wasm");
+
 /// `bytes` with a custom section at its end.
 pub fn with_custom(mut bytes: Vec<u8>, name: &str, data: &[u8]) -> Vec<u8> {
     bytes.extend(section(0, &[&length(name.len()), name.as_bytes(), data].concat()));

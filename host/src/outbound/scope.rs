@@ -685,6 +685,38 @@ mod tests {
         assert!(!get("https://user:hunter22@api.test/").unwrap_err().to_string().contains("hunter22"));
     }
 
+    /// The WHATWG's own test data, where it is at hand: what the scope lets pass goes exactly where that says it goes.
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "where the data lies is the machine's business")]
+    fn what_passes_of_the_whatwg_data_goes_where_the_whatwg_says() {
+        let Ok(cases) = std::env::var("WHARFAGE_CASES") else {
+            return println!("SKIPPED: WHARFAGE_CASES names no folder with url/urltestdata.json");
+        };
+        let text = std::fs::read_to_string(format!("{cases}/url/urltestdata.json")).unwrap();
+        let data: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+        let rows = || data.iter().filter_map(|row| Some((row["input"].as_str()?, row)));
+        // Every place that the data knows is granted, so that only the way there is judged.
+        let places = rows().filter_map(|(_, row)| Url::parse(row["href"].as_str()?).ok());
+        let origins = places.filter(|url| matches!(url.scheme(), "http" | "https")).map(|mut base| {
+            base.set_path("/");
+            base.set_query(None);
+            base.set_fragment(None);
+            let paths = vec![PathPattern::parse("/**").unwrap()];
+            let methods = vec![Method::Get];
+            OriginScope { name: "any".to_owned(), base, methods, paths, narrowed: Vec::new(), credential: None }
+        });
+        let scope = Scope { origins: origins.collect(), ..scope() };
+        let mut passed = 0;
+        for (input, row) in rows() {
+            if let Ok(scoped) = scope.check(request(Method::Get, input, &[])) {
+                assert_eq!(Some(scoped.url().as_str()), row["href"].as_str(), "{input:?}");
+                passed += 1;
+            }
+        }
+        println!("{passed} of {} pass", data.len());
+        assert!(passed > 20, "{passed} is too few to mean anything");
+    }
+
     #[test]
     fn a_hop_is_judged_like_a_request() {
         let hop = |url: &str| scope().check(request(Method::Get, url, &[]));

@@ -366,7 +366,14 @@ impl ListInput {
             .query("ordering", ordering)
             .query_some("seller", self.seller.filter(|_| is_guide))
             .query_some("include_children", (self.line_items && !is_guide).then_some("line_items"))
-            .query_some("status", self.status.map(|status| format!("{status:?}")))
+            // The specification's filter knows the statuses in lower case only (tap-leaflink's OpenAPI, 2026-08-12), though
+            // orders carry them with a capital; the guide asks with the capital.
+            .query_some(
+                "status",
+                self.status
+                    .map(|status| format!("{status:?}"))
+                    .map(|status| if is_guide { status } else { status.to_lowercase() }),
+            )
             .query_some("modified__gte", from)
             .query_some("modified__lte", to)
             .query_some("offset", Some(at.skip()).filter(|skip| *skip > 0))
