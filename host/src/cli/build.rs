@@ -103,29 +103,50 @@ pub(super) fn target_folder(folder: &Path) -> anyhow::Result<PathBuf> {
 /// Installs the target if it is missing, and says so.
 fn add_target() -> anyhow::Result<()> {
     let printed =
-        Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output().context("run rustc")?;
+        child("rustc").args(["--print", "target-libdir", "--target", TARGET]).output().context("run rustc")?;
     if Path::new(String::from_utf8_lossy(&printed.stdout).trim()).exists() {
         return Ok(());
     }
     anstream::eprintln!("{DIM}the target {TARGET} is missing; running: rustup target add {TARGET}{DIM:#}");
-    let added = Command::new("rustup").args(["target", "add", TARGET]).status().context("run rustup")?;
+    let added = child("rustup").args(["target", "add", TARGET]).status().context("run rustup")?;
     if !added.success() {
         bail!("the target {TARGET} could not be installed; run: rustup target add {TARGET}");
     }
     Ok(())
 }
 
-/// Cargo, without what an outer cargo left in the environment.
+/// What a child process gets of the environment: what toolchains need, and no secret that may lie beside it.
+const PASSED: [&str; 18] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "TMPDIR",
+    "TERM",
+    "LANG",
+    "LC_ALL",
+    "CARGO_HOME",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "SYSTEMROOT",
+];
+
+/// Cargo, with an environment of its own: nothing of an outer cargo, no key of anybody's.
 fn cargo() -> Command {
-    let mut cargo = Command::new("cargo");
-    let left = std::env::vars_os().map(|(name, _)| name).filter(|name| {
-        let name = name.to_string_lossy();
-        (name.starts_with("CARGO") && name != "CARGO_HOME") || name.starts_with("RUSTC") || name == "RUSTFLAGS"
-    });
-    for name in left {
-        cargo.env_remove(name);
-    }
-    cargo
+    child("cargo")
+}
+
+fn child(program: &str) -> Command {
+    let mut child = Command::new(program);
+    child.env_clear();
+    child.envs(PASSED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    child
 }
 
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
