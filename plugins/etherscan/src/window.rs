@@ -150,6 +150,17 @@ impl Window {
         }
         let mut fresh = Vec::with_capacity(rows.len());
         for row in rows {
+            let in_order = self.block.is_none_or(|last| match span.sort {
+                Sort::Asc => row.block() >= last,
+                Sort::Desc => row.block() <= last,
+            });
+            if !in_order {
+                // An answer that ignores where it was to begin would lead round for ever.
+                return Err(Error::schema_violation(format!(
+                    "block {} stands where it cannot in the order asked for",
+                    row.block()
+                )));
+            }
             if self.is_new(&row) {
                 fresh.push(row);
             }
@@ -338,6 +349,18 @@ mod tests {
         assert!(Window::open("transactions of b", &span, Some(&cursor)).is_err());
         assert!(Window::open("transactions of a", &Span { limit: 3, ..span }, Some(&cursor)).is_err());
         Ok(())
+    }
+
+    /// A server that ignored `endblock` gave the same page again and again, and the list went round without end.
+    #[test]
+    fn an_answer_that_begins_again_is_refused() {
+        let span = span(Sort::Desc, 2);
+        let window = Window::open("transactions of a", &span, None).unwrap();
+        let page = || chain(&[(9, &[1]), (8, &[2])]);
+        let (rows, next) = window.after_within(&span, page(), 2).unwrap();
+        assert_eq!(rows.len(), 2);
+        let error = next.unwrap().after_within(&span, page(), 2).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::SchemaViolation);
     }
 
     #[test]
