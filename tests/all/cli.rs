@@ -49,13 +49,10 @@ impl Desk {
         let secrets: Vec<String> = self.needs.manifest.secrets.keys().map(|name| format!("'{name}'")).collect();
         let imports: Vec<String> = self.needs.imports.iter().map(|name| format!("'{name}'")).collect();
         text += &format!("secrets = [{}]\nimports = [{}]\n", secrets.join(", "), imports.join(", "));
-        let origins = self.needs.manifest.origins.keys().map(|name| (name, self.stand_in.base(name)));
-        let (mut granted, mut bases) = (Vec::new(), String::from("[connections.desk.base]\n"));
-        for (name, base) in origins {
-            granted.push(format!("'{}'", base.trim_end_matches(&format!("/{name}"))));
-            bases += &format!("{name} = '{base}'\n");
+        text += &format!("origins = ['{}']\n[connections.desk.base]\n", self.stand_in.origin());
+        for name in self.needs.manifest.origins.keys() {
+            text += &format!("{name} = '{}'\n", self.stand_in.base(name));
         }
-        text += &format!("origins = [{}]\n{bases}", granted.join(", "));
         std::fs::write(self.folder.path().join("wharfage.toml"), text).unwrap();
     }
 

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use wharfage::Needs;
 use wharfage::stand_in::{Fixture, Manner, StandIn};
-use wharfage::{Account, Connection, Needs, SecretSource, SecretValue};
 use wharfage_tests::{PLUGINS, component};
 
 #[path = "../../host/examples/embed.rs"]
@@ -28,16 +28,8 @@ async fn the_front_page_reads_a_list() {
             continue;
         };
         let stand_in = StandIn::start(fixture.exchanges.clone(), Manner::default().repeating()).await.unwrap();
-        let mut connection = Connection::granting(&needs);
-        for name in needs.manifest.origins.keys() {
-            let base = stand_in.base(name);
-            connection.origins.push(base.trim_end_matches(&format!("/{name}")).to_owned());
-            connection.base.insert(name.clone(), base);
-        }
-        connection.private_addresses.push("127.0.0.1/32".parse().unwrap());
-        let account = needs.manifest.secrets.keys().fold(Account::default(), |account, name| {
-            account.with_secret(name, SecretSource::Value(SecretValue::new("a key for nobody")))
-        });
+        let connection = stand_in.connection(&needs);
+        let account = StandIn::account(&needs, "a key for nobody");
         let items = example::embed(&component, &connection, &account, &fixture.operation).await.unwrap();
         assert_eq!(serde_json::Value::Array(items), fixture.expect.output.unwrap());
     }

@@ -14,7 +14,7 @@ use futures_util::StreamExt as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use wharfage::stand_in::{Fixture, Manner, StandIn};
-use wharfage::{Account, Clock as _, Connection, Host, Needs, Plugin, SecretSource, SecretValue, Step, SystemClock};
+use wharfage::{Clock as _, Host, Needs, Plugin, Step, SystemClock};
 
 use super::text::{self, BOLD, DIM, GREEN, RED, YELLOW, count};
 use super::{Common, build, read_text};
@@ -199,18 +199,8 @@ impl Cast<'_> {
 
     /// A connection to the stand-in: its addresses instead of the provider's, a secret that only it knows.
     async fn connect(&self, number: usize, stand_in: &StandIn, secret: &str) -> anyhow::Result<Plugin> {
-        let mut connection = Connection::granting(&self.needs);
-        connection.origins = Vec::new();
-        for name in self.needs.manifest.origins.keys() {
-            let base = stand_in.base(name);
-            connection.origins.push(base.trim_end_matches(&format!("/{name}")).to_owned());
-            connection.base.insert(name.clone(), base);
-        }
-        connection.private_addresses.push("127.0.0.1/32".parse()?);
-        let mut account = Account::default();
-        for name in self.needs.manifest.secrets.keys() {
-            account = account.with_secret(name, SecretSource::Value(SecretValue::new(secret)));
-        }
+        let connection = stand_in.connection(&self.needs);
+        let account = StandIn::account(&self.needs, secret);
         let name = format!("demo-{}-{number}", self.needs.manifest.plugin.name);
         Ok(self.host.connect(&name, &self.component, &connection, Some(&account)).await?)
     }

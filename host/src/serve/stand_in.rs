@@ -5,7 +5,7 @@
 //! the order in which it holds it, and remembers what it was asked.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +18,10 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::account::{Account, SecretSource, SecretValue};
+use crate::connection::Connection;
 use crate::error::{Error, Kind, Result};
+use crate::manifest::Needs;
 
 /// Most bytes of a request that are read.
 const REQUEST_BYTES_MAX: usize = 16 << 20;
@@ -170,7 +173,6 @@ pub struct Seen {
 
 /// A running stand-in; dropping it closes it.
 pub struct StandIn {
-    address: SocketAddr,
     shared: Arc<Shared>,
     server: tokio::task::JoinHandle<()>,
 }
@@ -250,12 +252,34 @@ impl StandIn {
                 tracing::warn!(target: "wharfage::stand_in", %error, "the stand-in ended");
             }
         });
-        Ok(Self { address, shared, server })
+        Ok(Self { shared, server })
+    }
+
+    /// Scheme, host and port: what a connection's `origins` say.
+    pub fn origin(&self) -> String {
+        self.shared.base.clone()
     }
 
     /// The base URL of an origin: what a connection's `base` says.
     pub fn base(&self, origin: &str) -> String {
-        format!("http://{}/{origin}", self.address)
+        format!("{}/{origin}", self.shared.base)
+    }
+
+    /// A connection that grants a plugin everything it asks for, here instead of at its provider.
+    pub fn connection(&self, needs: &Needs) -> Connection {
+        let names = needs.manifest.origins.keys();
+        Connection {
+            origins: vec![self.origin()],
+            base: names.map(|name| (name.clone(), self.base(name))).collect(),
+            private_addresses: vec![IpAddr::from([127, 0, 0, 1]).into()],
+            ..Connection::granting(needs)
+        }
+    }
+
+    /// An account whose every secret has this value.
+    pub fn account(needs: &Needs, secret: &str) -> Account {
+        let value = || SecretSource::Value(SecretValue::new(secret));
+        needs.manifest.secrets.keys().fold(Account::default(), |account, name| account.with_secret(name, value()))
     }
 
     /// What came so far.
