@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::account::{Account, SecretSource};
 use crate::error::{Error, Result};
 use crate::manifest::suggestion;
+use crate::outbound::breaker::BreakerPolicy;
 
 /// A whole `wharfage.toml`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -70,6 +71,9 @@ pub struct Connection {
     /// Fields of an operation's input that are filled in where the caller leaves them out.
     #[serde(default)]
     pub defaults: BTreeMap<String, toml::Value>,
+    /// When the host stops asking an origin that keeps failing.
+    #[serde(default)]
+    pub breaker: BreakerPolicy,
     /// Limits that differ from the defaults.
     #[serde(default)]
     pub limits: Limits,
@@ -131,6 +135,8 @@ limits! {
     attempts: 5, "Attempts of one request.";
     redirects: 5, "Redirects followed for one request.";
     retry_wait_ms: 60_000, "Milliseconds that one wait before another attempt may last.";
+    retry_percent: 10, "Retries in percent of requests, beyond ten that may always be under way.";
+    block_ms: 3_600_000, "Milliseconds that a provider's word may stop a budget.";
     url_bytes: 8_192, "Bytes of a URL.";
     headers: 64, "Header fields of one request or answer.";
     header_bytes: 32 << 10, "Bytes of all header fields of one request or answer.";
@@ -172,10 +178,7 @@ impl Config {
             }
         }
         for (name, connection) in &config.connections {
-            connection
-                .limits
-                .check()
-                .map_err(|error| error.context(format!("{}: [connections.{name}]", path.display())))?;
+            connection.check().map_err(|error| error.context(format!("{}: [connections.{name}]", path.display())))?;
             let plugins: Vec<&str> = config.plugins.keys().map(String::as_str).collect();
             if !config.plugins.contains_key(&connection.plugin) {
                 return Err(Error::configuration(format!(
@@ -218,8 +221,13 @@ impl Connection {
     pub fn parse(text: &str) -> Result<Self> {
         let connection: Self = toml::from_str(text)
             .map_err(|error| Error::configuration("the connection cannot be read").with_details(error.to_string()))?;
-        connection.limits.check()?;
+        connection.check()?;
         Ok(connection)
+    }
+
+    fn check(&self) -> Result<()> {
+        self.breaker.check().map_err(Error::configuration)?;
+        self.limits.check()
     }
 }
 

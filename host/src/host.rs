@@ -13,12 +13,15 @@ use crate::grant::Grant;
 use crate::manifest::{BudgetScope, COMPONENT_BYTES_MAX, Needs, Operation, embed};
 use crate::outbound::address::Resolver;
 use crate::outbound::admit::{Lane, Lanes};
+use crate::outbound::buckets::Shape;
+use crate::outbound::circuit::Circuits;
 use crate::outbound::classify::Answers;
+use crate::outbound::retry::RetryBudget;
 use crate::outbound::transport::{Http, Transport};
 use crate::outbound::{Observer, Outbound};
 use crate::plugin::{self, Parts, Plugin};
 use crate::schema::Schema;
-use crate::store::{MemoryStore, Seal, Store};
+use crate::store::{Ledger, MemoryStore, Seal, Store, WRITTEN_DOWN_MS};
 use crate::time::{Clock, SystemClock};
 use crate::vault::Secrets;
 
@@ -30,6 +33,8 @@ struct Inner {
     engine: Engine,
     artifacts: Option<Artifacts>,
     store: Arc<dyn Store>,
+    /// Whether what the store holds outlives the host.
+    is_durable: bool,
     seal: Arc<Seal>,
     clock: Arc<dyn Clock>,
     transport: Option<Arc<dyn Transport>>,
@@ -92,6 +97,7 @@ impl HostBuilder {
             engine: Engine::new()?,
             artifacts,
             store,
+            is_durable: self.state_dir.is_some(),
             seal: Arc::new(seal),
             resolver: Arc::new(Resolver::new(clock.clone())),
             clock,
@@ -182,15 +188,19 @@ impl Host {
             Some(transport) => transport.clone(),
             None => Arc::new(Http::new(&grant.limits)?),
         };
-        let lanes = self.lanes(&needs, &grant, name, account_name)?;
+        let lanes = self.lanes(&needs, &grant, name, account_name, account)?;
         let outbound = Outbound {
             scope: grant.scope.clone(),
             private_addresses: grant.private_addresses.clone(),
             credentials: grant.credentials.clone(),
             answers: Answers::new(needs.manifest.answers.clone()),
+            rate_headers: needs.manifest.rate_headers.clone(),
+            retry_header: needs.manifest.retry.as_ref().map(|retry| retry.header.clone()),
             idempotency_header: needs.manifest.idempotency.as_ref().map(|idempotency| idempotency.header.clone()),
             limits: grant.limits,
             lanes,
+            circuits: Circuits::new(name, grant.breaker, &grant.scope.origins, &inner.clock),
+            retry_budget: Mutex::new(RetryBudget::new(inner.clock.now())),
             resolver: inner.resolver.clone(),
             transport,
             secrets,
@@ -260,21 +270,38 @@ impl Host {
     }
 
     /// The lanes of a connection; those of an account are the same for all its connections.
-    fn lanes(&self, needs: &Needs, grant: &Grant, name: &str, account: Option<&str>) -> Result<Lanes> {
-        let mut shared = self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+    fn lanes(
+        &self,
+        needs: &Needs,
+        grant: &Grant,
+        name: &str,
+        account_name: Option<&str>,
+        account: Option<&Account>,
+    ) -> Result<Lanes> {
+        let inner = &self.0;
+        let mut shared = inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let mut lanes = Lanes::default();
+        let own = account_name.map_or_else(|| format!("connection {name}"), |name| format!("account {name}"));
+        let named = |kind: &str, name: Option<&String>| name.map(|name| format!("{kind} {name}"));
         for budget in &grant.budgets {
             let owner = match budget.scope {
-                BudgetScope::Account => {
-                    account.map_or_else(|| format!("connection {name}"), |name| format!("account {name}"))
-                }
-                BudgetScope::Connection => format!("connection {name}"),
-                BudgetScope::Plugin => format!("plugin {}", needs.manifest.plugin.name),
+                BudgetScope::Account => None,
+                BudgetScope::Connection => Some(format!("connection {name}")),
+                BudgetScope::User => named("user", account.and_then(|account| account.user.as_ref())),
+                BudgetScope::Project => named("project", account.and_then(|account| account.project.as_ref())),
+                BudgetScope::Plugin => Some(format!("plugin {}", needs.manifest.plugin.name)),
             };
+            let owner = owner.unwrap_or_else(|| own.clone());
             let key = (owner.clone(), budget.spec.name.clone());
             let lane = shared.entry(key).or_insert_with(|| {
                 let full_name = format!("{owner}/{}", budget.spec.name);
-                Arc::new(Lane::new(&full_name, budget.spec.clone(), self.0.clock.clone()))
+                let lane = Lane::new(&full_name, budget.spec.clone(), inner.clock.clone());
+                Arc::new(match budget.spec.shape {
+                    Shape::Window { limit, window_ms } if window_ms >= WRITTEN_DOWN_MS && inner.is_durable => {
+                        lane.written_down(Ledger::new(inner.store.clone(), &full_name, limit, window_ms))
+                    }
+                    _ => lane,
+                })
             });
             if lane.spec() != &budget.spec {
                 return Err(Error::configuration(format!(
@@ -283,7 +310,7 @@ impl Host {
                 ))
                 .with_details(format!("Say which holds: [accounts.….budgets.{}]", budget.spec.name)));
             }
-            lanes.add(lane.clone(), budget.origins.clone());
+            lanes.add(lane.clone(), budget.cover.clone());
         }
         Ok(lanes)
     }

@@ -45,6 +45,7 @@ pub use explain::{explain, explain_change};
 pub use grant::{Grant, Missing, suggest};
 pub use host::{Host, HostBuilder, default_state_dir, read_component};
 pub use manifest::{Effect, Manifest, Needs, Operation};
+pub use outbound::breaker::{BreakerPolicy, CircuitState};
 pub use outbound::sign::Signed;
 pub use outbound::transport::{Body, Head, Lost, Transport};
 pub use outbound::{Method, Source, Step};

@@ -27,6 +27,7 @@ use crate::engine::{Engine, TICK_MS};
 use crate::error::{Error, Kind, Result};
 use crate::grant::Grant;
 use crate::manifest::{CONTRACT, Effect, Needs, Operation, check_operations, shown, shown_lines};
+use crate::outbound::breaker::CircuitState;
 use crate::outbound::{CallContext, Observer, Outbound, Source};
 use crate::schema::Schema;
 use crate::store::{MemoryStore, Seal, Store};
@@ -157,6 +158,11 @@ impl Plugin {
     /// The secrets of its connection, as far as they may be told: names and places.
     pub fn secrets(&self) -> &Secrets {
         &self.0.outbound.secrets
+    }
+
+    /// Each origin of its grant with what its breaker does now; nothing where the operator wants no breaker.
+    pub fn circuits(&self) -> Vec<(String, CircuitState)> {
+        self.0.outbound.circuits.states()
     }
 
     /// Runs an operation. A list answers its first page; see [`Plugin::stream`] for all of it.

@@ -152,6 +152,7 @@ fn tell(step: &Step) {
         Step::Signed { credential, place } => tracing::debug!(credential, place, "signed"),
         Step::Retrying { attempt, kind, wait_ms } => tracing::info!(attempt, kind, wait_ms, "failed; asking again"),
         Step::Redirected { to } => tracing::info!(to, "following a redirect"),
+        Step::Opened { origin, until } => tracing::info!(origin, %until, "keeps failing; not asked until then"),
         Step::Refused { message } => tracing::info!("refused: {message}"),
         _ => {}
     }

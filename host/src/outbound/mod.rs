@@ -5,8 +5,10 @@
 
 pub(crate) mod address;
 pub(crate) mod admit;
+pub(crate) mod breaker;
 pub(crate) mod buckets;
 mod cache;
+pub(crate) mod circuit;
 pub(crate) mod classify;
 pub(crate) mod hints;
 pub(crate) mod mask;
@@ -16,7 +18,7 @@ pub(crate) mod scope;
 pub(crate) mod sign;
 pub(crate) mod transport;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use ipnet::IpNet;
@@ -25,14 +27,16 @@ use url::Url;
 use crate::auth::Credential;
 use crate::connection::Limits;
 use crate::error::{Error, Kind, RequestSent, Result};
+use crate::manifest::RateHeaders;
 use crate::time::{Clock, Timestamp};
 use crate::vault::Secrets;
 
 use self::address::Resolver;
 use self::admit::Lanes;
+use self::circuit::Circuits;
 use self::classify::{Answers, Outcome};
 use self::mask::Mask;
-use self::retry::{Decision, Failed, RetryPolicy};
+use self::retry::{Decision, Failed, RetryBudget, RetryPolicy};
 use self::scope::Scope;
 use self::transport::Transport;
 
@@ -174,9 +178,13 @@ pub(crate) struct Outbound {
     pub(crate) private_addresses: Vec<IpNet>,
     pub(crate) credentials: Vec<Credential>,
     pub(crate) answers: Answers,
+    pub(crate) rate_headers: Vec<RateHeaders>,
+    pub(crate) retry_header: Option<String>,
     pub(crate) idempotency_header: Option<String>,
     pub(crate) limits: Limits,
     pub(crate) lanes: Lanes,
+    pub(crate) circuits: Circuits,
+    pub(crate) retry_budget: Mutex<RetryBudget>,
     pub(crate) resolver: Arc<Resolver>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) secrets: Arc<Secrets>,
@@ -212,6 +220,13 @@ pub enum Step {
     Redirected {
         /// The URL without query.
         to: String,
+    },
+    /// A breaker opened: the host stops asking an origin.
+    Opened {
+        /// The origin.
+        origin: String,
+        /// Until then.
+        until: Timestamp,
     },
     /// The path refused.
     Refused {
@@ -266,17 +281,19 @@ impl Outbound {
                 cache::Looked::Missed(missed) => missed,
             };
             let ready = ready::ensure(self, missed)?;
-            let admitted = admit::acquire(self, context, ready).await?;
+            let admitted = admit::acquire(self, context, ready).await.map_err(|error| trip.after_failures(error))?;
             trip.tries += 1;
             let outcome = match address::pin(self, context, admitted).await {
                 Ok(pinned) => {
                     let signed = sign::attach(self, context, pinned)?;
                     trip.attempts += 1;
                     let answered = transport::exchange(self, context, signed).await;
-                    classify::classify(self, answered)
+                    let outcome = classify::classify(self, context, answered);
+                    self.lanes.write_down().await?;
+                    outcome
                 }
                 // A name that does not resolve may in a moment; an address that is not granted never will.
-                Err(error) if matches!(error.kind(), Kind::Network(_)) => Outcome::Failure { error, hint_at: None },
+                Err(error) if matches!(error.kind(), Kind::Network(_)) => Outcome::failure(error),
                 Err(error) => return Err(error),
             };
             match self.after(context, trip, outcome)? {
@@ -307,7 +324,7 @@ impl Outbound {
                 context.observe(|| Step::Redirected { to: without_query(&trip.request().url) });
                 Ok(Next::Hop)
             }
-            Outcome::Failure { error, hint_at } => {
+            Outcome::Failure { error, hint_at, advice } => {
                 let policy = RetryPolicy {
                     attempts_max: u32::try_from(self.limits.attempts).unwrap_or(u32::MAX),
                     delay_ms_max: self.limits.retry_wait_ms,
@@ -320,8 +337,12 @@ impl Outbound {
                     sent: error.request_sent(),
                     safe_to_repeat: trip.may_repeat,
                     hint_at,
+                    advice,
                 };
                 match retry::decide(&policy, &failed, now, context.deadline, self.clock.jitter()) {
+                    Decision::After(_) if !self.retry_budget().withdraw(now) => {
+                        Err(trip.lost_write(error.with_details(BUDGET_SPENT)))
+                    }
                     Decision::After(at) => {
                         // Who says "too many requests" has not acted.
                         if *error.kind() != Kind::RateLimited {
@@ -330,6 +351,7 @@ impl Outbound {
                         let kind = error.kind().name();
                         context.observe(|| Step::Retrying { attempt: trip.tries, kind, wait_ms: at.since(now) });
                         tracing::debug!(target: "wharfage::outbound", attempt = trip.tries, kind, wait_ms = at.since(now), "retrying");
+                        trip.last = Some(error);
                         Ok(Next::At(at))
                     }
                     Decision::Give => Err(trip.lost_write(error)),
@@ -369,9 +391,13 @@ impl Outbound {
             private_addresses: Vec::new(),
             credentials: Vec::new(),
             answers: Answers::new(Vec::new()),
+            rate_headers: Vec::new(),
+            retry_header: None,
             idempotency_header: None,
             limits: Limits::default(),
             lanes: Lanes::default(),
+            circuits: Circuits::default(),
+            retry_budget: Mutex::new(RetryBudget::new(clock.now())),
             resolver: Arc::new(Resolver::new(clock.clone())),
             transport: Arc::new(Nothing),
             secrets,
@@ -379,11 +405,18 @@ impl Outbound {
         }
     }
 
+    fn retry_budget(&self) -> std::sync::MutexGuard<'_, RetryBudget> {
+        self.retry_budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What must not come back.
     pub(crate) fn mask(&self) -> Arc<Mask> {
         self.secrets.mask()
     }
 }
+
+/// What the operator reads when a failure is not tried again although it might pass.
+const BUDGET_SPENT: &str = "It was not tried again: more requests fail than limits.retry_percent allows to be repeated";
 
 enum Next {
     Done(Response),
@@ -402,6 +435,8 @@ struct Trip {
     may_repeat: bool,
     /// What is known of the attempts before the last.
     reached: RequestSent,
+    /// The last failure that was to be tried again.
+    last: Option<Error>,
 }
 
 impl Trip {
@@ -420,7 +455,8 @@ impl Trip {
             }
             request.idempotency_key = Some(random_key()?);
         }
-        Ok(Self { request, tries: 0, attempts: 0, hops: 0, reached: RequestSent::No, may_repeat })
+        outbound.retry_budget().deposit(outbound.limits.retry_percent);
+        Ok(Self { request, tries: 0, attempts: 0, hops: 0, reached: RequestSent::No, may_repeat, last: None })
     }
 
     fn request(&self) -> Request {
@@ -431,6 +467,14 @@ impl Trip {
     fn count(&self, error: Error) -> Error {
         let sent = error.request_sent().max(self.reached);
         error.with_attempts(self.attempts).with_request_sent(sent)
+    }
+
+    /// What keeps a further attempt from leaving, with what made it necessary.
+    fn after_failures(&self, error: Error) -> Error {
+        match &self.last {
+            Some(last) => error.with_details(format!("The attempt before ended with: {}", last.message())),
+            None => error,
+        }
     }
 
     /// A write that may have happened is not a mere time-out.

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::address::Pinned;
 use super::admit::Permit;
+use super::circuit::Leave;
 use super::{CallContext, Method, Outbound, Step};
 use crate::auth::Placement;
 use crate::error::{Error, Kind, Result};
@@ -28,6 +29,7 @@ pub struct Signed {
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) timeout_ms: u64,
     pub(super) permit: Permit,
+    pub(super) leave: Option<Leave>,
 }
 
 impl Signed {
@@ -60,7 +62,7 @@ impl Signed {
 /// Puts the credential on.
 pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned) -> Result<Signed> {
     let Pinned { admitted, addresses } = pinned;
-    let (ready, permit) = admitted.into_parts();
+    let (ready, permit, leave) = admitted.into_parts();
     let origin = ready.scoped.origin();
     let (request, plain_url) = ready.scoped.into_parts();
     let mut headers = HeaderMap::with_capacity(request.headers.len() + 4);
@@ -105,6 +107,7 @@ pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned)
         addresses,
         timeout_ms: request.timeout_ms.unwrap_or(u64::MAX).min(outbound.limits.attempt_ms).max(1),
         permit,
+        leave,
     })
 }
 

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use url::Url;
 
+use super::circuit::Leave;
 use super::sign::Signed;
 use super::{CallContext, Method, Outbound};
 use crate::connection::Limits;
@@ -65,6 +66,8 @@ pub(super) struct Answered {
     pub(super) url: Url,
     pub(super) origin: usize,
     pub(super) result: Result<Raw>,
+    /// The breaker's leave, to be concluded by whoever judges the answer.
+    pub(super) leave: Option<Leave>,
 }
 
 /// An answer with its body.
@@ -88,12 +91,12 @@ pub(super) async fn exchange(outbound: &Outbound, context: &CallContext, mut sig
         )
         .with_request_sent(RequestSent::Maybe)),
     };
-    let Signed { method, plain_url, origin, permit, .. } = signed;
+    let Signed { method, plain_url, origin, permit, leave, .. } = signed;
     match &result {
         Err(error) if error.request_sent() == RequestSent::No => permit.cancel(),
         _ => drop(permit),
     }
-    Answered { method, url: plain_url, origin, result }
+    Answered { method, url: plain_url, origin, result, leave }
 }
 
 async fn perform(outbound: &Outbound, signed: &mut Signed) -> Result<Raw> {

@@ -3,19 +3,30 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use super::{Store, over};
+use super::{Reserved, Store, Wish, over};
 use crate::error::Result;
-use crate::time::BoxFuture;
+use crate::time::{BoxFuture, Timestamp};
 
 type Values = BTreeMap<String, Vec<u8>>;
 
 /// A store without a disk.
 #[derive(Default)]
-pub(crate) struct MemoryStore(Mutex<BTreeMap<String, Values>>);
+pub(crate) struct MemoryStore {
+    values: Mutex<BTreeMap<String, Values>>,
+    quotas: Mutex<BTreeMap<String, Quota>>,
+}
+
+/// What is reserved of a bucket: by row, until when it counts and how many units.
+#[derive(Default)]
+struct Quota {
+    next_row: i64,
+    rows: BTreeMap<i64, (Timestamp, u32)>,
+    blocked_until: Timestamp,
+}
 
 impl MemoryStore {
     fn with<T>(&self, connection: &str, work: impl FnOnce(&mut Values) -> T) -> T {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.values.lock().unwrap_or_else(PoisonError::into_inner);
         work(all.entry(connection.to_owned()).or_default())
     }
 }
@@ -61,5 +72,36 @@ impl Store for MemoryStore {
         Box::pin(async move {
             Ok(self.with(connection, |values| values.keys().filter(|key| key.starts_with(prefix)).cloned().collect()))
         })
+    }
+
+    fn reserve<'a>(&'a self, bucket: &'a str, wish: Wish) -> BoxFuture<'a, Result<Reserved>> {
+        let mut quotas = self.quotas.lock().unwrap_or_else(PoisonError::into_inner);
+        let quota = quotas.entry(bucket.to_owned()).or_default();
+        if let Some((row, units, until)) = wish.settle
+            && quota.rows.contains_key(&row)
+        {
+            quota.rows.insert(row, (until, units));
+        }
+        quota.rows.retain(|_, (until, units)| *until > wish.now && *units > 0);
+        let used = quota.rows.values().map(|(_, units)| *units).fold(0, u32::saturating_add);
+        let units = wish.limit.saturating_sub(used).min(wish.most);
+        let reserved = if quota.blocked_until > wish.now {
+            Reserved::Full { until: quota.blocked_until }
+        } else if units < wish.least {
+            let until = quota.rows.values().map(|(until, _)| *until).min();
+            Reserved::Full { until: until.unwrap_or(wish.until) }
+        } else {
+            quota.next_row += 1;
+            quota.rows.insert(quota.next_row, (wish.until, units));
+            Reserved::Units { row: quota.next_row, units }
+        };
+        Box::pin(std::future::ready(Ok(reserved)))
+    }
+
+    fn block<'a>(&'a self, bucket: &'a str, until: Timestamp) -> BoxFuture<'a, Result<()>> {
+        let mut quotas = self.quotas.lock().unwrap_or_else(PoisonError::into_inner);
+        let quota = quotas.entry(bucket.to_owned()).or_default();
+        quota.blocked_until = quota.blocked_until.max(until);
+        Box::pin(std::future::ready(Ok(())))
     }
 }
