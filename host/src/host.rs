@@ -36,6 +36,8 @@ struct Inner {
     /// Whether what the store holds outlives the host.
     is_durable: bool,
     seal: Arc<Seal>,
+    /// The outbound path's own key.
+    path_key: [u8; 32],
     clock: Arc<dyn Clock>,
     transport: Option<Arc<dyn Transport>>,
     resolver: Arc<Resolver>,
@@ -85,12 +87,12 @@ impl HostBuilder {
     /// [`Kind::Configuration`](crate::Kind::Configuration) when the state folder cannot be used.
     pub fn build(self) -> Result<Host> {
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
-        let (artifacts, store, seal): (_, Arc<dyn Store>, _) = match &self.state_dir {
-            None => (None, Arc::new(MemoryStore::default()), Seal::ephemeral()?),
+        let (artifacts, store, key): (_, Arc<dyn Store>, _) = match &self.state_dir {
+            None => (None, Arc::new(MemoryStore::default()), random()?),
             Some(path) => {
                 let dir = artifact::private_dir(path)?;
                 let key = artifact::read_or_make_key(&dir, path)?;
-                (Some(Artifacts::open(path)?), durable(path, &key)?, Seal::new(&derived(&key, b"cursors")))
+                (Some(Artifacts::open(path)?), durable(path, &key)?, key)
             }
         };
         Ok(Host(Arc::new(Inner {
@@ -98,7 +100,8 @@ impl HostBuilder {
             artifacts,
             store,
             is_durable: self.state_dir.is_some(),
-            seal: Arc::new(seal),
+            seal: Arc::new(Seal::new(&derived(&key, b"cursors"))),
+            path_key: derived(&key, b"outbound"),
             resolver: Arc::new(Resolver::new(clock.clone())),
             clock,
             transport: self.transport,
@@ -118,6 +121,13 @@ fn durable(path: &Path, key: &[u8; 32]) -> Result<Arc<dyn Store>> {
 #[cfg(not(feature = "store-sqlite"))]
 fn durable(_: &Path, _: &[u8; 32]) -> Result<Arc<dyn Store>> {
     Ok(Arc::new(MemoryStore::default()))
+}
+
+/// A key that nobody keeps, for a host without a state folder.
+fn random() -> Result<[u8; 32]> {
+    let mut key = [0u8; 32];
+    aws_lc_rs::rand::fill(&mut key).map_err(|_| Error::internal("the operating system gave no random bytes"))?;
+    Ok(key)
 }
 
 /// A key for one purpose, from the installation's key (HKDF, RFC 5869, with its extract step left to the random key).
@@ -201,6 +211,7 @@ impl Host {
             lanes,
             circuits: Circuits::new(name, grant.breaker, &grant.scope.origins, &inner.clock),
             retry_budget: Mutex::new(RetryBudget::new(inner.clock.now())),
+            key: inner.path_key,
             resolver: inner.resolver.clone(),
             transport,
             secrets,

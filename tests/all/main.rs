@@ -5,16 +5,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where and stops")]
 
+mod breaker;
 mod cli;
 mod clock;
 mod conformance;
 mod embed;
+mod events;
 mod hostile;
 mod http;
 mod load;
 mod log;
 mod messages;
 mod operations;
+mod pace;
 mod rate_limit;
 mod rules;
 mod secrets;

@@ -8,31 +8,35 @@ use crate::outbound::{CredentialChoice, Method, Repeat, Request, Response, Sourc
 
 impl Host for Call {
     async fn send(&mut self, request: contract::Request) -> Result<contract::Response, types::Error> {
-        self.spend(1)?;
+        let first = self.spend(1)?;
         let outbound = self.outbound.clone();
-        let result = outbound.send(&self.context, request.into()).await;
+        let result = outbound.send(&self.context, Request::from(request).numbered(first)).await;
         self.receive(result)
     }
 
     async fn send_all(&mut self, requests: Vec<contract::Request>) -> Vec<Result<contract::Response, types::Error>> {
-        if let Err(error) = self.spend(requests.len() as u64) {
-            return requests.iter().map(|_| Err(error.clone())).collect();
-        }
+        let first = match self.spend(requests.len() as u64) {
+            Ok(first) => first,
+            Err(error) => return requests.iter().map(|_| Err(error.clone())).collect(),
+        };
         let outbound = self.outbound.clone();
-        let results = outbound.send_all(&self.context, requests.into_iter().map(Request::from).collect()).await;
+        let requests = (first..).zip(requests).map(|(number, request)| Request::from(request).numbered(number));
+        let results = outbound.send_all(&self.context, requests.collect()).await;
         results.into_iter().map(|result| self.receive(result)).collect()
     }
 }
 
 impl Call {
-    fn spend(&mut self, requests: u64) -> Result<(), types::Error> {
+    /// Counts requests of this call; answers the number of the first.
+    fn spend(&mut self, requests: u64) -> Result<u64, types::Error> {
         let most = self.limits.requests;
         if self.spent.requests.saturating_add(requests) > most {
             let error = Error::limit("requests", format!("the limit requests of {most} per call is reached"));
             return Err(error.into());
         }
+        let first = self.spent.requests;
         self.spent.requests += requests;
-        Ok(())
+        Ok(first)
     }
 
     /// Counts what an answer cost and where it came from.
@@ -89,6 +93,7 @@ impl From<contract::Request> for Request {
             },
             costs: request.costs.into_iter().map(|cost| (cost.bucket, cost.units)).collect(),
             timeout_ms: request.timeout_ms.map(u64::from),
+            number: 0,
             idempotency_key: None,
         }
     }

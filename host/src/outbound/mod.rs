@@ -135,8 +135,17 @@ pub(crate) struct Request {
     pub costs: Vec<(String, u32)>,
     /// Milliseconds for one attempt, if less than the limit.
     pub timeout_ms: Option<u64>,
+    /// Which request of its call it is; the first is 0.
+    pub(crate) number: u64,
     /// The key that the host made for all attempts of a keyed request.
     pub(crate) idempotency_key: Option<String>,
+}
+
+impl Request {
+    /// The same, as the request of its call with this number.
+    pub(crate) fn numbered(self, number: u64) -> Self {
+        Self { number, ..self }
+    }
 }
 
 /// Where an answer came from.
@@ -185,6 +194,8 @@ pub(crate) struct Outbound {
     pub(crate) lanes: Lanes,
     pub(crate) circuits: Circuits,
     pub(crate) retry_budget: Mutex<RetryBudget>,
+    /// For what must be the same again after a restart and guessable by nobody.
+    pub(crate) key: [u8; 32],
     pub(crate) resolver: Arc<Resolver>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) secrets: Arc<Secrets>,
@@ -238,13 +249,15 @@ pub enum Step {
 /// Who listens to steps.
 pub(crate) type Observer = Arc<dyn Fn(&Step) + Send + Sync>;
 
-/// What one call brings along: its deadline and who listens.
+/// What one call brings along: its deadline, who listens, and the event it is for.
 #[derive(Clone)]
 pub(crate) struct CallContext {
     /// When the call must be over.
     pub deadline: Timestamp,
     /// Who listens.
     pub observer: Option<Observer>,
+    /// The id of the event that is handled.
+    pub event: Option<Arc<str>>,
 }
 
 impl CallContext {
@@ -268,7 +281,7 @@ impl Outbound {
     /// # Errors
     /// Any [`Kind`] of the contract, with what was sent and when trying again can help.
     pub(crate) async fn send(&self, context: &CallContext, request: Request) -> Result<Response> {
-        let mut trip = Trip::begin(self, request)?;
+        let mut trip = Trip::begin(self, context, request)?;
         self.travel(context, &mut trip).await.map_err(|error| trip.count(error))
     }
 
@@ -398,11 +411,24 @@ impl Outbound {
             lanes: Lanes::default(),
             circuits: Circuits::default(),
             retry_budget: Mutex::new(RetryBudget::new(clock.now())),
+            key: [0; 32],
             resolver: Arc::new(Resolver::new(clock.clone())),
             transport: Arc::new(Nothing),
             secrets,
             clock,
         }
+    }
+
+    /// The idempotency key of an event's request: the same whenever the event is handled again, and told by nobody who
+    /// does not have the host's key (R8).
+    fn derived_key(&self, event: &str, number: u64) -> String {
+        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &self.key);
+        let mut context = aws_lc_rs::hmac::Context::with_key(&key);
+        for part in [&b"idempotency"[..], self.scope.connection.as_bytes(), event.as_bytes(), &number.to_be_bytes()] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        hex(&context.sign().as_ref()[..16])
     }
 
     fn retry_budget(&self) -> std::sync::MutexGuard<'_, RetryBudget> {
@@ -440,7 +466,7 @@ struct Trip {
 }
 
 impl Trip {
-    fn begin(outbound: &Outbound, mut request: Request) -> Result<Self> {
+    fn begin(outbound: &Outbound, context: &CallContext, mut request: Request) -> Result<Self> {
         let may_repeat = match request.repeat {
             Repeat::ByMethod => request.method.is_idempotent(),
             Repeat::Safe | Repeat::Keyed => true,
@@ -453,7 +479,10 @@ impl Trip {
                     "a keyed request needs [idempotency] header = \"…\" in plugin.toml",
                 ));
             }
-            request.idempotency_key = Some(random_key()?);
+            request.idempotency_key = Some(match &context.event {
+                Some(event) => outbound.derived_key(event, request.number),
+                None => random_key()?,
+            });
         }
         outbound.retry_budget().deposit(outbound.limits.retry_percent);
         Ok(Self { request, tries: 0, attempts: 0, hops: 0, reached: RequestSent::No, may_repeat, last: None })
@@ -556,7 +585,11 @@ impl Trip {
 fn random_key() -> Result<String> {
     let mut bytes = [0u8; 16];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::internal("the operating system gave no random bytes"))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A URL as it may be shown: no query, no userinfo, no fragment.

@@ -530,6 +530,7 @@ mod tests {
             repeat: Repeat::ByMethod,
             costs: Vec::new(),
             timeout_ms: None,
+            number: 0,
             idempotency_key: None,
         }
     }
