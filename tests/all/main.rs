@@ -9,6 +9,7 @@ mod cli;
 mod clock;
 mod conformance;
 mod embed;
+mod faults;
 mod hostile;
 mod http;
 mod load;
