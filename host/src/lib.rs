@@ -25,6 +25,8 @@ mod connection;
 mod engine;
 mod error;
 mod explain;
+#[doc(hidden)]
+pub mod fuzz;
 mod grant;
 mod host;
 mod manifest;

@@ -10,6 +10,7 @@ mod clock;
 mod conformance;
 mod embed;
 mod faults;
+mod fuzz;
 mod hostile;
 mod http;
 mod load;

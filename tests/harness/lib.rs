@@ -11,6 +11,7 @@ pub mod component;
 #[path = "../faults/mod.rs"]
 pub mod faults;
 pub mod fixture;
+pub mod mutate;
 pub mod provider;
 pub mod scene;
 
