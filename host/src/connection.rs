@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::account::{Account, SecretSource};
 use crate::error::{Error, Result};
-use crate::manifest::suggestion;
+use crate::manifest::{shown, shown_lines, suggestion};
 use crate::outbound::breaker::BreakerPolicy;
 
 /// A whole `wharfage.toml`.
@@ -166,7 +166,8 @@ impl Config {
     /// [`Kind::Configuration`](crate::Kind::Configuration) with file, line, caret and what was expected.
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
         let mut config: Self = toml::from_str(text).map_err(|error| {
-            Error::configuration(format!("{} cannot be read", path.display())).with_details(error.to_string())
+            Error::configuration(format!("{} cannot be read", path.display()))
+                .with_details(shown_lines(&error.to_string()))
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         for source in config.plugins.values_mut() {
@@ -178,13 +179,15 @@ impl Config {
             }
         }
         for (name, connection) in &config.connections {
+            // A file that was found by looking around is as little trusted as a manifest.
+            let name = shown(name);
             connection.check().map_err(|error| error.context(format!("{}: [connections.{name}]", path.display())))?;
             let plugins: Vec<&str> = config.plugins.keys().map(String::as_str).collect();
             if !config.plugins.contains_key(&connection.plugin) {
                 return Err(Error::configuration(format!(
                     "{}: [connections.{name}] names the plugin `{}`, which [plugins] does not hold",
                     path.display(),
-                    connection.plugin
+                    shown(&connection.plugin)
                 ))
                 .with_details(suggestion(&connection.plugin, &plugins)));
             }
@@ -192,8 +195,9 @@ impl Config {
             if let Some(account) = connection.account.as_ref().filter(|account| !config.accounts.contains_key(*account))
             {
                 return Err(Error::configuration(format!(
-                    "{}: [connections.{name}] names the account `{account}`, which [accounts] does not hold",
-                    path.display()
+                    "{}: [connections.{name}] names the account `{}`, which [accounts] does not hold",
+                    path.display(),
+                    shown(account)
                 ))
                 .with_details(suggestion(account, &accounts)));
             }
@@ -219,8 +223,9 @@ impl Connection {
     /// # Errors
     /// [`Kind::Configuration`](crate::Kind::Configuration) with line, caret and what was expected.
     pub fn parse(text: &str) -> Result<Self> {
-        let connection: Self = toml::from_str(text)
-            .map_err(|error| Error::configuration("the connection cannot be read").with_details(error.to_string()))?;
+        let connection: Self = toml::from_str(text).map_err(|error| {
+            Error::configuration("the connection cannot be read").with_details(shown_lines(&error.to_string()))
+        })?;
         connection.check()?;
         Ok(connection)
     }
@@ -250,6 +255,20 @@ mod tests {
         let text = "[plugins.leaf]\ncomponent='a.wasm'\n[connections.acme]\nplugin = 'leav'\n";
         let error = Config::parse(text, Path::new("wharfage.toml")).unwrap_err().to_string();
         assert!(error.contains("Did you mean leaf?"), "{error}");
+    }
+
+    /// Found by the byte fuzzer: an error quoted its line with whatever it held, escape sequences of a terminal included.
+    #[test]
+    fn a_wrong_file_writes_nothing_but_text() {
+        for text in [
+            "[plugins.leaf]\ncomponent = \"leaf\u{1b}[2Jwasm\"",
+            "[connections.\"\\u001b[2J\"]\nplugin = \"\\u001b[2J\"",
+            "[plugins.p]\ncomponent='p'\n[connections.acme]\nplugin='p'\naccount=\"\\u001b[2J\"",
+        ] {
+            let error = Config::parse(text, Path::new("wharfage.toml")).unwrap_err().to_string();
+            assert!(!error.contains('\u{1b}'), "{error:?}");
+        }
+        assert!(!Connection::parse("plugin = \"\u{1b}[2J\"").unwrap_err().to_string().contains('\u{1b}'));
     }
 
     #[test]

@@ -26,6 +26,8 @@ mod engine;
 mod error;
 mod event;
 mod explain;
+#[doc(hidden)]
+pub mod fuzz;
 mod grant;
 mod host;
 mod manifest;

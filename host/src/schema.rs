@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use crate::error::{Error, FieldError, Kind, Result};
+use crate::manifest::{shown, shown_lines};
 
 /// Most reasons that are told at once.
 const REASONS_MAX: usize = 10;
@@ -21,7 +22,9 @@ impl Schema {
             .with_pattern_options(jsonschema::PatternOptions::regex())
             .build(schema)
             .map(Self)
-            .map_err(|error| Error::component("a schema of the plugin is not valid").with_details(error.to_string()))
+            .map_err(|error| {
+                Error::component("a schema of the plugin is not valid").with_details(shown_lines(&error.to_string()))
+            })
     }
 
     /// Checks a value.
@@ -33,7 +36,8 @@ impl Schema {
             .0
             .iter_errors(value)
             .take(REASONS_MAX)
-            .map(|error| FieldError { path: error.instance_path().to_string(), message: error.to_string() })
+            // The validator quotes the value, which may be anything and as long as an input may be.
+            .map(|error| FieldError { path: shown(error.instance_path().as_str()), message: shown(&error.to_string()) })
             .collect();
         if fields.is_empty() {
             return Ok(());
@@ -60,6 +64,18 @@ mod tests {
         let Kind::InvalidRequest(fields) = error.kind() else { panic!("{error:?}") };
         assert_eq!(fields[0].path, "/limit");
         assert!(schema.check(&json!({"limt": 5})).unwrap_err().to_string().contains("limt"));
+    }
+
+    /// Found by the byte fuzzer: what was said about a misfit held the whole value, whatever was in it.
+    #[test]
+    fn a_misfit_is_told_in_short_and_plain_text() {
+        let value = json!({"long": "x".repeat(1 << 20), "odd": "\u{1b}[2J\u{7f}"});
+        let schema = json!({"properties": {"long": {"type": "null"}, "odd": {"type": "null"}}, "required": ["\u{1b}"]});
+        let error = Schema::new(&schema).unwrap().check(&value).unwrap_err().to_string();
+        assert!(error.len() < 2_000 && !error.contains(['\u{1b}', '\u{7f}']), "{error:.2000?}");
+        let wrong = json!({"$ref": format!("http://x/\u{7f}{}", "y".repeat(1 << 20))});
+        let error = Schema::new(&wrong).err().unwrap().to_string();
+        assert!(error.len() < 3_000 && !error.contains('\u{7f}'), "{error:.3000?}");
     }
 
     #[test]

@@ -11,6 +11,8 @@ mod clock;
 mod conformance;
 mod embed;
 mod events;
+mod faults;
+mod fuzz;
 mod hostile;
 mod http;
 mod load;

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::Value;
 use tempfile::TempDir;
 use wharfage::{
-    Account, Answer, Connection, Cursor, Error, Host, ManualClock, Needs, Plugin, SecretSource, SecretValue, Step,
-    SystemClock,
+    Account, Answer, BoxFuture, Clock, Connection, Cursor, Error, Host, ManualClock, Needs, Plugin, SecretSource,
+    SecretValue, Step, SystemClock, Timestamp,
 };
 
 use crate::{API_KEY, Guest, Provider, SIGNING, USER, VERIFYING, component, skipping};
@@ -23,7 +23,7 @@ pub struct Scene {
     connection: String,
     account: String,
     changes: Vec<Change>,
-    clock: Option<ManualClock>,
+    clock: Option<Arc<dyn Clock>>,
 }
 
 /// A scene that is set.
@@ -44,7 +44,7 @@ impl Scene {
             connection: String::new(),
             account: String::new(),
             changes: Vec::new(),
-            clock: Some(skipping()),
+            clock: Some(Arc::new(skipping())),
         }
     }
 
@@ -95,8 +95,13 @@ impl Scene {
     }
 
     /// On this clock.
-    pub fn clock(mut self, clock: &ManualClock) -> Self {
-        self.clock = Some(clock.clone());
+    pub fn clock(self, clock: &ManualClock) -> Self {
+        self.any_clock(Arc::new(clock.clone()))
+    }
+
+    /// On a clock of any kind.
+    pub fn any_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
         self
     }
 
@@ -135,7 +140,7 @@ impl Scene {
             move |step| steps.lock().unwrap_or_else(PoisonError::into_inner).push(step.clone())
         });
         builder = match &self.clock {
-            Some(clock) => builder.clock(clock.clone()),
+            Some(clock) => builder.clock(Shared(clock.clone())),
             None => builder.clock(SystemClock::new()),
         };
         if !Needs::read(&bytes)?.imports.contains("state") {
@@ -153,6 +158,27 @@ impl Scene {
         }
         let plugin = host.connect("acme", &bytes, &connection, Some(&account)).await?;
         Ok(Open { host, plugin, steps })
+    }
+}
+
+/// A clock that several hold.
+struct Shared(Arc<dyn Clock>);
+
+impl Clock for Shared {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()> {
+        self.0.sleep_until(at)
+    }
+
+    fn alarm(&self, at: Timestamp) -> BoxFuture<'static, ()> {
+        self.0.alarm(at)
+    }
+
+    fn jitter(&self) -> f64 {
+        self.0.jitter()
     }
 }
 

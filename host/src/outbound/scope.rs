@@ -87,17 +87,17 @@ impl Scope {
             s.request_body_bytes_max
         })?;
         self.check_size("url_bytes", request.url.len(), |s| s.url_bytes_max)?;
-        let written = self.expand(std::mem::take(&mut request.url))?;
+        let (written, named) = self.expand(std::mem::take(&mut request.url))?;
         self.check_size("url_bytes", written.len(), |s| s.url_bytes_max)?;
         let url = parse(&written).map_err(|why| self.refused_url(why))?;
         request.url = written;
-        self.judge(request, url)
+        self.judge(request, url, named)
     }
 
-    /// Replaces `{name}` at the start by where it points, with one slash between.
-    fn expand(&self, written: String) -> Result<String, Error> {
+    /// Replaces `{name}` at the start by where it points, with one slash between. Answers the name as well.
+    fn expand(&self, written: String) -> Result<(String, Option<&str>), Error> {
         let Some(inner) = written.strip_prefix('{') else {
-            return Ok(written);
+            return Ok((written, None));
         };
         let Some((name, rest)) = inner.split_once('}') else {
             return Err(self.refused_url("begins with a brace that does not close"));
@@ -117,17 +117,22 @@ impl Scope {
             return Err(Error::new(Kind::PolicyDenied("origin".to_owned()), message));
         };
         let (start, path) = (origin.base.origin().ascii_serialization(), origin.base.path());
-        match rest.bytes().next() {
-            Some(b'/') => Ok(format!("{start}{}{rest}", path.trim_end_matches('/'))),
-            Some(b'?') | None => Ok(format!("{start}{path}{rest}")),
-            Some(_) => Err(self.refused_url("goes on after `{name}` with something else than `/` or `?`")),
-        }
+        let written = match rest.bytes().next() {
+            Some(b'/') => format!("{start}{}{rest}", path.trim_end_matches('/')),
+            Some(b'?') | None => format!("{start}{path}{rest}"),
+            Some(_) => return Err(self.refused_url("goes on after `{name}` with something else than `/` or `?`")),
+        };
+        Ok((written, Some(&origin.name)))
     }
 
-    /// Finds the first origin that allows method and path.
-    fn judge(&self, request: Request, url: Url) -> Result<Scoped, Error> {
+    /// Finds the first origin that allows method and path. Of several at one place the one that was named comes first:
+    /// its budgets, its credential and what it says about answers are the ones that were meant.
+    fn judge(&self, request: Request, url: Url, named: Option<&str>) -> Result<Scoped, Error> {
+        let is_named = |granted: &OriginScope| named == Some(&granted.name);
+        let with =
+            |wanted: bool| self.origins.iter().enumerate().filter(move |(_, granted)| is_named(granted) == wanted);
         let mut rule = "origin";
-        for (origin, granted) in self.origins.iter().enumerate() {
+        for (origin, granted) in with(true).chain(with(false)) {
             if !is_same_origin(&granted.base, &url) {
                 continue;
             }
@@ -513,6 +518,33 @@ mod tests {
             header_count_max: 4,
             header_bytes_max: 100,
         }
+    }
+
+    /// Two origins of a manifest at one place (a part of the API with a budget of its own, say) were told apart by their
+    /// order alone: whoever named the second was counted, signed and judged as the first.
+    #[test]
+    fn the_origin_that_was_named_is_the_one() {
+        let mut scope = scope();
+        for (name, paths) in [("reports", "/v2/**"), ("narrow", "/v2/orders/*")] {
+            scope.origins.push(OriginScope {
+                name: name.to_owned(),
+                base: Url::parse("https://api.test/v2").unwrap(),
+                methods: vec![Method::Get],
+                paths: vec![PathPattern::parse(paths).unwrap()],
+                narrowed: Vec::new(),
+                credential: None,
+            });
+        }
+        let origin = |url: &str| {
+            let scoped = scope.check(request(Method::Get, url, &[])).unwrap();
+            scope.origin_of(&scoped).name.clone()
+        };
+        assert_eq!(["{api}/x", "{reports}/x", "{narrow}/orders/1"].map(origin), ["api", "reports", "narrow"]);
+        assert_eq!(
+            ["https://api.test/v2/x", "{narrow}/x"].map(origin),
+            ["api", "api"],
+            "else the first that allows it"
+        );
     }
 
     fn asked(name: &str, base: &str, paths: &[&str]) -> Asked {

@@ -117,6 +117,9 @@ async fn perform(outbound: &Outbound, signed: &mut Signed) -> Result<Raw> {
     if header_bytes > usize::try_from(outbound.limits.header_bytes).unwrap_or(usize::MAX) {
         return Err(too_large("header_bytes", outbound.limits.header_bytes, head.status));
     }
+    if head.headers.len() > usize::try_from(outbound.limits.headers).unwrap_or(usize::MAX) {
+        return Err(head_too_large(&outbound.limits).with_status(Some(head.status)));
+    }
     let declared = head.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if declared.is_some_and(|declared: usize| declared > limit) && signed.method != Method::Head {
         return Err(too_large("response_body_bytes", outbound.limits.response_body_bytes, head.status));
@@ -144,6 +147,9 @@ async fn perform(outbound: &Outbound, signed: &mut Signed) -> Result<Raw> {
 }
 
 fn lost(outbound: &Outbound, lost: Lost) -> Error {
+    if lost.details.contains(HEAD_TOO_LARGE) {
+        return head_too_large(&outbound.limits);
+    }
     let message = match lost.stage {
         NetworkStage::Dns => "the provider's name did not resolve",
         NetworkStage::Connect => "no connection to the provider came about",
@@ -160,6 +166,20 @@ fn too_large(limit: &str, value: u64, status: u16) -> Error {
         .with_details(format!("To allow more, set limits.{limit} on the connection"))
         .with_request_sent(RequestSent::Yes)
         .with_status(Some(status))
+}
+
+/// How the client says that a head has more fields than it was told to read, or more bytes than it ever reads.
+const HEAD_TOO_LARGE: &str = "message head is too large";
+
+/// Asking again makes a head no smaller, so this is no broken connection.
+fn head_too_large(limits: &Limits) -> Error {
+    let (headers, bytes) = (limits.headers, limits.header_bytes);
+    Error::new(
+        Kind::TooLarge,
+        format!("the head of the answer is larger than the limits headers of {headers} fields and header_bytes of {bytes} bytes"),
+    )
+    .with_details("To allow more, set limits.headers and limits.header_bytes on the connection")
+    .with_request_sent(RequestSent::Yes)
 }
 
 /// The real thing.
@@ -185,6 +205,7 @@ impl Http {
             .pool_max_idle_per_host(64)
             .pool_idle_timeout(Duration::from_secs(60))
             .tcp_nodelay(true)
+            .http1_max_headers(usize::try_from(limits.headers).unwrap_or(usize::MAX))
             .http2_max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
             .user_agent(concat!("wharfage/", env!("CARGO_PKG_VERSION")))
             .dns_resolver(pins.clone())
