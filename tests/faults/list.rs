@@ -935,10 +935,10 @@ const MANY: &[Fault] = &[
     },
     Fault {
         name: "outage",
-        does: "503 for thirty seconds, then all is well; a call every second for eighty",
+        does: "503 for thirty seconds, then all is well; a call every second for a hundred and twenty",
         who: "every provider once a year",
-        task: Task::Reads { calls: 80, apart_ms: 1_000, place: Place::Api },
-        must: &[InTrouble(30), Recovers(10)],
+        task: Task::Reads { calls: 120, apart_ms: 1_000, place: Place::Api },
+        must: &[InTrouble(30), Recovers(40)],
         answer: |world| world.until(30_000, |_, _| Reply::status(503).counted(Count::InTrouble)),
     },
     Fault {

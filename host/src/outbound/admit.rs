@@ -438,4 +438,52 @@ mod tests {
         first.cancel();
         assert!(wait(&clock, &context, &wanted).await.is_ok());
     }
+
+    /// Notes who was woken.
+    struct Woken(usize, Arc<Mutex<std::collections::VecDeque<usize>>>);
+
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.1.lock().unwrap().push_back(self.0);
+        }
+    }
+
+    /// Ten thousand wait; a decision wakes one of them and looks at none of the others, so the work for all of them grows
+    /// with their number and not with its square.
+    #[test]
+    fn who_waits_costs_nothing_until_it_is_its_turn() {
+        const WAITERS: usize = 10_000;
+        let clock = ManualClock::new(Timestamp::from_millis(0), 1);
+        let wanted = [
+            (lane("a", Shape::Window { limit: 100, window_ms: 1_000 }, &clock), 1),
+            (lane("b", Shape::Concurrency { limit: 10 }, &clock), 1),
+        ];
+        let context = context(&clock, 3_600_000);
+        let woken = Arc::new(Mutex::new(std::collections::VecDeque::new()));
+        let mut waits: Vec<_> = (0..WAITERS).map(|_| Some(Box::pin(wait(&clock, &context, &wanted)))).collect();
+        woken.lock().unwrap().extend(0..WAITERS);
+        let (mut polls, mut admitted, mut held) = (0, Vec::new(), std::collections::VecDeque::new());
+        while admitted.len() < WAITERS {
+            let Some(next) = woken.lock().unwrap().pop_front() else {
+                // Nobody can go on: an answer comes, or time passes.
+                match held.pop_front() {
+                    Some(permit) => drop::<Permit>(permit),
+                    None => assert!(clock.advance_to_next(), "everybody waits for nothing"),
+                }
+                continue;
+            };
+            let Some(mut waiting) = waits[next].take() else { continue };
+            polls += 1;
+            let waker = Waker::from(Arc::new(Woken(next, woken.clone())));
+            match waiting.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(permit) => {
+                    held.push_back(permit.unwrap());
+                    admitted.push(next);
+                }
+                Poll::Pending => waits[next] = Some(waiting),
+            }
+        }
+        assert!(admitted.is_sorted(), "somebody overtook");
+        assert!(polls <= 5 * WAITERS, "{polls} looks for {WAITERS} waiters");
+    }
 }
