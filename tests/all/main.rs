@@ -19,6 +19,7 @@ mod messages;
 mod operations;
 mod rate_limit;
 mod rules;
+mod second_opinion;
 mod secrets;
 mod simulation;
 mod state;
