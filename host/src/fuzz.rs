@@ -144,9 +144,12 @@ fn outcome<T>(result: &Result<T>) -> String {
     }
 }
 
+/// The kind, and the words of our own: what stands in backticks is somebody else's, and so may the rest be where there are
+/// more than two.
 fn kind_and_words(error: &Error) -> String {
-    let words: Vec<&str> =
-        error.message().split(' ').filter(|word| word.bytes().all(|byte| byte.is_ascii_lowercase())).take(12).collect();
+    let parts: Vec<&str> = error.message().split('`').collect();
+    let ours = parts.iter().step_by(2).filter(|_| parts.len() <= 3).flat_map(|part| part.split(' '));
+    let words: Vec<&str> = ours.filter(|word| word.bytes().all(|byte| byte.is_ascii_lowercase())).take(12).collect();
     format!("{} {:?} {}", error.kind().name(), error.kind(), words.join(" "))
 }
 

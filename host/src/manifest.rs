@@ -539,8 +539,9 @@ impl<'a> Outline<'a> {
     pub(crate) fn check_contract(&self) -> Result<()> {
         for name in self.imports.iter().chain(&self.exports) {
             let Some((interface, version)) = contract_item(name) else { continue };
-            let version = semver::Version::parse(version)
-                .map_err(|_| Error::component(format!("the component names `{interface}` without a version")))?;
+            let version = semver::Version::parse(version).map_err(|_| {
+                Error::component(format!("the component names `{}` without a version", shown(interface)))
+            })?;
             if version != CONTRACT {
                 let help = if version > CONTRACT { "Update wharfage" } else { "Build the plugin again with this SDK" };
                 return Err(Error::component(format!(

@@ -41,32 +41,32 @@ fn fuzz(name: &str, rounds: usize) {
 
 #[test]
 fn hints() {
-    fuzz("hints", 200_000);
+    fuzz("hints", 100_000);
 }
 
 #[test]
 fn scope() {
-    fuzz("scope", 200_000);
+    fuzz("scope", 60_000);
 }
 
 #[test]
 fn manifest() {
-    fuzz("manifest", 20_000);
+    fuzz("manifest", 10_000);
 }
 
 #[test]
 fn config() {
-    fuzz("config", 30_000);
+    fuzz("config", 15_000);
 }
 
 #[test]
 fn schema() {
-    fuzz("schema", 30_000);
+    fuzz("schema", 15_000);
 }
 
 #[test]
 fn component() {
-    fuzz("component", 50_000);
+    fuzz("component", 25_000);
 }
 
 /// A target that nobody runs finds nothing: each has its corpus, its test here and its file for long runs.

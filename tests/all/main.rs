@@ -22,6 +22,7 @@ mod operations;
 mod pace;
 mod rate_limit;
 mod rules;
+mod second_opinion;
 mod secrets;
 mod simulation;
 mod state;

@@ -66,6 +66,10 @@ impl Composed {
         } else {
             client.get(url)
         };
+        if ask.keyed {
+            // As one writes it down: made once, and so the same on every attempt.
+            request = request.header("Idempotency-Key", "one-and-the-same");
+        }
         request = if ask.key_header {
             request.header("X-Api-Key", API_KEY)
         } else {

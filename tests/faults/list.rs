@@ -289,6 +289,18 @@ const LIMITS: &[Fault] = &[
         answer: |world| world.until(3_000, |_, _| limited()),
     },
     Fault {
+        name: "retry-after-in-body",
+        does: "429 with {\"retry_after\": 7} in its body and nothing in its head",
+        who: "chat services; Google writes a time into a sentence",
+        task: Task::Read,
+        must: HEEDS_SEVEN,
+        answer: |world| {
+            world.until(7_000, |w, end| {
+                limited().body(json!({"message": "slow down", "retry_after": w.seconds_to(end)}).to_string())
+            })
+        },
+    },
+    Fault {
         name: "reset-delta",
         does: "429 with X-RateLimit-Reset: 7",
         who: "Reddit",
@@ -405,6 +417,18 @@ const ERRORS: &[Fault] = &[
         },
     },
     Fault {
+        name: "quota-in-200",
+        does: "200 with {\"status\":\"0\",\"result\":\"Max daily rate limit reached\"}, until midnight",
+        who: "Etherscan (rotki#8626)",
+        task: Task::Read,
+        must: HANDS_ON,
+        answer: |_| {
+            always(Reply::json(
+                &json!({"status": "0", "message": "NOTOK", "result": "Max daily rate limit reached. 110000 (100%) of 100000"}),
+            ))
+        },
+    },
+    Fault {
         name: "throttle-fault-in-200",
         does: "200 with a Fault of code 003001, for five seconds",
         who: "QuickBooks",
@@ -489,6 +513,22 @@ const ERRORS: &[Fault] = &[
         task: Task::Read,
         must: &[Failure, Requests(5), WaitsTo(30_000)],
         answer: |_| always(Reply::status(500)),
+    },
+    Fault {
+        name: "501",
+        does: "not implemented, today or tomorrow",
+        who: "RFC 9110, 15.6.2",
+        task: Task::Read,
+        must: ASKS_ONCE,
+        answer: |_| always(Reply::status(501)),
+    },
+    Fault {
+        name: "408",
+        does: "408 once: the server gave up waiting for the request",
+        who: "load balancers on a connection that was idle for long",
+        task: Task::Read,
+        must: ASKS_AGAIN,
+        answer: |_| once(Reply::status(408)),
     },
     Fault {
         name: "401",
@@ -828,6 +868,23 @@ const WRITES: &[Fault] = &[
         task: Task::Write,
         must: NEVER_TWICE,
         answer: |_| always(Reply::status(504).counted(Count::Executed)),
+    },
+    Fault {
+        name: "write-lost-with-key",
+        does: "does the POST and resets the connection; a second one with the same Idempotency-Key does nothing more",
+        who: "Stripe and all who took that header over",
+        task: Task::WriteWithKey,
+        must: &[Answer, Executed(1), Requests(2)],
+        answer: |_| {
+            let known = std::sync::Mutex::new(std::collections::BTreeSet::new());
+            Box::new(move |seen| {
+                let key = seen.header("idempotency-key").map(str::to_owned);
+                match known.lock().expect("nobody panics here").insert(key.unwrap_or(seen.number.to_string())) {
+                    true => Reply::reset().counted(Count::Executed),
+                    false => good(),
+                }
+            })
+        },
     },
     Fault {
         name: "write-429",

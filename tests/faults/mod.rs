@@ -66,6 +66,8 @@ pub enum Task {
     ReadWithKeyHeader,
     /// One POST with a body.
     Write,
+    /// One POST with a body that may be sent again under its key.
+    WriteWithKey,
     /// A GET, and then what `next` in its body says.
     Pages,
     /// So many GETs, one begun every so many milliseconds whatever became of those before.
@@ -106,6 +108,8 @@ pub struct World {
 pub struct Ask {
     /// Whether it writes.
     pub writes: bool,
+    /// Whether it has an idempotency key.
+    pub keyed: bool,
     /// Whether its key stands in `X-Api-Key`.
     pub key_header: bool,
     /// Where.
@@ -238,11 +242,12 @@ async fn play(fault: &Fault, side: Side, clock: Arc<dyn Clock>) -> Account {
 }
 
 async fn perform(client: &Client, clock: &dyn Clock, task: Task) -> Vec<Told> {
-    let read = |place| Ask { writes: false, key_header: false, place, url: None };
+    let read = |place| Ask { writes: false, keyed: false, key_header: false, place, url: None };
     match task {
         Task::Read => vec![client.ask(&read(Place::Api)).await],
         Task::ReadWithKeyHeader => vec![client.ask(&Ask { key_header: true, ..read(Place::Api) }).await],
         Task::Write => vec![client.ask(&Ask { writes: true, ..read(Place::Api) }).await],
+        Task::WriteWithKey => vec![client.ask(&Ask { writes: true, keyed: true, ..read(Place::Api) }).await],
         Task::Pages => {
             let first = client.ask(&read(Place::Api)).await;
             let page: serde_json::Value = serde_json::from_str(&first.body).unwrap_or_default();

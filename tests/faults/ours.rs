@@ -38,6 +38,9 @@ impl Ours {
             input["body"] = json!("{\"item\":7}");
             input["headers"] = json!([["content-type", "application/json"]]);
         }
+        if ask.keyed {
+            input["repeat"] = json!("keyed");
+        }
         if ask.key_header {
             input["credential"] = json!("key-header");
         }
@@ -101,6 +104,13 @@ concurrency = 2
 origins = ["narrow"]
 source = "made up for the tests"
 date = "2026-11-24"
+
+[[answers]]
+pointer = "/result"
+contains = "daily"
+and = [{ pointer = "/status", equals = "0" }]
+kind = "quota-exhausted"
+retry_after_s = 3600
 
 [[answers]]
 pointer = "/result"

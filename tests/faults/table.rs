@@ -47,7 +47,7 @@ pub fn cell(fault: &Fault, account: &Account) -> String {
         Side::Ours => format!("{} s", seconds(account.waited_ms)),
         Side::Composed => format!("about {} s", (account.waited_ms + 500) / 1_000),
     });
-    if fault.task == Task::Write {
+    if matches!(fault.task, Task::Write | Task::WriteWithKey) {
         figures.push(count(account.executed, "write"));
     }
     figures.push(size(account.bytes));

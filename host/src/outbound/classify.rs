@@ -247,6 +247,8 @@ fn kind_of(status: u16, body: &str) -> Kind {
         409 | 412 => Kind::Conflict,
         410 => Kind::CursorInvalid,
         425 | 429 => Kind::RateLimited,
+        // What a server cannot do, in this method or version of HTTP, it cannot do in a minute either.
+        501 | 505 => Kind::ProviderReported,
         500.. => Kind::Transient,
         _ => Kind::ProviderReported,
     }
@@ -529,6 +531,9 @@ mod tests {
         }
         assert_eq!(kind_of(400, "Temporarily unavailable"), Kind::Transient);
         assert_eq!(kind_of(503, ""), Kind::Transient);
+        for status in [501, 505] {
+            assert_eq!(kind_of(status, ""), Kind::ProviderReported, "{status}");
+        }
     }
 
     #[test]
