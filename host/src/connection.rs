@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::account::{Account, SecretSource};
+use crate::drift::DriftPolicy;
 use crate::error::{Error, Result};
 use crate::manifest::suggestion;
 
@@ -70,6 +71,9 @@ pub struct Connection {
     /// Fields of an operation's input that are filled in where the caller leaves them out.
     #[serde(default)]
     pub defaults: BTreeMap<String, toml::Value>,
+    /// What happens when an answer differs from the operation's schema: `strict`, `warn` (the default) or `off`.
+    #[serde(default)]
+    pub drift: DriftPolicy,
     /// Limits that differ from the defaults.
     #[serde(default)]
     pub limits: Limits,
@@ -85,6 +89,22 @@ pub struct Allow {
     pub methods: Vec<String>,
     /// Path patterns from the root: `*` stands for one segment, `**` at the end for any number.
     pub paths: Vec<String>,
+    /// Of GraphQL only this. Then every request here is a POST with one GraphQL document that can be judged.
+    pub graphql: Option<GraphqlLimit>,
+}
+
+/// What of a GraphQL endpoint is granted. What is set must hold together.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct GraphqlLimit {
+    /// Neither mutations nor subscriptions.
+    #[serde(default)]
+    pub queries_only: bool,
+    /// Operations of these names. A name is what the plugin calls it: `fields` is what the provider acts on.
+    pub operations: Option<Vec<String>>,
+    /// Only these fields at the top of an operation, whatever they are renamed to.
+    pub fields: Option<Vec<String>>,
 }
 
 macro_rules! limits {

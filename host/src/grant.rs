@@ -14,10 +14,12 @@ use crate::account::{Account, BudgetOverride};
 use crate::auth::Credential;
 use crate::capability;
 use crate::connection::{Allow, Connection, Limits};
+use crate::drift::DriftPolicy;
 use crate::error::{Error, Result};
 use crate::manifest::{BudgetScope, Needs};
 use crate::outbound::Method;
 use crate::outbound::buckets::{BucketSpec, Shape};
+use crate::outbound::graphql::GraphqlRule;
 use crate::outbound::scope::{Asked, OriginScope, PathPattern, Scope};
 use crate::vault::Granted;
 
@@ -37,6 +39,8 @@ pub struct Grant {
     pub(crate) secrets: BTreeMap<String, Granted>,
     /// The buckets it draws on.
     pub(crate) budgets: Vec<Budget>,
+    /// What happens when an answer differs from its schema.
+    pub(crate) drift: DriftPolicy,
     /// Its limits.
     pub(crate) limits: Limits,
     /// Fields filled into an input.
@@ -135,6 +139,7 @@ impl Grant {
             credentials,
             secrets,
             budgets: budgets(needs, account),
+            drift: connection.drift,
             limits,
             defaults: defaults(connection, &wrong)?,
             missing,
@@ -251,6 +256,7 @@ fn granted_origins(
                 methods: methods.clone(),
                 paths: paths.clone(),
                 narrowed: Vec::new(),
+                graphql: None,
                 credential: credential.clone(),
             });
         }
@@ -287,6 +293,7 @@ fn narrowed(
         base: base.clone(),
         methods: methods.iter().copied().filter(|method| allowed.contains(method)).collect(),
         paths: paths.to_vec(),
+        graphql: allow.graphql.clone().map(|limit| GraphqlRule::new(limit).map_err(wrong)).transpose()?,
         narrowed: allow.paths.iter().map(|path| pattern(path, wrong)).collect::<Result<Vec<_>>>()?,
         credential,
     })

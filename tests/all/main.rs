@@ -8,6 +8,7 @@
 mod cli;
 mod clock;
 mod conformance;
+mod drift;
 mod embed;
 mod hostile;
 mod http;

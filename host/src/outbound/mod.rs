@@ -8,6 +8,7 @@ pub(crate) mod admit;
 pub(crate) mod buckets;
 mod cache;
 pub(crate) mod classify;
+pub(crate) mod graphql;
 pub(crate) mod hints;
 pub(crate) mod mask;
 mod ready;
@@ -212,6 +213,17 @@ pub enum Step {
     Redirected {
         /// The URL without query.
         to: String,
+    },
+    /// An answer differs from its schema in a place and a way that were not seen before.
+    Drifted {
+        /// The operation.
+        operation: String,
+        /// Where, as a JSON Pointer with `*` for array indices.
+        path: String,
+        /// In which way.
+        kind: &'static str,
+        /// How often in this answer.
+        count: u64,
     },
     /// The path refused.
     Refused {
