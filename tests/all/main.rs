@@ -10,6 +10,7 @@ mod clock;
 mod conformance;
 mod drift;
 mod embed;
+mod graphql;
 mod hostile;
 mod http;
 mod load;
