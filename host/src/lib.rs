@@ -22,6 +22,7 @@ mod auth;
 mod bindings;
 mod capability;
 mod connection;
+mod drift;
 mod engine;
 mod error;
 mod event;
@@ -42,7 +43,8 @@ mod vault;
 
 pub use account::{Account, BudgetOverride, SecretSource, SecretValue};
 pub use artifact::Digest;
-pub use connection::{Allow, Config, Connection, Limits, PluginSource};
+pub use connection::{Allow, Config, Connection, GraphqlLimit, Limits, PluginSource};
+pub use drift::{Drift, DriftKind, DriftPolicy, Drifts};
 pub use error::{Blame, Error, FieldError, Kind, NetworkStage, RequestSent, Result, Severity};
 pub use event::{Emission, Event, Outcome, Trigger};
 pub use explain::{explain, explain_change};

@@ -54,7 +54,12 @@ impl Call {
         let about = plugin.needs().operation(&self.operation)?.clone();
         let input = self.input_text(&about)?;
         let cursor = self.cursor.clone().map(Cursor::new);
-        if about.is_list { self.list(&plugin, &about, input, cursor).await } else { self.single(&plugin, &input).await }
+        let called = match about.is_list {
+            true => self.list(&plugin, &about, input, cursor).await,
+            false => self.single(&plugin, &input).await,
+        };
+        tell_drift(&plugin);
+        called
     }
 
     /// The plugin behind the target.
@@ -234,6 +239,20 @@ fn tell_source<T>(answer: &Answer<T>) {
     if answer.source != Source::Live {
         let source = format!("{:?}", answer.source).to_lowercase();
         anstream::eprintln!("{YELLOW}{source} answer, {} s old{YELLOW:#}", answer.age_ms / 1000);
+    }
+}
+
+/// Says how answers differed from their schemas, a line for each place and kind.
+fn tell_drift(plugin: &Plugin) {
+    let drifts = plugin.drift();
+    for drift in &drifts.records {
+        let path = if drift.path.is_empty() { "(output)" } else { &drift.path };
+        let often = if drift.count == 1 { "once".to_owned() } else { format!("{} times", drift.count) };
+        let path = text::one_line(path, 200);
+        anstream::eprintln!("{YELLOW}drift: {} {path} {}, {often}{YELLOW:#}", drift.operation, drift.kind.name());
+    }
+    if drifts.beyond > 0 {
+        anstream::eprintln!("{YELLOW}drift: {} more differences than are kept{YELLOW:#}", drifts.beyond);
     }
 }
 

@@ -10,6 +10,7 @@ pub(crate) mod buckets;
 mod cache;
 pub(crate) mod circuit;
 pub(crate) mod classify;
+pub(crate) mod graphql;
 pub(crate) mod hints;
 pub(crate) mod mask;
 mod ready;
@@ -238,6 +239,17 @@ pub enum Step {
         origin: String,
         /// Until then.
         until: Timestamp,
+    },
+    /// An answer differs from its schema in a place and a way that were not seen before.
+    Drifted {
+        /// The operation.
+        operation: String,
+        /// Where, as a JSON Pointer with `*` for array indices.
+        path: String,
+        /// In which way.
+        kind: &'static str,
+        /// How often in this answer.
+        count: u64,
     },
     /// The path refused.
     Refused {
