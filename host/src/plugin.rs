@@ -27,6 +27,7 @@ use crate::engine::{Engine, TICK_MS};
 use crate::error::{Error, Kind, Result};
 use crate::grant::Grant;
 use crate::manifest::{CONTRACT, Effect, Needs, Operation, check_operations, shown, shown_lines};
+use crate::outbound::tape::Ended;
 use crate::outbound::{CallContext, Observer, Outbound, Source};
 use crate::schema::Schema;
 use crate::store::{MemoryStore, Seal, Store};
@@ -232,14 +233,21 @@ impl Plugin {
             )
             .with_details("To allow more, set limits.call_ms on the connection")
         };
-        tokio::select! {
+        let result = tokio::select! {
             biased;
             answer = loaded.run(about, &input, cursor.as_ref(), deadline) => answer,
             () = loaded.clock.alarm(deadline) => Err(match about.effect {
                 Effect::Read => late(),
                 _ => late().with_request_sent(crate::error::RequestSent::Maybe),
             }),
+        };
+        if let Some(tape) = &loaded.outbound.tape {
+            let result = result.as_ref().map(|answer| (&*answer.output, answer.next.is_some()));
+            let is_continued = cursor.is_some();
+            let ended = Ended { operation: &about.name, is_list: about.is_list, input: &input, is_continued, result };
+            tape.ended(&loaded.outbound, &ended);
         }
+        result
     }
 }
 
@@ -319,6 +327,8 @@ impl Loaded {
     /// A store for one instance, with every limit set.
     fn instance(&self, limits: &Limits, deadline: crate::time::Timestamp) -> Result<Instance<Call>> {
         let output = wasi::Output::default();
+        let guest_clock = self.outbound.guest_clock();
+        let seed = self.outbound.tape.is_some().then(|| guest_clock.now().as_millis());
         let call = Call {
             plugin: self.name.clone(),
             connection: self.connection.clone(),
@@ -327,10 +337,10 @@ impl Loaded {
             context: CallContext { deadline, observer: self.observer.clone() },
             secrets: self.outbound.secrets.clone(),
             store: self.store.clone(),
-            clock: self.clock.clone(),
             spent: Spent::default(),
             memory: Memory::new(limits),
-            wasi: wasi::context(&output, &self.clock),
+            clock: self.clock.clone(),
+            wasi: wasi::context(&output, &guest_clock, seed),
             output,
             table: ResourceTable::new(),
         };
@@ -504,7 +514,7 @@ pub(crate) async fn describe(engine: &Engine, component: &Component, clock: &Arc
         clock: clock.clone(),
         spent: Spent::default(),
         memory: Memory::new(&limits),
-        wasi: wasi::context(&output, clock),
+        wasi: wasi::context(&output, clock, None),
         output: output.clone(),
         table: ResourceTable::new(),
     };

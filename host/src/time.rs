@@ -50,6 +50,55 @@ impl Timestamp {
         self.0
     }
 
+    /// Reads RFC 3339 text, not before 1970. A fraction is cut to milliseconds; a leap second counts as the second after.
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes = text.as_bytes();
+        let number = |from: usize, to: usize| -> Option<u64> {
+            let digits = bytes.get(from..to)?;
+            digits.iter().all(u8::is_ascii_digit).then(|| digits.iter().fold(0, |n, d| n * 10 + u64::from(d - b'0')))
+        };
+        let is = |at: usize, wanted: &[u8]| bytes.get(at).is_some_and(|byte| wanted.contains(byte));
+        let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+        let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
+        let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let days = match month {
+            4 | 6 | 9 | 11 => 30,
+            2 if is_leap => 29,
+            2 => 28,
+            1..=12 => 31,
+            _ => return None,
+        };
+        let separators = is(4, b"-") && is(7, b"-") && is(10, b"Tt ") && is(13, b":") && is(16, b":");
+        if !separators || !(1..=days).contains(&day) || hour > 23 || minute > 59 || second > 60 {
+            return None;
+        }
+        let mut at = 19;
+        let mut fraction_ms = 0;
+        if is(at, b".") {
+            let end = (at + 1..bytes.len()).find(|at| !bytes[*at].is_ascii_digit()).unwrap_or(bytes.len());
+            let digits = bytes.get(at + 1..end).filter(|digits| !digits.is_empty())?;
+            fraction_ms = digits.iter().zip([100, 10, 1]).map(|(digit, weight)| u64::from(digit - b'0') * weight).sum();
+            at = end;
+        }
+        let (ahead_min, behind_min) = match bytes.get(at)? {
+            b'Z' | b'z' if bytes.len() == at + 1 => (0, 0),
+            sign @ (b'+' | b'-') if bytes.len() == at + 6 && is(at + 3, b":") => {
+                let (hours, minutes) = (number(at + 1, at + 3)?, number(at + 4, at + 6)?);
+                if hours > 23 || minutes > 59 {
+                    return None;
+                }
+                let offset = hours * 60 + minutes;
+                if *sign == b'+' { (offset, 0) } else { (0, offset) }
+            }
+            _ => return None,
+        };
+        // Day numbers from Gregorian dates, after Howard Hinnant's `days_from_civil`; years begin in March.
+        let (year, month) = if month > 2 { (year, month - 3) } else { (year.checked_sub(1)?, month + 9) };
+        let days = year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+        let minutes = ((days.checked_sub(719_468)? * 24 + hour) * 60 + minute + behind_min).checked_sub(ahead_min)?;
+        Some(Self((minutes * 60 + second) * 1000 + fraction_ms))
+    }
+
     /// This much later, or the end of time.
     pub const fn plus(self, millis: u64) -> Self {
         Self(self.0.saturating_add(millis))
@@ -294,6 +343,36 @@ mod tests {
         assert_eq!(Timestamp::from_millis(0).to_string(), "1970-01-01T00:00:00Z");
         assert_eq!(Timestamp::from_millis(1_709_164_800_000).to_string(), "2024-02-29T00:00:00Z");
         assert_eq!(Timestamp::from_millis(4_102_444_799_999).to_string(), "2099-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn reads_rfc3339() {
+        for text in ["1970-01-01T00:00:00Z", "2024-02-29T12:34:56Z", "2026-11-22T08:49:37.250Z", "2099-12-31T23:59:59Z"]
+        {
+            assert_eq!(Timestamp::parse(text).unwrap().to_string(), text);
+        }
+        let same = Timestamp::parse("2024-01-01T00:00:00Z");
+        for text in ["2024-01-01t01:30:00+01:30", "2023-12-31 23:00:00.0009-01:00", "2023-12-31T23:59:60Z"] {
+            assert_eq!(Timestamp::parse(text), same, "{text}");
+        }
+        for text in [
+            "",
+            "2024",
+            "2023-02-29T00:00:00Z",
+            "2024-13-01T00:00:00Z",
+            "2024-01-01T24:00:00Z",
+            "2024-01-01T00:00:00",
+            "2024-01-01T00:00:00.Z",
+            "2024-01-01T00:00:00Zx",
+            "1969-12-31T23:59:59Z",
+            "0000-01-01T00:00:00Z",
+            "2024-01-01T00:00:00+24:00",
+            "+024-01-01T00:00:00Z",
+            "1970-01-01T00:00:00+01:00",
+            "2024-01-0aT00:00:00Z",
+        ] {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
+        }
     }
 
     #[tokio::test]

@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use wharfage::stand_in::{Fixture, Manner, StandIn};
+use wharfage::stand_in::{Manner, StandIn};
+use wharfage::tape::Fixture;
 use wharfage::{Digest, Needs};
 use wharfage_tests::{PLUGINS, PluginFolder, component};
 
@@ -83,7 +84,7 @@ async fn a_pipe_gets_json_lines_of_every_page_and_no_key() {
         let (code, out, err) = desk.run(&["call", "desk", &desk.fixture.operation, "--input", input, "--all"]).await;
         assert_eq!(code, 0, "{err}");
         let items: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(serde_json::Value::Array(items), desk.fixture.expect.output.clone().unwrap());
+        assert_eq!(serde_json::Value::Array(items), desk.fixture.expect.output_value().unwrap());
         assert!(!out.contains(KEY) && !err.contains(KEY));
         assert!(desk.stand_in.seen().iter().all(|seen| seen.is_signed), "a request left without its credential");
     }

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
+use wharfage::tape::Fixture;
 use wharfage::{Blame, Kind};
-use wharfage_tests::fixture::{Break, Fixture, Theatre, compare, error_json};
+use wharfage_tests::fixture::{Break, Theatre, compare, error_json};
 use wharfage_tests::{API_KEY, PLUGINS, Provider, Reply};
 
 fn assert_none(accounts: Vec<String>) {
@@ -36,7 +37,7 @@ async fn every_fixture_comes_out_as_it_says() {
             if !troubles.is_empty() {
                 accounts.push(format!("plugins/{}/fixtures/{name}.json: {}", plugin.name, troubles.join("\n")));
             }
-            *counts.entry(fixture.from).or_default() += 1;
+            *counts.entry(fixture.from.to_string()).or_default() += 1;
         }
         let counts: Vec<String> = counts.iter().map(|(from, count)| format!("{count} {from}")).collect();
         println!("{}: {} fixtures", plugin.name, counts.join(", "));

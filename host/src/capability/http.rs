@@ -90,6 +90,7 @@ impl From<contract::Request> for Request {
             costs: request.costs.into_iter().map(|cost| (cost.bucket, cost.units)).collect(),
             timeout_ms: request.timeout_ms.map(u64::from),
             idempotency_key: None,
+            is_confidential: false,
         }
     }
 }

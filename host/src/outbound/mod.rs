@@ -14,6 +14,7 @@ mod ready;
 pub(crate) mod retry;
 pub(crate) mod scope;
 pub(crate) mod sign;
+pub mod tape;
 pub(crate) mod transport;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use self::classify::{Answers, Outcome};
 use self::mask::Mask;
 use self::retry::{Decision, Failed, RetryPolicy};
 use self::scope::Scope;
+use self::tape::Tape;
 use self::transport::Transport;
 
 /// The method of a request.
@@ -133,6 +135,8 @@ pub(crate) struct Request {
     pub timeout_ms: Option<u64>,
     /// The key that the host made for all attempts of a keyed request.
     pub(crate) idempotency_key: Option<String>,
+    /// Whether it belongs to an exchange of secrets, which no tape may hold.
+    pub(crate) is_confidential: bool,
 }
 
 /// Where an answer came from.
@@ -181,6 +185,7 @@ pub(crate) struct Outbound {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tape: Option<Tape>,
 }
 
 /// What happens on the path, for whoever wants to see it: the demo, a log, an audit.
@@ -261,29 +266,51 @@ impl Outbound {
     async fn travel(&self, context: &CallContext, trip: &mut Trip) -> Result<Response> {
         loop {
             let scoped = self.scope.check(trip.request())?;
+            let wish = tape::wish(self, &scoped);
             let missed = match cache::look(scoped) {
                 cache::Looked::Fresh(response) => return Ok(*response),
                 cache::Looked::Missed(missed) => missed,
             };
-            let ready = ready::ensure(self, missed)?;
-            let admitted = admit::acquire(self, context, ready).await?;
-            trip.tries += 1;
-            let outcome = match address::pin(self, context, admitted).await {
-                Ok(pinned) => {
-                    let signed = sign::attach(self, context, pinned)?;
+            let outcome = match tape::look(self, wish)? {
+                tape::Looked::Played(answered) => {
+                    trip.tries += 1;
                     trip.attempts += 1;
-                    let answered = transport::exchange(self, context, signed).await;
                     classify::classify(self, answered)
                 }
-                // A name that does not resolve may in a moment; an address that is not granted never will.
-                Err(error) if matches!(error.kind(), Kind::Network(_)) => Outcome::Failure { error, hint_at: None },
-                Err(error) => return Err(error),
+                tape::Looked::Live(slot) => self.attempt(context, trip, missed, slot).await?,
             };
             match self.after(context, trip, outcome)? {
                 Next::Done(response) => return Ok(response),
                 Next::At(at) => self.clock.sleep_until(at).await,
                 Next::Hop => trip.tries = 0,
             }
+        }
+    }
+
+    /// One attempt over the network, from the credential to what the answer means.
+    async fn attempt(
+        &self,
+        context: &CallContext,
+        trip: &mut Trip,
+        missed: cache::Missed,
+        slot: Option<tape::Slot>,
+    ) -> Result<Outcome> {
+        let ready = ready::ensure(self, missed)?;
+        let admitted = admit::acquire(self, context, ready).await?;
+        trip.tries += 1;
+        match address::pin(self, context, admitted).await {
+            Ok(pinned) => {
+                let signed = sign::attach(self, context, pinned)?;
+                trip.attempts += 1;
+                let answered = transport::exchange(self, context, signed).await;
+                if let Some(slot) = slot {
+                    slot.keep(self, &answered);
+                }
+                Ok(classify::classify(self, answered))
+            }
+            // A name that does not resolve may in a moment; an address that is not granted never will.
+            Err(error) if matches!(error.kind(), Kind::Network(_)) => Ok(Outcome::Failure { error, hint_at: None }),
+            Err(error) => Err(error),
         }
     }
 
@@ -340,19 +367,6 @@ impl Outbound {
 
     /// A path that leads nowhere, for what must run before any grant.
     pub(crate) fn nowhere(secrets: Arc<Secrets>, clock: Arc<dyn Clock>) -> Self {
-        struct Nothing;
-        impl Transport for Nothing {
-            fn send<'a>(
-                &'a self,
-                _: &'a sign::Signed,
-            ) -> crate::time::BoxFuture<'a, std::result::Result<transport::Head, transport::Lost>> {
-                Box::pin(std::future::ready(Err(transport::Lost {
-                    stage: crate::error::NetworkStage::Connect,
-                    sent: RequestSent::No,
-                    details: "nothing is granted".into(),
-                })))
-            }
-        }
         Self {
             scope: Scope {
                 plugin: String::new(),
@@ -373,10 +387,16 @@ impl Outbound {
             limits: Limits::default(),
             lanes: Lanes::default(),
             resolver: Arc::new(Resolver::new(clock.clone())),
-            transport: Arc::new(Nothing),
+            transport: Arc::new(transport::Nowhere),
             secrets,
             clock,
+            tape: None,
         }
+    }
+
+    /// The clock that the plugin sees: with a tape it stands still, so that a replay asks for the same.
+    pub(crate) fn guest_clock(&self) -> Arc<dyn Clock> {
+        self.tape.as_ref().map_or_else(|| self.clock.clone(), |tape| tape.guest_clock(&self.clock))
     }
 
     /// What must not come back.

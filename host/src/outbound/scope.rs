@@ -531,6 +531,7 @@ mod tests {
             costs: Vec::new(),
             timeout_ms: None,
             idempotency_key: None,
+            is_confidential: false,
         }
     }
 
