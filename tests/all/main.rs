@@ -20,6 +20,7 @@ mod rules;
 mod secrets;
 mod simulation;
 mod state;
+mod tape;
 mod tidy;
 
 /// Fails to compile where a guest has no test of its name, and where a suite has no module.

@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::StreamExt;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
-use wharfage::tape::{Answered, Exchange, Expect, Fixture, Wanted, placed};
+use wharfage::tape::{Answered, Exchange, Expect, Fixture, Tape, TapeMode, Wanted, placed};
 use wharfage::{
-    Account, Connection, Error, FieldError, Host, Kind, ManualClock, Needs, NetworkStage, RequestSent, SecretSource,
-    SecretValue, Severity,
+    Account, BoxFuture, Connection, Error, FieldError, Head, Host, HostBuilder, Kind, Lost, ManualClock, Needs,
+    NetworkStage, RequestSent, SecretSource, SecretValue, Severity, Signed, Transport,
 };
 
 use crate::{API_KEY, PluginFolder, Provider, Reply, Seen, component};
@@ -86,6 +86,37 @@ impl Theatre {
 
     /// Plays one fixture, with one request broken if `broken` says so.
     pub async fn play(&self, text: &str, broken: Option<Break>) -> (Fixture, Played) {
+        self.play_on(text, broken, Host::builder()).await
+    }
+
+    /// Plays one fixture, and records what comes of it in a file.
+    ///
+    /// # Panics
+    /// When nothing is written.
+    pub async fn record(&self, text: &str, path: &std::path::Path) -> Played {
+        let tape = Tape::open(path, TapeMode::Record).unwrap_or_else(|error| panic!("{error}"));
+        let (_, played) = self.play_on(text, None, Host::builder().tape(tape.clone())).await;
+        tape.finish().unwrap_or_else(|error| panic!("{}: {error:?}", path.display()));
+        played
+    }
+
+    /// Replays one fixture from its tape: there is no provider, no key and no socket.
+    pub async fn replay(&self, text: &str) -> (Fixture, Played) {
+        let origins = &self.needs.manifest.origins;
+        let base_of = |name: &str| Some(origins.get(name)?.url.trim_end_matches('/').to_owned());
+        let expected = Fixture::parse(&placed(text, &base_of)).unwrap_or_else(|error| panic!("the fixture: {error}"));
+        let tape = Tape::of(Fixture::parse(text).unwrap_or_else(|error| panic!("the fixture: {error}")));
+        let host = Host::builder().state_dir(self.state.path().join("state")).transport(Closed).tape(tape.clone());
+        let host = host.build().unwrap_or_else(|error| panic!("{error}"));
+        let connection = Connection::granting(&self.needs);
+        let plugin = host.connect("tape", &self.bytes, &connection, None).await;
+        let plugin = plugin.unwrap_or_else(|error| panic!("{}: {error}", self.plugin.name));
+        let (outcome, pages) = self.run(&plugin, &expected).await;
+        let troubles = tape.unused().iter().map(|asked| format!("{asked} was never asked for")).collect();
+        (expected, Played { outcome, pages, troubles, requests: 0, signed: 0 })
+    }
+
+    async fn play_on(&self, text: &str, broken: Option<Break>, builder: HostBuilder) -> (Fixture, Played) {
         let stage =
             Arc::new(Mutex::new(Stage { exchanges: Vec::new(), broken, requests: 0, signed: 0, troubles: Vec::new() }));
         let mut providers = Vec::new();
@@ -121,8 +152,7 @@ impl Theatre {
 
         let now = fixture.clock();
         // Only compiled code is kept between plays; each has a host and a connection of its own.
-        let host =
-            Host::builder().state_dir(self.state.path().join("state")).clock(ManualClock::skipping(now, 1)).build();
+        let host = builder.state_dir(self.state.path().join("state")).clock(ManualClock::skipping(now, 1)).build();
         let host = host.unwrap_or_else(|error| panic!("{error}"));
         let name = format!("play-{}", providers.first().map_or(0, Provider::port));
         let plugin = host.connect(&name, &self.bytes, &connection, Some(&account)).await;
@@ -143,7 +173,7 @@ impl Theatre {
     ///
     /// # Panics
     /// When an output is no JSON, or such a fixture's list ends.
-    pub async fn run(&self, plugin: &wharfage::Plugin, fixture: &Fixture) -> (Result<Value, Error>, usize) {
+    async fn run(&self, plugin: &wharfage::Plugin, fixture: &Fixture) -> (Result<Value, Error>, usize) {
         const PAGES_MAX: usize = 1_000;
         let most = fixture.expect.pages.filter(|_| fixture.expect.goes_on).unwrap_or(PAGES_MAX);
         let operation = self.needs.operations.iter().find(|operation| operation.name == fixture.operation);
@@ -185,6 +215,15 @@ impl Theatre {
             Some(name) => Mark::Query(name),
             None => Mark::Header(named("header").unwrap_or_else(|| "authorization".to_owned())),
         })
+    }
+}
+
+/// A transport that nobody may reach.
+pub struct Closed;
+
+impl Transport for Closed {
+    fn send<'a>(&'a self, _: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>> {
+        panic!("a replay reached the network")
     }
 }
 
