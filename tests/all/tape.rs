@@ -68,6 +68,13 @@ impl Studio {
     }
 }
 
+/// An answer without its header fields, of which a tape keeps only those that matter.
+fn bare(answer: &Value) -> Value {
+    let mut answer = answer.clone();
+    answer.as_object_mut().unwrap().remove("headers");
+    answer
+}
+
 /// A secret in the forms in which providers send one back.
 fn echoes(secret: &str) -> Vec<String> {
     let percent: String = secret.bytes().map(|byte| format!("%{byte:02X}")).collect();
@@ -103,7 +110,7 @@ fn found(text: &str, secret: &str) -> Vec<String> {
 async fn r14_no_secret_is_in_the_file_whatever_a_provider_echoes() {
     for credential in ["key", "bearer", "pair", "in-query"] {
         let bodies = [
-            ("application/json", json!({"echo": echoes(API_KEY)}).to_string().into_bytes()),
+            ("application/json", json!({"echo": echoes(API_KEY)}).to_string().replace(r"\\/", r"\/").into_bytes()),
             ("text/plain", echoes(API_KEY).join("\n").into_bytes()),
             ("application/octet-stream", [b"\xff\xfe", echoes(API_KEY).join("\0").as_bytes()].concat()),
         ];
@@ -127,8 +134,10 @@ async fn r14_no_secret_is_in_the_file_whatever_a_provider_echoes() {
             assert!([API_KEY, &pair, &form].iter().any(|form| sent.contains(*form)), "it was not signed: {sent}");
             let text = studio.text();
             assert_eq!(found(&text, API_KEY), [] as [&str; 0], "{credential} {content_type}: {text}");
-            assert!(!text.contains("canary") && !text.contains(&pair), "{text}");
-            assert!(text.contains("{api}/echo?page=1") && !text.contains("authorization"), "{text}");
+            // This guest repeats every header field it got; the exchanges hold what stays.
+            let exchanges = serde_json::from_str::<Value>(&text).unwrap()["exchanges"].to_string();
+            assert!(!exchanges.contains("canary") && !text.contains(&pair), "{text}");
+            assert!(exchanges.contains("{api}/echo?page=1") && !exchanges.contains("authorization"), "{text}");
             // Inside base64 nothing hides either.
             let fixture = Fixture::parse(&text).unwrap();
             let body = fixture.exchanges[0].response.body(&|_| None);
@@ -137,6 +146,17 @@ async fn r14_no_secret_is_in_the_file_whatever_a_provider_echoes() {
             assert_eq!(found(&replayed.to_string(), API_KEY), [] as [&str; 0]);
         }
     }
+}
+
+#[tokio::test]
+async fn what_was_escaped_twice_cannot_be_masked_and_is_not_written() {
+    let inner = json!({"key": API_KEY}).to_string().replace('/', r"\/");
+    let provider = Provider::scripted([Reply::json(&json!({"request": inner}))]).await;
+    let studio = Studio::with(&provider);
+    let tape = studio.tape(TapeMode::Record);
+    studio.open(&tape).await.call::<Value>("send", &json!({})).await.unwrap();
+    assert_eq!(tape.finish().unwrap_err().kind(), &Kind::PolicyDenied("tape".to_owned()));
+    assert_eq!(studio.names(), [] as [&str; 0]);
 }
 
 #[tokio::test]
@@ -265,7 +285,7 @@ async fn each_mode_does_what_it_says() {
     assert!(error.details().unwrap().contains("--record"), "{error}");
     // The first time it is recorded, from then on it is played.
     let live = studio.call(TapeMode::FailOnNew, &first).await.unwrap();
-    assert_eq!(studio.call(TapeMode::FailOnNew, &first).await.unwrap(), live);
+    assert_eq!(bare(&studio.call(TapeMode::FailOnNew, &first).await.unwrap()), bare(&live));
     assert_eq!(provider.count(), 1);
     assert!(studio.call(TapeMode::FailOnNew, &second).await.is_err());
     assert_eq!(provider.count(), 1);
@@ -273,7 +293,8 @@ async fn each_mode_does_what_it_says() {
     let anew = studio.record(&first).await.unwrap();
     assert_ne!(anew["body"], live["body"]);
     assert_eq!((provider.count(), studio.replay(&first).await.unwrap()["body"].clone()), (2, anew["body"].clone()));
-    // With what is there and nothing new, nothing is sent and nothing written.
+    // With what is there and nothing new, nothing is sent; and once it says what came of it, nothing is written.
+    assert_eq!(studio.call(TapeMode::ReplayOrRecord, &first).await.unwrap()["body"], anew["body"]);
     let before = studio.text();
     assert_eq!(studio.call(TapeMode::ReplayOrRecord, &first).await.unwrap()["body"], anew["body"]);
     assert_eq!((provider.count(), studio.text()), (2, before.clone()));
@@ -313,7 +334,7 @@ async fn a_taped_429_is_waited_out_and_a_taped_redirect_followed() {
     let input = json!({"url": "{api}/old"});
     let live = studio.record(&input).await.unwrap();
     let replayed = studio.replay(&input).await.unwrap();
-    assert_eq!((&replayed, replayed["attempts"].as_u64()), (&live, Some(3)));
+    assert_eq!((bare(&replayed), replayed["attempts"].as_u64()), (bare(&live), Some(3)));
     assert!(replayed["url"].as_str().unwrap().ends_with("/moved?a=1"));
     let fixture = Fixture::parse(&studio.text()).unwrap();
     let statuses: Vec<u16> = fixture.exchanges.iter().map(|exchange| exchange.response.status).collect();
@@ -344,7 +365,7 @@ async fn bytes_and_numbers_come_back_as_they_were() {
         let input = json!({"url": format!("{{api}}{path}")});
         let live = studio.record(&input).await.unwrap();
         assert!(studio.text().contains(&said), "{}", studio.text());
-        assert_eq!(studio.replay(&input).await.unwrap(), live);
+        assert_eq!(bare(&studio.replay(&input).await.unwrap()), bare(&live));
     }
 }
 
@@ -421,4 +442,149 @@ async fn a_bad_tape_is_refused_with_its_place() {
         Tape::open(studio.path(), TapeMode::Replay).err().unwrap().message().contains("longer than 67108864 bytes")
     );
     assert!(Tape::open(studio.folder.path().join("not/there.json"), TapeMode::Record).is_err());
+}
+
+#[tokio::test]
+async fn the_sdk_plays_what_a_host_recorded() {
+    let bytes: Vec<u8> = (0..=255).collect();
+    let provider = Provider::scripted([
+        Reply::status(429).header("retry-after", "1"),
+        Reply::redirect(302, "/new?a=1"),
+        Reply::status(200).header("content-type", "image/png").body(bytes.clone()),
+    ])
+    .await;
+    let studio = Studio::with(&provider);
+    let input = json!({"url": "{api}/old"});
+    studio.record(&input).await.unwrap();
+    let mut fixture: Value = serde_json::from_str(&studio.text()).unwrap();
+    assert_eq!(fixture["expect"]["output"]["body_bytes"], 256);
+    assert!(native::replay(&fixture.to_string()).unwrap_err().contains("differs"));
+    // The two tell what they got in their own words.
+    fixture["expect"]["output"] = json!({"status": 200, "bytes": bytes});
+    native::replay(&fixture.to_string()).unwrap();
+}
+
+/// The SDK reads by itself, for it must not depend on the host. Both accept and refuse the same files.
+#[test]
+fn host_and_sdk_read_the_same_files() {
+    let whole = |operation: &str, input: &str, exchanges: &str, expect: &str| {
+        format!(
+            r#"{{"operation":"{operation}","input":{input},"from":"recorded","source":"s","date":"2026-01-31",
+                "now":"2026-01-31T12:00:00.5+01:00","secrets":[],"exchanges":[{exchanges}],"expect":{expect}}}"#
+        )
+    };
+    let get = |number: &str| {
+        format!(r#"{{"request":{{"method":"GET","url":"{{api}}/{number}"}},"response":{{"status":200}}}}"#)
+    };
+    let sent = r#"{"output":{"status":200,"bytes":[97,255]}}"#;
+    let one = r#"{"request":{"method":"POST","url":"{api}/x","text":"b","headers":{"Content-Type":"text/plain"}},
+        "response":{"status":200,"headers":{"etag":"1"},"base64":"Yf8="}}"#;
+    let good = whole("send", r#"{"url":"{api}/x","body":"b"}"#, one, sent);
+    let three = format!("{},{},{}", get("1"), get("2"), get("3"));
+    let two = format!("{},{}", get("1"), get("2"));
+    let accepted = [
+        good.clone(),
+        good.replace(r#""text":"b""#, r#""base64":"Yg==""#),
+        good.replace(r#","now":"2026-01-31T12:00:00.5+01:00","secrets":[]"#, ""),
+        whole("list", "{}", &three, r#"{"output":[1,2,3],"pages":3}"#),
+        whole("list", "{}", &two, r#"{"output":[1,2],"pages":2,"goes_on":true}"#),
+    ];
+    for (number, text) in accepted.iter().enumerate() {
+        Fixture::parse(text).unwrap_or_else(|error| panic!("{number}: {error}"));
+        native::replay(text).unwrap_or_else(|account| panic!("{number}: {account}"));
+    }
+    // A list that ends is not one that goes on.
+    let ends = whole("list", "{}", &three, r#"{"output":[1,2,3],"pages":3,"goes_on":true}"#);
+    assert!(native::replay(&ends).is_err());
+
+    let deep = format!("{}1{}", "[".repeat(300), "]".repeat(300));
+    let refused = [
+        String::new(),
+        "[]".to_owned(),
+        good[..good.len() - 1].to_owned(),
+        good.clone() + "1",
+        good.replacen('{', r#"{"operation":"send","#, 1),
+        good.replace("recorded", "made-up"),
+        good.replace(r#""source":"s""#, r#""source":"""#),
+        good.replace("2026-01-31\"", "2026-02-30\""),
+        good.replace("T12:00:00.5+01:00", ""),
+        good.replace("\"POST\"", "\"BREW\""),
+        good.replace("\"status\":200,\"headers\"", "\"status\":42,\"headers\""),
+        good.replace("\"status\":200,\"headers\"", "\"status\":1e99,\"headers\""),
+        good.replace("\"status\":200,\"headers\"", "\"status\":200,\"status\":200,\"headers\""),
+        good.replace("Yf8=", "Yf8"),
+        good.replace("Yf8=", "Yf9="),
+        good.replace("Yf8=", "Y-8="),
+        good.replace(r#""base64":"Yf8=""#, r#""base64":"Yf8=","text":"""#),
+        good.replace(r#""base64":"Yf8=""#, r#""base64":"Yf8=","json":null"#),
+        good.replace(r#""text":"b""#, r#""text":"b","json":null"#),
+        good.replace(r#""text":"b""#, &format!(r#""json":{deep}"#)),
+        good.replace(r#""text":"b""#, r#""json":1e999"#),
+        good.replace(r#""etag":"1""#, r#""etag":"1","ETag":"1""#),
+        good.replace(r#""etag":"1""#, r#""etag":1"#),
+        good.replace(r#""headers":{"etag""#, r#""cookies":{"etag""#),
+        good.replace(sent, "{}"),
+        good.replace(sent, r#"{"output":1,"error":{}}"#),
+        good.replace(sent, r#"{"output":1e999}"#),
+        good.replace(sent, &format!(r#"{{"output":{deep}}}"#)),
+        good.replace(sent, &format!(r#"{{"error":{{"kind":{deep}}}}}"#)),
+    ];
+    for (number, text) in refused.iter().enumerate() {
+        assert!(*text != good, "{number} changes nothing");
+        assert!(Fixture::parse(text).is_err(), "the host accepts {number}: {text:.2000}");
+        assert!(native::replay(text).is_err(), "the SDK accepts {number}: {text:.2000}");
+    }
+}
+
+/// The same call for the SDK, which plays it without a host.
+mod native {
+    use wharfage_sdk::http::Request;
+    use wharfage_sdk::{Cursor, Error, Page};
+
+    #[derive(serde::Deserialize, schemars::JsonSchema)]
+    struct Input {
+        #[serde(default)]
+        url: String,
+        body: Option<String>,
+    }
+
+    fn send(input: Input) -> Result<serde_json::Value, Error> {
+        let request = match input.body {
+            Some(body) => Request::post(input.url).body("text/plain", body),
+            None => Request::get(input.url),
+        };
+        let response = request.send()?;
+        Ok(serde_json::json!({"status": response.status, "bytes": response.body}))
+    }
+
+    /// Three pages, each with its number.
+    fn list(input: Input, cursor: Option<Cursor>) -> Result<Page<u64>, Error> {
+        let number = cursor.map_or(Ok(1), |cursor| cursor.decode::<u64>())?;
+        Request::get(format!("{{api}}{}/{number}", input.url)).send()?;
+        Page::new(vec![number], Some(&(number + 1)).filter(|next| **next <= 3))
+    }
+
+    wharfage_sdk::operations! {
+        /// Sends.
+        read "send" => send;
+        /// Lists.
+        list "list" => list;
+    }
+
+    pub(super) const MANIFEST: &str = r#"
+        [origins.api]
+        url = "https://api.stand-in.test"
+        methods = ["GET", "POST"]
+        paths = ["/**"]
+        [operations.send]
+        effect = "read"
+        [operations.list]
+        effect = "read"
+    "#;
+
+    /// Whether the SDK plays this file.
+    pub(super) fn replay(text: &str) -> Result<(), String> {
+        std::panic::catch_unwind(|| wharfage_sdk::testing::replay(MANIFEST, OPERATIONS, text))
+            .map_err(|cause| cause.downcast_ref::<String>().cloned().unwrap_or_default())
+    }
 }

@@ -31,6 +31,7 @@ mod fixture;
 mod matching;
 mod scrub;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -41,6 +42,7 @@ use bytes::Bytes;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use url::Url;
 
@@ -214,11 +216,16 @@ impl Tape {
             return Err(too_long());
         }
         // What was kept is scrubbed. This looks again at every byte, the input and the output included, with all that
-        // is known by now.
-        let (_, found) = call.secrets.mask().bytes(text.clone().into_bytes());
-        if found {
-            return Err(refused("a known secret would stand on the tape, so it is not written")
-                .with_details("It is in the call's input or output, or it became known only after it was seen."));
+        // is known by now; and once more at every string as a reader will see it, for what was escaped twice.
+        let mask = call.secrets.mask();
+        let (_, found) = mask.bytes(text.clone().into_bytes());
+        let value =
+            serde_json::from_str(&text).map_err(|error| Error::internal(format!("a tape is no JSON: {error}")))?;
+        if found || any_string(&value, &|string| matches!(mask.text(string), Cow::Owned(_))) {
+            return Err(refused("a known secret would stand on the tape, so it is not written").with_details(
+                "It is in the call's input or output, it became known only after it was seen, or the provider sent it \
+                 back in a form that cannot be masked.",
+            ));
         }
         if let Some(name) = call.secrets.short_one_in(&text) {
             return Err(refused(format!(
@@ -554,6 +561,16 @@ impl Slot {
     }
 }
 
+/// Whether a string of this value, or a name in it, is such.
+fn any_string(value: &Value, is_such: &dyn Fn(&str) -> bool) -> bool {
+    match value {
+        Value::String(text) => is_such(text),
+        Value::Array(items) => items.iter().any(|item| any_string(item, is_such)),
+        Value::Object(members) => members.iter().any(|(name, item)| is_such(name) || any_string(item, is_such)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
 fn refused(message: impl Into<String>) -> Error {
     Error::denied("tape", message, "").with_request_sent(RequestSent::No)
 }
@@ -613,4 +630,95 @@ fn write(path: &Path, text: &str) -> Result<()> {
         let _ = dir.remove_file(&beside);
         Error::configuration(format!("the tape {} cannot be written: {error}", path.display()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+    use crate::error::Result;
+    use crate::outbound::scope::{OriginScope, PathPattern, Scope};
+    use crate::outbound::sign::Signed;
+    use crate::outbound::transport::{Head, Lost, Transport};
+    use crate::outbound::{CallContext, CredentialChoice, Repeat, Request, Response};
+    use crate::time::BoxFuture;
+
+    /// Answers every request with a secret that it has just made, as a token endpoint does.
+    struct Issues(AtomicUsize);
+
+    impl Transport for Issues {
+        fn send<'a>(&'a self, _: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>> {
+            let body = format!("{{\"access_token\":\"unknown-{}\"}}", self.0.fetch_add(1, Ordering::SeqCst));
+            let body = Box::new(Some(Bytes::from(body)));
+            Box::pin(std::future::ready(Ok(Head { status: 200, headers: HeaderMap::new(), body })))
+        }
+    }
+
+    fn outbound(tape: &Tape, transport: &Arc<Issues>) -> Outbound {
+        let secrets = Arc::new(Secrets::new("p", "acme", BTreeMap::new()));
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::skipping(NOW, SEED));
+        let nowhere = Outbound::nowhere(secrets, clock);
+        let origin = OriginScope {
+            name: "api".to_owned(),
+            base: Url::parse("http://127.0.0.1:1").unwrap(),
+            methods: Method::ALL.to_vec(),
+            paths: vec![PathPattern::parse("/**").unwrap()],
+            narrowed: Vec::new(),
+            credential: None,
+        };
+        let scope = Scope {
+            origins: vec![origin],
+            url_bytes_max: 1_000,
+            request_body_bytes_max: 1_000,
+            header_count_max: 10,
+            header_bytes_max: 1_000,
+            ..nowhere.scope.clone()
+        };
+        let private_addresses = vec!["127.0.0.1/32".parse().unwrap()];
+        Outbound { scope, private_addresses, transport: transport.clone(), tape: Some(tape.clone()), ..nowhere }
+    }
+
+    async fn send(outbound: &Outbound, path: &str, is_confidential: bool) -> Result<Response> {
+        let context = CallContext { deadline: NOW.plus(60_000), observer: None };
+        let request = Request {
+            method: Method::Post,
+            url: format!("{{api}}{path}"),
+            headers: Vec::new(),
+            body: Some(Bytes::from_static(b"grant_type=refresh_token")),
+            credential: CredentialChoice::Anonymous,
+            repeat: Repeat::Never,
+            costs: Vec::new(),
+            timeout_ms: None,
+            idempotency_key: None,
+            is_confidential,
+        };
+        outbound.send(&context, request).await
+    }
+
+    #[tokio::test]
+    async fn r14_an_exchange_of_secrets_is_on_no_tape() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tape.json");
+        let transport = Arc::new(Issues(AtomicUsize::new(0)));
+        let tape = Tape::open(&path, TapeMode::Record).unwrap();
+        let recording = outbound(&tape, &transport);
+        for (path, is_confidential) in [("/token", true), ("/data", false)] {
+            assert!(send(&recording, path, is_confidential).await.unwrap().body.starts_with(b"{\"access_token"));
+        }
+        let output = RawValue::from_string("1".to_owned()).unwrap();
+        let ended =
+            Ended { operation: "a.b", is_list: false, input: "{}", is_continued: false, result: Ok((&output, false)) };
+        tape.ended(&recording, &ended);
+        tape.finish().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("unknown-0") && !text.contains("/token"), "{text}");
+        assert!(text.contains("unknown-1") && text.contains("{api}/data"), "{text}");
+
+        // A replay never sends one either.
+        let replaying = outbound(&Tape::open(&path, TapeMode::Replay).unwrap(), &transport);
+        assert_eq!(send(&replaying, "/token", true).await.unwrap_err().kind(), &Kind::PolicyDenied("tape".to_owned()));
+        assert!(send(&replaying, "/data", false).await.unwrap().body.ends_with(b"unknown-1\"}"));
+        assert_eq!(transport.0.load(Ordering::SeqCst), 2);
+    }
 }
