@@ -2,7 +2,8 @@
 //!
 //! A fixture is one file `fixtures/<operation>[-case].json`: an input, the exchanges it leads to, and what comes out. Here
 //! it stands in for host and provider, which answer as the real host would: statuses become errors, `[[answers]]` of the
-//! manifest are applied, 429 and 5xx are tried again while the fixture holds another answer, nothing sleeps.
+//! manifest are applied, 429 and 5xx are tried again while the fixture holds another answer, redirects within the origins
+//! are followed, nothing sleeps. `wharfage call … --record FILE` writes such a file from a provider's real answers.
 //!
 //! ```ignore
 //! wharfage_sdk::testing::replay_all!(wharfage_leaflink::OPERATIONS); // the whole of tests/fixtures.rs

@@ -270,9 +270,11 @@ impl Expect {
         }
     }
 
-    /// What came of a call that failed, as far as programs decide by it.
+    /// What came of a call that failed, as far as programs decide by it and wherever the origin is: an endpoint is told
+    /// with the base's path or without it, depending on who made the error.
     pub(super) fn failed(error: &Error) -> Self {
-        let said = fields(error).into_iter().filter_map(|(name, said)| Some((name.to_owned(), said?)));
+        let said = fields(error).into_iter().filter(|(name, _)| *name != "endpoint");
+        let said = said.filter_map(|(name, said)| Some((name.to_owned(), said?)));
         Self { error: Some(said.collect()), ..Self::default() }
     }
 
@@ -396,7 +398,10 @@ fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::outbound::tape::Wanted;
 
     fn whole(exchanges: &str, expect: &str) -> String {
         format!(
@@ -453,6 +458,43 @@ mod tests {
         ] {
             let refusal = refusal(&text);
             assert!(refusal.contains(said), "{said} is missing in {refusal}");
+        }
+    }
+
+    /// Reads bytes as a file, and does with it whatever is done with a file.
+    fn handle(bytes: &[u8]) {
+        let Ok(text) = std::str::from_utf8(bytes) else { return };
+        let base_of = |name: &str| (name == "api").then(|| "https://h/v1".to_owned());
+        let Ok(fixture) = Fixture::parse(&placed(text, &base_of)).and_then(|_| Fixture::parse(text)) else { return };
+        for exchange in &fixture.exchanges {
+            let wanted = Wanted { method: "POST", url: "https://h/v1/x?a=1", headers: &[], body: b"{\"n\":1}" };
+            exchange.request.is(&wanted, &base_of);
+            exchange.request.likeness(&wanted, &base_of);
+            exchange.response.body(&base_of);
+        }
+        let again = Fixture::parse(&fixture.to_text().unwrap()).unwrap();
+        assert!(again.expect.is(&fixture.expect) && again.clock() == fixture.clock());
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            handle(&bytes);
+        }
+
+        #[test]
+        fn nor_does_a_good_file_that_was_damaged(
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), "[\\PC]|[{}\\[\\]\",:0-9eE+-]{1,3}", 0usize..4), 1..4)
+        ) {
+            let exchange = r#"{"request":{"method":"POST","url":"{api}/x?a=1","json":{"n":1.0,"m":[null,"\\u00e4"]},"headers":{"a":"b"}},
+                "response":{"status":200,"headers":{"link":"<{api}/y>"},"base64":"/w=="}}"#;
+            let mut text: Vec<char> = whole(exchange, r#"{"output":{"n":12345678901234567890},"pages":2,"goes_on":true}"#).chars().collect();
+            for (at, put, taken) in changes {
+                let at = at.index(text.len());
+                let end = (at + taken).min(text.len());
+                text.splice(at..end, put.chars());
+            }
+            handle(text.into_iter().collect::<String>().as_bytes());
         }
     }
 
