@@ -405,7 +405,14 @@ async fn errors_are_on_tape_and_what_was_never_answered_is_not() {
     let tape = studio.tape(TapeMode::Record);
     studio.open(&tape).await.call::<Value>("send", &json!({})).await.unwrap_err();
     let error = tape.finish().unwrap_err();
-    assert!(error.message().contains("without an answer (network)"), "{error}");
+    assert!(error.message().contains("without an answer of the provider (network)"), "{error}");
+    assert_eq!(studio.names(), [] as [&str; 0]);
+    // Nor was anything answered where the key is missing.
+    let tape = studio.tape(TapeMode::Record);
+    let host = Host::builder().state_dir(wharfage_tests::compiled_code()).tape(tape.clone()).build().unwrap();
+    let plugin = studio.scene().connect(&host, &wharfage::Account::default()).await.unwrap();
+    plugin.call::<Value>("send", &json!({})).await.unwrap_err();
+    assert!(tape.finish().unwrap_err().message().contains("(credential-unavailable)"));
     assert_eq!(studio.names(), [] as [&str; 0]);
     // Nothing was called at all.
     assert!(studio.tape(TapeMode::Record).finish().unwrap_err().message().contains("no call ended"));

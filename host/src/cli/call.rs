@@ -96,7 +96,7 @@ impl Call {
                 }
             }
         }
-        let unused = if tape.is_strict() { tape.unused() } else { Vec::new() };
+        let unused = if tape.is_strict() && result.is_ok() { tape.unused() } else { Vec::new() };
         if !unused.is_empty() {
             let count = text::count(unused.len(), "request");
             anstream::eprintln!("{DIM}{count} on the tape not asked for, the first: {}{DIM:#}", unused[0]);

@@ -333,7 +333,10 @@ impl Reel {
             Some(expect) => expect.clone(),
             None if call.is_list => {
                 let items: Vec<&str> = call.outputs.iter().map(|item| item.get()).collect();
-                let output = raw(&format!("[{}]", items.join(", ")))?;
+                let output = match items.as_slice() {
+                    [] => raw("[]")?,
+                    items => raw(&format!("[\n      {}\n    ]", items.join(",\n      ")))?,
+                };
                 Expect { output: Some(output), pages: Some(call.pages), goes_on: call.goes_on, error: None }
             }
             None => {
@@ -422,14 +425,16 @@ impl Film {
                 }
             }
             Err(error) => {
+                // What the host ended by itself would end otherwise in a replay, where none of it is reached.
                 let is_unanswered = match error.kind() {
                     Kind::Network(_) | Kind::Deadline | Kind::OutcomeUnknown | Kind::Cancelled => true,
-                    Kind::Timeout => error.status().is_none(),
+                    Kind::CredentialUnavailable | Kind::CircuitOpen => true,
+                    Kind::Timeout | Kind::RateLimited | Kind::QuotaExhausted => error.status().is_none(),
                     _ => false,
                 };
                 if is_unanswered {
                     return Err(refused(format!(
-                        "the call ended without an answer ({}), and a tape holds answers only",
+                        "the call ended without an answer of the provider ({}), so there is nothing to replay",
                         error.kind().name()
                     )));
                 }
