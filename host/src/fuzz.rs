@@ -203,5 +203,6 @@ fn request(method: Method, url: &str) -> Request {
         timeout_ms: None,
         number: 0,
         idempotency_key: None,
+        is_confidential: false,
     }
 }

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Start at [`Host::builder`]. Errors are one type with a [`Kind`] that programs decide by. Time comes through a
-//! [`Clock`] and the network through a [`Transport`], so that tests turn the one by hand and replace the other.
+//! [`Clock`] and the network through a [`Transport`], so that tests turn the one by hand and replace the other. A call that
+//! was recorded on a [`tape`] is replayed without either.
 //!
 //! # Features
 //!
@@ -53,6 +54,7 @@ pub use host::{Host, HostBuilder, default_state_dir, read_component};
 pub use manifest::{Effect, Manifest, Needs, Operation};
 pub use outbound::breaker::{BreakerPolicy, CircuitState};
 pub use outbound::sign::Signed;
+pub use outbound::tape;
 pub use outbound::transport::{Body, Head, Lost, Transport};
 pub use outbound::{Method, Source, Step};
 pub use plugin::{Answer, Cursor, Plugin};

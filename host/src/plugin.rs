@@ -30,6 +30,7 @@ use crate::event::{Event, Outcome};
 use crate::grant::Grant;
 use crate::manifest::{CONTRACT, Effect, Needs, Operation, check_operations, shown, shown_lines};
 use crate::outbound::breaker::CircuitState;
+use crate::outbound::tape::Ended;
 use crate::outbound::{CallContext, Observer, Outbound, Source, Step};
 use crate::schema::Schema;
 use crate::store::{MemoryStore, Seal, Store};
@@ -240,14 +241,21 @@ impl Plugin {
         let input = loaded.input(about, input)?;
         let cursor = cursor.map(|cursor| loaded.open(about, &cursor)).transpose()?;
         let deadline = loaded.deadline();
-        tokio::select! {
+        let result = tokio::select! {
             biased;
             answer = loaded.run(about, &input, cursor.as_ref(), deadline) => answer,
             () = loaded.clock.alarm(deadline) => Err(match about.effect {
                 Effect::Read => loaded.late(operation),
                 _ => loaded.late(operation).with_request_sent(crate::error::RequestSent::Maybe),
             }),
+        };
+        if let Some(tape) = &loaded.outbound.tape {
+            let result = result.as_ref().map(|answer| (&*answer.output, answer.next.is_some()));
+            let is_continued = cursor.is_some();
+            let ended = Ended { operation: &about.name, is_list: about.is_list, input: &input, is_continued, result };
+            tape.ended(&loaded.outbound, &ended);
         }
+        result
     }
 
     /// Hands one event to the plugin, for an embedder that has its own delivery. Handling it again with the same id
@@ -418,6 +426,8 @@ impl Loaded {
         event: Option<Arc<str>>,
     ) -> Result<Instance<Call>> {
         let output = wasi::Output::default();
+        let guest_clock = self.outbound.guest_clock();
+        let seed = self.outbound.tape.is_some().then(|| guest_clock.now().as_millis());
         let call = Call {
             plugin: self.name.clone(),
             connection: self.connection.clone(),
@@ -426,10 +436,10 @@ impl Loaded {
             context: CallContext { deadline, observer: self.observer.clone(), event },
             secrets: self.outbound.secrets.clone(),
             store: self.store.clone(),
-            clock: self.clock.clone(),
             spent: Spent::default(),
             memory: Memory::new(limits),
-            wasi: wasi::context(&output, &self.clock),
+            clock: self.clock.clone(),
+            wasi: wasi::context(&output, &guest_clock, seed),
             output,
             table: ResourceTable::new(),
         };
@@ -603,7 +613,7 @@ pub(crate) async fn describe(engine: &Engine, component: &Component, clock: &Arc
         clock: clock.clone(),
         spent: Spent::default(),
         memory: Memory::new(&limits),
-        wasi: wasi::context(&output, clock),
+        wasi: wasi::context(&output, clock, None),
         output: output.clone(),
         table: ResourceTable::new(),
     };

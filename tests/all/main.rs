@@ -28,6 +28,7 @@ mod second_opinion;
 mod secrets;
 mod simulation;
 mod state;
+mod tape;
 mod tidy;
 
 /// Fails to compile where a guest has no test of its name, and where a suite has no module.

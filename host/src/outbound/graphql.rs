@@ -451,6 +451,7 @@ mod tests {
             timeout_ms: None,
             number: 0,
             idempotency_key: None,
+            is_confidential: false,
         }
     }
 

@@ -161,7 +161,7 @@ fn lost(outbound: &Outbound, lost: Lost) -> Error {
         .with_details(outbound.mask().text(&lost.details))
 }
 
-fn too_large(limit: &str, value: u64, status: u16) -> Error {
+pub(super) fn too_large(limit: &str, value: u64, status: u16) -> Error {
     Error::new(Kind::TooLarge, format!("the answer is larger than the limit {limit} of {value} bytes"))
         .with_details(format!("To allow more, set limits.{limit} on the connection"))
         .with_request_sent(RequestSent::Yes)
@@ -180,6 +180,16 @@ fn head_too_large(limits: &Limits) -> Error {
     )
     .with_details("To allow more, set limits.headers and limits.header_bytes on the connection")
     .with_request_sent(RequestSent::Yes)
+}
+
+/// Leads nowhere: for what must not send, whatever else goes wrong.
+pub(crate) struct Nowhere;
+
+impl Transport for Nowhere {
+    fn send<'a>(&'a self, _: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>> {
+        let details = "nothing leaves from here".to_owned();
+        Box::pin(std::future::ready(Err(Lost { stage: NetworkStage::Connect, sent: RequestSent::No, details })))
+    }
 }
 
 /// The real thing.
