@@ -26,6 +26,7 @@ mod second_opinion;
 mod secrets;
 mod simulation;
 mod state;
+mod stream;
 mod tidy;
 
 /// Fails to compile where a guest has no test of its name, and where a suite has no module.
