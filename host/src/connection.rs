@@ -162,6 +162,11 @@ limits! {
     header_bytes: 32 << 10, "Bytes of all header fields of one request or answer.";
     request_body_bytes: 8 << 20, "Bytes of a request's body.";
     response_body_bytes: 16 << 20, "Bytes of an answer's body, after decoding.";
+    streams: 4, "Bodies of one call that are read or written piece by piece at once.";
+    stream_bytes: 1 << 30, "Bytes of one body that is read piece by piece, after decoding.";
+    stream_idle_ms: 30_000, "Milliseconds that the provider may neither send nor take anything of such a body.";
+    upload_bytes: 1 << 30, "Bytes of one body that is written piece by piece.";
+    event_streams: 4, "Streams of server-sent events that the connection reads at once.";
     log_lines: 200, "Lines that one call may log.";
     log_bytes: 64 << 10, "Bytes that one call may log.";
     state_bytes: 1 << 20, "Bytes of all state values of the connection.";

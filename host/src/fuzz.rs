@@ -197,6 +197,7 @@ fn request(method: Method, url: &str) -> Request {
         url: url.to_owned(),
         headers: Vec::new(),
         body: None,
+        upload: None,
         credential: CredentialChoice::Declared,
         repeat: Repeat::ByMethod,
         costs: Vec::new(),

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Semaphore;
 
 use crate::account::{Account, SecretSource, SecretValue};
 use crate::artifact::{self, Artifacts, Code, Digest};
@@ -238,6 +241,10 @@ impl Host {
             lanes,
             circuits: Circuits::new(name, grant.breaker, &grant.scope.origins, &inner.clock),
             retry_budget: Mutex::new(RetryBudget::new(inner.clock.now())),
+            event_streams: Arc::new(Semaphore::new(
+                usize::try_from(grant.limits.event_streams).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS),
+            )),
+            leaks: AtomicU64::new(0),
             key: inner.path_key,
             resolver: inner.resolver.clone(),
             transport,

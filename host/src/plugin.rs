@@ -175,6 +175,11 @@ impl Plugin {
         self.0.drift.drifts()
     }
 
+    /// How many answers held a secret of the connection, which was masked. More than none is worth a look.
+    pub fn leaks(&self) -> u64 {
+        self.0.outbound.leaks.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     /// Runs an operation. A list answers its first page; see [`Plugin::stream`] for all of it.
     ///
     /// # Errors

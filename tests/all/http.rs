@@ -69,6 +69,24 @@ async fn http_send() {
     }
 }
 
+/// 32 MiB, where a whole answer may have 64 KiB.
+#[tokio::test]
+async fn http_stream() {
+    const BYTES: usize = 32 << 20;
+    let reply = Reply::status(200).header("x-request-id", "r-1").body(vec![b'x'; BYTES]);
+    let provider = Provider::scripted([reply]).await;
+    let open = Scene::of(guests::HTTP_STREAM)
+        .with(&provider)
+        .grant(|connection| connection.limits.response_body_bytes = 64 << 10)
+        .open()
+        .await;
+    let told = open.output("open", json!({"url": "{api}/large", "max": 100_000})).await;
+    assert_eq!((&told["bytes"], &told["is_over"], &told["status"]), (&json!(BYTES), &json!(true), &json!(200)));
+    assert!(told["largest"].as_u64().unwrap() <= 100_000 && told["pieces"].as_u64().unwrap() >= 335, "{told}");
+    assert_eq!((&told["attempts"], told["url"].as_str()), (&json!(1), Some(&*format!("{}/large", provider.url()))));
+    assert_eq!(header(&told, "x-request-id"), Some("r-1"));
+}
+
 #[tokio::test]
 async fn every_method_goes_as_it_is() {
     let provider = Provider::scripted([Reply::status(200).body("answer")]).await;

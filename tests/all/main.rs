@@ -28,6 +28,7 @@ mod second_opinion;
 mod secrets;
 mod simulation;
 mod state;
+mod stream;
 mod tape;
 mod tidy;
 

@@ -278,6 +278,24 @@ impl Reply {
         Self(Shape::Parts(vec![Part::Write(bytes.into()), Part::Reset]))
     }
 
+    /// These pieces as the chunks of an answer of this type, each written by itself; the last is followed by the end.
+    pub fn chunked<'a>(content_type: &str, pieces: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n");
+        let chunk = |piece: &[u8]| [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
+        let mut parts = vec![Part::Write(head.into_bytes())];
+        parts.extend(pieces.into_iter().map(|piece| Part::Write(chunk(piece))));
+        parts.push(Part::Write(b"0\r\n\r\n".to_vec()));
+        Self(Shape::Parts(parts))
+    }
+
+    /// And then nothing more, neither an end nor a close.
+    pub fn then_never(self) -> Self {
+        let mut parts = self.parts();
+        parts.pop();
+        parts.push(Part::Hang);
+        Self(Shape::Parts(parts))
+    }
+
     /// A head at once, and a body of which a piece follows every so many milliseconds on the provider's clock.
     pub fn in_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, every_ms: u64) -> Self {
         let pieces: Vec<&[u8]> = pieces.into_iter().collect();
@@ -486,11 +504,39 @@ async fn read(stream: &mut TcpStream, unread: &mut Vec<u8>) -> Option<Seen> {
     let mut seen =
         Seen { number: 0, connection: 0, nth: 0, under_way: 0, method, target, headers, body: Vec::new(), at: None };
     let length: usize = seen.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    // As a target may say, a provider can make up its mind before it has read all.
+    let patience = seen.target.split_once("patience=").and_then(|(_, bytes)| bytes.parse().ok()).unwrap_or(usize::MAX);
+    if seen.header("transfer-encoding") == Some("chunked") {
+        while seen.body.len() < patience {
+            let size = usize::from_str_radix(&line(stream, unread).await?, 16).ok()?;
+            while unread.len() < size + 2 {
+                more(stream, unread).await?;
+            }
+            seen.body.extend(unread.drain(..size));
+            unread.drain(..2);
+            if size == 0 {
+                break;
+            }
+        }
+        return Some(seen);
+    }
+    let length = length.min(patience);
     while unread.len() < length {
         more(stream, unread).await?;
     }
     seen.body = unread.drain(..length).collect();
     Some(seen)
+}
+
+/// A line of its own, as between chunks.
+async fn line(stream: &mut TcpStream, unread: &mut Vec<u8>) -> Option<String> {
+    loop {
+        if let Some(at) = unread.windows(2).position(|window| window == b"\r\n") {
+            let line = unread.drain(..at + 2).collect::<Vec<u8>>();
+            return Some(String::from_utf8_lossy(&line).trim().to_owned());
+        }
+        more(stream, unread).await?;
+    }
 }
 
 async fn more(stream: &mut TcpStream, unread: &mut Vec<u8>) -> Option<()> {

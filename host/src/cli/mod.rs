@@ -153,6 +153,7 @@ fn tell(step: &Step) {
         Step::Retrying { attempt, kind, wait_ms } => tracing::info!(attempt, kind, wait_ms, "failed; asking again"),
         Step::Redirected { to } => tracing::info!(to, "following a redirect"),
         Step::Opened { origin, until } => tracing::info!(origin, %until, "keeps failing; not asked until then"),
+        Step::Leaked { path } => tracing::warn!(path, "the provider sent a secret back; it was masked"),
         Step::Refused { message } => tracing::info!("refused: {message}"),
         _ => {}
     }

@@ -24,6 +24,11 @@ pub(super) fn look(scoped: Scoped) -> Looked {
     Looked::Missed(Missed(scoped))
 }
 
+/// For what is read or written piece by piece, of which nothing is kept.
+pub(super) fn pass_by(scoped: Scoped) -> Missed {
+    Missed(scoped)
+}
+
 impl Missed {
     pub(super) fn into_scoped(self) -> Scoped {
         self.0

@@ -4,6 +4,7 @@
 //! to the retry, the buckets and the caller alike. What goes on from here is masked: no known secret, no cookie, and of
 //! an error's body no more than its start.
 
+use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use url::Url;
 use super::admit::Lane;
 use super::circuit::Verdict;
 use super::hints::{self, Hint};
+use super::mask::Mask;
+use super::stream::Rest;
 use super::transport::{Answered, Raw};
 use super::{CallContext, Outbound, Response, Source, Step};
 use crate::error::{Error, Kind, RequestSent};
@@ -40,7 +43,7 @@ pub(super) const REQUEST_ID_HEADERS: [&str; 4] = ["x-request-id", "request-id", 
 /// What an attempt came to.
 pub(super) enum Outcome {
     /// An answer for the plugin.
-    Answer(Response),
+    Answer(Response, Option<Rest>),
     /// Ask elsewhere.
     Redirect {
         /// The status.
@@ -70,7 +73,7 @@ impl Outcome {
     /// What it says about the provider's health.
     fn verdict(&self) -> Verdict {
         match self {
-            Self::Answer(_) | Self::Redirect { .. } => Verdict::Well,
+            Self::Answer(..) | Self::Redirect { .. } => Verdict::Well,
             Self::Failure { error, .. } => Verdict::of(error.kind()),
         }
     }
@@ -79,7 +82,7 @@ impl Outcome {
 /// Judges an answer, and tells the buckets and the breaker what it said.
 pub(super) fn classify(outbound: &Outbound, context: &CallContext, mut answered: Answered) -> Outcome {
     let leave = answered.leave.take();
-    let outcome = judge(outbound, answered);
+    let outcome = judge(outbound, context, answered);
     if let Some(leave) = leave {
         let origin = leave.origin();
         if let Some(until) = leave.conclude(outcome.verdict()) {
@@ -90,8 +93,8 @@ pub(super) fn classify(outbound: &Outbound, context: &CallContext, mut answered:
     outcome
 }
 
-fn judge(outbound: &Outbound, answered: Answered) -> Outcome {
-    let Answered { method, url, origin, result, .. } = answered;
+fn judge(outbound: &Outbound, context: &CallContext, answered: Answered) -> Outcome {
+    let Answered { method, url, origin, result, rest, .. } = answered;
     let granted = &outbound.scope.origins[origin];
     // As the provider's documentation writes it: below the base URL.
     let root = granted.base.path().trim_end_matches('/');
@@ -107,7 +110,8 @@ fn judge(outbound: &Outbound, answered: Answered) -> Outcome {
         raw.received_at,
         WAIT_MS_MAX,
     );
-    let ruled = outbound.answers.judge(origin, &raw);
+    // Of a body that is not read yet nothing can be said.
+    let ruled = if rest.is_some() { None } else { outbound.answers.judge(origin, &raw) };
     let is_spent = ruled.as_ref().is_some_and(|ruled| ruled.kind == Kind::QuotaExhausted);
     let is_limited = match &ruled {
         Some(ruled) => ruled.kind == Kind::RateLimited,
@@ -134,10 +138,15 @@ fn judge(outbound: &Outbound, answered: Answered) -> Outcome {
     }
     let request_id = request_id(&raw.headers);
     if ruled.is_none() && raw.status < 400 {
-        return Outcome::Answer(answer(outbound, raw, &url, request_id));
+        return Outcome::Answer(answer(outbound, context, raw, &url, request_id), rest);
     }
     let mask = outbound.mask();
-    let body = masked_start(&mask.text(&String::from_utf8_lossy(start(&raw.body, BODY_BYTES_MAX * 4))), BODY_BYTES_MAX);
+    let body = String::from_utf8_lossy(start(&raw.body, BODY_BYTES_MAX * 4));
+    let masked = mask.text(&body);
+    if matches!(masked, Cow::Owned(_)) {
+        outbound.tell_leak(context, &shown_path(&mask, &url));
+    }
+    let body = masked_start(&masked, BODY_BYTES_MAX);
     let kind = ruled.as_ref().map_or_else(|| kind_of(raw.status, &body), |ruled| ruled.kind.clone());
     let retry_at = match &kind {
         Kind::RateLimited | Kind::QuotaExhausted => hint_at.or_else(|| Some(raw.received_at.plus(RETRY_AFTER_MS))),
@@ -202,12 +211,14 @@ fn is_redirect(status: u16) -> bool {
     matches!(status, 301 | 302 | 303 | 307 | 308)
 }
 
-fn answer(outbound: &Outbound, raw: Raw, url: &Url, request_id: Option<String>) -> Response {
+/// A URL for an operator.
+fn shown_path(mask: &Mask, url: &Url) -> String {
+    mask.text(&super::without_query(url.as_str())).into_owned()
+}
+
+fn answer(outbound: &Outbound, context: &CallContext, raw: Raw, url: &Url, request_id: Option<String>) -> Response {
     let mask = outbound.mask();
-    let (body, found) = mask.bytes(raw.body);
-    if found {
-        tracing::warn!(target: "wharfage::outbound", path = url.path(), "the provider sent a secret back; it was masked");
-    }
+    let (body, mut has_found) = mask.bytes(raw.body);
     let most = usize::try_from(outbound.limits.headers).unwrap_or(usize::MAX);
     let headers = raw
         .headers
@@ -216,9 +227,14 @@ fn answer(outbound: &Outbound, raw: Raw, url: &Url, request_id: Option<String>) 
         .take(most)
         .map(|(name, value)| {
             let value: String = value.as_bytes().iter().map(|byte| char::from(*byte)).collect();
-            (name.as_str().to_owned(), mask.text(&value).into_owned())
+            let masked = mask.text(&value);
+            has_found |= matches!(masked, Cow::Owned(_));
+            (name.as_str().to_owned(), masked.into_owned())
         })
         .collect();
+    if has_found {
+        outbound.tell_leak(context, &shown_path(&mask, url));
+    }
     Response {
         status: raw.status,
         headers,

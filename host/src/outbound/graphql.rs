@@ -444,6 +444,7 @@ mod tests {
             method: Method::Post,
             url: String::new(),
             headers: vec![("Content-Type".to_owned(), "application/json".to_owned())],
+            upload: None,
             body: Some(body.into().into()),
             credential: CredentialChoice::Declared,
             repeat: Repeat::ByMethod,

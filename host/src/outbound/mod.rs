@@ -17,13 +17,16 @@ mod ready;
 pub(crate) mod retry;
 pub(crate) mod scope;
 pub(crate) mod sign;
+pub(crate) mod stream;
 pub mod tape;
 pub(crate) mod transport;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use ipnet::IpNet;
+use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::auth::Credential;
@@ -40,6 +43,7 @@ use self::classify::{Answers, Outcome};
 use self::mask::Mask;
 use self::retry::{Decision, Failed, RetryBudget, RetryPolicy};
 use self::scope::Scope;
+use self::stream::{Pour, Rest};
 use self::tape::Tape;
 use self::transport::Transport;
 
@@ -130,6 +134,8 @@ pub(crate) struct Request {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Option<Bytes>,
+    /// The body, where it is written piece by piece.
+    pub(crate) upload: Option<Pour>,
     /// Which credential.
     pub credential: CredentialChoice,
     /// May it be repeated.
@@ -150,6 +156,15 @@ impl Request {
     /// The same, as the request of its call with this number.
     pub(crate) fn numbered(self, number: u64) -> Self {
         Self { number, ..self }
+    }
+
+    /// Whether sending it twice does no harm.
+    fn may_repeat(&self) -> bool {
+        match self.repeat {
+            Repeat::ByMethod => self.method.is_idempotent(),
+            Repeat::Safe | Repeat::Keyed => true,
+            Repeat::Never => false,
+        }
     }
 }
 
@@ -199,6 +214,10 @@ pub(crate) struct Outbound {
     pub(crate) lanes: Lanes,
     pub(crate) circuits: Circuits,
     pub(crate) retry_budget: Mutex<RetryBudget>,
+    /// Places for streams of events, which hold no other permit.
+    pub(crate) event_streams: Arc<Semaphore>,
+    /// Answers that held a secret.
+    pub(crate) leaks: AtomicU64,
     /// For what must be the same again after a restart and guessable by nobody.
     pub(crate) key: [u8; 32],
     pub(crate) resolver: Arc<Resolver>,
@@ -256,6 +275,11 @@ pub enum Step {
         /// How often in this answer.
         count: u64,
     },
+    /// The provider sent a secret back. It was masked.
+    Leaked {
+        /// The URL that answered, without query.
+        path: String,
+    },
     /// The path refused.
     Refused {
         /// The sentence.
@@ -299,17 +323,22 @@ impl Outbound {
     /// Any [`Kind`] of the contract, with what was sent and when trying again can help.
     pub(crate) async fn send(&self, context: &CallContext, request: Request) -> Result<Response> {
         let mut trip = Trip::begin(self, context, request)?;
-        self.travel(context, &mut trip).await.map_err(|error| trip.count(error))
+        let (response, _) = self.travel(context, &mut trip).await.map_err(|error| trip.count(error))?;
+        Ok(response)
     }
 
     /// The path itself, over attempts and hops.
-    async fn travel(&self, context: &CallContext, trip: &mut Trip) -> Result<Response> {
+    async fn travel(&self, context: &CallContext, trip: &mut Trip) -> Result<(Response, Option<Rest>)> {
         loop {
             let scoped = self.scope.check(trip.request())?;
             let wish = tape::wish(self, &scoped);
-            let missed = match cache::look(scoped) {
-                cache::Looked::Fresh(response) => return Ok(*response),
-                cache::Looked::Missed(missed) => missed,
+            let missed = if trip.is_in_pieces() {
+                cache::pass_by(scoped)
+            } else {
+                match cache::look(scoped) {
+                    cache::Looked::Fresh(response) => return Ok((*response, None)),
+                    cache::Looked::Missed(missed) => missed,
+                }
             };
             let outcome = match tape::look(self, wish)? {
                 tape::Looked::Played(answered) => {
@@ -320,7 +349,7 @@ impl Outbound {
                 tape::Looked::Live(slot) => self.attempt(context, trip, missed, slot).await?,
             };
             match self.after(context, trip, outcome)? {
-                Next::Done(response) => return Ok(response),
+                Next::Done(response, rest) => return Ok((response, rest)),
                 Next::At(at) => self.clock.sleep_until(at).await,
                 Next::Hop => trip.tries = 0,
             }
@@ -342,7 +371,9 @@ impl Outbound {
             Ok(pinned) => {
                 let signed = sign::attach(self, context, pinned)?;
                 trip.attempts += 1;
-                let answered = transport::exchange(self, context, signed).await;
+                // A tape holds whole answers, so with one they are read here.
+                let is_opened = trip.is_opened && self.tape.is_none();
+                let answered = transport::exchange(self, context, signed, is_opened).await;
                 if let Some(slot) = slot {
                     slot.keep(self, &answered);
                 }
@@ -366,10 +397,17 @@ impl Outbound {
     /// What follows an attempt: done, another one, another hop, or an error.
     fn after(&self, context: &CallContext, trip: &mut Trip, outcome: Outcome) -> Result<Next> {
         match outcome {
-            Outcome::Answer(mut response) => {
+            Outcome::Answer(mut response, rest) => {
                 response.attempts = trip.attempts;
-                Ok(Next::Done(response))
+                Ok(Next::Done(response, rest))
             }
+            Outcome::Redirect { status, .. } if trip.request.upload.is_some() => Err(Error::denied(
+                "redirect",
+                "the provider redirected an upload, whose body cannot be sent a second time",
+                "Where a provider does so, ask for the place first and begin the upload there.",
+            )
+            .with_request_sent(RequestSent::Yes)
+            .with_status(Some(status))),
             Outcome::Redirect { status, location, from } => {
                 trip.reached = RequestSent::Yes;
                 trip.hop(self, status, &location, &from)?;
@@ -391,6 +429,9 @@ impl Outbound {
                     hint_at,
                     advice,
                 };
+                if trip.request.upload.as_ref().is_some_and(Pour::has_begun) {
+                    return Err(trip.lost_write(error));
+                }
                 match retry::decide(&policy, &failed, now, context.deadline, self.clock.jitter()) {
                     Decision::After(_) if !self.retry_budget().withdraw(now) => {
                         Err(trip.lost_write(error.with_details(BUDGET_SPENT)))
@@ -437,6 +478,8 @@ impl Outbound {
             lanes: Lanes::default(),
             circuits: Circuits::default(),
             retry_budget: Mutex::new(RetryBudget::new(clock.now())),
+            event_streams: Arc::new(Semaphore::new(0)),
+            leaks: AtomicU64::new(0),
             key: [0; 32],
             resolver: Arc::new(Resolver::new(clock.clone())),
             transport: Arc::new(transport::Nowhere),
@@ -467,6 +510,17 @@ impl Outbound {
         self.tape.as_ref().map_or_else(|| self.clock.clone(), |tape| tape.guest_clock(&self.clock))
     }
 
+    /// Counts an answer that held a secret, and tells it.
+    fn tell_leak(&self, context: &CallContext, path: &str) {
+        // Told once for each answer.
+        if path.is_empty() {
+            return;
+        }
+        self.leaks.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(target: "wharfage::outbound", path, "the provider sent a secret back; it was masked");
+        context.observe(|| Step::Leaked { path: path.to_owned() });
+    }
+
     /// What must not come back.
     pub(crate) fn mask(&self) -> Arc<Mask> {
         self.secrets.mask()
@@ -477,7 +531,7 @@ impl Outbound {
 const BUDGET_SPENT: &str = "It was not tried again: more requests fail than limits.retry_percent allows to be repeated";
 
 enum Next {
-    Done(Response),
+    Done(Response, Option<Rest>),
     At(Timestamp),
     Hop,
 }
@@ -491,6 +545,8 @@ struct Trip {
     attempts: u32,
     hops: u64,
     may_repeat: bool,
+    /// Whether the body of the answer is left to be read.
+    is_opened: bool,
     /// What is known of the attempts before the last.
     reached: RequestSent,
     /// The last failure that was to be tried again.
@@ -499,11 +555,7 @@ struct Trip {
 
 impl Trip {
     fn begin(outbound: &Outbound, context: &CallContext, mut request: Request) -> Result<Self> {
-        let may_repeat = match request.repeat {
-            Repeat::ByMethod => request.method.is_idempotent(),
-            Repeat::Safe | Repeat::Keyed => true,
-            Repeat::Never => false,
-        };
+        let may_repeat = request.may_repeat();
         if request.repeat == Repeat::Keyed {
             if outbound.idempotency_header.is_none() {
                 return Err(Error::invalid(
@@ -517,11 +569,25 @@ impl Trip {
             });
         }
         outbound.retry_budget().deposit(outbound.limits.retry_percent);
-        Ok(Self { request, tries: 0, attempts: 0, hops: 0, reached: RequestSent::No, may_repeat, last: None })
+        Ok(Self {
+            request,
+            tries: 0,
+            attempts: 0,
+            hops: 0,
+            reached: RequestSent::No,
+            may_repeat,
+            is_opened: false,
+            last: None,
+        })
     }
 
     fn request(&self) -> Request {
         self.request.clone()
+    }
+
+    /// Whether a body comes or goes piece by piece.
+    fn is_in_pieces(&self) -> bool {
+        self.is_opened || self.request.upload.is_some()
     }
 
     /// What the whole trip came to: an attempt that never left does not undo one before it that may have arrived.
@@ -538,22 +604,8 @@ impl Trip {
         }
     }
 
-    /// A write that may have happened is not a mere time-out.
     fn lost_write(&self, error: Error) -> Error {
-        let is_lost =
-            matches!(error.kind(), Kind::Timeout | Kind::Network(_)) && error.request_sent() != RequestSent::No;
-        if self.may_repeat || !is_lost {
-            return error;
-        }
-        Error::new(
-            Kind::OutcomeUnknown,
-            format!(
-                "the answer to a write was lost ({}); look whether it happened before sending it again",
-                error.message()
-            ),
-        )
-        .with_request_sent(RequestSent::Maybe)
-        .with_endpoint(error.endpoint().map(str::to_owned))
+        lost_write(self.may_repeat, error)
     }
 
     /// Turns into the request that a redirect asks for; it is judged from the start like any other.
@@ -611,6 +663,23 @@ impl Trip {
         self.request.url = to.into();
         Ok(())
     }
+}
+
+/// A write that may have happened is not a mere time-out.
+fn lost_write(may_repeat: bool, error: Error) -> Error {
+    let is_lost = matches!(error.kind(), Kind::Timeout | Kind::Network(_)) && error.request_sent() != RequestSent::No;
+    if may_repeat || !is_lost {
+        return error;
+    }
+    Error::new(
+        Kind::OutcomeUnknown,
+        format!(
+            "the answer to a write was lost ({}); look whether it happened before sending it again",
+            error.message()
+        ),
+    )
+    .with_request_sent(RequestSent::Maybe)
+    .with_endpoint(error.endpoint().map(str::to_owned))
 }
 
 /// 128 random bits from the operating system, as hexadecimal digits.

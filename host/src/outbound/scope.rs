@@ -11,7 +11,7 @@ use std::fmt;
 use url::Url;
 
 use super::graphql::{self, GraphqlRule};
-use super::{Method, Request};
+use super::{CredentialChoice, Method, Request};
 use crate::error::{Error, Kind};
 
 /// The edges of one connection's grant, as far as requests go.
@@ -148,6 +148,7 @@ impl Scope {
                 rule = "graphql";
                 unlike = Some(why);
             } else {
+                self.check_range(&request, granted)?;
                 return Ok(Scoped { request, url, origin });
             }
         }
@@ -155,6 +156,22 @@ impl Scope {
             Some(why) => Err(self.refused_graphql(&why, &request, &url)),
             None => Err(self.refused(rule, &request, &url)),
         }
+    }
+
+    /// A part of a thing that only a credential opens could be put together with another's (R10).
+    fn check_range(&self, request: &Request, granted: &OriginScope) -> Result<(), Error> {
+        let is_signed = match &request.credential {
+            CredentialChoice::Anonymous => false,
+            CredentialChoice::Declared => granted.credential.is_some(),
+            CredentialChoice::Named(_) => true,
+        };
+        if is_signed && request.headers.iter().any(|(name, _)| is_same_header(name, "range")) {
+            let plugin = &self.plugin;
+            let message = format!("{plugin} wanted to send header `Range` with a request that carries a credential.");
+            return Err(Error::new(Kind::PolicyDenied("header".to_owned()), message)
+                .with_details("It may go with a request without a credential, as to a link that is signed itself."));
+        }
+        Ok(())
     }
 
     /// The origin that allowed a request.
@@ -470,7 +487,6 @@ const HOST_HEADERS: &[&str] = &[
     "http2-settings",
     "keep-alive",
     "origin",
-    "range",
     "referer",
     "set-cookie",
     "te",
@@ -509,7 +525,7 @@ pub(super) fn toml_key(name: &str) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{CredentialChoice, Repeat};
+    use super::super::Repeat;
     use super::*;
 
     fn scope() -> Scope {
@@ -582,6 +598,7 @@ mod tests {
             url: url.to_owned(),
             headers: headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
             body: None,
+            upload: None,
             credential: CredentialChoice::Declared,
             repeat: Repeat::ByMethod,
             costs: Vec::new(),

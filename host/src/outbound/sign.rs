@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::address::Pinned;
 use super::admit::Permit;
 use super::circuit::Leave;
+use super::stream::Pour;
 use super::{CallContext, Method, Outbound, Step};
 use crate::auth::Placement;
 use crate::error::{Error, Kind, Result};
@@ -26,6 +27,7 @@ pub struct Signed {
     pub(super) origin: usize,
     pub(super) headers: HeaderMap,
     pub(super) body: Option<Bytes>,
+    pub(super) upload: Option<Pour>,
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) timeout_ms: u64,
     pub(super) permit: Permit,
@@ -48,7 +50,8 @@ impl Signed {
         &self.headers
     }
 
-    /// The body.
+    /// The body, where it is there as a whole; that of an upload comes piece by piece, and only the host's own transport
+    /// sends it.
     pub fn body(&self) -> Option<&Bytes> {
         self.body.as_ref()
     }
@@ -104,6 +107,7 @@ pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned)
         origin,
         headers,
         body: request.body,
+        upload: request.upload,
         addresses,
         timeout_ms: request.timeout_ms.unwrap_or(u64::MAX).min(outbound.limits.attempt_ms).max(1),
         permit,

@@ -549,7 +549,14 @@ fn played(outbound: &Outbound, wish: &Wish, answered: &Answered, places: &Places
     } else {
         Ok(Raw { status: answered.status, headers, body, received_at: outbound.clock.now() })
     };
-    transport::Answered { method: wish.method, url: wish.url.clone(), origin: wish.origin, result, leave: None }
+    transport::Answered {
+        method: wish.method,
+        url: wish.url.clone(),
+        origin: wish.origin,
+        result,
+        rest: None,
+        leave: None,
+    }
 }
 
 impl Slot {
@@ -691,6 +698,7 @@ mod tests {
             method: Method::Post,
             url: format!("{{api}}{path}"),
             headers: Vec::new(),
+            upload: None,
             body: Some(Bytes::from_static(b"grant_type=refresh_token")),
             credential: CredentialChoice::Anonymous,
             repeat: Repeat::Never,
