@@ -56,6 +56,7 @@ struct Inner {
 #[derive(Default)]
 pub struct HostBuilder {
     state_dir: Option<PathBuf>,
+    code_dir: Option<PathBuf>,
     clock: Option<Arc<dyn Clock>>,
     transport: Option<Arc<dyn Transport>>,
     observer: Option<Observer>,
@@ -67,6 +68,13 @@ impl HostBuilder {
     /// each start and state ends with the host.
     pub fn state_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.state_dir = Some(path.into());
+        self
+    }
+
+    /// Keeps compiled code in this folder instead of the state's, or without any state at all: several hosts with states of
+    /// their own may share it.
+    pub fn code_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.code_dir = Some(path.into());
         self
     }
 
@@ -109,8 +117,10 @@ impl HostBuilder {
         let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         // With a tape, state begins empty and ends with the host, so that a replay meets what the recording met.
         let is_durable = self.state_dir.is_some() && self.tape.is_none();
-        let (artifacts, store, key): (_, Arc<dyn Store>, _) = match &self.state_dir {
-            None => (None, Arc::new(MemoryStore::default()), random()?),
+        let artifacts = self.code_dir.as_ref().or(self.state_dir.as_ref());
+        let artifacts = artifacts.map(|path| Artifacts::open(path)).transpose()?;
+        let (store, key): (Arc<dyn Store>, _) = match &self.state_dir {
+            None => (Arc::new(MemoryStore::default()), random()?),
             Some(path) => {
                 let dir = artifact::private_dir(path)?;
                 let key = artifact::read_or_make_key(&dir, path)?;
@@ -118,7 +128,7 @@ impl HostBuilder {
                     false => Arc::new(MemoryStore::default()),
                     true => durable(path, &key)?,
                 };
-                (Some(Artifacts::open(path)?), store, key)
+                (store, key)
             }
         };
         Ok(Host(Arc::new(Inner {

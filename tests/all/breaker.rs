@@ -7,9 +7,10 @@ use serde_json::json;
 use wharfage::{CircuitState, Connection, Kind, ManualClock, RequestSent, Step};
 use wharfage_tests::{NOW, Open, Provider, Reply, Scene, guests, skipping};
 
-/// One attempt a call, so that calls and failures are the same number.
+/// One attempt a call, so that calls and failures are the same number, and no last good answer instead of a failure.
 fn once(connection: &mut Connection) {
     connection.limits.attempts = 1;
+    connection.cache.enabled = false;
 }
 
 /// A provider whose status is set from outside.

@@ -315,8 +315,10 @@ async fn memory_is_bounded_and_the_oldest_goes() {
     let provider =
         Provider::answering(|_| Reply::status(200).header("cache-control", "max-age=600").body("x".repeat(10_000)))
             .await;
+    let clock = skipping();
     let open = Scene::of(guests::HTTP_SEND)
         .with(&provider)
+        .clock(&clock)
         .grant(|connection| {
             connection.limits.cache_bytes = 40_000;
             connection.limits.cache_entry_bytes = 20_000;
@@ -326,6 +328,7 @@ async fn memory_is_bounded_and_the_oldest_goes() {
     let ask = |number: usize| open.output("send", json!({"url": format!("{{api}}/{number}")}));
     for number in 0..5 {
         ask(number).await;
+        clock.advance(1);
     }
     assert_eq!(seen(&ask(4).await).0, "cache");
     assert_eq!(seen(&ask(0).await).0, "live");

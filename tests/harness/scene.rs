@@ -157,9 +157,7 @@ impl Scene {
             Some(clock) => builder.clock(Shared(clock.clone())),
             None => builder.clock(SystemClock::new()),
         };
-        if !Needs::read(&bytes)?.imports.contains("state") {
-            builder = builder.state_dir(crate::compiled_code());
-        }
+        builder = builder.code_dir(crate::compiled_code());
         let host = builder.build()?;
         let account = account(&self.account);
         let plugin = self.connect(&host, &account).await?;
