@@ -6,7 +6,7 @@
 //! # fn main() -> Result<(), wharfage_sdk::Error> {
 //! use wharfage_sdk::Request;
 //!
-//! for event in Request::get("{api}/events").open()?.events() {
+//! for event in Request::get("{api}/events").header("Accept", "text/event-stream").open()?.events() {
 //!     let event = event?;
 //!     println!("{}: {}", event.name, event.data);
 //! }
