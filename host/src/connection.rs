@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::account::{Account, SecretSource};
+use crate::drift::DriftPolicy;
 use crate::error::{Error, Result};
 use crate::manifest::{shown, shown_lines, suggestion};
 use crate::outbound::breaker::BreakerPolicy;
@@ -74,6 +75,9 @@ pub struct Connection {
     /// When the host stops asking an origin that keeps failing.
     #[serde(default)]
     pub breaker: BreakerPolicy,
+    /// What happens when an answer differs from the operation's schema: `strict`, `warn` (the default) or `off`.
+    #[serde(default)]
+    pub drift: DriftPolicy,
     /// Limits that differ from the defaults.
     #[serde(default)]
     pub limits: Limits,
@@ -89,6 +93,22 @@ pub struct Allow {
     pub methods: Vec<String>,
     /// Path patterns from the root: `*` stands for one segment, `**` at the end for any number.
     pub paths: Vec<String>,
+    /// Of GraphQL only this. Then every request here is a POST with one GraphQL document that can be judged.
+    pub graphql: Option<GraphqlLimit>,
+}
+
+/// What of a GraphQL endpoint is granted. What is set must hold together.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct GraphqlLimit {
+    /// Neither mutations nor subscriptions.
+    #[serde(default)]
+    pub queries_only: bool,
+    /// Operations of these names. A name is what the plugin calls it: `fields` is what the provider acts on.
+    pub operations: Option<Vec<String>>,
+    /// Only these fields at the top of an operation, whatever they are renamed to.
+    pub fields: Option<Vec<String>>,
 }
 
 macro_rules! limits {
@@ -138,7 +158,7 @@ limits! {
     retry_percent: 10, "Retries in percent of requests, beyond ten that may always be under way.";
     block_ms: 3_600_000, "Milliseconds that a provider's word may stop a budget.";
     url_bytes: 8_192, "Bytes of a URL.";
-    headers: 64, "Header fields of one request or answer.";
+    headers: 100, "Header fields of one request or answer.";
     header_bytes: 32 << 10, "Bytes of all header fields of one request or answer.";
     request_body_bytes: 8 << 20, "Bytes of a request's body.";
     response_body_bytes: 16 << 20, "Bytes of an answer's body, after decoding.";

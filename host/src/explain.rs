@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 
 use crate::capability;
+use crate::drift::DriftPolicy;
 use crate::grant::Grant;
 use crate::manifest::{Effect, Needs, Purpose, shown};
 use crate::outbound::Method;
 use crate::outbound::buckets::Shape;
+use crate::outbound::graphql::GraphqlRule;
 
 /// What the grant holds, section by section: what is linked, where requests may go and with which credential, how fast,
 /// which operations, which limits differ from the defaults, and what is missing.
@@ -27,6 +29,7 @@ pub fn explain(needs: &Needs, grant: &Grant) -> String {
     section(&mut out, "Paced by", budgets(grant));
     section(&mut out, "When the provider keeps failing", breaker(grant));
     section(&mut out, "Operations", operations(needs));
+    section(&mut out, "Answers that differ from their schema", vec![drift(grant)]);
     section(&mut out, "Limits", limits(grant));
     let missing = grant.missing().iter().map(|missing| {
         let weight = if missing.is_essential { "it does not start without" } else { "it will be refused without" };
@@ -75,6 +78,7 @@ fn requests(needs: &Needs, grant: &Grant) -> Vec<String> {
         for path in paths {
             lines.push(format!("{} {}{path}", methods.join(", "), origin.base.origin().ascii_serialization()));
         }
+        lines.extend(origin.graphql.iter().flat_map(GraphqlRule::lines).map(|line| format!("    GraphQL: {line}")));
         let credential = origin
             .credential
             .as_ref()
@@ -156,6 +160,15 @@ fn operations(needs: &Needs) -> Vec<String> {
             format!("{:<24} {effect}: {}", operation.name, shown(&operation.description))
         })
         .collect()
+}
+
+fn drift(grant: &Grant) -> String {
+    let about = match grant.drift {
+        DriftPolicy::Strict => "are refused, but for new fields",
+        DriftPolicy::Warn => "pass and are told, once for each place",
+        DriftPolicy::Off => "are not looked for",
+    };
+    format!("drift = \"{}\": they {about}", grant.drift.name())
 }
 
 fn limits(grant: &Grant) -> Vec<String> {

@@ -112,8 +112,8 @@ pub fn schema(bytes: &[u8]) -> String {
         Ok(compiled) => compiled,
         Err(error) => return outcome(&Err::<(), _>(error)),
     };
-    let checked = compiled.check(&value);
-    assert!(checked == compiled.check(&value), "the same value is judged in two ways");
+    let checked = compiled.check_input(&value);
+    assert!(checked == compiled.check_input(&value), "the same value is judged in two ways");
     // Of a misfit only whether it can be shown; every value has words of its own.
     match outcome(&checked).as_str() {
         "fits" => "fits".to_owned(),
@@ -162,6 +162,7 @@ fn granted() -> Option<Scope> {
             methods: methods.to_vec(),
             paths: paths.iter().map(|path| PathPattern::parse(path)).collect::<std::result::Result<_, _>>().ok()?,
             narrowed: Vec::new(),
+            graphql: None,
             credential: None,
         })
     };
@@ -203,5 +204,6 @@ fn request(method: Method, url: &str) -> Request {
         timeout_ms: None,
         number: 0,
         idempotency_key: None,
+        is_confidential: false,
     }
 }

@@ -14,12 +14,14 @@ use crate::account::{Account, BudgetOverride};
 use crate::auth::Credential;
 use crate::capability;
 use crate::connection::{Allow, Connection, Limits};
+use crate::drift::DriftPolicy;
 use crate::error::{Error, Result};
 use crate::manifest::{BudgetFacts, BudgetScope, Needs, WeightFacts};
 use crate::outbound::Method;
 use crate::outbound::admit::{Cover, Weight};
 use crate::outbound::breaker::BreakerPolicy;
 use crate::outbound::buckets::{BucketSpec, Shape};
+use crate::outbound::graphql::GraphqlRule;
 use crate::outbound::scope::{Asked, OriginScope, PathPattern, Scope};
 use crate::vault::Granted;
 
@@ -41,6 +43,8 @@ pub struct Grant {
     pub(crate) budgets: Vec<Budget>,
     /// When the host stops asking.
     pub(crate) breaker: BreakerPolicy,
+    /// What happens when an answer differs from its schema.
+    pub(crate) drift: DriftPolicy,
     /// Its limits.
     pub(crate) limits: Limits,
     /// Fields filled into an input.
@@ -140,6 +144,7 @@ impl Grant {
             secrets,
             budgets: budgets(needs, connection, account, &wrong)?,
             breaker: connection.breaker,
+            drift: connection.drift,
             limits,
             defaults: defaults(connection, &wrong)?,
             missing,
@@ -252,6 +257,7 @@ fn granted_origins(
                 methods: methods.clone(),
                 paths: paths.clone(),
                 narrowed: Vec::new(),
+                graphql: None,
                 credential: credential.clone(),
             });
         }
@@ -288,6 +294,7 @@ fn narrowed(
         base: base.clone(),
         methods: methods.iter().copied().filter(|method| allowed.contains(method)).collect(),
         paths: paths.to_vec(),
+        graphql: allow.graphql.clone().map(|limit| GraphqlRule::new(limit).map_err(wrong)).transpose()?,
         narrowed: allow.paths.iter().map(|path| pattern(path, wrong)).collect::<Result<Vec<_>>>()?,
         credential,
     })

@@ -1,13 +1,13 @@
 //! What an embedder holds: a host that loads plugins and connects them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
 
-use crate::account::Account;
+use crate::account::{Account, SecretSource, SecretValue};
 use crate::artifact::{self, Artifacts, Code, Digest};
 use crate::connection::{Config, Connection};
 use crate::engine::Engine;
@@ -20,13 +20,14 @@ use crate::outbound::buckets::Shape;
 use crate::outbound::circuit::Circuits;
 use crate::outbound::classify::Answers;
 use crate::outbound::retry::RetryBudget;
-use crate::outbound::transport::{Http, Transport};
+use crate::outbound::tape::Tape;
+use crate::outbound::transport::{Http, Nowhere, Transport};
 use crate::outbound::{Observer, Outbound};
 use crate::plugin::{self, Parts, Plugin};
 use crate::schema::Schema;
 use crate::store::{Ledger, MemoryStore, Seal, Store, WRITTEN_DOWN_MS};
 use crate::time::{Clock, SystemClock};
-use crate::vault::Secrets;
+use crate::vault::{Granted, Secrets};
 
 /// Loads plugins and keeps what they share: the engine, compiled code, state, and the budgets of accounts.
 #[derive(Clone)]
@@ -45,6 +46,7 @@ struct Inner {
     transport: Option<Arc<dyn Transport>>,
     resolver: Arc<Resolver>,
     observer: Option<Observer>,
+    tape: Option<Tape>,
     lanes: Mutex<HashMap<(String, String), Arc<Lane>>>,
     components: Mutex<HashMap<Digest, Code>>,
 }
@@ -56,6 +58,7 @@ pub struct HostBuilder {
     clock: Option<Arc<dyn Clock>>,
     transport: Option<Arc<dyn Transport>>,
     observer: Option<Observer>,
+    tape: Option<Tape>,
 }
 
 impl HostBuilder {
@@ -84,31 +87,51 @@ impl HostBuilder {
         self
     }
 
+    /// Records a call on this tape, or replays one from it. Where the tape is strict, the host has the tape's time, every
+    /// wait is over at once, and nothing is sent. Plugins' state begins empty and ends with the host; compiled code is
+    /// kept as ever.
+    pub fn tape(mut self, tape: Tape) -> Self {
+        self.tape = Some(tape);
+        self
+    }
+
     /// Starts the host.
     ///
     /// # Errors
     /// [`Kind::Configuration`](crate::Kind::Configuration) when the state folder cannot be used.
     pub fn build(self) -> Result<Host> {
-        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        let (mut clock, mut transport) = (self.clock, self.transport);
+        if let Some(tape_clock) = self.tape.as_ref().and_then(Tape::host_clock) {
+            clock = Some(Arc::new(tape_clock));
+            transport = transport.or_else(|| Some(Arc::new(Nowhere)));
+        }
+        let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        // With a tape, state begins empty and ends with the host, so that a replay meets what the recording met.
+        let is_durable = self.state_dir.is_some() && self.tape.is_none();
         let (artifacts, store, key): (_, Arc<dyn Store>, _) = match &self.state_dir {
             None => (None, Arc::new(MemoryStore::default()), random()?),
             Some(path) => {
                 let dir = artifact::private_dir(path)?;
                 let key = artifact::read_or_make_key(&dir, path)?;
-                (Some(Artifacts::open(path)?), durable(path, &key)?, key)
+                let store: Arc<dyn Store> = match is_durable {
+                    false => Arc::new(MemoryStore::default()),
+                    true => durable(path, &key)?,
+                };
+                (Some(Artifacts::open(path)?), store, key)
             }
         };
         Ok(Host(Arc::new(Inner {
             engine: Engine::new()?,
             artifacts,
             store,
-            is_durable: self.state_dir.is_some(),
+            is_durable,
             seal: Arc::new(Seal::new(&derived(&key, b"cursors"))),
             path_key: derived(&key, b"outbound"),
             resolver: Arc::new(Resolver::new(clock.clone())),
             clock,
-            transport: self.transport,
+            transport,
             observer: self.observer,
+            tape: self.tape,
             lanes: Mutex::default(),
             components: Mutex::default(),
         })))
@@ -196,7 +219,11 @@ impl Host {
         let grant = Grant::new(&needs, name, connection, account)?;
         grant.check(&needs)?;
         let component = self.component(digest, bytes)?;
-        let secrets = Arc::new(Secrets::new(&needs.manifest.plugin.name, name, grant.secrets.clone()));
+        let granted = match &inner.tape {
+            Some(tape) => taped(tape, &grant.secrets),
+            None => grant.secrets.clone(),
+        };
+        let secrets = Arc::new(Secrets::new(&needs.manifest.plugin.name, name, granted));
         let transport = match &inner.transport {
             Some(transport) => transport.clone(),
             None => Arc::new(Http::new(&grant.limits)?),
@@ -223,6 +250,7 @@ impl Host {
             transport,
             secrets,
             clock: inner.clock.clone(),
+            tape: inner.tape.clone(),
         };
         Plugin::load(Parts {
             engine: inner.engine.clone(),
@@ -332,6 +360,15 @@ impl Host {
         }
         Ok(lanes)
     }
+}
+
+/// The secrets of a replay: those that the tape names are there, and nobody needs their values.
+fn taped(tape: &Tape, granted: &BTreeMap<String, Granted>) -> BTreeMap<String, Granted> {
+    let Some(fixture) = tape.fixture().filter(|_| tape.is_strict()) else { return granted.clone() };
+    let there = fixture.secrets.as_deref().unwrap_or_default();
+    let named = granted.iter().filter(|(name, _)| there.contains(name));
+    let value = || Some(SecretSource::Value(SecretValue::new("a-tape-holds-no-secret")));
+    named.map(|(name, granted)| (name.clone(), Granted { purpose: granted.purpose, source: value() })).collect()
 }
 
 /// Reads a component's file, bounded.

@@ -23,13 +23,15 @@ use crate::artifact::Digest;
 use crate::bindings::{Plugin as Exports, PluginPre};
 use crate::capability::{self, Call, Memory, Spent, wasi};
 use crate::connection::Limits;
+use crate::drift::{Drift, Drifts, Watch};
 use crate::engine::{Engine, TICK_MS};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Outcome};
 use crate::grant::Grant;
 use crate::manifest::{CONTRACT, Effect, Needs, Operation, check_operations, shown, shown_lines};
 use crate::outbound::breaker::CircuitState;
-use crate::outbound::{CallContext, Observer, Outbound, Source};
+use crate::outbound::tape::Ended;
+use crate::outbound::{CallContext, Observer, Outbound, Source, Step};
 use crate::schema::Schema;
 use crate::store::{MemoryStore, Seal, Store};
 use crate::time::Clock;
@@ -46,6 +48,7 @@ struct Loaded {
     grant: Grant,
     pre: PluginPre<Call>,
     schemas: Vec<OnceLock<Result<Schema>>>,
+    drift: Watch,
     outbound: Arc<Outbound>,
     store: Arc<dyn Store>,
     seal: Arc<Seal>,
@@ -127,6 +130,7 @@ impl Plugin {
             name: needs.manifest.plugin.name.as_str().into(),
             connection: grant.connection.as_str().into(),
             schemas: needs.operations.iter().map(|_| OnceLock::new()).collect(),
+            drift: Watch::new(grant.drift, &needs)?,
             engine,
             needs,
             digest,
@@ -164,6 +168,11 @@ impl Plugin {
     /// Each origin of its grant with what its breaker does now; nothing where the operator wants no breaker.
     pub fn circuits(&self) -> Vec<(String, CircuitState)> {
         self.0.outbound.circuits.states()
+    }
+
+    /// How answers differed from the operations' schemas since the connection was made.
+    pub fn drift(&self) -> Drifts {
+        self.0.drift.drifts()
     }
 
     /// How many answers held a secret of the connection, which was masked. More than none is worth a look.
@@ -237,14 +246,21 @@ impl Plugin {
         let input = loaded.input(about, input)?;
         let cursor = cursor.map(|cursor| loaded.open(about, &cursor)).transpose()?;
         let deadline = loaded.deadline();
-        tokio::select! {
+        let result = tokio::select! {
             biased;
             answer = loaded.run(about, &input, cursor.as_ref(), deadline) => answer,
             () = loaded.clock.alarm(deadline) => Err(match about.effect {
                 Effect::Read => loaded.late(operation),
                 _ => loaded.late(operation).with_request_sent(crate::error::RequestSent::Maybe),
             }),
+        };
+        if let Some(tape) = &loaded.outbound.tape {
+            let result = result.as_ref().map(|answer| (&*answer.output, answer.next.is_some()));
+            let is_continued = cursor.is_some();
+            let ended = Ended { operation: &about.name, is_list: about.is_list, input: &input, is_continued, result };
+            tape.ended(&loaded.outbound, &ended);
         }
+        result
     }
 
     /// Hands one event to the plugin, for an embedder that has its own delivery. Handling it again with the same id
@@ -295,13 +311,46 @@ impl Loaded {
         let text = if filled { to_json(&fields)? } else { written.to_owned() };
         let value: Value = serde_json::from_str(&text)
             .map_err(|error| Error::invalid("", format!("the input is no JSON: {error}")))?;
-        let index = self.needs.operations.iter().position(|other| other.name == operation.name).unwrap_or(0);
-        let schema = self.schemas[index].get_or_init(|| Schema::new(&operation.input_schema));
+        let schema = self.schemas[self.index(operation)].get_or_init(|| Schema::new(&operation.input_schema));
         match schema {
-            Ok(schema) => schema.check(&value).map_err(|error| error.context(&operation.name))?,
+            Ok(schema) => schema.check_input(&value).map_err(|error| error.context(&operation.name))?,
             Err(error) => return Err(error.clone()),
         }
         Ok(text)
+    }
+
+    /// Which of the operations it is.
+    fn index(&self, operation: &Operation) -> usize {
+        self.needs.operations.iter().position(|other| other.name == operation.name).unwrap_or(0)
+    }
+
+    /// Holds the output against its schema, as far as the connection wants that.
+    fn look(&self, operation: &Operation, output: &str, attempts: u32) -> Result<()> {
+        let tell = |drift: &Drift| {
+            let (operation, path, kind) = (&drift.operation, &drift.path, drift.kind.name());
+            tracing::warn!(
+                target: "wharfage::drift", plugin = &*self.name, connection = &*self.connection, operation, path, kind,
+                "an answer differs from its schema"
+            );
+            if let Some(observer) = &self.observer {
+                observer(&Step::Drifted { operation: operation.clone(), path: path.clone(), kind, count: drift.count });
+            }
+        };
+        let now = self.clock.now();
+        let looked = self.drift.look(self.index(operation), &operation.name, operation.is_list, output, now, tell);
+        looked.map_err(|error| {
+            let sent = if attempts > 0 { crate::error::RequestSent::Yes } else { crate::error::RequestSent::No };
+            // In the error only: whoever called may see it, and no log.
+            error.with_attempts(attempts).with_request_sent(sent).with_body(Some(self.beginning(output)))
+        })
+    }
+
+    /// The masked start of an output. More than the start is masked, so that no secret is cut in two and passes.
+    fn beginning(&self, output: &str) -> String {
+        const BYTES_MAX: usize = 500;
+        const MASKED_BYTES_MAX: usize = 16 << 10;
+        let masked = self.outbound.mask().text(&output[..output.floor_char_boundary(MASKED_BYTES_MAX)]).into_owned();
+        masked[..masked.floor_char_boundary(BYTES_MAX)].to_owned()
     }
 
     async fn run(
@@ -331,6 +380,7 @@ impl Loaded {
         if operation.is_list && !output.get().trim_start().starts_with('[') {
             return Err(Error::internal(format!("{} lists and answered no array", operation.name)));
         }
+        self.look(operation, output.get(), instance.data().spent.attempts)?;
         let next = page.next.map(|next| self.seal(operation, &next)).transpose()?;
         let Spent { source, age_ms, attempts, .. } = instance.data().spent;
         Ok(Answer { output, next, source, age_ms, attempts })
@@ -381,6 +431,8 @@ impl Loaded {
         event: Option<Arc<str>>,
     ) -> Result<Instance<Call>> {
         let output = wasi::Output::default();
+        let guest_clock = self.outbound.guest_clock();
+        let seed = self.outbound.tape.is_some().then(|| guest_clock.now().as_millis());
         let call = Call {
             plugin: self.name.clone(),
             connection: self.connection.clone(),
@@ -389,10 +441,10 @@ impl Loaded {
             context: CallContext { deadline, observer: self.observer.clone(), event },
             secrets: self.outbound.secrets.clone(),
             store: self.store.clone(),
-            clock: self.clock.clone(),
             spent: Spent::default(),
             memory: Memory::new(limits),
-            wasi: wasi::context(&output, &self.clock),
+            clock: self.clock.clone(),
+            wasi: wasi::context(&output, &guest_clock, seed),
             output,
             table: ResourceTable::new(),
         };
@@ -566,7 +618,7 @@ pub(crate) async fn describe(engine: &Engine, component: &Component, clock: &Arc
         clock: clock.clone(),
         spent: Spent::default(),
         memory: Memory::new(&limits),
-        wasi: wasi::context(&output, clock),
+        wasi: wasi::context(&output, clock, None),
         output: output.clone(),
         table: ResourceTable::new(),
     };

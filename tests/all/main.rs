@@ -9,10 +9,12 @@ mod breaker;
 mod cli;
 mod clock;
 mod conformance;
+mod drift;
 mod embed;
 mod events;
 mod faults;
 mod fuzz;
+mod graphql;
 mod hostile;
 mod http;
 mod load;
@@ -27,6 +29,7 @@ mod secrets;
 mod simulation;
 mod state;
 mod stream;
+mod tape;
 mod tidy;
 
 /// Fails to compile where a guest has no test of its name, and where a suite has no module.

@@ -118,6 +118,16 @@ async fn an_answer_that_is_none_is_the_plugins_defect() {
     assert_eq!(open.output("echo", json!({})).await, json!({}));
 }
 
+/// An output is held against its schema and goes on as it was written: no digit, space or unknown field is lost. What
+/// differs is `drift.rs`.
+#[tokio::test]
+async fn operations_drift() {
+    let open = Scene::of(guests::OPERATIONS_DRIFT).open().await;
+    let text = r#"{"id": "1", "total": {"amount": "1.10"}, "wei": 123456789012345678901234567890.10}"#;
+    let page = open.plugin.page("order.get", &json!({"answer": text}).to_string(), None).await.unwrap();
+    assert_eq!(page.output.get(), text);
+}
+
 /// The stream ends after the first error, so that nobody loops on it.
 #[tokio::test]
 async fn a_stream_ends_after_its_first_error() {

@@ -180,7 +180,7 @@ const LIMITS: &[Fault] = &[
     Fault {
         name: "retry-after-decimals",
         does: "429 with Retry-After: 1.5",
-        who: "Discord",
+        who: "beyond RFC 9110, and sent all the same; Discord counts in fractions (docs.discord.com, rate limits)",
         task: Task::Read,
         must: &[Answer, WaitsFrom(1_500), Requests(2), WaitsTo(4_000)],
         answer: |world| world.until(1_500, |_, _| limited().header("retry-after", "1.5")),
@@ -267,7 +267,7 @@ const LIMITS: &[Fault] = &[
     Fault {
         name: "retry-after-hour",
         does: "429 with Retry-After: 3600",
-        who: "daily quotas; caseyamcl/guzzle_retry_middleware#36 wants a cap",
+        who: "daily quotas; hikari 2.0.0.dev90 tells of two days; caseyamcl/guzzle_retry_middleware#36 wants a cap",
         task: Task::Read,
         must: HANDS_ON,
         answer: |_| always(limited().header("retry-after", "3600")),
@@ -291,7 +291,7 @@ const LIMITS: &[Fault] = &[
     Fault {
         name: "retry-after-in-body",
         does: "429 with {\"retry_after\": 7} in its body and nothing in its head",
-        who: "chat services; Google writes a time into a sentence",
+        who: "Discord has it in both (docs.discord.com, rate limits); Google writes a time into a sentence",
         task: Task::Read,
         must: HEEDS_SEVEN,
         answer: |world| {
@@ -303,7 +303,7 @@ const LIMITS: &[Fault] = &[
     Fault {
         name: "reset-delta",
         does: "429 with X-RateLimit-Reset: 7",
-        who: "Reddit",
+        who: "Reddit (r/redditdev, 2014-02-25)",
         task: Task::Read,
         must: HEEDS_SEVEN,
         answer: |world| world.until(7_000, |w, end| reset(&w.seconds_to(end).to_string())),
@@ -327,7 +327,7 @@ const LIMITS: &[Fault] = &[
     Fault {
         name: "reset-iso",
         does: "429 with X-RateLimit-Reset: 2026-11-22T08:49:44Z",
-        who: "Mastodon",
+        who: "Mastodon and Rachio, as their users quote them",
         task: Task::Read,
         must: HEEDS_SEVEN,
         answer: |world| world.until(7_000, |_, end| reset(&end.to_string())),
@@ -335,10 +335,18 @@ const LIMITS: &[Fault] = &[
     Fault {
         name: "reset-go-duration",
         does: "429 with X-RateLimit-Reset: 7s",
-        who: "services written in Go; OpenAI writes 6m0s",
+        who: "OpenAI writes 12ms and 6m0s (its guide to rate limits)",
         task: Task::Read,
         must: HEEDS_SEVEN,
         answer: |world| world.until(7_000, |w, end| reset(&format!("{}s", w.seconds_to(end)))),
+    },
+    Fault {
+        name: "reset-javascript",
+        does: "429 with X-RateLimit-Reset: Sun Nov 22 2026 09:49:44 GMT+0100 (Central European Standard Time)",
+        who: "lemlist (developer.lemlist.com, rate limits), with a Retry-After beside it that is missing here",
+        task: Task::Read,
+        must: HEEDS_SEVEN,
+        answer: |world| world.until(7_000, |w, end| reset(&javascript_date(&w.date(end.plus(3_600_000))))),
     },
     Fault {
         name: "reset-past",
@@ -397,6 +405,12 @@ fn old_date(date: &str) -> String {
 /// `Sun Nov 22 08:49:44 2026` from HTTP's usual form.
 fn c_date(date: &str) -> String {
     format!("{} {} {} {} {}", &date[..3], &date[8..11], &date[5..7], &date[17..25], &date[12..16])
+}
+
+/// `Sun Nov 22 2026 09:49:44 GMT+0100 (Central European Standard Time)` from HTTP's usual form of an hour later.
+fn javascript_date(date: &str) -> String {
+    let (day, month, year, time) = (&date[5..7], &date[8..11], &date[12..16], &date[17..25]);
+    format!("{} {month} {day} {year} {time} GMT+0100 (Central European Standard Time)", &date[..3])
 }
 
 fn reset(value: &str) -> Reply {
@@ -968,7 +982,7 @@ const MANY: &[Fault] = &[
     Fault {
         name: "two-at-once",
         does: "half a second for each answer, 429 to the third that is under way; ten calls at once",
-        who: "Intercom, NetSuite: limits of concurrency",
+        who: "NetSuite (concurrency governance, docs.oracle.com)",
         task: Task::Reads { calls: 10, apart_ms: 0, place: Place::Narrow },
         must: &[Answer, OverLimit(0)],
         answer: |_| {

@@ -131,6 +131,20 @@ impl Scene {
         self.try_open().await.unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
+    /// Connects to a host that the test has made, with an account of its own.
+    pub async fn connect(self, host: &Host, account: &Account) -> Result<Plugin, Error> {
+        let bytes = self.component().await;
+        let mut connection = Connection::parse(&self.connection)?;
+        connection.plugin = self.guest.name.replace('_', "-");
+        connection.imports = imports(&bytes)?;
+        connection.secrets = SECRETS.map(|(name, _)| name.to_owned()).to_vec();
+        connection.private_addresses = vec!["127.0.0.1/32".parse().expect("an address")];
+        for change in self.changes {
+            change(&mut connection);
+        }
+        host.connect("acme", &bytes, &connection, Some(account)).await
+    }
+
     /// Sets the scene, if the host lets us.
     pub async fn try_open(self) -> Result<Open, Error> {
         let bytes = self.component().await;
@@ -148,15 +162,7 @@ impl Scene {
         }
         let host = builder.build()?;
         let account = account(&self.account);
-        let mut connection = Connection::parse(&self.connection)?;
-        connection.plugin = self.guest.name.replace('_', "-");
-        connection.imports = imports(&bytes)?;
-        connection.secrets = ["api_key", "user", "signing", "verifying"].map(str::to_owned).to_vec();
-        connection.private_addresses = vec!["127.0.0.1/32".parse().expect("an address")];
-        for change in self.changes {
-            change(&mut connection);
-        }
-        let plugin = host.connect("acme", &bytes, &connection, Some(&account)).await?;
+        let plugin = self.connect(&host, &account).await?;
         Ok(Open { host, plugin, steps })
     }
 }

@@ -202,6 +202,7 @@ impl From<contract::Request> for Request {
             timeout_ms: request.timeout_ms.map(u64::from),
             number: 0,
             idempotency_key: None,
+            is_confidential: false,
         }
     }
 }

@@ -38,7 +38,7 @@ const WAIT_MS_MAX: u64 = 365 * 86_400_000;
 const QUOTA_REST_MS: u64 = 3_600_000;
 
 /// Where providers put their id of a request.
-const REQUEST_ID_HEADERS: [&str; 4] = ["x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid"];
+pub(super) const REQUEST_ID_HEADERS: [&str; 4] = ["x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid"];
 
 /// What an attempt came to.
 pub(super) enum Outcome {

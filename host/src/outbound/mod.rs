@@ -10,6 +10,7 @@ pub(crate) mod buckets;
 mod cache;
 pub(crate) mod circuit;
 pub(crate) mod classify;
+pub(crate) mod graphql;
 pub(crate) mod hints;
 pub(crate) mod mask;
 mod ready;
@@ -17,6 +18,7 @@ pub(crate) mod retry;
 pub(crate) mod scope;
 pub(crate) mod sign;
 pub(crate) mod stream;
+pub mod tape;
 pub(crate) mod transport;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,6 +44,7 @@ use self::mask::Mask;
 use self::retry::{Decision, Failed, RetryBudget, RetryPolicy};
 use self::scope::Scope;
 use self::stream::{Pour, Rest};
+use self::tape::Tape;
 use self::transport::Transport;
 
 /// The method of a request.
@@ -145,6 +148,8 @@ pub(crate) struct Request {
     pub(crate) number: u64,
     /// The key that the host made for all attempts of a keyed request.
     pub(crate) idempotency_key: Option<String>,
+    /// Whether it belongs to an exchange of secrets, which no tape may hold.
+    pub(crate) is_confidential: bool,
 }
 
 impl Request {
@@ -219,6 +224,7 @@ pub(crate) struct Outbound {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tape: Option<Tape>,
 }
 
 /// What happens on the path, for whoever wants to see it: the demo, a log, an audit.
@@ -257,6 +263,17 @@ pub enum Step {
         origin: String,
         /// Until then.
         until: Timestamp,
+    },
+    /// An answer differs from its schema in a place and a way that were not seen before.
+    Drifted {
+        /// The operation.
+        operation: String,
+        /// Where, as a JSON Pointer with `*` for array indices.
+        path: String,
+        /// In which way.
+        kind: &'static str,
+        /// How often in this answer.
+        count: u64,
     },
     /// The provider sent a secret back. It was masked.
     Leaked {
@@ -314,6 +331,7 @@ impl Outbound {
     async fn travel(&self, context: &CallContext, trip: &mut Trip) -> Result<(Response, Option<Rest>)> {
         loop {
             let scoped = self.scope.check(trip.request())?;
+            let wish = tape::wish(self, &scoped);
             let missed = if trip.is_in_pieces() {
                 cache::pass_by(scoped)
             } else {
@@ -322,27 +340,50 @@ impl Outbound {
                     cache::Looked::Missed(missed) => missed,
                 }
             };
-            let ready = ready::ensure(self, missed)?;
-            let admitted = admit::acquire(self, context, ready).await.map_err(|error| trip.after_failures(error))?;
-            trip.tries += 1;
-            let outcome = match address::pin(self, context, admitted).await {
-                Ok(pinned) => {
-                    let signed = sign::attach(self, context, pinned)?;
+            let outcome = match tape::look(self, wish)? {
+                tape::Looked::Played(answered) => {
+                    trip.tries += 1;
                     trip.attempts += 1;
-                    let answered = transport::exchange(self, context, signed, trip.is_opened).await;
-                    let outcome = classify::classify(self, context, answered);
-                    self.lanes.write_down().await?;
-                    outcome
+                    classify::classify(self, context, answered)
                 }
-                // A name that does not resolve may in a moment; an address that is not granted never will.
-                Err(error) if matches!(error.kind(), Kind::Network(_)) => Outcome::failure(error),
-                Err(error) => return Err(error),
+                tape::Looked::Live(slot) => self.attempt(context, trip, missed, slot).await?,
             };
             match self.after(context, trip, outcome)? {
                 Next::Done(response, rest) => return Ok((response, rest)),
                 Next::At(at) => self.clock.sleep_until(at).await,
                 Next::Hop => trip.tries = 0,
             }
+        }
+    }
+
+    /// One attempt over the network, from the credential to what the answer means.
+    async fn attempt(
+        &self,
+        context: &CallContext,
+        trip: &mut Trip,
+        missed: cache::Missed,
+        slot: Option<tape::Slot>,
+    ) -> Result<Outcome> {
+        let ready = ready::ensure(self, missed)?;
+        let admitted = admit::acquire(self, context, ready).await.map_err(|error| trip.after_failures(error))?;
+        trip.tries += 1;
+        match address::pin(self, context, admitted).await {
+            Ok(pinned) => {
+                let signed = sign::attach(self, context, pinned)?;
+                trip.attempts += 1;
+                // A tape holds whole answers, so with one they are read here.
+                let is_opened = trip.is_opened && self.tape.is_none();
+                let answered = transport::exchange(self, context, signed, is_opened).await;
+                if let Some(slot) = slot {
+                    slot.keep(self, &answered);
+                }
+                let outcome = classify::classify(self, context, answered);
+                self.lanes.write_down().await?;
+                Ok(outcome)
+            }
+            // A name that does not resolve may in a moment; an address that is not granted never will.
+            Err(error) if matches!(error.kind(), Kind::Network(_)) => Ok(Outcome::failure(error)),
+            Err(error) => Err(error),
         }
     }
 
@@ -414,19 +455,6 @@ impl Outbound {
 
     /// A path that leads nowhere, for what must run before any grant.
     pub(crate) fn nowhere(secrets: Arc<Secrets>, clock: Arc<dyn Clock>) -> Self {
-        struct Nothing;
-        impl Transport for Nothing {
-            fn send<'a>(
-                &'a self,
-                _: &'a sign::Signed,
-            ) -> crate::time::BoxFuture<'a, std::result::Result<transport::Head, transport::Lost>> {
-                Box::pin(std::future::ready(Err(transport::Lost {
-                    stage: crate::error::NetworkStage::Connect,
-                    sent: RequestSent::No,
-                    details: "nothing is granted".into(),
-                })))
-            }
-        }
         Self {
             scope: Scope {
                 plugin: String::new(),
@@ -454,9 +482,10 @@ impl Outbound {
             leaks: AtomicU64::new(0),
             key: [0; 32],
             resolver: Arc::new(Resolver::new(clock.clone())),
-            transport: Arc::new(Nothing),
+            transport: Arc::new(transport::Nowhere),
             secrets,
             clock,
+            tape: None,
         }
     }
 
@@ -474,6 +503,11 @@ impl Outbound {
 
     fn retry_budget(&self) -> std::sync::MutexGuard<'_, RetryBudget> {
         self.retry_budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The clock that the plugin sees: with a tape it stands still, so that a replay asks for the same.
+    pub(crate) fn guest_clock(&self) -> Arc<dyn Clock> {
+        self.tape.as_ref().map_or_else(|| self.clock.clone(), |tape| tape.guest_clock(&self.clock))
     }
 
     /// Counts an answer that held a secret, and tells it.

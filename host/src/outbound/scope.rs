@@ -10,6 +10,7 @@ use std::fmt;
 
 use url::Url;
 
+use super::graphql::{self, GraphqlRule};
 use super::{CredentialChoice, Method, Request};
 use crate::error::{Error, Kind};
 
@@ -51,6 +52,8 @@ pub(crate) struct OriginScope {
     pub(crate) paths: Vec<PathPattern>,
     /// Where not empty, a path must match one of these too: what the operator left of `paths`.
     pub(crate) narrowed: Vec<PathPattern>,
+    /// What of GraphQL is granted, where a request must be one.
+    pub(crate) graphql: Option<GraphqlRule>,
     /// The credential that the manifest declares for this origin; it does not matter here.
     pub(crate) credential: Option<String>,
 }
@@ -132,6 +135,7 @@ impl Scope {
         let with =
             |wanted: bool| self.origins.iter().enumerate().filter(move |(_, granted)| is_named(granted) == wanted);
         let mut rule = "origin";
+        let mut unlike = None;
         for (origin, granted) in with(true).chain(with(false)) {
             if !is_same_origin(&granted.base, &url) {
                 continue;
@@ -140,12 +144,18 @@ impl Scope {
                 rule = if rule == "origin" { "path" } else { rule };
             } else if !granted.methods.contains(&request.method) {
                 rule = "method";
+            } else if let Some(Err(why)) = granted.graphql.as_ref().map(|rule| rule.check(&request, &url)) {
+                rule = "graphql";
+                unlike = Some(why);
             } else {
                 self.check_range(&request, granted)?;
                 return Ok(Scoped { request, url, origin });
             }
         }
-        Err(self.refused(rule, &request, &url))
+        match unlike {
+            Some(why) => Err(self.refused_graphql(&why, &request, &url)),
+            None => Err(self.refused(rule, &request, &url)),
+        }
     }
 
     /// A part of a thing that only a credential opens could be put together with another's (R10).
@@ -191,6 +201,18 @@ impl Scope {
             ),
         };
         Error::denied(rule, message, allow)
+    }
+
+    /// A request to a GraphQL endpoint of which something else is granted.
+    fn refused_graphql(&self, why: &graphql::Refused, request: &Request, url: &Url) -> Error {
+        let (plugin, connection, method) = (&self.plugin, &self.connection, request.method.as_str());
+        let (origin, path) = (url.origin().ascii_serialization(), short(url.path()));
+        let message = format!(
+            "{plugin} wanted {what} at {method} {origin}{path}, which connection `{connection}` does not grant.",
+            what = why.what
+        );
+        let place = format!("[[connections.{}.allow]] for {origin} in wharfage.toml", toml_key(connection));
+        Error::denied("graphql", message, format!("To allow it, set in {place}:   {}", why.allow))
     }
 
     /// The line that grants one more origin: the whole list, for a key stands once.
@@ -513,6 +535,7 @@ mod tests {
             methods: methods.to_vec(),
             paths: paths.iter().map(|p| PathPattern::parse(p).unwrap()).collect(),
             narrowed: Vec::new(),
+            graphql: None,
             credential: None,
         };
         Scope {
@@ -548,6 +571,7 @@ mod tests {
                 methods: vec![Method::Get],
                 paths: vec![PathPattern::parse(paths).unwrap()],
                 narrowed: Vec::new(),
+                graphql: None,
                 credential: None,
             });
         }
@@ -581,6 +605,7 @@ mod tests {
             timeout_ms: None,
             number: 0,
             idempotency_key: None,
+            is_confidential: false,
         }
     }
 
@@ -753,7 +778,15 @@ mod tests {
             base.set_fragment(None);
             let paths = vec![PathPattern::parse("/**").unwrap()];
             let methods = vec![Method::Get];
-            OriginScope { name: "any".to_owned(), base, methods, paths, narrowed: Vec::new(), credential: None }
+            OriginScope {
+                name: "any".to_owned(),
+                base,
+                methods,
+                paths,
+                narrowed: Vec::new(),
+                graphql: None,
+                credential: None,
+            }
         });
         let scope = Scope { origins: origins.collect(), ..scope() };
         let mut passed = 0;

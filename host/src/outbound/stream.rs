@@ -342,13 +342,13 @@ impl Outbound {
     ) -> Result<(Response, Stream)> {
         let mut trip = Trip::begin(self, context, request)?;
         trip.is_opened = true;
-        let (response, rest) = self.travel(context, &mut trip).await.map_err(|error| trip.count(error))?;
+        let (mut response, rest) = self.travel(context, &mut trip).await.map_err(|error| trip.count(error))?;
         let path = self.mask().text(&super::without_query(&response.url)).into_owned();
         let stream = Stream {
             outbound: self.clone(),
             context: context.clone(),
             mask: MaskStream::new(self.mask()),
-            ready: Bytes::new(),
+            ready: std::mem::take(&mut response.body).into(),
             read_bytes: 0,
             status: response.status,
             endpoint: format!("{} {path}", trip.request.method),

@@ -238,6 +238,16 @@ fn head_too_large(limits: &Limits) -> Error {
     .with_request_sent(RequestSent::Yes)
 }
 
+/// Leads nowhere: for what must not send, whatever else goes wrong.
+pub(crate) struct Nowhere;
+
+impl Transport for Nowhere {
+    fn send<'a>(&'a self, _: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>> {
+        let details = "nothing leaves from here".to_owned();
+        Box::pin(std::future::ready(Err(Lost { stage: NetworkStage::Connect, sent: RequestSent::No, details })))
+    }
+}
+
 /// The real thing.
 pub(crate) struct Http {
     client: reqwest::Client,

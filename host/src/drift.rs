@@ -1,0 +1,372 @@
+//! Contract drift: does the provider still answer what the plugin says it does?
+//!
+//! Every output (of a list, every item) is held against the operation's output schema, as the operator sets it: `warn`
+//! passes what differs and tells it once, `strict` refuses it, `off` does not look. What is kept is where, in which way,
+//! how often and when, never a value; a key that the schema does not list and that does not look like the name of a field
+//! is a `*`, as is every array index. The output goes on as the plugin wrote it: the check reads a copy.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::artifact::Digest;
+use crate::error::{Error, Kind, Result};
+use crate::manifest::Needs;
+use crate::schema::{Found, Schema};
+use crate::time::Timestamp;
+
+pub use crate::schema::DriftKind;
+
+/// Most records of one connection; what is beyond is counted.
+pub(crate) const RECORDS_MAX: usize = 200;
+/// Steps that the check of one output may take: so many, and more for each byte of it, but never above the most.
+const STEPS: u64 = 1_000_000;
+const STEPS_PER_BYTE: u64 = 20;
+const STEPS_MAX: u64 = 20_000_000;
+/// Most misfits that an error names.
+const NAMED_MAX: usize = 10;
+
+/// What happens when an answer differs from its schema.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum DriftPolicy {
+    /// The call fails with [`Kind::SchemaViolation`]. New fields pass.
+    Strict,
+    /// The answer passes and the difference is told, once for each place and kind.
+    #[default]
+    Warn,
+    /// Nobody looks.
+    Off,
+}
+
+impl DriftPolicy {
+    /// As it is written in `wharfage.toml`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Strict => "strict",
+            Self::Warn => "warn",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// One way in which answers differ from an operation's schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Drift {
+    /// The operation.
+    pub operation: String,
+    /// Where, as a JSON Pointer (RFC 6901) into the output, or into an item of a list; `*` is any array index or key.
+    pub path: String,
+    /// In which way.
+    pub kind: DriftKind,
+    /// How often it was seen.
+    pub count: u64,
+    /// When it was seen first.
+    pub first_seen: Timestamp,
+    /// When it was seen last.
+    pub last_seen: Timestamp,
+    /// The version of the plugin that answered.
+    pub plugin_version: String,
+    /// The start of the schema's SHA-256, as hexadecimal digits.
+    pub schema: String,
+}
+
+/// All that differed on a connection since it was made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Drifts {
+    /// By operation, path and kind; at most 200.
+    pub records: Vec<Drift>,
+    /// How many differences were seen beyond those that are kept.
+    pub beyond: u64,
+}
+
+/// The watch over one connection's answers.
+pub(crate) struct Watch {
+    policy: DriftPolicy,
+    plugin_version: String,
+    /// In the order of the operations; empty when nobody looks.
+    schemas: Vec<Watched>,
+    seen: Mutex<Seen>,
+}
+
+struct Watched {
+    schema: Schema,
+    digest: String,
+}
+
+#[derive(Default)]
+struct Seen {
+    records: BTreeMap<(String, String, DriftKind), Drift>,
+    beyond: u64,
+}
+
+impl Watch {
+    /// Reads the output schemas of all operations, unless nobody looks.
+    ///
+    /// # Errors
+    /// [`Kind::Component`] when one of them cannot be used.
+    pub(crate) fn new(policy: DriftPolicy, needs: &Needs) -> Result<Self> {
+        let operations = if policy == DriftPolicy::Off { &[][..] } else { &needs.operations };
+        let schemas = operations.iter().map(|operation| {
+            let schema = &operation.output_schema;
+            let digest = Digest::of(schema.to_string().as_bytes()).to_string();
+            let digest = digest.trim_start_matches("sha256:").chars().take(12).collect();
+            let schema = Schema::new(schema)
+                .map_err(|error| error.context(format!("the output of the operation `{}`", operation.name)))?;
+            Ok(Watched { schema, digest })
+        });
+        Ok(Self {
+            policy,
+            plugin_version: needs.manifest.plugin.version.to_string(),
+            schemas: schemas.collect::<Result<_>>()?,
+            seen: Mutex::default(),
+        })
+    }
+
+    /// Holds an output against the schema of the operation at `index`, and answers what is seen for the first time.
+    ///
+    /// # Errors
+    /// [`Kind::SchemaViolation`] when the policy is strict and something differs that is not merely new. What was seen is
+    /// kept in either case, and told to `tell`.
+    pub(crate) fn look(
+        &self,
+        index: usize,
+        operation: &str,
+        is_list: bool,
+        output: &str,
+        now: Timestamp,
+        tell: impl FnMut(&Drift),
+    ) -> Result<()> {
+        let Some(watched) = self.schemas.get(index).filter(|watched| !watched.schema.says_nothing()) else {
+            return Ok(());
+        };
+        let found = watched.found(is_list, output);
+        if found.is_empty() {
+            return Ok(());
+        }
+        self.keep(watched, operation, &found, now, tell);
+        if self.policy == DriftPolicy::Strict && found.misfits().any(|(_, kind, ..)| kind != DriftKind::New) {
+            return Err(refusal(operation, &found));
+        }
+        Ok(())
+    }
+
+    /// All that was seen.
+    pub(crate) fn drifts(&self) -> Drifts {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        Drifts { records: seen.records.values().cloned().collect(), beyond: seen.beyond }
+    }
+
+    fn keep(&self, watched: &Watched, operation: &str, found: &Found, now: Timestamp, mut tell: impl FnMut(&Drift)) {
+        let mut first = Vec::new();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.beyond = seen.beyond.saturating_add(found.beyond());
+        for (path, kind, _, count) in found.misfits() {
+            let key = (operation.to_owned(), path.to_owned(), kind);
+            if let Some(known) = seen.records.get_mut(&key) {
+                known.count = known.count.saturating_add(count);
+                known.last_seen = known.last_seen.max(now);
+            } else if seen.records.len() < RECORDS_MAX {
+                let drift = Drift {
+                    operation: operation.to_owned(),
+                    path: path.to_owned(),
+                    kind,
+                    count,
+                    first_seen: now,
+                    last_seen: now,
+                    plugin_version: self.plugin_version.clone(),
+                    schema: watched.digest.clone(),
+                };
+                first.push(drift.clone());
+                seen.records.insert(key, drift);
+            } else {
+                seen.beyond = seen.beyond.saturating_add(count);
+            }
+        }
+        drop(seen);
+        first.iter().for_each(&mut tell);
+    }
+}
+
+impl Watched {
+    fn found(&self, is_list: bool, output: &str) -> Found {
+        let mut found = Found::of_outputs();
+        let mut steps = STEPS.saturating_add(output.len() as u64 * STEPS_PER_BYTE).min(STEPS_MAX);
+        match serde_json::from_str(output) {
+            Ok(Value::Array(items)) if is_list => {
+                for item in &items {
+                    if steps == 0 {
+                        break;
+                    }
+                    self.schema.check_output(item, &mut steps, &mut found);
+                }
+            }
+            Ok(value) => self.schema.check_output(&value, &mut steps, &mut found),
+            Err(_) => {
+                let expected = "something that can be looked at: no number is that large, nothing nests that deeply";
+                found.add(String::new(), DriftKind::Other, expected.to_owned(), 1);
+            }
+        }
+        found
+    }
+}
+
+fn refusal(operation: &str, found: &Found) -> Error {
+    let place = |path: &str| if path.is_empty() { "(output)".to_owned() } else { path.to_owned() };
+    let misfits: Vec<_> = found.misfits().filter(|(_, kind, ..)| *kind != DriftKind::New).collect();
+    let lines = misfits.iter().take(NAMED_MAX).map(|(path, kind, expected, count)| {
+        let often = if *count > 1 { format!(", {count} times") } else { String::new() };
+        format!("{} {}: {expected}{often}", place(path), kind.name())
+    });
+    let mut details: Vec<String> = lines.collect();
+    if misfits.len() > NAMED_MAX {
+        details.push(format!("and {} more", misfits.len() - NAMED_MAX));
+    }
+    details.push("To let it pass and be told of it, set on the connection:   drift = \"warn\"".to_owned());
+    let first = misfits.first().map(|(path, kind, ..)| format!("{} ({})", place(path), kind.name()));
+    let first = first.unwrap_or_default();
+    Error::new(Kind::SchemaViolation, format!("{operation} answered something else than its schema tells, at {first}"))
+        .with_details(details.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::error::RequestSent;
+
+    const CANARY: &str = "s3cret-canary";
+
+    fn watch(policy: DriftPolicy, schema: &Value) -> Watch {
+        let schemas = vec![Watched { schema: Schema::new(schema).unwrap(), digest: "0123456789ab".to_owned() }];
+        Watch { policy, plugin_version: "1.2.3".to_owned(), schemas, seen: Mutex::default() }
+    }
+
+    fn order() -> Value {
+        json!({
+            "type": "object",
+            "required": ["id"],
+            "properties": {
+                "id": {"type": "string"},
+                "status": {"enum": ["open", "closed"]},
+                "at": {"type": "string", "format": "date-time"},
+                "lines": {"type": "array", "items": {"type": "object", "properties": {"sku": {"type": "string"}}}},
+                "labels": {"type": "object", "additionalProperties": {"type": "string"}}
+            },
+            "additionalProperties": false
+        })
+    }
+
+    fn seen(schema: &Value, output: &Value) -> Vec<(String, &'static str, u64)> {
+        let watch = watch(DriftPolicy::Warn, schema);
+        watch
+            .look(0, "orders.list", output.is_array(), &output.to_string(), Timestamp::from_millis(1), |_| {})
+            .unwrap();
+        let records = watch.drifts().records;
+        records.into_iter().map(|drift| (drift.path, drift.kind.name(), drift.count)).collect()
+    }
+
+    #[test]
+    fn each_kind_is_told_with_its_place() {
+        let told = |output: Value, path: &str, kind: &str| {
+            assert_eq!(
+                seen(&order(), &output),
+                [(path.to_owned(), kind, 1)].map(|(p, k, c)| (p, k_of(k), c)),
+                "{output}"
+            );
+        };
+        told(json!({"status": "open"}), "/id", "missing");
+        told(json!({"id": 7}), "/id", "type");
+        told(json!({"id": "a", "status": CANARY}), "/status", "enum");
+        told(json!({"id": "a", "at": CANARY}), "/at", "format");
+        told(json!({"id": "a", "more": CANARY}), "/more", "new");
+        told(json!({"id": "a", "lines": [{"sku": "x"}, {"sku": 1}]}), "/lines/*/sku", "type");
+        told(json!({"id": "a", "labels": {CANARY: 1}}), "/labels/*", "type");
+        told(json!({"id": "a", "user@example.org": 1}), "/*", "new");
+        told(json!("x"), "", "type");
+        assert_eq!(seen(&order(), &json!({"id": "a", "lines": [], "at": "2026-01-31T10:00:00.5+01:00"})), []);
+    }
+
+    fn k_of(name: &str) -> &'static str {
+        use DriftKind::*;
+        [Missing, Type, Enum, Format, New, Other].into_iter().map(DriftKind::name).find(|own| *own == name).unwrap()
+    }
+
+    #[test]
+    fn items_of_a_list_are_counted_together() {
+        let output = json!([{"id": "a"}, {"id": 1}, {"id": 2, "more": 1}, {}]);
+        assert_eq!(
+            seen(&order(), &output),
+            [("/id".to_owned(), "missing", 1), ("/id".to_owned(), "type", 2), ("/more".to_owned(), "new", 1)]
+        );
+    }
+
+    #[test]
+    fn one_of_several_alternatives_is_enough() {
+        let schema = json!({"oneOf": [
+            {"type": "object", "properties": {"kind": {"const": "a"}, "a": {"type": "integer"}}, "required": ["kind"]},
+            {"type": "object", "properties": {"kind": {"const": "b"}, "b": {"type": "integer"}}, "required": ["kind"]},
+            {"type": "null"}
+        ]});
+        assert_eq!(seen(&schema, &json!({"kind": "b", "b": 1})), []);
+        assert_eq!(seen(&schema, &json!({"kind": "b", "b": "x"})), [("/b".to_owned(), "type", 1)]);
+        assert_eq!(seen(&schema, &json!({"kind": "b", "c": "x"})), [("/c".to_owned(), "new", 1)]);
+        assert_eq!(seen(&schema, &json!(7)), [("".to_owned(), "type", 1)]);
+    }
+
+    #[test]
+    fn strict_refuses_and_new_fields_pass() {
+        let watch = watch(DriftPolicy::Strict, &order());
+        let look = |output: Value| {
+            let output = output.to_string();
+            watch.look(0, "orders.list", true, &output, Timestamp::from_millis(1), |_| {})
+        };
+        assert!(look(json!([{"id": "a", "more": 1}])).is_ok());
+        let error = look(json!([{"id": "a"}, {"id": "b", "status": CANARY}])).unwrap_err();
+        assert_eq!((error.kind(), error.request_sent()), (&Kind::SchemaViolation, RequestSent::No));
+        assert!(error.message().contains("/status (enum)"), "{error}");
+        assert!(error.to_string().contains(r#"expected one of "open", "closed""#), "{error}");
+        assert!(error.to_string().contains("drift = \"warn\""), "{error}");
+        assert!(!format!("{error:?}{:?}", watch.drifts()).contains(CANARY));
+        // Kept all the same, so that it can be looked at later.
+        assert_eq!(watch.drifts().records.len(), 2);
+    }
+
+    #[test]
+    fn records_are_bounded_and_told_once() {
+        let watch = watch(DriftPolicy::Warn, &order());
+        let mut told = 0;
+        for round in 0..3u64 {
+            for from in [0, 150] {
+                let mut fields: serde_json::Map<String, Value> =
+                    (from..from + 150).map(|n| (format!("new_{n}"), Value::Null)).collect();
+                fields.insert("id".into(), "a".into());
+                let output = Value::from(fields).to_string();
+                watch.look(0, "x", false, &output, Timestamp::from_millis(round), |_| told += 1).unwrap();
+            }
+        }
+        let drifts = watch.drifts();
+        assert_eq!((drifts.records.len(), told, drifts.beyond), (RECORDS_MAX, RECORDS_MAX, 3 * 100));
+        let first = &drifts.records[0];
+        assert_eq!(
+            (first.count, first.first_seen, first.last_seen),
+            (3, Timestamp::from_millis(0), Timestamp::from_millis(2))
+        );
+        assert_eq!((first.plugin_version.as_str(), first.schema.as_str()), ("1.2.3", "0123456789ab"));
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_told_and_not_passed_as_right() {
+        let watch = watch(DriftPolicy::Strict, &order());
+        let deep = format!("{}1{}", "[".repeat(500), "]".repeat(500));
+        for output in ["{\"id\": 1e999}", &deep] {
+            let error = watch.look(0, "x", false, output, Timestamp::from_millis(0), |_| {}).unwrap_err();
+            assert!(error.message().contains("(output) (other)"), "{error}");
+        }
+    }
+}
