@@ -344,6 +344,16 @@ async fn a_refusal_midway_ends_the_upload() {
     }
 }
 
+/// A provider that has what it wants before the end is not written to in vain.
+#[tokio::test]
+async fn an_early_answer_is_an_answer() {
+    let provider = Provider::scripted([Reply::status(200).body("enough").then_closed()]).await;
+    let open = open(&provider).await;
+    let input = json!({"method": "PUT", "url": "{api}/up?patience=100000", "pieces": 1_000, "bytes": 10_000});
+    assert_eq!(open.output("up", input).await["body"], "enough");
+    assert_eq!(provider.count(), 1);
+}
+
 /// R9: once a byte has left, an upload is never sent again; a write that was lost may have happened.
 #[tokio::test]
 async fn r9_a_lost_upload_is_not_repeated() {
