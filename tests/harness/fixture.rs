@@ -9,7 +9,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use wharfage::tape::{Answered, Exchange, Expect, Fixture, Tape, TapeMode, Wanted, placed};
 use wharfage::{
