@@ -14,6 +14,7 @@ use crate::drift::DriftPolicy;
 use crate::error::{Error, Result};
 use crate::manifest::{shown, shown_lines, suggestion};
 use crate::outbound::breaker::BreakerPolicy;
+use crate::outbound::cache::CachePolicy;
 
 /// A whole `wharfage.toml`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -75,6 +76,9 @@ pub struct Connection {
     /// When the host stops asking an origin that keeps failing.
     #[serde(default)]
     pub breaker: BreakerPolicy,
+    /// What of the provider's answers is kept, and when it serves.
+    #[serde(default)]
+    pub cache: CachePolicy,
     /// What happens when an answer differs from the operation's schema: `strict`, `warn` (the default) or `off`.
     #[serde(default)]
     pub drift: DriftPolicy,
@@ -167,6 +171,8 @@ limits! {
     stream_idle_ms: 30_000, "Milliseconds that the provider may neither send nor take anything of such a body.";
     upload_bytes: 1 << 30, "Bytes of one body that is written piece by piece.";
     event_streams: 4, "Streams of server-sent events that the connection reads at once.";
+    cache_bytes: 16 << 20, "Bytes of all kept answers of the connection, in memory and again on the disk.";
+    cache_entry_bytes: 1 << 20, "Bytes of an answer that is kept.";
     log_lines: 200, "Lines that one call may log.";
     log_bytes: 64 << 10, "Bytes that one call may log.";
     state_bytes: 1 << 20, "Bytes of all state values of the connection.";

@@ -205,5 +205,6 @@ fn request(method: Method, url: &str) -> Request {
         number: 0,
         idempotency_key: None,
         is_confidential: false,
+        keep: crate::outbound::cache::Keep::default(),
     }
 }

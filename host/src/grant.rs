@@ -21,6 +21,7 @@ use crate::outbound::Method;
 use crate::outbound::admit::{Cover, Weight};
 use crate::outbound::breaker::BreakerPolicy;
 use crate::outbound::buckets::{BucketSpec, Shape};
+use crate::outbound::cache::CachePolicy;
 use crate::outbound::graphql::GraphqlRule;
 use crate::outbound::scope::{Asked, OriginScope, PathPattern, Scope};
 use crate::vault::Granted;
@@ -43,6 +44,8 @@ pub struct Grant {
     pub(crate) budgets: Vec<Budget>,
     /// When the host stops asking.
     pub(crate) breaker: BreakerPolicy,
+    /// What of the answers is kept.
+    pub(crate) cache: CachePolicy,
     /// What happens when an answer differs from its schema.
     pub(crate) drift: DriftPolicy,
     /// Its limits.
@@ -144,6 +147,7 @@ impl Grant {
             secrets,
             budgets: budgets(needs, connection, account, &wrong)?,
             breaker: connection.breaker,
+            cache: connection.cache,
             drift: connection.drift,
             limits,
             defaults: defaults(connection, &wrong)?,

@@ -17,6 +17,7 @@ use crate::manifest::{BudgetScope, COMPONENT_BYTES_MAX, Needs, Operation, embed}
 use crate::outbound::address::Resolver;
 use crate::outbound::admit::{Lane, Lanes};
 use crate::outbound::buckets::Shape;
+use crate::outbound::cache::Cache;
 use crate::outbound::circuit::Circuits;
 use crate::outbound::classify::Answers;
 use crate::outbound::retry::RetryBudget;
@@ -239,6 +240,14 @@ impl Host {
             idempotency_header: needs.manifest.idempotency.as_ref().map(|idempotency| idempotency.header.clone()),
             limits: grant.limits,
             lanes,
+            cache: (grant.cache.enabled && inner.tape.is_none()).then(|| {
+                let account = account_name.unwrap_or_default().to_owned();
+                // Everything that the grant holds: whoever gets less starts without what more was answered to.
+                let granted = crate::explain::explain(&needs, &grant);
+                let place = vec![account, name.to_owned(), digest.to_string(), granted];
+                let disk = inner.is_durable.then(|| inner.store.clone());
+                Cache::new(grant.cache, &inner.path_key, place, &grant.limits, disk)
+            }),
             circuits: Circuits::new(name, grant.breaker, &grant.scope.origins, &inner.clock),
             retry_budget: Mutex::new(RetryBudget::new(inner.clock.now())),
             event_streams: Arc::new(Semaphore::new(

@@ -175,6 +175,14 @@ impl Plugin {
         self.0.drift.drifts()
     }
 
+    /// Waits until the answers that are kept are written down, for a program that is about to end. Without a state folder
+    /// there is nothing to wait for.
+    pub async fn settle(&self) {
+        if let Some(cache) = &self.0.outbound.cache {
+            cache.settle().await;
+        }
+    }
+
     /// How many answers held a secret of the connection, which was masked. More than none is worth a look.
     pub fn leaks(&self) -> u64 {
         self.0.outbound.leaks.load(std::sync::atomic::Ordering::Relaxed)

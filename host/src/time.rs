@@ -69,6 +69,17 @@ impl Timestamp {
     }
 }
 
+/// For crates that count in the standard library's times.
+impl From<Timestamp> for SystemTime {
+    fn from(at: Timestamp) -> Self {
+        // Beyond what the platform counts, the end of what it surely does.
+        UNIX_EPOCH + Duration::from_millis(at.0.min(LAST_MS))
+    }
+}
+
+/// 9999-12-31T23:59:59Z, after which dates have more digits than formats.
+const LAST_MS: u64 = 253_402_300_799_000;
+
 impl fmt::Debug for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}ms", self.0)

@@ -27,7 +27,7 @@ use crate::bindings::wharfage::plugin::types::Header;
 use crate::json::{self, Kept};
 use crate::{Error, ErrorKind};
 
-pub use wire::{Credential, Method, Repeat, Source};
+pub use wire::{Credential, Keep, Method, Repeat, Source};
 
 #[cfg(target_arch = "wasm32")]
 use crate::bindings::wharfage::plugin::http as import;
@@ -56,6 +56,7 @@ impl Request {
             repeat: Repeat::ByMethod,
             costs: Vec::new(),
             timeout_ms: None,
+            keep: wire::Keep::AsAnswered,
         })
     }
 
@@ -168,6 +169,12 @@ impl Request {
 
     pub(crate) fn into_wire(self) -> wire::Request {
         self.0
+    }
+
+    /// Says how long the answer holds, where the plugin knows better than the provider's headers say.
+    pub fn keep(mut self, keep: Keep) -> Self {
+        self.0.keep = keep;
+        self
     }
 
     /// The URL as it stands now.

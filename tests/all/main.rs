@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where and stops")]
 
 mod breaker;
+mod cache;
 mod cli;
 mod clock;
 mod conformance;

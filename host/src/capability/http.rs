@@ -8,6 +8,7 @@ use super::Call;
 use crate::bindings::wharfage::plugin::http::{self as contract, Host};
 use crate::bindings::wharfage::plugin::types;
 use crate::error::{Error, Result};
+use crate::outbound::cache::Keep;
 use crate::outbound::stream::{Place, Stream, Upload};
 use crate::outbound::{CredentialChoice, Method, Repeat, Request, Response, Source};
 
@@ -203,6 +204,12 @@ impl From<contract::Request> for Request {
             number: 0,
             idempotency_key: None,
             is_confidential: false,
+            keep: match request.keep {
+                contract::Keep::AsAnswered => Keep::AsAnswered,
+                contract::Keep::Seconds(seconds) => Keep::Seconds(seconds),
+                contract::Keep::Immutable => Keep::Immutable,
+                contract::Keep::Never => Keep::Never,
+            },
         }
     }
 }

@@ -114,6 +114,7 @@ impl Call {
             false => self.single(&plugin, &input).await,
         };
         tell_drift(&plugin);
+        plugin.settle().await;
         called
     }
 

@@ -154,6 +154,7 @@ fn tell(step: &Step) {
         Step::Redirected { to } => tracing::info!(to, "following a redirect"),
         Step::Opened { origin, until } => tracing::info!(origin, %until, "keeps failing; not asked until then"),
         Step::Leaked { path } => tracing::warn!(path, "the provider sent a secret back; it was masked"),
+        Step::Served { source, age_ms } => tracing::info!(?source, age_ms, "a kept answer serves"),
         Step::Refused { message } => tracing::info!("refused: {message}"),
         _ => {}
     }

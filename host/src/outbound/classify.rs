@@ -218,6 +218,7 @@ fn shown_path(mask: &Mask, url: &Url) -> String {
 
 fn answer(outbound: &Outbound, context: &CallContext, raw: Raw, url: &Url, request_id: Option<String>) -> Response {
     let mask = outbound.mask();
+    let may_be_kept = !raw.headers.contains_key(http::header::SET_COOKIE);
     let (body, mut has_found) = mask.bytes(raw.body);
     let most = usize::try_from(outbound.limits.headers).unwrap_or(usize::MAX);
     let headers = raw
@@ -244,6 +245,7 @@ fn answer(outbound: &Outbound, context: &CallContext, raw: Raw, url: &Url, reque
         age_ms: 0,
         attempts: 0,
         request_id: request_id.map(|id| mask.text(&id).into_owned()),
+        may_be_kept,
     }
 }
 

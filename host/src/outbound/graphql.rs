@@ -453,6 +453,7 @@ mod tests {
             number: 0,
             idempotency_key: None,
             is_confidential: false,
+            keep: crate::outbound::cache::Keep::default(),
         }
     }
 

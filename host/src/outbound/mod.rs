@@ -7,7 +7,7 @@ pub(crate) mod address;
 pub(crate) mod admit;
 pub(crate) mod breaker;
 pub(crate) mod buckets;
-mod cache;
+pub(crate) mod cache;
 pub(crate) mod circuit;
 pub(crate) mod classify;
 pub(crate) mod graphql;
@@ -38,6 +38,7 @@ use crate::vault::Secrets;
 
 use self::address::Resolver;
 use self::admit::Lanes;
+use self::cache::{Cache, Keep};
 use self::circuit::Circuits;
 use self::classify::{Answers, Outcome};
 use self::mask::Mask;
@@ -148,8 +149,10 @@ pub(crate) struct Request {
     pub(crate) number: u64,
     /// The key that the host made for all attempts of a keyed request.
     pub(crate) idempotency_key: Option<String>,
-    /// Whether it belongs to an exchange of secrets, which no tape may hold.
+    /// Whether it belongs to an exchange of secrets, which no tape may hold and no cache keep.
     pub(crate) is_confidential: bool,
+    /// What the plugin says of how long the answer holds.
+    pub(crate) keep: Keep,
 }
 
 impl Request {
@@ -199,6 +202,8 @@ pub(crate) struct Response {
     pub attempts: u32,
     /// The provider's id of the request.
     pub request_id: Option<String>,
+    /// Whether nothing on it forbids to keep it, as a cookie would.
+    pub(crate) may_be_kept: bool,
 }
 
 /// The outbound path of one connection.
@@ -212,6 +217,8 @@ pub(crate) struct Outbound {
     pub(crate) idempotency_header: Option<String>,
     pub(crate) limits: Limits,
     pub(crate) lanes: Lanes,
+    /// What is kept of the answers; nothing where the operator wants no cache, or with a tape.
+    pub(crate) cache: Option<Cache>,
     pub(crate) circuits: Circuits,
     pub(crate) retry_budget: Mutex<RetryBudget>,
     /// Places for streams of events, which hold no other permit.
@@ -280,6 +287,13 @@ pub enum Step {
         /// The URL that answered, without query.
         path: String,
     },
+    /// A kept answer serves.
+    Served {
+        /// Because it is fresh, or because the provider is in trouble.
+        source: Source,
+        /// Its age in milliseconds.
+        age_ms: u64,
+    },
     /// The path refused.
     Refused {
         /// The sentence.
@@ -323,8 +337,13 @@ impl Outbound {
     /// Any [`Kind`] of the contract, with what was sent and when trying again can help.
     pub(crate) async fn send(&self, context: &CallContext, request: Request) -> Result<Response> {
         let mut trip = Trip::begin(self, context, request)?;
-        let (response, _) = self.travel(context, &mut trip).await.map_err(|error| trip.count(error))?;
-        Ok(response)
+        let first = trip.request();
+        match self.travel(context, &mut trip).await {
+            Ok((response, _)) => Ok(response),
+            // No kept answer says what became of an upload.
+            Err(error) if trip.is_in_pieces() => Err(trip.count(error)),
+            Err(error) => cache::fall_back(self, context, first, trip.attempts, trip.count(error)).await,
+        }
     }
 
     /// The path itself, over attempts and hops.
@@ -332,11 +351,15 @@ impl Outbound {
         loop {
             let scoped = self.scope.check(trip.request())?;
             let wish = tape::wish(self, &scoped);
+            let mut ticket = None;
             let missed = if trip.is_in_pieces() {
                 cache::pass_by(scoped)
             } else {
-                match cache::look(scoped) {
-                    cache::Looked::Fresh(response) => return Ok((*response, None)),
+                ticket = cache::ticket(self, &scoped);
+                match cache::look(self, context, &mut ticket, scoped).await {
+                    cache::Looked::Fresh(response) => {
+                        return Ok((Response { attempts: trip.attempts, ..*response }, None));
+                    }
                     cache::Looked::Missed(missed) => missed,
                 }
             };
@@ -348,6 +371,7 @@ impl Outbound {
                 }
                 tape::Looked::Live(slot) => self.attempt(context, trip, missed, slot).await?,
             };
+            let outcome = self.keep(ticket.as_ref(), trip, outcome);
             match self.after(context, trip, outcome)? {
                 Next::Done(response, rest) => return Ok((response, rest)),
                 Next::At(at) => self.clock.sleep_until(at).await,
@@ -384,6 +408,17 @@ impl Outbound {
             // A name that does not resolve may in a moment; an address that is not granted never will.
             Err(error) if matches!(error.kind(), Kind::Network(_)) => Ok(Outcome::failure(error)),
             Err(error) => Err(error),
+        }
+    }
+
+    /// What an answer means for what is kept.
+    fn keep(&self, ticket: Option<&cache::Ticket>, trip: &Trip, outcome: Outcome) -> Outcome {
+        match outcome {
+            Outcome::Answer(response, None) => match cache::keep(self, ticket, &trip.request, response) {
+                Ok(response) => Outcome::Answer(response, None),
+                Err(error) => Outcome::failure(error),
+            },
+            other => other,
         }
     }
 
@@ -476,6 +511,7 @@ impl Outbound {
             idempotency_header: None,
             limits: Limits::default(),
             lanes: Lanes::default(),
+            cache: None,
             circuits: Circuits::default(),
             retry_budget: Mutex::new(RetryBudget::new(clock.now())),
             event_streams: Arc::new(Semaphore::new(0)),

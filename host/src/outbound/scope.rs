@@ -289,6 +289,11 @@ impl Scoped {
         self.origin
     }
 
+    /// Adds the headers by which the host asks about an answer that it has kept.
+    pub(super) fn add_conditions(&mut self, conditions: Vec<(String, String)>) {
+        self.request.headers.extend(conditions);
+    }
+
     /// Takes it apart, to be signed.
     pub(crate) fn into_parts(self) -> (Request, Url) {
         (self.request, self.url)
@@ -606,6 +611,7 @@ mod tests {
             number: 0,
             idempotency_key: None,
             is_confidential: false,
+            keep: crate::outbound::cache::Keep::default(),
         }
     }
 

@@ -707,6 +707,7 @@ mod tests {
             number: 0,
             idempotency_key: None,
             is_confidential,
+            keep: crate::outbound::cache::Keep::default(),
         };
         outbound.send(&context, request).await
     }

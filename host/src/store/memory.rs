@@ -14,6 +14,16 @@ type Values = BTreeMap<String, Vec<u8>>;
 pub(crate) struct MemoryStore {
     values: Mutex<BTreeMap<String, Values>>,
     quotas: Mutex<BTreeMap<String, Quota>>,
+    answers: Mutex<Answers>,
+}
+
+/// Kept answers, by namespace and key.
+type Answers = BTreeMap<(String, String), Answer>;
+
+struct Answer {
+    lineage: String,
+    at: Timestamp,
+    answer: Vec<u8>,
 }
 
 /// What is reserved of a bucket: by row, until when it counts and how many units.
@@ -25,6 +35,10 @@ struct Quota {
 }
 
 impl MemoryStore {
+    fn answers(&self) -> std::sync::MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn with<T>(&self, connection: &str, work: impl FnOnce(&mut Values) -> T) -> T {
         let mut all = self.values.lock().unwrap_or_else(PoisonError::into_inner);
         work(all.entry(connection.to_owned()).or_default())
@@ -102,6 +116,47 @@ impl Store for MemoryStore {
         let mut quotas = self.quotas.lock().unwrap_or_else(PoisonError::into_inner);
         let quota = quotas.entry(bucket.to_owned()).or_default();
         quota.blocked_until = quota.blocked_until.max(until);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn open_cache<'a>(&'a self, lineage: &'a str, namespace: &'a str) -> BoxFuture<'a, Result<Vec<String>>> {
+        let mut answers = self.answers();
+        answers.retain(|(own, _), kept| kept.lineage != lineage || own == namespace);
+        let keys = answers.keys().filter(|(own, _)| own == namespace).map(|(_, key)| key.clone()).collect();
+        Box::pin(std::future::ready(Ok(keys)))
+    }
+
+    fn keep<'a>(
+        &'a self,
+        lineage: &'a str,
+        namespace: &'a str,
+        key: &'a str,
+        answer: Vec<u8>,
+        at: Timestamp,
+        bytes_max: u64,
+    ) -> BoxFuture<'a, Result<()>> {
+        let mut answers = self.answers();
+        let kept = Answer { lineage: lineage.to_owned(), at, answer };
+        answers.insert((namespace.to_owned(), key.to_owned()), kept);
+        loop {
+            let own = answers.iter().filter(|(_, kept)| kept.lineage == lineage);
+            let bytes: u64 = own.clone().map(|(_, kept)| kept.answer.len() as u64).sum();
+            let oldest = own.min_by_key(|(_, kept)| kept.at).map(|(place, _)| place.clone());
+            match oldest {
+                Some(oldest) if bytes > bytes_max => drop(answers.remove(&oldest)),
+                _ => break,
+            }
+        }
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn recall<'a>(&'a self, namespace: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>>> {
+        let kept = self.answers().get(&(namespace.to_owned(), key.to_owned())).map(|kept| kept.answer.clone());
+        Box::pin(std::future::ready(Ok(kept)))
+    }
+
+    fn forget<'a>(&'a self, namespace: &'a str, key: &'a str) -> BoxFuture<'a, Result<()>> {
+        self.answers().remove(&(namespace.to_owned(), key.to_owned()));
         Box::pin(std::future::ready(Ok(())))
     }
 }

@@ -44,6 +44,27 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Never are more units reserved than the limit holds, nor any before a block is over.
     fn reserve<'a>(&'a self, bucket: &'a str, wish: Wish) -> BoxFuture<'a, Result<Reserved>>;
 
+    /// Begins with the answers kept under `namespace`: those of the same lineage under another are deleted. Answers the
+    /// keys that are there.
+    fn open_cache<'a>(&'a self, lineage: &'a str, namespace: &'a str) -> BoxFuture<'a, Result<Vec<String>>>;
+
+    /// Keeps an answer. The oldest of its lineage go, until all together have at most `bytes_max` bytes.
+    fn keep<'a>(
+        &'a self,
+        lineage: &'a str,
+        namespace: &'a str,
+        key: &'a str,
+        answer: Vec<u8>,
+        at: Timestamp,
+        bytes_max: u64,
+    ) -> BoxFuture<'a, Result<()>>;
+
+    /// A kept answer; none if it is not there or does not open.
+    fn recall<'a>(&'a self, namespace: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>>>;
+
+    /// Forgets a kept answer.
+    fn forget<'a>(&'a self, namespace: &'a str, key: &'a str) -> BoxFuture<'a, Result<()>>;
+
     /// Nothing is reserved of a bucket before `until`; an earlier time than one already set changes nothing.
     fn block<'a>(&'a self, bucket: &'a str, until: Timestamp) -> BoxFuture<'a, Result<()>>;
 }
@@ -109,8 +130,34 @@ mod tests {
         assert_eq!(units(store.reserve("c", wish(500, 1, 1, 600)).await.unwrap()).1, 1);
     }
 
+    /// What any store must do with kept answers.
+    async fn keeps_answers(store: Arc<dyn Store>) {
+        let at = Timestamp::from_millis;
+        assert!(store.open_cache("l", "n1").await.unwrap().is_empty());
+        store.keep("l", "n1", "k1", vec![1; 40], at(1), 100).await.unwrap();
+        store.keep("l", "n1", "k2", vec![2; 40], at(2), 100).await.unwrap();
+        store.keep("other", "m", "k1", vec![9; 90], at(1), 100).await.unwrap();
+        assert_eq!(store.recall("n1", "k1").await.unwrap().unwrap(), vec![1; 40]);
+        store.keep("l", "n1", "k3", vec![3; 40], at(3), 100).await.unwrap();
+        assert_eq!(store.recall("n1", "k1").await.unwrap(), None, "the oldest had to go");
+        store.keep("l", "n1", "k2", vec![4; 50], at(4), 100).await.unwrap();
+        assert_eq!(store.recall("n1", "k2").await.unwrap().unwrap(), vec![4; 50]);
+        store.keep("l", "n1", "k9", vec![0; 101], at(5), 100).await.unwrap();
+        assert_eq!(store.recall("n1", "k9").await.unwrap(), None, "it alone is too large");
+        assert_eq!(store.recall("m", "k2").await.unwrap(), None);
+        store.keep("l", "n1", "k2", vec![4; 50], at(6), 100).await.unwrap();
+        assert_eq!(store.open_cache("l", "n1").await.unwrap(), ["k2"]);
+        store.forget("n1", "k2").await.unwrap();
+        store.forget("n1", "k2").await.unwrap();
+        store.keep("l", "n1", "k4", vec![4; 50], at(7), 100).await.unwrap();
+        assert!(store.open_cache("l", "n2").await.unwrap().is_empty());
+        assert_eq!(store.recall("n1", "k4").await.unwrap(), None, "another namespace began");
+        assert_eq!(store.open_cache("other", "m").await.unwrap(), ["k1"], "another lineage was touched");
+    }
+
     #[tokio::test]
     async fn memory() {
+        keeps_answers(Arc::new(MemoryStore::default())).await;
         keeps_its_promises(Arc::new(MemoryStore::default())).await;
         counts_quotas(Arc::new(MemoryStore::default())).await;
     }
@@ -123,6 +170,7 @@ mod tests {
         let seal = || Seal::new(&[7; 32]);
         keeps_its_promises(Arc::new(SqliteStore::open(&path, seal()).unwrap())).await;
         counts_quotas(Arc::new(SqliteStore::open(&path, seal()).unwrap())).await;
+        keeps_answers(Arc::new(SqliteStore::open(&path, seal()).unwrap())).await;
         let again = SqliteStore::open(&path, seal()).unwrap();
         assert_eq!(again.get("a", "k2").await.unwrap().unwrap(), b"x", "it is not durable");
         let other = SqliteStore::open(&path, Seal::new(&[8; 32])).unwrap();

@@ -60,6 +60,11 @@ fn prepare(path: &Path) -> rusqlite::Result<Connection> {
             id INTEGER PRIMARY KEY, bucket TEXT NOT NULL, until_ms INTEGER NOT NULL, units INTEGER NOT NULL
         ) STRICT;
         CREATE INDEX IF NOT EXISTS quota_of ON quota (bucket, until_ms);
+        CREATE TABLE IF NOT EXISTS answer (
+            namespace TEXT NOT NULL, key TEXT NOT NULL, lineage TEXT NOT NULL, at_ms INTEGER NOT NULL,
+            bytes INTEGER NOT NULL, sealed BLOB NOT NULL, PRIMARY KEY (namespace, key)
+        ) WITHOUT ROWID, STRICT;
+        CREATE INDEX IF NOT EXISTS answer_of ON answer (lineage, at_ms);
         CREATE TABLE IF NOT EXISTS quota_block (
             bucket TEXT NOT NULL PRIMARY KEY, until_ms INTEGER NOT NULL
         ) WITHOUT ROWID, STRICT;",
@@ -168,6 +173,81 @@ impl Store for SqliteStore {
                      ON CONFLICT (bucket) DO UPDATE SET until_ms = max(until_ms, excluded.until_ms)",
                     params![bucket, signed(until)],
                 )
+                .map_err(failed)?;
+            Ok(())
+        })
+    }
+
+    fn open_cache<'a>(&'a self, lineage: &'a str, namespace: &'a str) -> BoxFuture<'a, Result<Vec<String>>> {
+        let (lineage, namespace) = (lineage.to_owned(), namespace.to_owned());
+        self.run(move |connection, _| {
+            connection
+                .execute("DELETE FROM answer WHERE lineage = ?1 AND namespace <> ?2", params![lineage, namespace])
+                .map_err(failed)?;
+            let mut query = connection
+                .prepare_cached("SELECT key FROM answer WHERE namespace = ?1 ORDER BY key")
+                .map_err(failed)?;
+            query
+                .query_map(params![namespace], |row| row.get::<_, String>(0))
+                .and_then(|rows| rows.collect::<rusqlite::Result<Vec<_>>>())
+                .map_err(failed)
+        })
+    }
+
+    fn keep<'a>(
+        &'a self,
+        lineage: &'a str,
+        namespace: &'a str,
+        key: &'a str,
+        answer: Vec<u8>,
+        at: Timestamp,
+        bytes_max: u64,
+    ) -> BoxFuture<'a, Result<()>> {
+        let (lineage, namespace, key) = (lineage.to_owned(), namespace.to_owned(), key.to_owned());
+        self.run(move |connection, seal| {
+            let bytes = i64::try_from(answer.len()).unwrap_or(i64::MAX);
+            let sealed = seal.seal(&["answer", &namespace, &key], &answer)?;
+            let write = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+            write
+                .execute(
+                    "INSERT OR REPLACE INTO answer (namespace, key, lineage, at_ms, bytes, sealed)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    params![namespace, key, lineage, signed(at), bytes, sealed],
+                )
+                .map_err(failed)?;
+            // From the newest on, what goes over the limit goes.
+            write
+                .execute(
+                    "DELETE FROM answer WHERE (namespace, key) IN (
+                         SELECT namespace, key FROM (
+                             SELECT namespace, key,
+                                 sum(bytes) OVER (ORDER BY at_ms DESC, key ROWS UNBOUNDED PRECEDING) AS total
+                             FROM answer WHERE lineage = ?1
+                         ) WHERE total > ?2
+                     )",
+                    params![lineage, i64::try_from(bytes_max).unwrap_or(i64::MAX)],
+                )
+                .map_err(failed)?;
+            write.commit().map_err(failed)
+        })
+    }
+
+    fn recall<'a>(&'a self, namespace: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>>> {
+        let (namespace, key) = (namespace.to_owned(), key.to_owned());
+        self.run(move |connection, seal| {
+            let sealed: Option<Vec<u8>> = connection
+                .prepare_cached("SELECT sealed FROM answer WHERE namespace = ?1 AND key = ?2")
+                .and_then(|mut query| query.query_row(params![namespace, key], |row| row.get(0)).optional())
+                .map_err(failed)?;
+            Ok(sealed.and_then(|sealed| seal.open(&["answer", &namespace, &key], &sealed)))
+        })
+    }
+
+    fn forget<'a>(&'a self, namespace: &'a str, key: &'a str) -> BoxFuture<'a, Result<()>> {
+        let (namespace, key) = (namespace.to_owned(), key.to_owned());
+        self.run(move |connection, _| {
+            connection
+                .execute("DELETE FROM answer WHERE namespace = ?1 AND key = ?2", params![namespace, key])
                 .map_err(failed)?;
             Ok(())
         })
