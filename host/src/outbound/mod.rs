@@ -340,6 +340,8 @@ impl Outbound {
         let first = trip.request();
         match self.travel(context, &mut trip).await {
             Ok((response, _)) => Ok(response),
+            // No kept answer says what became of an upload.
+            Err(error) if trip.is_in_pieces() => Err(trip.count(error)),
             Err(error) => cache::fall_back(self, context, first, trip.attempts, trip.count(error)).await,
         }
     }
