@@ -39,7 +39,7 @@ use crate::vault::Secrets;
 use self::address::Resolver;
 use self::admit::Lanes;
 use self::cache::{Cache, Keep};
-use self::circuit::Circuits;
+use self::circuit::{Circuits, Verdict};
 use self::classify::{Answers, Outcome};
 use self::mask::Mask;
 use self::retry::{Decision, Failed, RetryBudget, RetryPolicy};
@@ -342,7 +342,14 @@ impl Outbound {
             Ok((response, _)) => Ok(response),
             // No kept answer says what became of an upload.
             Err(error) if trip.is_in_pieces() => Err(trip.count(error)),
-            Err(error) => cache::fall_back(self, context, first, trip.attempts, trip.count(error)).await,
+            Err(error) => {
+                let error = trip.count(error);
+                let is_refused = Verdict::of(error.kind()) == Verdict::Well;
+                if error.request_sent() != RequestSent::No && !is_refused {
+                    cache::forget_written(self, &first, &[]);
+                }
+                cache::fall_back(self, context, first, trip.attempts, error).await
+            }
         }
     }
 
@@ -445,6 +452,7 @@ impl Outbound {
             .with_status(Some(status))),
             Outcome::Redirect { status, location, from } => {
                 trip.reached = RequestSent::Yes;
+                cache::forget_written(self, &trip.request, &[]);
                 trip.hop(self, status, &location, &from)?;
                 context.observe(|| Step::Redirected { to: without_query(&trip.request().url) });
                 Ok(Next::Hop)
