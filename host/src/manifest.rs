@@ -858,18 +858,25 @@ const SHOWN_CHARS_MAX: usize = 160;
 /// Untrusted text as it may be shown: no control characters, not too long.
 pub(crate) fn shown(text: &str) -> String {
     let mut out: String =
-        text.chars().take(SHOWN_CHARS_MAX).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+        text.chars().take(SHOWN_CHARS_MAX).map(|c| if is_unshowable(c) { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(SHOWN_CHARS_MAX).is_some() {
         out.push('…');
     }
     out
 }
 
+/// Whether a character could make a terminal show something else than what is there: controls, and the marks that turn
+/// the direction of what follows (Unicode Standard Annex #9, 2.).
+fn is_unshowable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Untrusted text over several lines, bounded and escaped.
 pub(crate) fn shown_lines(text: &str) -> String {
     let kept: String = text.chars().take(2_000).collect();
     kept.chars()
-        .map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c })
+        .map(|c| if is_unshowable(c) && c != '\n' { '\u{fffd}' } else { c })
         .collect::<String>()
         .trim_end()
         .to_owned()

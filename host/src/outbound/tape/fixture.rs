@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 
 use super::matching::same_json;
 use crate::error::{Error, Kind, Result};
+use crate::manifest::shown_lines;
 use crate::outbound::Method;
 use crate::time::Timestamp;
 
@@ -159,7 +160,7 @@ impl Fixture {
     /// # Errors
     /// [`Kind::Configuration`](crate::Kind::Configuration) with place and reason.
     pub fn parse(text: &str) -> Result<Self> {
-        let wrong = |why: String| Error::configuration("the fixture cannot be read").with_details(why);
+        let wrong = |why: String| Error::configuration("the fixture cannot be read").with_details(shown_lines(&why));
         if text.len() > TAPE_BYTES_MAX {
             return Err(wrong(format!("it is longer than {TAPE_BYTES_MAX} bytes, the most that is read")));
         }
