@@ -348,13 +348,15 @@ fn judged(errors: &[Problem]) -> Option<(ErrorKind, Option<String>)> {
         errors.iter().filter_map(|error| Some((kind_of_code(error.code.as_deref())?, error))).collect();
     let limit = known.iter().find(|(kind, _)| *kind == ErrorKind::RateLimited);
     Some(match limit.or(known.first()) {
-        Some((ErrorKind::InvalidRequest(_), error)) => {
-            let field = |error: &Problem| FieldError { path: error.path.clone(), message: error.message.clone() };
-            (ErrorKind::InvalidRequest(errors.iter().map(field).collect()), error.code.clone())
-        }
+        Some((ErrorKind::InvalidRequest(_), error)) => (ErrorKind::InvalidRequest(fields(errors)), error.code.clone()),
         Some((kind, error)) => (kind.clone(), error.code.clone()),
         None => (ErrorKind::ProviderReported, first.code.clone()),
     })
+}
+
+fn fields(errors: &[Problem]) -> Vec<FieldError> {
+    let field = |error: &Problem| FieldError { path: error.path.clone(), message: error.message.clone() };
+    errors.iter().map(field).collect()
 }
 
 /// A sentence of our own: theirs may hold anything.
@@ -377,7 +379,11 @@ fn refined(mut error: Error) -> Error {
         return error;
     };
     // What the status and the host's rules say of waiting and repeating is not undone.
-    if let Some((kind, code)) = judged(&problems(&errors)) {
+    let errors = problems(&errors);
+    if let Some((kind, code)) = judged(&errors) {
+        if error.kind == ErrorKind::InvalidRequest(Vec::new()) {
+            error.kind = ErrorKind::InvalidRequest(fields(&errors));
+        }
         if !error.may_retry() && kind != ErrorKind::ProviderReported {
             error.kind = kind;
         }
@@ -613,6 +619,8 @@ mod tests {
         let error = refused(429, "UNAUTHENTICATED");
         assert_eq!((error.kind.name(), error.provider_code.as_deref()), ("rate-limited", Some("UNAUTHENTICATED")));
         assert_eq!(refused(403, "MADE_UP").kind.name(), "forbidden");
+        let ErrorKind::InvalidRequest(fields) = &refused(400, "MADE_UP").kind else { panic!("another kind") };
+        assert_eq!(fields[0].message, "x");
     }
 
     #[test]

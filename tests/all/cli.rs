@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use wharfage::stand_in::{Fixture, Manner, StandIn};
 use wharfage::{Digest, Needs};
-use wharfage_tests::{PLUGINS, PluginFolder, component};
+use wharfage_tests::{PLUGINS, PluginFolder, Scene, component, guests};
 
 /// A folder with a component, a key and a `wharfage.toml` that leads to a stand-in.
 struct Desk {
@@ -127,4 +127,27 @@ async fn the_suggested_lines_are_enough() {
     let (code, out, err) = desk.run(&["explain", &name]).await;
     assert_eq!(code, 0, "{err}");
     assert!(!out.contains("Not granted") && out.contains("Pinned:"), "{out}");
+}
+
+/// How an answer differs from its schema is told beside it, once for each place, and the answer is whole all the same.
+#[test]
+fn drift_is_told_beside_the_answer() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let bytes = runtime.block_on(Scene::of(guests::OPERATIONS_DRIFT).component());
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("plugin.wasm"), bytes.as_slice()).unwrap();
+    let config = "[plugins.p]\ncomponent = 'plugin.wasm'\n[connections.desk]\nplugin = 'p'\nimports = ['http']\n";
+    for (policy, expected) in [("warn", 0), ("strict", 5), ("off", 0)] {
+        std::fs::write(folder.path().join("wharfage.toml"), format!("{config}drift = '{policy}'\n")).unwrap();
+        let answer = r#"[{"id":"1"},{"id":2},{"id":3,"new":1.10}]"#;
+        let input = serde_json::json!({"answer": answer}).to_string();
+        let mut command = Command::new(program());
+        command.args(["call", "desk", "orders.list", "--input", &input, "--state-dir", "state"]);
+        let output = command.current_dir(folder.path()).env("NO_COLOR", "1").output().unwrap();
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(expected), "{err}");
+        assert_eq!(out.contains("1.10"), policy != "strict", "{out}");
+        let told = ["drift: orders.list /id type, 2 times", "drift: orders.list /new new, once"];
+        assert_eq!(told.iter().all(|line| err.contains(line)), policy != "off", "{err}");
+    }
 }

@@ -64,7 +64,7 @@ async fn named_operations_and_fields() {
         format!(
             "http-send wanted the query `GetCustomers` at POST {origin}/graphql, which connection `acme` does not grant.\n\
              To allow it, set in [[connections.acme.allow]] for {origin} in wharfage.toml:   \
-             graphql.operations = [\"GetProducts\", \"GetCustomers\"]"
+             graphql = {{ operations = [\"GetProducts\", \"GetCustomers\"], fields = [\"products\"] }}"
         )
     );
     // A name is what the plugin calls it; the fields tell what it is.

@@ -22,6 +22,13 @@ pub(super) fn failure(error: &anyhow::Error) {
     match error.downcast_ref::<wharfage::Error>() {
         Some(known) => {
             anstream::eprintln!("{RED}{}{RED:#}: {known}", known.kind().name());
+            // What the host found stands in its details; a plugin's fields stand nowhere else.
+            if let (wharfage::Kind::InvalidRequest(fields), None) = (known.kind(), known.details()) {
+                for field in fields {
+                    let place = if field.path.is_empty() { "(input)" } else { &field.path };
+                    anstream::eprintln!("{}: {}", one_line(place, 200), one_line(&field.message, 500));
+                }
+            }
             if let Some(at) = known.retry_at() {
                 anstream::eprintln!("{DIM}trying again can help from {at} on{DIM:#}");
             }

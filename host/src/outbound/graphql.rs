@@ -83,25 +83,27 @@ impl GraphqlRule {
             Some(name) => format!("the {} `{}`", operation.kind, shown(name)),
             None => format!("a {} without a name", operation.kind),
         };
+        let refused = |what: String, change: &dyn Fn(&mut GraphqlLimit)| {
+            let mut limit = self.0.clone();
+            change(&mut limit);
+            Err(Refused { what, allow: line(&limit) })
+        };
         if *queries_only && operation.kind != "query" {
-            return Err(Refused { what, allow: "graphql without queries_only".to_owned() });
+            return refused(what, &|limit| limit.queries_only = false);
         }
-        if let Some(granted) = operations {
-            match operation.name {
-                Some(name) if granted.iter().any(|granted| granted == name) => {}
-                Some(name) => {
-                    let allow = format!("graphql.operations = {}", with(granted, name));
-                    return Err(Refused { what, allow });
-                }
-                None => return Err(Refused { what, allow: "graphql without operations".to_owned() }),
+        match (operations, operation.name) {
+            (Some(granted), Some(name)) if !granted.iter().any(|granted| granted == name) => {
+                return refused(what, &|limit| limit.operations = with(granted, name));
             }
+            (Some(_), None) => return refused(what, &|limit| limit.operations = None),
+            _ => {}
         }
         if let Some(granted) = fields {
             let asked = document.top_fields(operation).map_err(unreadable)?;
             let other = asked.into_iter().find(|field| *field != "__typename" && !granted.iter().any(|g| g == field));
             if let Some(field) = other {
-                let allow = format!("graphql.fields = {}", with(granted, field));
-                return Err(Refused { what: format!("the field `{}` in {what}", shown(field)), allow });
+                let what = format!("the field `{}` in {what}", shown(field));
+                return refused(what, &|limit| limit.fields = with(granted, field));
             }
         }
         Ok(())
@@ -110,14 +112,25 @@ impl GraphqlRule {
 
 /// Nobody can say what such a request asks for.
 fn unreadable(why: impl Into<String>) -> Refused {
-    Refused {
-        what: format!("a GraphQL request that {}", why.into()),
-        allow: "no graphql, which grants everything there".to_owned(),
-    }
+    Refused { what: format!("a GraphQL request that {}", why.into()), allow: line(&GraphqlLimit::default()) }
 }
 
-fn with(granted: &[String], more: &str) -> String {
-    crate::grant::toml_list(granted.iter().chain(std::iter::once(&shown(more))))
+fn with(granted: &[String], more: &str) -> Option<Vec<String>> {
+    Some(granted.iter().cloned().chain(std::iter::once(shown(more))).collect())
+}
+
+/// The line that grants this much.
+fn line(limit: &GraphqlLimit) -> String {
+    let list = |key: &str, names: &Option<Vec<String>>| {
+        names.as_ref().map(|names| format!("{key} = {}", crate::grant::toml_list(names)))
+    };
+    let only = limit.queries_only.then(|| "queries_only = true".to_owned());
+    let lists = [list("operations", &limit.operations), list("fields", &limit.fields)];
+    let parts: Vec<String> = only.into_iter().chain(lists.into_iter().flatten()).collect();
+    match parts.is_empty() {
+        true => "nothing for graphql, which grants everything there".to_owned(),
+        false => format!("graphql = {{ {} }}", parts.join(", ")),
+    }
 }
 
 /// The one form of a body that is read. Unknown and repeated keys are errors.
@@ -608,7 +621,7 @@ mod tests {
         assert!(toml::from_str::<GraphqlLimit>("queries = true").is_err());
         let refused = rule("operations = ['A']")
             .check(&post(r#"{"query":"mutation B { b }"}"#), &Url::parse("https://api.test/graphql").unwrap());
-        assert_eq!(refused.unwrap_err().allow, r#"graphql.operations = ["A", "B"]"#);
+        assert_eq!(refused.unwrap_err().allow, r#"graphql = { operations = ["A", "B"] }"#);
     }
 
     proptest! {
