@@ -21,6 +21,10 @@ pub struct Account {
     /// Budgets that differ from the manifest's, by its names.
     #[serde(default)]
     pub budgets: BTreeMap<String, BudgetOverride>,
+    /// The person whose quotas it draws on, where several accounts are the same one's.
+    pub user: Option<String>,
+    /// The project whose quotas it draws on, where several accounts belong to one.
+    pub project: Option<String>,
 }
 
 /// Where a secret comes from.

@@ -8,8 +8,17 @@ wasmtime::component::bindgen!({
     imports: {
         "wharfage:plugin/http.send": async,
         "wharfage:plugin/http.send-all": async,
+        "wharfage:plugin/http.open": async,
+        "wharfage:plugin/http.start": async,
+        "wharfage:plugin/http.[method]body.read": async,
+        "wharfage:plugin/http.[method]upload.write": async,
+        "wharfage:plugin/http.[static]upload.finish": async,
         "wharfage:plugin/rate-limit.acquire": async,
         "wharfage:plugin/state": async,
     },
     exports: { default: async },
+    with: {
+        "wharfage:plugin/http.body": crate::outbound::stream::Stream,
+        "wharfage:plugin/http.upload": crate::outbound::stream::Upload,
+    },
 });

@@ -12,7 +12,9 @@ use serde::Deserialize;
 use crate::account::{Account, SecretSource};
 use crate::drift::DriftPolicy;
 use crate::error::{Error, Result};
-use crate::manifest::suggestion;
+use crate::manifest::{shown, shown_lines, suggestion};
+use crate::outbound::breaker::BreakerPolicy;
+use crate::outbound::cache::CachePolicy;
 
 /// A whole `wharfage.toml`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -71,6 +73,12 @@ pub struct Connection {
     /// Fields of an operation's input that are filled in where the caller leaves them out.
     #[serde(default)]
     pub defaults: BTreeMap<String, toml::Value>,
+    /// When the host stops asking an origin that keeps failing.
+    #[serde(default)]
+    pub breaker: BreakerPolicy,
+    /// What of the provider's answers is kept, and when it serves.
+    #[serde(default)]
+    pub cache: CachePolicy,
     /// What happens when an answer differs from the operation's schema: `strict`, `warn` (the default) or `off`.
     #[serde(default)]
     pub drift: DriftPolicy,
@@ -151,11 +159,20 @@ limits! {
     attempts: 5, "Attempts of one request.";
     redirects: 5, "Redirects followed for one request.";
     retry_wait_ms: 60_000, "Milliseconds that one wait before another attempt may last.";
+    retry_percent: 10, "Retries in percent of requests, beyond ten that may always be under way.";
+    block_ms: 3_600_000, "Milliseconds that a provider's word may stop a budget.";
     url_bytes: 8_192, "Bytes of a URL.";
-    headers: 64, "Header fields of one request or answer.";
+    headers: 100, "Header fields of one request or answer.";
     header_bytes: 32 << 10, "Bytes of all header fields of one request or answer.";
     request_body_bytes: 8 << 20, "Bytes of a request's body.";
     response_body_bytes: 16 << 20, "Bytes of an answer's body, after decoding.";
+    streams: 4, "Bodies of one call that are read or written piece by piece at once.";
+    stream_bytes: 1 << 30, "Bytes of one body that is read piece by piece, after decoding.";
+    stream_idle_ms: 30_000, "Milliseconds that the provider may neither send nor take anything of such a body.";
+    upload_bytes: 1 << 30, "Bytes of one body that is written piece by piece.";
+    event_streams: 4, "Streams of server-sent events that the connection reads at once.";
+    cache_bytes: 16 << 20, "Bytes of all kept answers of the connection, in memory and again on the disk.";
+    cache_entry_bytes: 1 << 20, "Bytes of an answer that is kept.";
     log_lines: 200, "Lines that one call may log.";
     log_bytes: 64 << 10, "Bytes that one call may log.";
     state_bytes: 1 << 20, "Bytes of all state values of the connection.";
@@ -180,7 +197,8 @@ impl Config {
     /// [`Kind::Configuration`](crate::Kind::Configuration) with file, line, caret and what was expected.
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
         let mut config: Self = toml::from_str(text).map_err(|error| {
-            Error::configuration(format!("{} cannot be read", path.display())).with_details(error.to_string())
+            Error::configuration(format!("{} cannot be read", path.display()))
+                .with_details(shown_lines(&error.to_string()))
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         for source in config.plugins.values_mut() {
@@ -192,16 +210,15 @@ impl Config {
             }
         }
         for (name, connection) in &config.connections {
-            connection
-                .limits
-                .check()
-                .map_err(|error| error.context(format!("{}: [connections.{name}]", path.display())))?;
+            // A file that was found by looking around is as little trusted as a manifest.
+            let name = shown(name);
+            connection.check().map_err(|error| error.context(format!("{}: [connections.{name}]", path.display())))?;
             let plugins: Vec<&str> = config.plugins.keys().map(String::as_str).collect();
             if !config.plugins.contains_key(&connection.plugin) {
                 return Err(Error::configuration(format!(
                     "{}: [connections.{name}] names the plugin `{}`, which [plugins] does not hold",
                     path.display(),
-                    connection.plugin
+                    shown(&connection.plugin)
                 ))
                 .with_details(suggestion(&connection.plugin, &plugins)));
             }
@@ -209,8 +226,9 @@ impl Config {
             if let Some(account) = connection.account.as_ref().filter(|account| !config.accounts.contains_key(*account))
             {
                 return Err(Error::configuration(format!(
-                    "{}: [connections.{name}] names the account `{account}`, which [accounts] does not hold",
-                    path.display()
+                    "{}: [connections.{name}] names the account `{}`, which [accounts] does not hold",
+                    path.display(),
+                    shown(account)
                 ))
                 .with_details(suggestion(account, &accounts)));
             }
@@ -236,10 +254,16 @@ impl Connection {
     /// # Errors
     /// [`Kind::Configuration`](crate::Kind::Configuration) with line, caret and what was expected.
     pub fn parse(text: &str) -> Result<Self> {
-        let connection: Self = toml::from_str(text)
-            .map_err(|error| Error::configuration("the connection cannot be read").with_details(error.to_string()))?;
-        connection.limits.check()?;
+        let connection: Self = toml::from_str(text).map_err(|error| {
+            Error::configuration("the connection cannot be read").with_details(shown_lines(&error.to_string()))
+        })?;
+        connection.check()?;
         Ok(connection)
+    }
+
+    fn check(&self) -> Result<()> {
+        self.breaker.check().map_err(Error::configuration)?;
+        self.limits.check()
     }
 }
 
@@ -262,6 +286,20 @@ mod tests {
         let text = "[plugins.leaf]\ncomponent='a.wasm'\n[connections.acme]\nplugin = 'leav'\n";
         let error = Config::parse(text, Path::new("wharfage.toml")).unwrap_err().to_string();
         assert!(error.contains("Did you mean leaf?"), "{error}");
+    }
+
+    /// Found by the byte fuzzer: an error quoted its line with whatever it held, escape sequences of a terminal included.
+    #[test]
+    fn a_wrong_file_writes_nothing_but_text() {
+        for text in [
+            "[plugins.leaf]\ncomponent = \"leaf\u{1b}[2Jwasm\"",
+            "[connections.\"\\u001b[2J\"]\nplugin = \"\\u001b[2J\"",
+            "[plugins.p]\ncomponent='p'\n[connections.acme]\nplugin='p'\naccount=\"\\u001b[2J\"",
+        ] {
+            let error = Config::parse(text, Path::new("wharfage.toml")).unwrap_err().to_string();
+            assert!(!error.contains('\u{1b}'), "{error:?}");
+        }
+        assert!(!Connection::parse("plugin = \"\u{1b}[2J\"").unwrap_err().to_string().contains('\u{1b}'));
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub fn explain(needs: &Needs, grant: &Grant) -> String {
     section(&mut out, "It may send", requests(needs, grant));
     section(&mut out, "Secrets, which it never reads", secrets(needs, grant));
     section(&mut out, "Paced by", budgets(grant));
+    section(&mut out, "When the provider keeps failing", breaker(grant));
+    section(&mut out, "Answers that are kept", cache(grant));
     section(&mut out, "Operations", operations(needs));
     section(&mut out, "Answers that differ from their schema", vec![drift(grant)]);
     section(&mut out, "Limits", limits(grant));
@@ -124,6 +126,46 @@ fn budgets(grant: &Grant) -> Vec<String> {
             format!("{}: {rate}, per {scope} ({})", budget.spec.name, shown(&budget.source))
         })
         .collect()
+}
+
+fn cache(grant: &Grant) -> Vec<String> {
+    let policy = &grant.cache;
+    if !policy.enabled {
+        return vec!["none: cache.enabled is false".to_owned()];
+    }
+    let mut lines = vec!["for as long as the provider's headers or the plugin say".to_owned()];
+    if policy.fall_back {
+        let end = if policy.beyond {
+            "for as long as there is room (cache.beyond)".to_owned()
+        } else {
+            format!("up to {} s", policy.kept_ms / 1000)
+        };
+        lines.push(format!(
+            "the last good one serves while the provider is in trouble, {end}, and is called stale from {} s on",
+            policy.stale_from_ms / 1000
+        ));
+    }
+    lines
+}
+
+fn breaker(grant: &Grant) -> Vec<String> {
+    let policy = &grant.breaker;
+    if !policy.enabled {
+        return vec!["it is asked all the same: breaker.enabled is false".to_owned()];
+    }
+    let mut when = format!("{} failures in a row", policy.failures);
+    if let Some(percent) = policy.failure_percent {
+        let _ =
+            write!(when, " or {percent} % of at least {} requests in {} s", policy.volume_min, policy.window_ms / 1000);
+    }
+    vec![format!(
+        "after {when} an origin is not asked for {} s, each time twice as long up to {} s; then {} at once may try, and {} \
+         in a row that succeed end it",
+        policy.open_ms / 1000,
+        policy.open_ms_max / 1000,
+        policy.probes,
+        policy.successes
+    )]
 }
 
 fn operations(needs: &Needs) -> Vec<String> {

@@ -16,9 +16,12 @@ use crate::capability;
 use crate::connection::{Allow, Connection, Limits};
 use crate::drift::DriftPolicy;
 use crate::error::{Error, Result};
-use crate::manifest::{BudgetScope, Needs};
+use crate::manifest::{BudgetFacts, BudgetScope, Needs, WeightFacts};
 use crate::outbound::Method;
+use crate::outbound::admit::{Cover, Weight};
+use crate::outbound::breaker::BreakerPolicy;
 use crate::outbound::buckets::{BucketSpec, Shape};
+use crate::outbound::cache::CachePolicy;
 use crate::outbound::graphql::GraphqlRule;
 use crate::outbound::scope::{Asked, OriginScope, PathPattern, Scope};
 use crate::vault::Granted;
@@ -39,6 +42,10 @@ pub struct Grant {
     pub(crate) secrets: BTreeMap<String, Granted>,
     /// The buckets it draws on.
     pub(crate) budgets: Vec<Budget>,
+    /// When the host stops asking.
+    pub(crate) breaker: BreakerPolicy,
+    /// What of the answers is kept.
+    pub(crate) cache: CachePolicy,
     /// What happens when an answer differs from its schema.
     pub(crate) drift: DriftPolicy,
     /// Its limits.
@@ -53,7 +60,7 @@ pub struct Grant {
 pub(crate) struct Budget {
     pub(crate) spec: BucketSpec,
     pub(crate) scope: BudgetScope,
-    pub(crate) origins: Vec<String>,
+    pub(crate) cover: Cover,
     pub(crate) source: String,
 }
 
@@ -138,7 +145,9 @@ impl Grant {
             private_addresses: connection.private_addresses.clone(),
             credentials,
             secrets,
-            budgets: budgets(needs, account),
+            budgets: budgets(needs, connection, account, &wrong)?,
+            breaker: connection.breaker,
+            cache: connection.cache,
             drift: connection.drift,
             limits,
             defaults: defaults(connection, &wrong)?,
@@ -234,11 +243,7 @@ fn granted_origins(
         connection.origins.iter().map(|origin| parse_origin(origin).map_err(wrong)).collect::<Result<Vec<Url>>>()?;
     let (mut origins, mut all) = (Vec::new(), Vec::new());
     for (name, facts) in &needs.manifest.origins {
-        let written = connection.base.get(name).unwrap_or(&facts.url);
-        let base = Url::parse(written).map_err(|_| wrong(format!("the base of `{name}` is no URL: {written}")))?;
-        if !matches!(base.scheme(), "http" | "https") || base.host().is_none() || base.query().is_some() {
-            return Err(wrong(format!("the base of `{name}` must be http(s)://host/path without a query: {written}")));
-        }
+        let base = base_of(name, &facts.url, connection, wrong)?;
         let methods = facts.methods.iter().map(|method| method_of(method, wrong)).collect::<Result<Vec<_>>>()?;
         let root = base.path().trim_end_matches('/').to_owned();
         let paths = facts
@@ -299,32 +304,64 @@ fn narrowed(
     })
 }
 
-fn budgets(needs: &Needs, account: Option<&Account>) -> Vec<Budget> {
-    needs
-        .manifest
-        .budgets
-        .iter()
-        .map(|(name, facts)| {
-            let set = account.and_then(|account| account.budgets.get(name)).copied();
-            let BudgetOverride { limit, window_s, concurrency } =
-                set.unwrap_or(BudgetOverride { limit: None, window_s: None, concurrency: None });
-            let shape = match concurrency.or(facts.concurrency) {
-                Some(limit) => Shape::Concurrency { limit: limit.max(1) },
-                None => Shape::Window {
-                    limit: limit.or(facts.limit).unwrap_or(1).max(1),
-                    window_ms: window_s.or(facts.window_s).unwrap_or(1).max(1).saturating_mul(1000),
-                },
-            };
-            let source =
-                if set.is_some() { "wharfage.toml".to_owned() } else { format!("{}, {}", facts.source, facts.date) };
-            Budget {
-                spec: BucketSpec { name: name.clone(), shape },
-                scope: facts.scope,
-                origins: facts.origins.clone(),
-                source,
-            }
+fn budgets(
+    needs: &Needs,
+    connection: &Connection,
+    account: Option<&Account>,
+    wrong: &dyn Fn(String) -> Error,
+) -> Result<Vec<Budget>> {
+    let budget = |(name, facts): (&String, &BudgetFacts)| {
+        let set = account.and_then(|account| account.budgets.get(name)).copied();
+        let BudgetOverride { limit, window_s, concurrency } =
+            set.unwrap_or(BudgetOverride { limit: None, window_s: None, concurrency: None });
+        let shape = match concurrency.or(facts.concurrency) {
+            Some(limit) => Shape::Concurrency { limit: limit.max(1) },
+            None => Shape::Window {
+                limit: limit.or(facts.limit).unwrap_or(1).max(1),
+                window_ms: window_s.or(facts.window_s).unwrap_or(1).max(1).saturating_mul(1000),
+            },
+        };
+        let source =
+            if set.is_some() { "wharfage.toml".to_owned() } else { format!("{}, {}", facts.source, facts.date) };
+        let weights = facts.weights.iter().map(|weight| weight_of(needs, connection, weight, wrong));
+        Ok(Budget {
+            spec: BucketSpec { name: name.clone(), shape },
+            scope: facts.scope,
+            cover: Cover { origins: facts.origins.clone(), weights: weights.collect::<Result<_>>()? },
+            source,
         })
-        .collect()
+    };
+    needs.manifest.budgets.iter().map(budget).collect()
+}
+
+fn weight_of(
+    needs: &Needs,
+    connection: &Connection,
+    facts: &WeightFacts,
+    wrong: &dyn Fn(String) -> Error,
+) -> Result<Weight> {
+    let mut paths = Vec::new();
+    for (name, origin) in &needs.manifest.origins {
+        let root = base_of(name, &origin.url, connection, wrong)?.path().trim_end_matches('/').to_owned();
+        for path in &facts.paths {
+            paths.push((name.clone(), pattern(&format!("{root}{path}"), wrong)?));
+        }
+    }
+    Ok(Weight {
+        methods: facts.methods.iter().map(|method| method_of(method, wrong)).collect::<Result<_>>()?,
+        paths: (!facts.paths.is_empty()).then_some(paths),
+        units: facts.units,
+    })
+}
+
+/// Where an origin of the manifest is over this connection.
+fn base_of(name: &str, url: &str, connection: &Connection, wrong: &dyn Fn(String) -> Error) -> Result<Url> {
+    let written = connection.base.get(name).map_or(url, String::as_str);
+    let base = Url::parse(written).map_err(|_| wrong(format!("the base of `{name}` is no URL: {written}")))?;
+    if !matches!(base.scheme(), "http" | "https") || base.host().is_none() || base.query().is_some() {
+        return Err(wrong(format!("the base of `{name}` must be http(s)://host/path without a query: {written}")));
+    }
+    Ok(base)
 }
 
 fn defaults(

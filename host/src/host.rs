@@ -1,10 +1,13 @@
 //! What an embedder holds: a host that loads plugins and connects them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::account::Account;
+use tokio::sync::Semaphore;
+
+use crate::account::{Account, SecretSource, SecretValue};
 use crate::artifact::{self, Artifacts, Code, Digest};
 use crate::connection::{Config, Connection};
 use crate::engine::Engine;
@@ -13,14 +16,19 @@ use crate::grant::Grant;
 use crate::manifest::{BudgetScope, COMPONENT_BYTES_MAX, Needs, Operation, embed};
 use crate::outbound::address::Resolver;
 use crate::outbound::admit::{Lane, Lanes};
+use crate::outbound::buckets::Shape;
+use crate::outbound::cache::Cache;
+use crate::outbound::circuit::Circuits;
 use crate::outbound::classify::Answers;
-use crate::outbound::transport::{Http, Transport};
+use crate::outbound::retry::RetryBudget;
+use crate::outbound::tape::Tape;
+use crate::outbound::transport::{Http, Nowhere, Transport};
 use crate::outbound::{Observer, Outbound};
 use crate::plugin::{self, Parts, Plugin};
 use crate::schema::Schema;
-use crate::store::{MemoryStore, Seal, Store};
+use crate::store::{Ledger, MemoryStore, Seal, Store, WRITTEN_DOWN_MS};
 use crate::time::{Clock, SystemClock};
-use crate::vault::Secrets;
+use crate::vault::{Granted, Secrets};
 
 /// Loads plugins and keeps what they share: the engine, compiled code, state, and the budgets of accounts.
 #[derive(Clone)]
@@ -30,11 +38,16 @@ struct Inner {
     engine: Engine,
     artifacts: Option<Artifacts>,
     store: Arc<dyn Store>,
+    /// Whether what the store holds outlives the host.
+    is_durable: bool,
     seal: Arc<Seal>,
+    /// The outbound path's own key.
+    path_key: [u8; 32],
     clock: Arc<dyn Clock>,
     transport: Option<Arc<dyn Transport>>,
     resolver: Arc<Resolver>,
     observer: Option<Observer>,
+    tape: Option<Tape>,
     lanes: Mutex<HashMap<(String, String), Arc<Lane>>>,
     components: Mutex<HashMap<Digest, Code>>,
 }
@@ -43,9 +56,11 @@ struct Inner {
 #[derive(Default)]
 pub struct HostBuilder {
     state_dir: Option<PathBuf>,
+    code_dir: Option<PathBuf>,
     clock: Option<Arc<dyn Clock>>,
     transport: Option<Arc<dyn Transport>>,
     observer: Option<Observer>,
+    tape: Option<Tape>,
 }
 
 impl HostBuilder {
@@ -53,6 +68,13 @@ impl HostBuilder {
     /// each start and state ends with the host.
     pub fn state_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.state_dir = Some(path.into());
+        self
+    }
+
+    /// Keeps compiled code in this folder instead of the state's, or without any state at all: several hosts with states of
+    /// their own may share it.
+    pub fn code_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.code_dir = Some(path.into());
         self
     }
 
@@ -74,29 +96,53 @@ impl HostBuilder {
         self
     }
 
+    /// Records a call on this tape, or replays one from it. Where the tape is strict, the host has the tape's time, every
+    /// wait is over at once, and nothing is sent. Plugins' state begins empty and ends with the host; compiled code is
+    /// kept as ever.
+    pub fn tape(mut self, tape: Tape) -> Self {
+        self.tape = Some(tape);
+        self
+    }
+
     /// Starts the host.
     ///
     /// # Errors
     /// [`Kind::Configuration`](crate::Kind::Configuration) when the state folder cannot be used.
     pub fn build(self) -> Result<Host> {
-        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
-        let (artifacts, store, seal): (_, Arc<dyn Store>, _) = match &self.state_dir {
-            None => (None, Arc::new(MemoryStore::default()), Seal::ephemeral()?),
+        let (mut clock, mut transport) = (self.clock, self.transport);
+        if let Some(tape_clock) = self.tape.as_ref().and_then(Tape::host_clock) {
+            clock = Some(Arc::new(tape_clock));
+            transport = transport.or_else(|| Some(Arc::new(Nowhere)));
+        }
+        let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        // With a tape, state begins empty and ends with the host, so that a replay meets what the recording met.
+        let is_durable = self.state_dir.is_some() && self.tape.is_none();
+        let artifacts = self.code_dir.as_ref().or(self.state_dir.as_ref());
+        let artifacts = artifacts.map(|path| Artifacts::open(path)).transpose()?;
+        let (store, key): (Arc<dyn Store>, _) = match &self.state_dir {
+            None => (Arc::new(MemoryStore::default()), random()?),
             Some(path) => {
                 let dir = artifact::private_dir(path)?;
                 let key = artifact::read_or_make_key(&dir, path)?;
-                (Some(Artifacts::open(path)?), durable(path, &key)?, Seal::new(&derived(&key, b"cursors")))
+                let store: Arc<dyn Store> = match is_durable {
+                    false => Arc::new(MemoryStore::default()),
+                    true => durable(path, &key)?,
+                };
+                (store, key)
             }
         };
         Ok(Host(Arc::new(Inner {
             engine: Engine::new()?,
             artifacts,
             store,
-            seal: Arc::new(seal),
+            is_durable,
+            seal: Arc::new(Seal::new(&derived(&key, b"cursors"))),
+            path_key: derived(&key, b"outbound"),
             resolver: Arc::new(Resolver::new(clock.clone())),
             clock,
-            transport: self.transport,
+            transport,
             observer: self.observer,
+            tape: self.tape,
             lanes: Mutex::default(),
             components: Mutex::default(),
         })))
@@ -112,6 +158,13 @@ fn durable(path: &Path, key: &[u8; 32]) -> Result<Arc<dyn Store>> {
 #[cfg(not(feature = "store-sqlite"))]
 fn durable(_: &Path, _: &[u8; 32]) -> Result<Arc<dyn Store>> {
     Ok(Arc::new(MemoryStore::default()))
+}
+
+/// A key that nobody keeps, for a host without a state folder.
+fn random() -> Result<[u8; 32]> {
+    let mut key = [0u8; 32];
+    aws_lc_rs::rand::fill(&mut key).map_err(|_| Error::internal("the operating system gave no random bytes"))?;
+    Ok(key)
 }
 
 /// A key for one purpose, from the installation's key (HKDF, RFC 5869, with its extract step left to the random key).
@@ -177,24 +230,46 @@ impl Host {
         let grant = Grant::new(&needs, name, connection, account)?;
         grant.check(&needs)?;
         let component = self.component(digest, bytes)?;
-        let secrets = Arc::new(Secrets::new(&needs.manifest.plugin.name, name, grant.secrets.clone()));
+        let granted = match &inner.tape {
+            Some(tape) => taped(tape, &grant.secrets),
+            None => grant.secrets.clone(),
+        };
+        let secrets = Arc::new(Secrets::new(&needs.manifest.plugin.name, name, granted));
         let transport = match &inner.transport {
             Some(transport) => transport.clone(),
             None => Arc::new(Http::new(&grant.limits)?),
         };
-        let lanes = self.lanes(&needs, &grant, name, account_name)?;
+        let lanes = self.lanes(&needs, &grant, name, account_name, account)?;
         let outbound = Outbound {
             scope: grant.scope.clone(),
             private_addresses: grant.private_addresses.clone(),
             credentials: grant.credentials.clone(),
             answers: Answers::new(needs.manifest.answers.clone()),
+            rate_headers: needs.manifest.rate_headers.clone(),
+            retry_header: needs.manifest.retry.as_ref().map(|retry| retry.header.clone()),
             idempotency_header: needs.manifest.idempotency.as_ref().map(|idempotency| idempotency.header.clone()),
             limits: grant.limits,
             lanes,
+            cache: (grant.cache.enabled && inner.tape.is_none()).then(|| {
+                let account = account_name.unwrap_or_default().to_owned();
+                // Everything that the grant holds: whoever gets less starts without what more was answered to.
+                let granted = crate::explain::explain(&needs, &grant);
+                let place = vec![account, name.to_owned(), digest.to_string(), granted];
+                let disk = inner.is_durable.then(|| inner.store.clone());
+                Cache::new(grant.cache, &inner.path_key, place, &grant.limits, disk)
+            }),
+            circuits: Circuits::new(name, grant.breaker, &grant.scope.origins, &inner.clock),
+            retry_budget: Mutex::new(RetryBudget::new(inner.clock.now())),
+            event_streams: Arc::new(Semaphore::new(
+                usize::try_from(grant.limits.event_streams).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS),
+            )),
+            leaks: AtomicU64::new(0),
+            key: inner.path_key,
             resolver: inner.resolver.clone(),
             transport,
             secrets,
             clock: inner.clock.clone(),
+            tape: inner.tape.clone(),
         };
         Plugin::load(Parts {
             engine: inner.engine.clone(),
@@ -260,21 +335,38 @@ impl Host {
     }
 
     /// The lanes of a connection; those of an account are the same for all its connections.
-    fn lanes(&self, needs: &Needs, grant: &Grant, name: &str, account: Option<&str>) -> Result<Lanes> {
-        let mut shared = self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+    fn lanes(
+        &self,
+        needs: &Needs,
+        grant: &Grant,
+        name: &str,
+        account_name: Option<&str>,
+        account: Option<&Account>,
+    ) -> Result<Lanes> {
+        let inner = &self.0;
+        let mut shared = inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let mut lanes = Lanes::default();
+        let own = account_name.map_or_else(|| format!("connection {name}"), |name| format!("account {name}"));
+        let named = |kind: &str, name: Option<&String>| name.map(|name| format!("{kind} {name}"));
         for budget in &grant.budgets {
             let owner = match budget.scope {
-                BudgetScope::Account => {
-                    account.map_or_else(|| format!("connection {name}"), |name| format!("account {name}"))
-                }
-                BudgetScope::Connection => format!("connection {name}"),
-                BudgetScope::Plugin => format!("plugin {}", needs.manifest.plugin.name),
+                BudgetScope::Account => None,
+                BudgetScope::Connection => Some(format!("connection {name}")),
+                BudgetScope::User => named("user", account.and_then(|account| account.user.as_ref())),
+                BudgetScope::Project => named("project", account.and_then(|account| account.project.as_ref())),
+                BudgetScope::Plugin => Some(format!("plugin {}", needs.manifest.plugin.name)),
             };
+            let owner = owner.unwrap_or_else(|| own.clone());
             let key = (owner.clone(), budget.spec.name.clone());
             let lane = shared.entry(key).or_insert_with(|| {
                 let full_name = format!("{owner}/{}", budget.spec.name);
-                Arc::new(Lane::new(&full_name, budget.spec.clone(), self.0.clock.clone()))
+                let lane = Lane::new(&full_name, budget.spec.clone(), inner.clock.clone());
+                Arc::new(match budget.spec.shape {
+                    Shape::Window { limit, window_ms } if window_ms >= WRITTEN_DOWN_MS && inner.is_durable => {
+                        lane.written_down(Ledger::new(inner.store.clone(), &full_name, limit, window_ms))
+                    }
+                    _ => lane,
+                })
             });
             if lane.spec() != &budget.spec {
                 return Err(Error::configuration(format!(
@@ -283,10 +375,19 @@ impl Host {
                 ))
                 .with_details(format!("Say which holds: [accounts.….budgets.{}]", budget.spec.name)));
             }
-            lanes.add(lane.clone(), budget.origins.clone());
+            lanes.add(lane.clone(), budget.cover.clone());
         }
         Ok(lanes)
     }
+}
+
+/// The secrets of a replay: those that the tape names are there, and nobody needs their values.
+fn taped(tape: &Tape, granted: &BTreeMap<String, Granted>) -> BTreeMap<String, Granted> {
+    let Some(fixture) = tape.fixture().filter(|_| tape.is_strict()) else { return granted.clone() };
+    let there = fixture.secrets.as_deref().unwrap_or_default();
+    let named = granted.iter().filter(|(name, _)| there.contains(name));
+    let value = || Some(SecretSource::Value(SecretValue::new("a-tape-holds-no-secret")));
+    named.map(|(name, granted)| (name.clone(), Granted { purpose: granted.purpose, source: value() })).collect()
 }
 
 /// Reads a component's file, bounded.

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! Start at [`Host::builder`]. Errors are one type with a [`Kind`] that programs decide by. Time comes through a
-//! [`Clock`] and the network through a [`Transport`], so that tests turn the one by hand and replace the other.
+//! [`Clock`] and the network through a [`Transport`], so that tests turn the one by hand and replace the other. A call that
+//! was recorded on a [`tape`] is replayed without either.
 //!
 //! # Features
 //!
@@ -25,7 +26,10 @@ mod connection;
 mod drift;
 mod engine;
 mod error;
+mod event;
 mod explain;
+#[doc(hidden)]
+pub mod fuzz;
 mod grant;
 mod host;
 mod manifest;
@@ -43,11 +47,15 @@ pub use artifact::Digest;
 pub use connection::{Allow, Config, Connection, GraphqlLimit, Limits, PluginSource};
 pub use drift::{Drift, DriftKind, DriftPolicy, Drifts};
 pub use error::{Blame, Error, FieldError, Kind, NetworkStage, RequestSent, Result, Severity};
+pub use event::{Emission, Event, Outcome, Trigger};
 pub use explain::{explain, explain_change};
 pub use grant::{Grant, Missing, suggest};
 pub use host::{Host, HostBuilder, default_state_dir, read_component};
 pub use manifest::{Effect, Manifest, Needs, Operation};
+pub use outbound::breaker::{BreakerPolicy, CircuitState};
+pub use outbound::cache::CachePolicy;
 pub use outbound::sign::Signed;
+pub use outbound::tape;
 pub use outbound::transport::{Body, Head, Lost, Transport};
 pub use outbound::{Method, Source, Step};
 pub use plugin::{Answer, Cursor, Plugin};

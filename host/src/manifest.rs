@@ -52,8 +52,13 @@ pub struct Manifest {
     /// What the body of an answer means, first match wins.
     #[serde(default)]
     pub answers: Vec<AnswerRule>,
+    /// Headers that say how much is left, where they are not the usual ones.
+    #[serde(default)]
+    pub rate_headers: Vec<RateHeaders>,
     /// Where the host places an idempotency key it made.
     pub idempotency: Option<Idempotency>,
+    /// A header by which the provider says whether trying again is of use.
+    pub retry: Option<RetryHeader>,
     /// What the operations do.
     #[serde(default)]
     pub operations: BTreeMap<String, OperationFacts>,
@@ -214,12 +219,29 @@ pub struct BudgetFacts {
     /// The origins whose every request takes one unit; all when empty.
     #[serde(default)]
     pub origins: Vec<String>,
+    /// Requests that cost something else than one unit; the first that fits decides.
+    #[serde(default)]
+    pub weights: Vec<WeightFacts>,
     /// Who says so.
     #[serde(default)]
     pub source: String,
     /// When that was read.
     #[serde(default)]
     pub date: String,
+}
+
+/// What some requests cost of a budget.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct WeightFacts {
+    /// Methods; any when empty.
+    #[serde(default)]
+    pub methods: Vec<String>,
+    /// Path patterns below the base URL's own path; any when empty.
+    #[serde(default)]
+    pub paths: Vec<String>,
+    /// What such a request costs; 0 is nothing.
+    pub units: u32,
 }
 
 /// Who shares a budget.
@@ -231,11 +253,56 @@ pub enum BudgetScope {
     Account,
     /// One connection.
     Connection,
+    /// Every account that names the same `user`; an account that names none is a user of its own.
+    User,
+    /// Every account that names the same `project`; an account that names none is a project of its own.
+    Project,
     /// Every connection of the plugin.
     Plugin,
 }
 
-/// What the body of an answer means.
+/// Headers of an answer that say how much of a budget is left.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct RateHeaders {
+    /// The budget they are about; without it, the one with a window if there is only one.
+    pub bucket: Option<String>,
+    /// The header with the units of the whole window.
+    pub limit: Option<String>,
+    /// The header with the units that are left.
+    pub remaining: Option<String>,
+    /// The header with the time when the window begins anew, in any of the usual forms.
+    pub reset: Option<String>,
+    /// Who says so.
+    #[serde(default)]
+    pub source: String,
+    /// When that was read.
+    #[serde(default)]
+    pub date: String,
+}
+
+impl RateHeaders {
+    /// The headers it names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        [&self.limit, &self.remaining, &self.reset].into_iter().filter_map(|name| name.as_deref())
+    }
+}
+
+/// A header of an answer that overrules what its status says about trying again: `true` or `false`.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct RetryHeader {
+    /// The header's name.
+    pub header: String,
+    /// Who says so.
+    #[serde(default)]
+    pub source: String,
+    /// When that was read.
+    #[serde(default)]
+    pub date: String,
+}
+
+/// What an answer means.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct AnswerRule {
@@ -244,19 +311,28 @@ pub struct AnswerRule {
     /// Statuses it is about; any when empty.
     #[serde(default)]
     pub status: Vec<u16>,
-    /// JSON Pointer to a text, number or boolean: its first condition.
-    pub pointer: String,
+    /// JSON Pointer to a text, number or boolean: its first condition. `*` stands for any one item or member.
+    pub pointer: Option<String>,
+    /// The name of a header: its first condition, instead of `pointer`.
+    pub header: Option<String>,
     /// That value holds this, in any case of letters.
     pub contains: Option<String>,
     /// That value is exactly this.
     pub equals: Option<String>,
+    /// That value is one of these.
+    #[serde(default)]
+    pub any_of: Vec<String>,
     /// Further conditions, all of which must hold.
     #[serde(default)]
     pub and: Vec<Condition>,
     /// The error kind it means.
     pub kind: String,
+    /// The budget it is about, for limits; without it, every budget with a window that covers the origin.
+    pub bucket: Option<String>,
     /// Seconds to wait, where the answer itself does not say.
     pub retry_after_s: Option<u64>,
+    /// JSON Pointer to when to come back: seconds, a date, a duration, or a sentence that holds a date (RFC 3339).
+    pub retry_at: Option<String>,
     /// JSON Pointer to the provider's code.
     pub code: Option<String>,
     /// Who says so.
@@ -270,22 +346,47 @@ pub struct AnswerRule {
 impl AnswerRule {
     /// All its conditions.
     pub fn conditions(&self) -> impl Iterator<Item = Condition> + '_ {
-        let first =
-            Condition { pointer: self.pointer.clone(), contains: self.contains.clone(), equals: self.equals.clone() };
-        std::iter::once(first).chain(self.and.iter().cloned())
+        let has_first = self.pointer.is_some() || self.header.is_some();
+        let first = has_first.then(|| Condition {
+            pointer: self.pointer.clone(),
+            header: self.header.clone(),
+            contains: self.contains.clone(),
+            equals: self.equals.clone(),
+            any_of: self.any_of.clone(),
+        });
+        first.into_iter().chain(self.and.iter().cloned())
     }
 }
 
-/// A condition on one value of a JSON body.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+/// A condition on one value of an answer.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Condition {
-    /// JSON Pointer to a text, number or boolean.
-    pub pointer: String,
+    /// JSON Pointer to a text, number or boolean of the body. `*` stands for any one item or member.
+    pub pointer: Option<String>,
+    /// The name of a header, instead.
+    pub header: Option<String>,
     /// It holds this, in any case of letters.
     pub contains: Option<String>,
     /// It is exactly this.
     pub equals: Option<String>,
+    /// It is one of these.
+    #[serde(default)]
+    pub any_of: Vec<String>,
+}
+
+impl Condition {
+    /// What is wrong with it, if anything.
+    fn check(&self) -> std::result::Result<(), &'static str> {
+        let tests = [self.contains.is_some(), self.equals.is_some(), !self.any_of.is_empty()];
+        if tests.into_iter().filter(|is_there| *is_there).count() != 1 {
+            return Err("a condition needs one of `contains`, `equals` and `any_of`");
+        }
+        if self.pointer.is_some() == self.header.is_some() {
+            return Err("a condition is about a `pointer` or a `header`, and not both");
+        }
+        Ok(())
+    }
 }
 
 /// Where an idempotency key goes.
@@ -438,8 +539,9 @@ impl<'a> Outline<'a> {
     pub(crate) fn check_contract(&self) -> Result<()> {
         for name in self.imports.iter().chain(&self.exports) {
             let Some((interface, version)) = contract_item(name) else { continue };
-            let version = semver::Version::parse(version)
-                .map_err(|_| Error::component(format!("the component names `{interface}` without a version")))?;
+            let version = semver::Version::parse(version).map_err(|_| {
+                Error::component(format!("the component names `{}` without a version", shown(interface)))
+            })?;
             if version != CONTRACT {
                 let help = if version > CONTRACT { "Update wharfage" } else { "Build the plugin again with this SDK" };
                 return Err(Error::component(format!(
@@ -602,15 +704,35 @@ impl Manifest {
             if let Some(origin) = budget.origins.iter().find(|origin| !self.origins.contains_key(*origin)) {
                 return wrong(format!("budgets.{name} covers the origin `{origin}`, which is not declared"));
             }
+            let whole = budget.limit.or(budget.concurrency).unwrap_or(1);
+            if let Some(weight) = budget.weights.iter().find(|weight| weight.units > whole) {
+                return wrong(format!("budgets.{name} has a weight of {}, more than all of it", weight.units));
+            }
         }
         for (index, rule) in self.answers.iter().enumerate() {
             if Kind::from_answer_name(&rule.kind).is_none() {
                 return wrong(format!("answers[{index}].kind `{}` is no kind an answer can have", shown(&rule.kind)));
             }
+            if rule.pointer.is_none() && rule.header.is_none() && rule.status.is_empty() {
+                return wrong(format!(
+                    "answers[{index}] says nothing about when it holds: `status`, `pointer` or `header`"
+                ));
+            }
             for condition in rule.conditions() {
-                if condition.contains.is_some() == condition.equals.is_some() {
-                    return wrong(format!("answers[{index}]: a condition needs `contains` or `equals`, and not both"));
+                if let Err(why) = condition.check() {
+                    return wrong(format!("answers[{index}]: {why}"));
                 }
+            }
+            if let Some(bucket) = rule.bucket.as_ref().filter(|bucket| !self.budgets.contains_key(*bucket)) {
+                return wrong(format!("answers[{index}] is about the budget `{bucket}`, which is not declared"));
+            }
+        }
+        for (index, named) in self.rate_headers.iter().enumerate() {
+            if named.names().next().is_none() {
+                return wrong(format!("rate_headers[{index}] names no header: `limit`, `remaining` or `reset`"));
+            }
+            if let Some(bucket) = named.bucket.as_ref().filter(|bucket| !self.budgets.contains_key(*bucket)) {
+                return wrong(format!("rate_headers[{index}] is about the budget `{bucket}`, which is not declared"));
             }
         }
         Ok(())

@@ -26,8 +26,11 @@ use crate::connection::Limits;
 use crate::drift::{Drift, Drifts, Watch};
 use crate::engine::{Engine, TICK_MS};
 use crate::error::{Error, Kind, Result};
+use crate::event::{Event, Outcome};
 use crate::grant::Grant;
 use crate::manifest::{CONTRACT, Effect, Needs, Operation, check_operations, shown, shown_lines};
+use crate::outbound::breaker::CircuitState;
+use crate::outbound::tape::Ended;
 use crate::outbound::{CallContext, Observer, Outbound, Source, Step};
 use crate::schema::Schema;
 use crate::store::{MemoryStore, Seal, Store};
@@ -162,9 +165,27 @@ impl Plugin {
         &self.0.outbound.secrets
     }
 
+    /// Each origin of its grant with what its breaker does now; nothing where the operator wants no breaker.
+    pub fn circuits(&self) -> Vec<(String, CircuitState)> {
+        self.0.outbound.circuits.states()
+    }
+
     /// How answers differed from the operations' schemas since the connection was made.
     pub fn drift(&self) -> Drifts {
         self.0.drift.drifts()
+    }
+
+    /// Waits until the answers that are kept are written down, for a program that is about to end. Without a state folder
+    /// there is nothing to wait for.
+    pub async fn settle(&self) {
+        if let Some(cache) = &self.0.outbound.cache {
+            cache.settle().await;
+        }
+    }
+
+    /// How many answers held a secret of the connection, which was masked. More than none is worth a look.
+    pub fn leaks(&self) -> u64 {
+        self.0.outbound.leaks.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Runs an operation. A list answers its first page; see [`Plugin::stream`] for all of it.
@@ -232,26 +253,54 @@ impl Plugin {
         let about = loaded.needs.operation(operation)?;
         let input = loaded.input(about, input)?;
         let cursor = cursor.map(|cursor| loaded.open(about, &cursor)).transpose()?;
-        let deadline = loaded.clock.now().plus(loaded.grant.limits.call_ms);
-        let late = || {
-            Error::new(
-                Kind::Deadline,
-                format!("{operation} took longer than the limit call_ms of {}", loaded.grant.limits.call_ms),
-            )
-            .with_details("To allow more, set limits.call_ms on the connection")
-        };
-        tokio::select! {
+        let deadline = loaded.deadline();
+        let result = tokio::select! {
             biased;
             answer = loaded.run(about, &input, cursor.as_ref(), deadline) => answer,
             () = loaded.clock.alarm(deadline) => Err(match about.effect {
-                Effect::Read => late(),
-                _ => late().with_request_sent(crate::error::RequestSent::Maybe),
+                Effect::Read => loaded.late(operation),
+                _ => loaded.late(operation).with_request_sent(crate::error::RequestSent::Maybe),
             }),
+        };
+        if let Some(tape) = &loaded.outbound.tape {
+            let result = result.as_ref().map(|answer| (&*answer.output, answer.next.is_some()));
+            let is_continued = cursor.is_some();
+            let ended = Ended { operation: &about.name, is_list: about.is_list, input: &input, is_continued, result };
+            tape.ended(&loaded.outbound, &ended);
+        }
+        result
+    }
+
+    /// Hands one event to the plugin, for an embedder that has its own delivery. Handling it again with the same id
+    /// repeats no keyed write.
+    ///
+    /// # Errors
+    /// Any kind of the contract; the plugin's own where it has no such trigger.
+    pub async fn handle(&self, event: Event) -> Result<Outcome> {
+        let loaded = &*self.0;
+        let deadline = loaded.deadline();
+        tokio::select! {
+            biased;
+            outcome = loaded.handle(event, deadline) => outcome,
+            () = loaded.clock.alarm(deadline) => {
+                Err(loaded.late("handling an event").with_request_sent(crate::error::RequestSent::Maybe))
+            }
         }
     }
 }
 
 impl Loaded {
+    /// When a call that begins now must be over.
+    fn deadline(&self) -> crate::time::Timestamp {
+        self.clock.now().plus(self.grant.limits.call_ms)
+    }
+
+    fn late(&self, what: &str) -> Error {
+        let most = self.grant.limits.call_ms;
+        Error::new(Kind::Deadline, format!("{what} took longer than the limit call_ms of {most}"))
+            .with_details("To allow more, set limits.call_ms on the connection")
+    }
+
     /// The input with the connection's defaults, checked against the operation's schema. Values go on as they were
     /// written, so that no number passes a float.
     fn input(&self, operation: &Operation, input: &str) -> Result<String> {
@@ -321,26 +370,13 @@ impl Loaded {
     ) -> Result<Answer<Box<RawValue>>> {
         let _place = self.calls.acquire().await.map_err(|_| Error::internal("the plugin is being unloaded"))?;
         let limits = self.grant.limits;
-        let mut instance = self.instance(&limits, deadline)?;
-        let exports = match self.pre.instantiate_async(&mut instance).await {
-            Ok(exports) => exports,
-            Err(error) => return Err(self.trapped(&mut instance, &error)),
-        };
+        let mut instance = self.instance(&limits, deadline, None)?;
+        let exports = self.enter(&mut instance).await?;
         let called = exports
             .wharfage_plugin_operations()
             .call_call(&mut instance, &operation.name, input, cursor.map(String::as_str))
             .await;
-        let page = match called {
-            Ok(Ok(page)) => page,
-            Ok(Err(error)) => {
-                let spent = &instance.data().spent;
-                let error = Error::from(error);
-                let attempts = spent.attempts.max(error.attempts());
-                return Err(spent.detailed(error).with_attempts(attempts));
-            }
-            Err(error) => return Err(self.trapped(&mut instance, &error)),
-        };
-        self.tell_output(&instance);
+        let page = self.leave(&mut instance, called)?;
         if page.output.len() as u64 > limits.output_bytes {
             return Err(Error::limit(
                 "output_bytes",
@@ -358,21 +394,65 @@ impl Loaded {
         Ok(Answer { output, next, source, age_ms, attempts })
     }
 
+    /// Starts a fresh instance.
+    async fn enter(&self, instance: &mut Instance<Call>) -> Result<Exports> {
+        match self.pre.instantiate_async(&mut *instance).await {
+            Ok(exports) => Ok(exports),
+            Err(error) => Err(self.trapped(instance, &error)),
+        }
+    }
+
+    /// What came of an export: its answer, the plugin's own error with what the host knows about it, or a trap.
+    fn leave<T>(
+        &self,
+        instance: &mut Instance<Call>,
+        called: wasmtime::Result<std::result::Result<T, crate::bindings::wharfage::plugin::types::Error>>,
+    ) -> Result<T> {
+        match called {
+            Ok(Ok(answer)) => {
+                self.tell_output(instance);
+                Ok(answer)
+            }
+            Ok(Err(error)) => {
+                let spent = &instance.data().spent;
+                let error = Error::from(error);
+                let attempts = spent.attempts.max(error.attempts());
+                Err(spent.detailed(error).with_attempts(attempts))
+            }
+            Err(error) => Err(self.trapped(instance, &error)),
+        }
+    }
+
+    async fn handle(&self, event: Event, deadline: crate::time::Timestamp) -> Result<Outcome> {
+        let _place = self.calls.acquire().await.map_err(|_| Error::internal("the plugin is being unloaded"))?;
+        let mut instance = self.instance(&self.grant.limits, deadline, Some(event.id.as_str().into()))?;
+        let exports = self.enter(&mut instance).await?;
+        let called = exports.wharfage_plugin_events().call_handle(&mut instance, &event.into()).await;
+        Outcome::read(&self.name, self.leave(&mut instance, called)?)
+    }
+
     /// A store for one instance, with every limit set.
-    fn instance(&self, limits: &Limits, deadline: crate::time::Timestamp) -> Result<Instance<Call>> {
+    fn instance(
+        &self,
+        limits: &Limits,
+        deadline: crate::time::Timestamp,
+        event: Option<Arc<str>>,
+    ) -> Result<Instance<Call>> {
         let output = wasi::Output::default();
+        let guest_clock = self.outbound.guest_clock();
+        let seed = self.outbound.tape.is_some().then(|| guest_clock.now().as_millis());
         let call = Call {
             plugin: self.name.clone(),
             connection: self.connection.clone(),
             limits: *limits,
             outbound: self.outbound.clone(),
-            context: CallContext { deadline, observer: self.observer.clone() },
+            context: CallContext { deadline, observer: self.observer.clone(), event },
             secrets: self.outbound.secrets.clone(),
             store: self.store.clone(),
-            clock: self.clock.clone(),
             spent: Spent::default(),
             memory: Memory::new(limits),
-            wasi: wasi::context(&output, &self.clock),
+            clock: self.clock.clone(),
+            wasi: wasi::context(&output, &guest_clock, seed),
             output,
             table: ResourceTable::new(),
         };
@@ -540,13 +620,13 @@ pub(crate) async fn describe(engine: &Engine, component: &Component, clock: &Arc
         connection: "describe".into(),
         limits,
         outbound: Arc::new(Outbound::nowhere(secrets.clone(), clock.clone())),
-        context: CallContext { deadline: clock.now().plus(limits.call_ms), observer: None },
+        context: CallContext { deadline: clock.now().plus(limits.call_ms), observer: None, event: None },
         secrets,
         store: Arc::new(MemoryStore::default()),
         clock: clock.clone(),
         spent: Spent::default(),
         memory: Memory::new(&limits),
-        wasi: wasi::context(&output, clock),
+        wasi: wasi::context(&output, clock, None),
         output: output.clone(),
         table: ResourceTable::new(),
     };

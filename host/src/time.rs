@@ -45,6 +45,14 @@ impl Timestamp {
         Self(millis)
     }
 
+    /// The time that RFC 3339 writes so, in any offset; nothing before 1970.
+    pub fn parse(text: &str) -> Option<Self> {
+        // The crate's reader takes more than RFC 3339; what it takes more has no date, no time or a zone in brackets.
+        let is_plain = text.len() <= 64 && text.bytes().all(|b| b.is_ascii_digit() || b"TtZz:.+-".contains(&b));
+        let read: jiff::Timestamp = text.parse().ok().filter(|_| is_plain)?;
+        u64::try_from(read.as_millisecond()).ok().map(Self)
+    }
+
     /// Milliseconds since 1970.
     pub const fn as_millis(self) -> u64 {
         self.0
@@ -60,6 +68,17 @@ impl Timestamp {
         self.0.saturating_sub(earlier.0)
     }
 }
+
+/// For crates that count in the standard library's times.
+impl From<Timestamp> for SystemTime {
+    fn from(at: Timestamp) -> Self {
+        // Beyond what the platform counts, the end of what it surely does.
+        UNIX_EPOCH + Duration::from_millis(at.0.min(LAST_MS))
+    }
+}
+
+/// 9999-12-31T23:59:59Z, after which dates have more digits than formats.
+const LAST_MS: u64 = 253_402_300_799_000;
 
 impl fmt::Debug for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -294,6 +313,17 @@ mod tests {
         assert_eq!(Timestamp::from_millis(0).to_string(), "1970-01-01T00:00:00Z");
         assert_eq!(Timestamp::from_millis(1_709_164_800_000).to_string(), "2024-02-29T00:00:00Z");
         assert_eq!(Timestamp::from_millis(4_102_444_799_999).to_string(), "2099-12-31T23:59:59.999Z");
+    }
+
+    #[test]
+    fn reads_rfc3339() {
+        for text in ["1970-01-01T00:00:00Z", "2024-02-29T00:00:00Z", "2099-12-31T23:59:59.999Z"] {
+            assert_eq!(Timestamp::parse(text).unwrap().to_string(), text);
+        }
+        assert_eq!(Timestamp::parse("2026-11-22T09:50:07+01:00"), Timestamp::parse("2026-11-22T08:50:07Z"));
+        for text in ["", "2026-11-22", "2026-02-30T00:00:00Z", "1969-12-31T23:59:59Z", "2026-11-22T08:50:07", "now"] {
+            assert_eq!(Timestamp::parse(text), None, "{text}");
+        }
     }
 
     #[tokio::test]

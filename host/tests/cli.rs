@@ -68,3 +68,28 @@ fn without_a_wharfage_toml_the_way_to_one_is_shown() {
     assert_eq!(code, 3, "{text}");
     assert!(text.contains("wharfage explain --suggest"), "{text}");
 }
+
+#[test]
+fn tapes_that_cannot_be_used_say_what_would_help() {
+    let folder = tempfile::tempdir().unwrap();
+    let call = |arguments: &[&str]| {
+        let arguments: Vec<&str> = ["call", "acme", "orders.list"].iter().chain(arguments).copied().collect();
+        failure(&wharfage(folder.path(), &arguments))
+    };
+    let (code, text) = call(&["--replay", "none.json"]);
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains("there is no tape none.json") && text.contains("--record none.json"), "{text}");
+    std::fs::write(folder.path().join("page.json"), "<html>").unwrap();
+    let (code, text) = call(&["--replay", "page.json"]);
+    assert_eq!(code, 3, "{text}");
+    assert!(text.contains("page.json") && text.contains("line 1 column 1"), "{text}");
+    let (code, text) = call(&["--record", "page.json"]);
+    assert_eq!(code, 2, "{text}");
+    assert!(text.contains("--force"), "{text}");
+    assert_eq!(std::fs::read_to_string(folder.path().join("page.json")).unwrap(), "<html>");
+    let (code, text) = call(&["--record", "no/such/folder.json"]);
+    assert_eq!(code, 3, "{text}");
+    for pair in [["--record", "a", "--replay", "b"], ["--record", "a", "--cursor", "b"]] {
+        assert_eq!(call(&pair).0, 2);
+    }
+}

@@ -27,7 +27,7 @@ use crate::bindings::wharfage::plugin::types::Header;
 use crate::json::{self, Kept};
 use crate::{Error, ErrorKind};
 
-pub use wire::{Credential, Method, Repeat, Source};
+pub use wire::{Credential, Keep, Method, Repeat, Source};
 
 #[cfg(target_arch = "wasm32")]
 use crate::bindings::wharfage::plugin::http as import;
@@ -56,6 +56,7 @@ impl Request {
             repeat: Repeat::ByMethod,
             costs: Vec::new(),
             timeout_ms: None,
+            keep: wire::Keep::AsAnswered,
         })
     }
 
@@ -166,6 +167,12 @@ impl Request {
         self
     }
 
+    /// Says how long the answer holds, where the plugin knows better than the provider's headers say.
+    pub fn keep(mut self, keep: Keep) -> Self {
+        self.0.keep = keep;
+        self
+    }
+
     /// The URL as it stands now.
     pub fn url(&self) -> &str {
         &self.0.url
@@ -238,12 +245,13 @@ impl Response {
     /// The body as `T`.
     ///
     /// # Errors
-    /// `transient` when it is not JSON at all, as from a proxy in between; `schema-violation` when it is JSON of another
-    /// shape. Both keep the start of the body, and neither message repeats a value from it.
+    /// `transient` when a read was answered with no JSON at all, as from a proxy in between; `schema-violation` when it is
+    /// JSON of another shape, or no JSON after a write or in a redirect to nowhere. All keep the start of the body, and no
+    /// message repeats a value from it.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
         // By way of text, as everything here that reads JSON: for each further kind of source, a component holds the code of
         // all its types once more.
-        let text = std::str::from_utf8(&self.body).map_err(|_| self.error(ErrorKind::Transient, NOT_JSON))?;
+        let text = std::str::from_utf8(&self.body).map_err(|_| self.not_json())?;
         serde_json::from_str(text).map_err(|error| self.unreadable(text, "", &error))
     }
 
@@ -278,9 +286,16 @@ impl Response {
         error
     }
 
+    /// A proxy's page may be gone when a read is made again. A write that was answered is not made again for the sake of its
+    /// answer, and a redirect to nowhere stays one.
+    fn not_json(&self) -> Error {
+        let may_pass = self.status < 300 && matches!(self.method, Method::Get | Method::Head);
+        self.error(if may_pass { ErrorKind::Transient } else { ErrorKind::SchemaViolation }, NOT_JSON)
+    }
+
     fn unreadable(&self, text: &str, place: &str, error: &serde_json::Error) -> Error {
         if error.classify() != Category::Data {
-            return self.error(ErrorKind::Transient, NOT_JSON);
+            return self.not_json();
         }
         let within = json::place(text.as_bytes(), error);
         let top = if place.is_empty() && within.is_empty() { "its top" } else { "" };
@@ -394,6 +409,13 @@ mod tests {
         let error = response("<html>Bad gateway</html>").json::<serde_json::Value>().unwrap_err();
         assert_eq!((error.kind.name(), error.may_retry()), ("transient", true));
         assert_eq!(error.body.as_deref(), Some("<html>Bad gateway</html>"));
+        // An order that was made and answered with a page would have been made again by whoever believes `may_retry`.
+        let written = Response { method: Method::Post, ..response("") };
+        let nowhere = Response { status: 302, ..response("") };
+        for odd in [written, nowhere] {
+            let error = odd.json::<serde_json::Value>().unwrap_err();
+            assert_eq!((error.kind.name(), error.may_retry()), ("schema-violation", false));
+        }
 
         let error = response(r#"{"results": [1, "s3cret"]}"#)
             .json::<std::collections::BTreeMap<String, Vec<u32>>>()

@@ -5,8 +5,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use wharfage::stand_in::{Fixture, Manner, StandIn};
+use wharfage::stand_in::{Manner, StandIn};
+use wharfage::tape::Fixture;
 use wharfage::{Digest, Needs};
+use wharfage_tests::fixture::{Theatre, compare};
 use wharfage_tests::{PLUGINS, PluginFolder, Scene, component, guests};
 
 /// A folder with a component, a key and a `wharfage.toml` that leads to a stand-in.
@@ -83,7 +85,7 @@ async fn a_pipe_gets_json_lines_of_every_page_and_no_key() {
         let (code, out, err) = desk.run(&["call", "desk", &desk.fixture.operation, "--input", input, "--all"]).await;
         assert_eq!(code, 0, "{err}");
         let items: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(serde_json::Value::Array(items), desk.fixture.expect.output.clone().unwrap());
+        assert_eq!(serde_json::Value::Array(items), desk.fixture.expect.output_value().unwrap());
         assert!(!out.contains(KEY) && !err.contains(KEY));
         assert!(desk.stand_in.seen().iter().all(|seen| seen.is_signed), "a request left without its credential");
     }
@@ -127,6 +129,59 @@ async fn the_suggested_lines_are_enough() {
     let (code, out, err) = desk.run(&["explain", &name]).await;
     assert_eq!(code, 0, "{err}");
     assert!(!out.contains("Not granted") && out.contains("Pinned:"), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_is_recorded_and_replayed_without_its_provider() {
+    for plugin in PLUGINS {
+        let Some(desk) = Desk::of(plugin).await else { continue };
+        let theatre = Theatre::of(*plugin).await;
+        let (operation, input) = (desk.fixture.operation.as_str(), desk.fixture.input.get());
+        let run = async |target: &str, more: &[&str]| {
+            let arguments = ["call", target, operation, "--input", input];
+            desk.run(&arguments.iter().chain(more).copied().collect::<Vec<_>>()).await
+        };
+        let read = |name: &str| std::fs::read_to_string(desk.folder.path().join(name)).unwrap();
+
+        let (code, live, err) = run("desk", &["--all", "--record", "tape.json"]).await;
+        assert_eq!(code, 0, "{err}");
+        assert!(err.contains("on tape: tape.json"), "{err}");
+        let text = read("tape.json");
+        assert!(!text.contains(KEY) && text.contains("\"recorded\""), "{text}");
+        // It is a fixture like any other.
+        let (fixture, played) = theatre.replay(&text).await;
+        assert_eq!((compare(&fixture.expect, &played), played.troubles), (Ok(()), Vec::new()));
+
+        // What is there is not replaced unasked.
+        let asked = desk.stand_in.seen().len();
+        let (code, _, err) = run("desk", &["--record", "tape.json"]).await;
+        assert_eq!((code, desk.stand_in.seen().len()), (2, asked), "{err}");
+        assert!(err.contains("is there already") && err.contains("--force") && err.contains("--record-new"), "{err}");
+        let (code, ..) = run("desk", &["--all", "--record", "tape.json", "--force"]).await;
+        assert_eq!((code, desk.stand_in.seen().len()), (0, 2 * asked));
+
+        // Neither wharfage.toml nor key nor provider.
+        let (code, out, err) = run("plugin.wasm", &["--all", "--replay", "tape.json"]).await;
+        assert_eq!((code, out.as_str(), desk.stand_in.seen().len()), (0, live.as_str(), 2 * asked), "{err}");
+        let (code, _, err) = run("desk", &["--replay", "tape.json"]).await;
+        assert_eq!(code, 0, "{err}");
+        assert!(err.contains("on the tape not asked for"), "{err}");
+
+        // One page is recorded as a list that goes on; what is missing of the rest is told, and added when asked to.
+        let (code, _, err) = run("desk", &["--record", "first.json"]).await;
+        assert_eq!(code, 0, "{err}");
+        let (fixture, played) = theatre.replay(&read("first.json")).await;
+        assert!(fixture.expect.goes_on && fixture.expect.pages == Some(1));
+        assert_eq!((compare(&fixture.expect, &played), played.troubles), (Ok(()), Vec::new()));
+        let (code, _, err) = run("desk", &["--all", "--replay", "first.json"]).await;
+        assert_eq!(code, 3, "{err}");
+        assert!(err.contains("which is not on the tape first.json") && err.contains("--record-new"), "{err}");
+        let (code, out, err) = run("desk", &["--all", "--record-new", "first.json"]).await;
+        assert_eq!((code, out.as_str()), (0, live.as_str()), "{err}");
+        let (fixture, played) = theatre.replay(&read("first.json")).await;
+        assert!(!fixture.expect.goes_on && fixture.expect.pages > Some(1));
+        assert_eq!((compare(&fixture.expect, &played), played.troubles), (Ok(()), Vec::new()));
+    }
 }
 
 /// How an answer differs from its schema is told beside it, once for each place, and the answer is whole all the same.

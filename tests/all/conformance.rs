@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
+use wharfage::tape::Fixture;
 use wharfage::{Blame, Kind};
-use wharfage_tests::fixture::{Break, Fixture, Theatre, compare, error_json};
+use wharfage_tests::fixture::{Break, Theatre, compare, error_json};
 use wharfage_tests::{API_KEY, PLUGINS, Provider, Reply};
 
 fn assert_none(accounts: Vec<String>) {
@@ -36,7 +37,7 @@ async fn every_fixture_comes_out_as_it_says() {
             if !troubles.is_empty() {
                 accounts.push(format!("plugins/{}/fixtures/{name}.json: {}", plugin.name, troubles.join("\n")));
             }
-            *counts.entry(fixture.from).or_default() += 1;
+            *counts.entry(fixture.from.to_string()).or_default() += 1;
         }
         let counts: Vec<String> = counts.iter().map(|(from, count)| format!("{count} {from}")).collect();
         println!("{}: {} fixtures", plugin.name, counts.join(", "));
@@ -45,6 +46,64 @@ async fn every_fixture_comes_out_as_it_says() {
             "{} never came with its credential",
             plugin.name
         );
+    }
+    assert_none(accounts);
+}
+
+/// The same through a tape: with the real component, and without a socket, a key or a provider.
+#[tokio::test]
+async fn every_fixture_is_replayed_from_its_tape_without_a_socket() {
+    let mut accounts = Vec::new();
+    let mut count = 0;
+    for plugin in PLUGINS {
+        let theatre = Theatre::of(*plugin).await;
+        for (name, text) in theatre.fixtures() {
+            let (fixture, played) = theatre.replay(&text).await;
+            let troubles: Vec<String> =
+                played.troubles.iter().cloned().chain(compare(&fixture.expect, &played).err()).collect();
+            if !troubles.is_empty() {
+                accounts.push(format!("plugins/{}/fixtures/{name}.json: {}", plugin.name, troubles.join("\n")));
+            }
+            count += 1;
+        }
+    }
+    println!("{count} fixtures");
+    assert!(count > 50, "only {count} fixtures were replayed");
+    assert_none(accounts);
+}
+
+/// What was played over loopback with a tape in the host comes out of the tape as it came then.
+#[tokio::test]
+async fn every_fixture_that_is_recorded_replays_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut accounts = Vec::new();
+    for plugin in PLUGINS {
+        let theatre = Theatre::of(*plugin).await;
+        for (name, text) in theatre.fixtures() {
+            let original = Fixture::parse(&text).unwrap();
+            if original.exchanges.is_empty() {
+                continue;
+            }
+            let path = folder.path().join(format!("{name}.json"));
+            theatre.record(&text, &path).await;
+            let recorded = std::fs::read_to_string(&path).unwrap();
+            let told = |what: &str| format!("{} {name}: {what}\n{recorded}", plugin.name);
+            if recorded.contains(API_KEY) {
+                accounts.push(told("it holds what it must not"));
+            }
+            let (fixture, played) = theatre.replay(&recorded).await;
+            let troubles: Vec<String> =
+                played.troubles.iter().cloned().chain(compare(&fixture.expect, &played).err()).collect();
+            if !troubles.is_empty() {
+                accounts.push(told(&troubles.join("\n")));
+            }
+            // And what is on the new tape is what was on the old one.
+            let count = |fixture: &Fixture| (fixture.exchanges.len(), fixture.expect.pages, fixture.expect.goes_on);
+            let (old, new) = (count(&original), count(&fixture));
+            if (old.0, old.2) != (new.0, new.2) || old.1.is_some_and(|pages| new.1 != Some(pages)) {
+                accounts.push(told(&format!("{old:?} became {new:?}")));
+            }
+        }
     }
     assert_none(accounts);
 }

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use wharfage::Needs;
-use wharfage::stand_in::{Fixture, Manner, StandIn};
+use wharfage::stand_in::{Manner, StandIn};
+use wharfage::tape::Fixture;
 use wharfage_tests::{PLUGINS, component};
 
 #[path = "../../host/examples/embed.rs"]
@@ -31,6 +32,6 @@ async fn the_front_page_reads_a_list() {
         let connection = stand_in.connection(&needs);
         let account = StandIn::account(&needs, "a key for nobody");
         let items = example::embed(&component, &connection, &account, &fixture.operation).await.unwrap();
-        assert_eq!(serde_json::Value::Array(items), fixture.expect.output.unwrap());
+        assert_eq!(serde_json::Value::Array(items), fixture.expect.output_value().unwrap());
     }
 }

@@ -121,6 +121,19 @@ async fn hostile_flood_requests() {
     assert_eq!(provider.count(), 20, "of too many at once none is sent");
 }
 
+/// R9: each answer that is left open holds a place of its call, and gives it back when the call is over.
+#[tokio::test]
+async fn hostile_stream_hoard() {
+    let provider = Provider::scripted([Reply::endless()]).await;
+    let open = Scene::of(guests::HOSTILE_STREAM_HOARD).with(&provider).open().await;
+    attack(&open, "hoard", &limit("streams")).await;
+    assert_eq!(provider.count(), 3 * 4, "the next one is refused before it is sent");
+    let error = open.error("hoard", json!({})).await;
+    assert!(error.details().unwrap().contains("limits.streams"), "it does not say how to allow more: {error}");
+    // More than the sockets hold is not taken for somebody who does not read.
+    assert!(provider.bytes_written() < 4 * 4 * (16 << 20), "{}", provider.bytes_written());
+}
+
 #[tokio::test]
 async fn hostile_sets_credential_header() {
     let provider = Provider::scripted([Reply::status(200)]).await;

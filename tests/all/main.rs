@@ -5,11 +5,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where and stops")]
 
+mod breaker;
+mod cache;
 mod cli;
 mod clock;
 mod conformance;
 mod drift;
 mod embed;
+mod events;
+mod faults;
+mod fuzz;
 mod graphql;
 mod hostile;
 mod http;
@@ -17,11 +22,15 @@ mod load;
 mod log;
 mod messages;
 mod operations;
+mod pace;
 mod rate_limit;
 mod rules;
+mod second_opinion;
 mod secrets;
 mod simulation;
 mod state;
+mod stream;
+mod tape;
 mod tidy;
 
 /// Fails to compile where a guest has no test of its name, and where a suite has no module.

@@ -51,12 +51,22 @@ async fn a_report_lowers_what_is_left_and_never_raises_it() {
     assert!(elapsed_ms(&open, "acquire", json!({"bucket": "credits"})).await > 0);
 }
 
-/// A lie about the year 3000 stops nobody for longer than `retry_wait_ms`.
+/// A lie about the year 3000 stops nobody for longer than `block_ms`; meanwhile nobody is kept waiting for it.
 #[tokio::test]
 async fn a_block_is_capped() {
     let open = scene(&skipping()).await;
     open.output("report", json!({"blocked_until": u64::MAX})).await;
-    assert!(elapsed_ms(&open, "acquire", json!({"bucket": "credits"})).await <= 60_100);
+    let error = open.error("acquire", json!({"bucket": "credits"})).await;
+    assert_eq!((error.kind(), error.retry_at()), (&Kind::RateLimited, Some(NOW.plus(3_600_000))));
+
+    let open = Scene::of(guests::RATE_LIMIT_ACQUIRE_REPORT)
+        .manifest(BUDGET)
+        .grant(|connection| connection.limits.block_ms = 50_000)
+        .clock(&skipping())
+        .open()
+        .await;
+    open.output("report", json!({"blocked_until": u64::MAX})).await;
+    assert_eq!(elapsed_ms(&open, "acquire", json!({"bucket": "credits"})).await, 50_000);
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ where
 /// A guest that sends over `transport`, whose origin `api` is `base`.
 async fn inside(scene: Scene, clock: &ManualClock, base: &str, transport: impl Transport) -> wharfage::Plugin {
     let bytes = scene.component().await;
-    let host = Host::builder().state_dir(compiled_code()).clock(clock.clone()).transport(transport).build().unwrap();
+    let host = Host::builder().code_dir(compiled_code()).clock(clock.clone()).transport(transport).build().unwrap();
     let mut connection = Connection::parse("private_addresses = ['127.0.0.1/32']\nsecrets = ['api_key']").unwrap();
     connection.imports = imports(&bytes).unwrap();
     connection.origins = vec![base.to_owned()];

@@ -24,6 +24,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("regex", &["schema"]),
     ("jsonschema", &["schema/tests.rs"]),
     ("rustls", &["outbound/transport.rs"]),
+    ("http_cache_semantics", &["outbound/cache.rs"]),
     ("std::env", &["vault/env.rs", "cli/", "main.rs"]),
     ("env::var", &["vault/env.rs", "cli/", "main.rs"]),
     ("SystemTime", &["time.rs"]),

@@ -6,93 +6,18 @@
 //!
 //! A play can break one request, to see what comes of that.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::StreamExt;
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tempfile::TempDir;
+use wharfage::tape::{Answered, Exchange, Expect, Fixture, Tape, TapeMode, Wanted, placed};
 use wharfage::{
-    Account, Connection, Error, FieldError, Host, Kind, ManualClock, Needs, NetworkStage, RequestSent, Severity,
+    Account, BoxFuture, Connection, Error, FieldError, Head, Host, HostBuilder, Kind, Lost, ManualClock, Needs,
+    NetworkStage, RequestSent, SecretSource, SecretValue, Severity, Signed, Transport,
 };
-use wharfage::{SecretSource, SecretValue, Timestamp};
 
 use crate::{API_KEY, PluginFolder, Provider, Reply, Seen, component};
-
-/// One case of a plugin.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Fixture {
-    /// What is called.
-    pub operation: String,
-    /// With what.
-    pub input: Box<RawValue>,
-    /// `recorded`, `from-spec` or `from-docs`.
-    pub from: String,
-    /// Who says so.
-    pub source: String,
-    /// When that was read.
-    pub date: String,
-    /// What the clock shows.
-    pub now: Option<String>,
-    /// Names of the secrets that are there; all when absent.
-    pub secrets: Option<Vec<String>>,
-    /// What is asked and answered.
-    pub exchanges: Vec<Exchange>,
-    /// What comes of it.
-    pub expect: Expect,
-}
-
-/// A request with its answer.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Exchange {
-    request: Asked,
-    response: Answered,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Asked {
-    method: String,
-    url: String,
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
-    json: Option<Value>,
-    form: Option<Vec<(String, String)>>,
-    text: Option<String>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Answered {
-    status: u16,
-    #[serde(default)]
-    headers: BTreeMap<String, String>,
-    /// As text, so that `12.30` arrives as it stands in the file.
-    json: Option<Box<RawValue>>,
-    text: Option<String>,
-}
-
-/// What comes of a case.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Expect {
-    /// The output; of a list all items of all pages.
-    #[serde(default, deserialize_with = "present")]
-    pub output: Option<Value>,
-    /// How many pages.
-    pub pages: Option<usize>,
-    /// Fields of the error.
-    pub error: Option<Map<String, Value>>,
-}
-
-/// An `output` of null is an output.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
-}
 
 /// What came of a play.
 #[derive(Debug)]
@@ -136,9 +61,6 @@ struct Stage {
     troubles: Vec<String>,
 }
 
-/// What the clock shows where a fixture does not say: 2026-01-01T00:00:00Z, as in a native replay.
-const NOW: Timestamp = Timestamp::from_millis(1_767_225_600_000);
-
 impl Theatre {
     /// Opens a plugin's folder.
     pub async fn of(plugin: PluginFolder) -> Self {
@@ -164,11 +86,42 @@ impl Theatre {
 
     /// Plays one fixture, with one request broken if `broken` says so.
     pub async fn play(&self, text: &str, broken: Option<Break>) -> (Fixture, Played) {
+        self.play_on(text, broken, Host::builder()).await
+    }
+
+    /// Plays one fixture, and records what comes of it in a file.
+    ///
+    /// # Panics
+    /// When nothing is written.
+    pub async fn record(&self, text: &str, path: &std::path::Path) -> Played {
+        let tape = Tape::open(path, TapeMode::Record).unwrap_or_else(|error| panic!("{error}"));
+        let (_, played) = self.play_on(text, None, Host::builder().tape(tape.clone())).await;
+        tape.finish().unwrap_or_else(|error| panic!("{}: {error:?}", path.display()));
+        played
+    }
+
+    /// Replays one fixture from its tape: there is no provider, no key and no socket.
+    pub async fn replay(&self, text: &str) -> (Fixture, Played) {
+        let origins = &self.needs.manifest.origins;
+        let base_of = |name: &str| Some(origins.get(name)?.url.trim_end_matches('/').to_owned());
+        let expected = Fixture::parse(&placed(text, &base_of)).unwrap_or_else(|error| panic!("the fixture: {error}"));
+        let tape = Tape::of(Fixture::parse(text).unwrap_or_else(|error| panic!("the fixture: {error}")));
+        let host = Host::builder().state_dir(self.state.path().join("state")).transport(Closed).tape(tape.clone());
+        let host = host.build().unwrap_or_else(|error| panic!("{error}"));
+        let connection = Connection::granting(&self.needs);
+        let plugin = host.connect("tape", &self.bytes, &connection, None).await;
+        let plugin = plugin.unwrap_or_else(|error| panic!("{}: {error}", self.plugin.name));
+        let (outcome, pages) = self.run(&plugin, &expected).await;
+        let troubles = tape.unused().iter().map(|asked| format!("{asked} was never asked for")).collect();
+        (expected, Played { outcome, pages, troubles, requests: 0, signed: 0 })
+    }
+
+    async fn play_on(&self, text: &str, broken: Option<Break>, builder: HostBuilder) -> (Fixture, Played) {
         let stage =
             Arc::new(Mutex::new(Stage { exchanges: Vec::new(), broken, requests: 0, signed: 0, troubles: Vec::new() }));
         let mut providers = Vec::new();
         let mut connection = Connection::default();
-        let mut text = text.to_owned();
+        let mut bases: Vec<(String, String)> = Vec::new();
         for (name, facts) in &self.needs.manifest.origins {
             let path = url::Url::parse(&facts.url).expect("an origin is a URL").path().trim_end_matches('/').to_owned();
             let credential = self.declared_credential(name);
@@ -178,12 +131,13 @@ impl Theatre {
             })
             .await;
             let base = format!("{}{path}", provider.url());
-            text = text.replace(&format!("{{{name}}}"), &base);
             connection.origins.push(provider.url());
-            connection.base.insert(name.clone(), base);
+            connection.base.insert(name.clone(), base.clone());
+            bases.push((name.clone(), base));
             providers.push(provider);
         }
-        let fixture: Fixture = serde_json::from_str(&text).unwrap_or_else(|error| panic!("the fixture: {error}"));
+        let base_of = |name: &str| bases.iter().find(|(own, _)| own == name).map(|(_, base)| base.clone());
+        let fixture = Fixture::parse(&placed(text, &base_of)).unwrap_or_else(|error| panic!("the fixture: {error}"));
         lock(&stage).exchanges = fixture.exchanges.iter().map(|exchange| (exchange.clone(), false)).collect();
         connection.plugin = self.needs.manifest.plugin.name.clone();
         connection.imports = crate::scene::imports(&self.bytes).expect("it was built");
@@ -196,10 +150,9 @@ impl Theatre {
             account.with_secret(name, SecretSource::Value(SecretValue::new(API_KEY)))
         });
 
-        let now = fixture.now.as_deref().map_or(NOW, timestamp);
+        let now = fixture.clock();
         // Only compiled code is kept between plays; each has a host and a connection of its own.
-        let host =
-            Host::builder().state_dir(self.state.path().join("state")).clock(ManualClock::skipping(now, 1)).build();
+        let host = builder.state_dir(self.state.path().join("state")).clock(ManualClock::skipping(now, 1)).build();
         let host = host.unwrap_or_else(|error| panic!("{error}"));
         let name = format!("play-{}", providers.first().map_or(0, Provider::port));
         let plugin = host.connect(&name, &self.bytes, &connection, Some(&account)).await;
@@ -216,17 +169,25 @@ impl Theatre {
         (fixture, Played { outcome, pages, troubles, requests, signed })
     }
 
+    /// All pages of a call, or as many as a fixture has that goes on.
+    ///
+    /// # Panics
+    /// When an output is no JSON, or such a fixture's list ends.
     async fn run(&self, plugin: &wharfage::Plugin, fixture: &Fixture) -> (Result<Value, Error>, usize) {
         const PAGES_MAX: usize = 1_000;
+        let most = fixture.expect.pages.filter(|_| fixture.expect.goes_on).unwrap_or(PAGES_MAX);
         let operation = self.needs.operations.iter().find(|operation| operation.name == fixture.operation);
         let is_list = operation.is_some_and(|operation| operation.is_list);
         let mut pages =
-            std::pin::pin!(plugin.pages(&fixture.operation, fixture.input.get().to_owned(), None).take(PAGES_MAX));
+            std::pin::pin!(plugin.pages(&fixture.operation, fixture.input.get().to_owned(), None).take(most));
         let mut items = Vec::new();
         let mut count = 0;
         while let Some(page) = pages.next().await {
             count += 1;
             let output = match page {
+                Ok(page) if fixture.expect.goes_on && count == most && page.next.is_none() => {
+                    panic!("the list should go on after {count} pages")
+                }
                 Ok(page) => serde_json::from_str(page.output.get()).expect("an output is JSON"),
                 Err(error) => return (Err(error), count),
             };
@@ -254,6 +215,15 @@ impl Theatre {
             Some(name) => Mark::Query(name),
             None => Mark::Header(named("header").unwrap_or_else(|| "authorization".to_owned())),
         })
+    }
+}
+
+/// A transport that nobody may reach.
+pub struct Closed;
+
+impl Transport for Closed {
+    fn send<'a>(&'a self, _: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>> {
+        panic!("a replay reached the network")
     }
 }
 
@@ -289,11 +259,13 @@ impl Stage {
         if let Some(broken) = self.broken.take_if(|broken| broken.at == self.requests) {
             return broken.reply;
         }
-        let fitting = self.exchanges.iter_mut().find(|(exchange, is_used)| !is_used && exchange.request.is(seen, &url));
+        let wanted = Wanted { method: &seen.method, url: url.as_str(), headers: &seen.headers, body: &seen.body };
+        let fitting =
+            self.exchanges.iter_mut().find(|(exchange, is_used)| !is_used && exchange.request.is(&wanted, &nowhere));
         match fitting {
             Some((exchange, is_used)) => {
                 *is_used = true;
-                exchange.response.reply()
+                reply(&exchange.response)
             }
             None => {
                 self.troubles.push(format!("{} {url} is in no exchange that is left", seen.method));
@@ -303,34 +275,16 @@ impl Stage {
     }
 }
 
-impl Asked {
-    /// Whether it is this request: method, path, query in any order, these headers, and the body.
-    fn is(&self, seen: &Seen, url: &url::Url) -> bool {
-        let Ok(own) = url::Url::parse(&self.url) else { return false };
-        let sorted =
-            |url: &url::Url| url.query_pairs().into_owned().collect::<Vec<_>>().into_iter().collect::<BTreeSet<_>>();
-        let counted = |url: &url::Url| url.query_pairs().count();
-        let body = seen.body.as_slice();
-        let has_body = match (&self.json, &self.form, &self.text) {
-            (Some(json), _, _) => serde_json::from_slice::<Value>(body).is_ok_and(|seen| seen == *json),
-            (_, Some(form), _) => url::form_urlencoded::parse(body).into_owned().eq(form.iter().cloned()),
-            (_, _, Some(text)) => body == text.as_bytes(),
-            (None, None, None) => body.is_empty(),
-        };
-        self.method == seen.method
-            && (own.origin(), own.path(), sorted(&own), counted(&own))
-                == (url.origin(), url.path(), sorted(url), counted(url))
-            && self.headers.iter().all(|(name, value)| seen.header(name) == Some(value))
-            && has_body
-    }
+/// An answer of a fixture, whose places are filled in, as a provider gives it.
+fn reply(answered: &Answered) -> Reply {
+    let headers = answered.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("content-length"));
+    let reply = headers.fold(Reply::status(answered.status), |reply, (name, value)| reply.header(name, value));
+    reply.body(answered.body(&nowhere))
 }
 
-impl Answered {
-    fn reply(&self) -> Reply {
-        let text = self.json.as_ref().map(|json| json.get()).or(self.text.as_deref()).unwrap_or_default();
-        let headers = self.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("content-length"));
-        headers.fold(Reply::status(self.status), |reply, (name, value)| reply.header(name, value)).body(text)
-    }
+/// For texts whose places are filled in.
+fn nowhere(_: &str) -> Option<String> {
+    None
 }
 
 /// An error as fixtures write it, field by field.
@@ -377,10 +331,10 @@ pub fn error_json(error: &Error) -> Value {
 
 /// What differs between what a fixture expects and what came.
 pub fn compare(expect: &Expect, played: &Played) -> Result<(), String> {
-    match (&played.outcome, &expect.output, &expect.error) {
+    match (&played.outcome, expect.output_value(), &expect.error) {
         (Ok(output), Some(expected), None) => {
-            if output != expected {
-                return Err(difference(expected, output));
+            if *output != expected {
+                return Err(difference(&expected, output));
             }
             match expect.pages {
                 Some(pages) if pages != played.pages => Err(format!("expected {pages} pages, got {}", played.pages)),
@@ -414,34 +368,4 @@ pub fn difference(expected: &Value, got: &Value) -> String {
         lines.iter().skip(same).take(12).map(|line| format!("{sign} {line}\n")).collect()
     };
     format!("it differs in line {}:\n{}{}", same + 1, show('-', &expected), show('+', &got))
-}
-
-/// RFC 3339 in UTC, as fixtures write it.
-fn timestamp(text: &str) -> Timestamp {
-    let wrong = || -> ! { panic!("{text} is no time of the form 2026-01-01T00:00:00Z") };
-    let datetime: toml::value::Datetime = text.parse().unwrap_or_else(|_| wrong());
-    let (Some(date), Some(time)) = (datetime.date, datetime.time) else { wrong() };
-    // Days from civil, after Howard Hinnant.
-    let (year, month) = (i64::from(date.year) - i64::from(date.month <= 2), i64::from(date.month));
-    let day_of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + i64::from(date.day) - 1;
-    let year_of_era = year.rem_euclid(400);
-    let days = year.div_euclid(400) * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year
-        - 719_468;
-    let (minute, second) = (i64::from(time.minute), time.second.map_or(0, i64::from));
-    let seconds = ((days * 24 + i64::from(time.hour)) * 60 + minute) * 60 + second;
-    let millis = u64::try_from(seconds).unwrap_or_else(|_| wrong()) * 1_000;
-    Timestamp::from_millis(millis + time.nanosecond.map_or(0, u64::from) / 1_000_000)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_what_the_host_shows() {
-        for text in ["1970-01-01T00:00:00Z", "2024-02-29T12:34:56Z", "2026-11-22T08:49:37.250Z", "2099-12-31T23:59:59Z"]
-        {
-            assert_eq!(timestamp(text).to_string(), text);
-        }
-    }
 }

@@ -6,12 +6,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where and stops")]
 
+pub mod clocks;
 pub mod component;
+#[path = "../faults/mod.rs"]
+pub mod faults;
 pub mod fixture;
+pub mod mutate;
 pub mod provider;
 pub mod scene;
 
-pub use provider::{Provider, Reply, Seen};
+pub use provider::{Count, Provider, Reply, Seen};
 pub use scene::{Open, Scene};
 
 use wharfage::{ManualClock, Timestamp};

@@ -1,10 +1,11 @@
 //! A provider made of a plain socket, so that it can do what no server library would let it: reset, cut a body short,
 //! dribble, never answer, answer garbage or without end.
 //!
-//! It keeps every request as it arrived, with the time on the host's clock where it was given one.
+//! It keeps every request as it arrived, with the time on a clock where it was given one, and counts what a test wants to
+//! know of it: bytes written, writes executed, requests beyond its limit.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
@@ -28,6 +29,10 @@ pub struct Seen {
     pub number: usize,
     /// Which connection it came over; the first is 1.
     pub connection: u64,
+    /// Which request of its connection it is; the first is 1.
+    pub nth: usize,
+    /// How many requests of this provider are not answered yet, this one included.
+    pub under_way: usize,
     /// The method.
     pub method: String,
     /// Path and query as they were written.
@@ -55,23 +60,43 @@ enum Part {
     Write(Vec<u8>),
     /// Until this many requests were seen.
     UntilSeen(usize),
-    /// For ever, or until the client goes.
+    /// For as good as ever ([`FOR_EVER_BYTES`]), or until the client goes.
     Repeat(Vec<u8>),
+    /// So many milliseconds on the provider's clock.
+    Wait(u64),
+    Count(Count),
     Reset,
     Close,
     /// Neither answers nor closes.
     Hang,
 }
 
-type Answer = dyn Fn(&Seen) -> Reply + Send + Sync;
+/// What a provider counts of its own answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// Writes that were done.
+    Executed,
+    /// Requests beyond what it allows.
+    OverLimit,
+    /// Requests while it had trouble.
+    InTrouble,
+}
+
+/// More than anybody should read, and little enough for the machine of whoever does.
+const FOR_EVER_BYTES: u64 = 256 << 20;
+
+/// What a provider makes of a request.
+pub type Answer = dyn Fn(&Seen) -> Reply + Send + Sync;
 
 struct Stage {
     answer: Box<Answer>,
-    clock: Option<ManualClock>,
+    clock: Option<Arc<dyn Clock>>,
     seen: Mutex<Vec<Seen>>,
     count: watch::Sender<usize>,
     connections: AtomicU64,
     bytes_written: AtomicU64,
+    under_way: AtomicUsize,
+    counts: [AtomicUsize; 3],
 }
 
 impl Provider {
@@ -87,10 +112,15 @@ impl Provider {
 
     /// Like [`Provider::scripted`], and notes when each request came.
     pub async fn scripted_at(clock: &ManualClock, replies: impl IntoIterator<Item = Reply>) -> Self {
-        Self::start(script(replies), Some(clock.clone())).await
+        Self::start(script(replies), Some(Arc::new(clock.clone()))).await
     }
 
-    async fn start(answer: Box<Answer>, clock: Option<ManualClock>) -> Self {
+    /// Like [`Provider::answering`] on a clock of any kind: when each request came, and what passes while it waits.
+    pub async fn answering_at(clock: Arc<dyn Clock>, answer: Box<Answer>) -> Self {
+        Self::start(answer, Some(clock)).await
+    }
+
+    async fn start(answer: Box<Answer>, clock: Option<Arc<dyn Clock>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it has an address");
         let stage = Arc::new(Stage {
@@ -100,6 +130,8 @@ impl Provider {
             count: watch::Sender::new(0),
             connections: AtomicU64::new(0),
             bytes_written: AtomicU64::new(0),
+            under_way: AtomicUsize::new(0),
+            counts: Default::default(),
         });
         let listening = tokio::spawn({
             let stage = stage.clone();
@@ -141,6 +173,11 @@ impl Provider {
     /// How many bytes it has put on its sockets.
     pub fn bytes_written(&self) -> u64 {
         self.stage.bytes_written.load(Ordering::SeqCst)
+    }
+
+    /// How many of its answers counted so.
+    pub fn counted(&self, count: Count) -> usize {
+        self.stage.counts[count as usize].load(Ordering::SeqCst)
     }
 }
 
@@ -208,9 +245,7 @@ impl Reply {
 
     /// Held back until the provider has seen so many requests.
     pub fn once_seen(self, requests: usize) -> Self {
-        let mut parts = self.parts();
-        parts.insert(0, Part::UntilSeen(requests));
-        Self(Shape::Parts(parts))
+        self.led_by(Part::UntilSeen(requests))
     }
 
     /// These bytes, then the end of the connection.
@@ -236,6 +271,66 @@ impl Reply {
     /// Nothing, ever.
     pub fn never() -> Self {
         Self(Shape::Parts(vec![Part::Hang]))
+    }
+
+    /// These bytes, then a connection that is torn down.
+    pub fn raw_then_reset(bytes: impl Into<Vec<u8>>) -> Self {
+        Self(Shape::Parts(vec![Part::Write(bytes.into()), Part::Reset]))
+    }
+
+    /// These pieces as the chunks of an answer of this type, each written by itself; the last is followed by the end.
+    pub fn chunked<'a>(content_type: &str, pieces: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ntransfer-encoding: chunked\r\n\r\n");
+        let chunk = |piece: &[u8]| [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat();
+        let mut parts = vec![Part::Write(head.into_bytes())];
+        parts.extend(pieces.into_iter().map(|piece| Part::Write(chunk(piece))));
+        parts.push(Part::Write(b"0\r\n\r\n".to_vec()));
+        Self(Shape::Parts(parts))
+    }
+
+    /// And then nothing more, neither an end nor a close.
+    pub fn then_never(self) -> Self {
+        let mut parts = self.parts();
+        parts.pop();
+        parts.push(Part::Hang);
+        Self(Shape::Parts(parts))
+    }
+
+    /// A head at once, and a body of which a piece follows every so many milliseconds on the provider's clock.
+    pub fn in_pieces<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, every_ms: u64) -> Self {
+        let pieces: Vec<&[u8]> = pieces.into_iter().collect();
+        let length: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+        let body = pieces.iter().flat_map(|piece| [Part::Wait(every_ms), Part::Write(piece.to_vec())]);
+        Self(Shape::Parts(std::iter::once(Part::Write(head.into_bytes())).chain(body).collect()))
+    }
+
+    /// Not before so many milliseconds have passed on the provider's clock.
+    pub fn after_ms(self, ms: u64) -> Self {
+        self.led_by(Part::Wait(ms))
+    }
+
+    /// Whether it is a whole answer with a status of success.
+    pub fn is_success(&self) -> bool {
+        matches!(self.0, Shape::Whole { status: 200..300, .. })
+    }
+
+    /// Counted so.
+    pub fn counted(self, count: Count) -> Self {
+        self.led_by(Part::Count(count))
+    }
+
+    /// And then the connection is closed, without having said so.
+    pub fn then_closed(self) -> Self {
+        let mut parts = self.parts();
+        parts.push(Part::Close);
+        Self(Shape::Parts(parts))
+    }
+
+    fn led_by(self, part: Part) -> Self {
+        let mut parts = self.parts();
+        parts.insert(0, part);
+        Self(Shape::Parts(parts))
     }
 
     /// A head, some bytes one by one, and then nothing more although more is declared.
@@ -293,9 +388,14 @@ async fn serve(stage: Arc<Stage>, mut stream: TcpStream) {
     let connection = stage.connections.fetch_add(1, Ordering::SeqCst) + 1;
     let _ = stream.set_nodelay(true);
     let mut unread = Vec::new();
+    let mut nth = 0;
     while let Some(mut seen) = read(&mut stream, &mut unread).await {
+        nth += 1;
         seen.connection = connection;
-        seen.at = stage.clock.as_ref().map(Clock::now);
+        seen.nth = nth;
+        let under_way = UnderWay::begin(&stage);
+        seen.under_way = under_way.number;
+        seen.at = stage.clock.as_ref().map(|clock| clock.now());
         let is_head = seen.method == "HEAD";
         {
             let mut all = stage.seen();
@@ -312,6 +412,25 @@ async fn serve(stage: Arc<Stage>, mut stream: TcpStream) {
                 return;
             }
         }
+        drop(under_way);
+    }
+}
+
+/// A request that is being answered.
+struct UnderWay<'a> {
+    stage: &'a Stage,
+    number: usize,
+}
+
+impl<'a> UnderWay<'a> {
+    fn begin(stage: &'a Stage) -> Self {
+        Self { stage, number: stage.under_way.fetch_add(1, Ordering::SeqCst) + 1 }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.stage.under_way.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -326,10 +445,23 @@ async fn act(stage: &Stage, stream: &mut TcpStream, part: Part) -> std::ops::Con
             Continue(())
         }
         Part::Repeat(bytes) => {
-            while stream.write_all(&bytes).await.is_ok() {
+            let mut left = FOR_EVER_BYTES;
+            while left > 0 && stream.write_all(&bytes).await.is_ok() {
                 stage.bytes_written.fetch_add(bytes.len() as u64, Ordering::SeqCst);
+                left = left.saturating_sub(bytes.len() as u64);
+                // Asked only so that a clock which watches for quiet sees that there is none.
+                let _ = stage.clock.as_ref().map(|clock| clock.now());
             }
             Break(())
+        }
+        Part::Wait(ms) => {
+            let clock = stage.clock.as_ref().expect("a provider that lets time pass is given a clock");
+            clock.sleep_until(clock.now().plus(ms)).await;
+            Continue(())
+        }
+        Part::Count(count) => {
+            stage.counts[count as usize].fetch_add(1, Ordering::SeqCst);
+            Continue(())
         }
         Part::UntilSeen(requests) => {
             let mut count = stage.count.subscribe();
@@ -369,13 +501,42 @@ async fn read(stream: &mut TcpStream, unread: &mut Vec<u8>) -> Option<Seen> {
         .filter_map(|line| line.split_once(':'))
         .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
         .collect();
-    let mut seen = Seen { number: 0, connection: 0, method, target, headers, body: Vec::new(), at: None };
+    let mut seen =
+        Seen { number: 0, connection: 0, nth: 0, under_way: 0, method, target, headers, body: Vec::new(), at: None };
     let length: usize = seen.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+    // As a target may say, a provider can make up its mind before it has read all.
+    let patience = seen.target.split_once("patience=").and_then(|(_, bytes)| bytes.parse().ok()).unwrap_or(usize::MAX);
+    if seen.header("transfer-encoding") == Some("chunked") {
+        while seen.body.len() < patience {
+            let size = usize::from_str_radix(&line(stream, unread).await?, 16).ok()?;
+            while unread.len() < size + 2 {
+                more(stream, unread).await?;
+            }
+            seen.body.extend(unread.drain(..size));
+            unread.drain(..2);
+            if size == 0 {
+                break;
+            }
+        }
+        return Some(seen);
+    }
+    let length = length.min(patience);
     while unread.len() < length {
         more(stream, unread).await?;
     }
     seen.body = unread.drain(..length).collect();
     Some(seen)
+}
+
+/// A line of its own, as between chunks.
+async fn line(stream: &mut TcpStream, unread: &mut Vec<u8>) -> Option<String> {
+    loop {
+        if let Some(at) = unread.windows(2).position(|window| window == b"\r\n") {
+            let line = unread.drain(..at + 2).collect::<Vec<u8>>();
+            return Some(String::from_utf8_lossy(&line).trim().to_owned());
+        }
+        more(stream, unread).await?;
+    }
 }
 
 async fn more(stream: &mut TcpStream, unread: &mut Vec<u8>) -> Option<()> {

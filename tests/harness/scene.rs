@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::Value;
 use tempfile::TempDir;
 use wharfage::{
-    Account, Answer, Connection, Cursor, Error, Host, ManualClock, Needs, Plugin, SecretSource, SecretValue, Step,
-    SystemClock,
+    Account, Answer, BoxFuture, Clock, Connection, Cursor, Error, Host, ManualClock, Needs, Plugin, SecretSource,
+    SecretValue, Step, SystemClock, Timestamp,
 };
 
 use crate::{API_KEY, Guest, Provider, SIGNING, USER, VERIFYING, component, skipping};
@@ -23,7 +23,7 @@ pub struct Scene {
     connection: String,
     account: String,
     changes: Vec<Change>,
-    clock: Option<ManualClock>,
+    clock: Option<Arc<dyn Clock>>,
 }
 
 /// A scene that is set.
@@ -44,7 +44,7 @@ impl Scene {
             connection: String::new(),
             account: String::new(),
             changes: Vec::new(),
-            clock: Some(skipping()),
+            clock: Some(Arc::new(skipping())),
         }
     }
 
@@ -95,8 +95,13 @@ impl Scene {
     }
 
     /// On this clock.
-    pub fn clock(mut self, clock: &ManualClock) -> Self {
-        self.clock = Some(clock.clone());
+    pub fn clock(self, clock: &ManualClock) -> Self {
+        self.any_clock(Arc::new(clock.clone()))
+    }
+
+    /// On a clock of any kind.
+    pub fn any_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
         self
     }
 
@@ -126,6 +131,20 @@ impl Scene {
         self.try_open().await.unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
+    /// Connects to a host that the test has made, with an account of its own.
+    pub async fn connect(self, host: &Host, account: &Account) -> Result<Plugin, Error> {
+        let bytes = self.component().await;
+        let mut connection = Connection::parse(&self.connection)?;
+        connection.plugin = self.guest.name.replace('_', "-");
+        connection.imports = imports(&bytes)?;
+        connection.secrets = SECRETS.map(|(name, _)| name.to_owned()).to_vec();
+        connection.private_addresses = vec!["127.0.0.1/32".parse().expect("an address")];
+        for change in self.changes {
+            change(&mut connection);
+        }
+        host.connect("acme", &bytes, &connection, Some(account)).await
+    }
+
     /// Sets the scene, if the host lets us.
     pub async fn try_open(self) -> Result<Open, Error> {
         let bytes = self.component().await;
@@ -135,24 +154,35 @@ impl Scene {
             move |step| steps.lock().unwrap_or_else(PoisonError::into_inner).push(step.clone())
         });
         builder = match &self.clock {
-            Some(clock) => builder.clock(clock.clone()),
+            Some(clock) => builder.clock(Shared(clock.clone())),
             None => builder.clock(SystemClock::new()),
         };
-        if !Needs::read(&bytes)?.imports.contains("state") {
-            builder = builder.state_dir(crate::compiled_code());
-        }
+        builder = builder.code_dir(crate::compiled_code());
         let host = builder.build()?;
         let account = account(&self.account);
-        let mut connection = Connection::parse(&self.connection)?;
-        connection.plugin = self.guest.name.replace('_', "-");
-        connection.imports = imports(&bytes)?;
-        connection.secrets = ["api_key", "user", "signing", "verifying"].map(str::to_owned).to_vec();
-        connection.private_addresses = vec!["127.0.0.1/32".parse().expect("an address")];
-        for change in self.changes {
-            change(&mut connection);
-        }
-        let plugin = host.connect("acme", &bytes, &connection, Some(&account)).await?;
+        let plugin = self.connect(&host, &account).await?;
         Ok(Open { host, plugin, steps })
+    }
+}
+
+/// A clock that several hold.
+struct Shared(Arc<dyn Clock>);
+
+impl Clock for Shared {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()> {
+        self.0.sleep_until(at)
+    }
+
+    fn alarm(&self, at: Timestamp) -> BoxFuture<'static, ()> {
+        self.0.alarm(at)
+    }
+
+    fn jitter(&self) -> f64 {
+        self.0.jitter()
     }
 }
 

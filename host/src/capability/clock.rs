@@ -5,6 +5,6 @@ use crate::bindings::wharfage::plugin::clock::Host;
 
 impl Host for Call {
     fn now(&mut self) -> u64 {
-        self.clock.now().as_millis()
+        self.outbound.guest_clock().now().as_millis()
     }
 }

@@ -1,38 +1,141 @@
 //! `http`: requests, within the grant.
 
+use std::sync::Arc;
+
+use wasmtime::component::Resource;
+
 use super::Call;
 use crate::bindings::wharfage::plugin::http::{self as contract, Host};
 use crate::bindings::wharfage::plugin::types;
 use crate::error::{Error, Result};
+use crate::outbound::cache::Keep;
+use crate::outbound::stream::{Place, Stream, Upload};
 use crate::outbound::{CredentialChoice, Method, Repeat, Request, Response, Source};
 
 impl Host for Call {
     async fn send(&mut self, request: contract::Request) -> Result<contract::Response, types::Error> {
-        self.spend(1)?;
+        let first = self.spend(1)?;
         let outbound = self.outbound.clone();
-        let result = outbound.send(&self.context, request.into()).await;
+        let result = outbound.send(&self.context, Request::from(request).numbered(first)).await;
         self.receive(result)
     }
 
-    async fn send_all(&mut self, requests: Vec<contract::Request>) -> Vec<Result<contract::Response, types::Error>> {
-        if let Err(error) = self.spend(requests.len() as u64) {
-            return requests.iter().map(|_| Err(error.clone())).collect();
-        }
+    async fn open(&mut self, request: contract::Request) -> Result<contract::Opened, types::Error> {
+        let first = self.spend(1)?;
         let outbound = self.outbound.clone();
-        let results = outbound.send_all(&self.context, requests.into_iter().map(Request::from).collect()).await;
+        let opened = match self.place() {
+            Ok(place) => outbound.open(&self.context, Request::from(request).numbered(first), place).await,
+            Err(error) => Err(error),
+        };
+        let (response, stream) = match opened {
+            Ok((response, stream)) => (self.receive(Ok(response))?, stream),
+            Err(error) => return Err(self.keep(error)),
+        };
+        let contract::Response { status, headers, url, attempts, request_id, .. } = response;
+        let body = self.keep_open(stream)?;
+        Ok(contract::Opened { status, headers, url, attempts, request_id, body })
+    }
+
+    async fn start(
+        &mut self,
+        request: contract::Request,
+        length: Option<u64>,
+    ) -> Result<Resource<Upload>, types::Error> {
+        let first = self.spend(1)?;
+        let outbound = self.outbound.clone();
+        let started = match self.place() {
+            Ok(place) => outbound.start(&self.context, Request::from(request).numbered(first), length, place).await,
+            Err(error) => Err(error),
+        };
+        match started {
+            Ok(upload) => self.keep_open(upload),
+            Err(error) => Err(self.keep(error)),
+        }
+    }
+
+    async fn send_all(&mut self, requests: Vec<contract::Request>) -> Vec<Result<contract::Response, types::Error>> {
+        let first = match self.spend(requests.len() as u64) {
+            Ok(first) => first,
+            Err(error) => return requests.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let outbound = self.outbound.clone();
+        let requests = (first..).zip(requests).map(|(number, request)| Request::from(request).numbered(number));
+        let results = outbound.send_all(&self.context, requests.collect()).await;
         results.into_iter().map(|result| self.receive(result)).collect()
     }
 }
 
+impl contract::HostBody for Call {
+    async fn read(&mut self, body: Resource<Stream>, bytes_max: u32) -> Result<Vec<u8>, types::Error> {
+        let read = match self.table.get_mut(&body) {
+            Ok(stream) => stream.read(usize::try_from(bytes_max).unwrap_or(usize::MAX)).await,
+            Err(_) => Err(Error::internal("there is no such body")),
+        };
+        read.map_err(|error| self.keep(error))
+    }
+
+    fn drop(&mut self, body: Resource<Stream>) -> wasmtime::Result<()> {
+        self.table.delete(body)?;
+        Ok(())
+    }
+}
+
+impl contract::HostUpload for Call {
+    async fn write(&mut self, upload: Resource<Upload>, bytes: Vec<u8>) -> Result<(), types::Error> {
+        let written = match self.table.get_mut(&upload) {
+            Ok(upload) => upload.write(bytes).await,
+            Err(_) => Err(Error::internal("there is no such upload")),
+        };
+        written.map_err(|error| self.keep(error))
+    }
+
+    async fn finish(&mut self, upload: Resource<Upload>) -> Result<contract::Response, types::Error> {
+        let result = match self.table.delete(upload) {
+            Ok(upload) => upload.finish().await,
+            Err(_) => Err(Error::internal("there is no such upload")),
+        };
+        self.receive(result)
+    }
+
+    fn drop(&mut self, upload: Resource<Upload>) -> wasmtime::Result<()> {
+        self.table.delete(upload)?;
+        Ok(())
+    }
+}
+
 impl Call {
-    fn spend(&mut self, requests: u64) -> Result<(), types::Error> {
+    /// A place for one more body that is read or written piece by piece.
+    fn place(&self) -> Result<Place> {
+        let (open, most) = (Arc::strong_count(&self.spent.streams) - 1, self.limits.streams);
+        if open as u64 >= most {
+            return Err(Error::limit(
+                "streams",
+                format!("the call has as many streams open as the limit streams of {most} allows"),
+            )
+            .with_details("Drop one that is no longer wanted; to allow more, set limits.streams on the connection"));
+        }
+        Ok(self.spent.streams.clone())
+    }
+
+    /// Puts something into the call's table.
+    fn keep_open<T: Send + 'static>(&mut self, value: T) -> Result<Resource<T>, types::Error> {
+        let most = self.limits.resources;
+        self.table.push(value).map_err(|_| {
+            let error = Error::limit("resources", format!("the limit resources of {most} handles is reached"));
+            self.keep(error)
+        })
+    }
+
+    /// Counts requests of this call; answers the number of the first.
+    fn spend(&mut self, requests: u64) -> Result<u64, types::Error> {
         let most = self.limits.requests;
         if self.spent.requests.saturating_add(requests) > most {
             let error = Error::limit("requests", format!("the limit requests of {most} per call is reached"));
             return Err(error.into());
         }
+        let first = self.spent.requests;
         self.spent.requests += requests;
-        Ok(())
+        Ok(first)
     }
 
     /// Counts what an answer cost and where it came from.
@@ -46,19 +149,24 @@ impl Call {
             }
             Err(error) => {
                 self.spent.attempts = self.spent.attempts.saturating_add(error.attempts());
-                if error.kind().name() == "policy-denied" {
-                    self.context.refused(&error);
-                    tracing::debug!(
-                        target: "wharfage::outbound",
-                        plugin = &*self.plugin,
-                        connection = &*self.connection,
-                        "refused: {error}"
-                    );
-                }
-                self.spent.error = Some(error.clone());
-                Err(error.into())
+                Err(self.keep(error))
             }
         }
+    }
+
+    /// Tells of an error what the guest does not get.
+    fn keep(&mut self, error: Error) -> types::Error {
+        if error.kind().name() == "policy-denied" {
+            self.context.refused(&error);
+            tracing::debug!(
+                target: "wharfage::outbound",
+                plugin = &*self.plugin,
+                connection = &*self.connection,
+                "refused: {error}"
+            );
+        }
+        self.spent.error = Some(error.clone());
+        error.into()
     }
 }
 
@@ -76,6 +184,7 @@ impl From<contract::Request> for Request {
             url: request.url,
             headers: request.headers.into_iter().map(|header| (header.name, header.value)).collect(),
             body: request.body.map(Into::into),
+            upload: None,
             credential: match request.credential {
                 contract::Credential::Declared => CredentialChoice::Declared,
                 contract::Credential::Anonymous => CredentialChoice::Anonymous,
@@ -89,7 +198,15 @@ impl From<contract::Request> for Request {
             },
             costs: request.costs.into_iter().map(|cost| (cost.bucket, cost.units)).collect(),
             timeout_ms: request.timeout_ms.map(u64::from),
+            number: 0,
             idempotency_key: None,
+            is_confidential: false,
+            keep: match request.keep {
+                contract::Keep::AsAnswered => Keep::AsAnswered,
+                contract::Keep::Seconds(seconds) => Keep::Seconds(seconds),
+                contract::Keep::Immutable => Keep::Immutable,
+                contract::Keep::Never => Keep::Never,
+            },
         }
     }
 }

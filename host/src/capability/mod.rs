@@ -19,6 +19,7 @@ use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 
 use crate::connection::Limits;
 use crate::error::Error;
+use crate::outbound::stream::Place;
 use crate::outbound::{CallContext, Outbound, Source};
 use crate::store::Store;
 use crate::time::Clock;
@@ -83,6 +84,8 @@ pub(crate) struct Spent {
     pub(crate) log_lines: u64,
     pub(crate) log_bytes: u64,
     pub(crate) ticks: u64,
+    /// Held by every body that is read or written piece by piece.
+    pub(crate) streams: Place,
     /// The last error that an import gave. Its details are for the operator, so the guest did not get them.
     pub(crate) error: Option<Error>,
 }

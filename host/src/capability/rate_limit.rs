@@ -17,7 +17,7 @@ impl Host for Call {
     }
 
     fn report(&mut self, feedback: Feedback) -> Result<(), types::Error> {
-        let cap = self.clock.now().plus(self.limits.retry_wait_ms);
+        let cap = self.clock.now().plus(self.limits.block_ms);
         let lanes: Vec<_> = match &feedback.bucket {
             Some(bucket) => vec![self.outbound.lanes.named(bucket).cloned().ok_or_else(|| unknown(bucket))?],
             None => self.outbound.lanes.all().cloned().collect(),
@@ -27,7 +27,7 @@ impl Host for Call {
                 lane.block_until(Timestamp::from_millis(until).min(cap));
             }
             if let Some(left) = feedback.remaining {
-                lane.remaining(left);
+                lane.remaining(left, None);
             }
         }
         Ok(())

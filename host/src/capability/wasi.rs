@@ -16,7 +16,7 @@ use wasmtime_wasi::p2::{
     DynInputStream, DynOutputStream, DynPollable, OutputStream, Pollable, StreamError, StreamResult, bindings,
 };
 use wasmtime_wasi::random::WasiRandom;
-use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi::{Deterministic, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::Call;
 use crate::time::Clock;
@@ -93,9 +93,17 @@ struct Absent;
 
 use bindings::io;
 
-/// The context of one call: nothing in it, output into `output`, time from `clock`.
-pub(crate) fn context(output: &Output, clock: &Arc<dyn Clock>) -> WasiCtx {
-    WasiCtxBuilder::new()
+/// The context of one call: nothing in it, output into `output`, time from `clock`. With a seed, what is random is the
+/// same each time.
+pub(crate) fn context(output: &Output, clock: &Arc<dyn Clock>, seed: Option<u64>) -> WasiCtx {
+    let mut builder = WasiCtxBuilder::new();
+    if let Some(seed) = seed {
+        builder
+            .secure_random(Deterministic::new(seeded(seed)))
+            .insecure_random(Deterministic::new(seeded(!seed)))
+            .insecure_random_seed(seed.into());
+    }
+    builder
         .stdout(output.clone())
         .stderr(output.clone())
         .max_random_size(RANDOM_BYTES_MAX)
@@ -105,6 +113,13 @@ pub(crate) fn context(output: &Output, clock: &Arc<dyn Clock>) -> WasiCtx {
         .allow_udp(false)
         .allow_ip_name_lookup(false)
         .build()
+}
+
+/// Bytes that look random and follow from the seed.
+fn seeded(seed: u64) -> Vec<u8> {
+    use aws_lc_rs::digest::{SHA256, digest};
+    let block = |number: u64| digest(&SHA256, &[seed.to_le_bytes(), number.to_le_bytes()].concat());
+    (0..64).flat_map(|number| block(number).as_ref().to_vec()).collect()
 }
 
 /// The host's clock, to the millisecond.

@@ -10,6 +10,7 @@ use futures_util::StreamExt as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 use serde_json::value::RawValue;
+use wharfage::tape::{Tape, TapeMode};
 use wharfage::{Answer, Connection, Cursor, Host, Kind, Needs, Operation, Plugin, Source};
 
 use super::text::{self, DIM, YELLOW};
@@ -45,12 +46,66 @@ pub(super) struct Call {
     /// Without a wharfage.toml: grant the component everything its manifest asks for
     #[arg(long)]
     grant_needs: bool,
+    /// Record the call as a fixture, without anything secret
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["replay", "record_new", "cursor"])]
+    record: Option<PathBuf>,
+    /// Answer from a recording: nothing is sent, and no key is needed
+    #[arg(long, value_name = "FILE", conflicts_with = "record_new")]
+    replay: Option<PathBuf>,
+    /// Answer from a recording what is in it; send what is new, and add it
+    #[arg(long, value_name = "FILE", conflicts_with = "cursor")]
+    record_new: Option<PathBuf>,
+    /// With --record: replace a file that is there
+    #[arg(long, requires = "record")]
+    force: bool,
 }
 
 impl Call {
     pub(super) async fn run(self, common: &Common) -> anyhow::Result<()> {
-        let host = common.host()?;
-        let plugin = self.plugin(&host).await?;
+        let Some(tape) = self.tape()? else { return self.call(&common.host().build()?).await };
+        let host = common.host().tape(tape.clone()).build()?;
+        let result = self.call(&host).await;
+        self.finish(&tape, result)
+    }
+
+    /// The tape that the arguments name.
+    fn tape(&self) -> anyhow::Result<Option<Tape>> {
+        let (path, mode) = match (&self.record, &self.replay, &self.record_new) {
+            (Some(path), ..) => (path, TapeMode::Record),
+            (None, Some(path), _) => (path, TapeMode::Replay),
+            (None, None, Some(path)) => (path, TapeMode::ReplayOrRecord),
+            (None, None, None) => return Ok(None),
+        };
+        if mode == TapeMode::Record && !self.force && path.symlink_metadata().is_ok() {
+            let message = format!("{} is there already, and --record would replace it", path.display());
+            return Err(wharfage::Error::new(Kind::InvalidRequest(Vec::new()), message)
+                .with_details("To replace it:   --force\nTo add only what is new:   --record-new instead of --record")
+                .into());
+        }
+        Ok(Some(Tape::open(path, mode)?))
+    }
+
+    /// Writes what was recorded, also of a call that failed, and tells what a replay left over.
+    fn finish(&self, tape: &Tape, result: anyhow::Result<()>) -> anyhow::Result<()> {
+        match (tape.finish(), &result) {
+            (Err(error), Ok(())) => return Err(error.into()),
+            (Err(error), Err(_)) => anstream::eprintln!("{DIM}nothing was recorded: {}{DIM:#}", error.message()),
+            (Ok(()), _) => {
+                if let Some(path) = self.record.as_ref().or(self.record_new.as_ref()) {
+                    anstream::eprintln!("{DIM}on tape: {}{DIM:#}", path.display());
+                }
+            }
+        }
+        let unused = if tape.is_strict() && result.is_ok() { tape.unused() } else { Vec::new() };
+        if !unused.is_empty() {
+            let count = text::count(unused.len(), "request");
+            anstream::eprintln!("{DIM}{count} on the tape not asked for, the first: {}{DIM:#}", unused[0]);
+        }
+        result
+    }
+
+    async fn call(&self, host: &Host) -> anyhow::Result<()> {
+        let plugin = self.plugin(host).await?;
         let about = plugin.needs().operation(&self.operation)?.clone();
         let input = self.input_text(&about)?;
         let cursor = self.cursor.clone().map(Cursor::new);
@@ -59,6 +114,7 @@ impl Call {
             false => self.single(&plugin, &input).await,
         };
         tell_drift(&plugin);
+        plugin.settle().await;
         called
     }
 
@@ -69,7 +125,8 @@ impl Call {
             let bytes = wharfage::read_component(path)?;
             let needs = Needs::read(&bytes)?;
             let name = needs.manifest.plugin.name.clone();
-            if !self.grant_needs {
+            // A replay sends nothing, so there is nothing to grant.
+            if !self.grant_needs && self.replay.is_none() {
                 return Err(wharfage::Error::new(
                     Kind::PolicyDenied("connection".to_owned()),
                     format!("{name} is not connected, and what is not stated is not granted."),

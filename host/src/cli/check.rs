@@ -19,7 +19,7 @@ impl Check {
     pub(super) async fn run(self, common: &Common) -> anyhow::Result<()> {
         let bytes = wharfage::read_component(&self.component)?;
         let needs = Needs::read(&bytes)?;
-        let host = common.host()?;
+        let host = common.host().build()?;
         let name = needs.manifest.plugin.name.clone();
         // Connecting compiles, links and compares `describe` with what the component carries.
         host.connect(&name, &bytes, &Connection::granting(&needs), None).await?;

@@ -13,7 +13,8 @@ use clap::Args;
 use futures_util::StreamExt as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use wharfage::stand_in::{Fixture, Manner, StandIn};
+use wharfage::stand_in::{Manner, StandIn};
+use wharfage::tape::Fixture;
 use wharfage::{Clock as _, Host, Needs, Plugin, Step, SystemClock};
 
 use super::text::{self, BOLD, DIM, GREEN, RED, YELLOW, count};

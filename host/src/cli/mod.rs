@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use wharfage::{Blame, Config, Host, Kind, Step};
+use wharfage::{Blame, Config, Host, HostBuilder, Kind, Step};
 
 /// Runs API integrations as sandboxed WebAssembly components.
 #[derive(Parser)]
@@ -135,13 +135,13 @@ fn listen(verbose: u8, least: &str) {
 
 impl Common {
     /// A host that keeps its state where the arguments say, else in the user's own folder.
-    fn host(&self) -> anyhow::Result<Host> {
+    fn host(&self) -> HostBuilder {
         let folder = self.state_dir.clone().or_else(wharfage::default_state_dir);
         let builder = match folder {
             Some(folder) => Host::builder().state_dir(folder),
             None => Host::builder(),
         };
-        Ok(builder.observer(tell).build()?)
+        builder.observer(tell)
     }
 }
 
@@ -152,6 +152,9 @@ fn tell(step: &Step) {
         Step::Signed { credential, place } => tracing::debug!(credential, place, "signed"),
         Step::Retrying { attempt, kind, wait_ms } => tracing::info!(attempt, kind, wait_ms, "failed; asking again"),
         Step::Redirected { to } => tracing::info!(to, "following a redirect"),
+        Step::Opened { origin, until } => tracing::info!(origin, %until, "keeps failing; not asked until then"),
+        Step::Leaked { path } => tracing::warn!(path, "the provider sent a secret back; it was masked"),
+        Step::Served { source, age_ms } => tracing::info!(?source, age_ms, "a kept answer serves"),
         Step::Refused { message } => tracing::info!("refused: {message}"),
         _ => {}
     }

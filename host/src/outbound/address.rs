@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use url::Host;
 
 use super::admit::Admitted;
+use super::circuit::Verdict;
 use super::scope::toml_key;
 use super::{CallContext, Outbound};
 use crate::error::{Error, Kind, NetworkStage, Result};
@@ -51,8 +52,11 @@ pub(super) async fn pin(outbound: &Outbound, context: &CallContext, admitted: Ad
     match pinned {
         Ok(addresses) => Ok(Pinned { admitted, addresses }),
         Err(error) => {
-            let (_, permit) = admitted.into_parts();
+            let (_, permit, leave) = admitted.into_parts();
             permit.cancel();
+            if let Some(leave) = leave {
+                leave.conclude(Verdict::of(error.kind()));
+            }
             Err(error)
         }
     }

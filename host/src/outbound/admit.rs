@@ -1,4 +1,7 @@
-//! Ready -> Admitted: a permit from every bucket the request spends of.
+//! Ready -> Admitted: a permit from every bucket the request spends of, then leave from the origin's breaker.
+//!
+//! The breaker is asked before the wait, so that nobody queues in vain, and again after it, for it may have opened
+//! meanwhile; only what is asked last counts as a probe.
 //!
 //! A [`Lane`] is one bucket with its queue. Several connections share a lane when they share an account, so a limit
 //! holds across all plugins and calls of a host. A request takes its place in the queue of each of its lanes, in one
@@ -11,9 +14,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Mutex as Turn, Notify};
 
 use super::buckets::{BucketSpec, Buckets, Reservation, Wait};
+use super::circuit::Leave;
 use super::ready::Ready;
-use super::{CallContext, Outbound, Step};
+use super::scope::PathPattern;
+use super::{CallContext, Method, Outbound, Step};
 use crate::error::{Error, Kind, Result};
+use crate::store::Ledger;
 use crate::time::{Clock, Timestamp};
 
 /// One bucket, shared by all who draw on it.
@@ -23,6 +29,8 @@ pub(crate) struct Lane {
     /// Whoever holds this is the head of the queue; tokio's mutex hands it on in order.
     turn: Turn<()>,
     bucket: Mutex<Buckets>,
+    /// Where a long quota is written down, so that a restart does not forget it.
+    ledger: Option<Ledger>,
     changed: Notify,
     clock: Arc<dyn Clock>,
 }
@@ -30,7 +38,48 @@ pub(crate) struct Lane {
 /// The lanes of one connection, in the order in which they are entered.
 #[derive(Clone, Default)]
 pub(crate) struct Lanes {
-    lanes: Vec<(Arc<Lane>, Vec<String>)>,
+    lanes: Vec<(Arc<Lane>, Cover)>,
+}
+
+/// Which requests spend of a lane, and how much.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cover {
+    /// The origins, by their names in the manifest; all when empty.
+    pub(crate) origins: Vec<String>,
+    /// What some requests cost instead of one unit; the first that fits decides.
+    pub(crate) weights: Vec<Weight>,
+}
+
+/// What some requests cost.
+#[derive(Clone, Debug)]
+pub(crate) struct Weight {
+    /// Methods; any when empty.
+    pub(crate) methods: Vec<Method>,
+    /// Paths of each origin; any when absent.
+    pub(crate) paths: Option<Vec<(String, PathPattern)>>,
+    /// The units.
+    pub(crate) units: u32,
+}
+
+impl Cover {
+    /// What a request to this origin costs of the lane.
+    fn units(&self, origin: &str, method: Method, path: &str) -> u32 {
+        if !self.covers(origin) {
+            return 0;
+        }
+        let fits = |weight: &&Weight| {
+            (weight.methods.is_empty() || weight.methods.contains(&method))
+                && weight
+                    .paths
+                    .as_ref()
+                    .is_none_or(|paths| paths.iter().any(|(name, pattern)| name == origin && pattern.matches(path)))
+        };
+        self.weights.iter().find(fits).map_or(1, |weight| weight.units)
+    }
+
+    fn covers(&self, origin: &str) -> bool {
+        self.origins.is_empty() || self.origins.iter().any(|name| name == origin)
+    }
 }
 
 /// Leave to send one request. Dropping it settles what it took, as if the answer had come now.
@@ -41,12 +90,14 @@ pub(crate) struct Permit {
 struct Held {
     lane: Arc<Lane>,
     reservation: Option<Reservation>,
+    units: u32,
 }
 
 /// A request with leave to go.
 pub(super) struct Admitted {
     ready: Ready,
     permit: Permit,
+    leave: Option<Leave>,
 }
 
 impl Admitted {
@@ -54,8 +105,8 @@ impl Admitted {
         &self.ready
     }
 
-    pub(super) fn into_parts(self) -> (Ready, Permit) {
-        (self.ready, self.permit)
+    pub(super) fn into_parts(self) -> (Ready, Permit, Option<Leave>) {
+        (self.ready, self.permit, self.leave)
     }
 }
 
@@ -67,9 +118,16 @@ impl Lane {
             bucket: Mutex::new(Buckets::new(vec![spec.clone()])),
             spec,
             turn: Turn::new(()),
+            ledger: None,
             changed: Notify::new(),
             clock,
         }
+    }
+
+    /// The same, with what is spent of it written down.
+    pub(crate) fn written_down(mut self, ledger: Ledger) -> Self {
+        self.ledger = Some(ledger);
+        self
     }
 
     /// What it was made from.
@@ -80,13 +138,22 @@ impl Lane {
     /// Nothing leaves before `until`; a later time than one already set wins.
     pub(crate) fn block_until(&self, until: Timestamp) {
         self.bucket().block_until(Some(0), until);
+        if let Some(ledger) = &self.ledger {
+            ledger.block_until(until);
+        }
         self.changed.notify_waiters();
     }
 
     /// The provider says that this much is left; it lowers the count and never raises it.
-    pub(crate) fn remaining(&self, left: u32) {
+    pub(crate) fn remaining(&self, left: u32, reset_at: Option<Timestamp>) {
         let now = self.clock.now();
-        self.bucket().remaining(0, left, now);
+        self.bucket().remaining(0, left, now, reset_at);
+    }
+
+    /// The provider says that its window holds so much; only a smaller figure than ours is believed, for one window.
+    pub(crate) fn told_limit(&self, limit: u32) {
+        let now = self.clock.now();
+        self.bucket().told_limit(0, limit, now);
     }
 
     fn bucket(&self) -> std::sync::MutexGuard<'_, Buckets> {
@@ -95,10 +162,9 @@ impl Lane {
 }
 
 impl Lanes {
-    /// Adds a lane with the origins it covers; all origins when there are none. The order of names is the order of
-    /// entering, the same for every connection.
-    pub(crate) fn add(&mut self, lane: Arc<Lane>, origins: Vec<String>) {
-        self.lanes.push((lane, origins));
+    /// Adds a lane with what it covers. The order of names is the order of entering, the same for every connection.
+    pub(crate) fn add(&mut self, lane: Arc<Lane>, cover: Cover) {
+        self.lanes.push((lane, cover));
         self.lanes.sort_by(|a, b| a.0.name.cmp(&b.0.name));
     }
 
@@ -107,12 +173,29 @@ impl Lanes {
         self.lanes.iter().map(|(lane, _)| lane).find(|lane| lane.spec.name == budget)
     }
 
-    /// The lanes that a request to this origin enters.
+    /// The lanes that requests to this origin enter.
     pub(crate) fn covering<'a>(&'a self, origin: &'a str) -> impl Iterator<Item = &'a Arc<Lane>> + 'a {
-        self.lanes
-            .iter()
-            .filter(move |(_, origins)| origins.is_empty() || origins.iter().any(|name| name == origin))
-            .map(|(lane, _)| lane)
+        self.lanes.iter().filter(move |(_, cover)| cover.covers(origin)).map(|(lane, _)| lane)
+    }
+
+    /// What a request spends, lane by lane. A cost that the request states for a lane stands instead of the lane's own.
+    fn costs(&self, origin: &str, method: Method, path: &str, stated: &[(String, u32)]) -> Vec<(Arc<Lane>, u32)> {
+        let units = |(lane, cover): &(Arc<Lane>, Cover)| {
+            let stated = stated.iter().filter(|(name, _)| *name == lane.spec.name).map(|(_, units)| *units);
+            match stated.reduce(u32::saturating_add).filter(|units| *units > 0) {
+                Some(units) => units,
+                None => cover.units(origin, method, path),
+            }
+        };
+        self.lanes.iter().map(|lane| (lane.0.clone(), units(lane))).filter(|(_, units)| *units > 0).collect()
+    }
+
+    /// Writes down what the provider said of long quotas, so that a restart knows.
+    pub(crate) async fn write_down(&self) -> Result<()> {
+        for ledger in self.lanes.iter().filter_map(|(lane, _)| lane.ledger.as_ref()) {
+            ledger.write_down().await?;
+        }
+        Ok(())
     }
 
     /// All of them.
@@ -133,6 +216,10 @@ impl Permit {
 
     /// Provably nothing left: what was taken goes back.
     pub(super) fn cancel(self) {
+        let ledgers = self.held.iter().filter(|held| held.reservation.is_some());
+        for (ledger, units) in ledgers.filter_map(|held| Some((held.lane.ledger.as_ref()?, held.units))) {
+            ledger.give_back(units);
+        }
         self.give_back(|lane| lane.changed.notify_waiters());
     }
 
@@ -162,26 +249,27 @@ impl Drop for Held {
     }
 }
 
-/// Waits for leave from every lane.
+/// Waits for leave from every lane, and from the origin's breaker.
 pub(super) async fn acquire(outbound: &Outbound, context: &CallContext, ready: Ready) -> Result<Admitted> {
-    let origin = outbound.scope.origin_of(&ready.scoped).name.clone();
-    let costs = &ready.scoped.request().costs;
-    if let Some((name, _)) = costs.iter().find(|(name, _)| outbound.lanes.named(name).is_none()) {
+    let request = ready.scoped.request();
+    if let Some((name, _)) = request.costs.iter().find(|(name, _)| outbound.lanes.named(name).is_none()) {
         return Err(Error::invalid("/costs", format!("the manifest has no budget `{}`", crate::manifest::shown(name))));
     }
-    let wanted: Vec<(Arc<Lane>, u32)> = outbound
-        .lanes
-        .all()
-        .filter_map(|lane| {
-            let base = u32::from(outbound.lanes.covering(&origin).any(|covering| Arc::ptr_eq(covering, lane)));
-            let named: u32 = costs.iter().filter(|(name, _)| *name == lane.spec.name).map(|(_, units)| *units).sum();
-            // a weight stated for a bucket stands instead of the one unit
-            let units = if named > 0 { named } else { base };
-            (units > 0).then(|| (lane.clone(), units))
-        })
-        .collect();
+    let circuit = outbound.circuits.of(ready.scoped.origin());
+    if let Some(circuit) = circuit {
+        circuit.check()?;
+    }
+    let origin = &outbound.scope.origin_of(&ready.scoped).name;
+    let wanted = outbound.lanes.costs(origin, request.method, ready.scoped.url().path(), &request.costs);
     let permit = wait(outbound.clock.as_ref(), context, &wanted).await?;
-    Ok(Admitted { ready, permit })
+    let leave = match circuit.map(|circuit| circuit.ask()).transpose() {
+        Ok(leave) => leave,
+        Err(error) => {
+            permit.cancel();
+            return Err(error);
+        }
+    };
+    Ok(Admitted { ready, permit, leave })
 }
 
 /// Waits until `wanted` is free in every lane, in order, and takes it.
@@ -200,12 +288,25 @@ pub(crate) async fn wait(clock: &dyn Clock, context: &CallContext, wanted: &[(Ar
         };
         turns.push(turn);
     }
+    for (lane, units) in wanted {
+        let Some(ledger) = &lane.ledger else { continue };
+        while let Err(at) = ledger.afford(*units, clock.now()).await? {
+            if at > context.deadline {
+                return Err(spent(lane, at));
+            }
+            clock.sleep_until(at).await;
+        }
+    }
     loop {
         // Registered before looking, so that a change in between is not missed.
         let mut changes: Vec<_> = wanted.iter().map(|(lane, _)| lane.changed.notified()).collect();
         let now = clock.now();
         match reserve(now, wanted) {
             Ok(permit) => {
+                wanted
+                    .iter()
+                    .filter_map(|(lane, units)| Some((lane.ledger.as_ref()?, units)))
+                    .for_each(|(ledger, units)| ledger.spend(*units));
                 let waited_ms = now.since(began);
                 if waited_ms > 0 {
                     context.observe(|| Step::Paced { waited_ms });
@@ -220,9 +321,13 @@ pub(crate) async fn wait(clock: &dyn Clock, context: &CallContext, wanted: &[(Ar
                 ));
             }
             Err((full, Wait::Until(at))) if at > context.deadline => return Err(too_late(&wanted[full].0, at)),
-            Err((_, Wait::Until(at))) => {
-                // A lane may be blocked further while we wait; the loop looks again.
-                clock.sleep_until(at).await;
+            Err((full, Wait::Until(at))) => {
+                // A lane may be blocked further while we wait, or what was reserved may come back; the loop looks again.
+                tokio::select! {
+                    biased;
+                    () = changes.swap_remove(full) => {}
+                    () = clock.sleep_until(at) => {}
+                }
             }
             Err((full, Wait::Release)) => {
                 tokio::select! {
@@ -240,7 +345,9 @@ fn reserve(now: Timestamp, wanted: &[(Arc<Lane>, u32)]) -> std::result::Result<P
     for (index, (lane, units)) in wanted.iter().enumerate() {
         let reserved = lane.bucket().reserve(now, &[(0, *units)]);
         match reserved {
-            Ok(reservation) => permit.held.push(Held { lane: lane.clone(), reservation: Some(reservation) }),
+            Ok(reservation) => {
+                permit.held.push(Held { lane: lane.clone(), reservation: Some(reservation), units: *units })
+            }
             Err(wait) => {
                 // Nobody else could see what we took, for we are the head of each queue; so nobody is told either.
                 permit.give_back(|_| {});
@@ -249,6 +356,13 @@ fn reserve(now: Timestamp, wanted: &[(Arc<Lane>, u32)]) -> std::result::Result<P
         }
     }
     Ok(permit)
+}
+
+/// A quota over a long time that was spent before this process began, or by another one beside it.
+fn spent(lane: &Lane, at: Timestamp) -> Error {
+    Error::new(Kind::QuotaExhausted, format!("the budget `{}` is spent", lane.spec.name))
+        .with_retry_at(Some(at))
+        .with_details("It is counted over restarts and over all processes that share the state folder")
 }
 
 fn too_late(lane: &Lane, at: Timestamp) -> Error {
@@ -271,7 +385,7 @@ mod tests {
     }
 
     fn context(clock: &ManualClock, ms: u64) -> CallContext {
-        CallContext { deadline: clock.now().plus(ms), observer: None }
+        CallContext { deadline: clock.now().plus(ms), observer: None, event: None }
     }
 
     /// Waiting for the second lane gave back what was taken of the first, which woke the waiter itself: it span until
@@ -323,5 +437,53 @@ mod tests {
         drop(second);
         first.cancel();
         assert!(wait(&clock, &context, &wanted).await.is_ok());
+    }
+
+    /// Notes who was woken.
+    struct Woken(usize, Arc<Mutex<std::collections::VecDeque<usize>>>);
+
+    impl std::task::Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.1.lock().unwrap().push_back(self.0);
+        }
+    }
+
+    /// Ten thousand wait; a decision wakes one of them and looks at none of the others, so the work for all of them grows
+    /// with their number and not with its square.
+    #[test]
+    fn who_waits_costs_nothing_until_it_is_its_turn() {
+        const WAITERS: usize = 10_000;
+        let clock = ManualClock::new(Timestamp::from_millis(0), 1);
+        let wanted = [
+            (lane("a", Shape::Window { limit: 100, window_ms: 1_000 }, &clock), 1),
+            (lane("b", Shape::Concurrency { limit: 10 }, &clock), 1),
+        ];
+        let context = context(&clock, 3_600_000);
+        let woken = Arc::new(Mutex::new(std::collections::VecDeque::new()));
+        let mut waits: Vec<_> = (0..WAITERS).map(|_| Some(Box::pin(wait(&clock, &context, &wanted)))).collect();
+        woken.lock().unwrap().extend(0..WAITERS);
+        let (mut polls, mut admitted, mut held) = (0, Vec::new(), std::collections::VecDeque::new());
+        while admitted.len() < WAITERS {
+            let Some(next) = woken.lock().unwrap().pop_front() else {
+                // Nobody can go on: an answer comes, or time passes.
+                match held.pop_front() {
+                    Some(permit) => drop::<Permit>(permit),
+                    None => assert!(clock.advance_to_next(), "everybody waits for nothing"),
+                }
+                continue;
+            };
+            let Some(mut waiting) = waits[next].take() else { continue };
+            polls += 1;
+            let waker = Waker::from(Arc::new(Woken(next, woken.clone())));
+            match waiting.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(permit) => {
+                    held.push_back(permit.unwrap());
+                    admitted.push(next);
+                }
+                Poll::Pending => waits[next] = Some(waiting),
+            }
+        }
+        assert!(admitted.is_sorted(), "somebody overtook");
+        assert!(polls <= 5 * WAITERS, "{polls} looks for {WAITERS} waiters");
     }
 }

@@ -43,7 +43,15 @@ pub(crate) enum Shape {
 impl BucketSpec {
     /// Whether it counts over time.
     pub(crate) fn is_window(&self) -> bool {
-        matches!(self.shape, Shape::Window { .. })
+        self.window_ms().is_some()
+    }
+
+    /// The length of its window, if it has one.
+    pub(crate) fn window_ms(&self) -> Option<u64> {
+        match self.shape {
+            Shape::Window { window_ms, .. } => Some(window_ms),
+            Shape::Concurrency { .. } => None,
+        }
     }
 }
 
@@ -103,7 +111,7 @@ impl Buckets {
         }
         let (mut until, mut is_for_release) = (None, false);
         for (index, units) in &sums {
-            match self.0.get(*index).map_or(Ready::Never, |bucket| bucket.ready_at(now, *units)) {
+            match self.0.get_mut(*index).map_or(Ready::Never, |bucket| bucket.ready_at(now, *units)) {
                 Ready::Now => {}
                 Ready::At(at) => until = until.max(Some(at)),
                 Ready::WhenReleased => is_for_release = true,
@@ -117,7 +125,6 @@ impl Buckets {
         }
         for (index, units) in &sums {
             if let Some(bucket) = self.0.get_mut(*index) {
-                bucket.forget_until(now);
                 bucket.in_flight += u64::from(*units);
             }
         }
@@ -153,13 +160,26 @@ impl Buckets {
     }
 
     /// The provider says that `left` units are left in this bucket's window. Where that is less than we know of,
-    /// somebody else has used the difference: it counts as used now. It never gives more than we know of, and says
-    /// nothing about concurrency. The caller must know that the provider spoke of this bucket.
-    pub(crate) fn remaining(&mut self, bucket: usize, left: u32, now: Timestamp) {
+    /// somebody else has used the difference: it counts as used now, until the window's reset if that is known and
+    /// earlier. It never gives more than we know of, and says nothing about concurrency. The caller must know that the
+    /// provider spoke of this bucket.
+    pub(crate) fn remaining(&mut self, bucket: usize, left: u32, now: Timestamp, reset_at: Option<Timestamp>) {
         if let Some(bucket) = self.0.get_mut(bucket) {
             bucket.forget_until(now);
             let stranger = bucket.left(now).saturating_sub(u64::from(left));
-            bucket.count(u32::try_from(stranger).unwrap_or(u32::MAX), now);
+            let until = bucket.counts_until(now);
+            let until = reset_at.map_or(until, |reset| until.min(reset.max(now).plus(BUFFER_MS)));
+            bucket.count_until(u32::try_from(stranger).unwrap_or(u32::MAX), until);
+        }
+    }
+
+    /// The provider says that its window holds `limit` units. A smaller figure than ours holds for one window from now;
+    /// a larger one changes nothing.
+    pub(crate) fn told_limit(&mut self, bucket: usize, limit: u32, now: Timestamp) {
+        if let Some(bucket) = self.0.get_mut(bucket)
+            && let Shape::Window { limit: own, window_ms } = bucket.spec.shape
+        {
+            bucket.told = (limit < own).then(|| (limit.max(1), now.plus(window_ms)));
         }
     }
 }
@@ -172,7 +192,11 @@ pub(crate) struct Bucket {
     /// What counts for a known time yet: until when (exclusive), and how many units; ordered, no time twice. Its units
     /// are never more than the limit, nor its times more than `limit` or some [`GRAINS`].
     counted: VecDeque<(Timestamp, u32)>,
+    /// The sum of all units in `counted`, so that finding room costs the same however full the window is.
+    counted_units: u64,
     blocked_until: Timestamp,
+    /// A smaller limit that the provider told, and until when it is believed.
+    told: Option<(u32, Timestamp)>,
 }
 
 /// The guide's buffer, which also covers a provider that counts both ends of a window.
@@ -187,27 +211,42 @@ const GRAINS: u64 = 1_024;
 impl Bucket {
     /// An empty bucket.
     pub(crate) fn new(spec: BucketSpec) -> Self {
-        Self { spec, in_flight: 0, counted: VecDeque::new(), blocked_until: Timestamp::default() }
+        Self {
+            spec,
+            in_flight: 0,
+            counted: VecDeque::new(),
+            counted_units: 0,
+            blocked_until: Timestamp::default(),
+            told: None,
+        }
     }
 
     /// When it can give so many units, if nothing else happens.
-    pub(crate) fn ready_at(&self, now: Timestamp, units: u32) -> Ready {
-        let limit = u64::from(self.limit());
+    pub(crate) fn ready_at(&mut self, now: Timestamp, units: u32) -> Ready {
         let needed = u64::from(units);
-        if needed > limit {
+        if needed > u64::from(self.limit()) {
             return Ready::Never;
         }
-        if self.in_flight + needed > limit {
-            return Ready::WhenReleased;
-        }
-        let mut used = self.in_flight + self.units_counted(now);
+        self.forget_until(now);
+        let limit = match self.told {
+            // More at once than the provider wants to give at all: when its word has lapsed, ours holds.
+            Some((told, until)) if now < until && needed > u64::from(told) => return Ready::At(until),
+            Some((told, until)) if now < until => u64::from(told),
+            _ => u64::from(self.limit()),
+        };
         let mut at = now.max(self.blocked_until);
-        for (until, units) in self.counted.iter().filter(|(until, _)| *until > now) {
-            if used + needed <= limit {
-                break;
+        let mut used = self.in_flight + self.counted_units;
+        if used + needed > limit {
+            if self.in_flight + needed > limit {
+                return Ready::WhenReleased;
             }
-            used = used.saturating_sub(u64::from(*units));
-            at = at.max(*until);
+            for (until, units) in &self.counted {
+                used = used.saturating_sub(u64::from(*units));
+                at = at.max(*until);
+                if used + needed <= limit {
+                    break;
+                }
+            }
         }
         if at > now { Ready::At(at) } else { Ready::Now }
     }
@@ -227,6 +266,14 @@ impl Bucket {
         self.counted.iter().filter(|(until, _)| *until > now).map(|(_, units)| u64::from(*units)).sum()
     }
 
+    /// Until when something counts that the provider has counted at `at` the latest.
+    fn counts_until(&self, at: Timestamp) -> Timestamp {
+        match self.spec.shape {
+            Shape::Window { window_ms, .. } => at.plus(window_ms).plus(BUFFER_MS),
+            Shape::Concurrency { .. } => at,
+        }
+    }
+
     /// Takes units out of flight.
     fn land(&mut self, units: u32) {
         self.in_flight = self.in_flight.saturating_sub(u64::from(units));
@@ -234,14 +281,19 @@ impl Bucket {
 
     /// Counts units that the provider has counted at `at` the latest.
     fn count(&mut self, units: u32, at: Timestamp) {
+        self.count_until(units, self.counts_until(at));
+    }
+
+    /// Counts units until a time.
+    fn count_until(&mut self, units: u32, exact: Timestamp) {
         let Shape::Window { limit, window_ms } = self.spec.shape else {
             return;
         };
         if units == 0 {
             return;
         }
+        self.counted_units += u64::from(units);
         let grain_ms = if limit <= EXACT_LIMIT_MAX { 1 } else { window_ms.div_ceil(GRAINS).max(1) };
-        let exact = at.plus(window_ms).plus(BUFFER_MS);
         // Rounded up, an entry counts a little longer than it must, never shorter.
         let until = exact.as_millis().checked_next_multiple_of(grain_ms).map_or(Timestamp::MAX, Timestamp::from_millis);
         // Answers do not come in order.
@@ -254,8 +306,8 @@ impl Bucket {
 
     /// Drops what does not count any more.
     fn forget_until(&mut self, now: Timestamp) {
-        while self.counted.front().is_some_and(|(until, _)| *until <= now) {
-            self.counted.pop_front();
+        while let Some((_, units)) = self.counted.pop_front_if(|(until, _)| *until <= now) {
+            self.counted_units = self.counted_units.saturating_sub(u64::from(units));
         }
     }
 }
@@ -338,15 +390,46 @@ mod tests {
         let mut buckets = Buckets::new(vec![window(10, 1_000), concurrency(1)]);
         let held = buckets.reserve(at(0), &[(0, 4)]).unwrap();
         buckets.settle(held, at(0));
-        buckets.remaining(0, 9, at(0));
+        buckets.remaining(0, 9, at(0), None);
         assert_eq!(buckets.0[0].left(at(0)), 6);
-        buckets.remaining(0, 2, at(100));
-        buckets.remaining(0, 2, at(200));
+        buckets.remaining(0, 2, at(100), None);
+        buckets.remaining(0, 2, at(200), None);
         assert_eq!(buckets.0[0].left(at(200)), 2);
         assert_eq!(buckets.reserve(at(200), &[(0, 3)]), Err(Wait::Until(at(1_100))));
         assert_eq!(buckets.0[0].left(at(1_200)), 10);
-        buckets.remaining(1, 0, at(0));
+        buckets.remaining(1, 0, at(0), None);
         assert!(buckets.reserve(at(0), &[(1, 1)]).is_ok());
+    }
+
+    #[test]
+    fn what_a_stranger_used_is_free_again_at_the_reset() {
+        let mut buckets = Buckets::new(vec![window(10, 60_000)]);
+        buckets.remaining(0, 0, at(0), Some(at(2_000)));
+        assert_eq!(buckets.reserve(at(0), &[(0, 1)]), Err(Wait::Until(at(2_100))));
+        // A reset later than a whole window, or in the past, is not believed.
+        buckets.remaining(0, 0, at(5_000), Some(at(900_000)));
+        assert_eq!(buckets.reserve(at(5_000), &[(0, 1)]), Err(Wait::Until(at(65_100))));
+        let mut buckets = Buckets::new(vec![window(10, 60_000)]);
+        buckets.remaining(0, 0, at(5_000), Some(at(1_000)));
+        assert_eq!(buckets.reserve(at(5_000), &[(0, 1)]), Err(Wait::Until(at(5_100))));
+    }
+
+    #[test]
+    fn a_smaller_limit_is_believed_for_one_window() {
+        let mut buckets = Buckets::new(vec![window(10, 1_000), concurrency(3)]);
+        buckets.told_limit(0, 50, at(0));
+        assert!(buckets.clone().reserve(at(0), &[(0, 10)]).is_ok());
+        buckets.told_limit(0, 2, at(0));
+        buckets.told_limit(1, 1, at(0));
+        assert!(buckets.clone().reserve(at(0), &[(1, 3)]).is_ok(), "it is not about concurrency");
+        let held = buckets.reserve(at(0), &[(0, 2)]).unwrap();
+        assert_eq!(buckets.reserve(at(0), &[(0, 1)]), Err(Wait::Release));
+        assert_eq!(buckets.reserve(at(0), &[(0, 3)]), Err(Wait::Until(at(1_000))));
+        buckets.settle(held, at(10));
+        assert_eq!(buckets.reserve(at(20), &[(0, 1)]), Err(Wait::Until(at(1_110))));
+        assert!(buckets.clone().reserve(at(1_000), &[(0, 8)]).is_ok(), "our own limit holds again");
+        buckets.told_limit(0, 0, at(2_000));
+        assert!(buckets.reserve(at(2_000), &[(0, 1)]).is_ok(), "a limit of nothing would stop all for ever");
     }
 
     #[test]
@@ -424,7 +507,7 @@ mod tests {
                 }
                 Event::Remaining(left) => {
                     let before = buckets.0[0].left(at(now));
-                    buckets.remaining(0, *left, at(now));
+                    buckets.remaining(0, *left, at(now), None);
                     prop_assert_eq!(buckets.0[0].left(at(now)), before.min(u64::from(*left)));
                 }
                 Event::Block(ms) => buckets.block_until(Some(0), at(now + ms)),
@@ -508,7 +591,8 @@ mod tests {
                 if let Ok(held) = buckets.reserve(Timestamp::from_millis(now), &[(0, units)]) {
                     buckets.settle(held, Timestamp::from_millis(settled));
                 }
-                buckets.remaining(0, units, Timestamp::from_millis(now));
+                buckets.remaining(0, units, Timestamp::from_millis(now), Some(Timestamp::from_millis(settled)));
+                buckets.told_limit(0, units, Timestamp::from_millis(now));
                 buckets.block_until(None, Timestamp::from_millis(settled));
             }
         }

@@ -1,31 +1,637 @@
-//! Scoped -> Missed: a fresh kept answer would end here.
+//! Scoped -> Missed: a fresh kept answer ends here, and the last good one waits for trouble.
 //!
-//! Nothing is kept yet, so every request goes on. The step stands in its place so that the order of the path, and with
-//! it what a cached answer may skip, does not change when the cache comes.
+//! What may be kept and for how long is RFC 9111's, for a cache of one user; what the plugin says of a request (that its
+//! answer never changes, or holds for so long) comes before it, and `no-store` before everything. A kept answer that is no
+//! longer fresh is asked about with its validators. When the path ends in trouble that may pass, the last good answer
+//! serves, marked with its source and age; never where the provider has refused.
+//!
+//! The key of an answer is account, connection, plugin digest, grant, version of the credential, method and URL (R4), as
+//! a keyed hash: who gets another key, another grant or another component meets nothing that was kept before, and no name
+//! or URL lies anywhere in the clear. Answers are kept as the plugin gets them, masked. The hot ones are in memory; with a
+//! state folder all are written, off the path of the call and sealed, and what does not open any more is merely gone.
 
-use super::Response;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aws_lc_rs::hmac;
+use http_cache_semantics::{AfterResponse, BeforeRequest, CacheOptions, CachePolicy as Rules};
+use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedMutexGuard;
+use tokio::task::JoinSet;
+use url::Url;
+
 use super::scope::Scoped;
+use super::{CallContext, CredentialChoice, Method, Outbound, Repeat, Response, Source, Step};
+use crate::connection::Limits;
+use crate::error::{Error, Kind, RequestSent};
+use crate::manifest::Purpose;
+use crate::store::Store;
+use crate::time::Timestamp;
+
+/// `[connections.<name>.cache]`: what of the provider's answers is kept, and when it serves. The times are the guide's.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct CachePolicy {
+    /// Whether anything is kept.
+    pub enabled: bool,
+    /// Whether the last good answer serves while the provider is in trouble.
+    pub fall_back: bool,
+    /// Milliseconds from which on an answer that serves in trouble is called stale.
+    pub stale_from_ms: u64,
+    /// Milliseconds up to which it serves.
+    pub kept_ms: u64,
+    /// Whether an older one serves all the same, for as long as there is room for it.
+    pub beyond: bool,
+}
+
+impl Default for CachePolicy {
+    fn default() -> Self {
+        Self { enabled: true, fall_back: true, stale_from_ms: 300_000, kept_ms: 3_600_000, beyond: false }
+    }
+}
+
+/// What the plugin says of how long an answer holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// As the provider's headers say.
+    #[default]
+    AsAnswered,
+    /// For so many seconds.
+    Seconds(u32),
+    /// For ever.
+    Immutable,
+    /// Not at all.
+    Never,
+}
 
 /// A request no kept answer serves.
 pub(super) struct Missed(Scoped);
-
-/// What looking gave.
-#[expect(clippy::large_enum_variant, reason = "made once a request and taken apart at once")]
-pub(super) enum Looked {
-    /// An answer that is still fresh.
-    #[expect(dead_code, reason = "the cache that makes these is the next step of this path")]
-    Fresh(Box<Response>),
-    /// None.
-    Missed(Missed),
-}
-
-/// Looks for a kept answer.
-pub(super) fn look(scoped: Scoped) -> Looked {
-    Looked::Missed(Missed(scoped))
-}
 
 impl Missed {
     pub(super) fn into_scoped(self) -> Scoped {
         self.0
     }
+}
+
+/// What looking gave.
+pub(super) enum Looked {
+    /// An answer that is still fresh.
+    Fresh(Box<Response>),
+    /// None.
+    Missed(Missed),
+}
+
+/// For what is read or written piece by piece, of which nothing is kept.
+pub(super) fn pass_by(scoped: Scoped) -> Missed {
+    Missed(scoped)
+}
+
+/// The kept answers of one connection.
+pub(crate) struct Cache {
+    policy: CachePolicy,
+    key: hmac::Key,
+    /// Everything a key is made of that does not differ from request to request.
+    place: Vec<String>,
+    bytes_max: u64,
+    entry_bytes_max: u64,
+    hot: Mutex<Hot>,
+    /// Where answers are written, if anywhere.
+    disk: Option<Arc<dyn Store>>,
+    /// What is being written.
+    writing: Mutex<JoinSet<()>>,
+}
+
+#[derive(Default)]
+struct Hot {
+    entries: HashMap<String, (Arc<Kept>, u64)>,
+    /// By when it was last used.
+    order: BTreeMap<u64, String>,
+    clock: u64,
+    bytes: u64,
+    /// The keys that are on the disk, by namespace; read once.
+    on_disk: HashMap<String, HashSet<String>>,
+    /// Who asks for something that will be kept; others wait for it.
+    flights: HashMap<String, Arc<tokio::sync::Mutex<()>>>,
+}
+
+/// Writes under way at once; beyond, an answer is kept in memory only.
+const WRITES_MAX: usize = 64;
+
+/// A kept answer.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+struct Kept {
+    /// What the request said, as far as `Vary` may ask.
+    asked: Vec<(String, String)>,
+    status: u16,
+    headers: Vec<(String, String)>,
+    url: String,
+    at_ms: u64,
+    request_id: Option<String>,
+    #[serde(skip)]
+    body: Vec<u8>,
+}
+
+/// What is known of a request that concerns the cache.
+pub(super) struct Ticket {
+    lineage: String,
+    namespace: String,
+    key: String,
+    method: Method,
+    url: Url,
+    headers: Vec<(String, String)>,
+    keep: Keep,
+    /// What was asked about with its validators.
+    asked_about: Option<Arc<Kept>>,
+    _flight: Option<OwnedMutexGuard<()>>,
+}
+
+impl Cache {
+    /// An empty one. `place` is everything that a key is made of but the request and its credential: account, connection,
+    /// digest, grant.
+    pub(crate) fn new(
+        policy: CachePolicy,
+        key: &[u8; 32],
+        place: Vec<String>,
+        limits: &Limits,
+        disk: Option<Arc<dyn Store>>,
+    ) -> Self {
+        Self {
+            policy,
+            key: hmac::Key::new(hmac::HMAC_SHA256, key),
+            place,
+            bytes_max: limits.cache_bytes,
+            entry_bytes_max: limits.cache_entry_bytes,
+            hot: Mutex::default(),
+            disk,
+            writing: Mutex::new(JoinSet::new()),
+        }
+    }
+
+    /// Waits until everything is written that was to be.
+    pub(crate) async fn settle(&self) {
+        let mut writing = std::mem::take(&mut *self.writing.lock().unwrap_or_else(PoisonError::into_inner));
+        while writing.join_next().await.is_some() {}
+    }
+
+    fn hot(&self) -> MutexGuard<'_, Hot> {
+        self.hot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A keyed hash of these parts; no two lists of parts read alike.
+    fn hashed(&self, parts: &[&str]) -> String {
+        let mut context = hmac::Context::with_key(&self.key);
+        for part in parts {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        super::hex(&context.sign().as_ref()[..20])
+    }
+
+    /// The answer under a key: from memory, else from the disk if it is there.
+    async fn find(&self, ticket: &Ticket) -> Option<Arc<Kept>> {
+        if let Some(kept) = self.hot().touch(&ticket.key) {
+            return Some(kept);
+        }
+        let disk = self.disk.as_ref()?;
+        if !self.hot().on_disk.contains_key(&ticket.namespace) {
+            // What was kept under another credential, grant or component of this connection goes now.
+            let keys = disk.open_cache(&ticket.lineage, &ticket.namespace).await.unwrap_or_default();
+            self.hot().on_disk.insert(ticket.namespace.clone(), keys.into_iter().collect());
+        }
+        if !self.hot().on_disk.get(&ticket.namespace)?.contains(&ticket.key) {
+            return None;
+        }
+        let kept =
+            disk.recall(&ticket.namespace, &ticket.key).await.ok().flatten().and_then(|bytes| Kept::read(&bytes));
+        match kept {
+            Some(kept) => Some(self.hot().put(&ticket.key, kept, self.bytes_max)),
+            None => {
+                self.hot().on_disk.entry(ticket.namespace.clone()).or_default().remove(&ticket.key);
+                None
+            }
+        }
+    }
+
+    /// Keeps an answer, in memory now and on the disk soon.
+    fn put(&self, ticket: &Ticket, kept: Kept) {
+        let bytes = self.disk.as_ref().map(|_| kept.written());
+        let at = Timestamp::from_millis(kept.at_ms);
+        self.hot().put(&ticket.key, kept, self.bytes_max);
+        if let (Some(disk), Some(bytes)) = (&self.disk, bytes) {
+            let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            while writing.try_join_next().is_some() {}
+            if writing.len() >= WRITES_MAX {
+                return;
+            }
+            self.hot().on_disk.entry(ticket.namespace.clone()).or_default().insert(ticket.key.clone());
+            let (disk, bytes_max) = (disk.clone(), self.bytes_max);
+            let (lineage, namespace, key) = (ticket.lineage.clone(), ticket.namespace.clone(), ticket.key.clone());
+            writing.spawn(async move {
+                if let Err(error) = disk.keep(&lineage, &namespace, &key, bytes, at, bytes_max).await {
+                    tracing::debug!(target: "wharfage::outbound", "an answer was not written: {error}");
+                }
+            });
+        }
+    }
+
+    fn forget(&self, namespace: &str, key: &str) {
+        let mut hot = self.hot();
+        hot.remove(key);
+        let was_written = hot.on_disk.get_mut(namespace).is_some_and(|keys| keys.remove(key));
+        drop(hot);
+        if let (true, Some(disk)) = (was_written, &self.disk) {
+            let (disk, namespace, key) = (disk.clone(), namespace.to_owned(), key.to_owned());
+            let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+            writing.spawn(async move { _ = disk.forget(&namespace, &key).await });
+        }
+    }
+}
+
+impl Hot {
+    fn touch(&mut self, key: &str) -> Option<Arc<Kept>> {
+        self.clock += 1;
+        let (kept, used) = self.entries.get_mut(key)?;
+        self.order.remove(used);
+        *used = self.clock;
+        self.order.insert(self.clock, key.to_owned());
+        Some(kept.clone())
+    }
+
+    fn put(&mut self, key: &str, kept: Kept, bytes_max: u64) -> Arc<Kept> {
+        self.remove(key);
+        let kept = Arc::new(kept);
+        self.clock += 1;
+        self.bytes += kept.weight();
+        self.order.insert(self.clock, key.to_owned());
+        self.entries.insert(key.to_owned(), (kept.clone(), self.clock));
+        while self.bytes > bytes_max {
+            let Some((_, oldest)) = self.order.first_key_value().map(|(used, key)| (*used, key.clone())) else { break };
+            self.remove(&oldest);
+        }
+        kept
+    }
+
+    fn remove(&mut self, key: &str) {
+        if let Some((kept, used)) = self.entries.remove(key) {
+            self.order.remove(&used);
+            self.bytes = self.bytes.saturating_sub(kept.weight());
+        }
+    }
+}
+
+impl Kept {
+    fn of(ticket: &Ticket, response: &Response, now: Timestamp) -> Self {
+        Self {
+            asked: ticket.headers.clone(),
+            status: response.status,
+            headers: response.headers.clone(),
+            url: response.url.clone(),
+            at_ms: now.as_millis(),
+            request_id: response.request_id.clone(),
+            body: response.body.clone(),
+        }
+    }
+
+    fn weight(&self) -> u64 {
+        let pair = |(name, value): &(String, String)| name.len() + value.len() + 48;
+        let heads: usize = self.headers.iter().chain(&self.asked).map(pair).sum();
+        (self.body.len() + heads + self.url.len() + 200) as u64
+    }
+
+    /// Its head in a line of JSON, then its body.
+    fn written(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec(self).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes.extend_from_slice(&self.body);
+        bytes
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let end = bytes.iter().position(|byte| *byte == b'\n')?;
+        let (head, body) = bytes.split_at(end);
+        let kept: Self = serde_json::from_slice(head).ok()?;
+        Some(Self { body: body.get(1..)?.to_vec(), ..kept })
+    }
+
+    /// RFC 9111's view of it.
+    fn rules(&self, ticket: &Ticket) -> Option<Rules> {
+        let mut request = request_of(ticket)?;
+        *request.headers_mut() = fields(&self.asked);
+        let mut response = http::Response::new(());
+        *response.status_mut() = http::StatusCode::from_u16(self.status).ok()?;
+        *response.headers_mut() = fields(&self.headers);
+        // Without a word of the provider nothing is fresh: what an API answers has no age one could guess by.
+        let options = CacheOptions { shared: false, cache_heuristic: 0.0, ..CacheOptions::default() };
+        Some(Rules::new_options(&request, &response, Timestamp::from_millis(self.at_ms).into(), options))
+    }
+
+    /// Whether it was fresh when it came.
+    fn was_fresh(&self, ticket: &Ticket) -> bool {
+        let at = Timestamp::from_millis(self.at_ms).into();
+        self.rules(ticket).is_some_and(|rules| !rules.time_to_live(at).is_zero())
+    }
+
+    fn response(&self, source: Source, age_ms: u64) -> Response {
+        Response {
+            status: self.status,
+            headers: self.headers.clone(),
+            body: self.body.clone(),
+            url: self.url.clone(),
+            source,
+            age_ms,
+            attempts: 0,
+            request_id: self.request_id.clone(),
+            may_be_kept: false,
+        }
+    }
+}
+
+fn fields(pairs: &[(String, String)]) -> http::HeaderMap {
+    let mut map = http::HeaderMap::with_capacity(pairs.len());
+    for (name, value) in pairs {
+        let name = http::HeaderName::from_bytes(name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, http::HeaderValue::from_bytes(value.as_bytes())) {
+            map.append(name, value);
+        }
+    }
+    map
+}
+
+fn request_of(ticket: &Ticket) -> Option<http::Request<()>> {
+    let mut request = http::Request::new(());
+    *request.method_mut() = match ticket.method {
+        Method::Head => http::Method::HEAD,
+        _ => http::Method::GET,
+    };
+    *request.uri_mut() = ticket.url.as_str().parse().ok()?;
+    *request.headers_mut() = fields(&ticket.headers);
+    Some(request)
+}
+
+/// Headers by which a plugin asks about an answer that it has itself; such a request passes by.
+const CONDITIONAL: [&str; 7] =
+    ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range", "cache-control"];
+
+/// What concerns the cache of a request that it may answer; nothing of one that passes by.
+pub(super) fn ticket(outbound: &Outbound, scoped: &Scoped) -> Option<Ticket> {
+    let request = scoped.request();
+    let is_own = request.headers.iter().any(|(name, _)| CONDITIONAL.contains(&name.to_ascii_lowercase().as_str()));
+    let is_read = matches!(request.method, Method::Get | Method::Head) && request.body.is_none();
+    if !is_read || is_own || request.keep == Keep::Never || request.is_confidential {
+        return None;
+    }
+    let (lineage, namespace) = namespace(outbound, scoped)?;
+    let cache = outbound.cache.as_ref()?;
+    Some(Ticket {
+        key: cache.hashed(&[&namespace, request.method.as_str(), scoped.url().as_str()]),
+        lineage,
+        namespace,
+        method: request.method,
+        url: scoped.url().clone(),
+        headers: request.headers.clone(),
+        keep: request.keep,
+        asked_about: None,
+        _flight: None,
+    })
+}
+
+/// The connection's answers under this credential, and under this version of it.
+fn namespace(outbound: &Outbound, scoped: &Scoped) -> Option<(String, String)> {
+    let cache = outbound.cache.as_ref()?;
+    let declared = outbound.scope.origin_of(scoped).credential.as_deref();
+    let name = match &scoped.request().credential {
+        CredentialChoice::Anonymous => None,
+        CredentialChoice::Declared => declared,
+        CredentialChoice::Named(name) => Some(name.as_str()),
+    };
+    let mut version = Vec::new();
+    if let Some(name) = name {
+        let credential = outbound.credentials.iter().find(|credential| credential.name == name)?;
+        for secret in &credential.secrets {
+            // Who cannot have the key gets nothing that was answered to it.
+            let value = outbound.secrets.value(secret, Purpose::Credential).ok()?;
+            version.push(cache.hashed(&["version", &value]));
+        }
+    }
+    let mut place: Vec<&str> = vec!["place"];
+    place.extend(cache.place.iter().map(String::as_str));
+    place.extend(version.iter().map(String::as_str));
+    let lineage = cache.hashed(&["lineage", &outbound.scope.connection, name.unwrap_or_default()]);
+    Some((lineage, cache.hashed(&place)))
+}
+
+/// Looks for a kept answer. One that is not fresh any more is asked about with its validators.
+pub(super) async fn look(
+    outbound: &Outbound,
+    context: &CallContext,
+    ticket: &mut Option<Ticket>,
+    mut scoped: Scoped,
+) -> Looked {
+    let (Some(cache), Some(ticket)) = (&outbound.cache, ticket) else { return Looked::Missed(Missed(scoped)) };
+    let mut found = cache.find(ticket).await;
+    let will_be_kept = ticket.keep != Keep::AsAnswered || found.as_ref().is_some_and(|kept| kept.was_fresh(ticket));
+    if will_be_kept && fresh(outbound, ticket, found.as_deref()).is_none() {
+        // It was kept before or will be: one asks, and the others wait for its answer.
+        if let Some(flight) = join(outbound, context, cache, ticket).await {
+            ticket._flight = Some(flight);
+            found = cache.find(ticket).await;
+        }
+    }
+    if let Some((age_ms, kept)) = fresh(outbound, ticket, found.as_deref()) {
+        context.observe(|| Step::Served { source: Source::Cache, age_ms });
+        return Looked::Fresh(Box::new(kept.response(Source::Cache, age_ms)));
+    }
+    if let Some(kept) = found
+        && let Some(conditions) = conditions(outbound, ticket, &kept)
+    {
+        scoped.add_conditions(conditions);
+        ticket.asked_about = Some(kept);
+    }
+    Looked::Missed(Missed(scoped))
+}
+
+/// Waits for whoever asks for the same; answers the leave to be the one that asks. Only for what was kept before or is
+/// said to be keepable: whether an unknown answer can be kept nobody knows, and a provider may want many at once.
+async fn join(
+    outbound: &Outbound,
+    context: &CallContext,
+    cache: &Cache,
+    ticket: &Ticket,
+) -> Option<OwnedMutexGuard<()>> {
+    let flight = {
+        let mut hot = cache.hot();
+        hot.flights.retain(|_, flight| Arc::strong_count(flight) > 1);
+        hot.flights.entry(ticket.key.clone()).or_default().clone()
+    };
+    tokio::select! {
+        biased;
+        guard = flight.lock_owned() => Some(guard),
+        () = outbound.clock.alarm(context.deadline) => None,
+    }
+}
+
+/// The kept answer with its age, if it is fresh.
+fn fresh<'a>(outbound: &Outbound, ticket: &Ticket, kept: Option<&'a Kept>) -> Option<(u64, &'a Kept)> {
+    let kept = kept?;
+    let now = outbound.clock.now();
+    let rules = kept.rules(ticket)?;
+    let asked = rules.before_request(&request_of(ticket)?, now.into());
+    let age_ms = now.since(Timestamp::from_millis(kept.at_ms));
+    let (is_same, is_fresh) = match asked {
+        BeforeRequest::Fresh(_) => (true, true),
+        BeforeRequest::Stale { matches, .. } => (matches, false),
+    };
+    match ticket.keep {
+        _ if !is_same => None,
+        Keep::Immutable => Some((age_ms, kept)),
+        Keep::Seconds(seconds) if age_ms < u64::from(seconds) * 1_000 => Some((age_ms, kept)),
+        Keep::AsAnswered if is_fresh => {
+            let age_ms = u64::try_from(rules.age(now.into()).as_millis()).unwrap_or(u64::MAX);
+            Some((age_ms, kept))
+        }
+        _ => None,
+    }
+}
+
+/// The headers that ask about a kept answer, if it has something to be asked by.
+fn conditions(outbound: &Outbound, ticket: &Ticket, kept: &Kept) -> Option<Vec<(String, String)>> {
+    let asked = kept.rules(ticket)?.before_request(&request_of(ticket)?, outbound.clock.now().into());
+    let BeforeRequest::Stale { request, matches: true } = asked else { return None };
+    let header = |name: &str| Some((name.to_owned(), request.headers.get(name)?.to_str().ok()?.to_owned()));
+    let conditions: Vec<_> = ["if-none-match", "if-modified-since"].into_iter().filter_map(header).collect();
+    (!conditions.is_empty()).then_some(conditions)
+}
+
+/// What an answer means for the cache: it is kept, it refreshes what was kept, or it makes that wrong.
+///
+/// # Errors
+/// `transient` when the provider says "not modified" of something else than what was asked about; that is forgotten, and
+/// asked for anew.
+pub(super) fn keep(
+    outbound: &Outbound,
+    ticket: Option<&Ticket>,
+    sent: &super::Request,
+    mut response: Response,
+) -> Result<Response, Error> {
+    let Some(cache) = &outbound.cache else { return Ok(response) };
+    let Some(ticket) = ticket else {
+        let is_write = !matches!(sent.method, Method::Get | Method::Head) && sent.repeat != Repeat::Safe;
+        if is_write {
+            forget_written(outbound, sent, &response);
+        }
+        return Ok(response);
+    };
+    let now = outbound.clock.now();
+    if let (304, Some(kept)) = (response.status, &ticket.asked_about) {
+        let Some(headers) = refreshed(ticket, kept, &response, now) else {
+            cache.forget(&ticket.namespace, &ticket.key);
+            return Err(Error::new(
+                Kind::Transient,
+                "the provider said that another answer than the kept one still holds",
+            )
+            .with_status(Some(304))
+            .with_request_sent(RequestSent::Yes));
+        };
+        let kept = Kept { at_ms: now.as_millis(), headers, ..(**kept).clone() };
+        let attempts = response.attempts;
+        response = Response { attempts, ..kept.response(Source::Live, 0) };
+        cache.put(ticket, kept);
+        return Ok(response);
+    }
+    let is_small = response.body.len() as u64 <= cache.entry_bytes_max;
+    let kept = Kept::of(ticket, &response, now);
+    let may = response.status == 200 && response.may_be_kept && is_small;
+    match kept.rules(ticket).filter(|rules| may && rules.is_storable()) {
+        Some(_) => cache.put(ticket, kept),
+        None if response.status < 300 => cache.forget(&ticket.namespace, &ticket.key),
+        None => {}
+    }
+    Ok(response)
+}
+
+/// The headers of a kept answer after a "not modified", if that spoke of it.
+fn refreshed(ticket: &Ticket, kept: &Kept, response: &Response, now: Timestamp) -> Option<Vec<(String, String)>> {
+    let mut answered = http::Response::new(());
+    *answered.status_mut() = http::StatusCode::NOT_MODIFIED;
+    *answered.headers_mut() = fields(&response.headers);
+    match kept.rules(ticket)?.after_response(&request_of(ticket)?, &answered, now.into()) {
+        AfterResponse::Modified(..) => None,
+        AfterResponse::NotModified(_, parts) => {
+            // What the crate adds for a cache in between (age, its own date) is not the provider's word.
+            let ours = |name: &str| name == "age" || (name == "date" && !answered.headers().contains_key("date"));
+            let pairs = parts.headers.iter().filter(|(name, _)| !ours(name.as_str()));
+            Some(
+                pairs
+                    .map(|(name, value)| {
+                        let value = if name == "date" { answered.headers().get(name).unwrap_or(value) } else { value };
+                        (name.as_str().to_owned(), value.as_bytes().iter().map(|byte| char::from(*byte)).collect())
+                    })
+                    .collect(),
+            )
+        }
+    }
+}
+
+/// A write that succeeded makes wrong what was kept of its URL, and of the places it names (RFC 9111, 4.4).
+fn forget_written(outbound: &Outbound, sent: &super::Request, response: &Response) {
+    let Some(cache) = &outbound.cache else { return };
+    let Ok(scoped) = outbound.scope.check(sent.clone()) else { return };
+    let Some((_, namespace)) = namespace(outbound, &scoped) else { return };
+    let url = scoped.url();
+    let named = response
+        .headers
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("location") || name.eq_ignore_ascii_case("content-location"));
+    let named = named.filter_map(|(_, place)| url.join(place).ok()).filter(|place| place.origin() == url.origin());
+    for place in std::iter::once(url.clone()).chain(named) {
+        for method in [Method::Get, Method::Head] {
+            cache.forget(&namespace, &cache.hashed(&[&namespace, method.as_str(), place.as_str()]));
+        }
+    }
+}
+
+/// The last good answer instead of trouble that may pass; the trouble itself where there is none, or none young enough.
+pub(super) async fn fall_back(
+    outbound: &Outbound,
+    context: &CallContext,
+    request: super::Request,
+    attempts: u32,
+    error: Error,
+) -> Result<Response, Error> {
+    let may_serve = matches!(
+        error.kind(),
+        Kind::Transient
+            | Kind::Timeout
+            | Kind::Network(_)
+            | Kind::CircuitOpen
+            | Kind::RateLimited
+            | Kind::QuotaExhausted
+    );
+    let Some(cache) = outbound.cache.as_ref().filter(|cache| may_serve && cache.policy.fall_back) else {
+        return Err(error);
+    };
+    let Ok(scoped) = outbound.scope.check(request) else { return Err(error) };
+    let Some(ticket) = ticket(outbound, &scoped) else { return Err(error) };
+    let Some(kept) = cache.find(&ticket).await.filter(|kept| matches(&ticket, kept, outbound.clock.now())) else {
+        return Err(error);
+    };
+    let age_ms = outbound.clock.now().since(Timestamp::from_millis(kept.at_ms));
+    if age_ms > cache.policy.kept_ms && !cache.policy.beyond {
+        return Err(error.with_details(format!(
+            "The last good answer is {} s old, and none older than {} s serves; cache.beyond = true would allow it",
+            age_ms / 1_000,
+            cache.policy.kept_ms / 1_000
+        )));
+    }
+    let source = if age_ms < cache.policy.stale_from_ms { Source::Cache } else { Source::Stale };
+    tracing::debug!(target: "wharfage::outbound", age_ms, kind = error.kind().name(), "the last good answer serves");
+    context.observe(|| Step::Served { source, age_ms });
+    Ok(Response { attempts, ..kept.response(source, age_ms) })
+}
+
+/// Whether a kept answer is one to this request, whatever its age.
+fn matches(ticket: &Ticket, kept: &Kept, now: Timestamp) -> bool {
+    let asked = || Some(kept.rules(ticket)?.before_request(&request_of(ticket)?, now.into()));
+    matches!(asked(), Some(BeforeRequest::Fresh(_) | BeforeRequest::Stale { matches: true, .. }))
 }

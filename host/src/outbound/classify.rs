@@ -4,16 +4,23 @@
 //! to the retry, the buckets and the caller alike. What goes on from here is masked: no known secret, no cookie, and of
 //! an error's body no more than its start.
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder};
 use http::HeaderMap;
 use serde_json::Value;
 use url::Url;
 
+use super::admit::Lane;
+use super::circuit::Verdict;
 use super::hints::{self, Hint};
+use super::mask::Mask;
+use super::stream::Rest;
 use super::transport::{Answered, Raw};
-use super::{Outbound, Response, Source};
+use super::{CallContext, Outbound, Response, Source, Step};
 use crate::error::{Error, Kind, RequestSent};
 use crate::manifest::{AnswerRule, Condition};
 use crate::time::Timestamp;
@@ -27,13 +34,16 @@ const RETRY_AFTER_MS: u64 = 60_000;
 /// The longest wait that is believed at all: a year.
 const WAIT_MS_MAX: u64 = 365 * 86_400_000;
 
+/// How long a spent quota rests where nothing says for how long, at most its window.
+const QUOTA_REST_MS: u64 = 3_600_000;
+
 /// Where providers put their id of a request.
-const REQUEST_ID_HEADERS: [&str; 4] = ["x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid"];
+pub(super) const REQUEST_ID_HEADERS: [&str; 4] = ["x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid"];
 
 /// What an attempt came to.
 pub(super) enum Outcome {
     /// An answer for the plugin.
-    Answer(Response),
+    Answer(Response, Option<Rest>),
     /// Ask elsewhere.
     Redirect {
         /// The status.
@@ -49,34 +59,77 @@ pub(super) enum Outcome {
         error: Error,
         /// What the answer says about when to come back.
         hint_at: Option<Timestamp>,
+        /// What the answer says about whether to try again at all.
+        advice: Option<bool>,
     },
 }
 
-/// Judges an answer, and tells the buckets what it said.
-pub(super) fn classify(outbound: &Outbound, answered: Answered) -> Outcome {
-    let Answered { method, url, origin, result } = answered;
+impl Outcome {
+    /// A failure about which nothing more is known.
+    pub(super) fn failure(error: Error) -> Self {
+        Self::Failure { error, hint_at: None, advice: None }
+    }
+
+    /// What it says about the provider's health.
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Answer(..) | Self::Redirect { .. } => Verdict::Well,
+            Self::Failure { error, .. } => Verdict::of(error.kind()),
+        }
+    }
+}
+
+/// Judges an answer, and tells the buckets and the breaker what it said.
+pub(super) fn classify(outbound: &Outbound, context: &CallContext, mut answered: Answered) -> Outcome {
+    let leave = answered.leave.take();
+    let outcome = judge(outbound, context, answered);
+    if let Some(leave) = leave {
+        let origin = leave.origin();
+        if let Some(until) = leave.conclude(outcome.verdict()) {
+            tracing::warn!(target: "wharfage::outbound", connection = outbound.scope.connection, origin, %until, "keeps failing; not asked until then");
+            context.observe(|| Step::Opened { origin, until });
+        }
+    }
+    outcome
+}
+
+fn judge(outbound: &Outbound, context: &CallContext, answered: Answered) -> Outcome {
+    let Answered { method, url, origin, result, rest, .. } = answered;
     let granted = &outbound.scope.origins[origin];
     // As the provider's documentation writes it: below the base URL.
     let root = granted.base.path().trim_end_matches('/');
     let endpoint = format!("{method} {}", url.path().strip_prefix(root).unwrap_or(url.path()));
     let raw = match result {
         Ok(raw) => raw,
-        Err(error) => return Outcome::Failure { error: error.with_endpoint(Some(endpoint)), hint_at: None },
+        Err(error) => return Outcome::failure(error.with_endpoint(Some(endpoint))),
     };
     let origin = granted.name.as_str();
     let hint = hints::read(
         raw.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())),
+        &outbound.rate_headers,
         raw.received_at,
         WAIT_MS_MAX,
     );
-    let ruled = outbound.answers.judge(origin, &raw);
-    let limited = raw.status == 429 || ruled.as_ref().is_some_and(|ruled| ruled.is_about_limits());
-    let hint_at = ruled
-        .as_ref()
-        .and_then(|ruled| ruled.retry_after_s)
-        .map(|seconds| raw.received_at.plus(seconds.saturating_mul(1000)))
-        .max(hint.come_back_at());
-    feed_back(outbound, origin, &hint, if limited || raw.status == 503 { hint_at } else { None });
+    // Of a body that is not read yet nothing can be said.
+    let ruled = if rest.is_some() { None } else { outbound.answers.judge(origin, &raw) };
+    let is_spent = ruled.as_ref().is_some_and(|ruled| ruled.kind == Kind::QuotaExhausted);
+    let is_limited = match &ruled {
+        Some(ruled) => ruled.kind == Kind::RateLimited,
+        None => raw.status == 429,
+    };
+    let hint_at = ruled.as_ref().and_then(|ruled| ruled.come_back_at(raw.received_at)).max(hint.come_back_at());
+    feed_back(outbound, origin, &hint);
+    if is_spent || is_limited || raw.status == 503 {
+        let bucket = ruled.as_ref().and_then(|ruled| ruled.bucket.as_deref());
+        block(outbound, origin, bucket, hint_at, is_spent);
+    }
+    let advice = outbound.retry_header.as_ref().and_then(|name| raw.headers.get(name)).and_then(|value| {
+        match value.as_bytes() {
+            b"true" => Some(true),
+            b"false" => Some(false),
+            _ => None,
+        }
+    });
     if ruled.is_none()
         && is_redirect(raw.status)
         && let Some(location) = raw.headers.get(http::header::LOCATION).and_then(|value| value.to_str().ok())
@@ -85,10 +138,15 @@ pub(super) fn classify(outbound: &Outbound, answered: Answered) -> Outcome {
     }
     let request_id = request_id(&raw.headers);
     if ruled.is_none() && raw.status < 400 {
-        return Outcome::Answer(answer(outbound, raw, &url, request_id));
+        return Outcome::Answer(answer(outbound, context, raw, &url, request_id), rest);
     }
     let mask = outbound.mask();
-    let body = masked_start(&mask.text(&String::from_utf8_lossy(start(&raw.body, BODY_BYTES_MAX * 4))), BODY_BYTES_MAX);
+    let body = String::from_utf8_lossy(start(&raw.body, BODY_BYTES_MAX * 4));
+    let masked = mask.text(&body);
+    if matches!(masked, Cow::Owned(_)) {
+        outbound.tell_leak(context, &shown_path(&mask, &url));
+    }
+    let body = masked_start(&masked, BODY_BYTES_MAX);
     let kind = ruled.as_ref().map_or_else(|| kind_of(raw.status, &body), |ruled| ruled.kind.clone());
     let retry_at = match &kind {
         Kind::RateLimited | Kind::QuotaExhausted => hint_at.or_else(|| Some(raw.received_at.plus(RETRY_AFTER_MS))),
@@ -102,20 +160,50 @@ pub(super) fn classify(outbound: &Outbound, answered: Answered) -> Outcome {
         .with_request_sent(RequestSent::Yes)
         .with_retry_at(retry_at)
         .with_body((!body.is_empty()).then_some(body));
-    Outcome::Failure { error, hint_at }
+    Outcome::Failure { error, hint_at, advice }
 }
 
-/// Tells every bucket of the origin what the answer said: waiting for all, and what is left.
-fn feed_back(outbound: &Outbound, origin: &str, hint: &Hint, blocked_until: Option<Timestamp>) {
-    let windows = || outbound.lanes.covering(origin).filter(|lane| lane.spec().is_window());
-    if let Some(until) = blocked_until {
-        // A remote wait is capped, so that a wrong clock or a lie stops nobody for long.
-        let until = until.min(outbound.clock.now().plus(outbound.limits.retry_wait_ms));
-        windows().for_each(|lane| lane.block_until(until));
+/// Tells the buckets how much the provider says is left. Where it does not say of which window it speaks, it is that of
+/// the only window that covers the origin; of one among several, nothing is believed.
+fn feed_back(outbound: &Outbound, origin: &str, hint: &Hint) {
+    if hint.windows.is_empty() {
+        return;
     }
-    // With several windows it is not said which one the figure is about.
-    if let (Some(left), 1) = (hint.remaining, windows().count()) {
-        windows().for_each(|lane| lane.remaining(left));
+    let lanes: Vec<_> = outbound.lanes.covering(origin).filter(|lane| lane.spec().is_window()).collect();
+    for window in &hint.windows {
+        let is_meant = |lane: &&&Arc<Lane>| match (&window.bucket, window.length_ms) {
+            (Some(name), _) => lane.spec().name == *name,
+            (None, Some(length_ms)) => lane.spec().window_ms() == Some(length_ms),
+            (None, None) => lanes.len() == 1,
+        };
+        for lane in lanes.iter().filter(is_meant) {
+            // What a limit is a limit of is certain only where the window is named.
+            if let Some(limit) = window.limit.filter(|_| window.bucket.is_some() || window.length_ms.is_some()) {
+                lane.told_limit(limit);
+            }
+            if let Some(left) = window.remaining {
+                lane.remaining(left, window.reset_at);
+            }
+        }
+    }
+}
+
+/// Stops the buckets that an answer refused for: one 429 stops all who wait.
+fn block(outbound: &Outbound, origin: &str, bucket: Option<&str>, until: Option<Timestamp>, is_spent: bool) {
+    let now = outbound.clock.now();
+    for lane in outbound.lanes.covering(origin) {
+        let Some(window_ms) = lane.spec().window_ms() else { continue };
+        if bucket.is_some_and(|name| lane.spec().name != name) {
+            continue;
+        }
+        let until = match until {
+            Some(until) => until,
+            // A spent quota rests, or the provider is asked in vain all day; of a short limit its own window says enough.
+            None if is_spent => now.plus(QUOTA_REST_MS.min(window_ms)),
+            None => continue,
+        };
+        // A remote wait is capped, so that a wrong clock or a lie stops nobody for long.
+        lane.block_until(until.min(now.plus(outbound.limits.block_ms)));
     }
 }
 
@@ -123,12 +211,15 @@ fn is_redirect(status: u16) -> bool {
     matches!(status, 301 | 302 | 303 | 307 | 308)
 }
 
-fn answer(outbound: &Outbound, raw: Raw, url: &Url, request_id: Option<String>) -> Response {
+/// A URL for an operator.
+fn shown_path(mask: &Mask, url: &Url) -> String {
+    mask.text(&super::without_query(url.as_str())).into_owned()
+}
+
+fn answer(outbound: &Outbound, context: &CallContext, raw: Raw, url: &Url, request_id: Option<String>) -> Response {
     let mask = outbound.mask();
-    let (body, found) = mask.bytes(raw.body);
-    if found {
-        tracing::warn!(target: "wharfage::outbound", path = url.path(), "the provider sent a secret back; it was masked");
-    }
+    let may_be_kept = !raw.headers.contains_key(http::header::SET_COOKIE);
+    let (body, mut has_found) = mask.bytes(raw.body);
     let most = usize::try_from(outbound.limits.headers).unwrap_or(usize::MAX);
     let headers = raw
         .headers
@@ -137,9 +228,14 @@ fn answer(outbound: &Outbound, raw: Raw, url: &Url, request_id: Option<String>) 
         .take(most)
         .map(|(name, value)| {
             let value: String = value.as_bytes().iter().map(|byte| char::from(*byte)).collect();
-            (name.as_str().to_owned(), mask.text(&value).into_owned())
+            let masked = mask.text(&value);
+            has_found |= matches!(masked, Cow::Owned(_));
+            (name.as_str().to_owned(), masked.into_owned())
         })
         .collect();
+    if has_found {
+        outbound.tell_leak(context, &shown_path(&mask, url));
+    }
     Response {
         status: raw.status,
         headers,
@@ -149,6 +245,7 @@ fn answer(outbound: &Outbound, raw: Raw, url: &Url, request_id: Option<String>) 
         age_ms: 0,
         attempts: 0,
         request_id: request_id.map(|id| mask.text(&id).into_owned()),
+        may_be_kept,
     }
 }
 
@@ -168,6 +265,8 @@ fn kind_of(status: u16, body: &str) -> Kind {
         409 | 412 => Kind::Conflict,
         410 => Kind::CursorInvalid,
         425 | 429 => Kind::RateLimited,
+        // What a server cannot do, in this method or version of HTTP, it cannot do in a minute either.
+        501 | 505 => Kind::ProviderReported,
         500.. => Kind::Transient,
         _ => Kind::ProviderReported,
     }
@@ -202,13 +301,18 @@ fn masked_start(text: &str, most: usize) -> String {
 
 struct Ruled {
     kind: Kind,
+    bucket: Option<String>,
     retry_after_s: Option<u64>,
+    /// What the body says about when to come back.
+    retry_at: Option<String>,
     code: Option<String>,
 }
 
 impl Ruled {
-    fn is_about_limits(&self) -> bool {
-        matches!(self.kind, Kind::RateLimited)
+    /// When to come back: as the body says, else as the rule says.
+    fn come_back_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let said = self.retry_at.as_deref().and_then(|text| hints::time_in_body(text, now, WAIT_MS_MAX));
+        said.or_else(|| self.retry_after_s.map(|seconds| now.plus(seconds.saturating_mul(1000))))
     }
 }
 
@@ -227,7 +331,11 @@ pub(crate) struct Answers {
 impl Answers {
     /// From a manifest's rules.
     pub(crate) fn new(rules: Vec<AnswerRule>) -> Self {
-        let texts = || rules.iter().enumerate().filter_map(|(index, rule)| Some((index, rule.contains.as_deref()?)));
+        let in_body = |rule: &&AnswerRule| rule.pointer.is_some();
+        let texts = || {
+            let rules = rules.iter().enumerate().filter(|(_, rule)| in_body(rule));
+            rules.filter_map(|(index, rule)| Some((index, rule.contains.as_deref()?)))
+        };
         // Without a searcher every rule counts as possible: slower, and the same answer.
         let searcher = AhoCorasickBuilder::new().ascii_case_insensitive(true).build(texts().map(|(_, text)| text)).ok();
         let rule_of = texts().map(|(index, _)| index).collect();
@@ -236,11 +344,12 @@ impl Answers {
 
     /// The first rule that fits. The body is parsed only where one could.
     fn judge(&self, origin: &str, raw: &Raw) -> Option<Ruled> {
-        if self.rules.is_empty() || raw.body.len() > JUDGED_BYTES_MAX {
+        if self.rules.is_empty() {
             return None;
         }
+        let judged = if raw.body.len() > JUDGED_BYTES_MAX { &[] } else { raw.body.as_slice() };
         let found: Option<BTreeSet<usize>> = self.searcher.as_ref().map(|searcher| {
-            searcher.find_overlapping_iter(&raw.body).map(|found| self.rule_of[found.pattern().as_usize()]).collect()
+            searcher.find_overlapping_iter(judged).map(|found| self.rule_of[found.pattern().as_usize()]).collect()
         });
         let mut candidates = self
             .rules
@@ -248,36 +357,83 @@ impl Answers {
             .enumerate()
             .filter(|(_, rule)| rule.origin.as_deref().is_none_or(|name| name == origin))
             .filter(|(_, rule)| rule.status.is_empty() || rule.status.contains(&raw.status))
-            .filter(|(index, rule)| rule.contains.is_none() || found.as_ref().is_none_or(|found| found.contains(index)))
-            .map(|(_, rule)| rule)
-            .peekable();
-        candidates.peek()?;
-        let body: Value = serde_json::from_slice(&raw.body).ok()?;
-        let rule = candidates.find(|rule| rule.conditions().all(|condition| fits(&condition, &body)))?;
+            .filter(|(index, rule)| {
+                let is_searched = rule.pointer.is_some() && rule.contains.is_some();
+                !is_searched || found.as_ref().is_none_or(|found| found.contains(index))
+            })
+            .map(|(_, rule)| rule);
+        let body = Lazy::new(judged);
+        let rule = candidates.find(|rule| rule.conditions().all(|condition| fits(&condition, raw, &body)))?;
+        let text = |pointer: &Option<String>| texts_at(body.value(), pointer.as_deref()?).into_iter().next();
         Some(Ruled {
             kind: Kind::from_answer_name(&rule.kind)?,
+            bucket: rule.bucket.clone(),
             retry_after_s: rule.retry_after_s,
-            code: rule.code.as_deref().and_then(|pointer| text_at(&body, pointer)),
+            retry_at: text(&rule.retry_at),
+            code: text(&rule.code),
         })
     }
 }
 
-fn fits(condition: &Condition, body: &Value) -> bool {
-    let Some(text) = text_at(body, &condition.pointer) else { return false };
-    match (&condition.contains, &condition.equals) {
-        (Some(needle), None) => text.to_ascii_lowercase().contains(&needle.to_ascii_lowercase()),
-        (None, Some(exact)) => text == *exact,
-        _ => false,
+/// A body that is parsed when somebody asks for it, and only once.
+struct Lazy<'a> {
+    bytes: &'a [u8],
+    value: OnceCell<Value>,
+}
+
+impl<'a> Lazy<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, value: OnceCell::new() }
+    }
+
+    /// The body as JSON; null where it is none.
+    fn value(&self) -> &Value {
+        self.value.get_or_init(|| serde_json::from_slice(self.bytes).unwrap_or(Value::Null))
     }
 }
 
-fn text_at(body: &Value, pointer: &str) -> Option<String> {
-    match body.pointer(pointer)? {
+fn fits(condition: &Condition, raw: &Raw, body: &Lazy<'_>) -> bool {
+    let texts = match (&condition.header, &condition.pointer) {
+        (Some(name), _) => {
+            raw.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).map(str::to_owned).collect()
+        }
+        (None, Some(pointer)) => texts_at(body.value(), pointer),
+        (None, None) => return false,
+    };
+    texts.iter().any(|text| match (&condition.contains, &condition.equals) {
+        (Some(needle), _) => text.to_ascii_lowercase().contains(&needle.to_ascii_lowercase()),
+        (None, Some(exact)) => text == exact,
+        (None, None) => condition.any_of.contains(text),
+    })
+}
+
+/// Most values that a pointer with `*` reaches; what is beyond is not looked at.
+const REACHED_MAX: usize = 256;
+
+/// The texts, numbers and booleans at a JSON Pointer, in which `*` stands for any one item or member.
+fn texts_at(body: &Value, pointer: &str) -> Vec<String> {
+    let mut reached = vec![body];
+    if !pointer.is_empty() {
+        for segment in pointer.split('/').skip(1) {
+            let mut next: Vec<&Value> = Vec::new();
+            for value in reached {
+                match (segment, value) {
+                    ("*", Value::Array(items)) => next.extend(items),
+                    ("*", Value::Object(members)) => next.extend(members.values()),
+                    _ => next.extend(value.pointer(&format!("/{segment}"))),
+                }
+            }
+            next.truncate(REACHED_MAX);
+            reached = next;
+        }
+    }
+    let text = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
         Value::Bool(truth) => Some(truth.to_string()),
         _ => None,
-    }
+    };
+    reached.into_iter().filter_map(text).collect()
 }
 
 #[cfg(test)]
@@ -314,6 +470,77 @@ mod tests {
         assert!(rules().judge("api", &raw(200, "rate limit, but no JSON")).is_none());
     }
 
+    fn answers(text: &str) -> Answers {
+        #[derive(serde::Deserialize)]
+        struct File {
+            answers: Vec<AnswerRule>,
+        }
+        Answers::new(toml::from_str::<File>(text).unwrap().answers)
+    }
+
+    /// What four providers say in a body, each in its own place.
+    #[test]
+    fn a_rule_finds_its_value_wherever_a_list_holds_it() {
+        let rules = answers(
+            r#"
+            [[answers]]
+            status = [403]
+            pointer = "/error/errors/*/reason"
+            any_of = ["rateLimitExceeded", "userRateLimitExceeded"]
+            and = [{ pointer = "/error/errors/*/domain", equals = "usageLimits" }]
+            kind = "rate-limited"
+            retry_at = "/error/message"
+            [[answers]]
+            pointer = "/errors/*/extensions/code"
+            equals = "THROTTLED"
+            kind = "rate-limited"
+            bucket = "points"
+            code = "/errors/*/extensions/code"
+            [[answers]]
+            pointer = "/Fault/Error/*/code"
+            equals = "3001"
+            kind = "rate-limited"
+            [[answers]]
+            status = [403]
+            header = "x-ratelimit-remaining"
+            equals = "0"
+            kind = "rate-limited"
+            [[answers]]
+            status = [418]
+            kind = "transient"
+            "#,
+        );
+        let kind = |status, body: &str| rules.judge("api", &raw(status, body)).map(|ruled| ruled.kind);
+        let usage = |reason: &str| {
+            format!(
+                r#"{{"error":{{"message":"Retry after 1970-01-01T00:01:00Z","errors":[{{"domain":"usageLimits","reason":"{reason}"}}]}}}}"#
+            )
+        };
+        let limited = rules.judge("api", &raw(403, &usage("userRateLimitExceeded"))).unwrap();
+        assert_eq!(limited.come_back_at(Timestamp::from_millis(0)), Some(Timestamp::from_millis(60_000)));
+        assert_eq!(kind(403, &usage("insufficientPermissions")), None);
+        assert_eq!(kind(200, &usage("userRateLimitExceeded")), None);
+        let throttled = rules
+            .judge("api", &raw(200, r#"{"errors":[{"message":"x"},{"extensions":{"code":"THROTTLED"}}]}"#))
+            .unwrap();
+        assert_eq!((throttled.bucket.as_deref(), throttled.code.as_deref()), (Some("points"), Some("THROTTLED")));
+        assert_eq!(kind(200, r#"{"Fault":{"Error":[{"code":"3001"}]}}"#), Some(Kind::RateLimited));
+        assert_eq!(kind(418, "no JSON at all"), Some(Kind::Transient));
+        let mut refused = raw(403, "");
+        assert!(rules.judge("api", &refused).is_none());
+        refused.headers.insert("x-ratelimit-remaining", http::HeaderValue::from_static("0"));
+        assert_eq!(rules.judge("api", &refused).unwrap().kind, Kind::RateLimited);
+    }
+
+    #[test]
+    fn a_pointer_reaches_no_more_than_it_may() {
+        let many = format!(r#"{{"a":[{}]}}"#, vec!["[1,2,3]"; 10_000].join(","));
+        let body: Value = serde_json::from_str(&many).unwrap();
+        assert_eq!(texts_at(&body, "/a/*/*").len(), REACHED_MAX);
+        assert_eq!(texts_at(&body, "").len(), 0);
+        assert_eq!(texts_at(&Value::from("x"), ""), ["x"]);
+    }
+
     #[test]
     fn what_cannot_pass_is_permanent() {
         use crate::error::Severity;
@@ -322,6 +549,9 @@ mod tests {
         }
         assert_eq!(kind_of(400, "Temporarily unavailable"), Kind::Transient);
         assert_eq!(kind_of(503, ""), Kind::Transient);
+        for status in [501, 505] {
+            assert_eq!(kind_of(status, ""), Kind::ProviderReported, "{status}");
+        }
     }
 
     #[test]

@@ -1,67 +1,110 @@
 //! What an answer says about waiting: headers -> [`Hint`].
 //!
-//! Read are `Retry-After` (RFC 9110, 10.2.3), the IETF drafts' `RateLimit` and `RateLimit-Policy` (draft 11,
-//! 2026-05-23, and draft 7), their older `RateLimit-Limit`, `-Remaining` and `-Reset`, and the `X-RateLimit-*` and
-//! `X-Rate-Limit-*` that came before. Whatever cannot be read, lies in the past or says "wait zero" counts as not
-//! said. Times are read against the answer's own `Date` where it has one, so that a provider's wrong clock does not
-//! matter. Every wait is cut at a maximum that the caller gives; what to do with a long one is the caller's business.
+//! Read are `Retry-After` (RFC 9110, 10.2.3) and its kin in milliseconds, the IETF drafts' `RateLimit` and
+//! `RateLimit-Policy` (draft 11, 2026-05-23, and draft 7), their older `RateLimit-Limit`, `-Remaining` and `-Reset`, and
+//! the `X-RateLimit-*` and `X-Rate-Limit-*` that came before, also with a window or a resource at the end of the name
+//! (`X-RateLimit-Remaining-Minute`, `x-ratelimit-reset-tokens`), and whatever headers a manifest names. A time may be
+//! written as seconds to wait, as seconds or milliseconds since 1970 (told apart by size), as an HTTP date, in RFC 3339,
+//! or as Go writes durations (`6m0s`). Whatever cannot be read, lies in the past or says "wait zero" counts as not said.
+//! Times are read against the answer's own `Date` where it has one, so that a provider's wrong clock does not matter.
+//! Every wait is cut at a maximum that the caller gives; what to do with a long one is the caller's business.
 
 use std::time::UNIX_EPOCH;
 
+use crate::manifest::RateHeaders;
 use crate::time::Timestamp;
 
-/// What an answer says about waiting; a field is `None` where it says nothing usable.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What an answer says about waiting; whatever is not said, or not usably, is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Hint {
     /// Come back then: `Retry-After`.
     pub(crate) retry_at: Option<Timestamp>,
-    /// So many units are left in the provider's window.
+    /// What it says of the provider's windows, each from one family of headers; mostly none or one.
+    pub(crate) windows: Vec<Window>,
+}
+
+/// What an answer says of one window of the provider.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Window {
+    /// The budget it is about, where the manifest says so.
+    pub(crate) bucket: Option<String>,
+    /// How long the window is.
+    pub(crate) length_ms: Option<u64>,
+    /// So many units are left in it.
     pub(crate) remaining: Option<u32>,
-    /// The provider's window begins anew then.
+    /// It begins anew then.
     pub(crate) reset_at: Option<Timestamp>,
-    /// So many units the provider's window has.
+    /// So many units it has.
     pub(crate) limit: Option<u32>,
 }
 
-impl Hint {
-    /// When an answer that refused for its rate says to come back: `Retry-After`, else the reset of its window, unless
-    /// that window has units left and so was not the one that refused.
-    pub(crate) fn come_back_at(&self) -> Option<Timestamp> {
-        let reset_at = self.reset_at.filter(|_| self.remaining.is_none_or(|left| left == 0));
-        self.retry_at.or(reset_at)
+impl Window {
+    fn is_empty(&self) -> bool {
+        self.remaining.is_none() && self.reset_at.is_none() && self.limit.is_none()
     }
 }
 
-/// Reads the headers of an answer that came at `now`. No wait is longer than `wait_ms_max`.
+impl Hint {
+    /// When an answer that refused for its rate says to come back: `Retry-After`, else the latest reset of the windows
+    /// that have no units left. A window with units left is not the one that refused.
+    pub(crate) fn come_back_at(&self) -> Option<Timestamp> {
+        let spent = self.windows.iter().filter(|window| window.remaining.is_none_or(|left| left == 0));
+        self.retry_at.or_else(|| spent.filter_map(|window| window.reset_at).max())
+    }
+}
+
+/// Reads the headers of an answer that came at `now`. No wait is longer than `wait_ms_max`. `named` are the headers that
+/// the manifest says to read; they come before all others.
 pub(crate) fn read<'a>(
     headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    named: &[RateHeaders],
     now: Timestamp,
     wait_ms_max: u64,
 ) -> Hint {
-    let seen = Seen::collect(headers);
+    let seen = Seen::collect(headers, named);
+    if seen.0.is_empty() {
+        return Hint::default();
+    }
     let clock = Against { now, provider: seen.one("date").and_then(http_date).unwrap_or(now), wait_ms_max };
-    let retry_at = seen.one("retry-after").and_then(|text| match seconds(text) {
-        Some(ms) => clock.after(ms),
-        None => clock.at(http_date(text)?),
-    });
+    let own: Vec<Window> = named.iter().map(|named| clock.named(&seen, named)).filter(|own| !own.is_empty()).collect();
+    let retry_at = RETRY_AFTER.iter().find_map(|name| clock.time(seen.one(name)?));
+    let retry_at =
+        retry_at.or_else(|| RETRY_AFTER_MS.iter().find_map(|name| clock.after(seconds(seen.one(name)?)? / 1_000)));
     // One window's figures come from one family of headers: the first that says anything.
-    let window = [
-        structured(&seen, &clock),
-        named(&seen, &clock, "ratelimit"),
-        named(&seen, &clock, "x-ratelimit"),
-        named(&seen, &clock, "x-rate-limit"),
-    ];
-    let window = window.into_iter().find(|hint| *hint != Hint::default()).unwrap_or_default();
-    Hint { retry_at, ..window }
+    let mut windows = own;
+    if windows.is_empty() {
+        windows = structured(&seen, &clock);
+    }
+    for family in ["ratelimit-", "x-ratelimit-", "x-rate-limit-"] {
+        if windows.is_empty() {
+            windows = prefixed(&seen, &clock, family);
+        }
+    }
+    Hint { retry_at, windows }
 }
 
-/// The headers that can be read as text.
+/// Headers that say when to come back, first one first.
+const RETRY_AFTER: [&str; 2] = ["retry-after", "x-retry-after"];
+/// Headers that say it in milliseconds.
+const RETRY_AFTER_MS: [&str; 2] = ["retry-after-ms", "x-ms-retry-after-ms"];
+
+/// The headers that matter here and can be read as text; names in lower case.
 struct Seen<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Seen<'a> {
-    fn collect(headers: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Self {
+    fn collect(headers: impl IntoIterator<Item = (&'a str, &'a [u8])>, named: &[RateHeaders]) -> Self {
+        let is_about_time = |name: &str| {
+            let starts = |start: &str| name.get(..start.len()).is_some_and(|own| own.eq_ignore_ascii_case(start));
+            starts("ratelimit")
+                || starts("x-ratelimit-")
+                || starts("x-rate-limit-")
+                || name.eq_ignore_ascii_case("date")
+                || RETRY_AFTER.iter().chain(&RETRY_AFTER_MS).any(|own| name.eq_ignore_ascii_case(own))
+                || named.iter().any(|named| named.names().any(|own| name.eq_ignore_ascii_case(own)))
+        };
         let text = |(name, value)| Some((name, std::str::from_utf8(value).ok()?.trim()));
-        Self(headers.into_iter().filter_map(text).filter(|(_, value)| value.len() <= VALUE_BYTES_MAX).collect())
+        let kept = headers.into_iter().filter(|(name, _)| is_about_time(name)).filter_map(text);
+        Self(kept.filter(|(_, value)| value.len() <= VALUE_BYTES_MAX).take(HEADERS_MAX).collect())
     }
 
     fn all(&self, name: &str) -> impl Iterator<Item = &'a str> {
@@ -81,6 +124,9 @@ impl<'a> Seen<'a> {
 
 /// Longer values are not read.
 const VALUE_BYTES_MAX: usize = 1_000;
+
+/// Headers beyond these are not read.
+const HEADERS_MAX: usize = 64;
 
 /// Items of a list beyond this are not read.
 const LIST_ITEMS_MAX: usize = 32;
@@ -103,9 +149,9 @@ impl Against {
         self.after(time.since(self.provider))
     }
 
-    /// A reset, which providers write as seconds to wait, as seconds since 1970 or as milliseconds since 1970. They are
+    /// A number, which providers write as seconds to wait, as seconds since 1970 or as milliseconds since 1970. They are
     /// told apart by size: 31 years of waiting, or a time before 2001 or after 5138, nobody means.
-    fn reset(&self, ms: u64) -> Option<Timestamp> {
+    fn number(&self, ms: u64) -> Option<Timestamp> {
         const SECONDS_SINCE_1970_FROM: u64 = 1_000_000_000;
         const MILLIS_SINCE_1970_FROM: u64 = 100_000_000_000;
         match ms / 1_000 {
@@ -114,13 +160,51 @@ impl Against {
             _ => self.after(ms),
         }
     }
+
+    /// A time in any of the forms that providers write.
+    fn time(&self, text: &str) -> Option<Timestamp> {
+        if let Some(ms) = seconds(text) {
+            return self.number(ms);
+        }
+        if let Some(ms) = go_duration(text) {
+            return self.after(ms);
+        }
+        self.at(http_date(text).or_else(|| Timestamp::parse(text))?)
+    }
+
+    /// The headers that a manifest names.
+    fn named(&self, seen: &Seen<'_>, named: &RateHeaders) -> Window {
+        let field = |name: &Option<String>| name.as_deref().and_then(|name| seen.one(name));
+        Window {
+            bucket: named.bucket.clone(),
+            length_ms: None,
+            remaining: field(&named.remaining).and_then(count),
+            reset_at: field(&named.reset).and_then(|text| self.time(text)),
+            limit: field(&named.limit).and_then(count),
+        }
+    }
+}
+
+/// When the text of a body says to come back: a number, a date, a duration, or a sentence that holds a date in RFC 3339
+/// ("Retry after 2026-11-22T09:15:00.000Z").
+pub(crate) fn time_in_body(text: &str, now: Timestamp, wait_ms_max: u64) -> Option<Timestamp> {
+    let clock = Against { now, provider: now, wait_ms_max };
+    let text = text.get(..VALUE_BYTES_MAX).unwrap_or(text).trim();
+    if text.len() > VALUE_BYTES_MAX {
+        return None;
+    }
+    clock.time(text).or_else(|| {
+        let is_of_time = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | ':' | '.' | '+');
+        let words = text.split(|c| !is_of_time(c)).map(|word| word.trim_end_matches(['.', ':']));
+        words.filter_map(Timestamp::parse).find_map(|time| clock.at(time))
+    })
 }
 
 /// `RateLimit: "day";r=50;t=30` with `RateLimit-Policy: "day";q=100;w=60`, and draft 7's
-/// `RateLimit: limit=100, remaining=50, reset=30`. Of several windows the one with the least left speaks.
-fn structured(seen: &Seen<'_>, clock: &Against) -> Hint {
-    let mut tightest = Hint::default();
-    let mut draft7 = Hint::default();
+/// `RateLimit: limit=100, remaining=50, reset=30`.
+fn structured(seen: &Seen<'_>, clock: &Against) -> Vec<Window> {
+    let mut windows = Vec::new();
+    let mut draft7 = Window::default();
     for item in seen.list("ratelimit") {
         match item.split_once('=') {
             Some(("limit", value)) => draft7.limit = count(value),
@@ -128,21 +212,22 @@ fn structured(seen: &Seen<'_>, clock: &Against) -> Hint {
             Some(("reset", value)) => draft7.reset_at = seconds(value).and_then(|ms| clock.after(ms)),
             _ => {
                 let Some(remaining) = parameter(item, "r").and_then(count) else { continue };
-                if tightest.remaining.is_none_or(|least| remaining < least) {
-                    let reset_at = parameter(item, "t").and_then(seconds).and_then(|ms| clock.after(ms));
-                    let limit = policy_limit(seen, policy_name(item));
-                    tightest = Hint { retry_at: None, remaining: Some(remaining), reset_at, limit };
-                }
+                let policy = seen.list("ratelimit-policy").find(|policy| policy_name(policy) == policy_name(item));
+                windows.push(Window {
+                    bucket: None,
+                    length_ms: policy.and_then(|policy| parameter(policy, "w")).and_then(seconds),
+                    remaining: Some(remaining),
+                    reset_at: parameter(item, "t").and_then(seconds).and_then(|ms| clock.after(ms)),
+                    limit: policy.and_then(|policy| parameter(policy, "q")).and_then(count),
+                });
             }
         }
     }
-    if tightest.remaining.is_some() { tightest } else { draft7 }
-}
-
-/// The `q` of the policy of that name.
-fn policy_limit(seen: &Seen<'_>, name: &str) -> Option<u32> {
-    let policy = seen.list("ratelimit-policy").find(|item| policy_name(item) == name)?;
-    parameter(policy, "q").and_then(count)
+    if windows.is_empty() && !draft7.is_empty() {
+        draft7.length_ms = seen.list("ratelimit-policy").find_map(|policy| parameter(policy, "w")).and_then(seconds);
+        windows.push(draft7);
+    }
+    windows
 }
 
 fn policy_name(item: &str) -> &str {
@@ -153,19 +238,51 @@ fn parameter<'a>(item: &'a str, name: &str) -> Option<&'a str> {
     item.split(';').skip(1).filter_map(|p| p.split_once('=')).find(|(n, _)| n.trim() == name).map(|(_, v)| v)
 }
 
-/// `<family>-limit`, `-remaining`, `-reset`. Of a list (`100, 100;w=60`) the first figure counts.
-fn named(seen: &Seen<'_>, clock: &Against, family: &str) -> Hint {
-    let field = |suffix: &str| {
-        let value = seen.one(&format!("{family}-{suffix}"))?;
-        value.split([',', ';']).next().map(str::trim)
-    };
-    Hint {
-        retry_at: None,
-        remaining: field("remaining").and_then(count),
-        reset_at: field("reset").and_then(seconds).and_then(|ms| clock.reset(ms)),
-        limit: field("limit").and_then(count),
+/// `<family>limit`, `remaining` and `reset`, each of them also with an ending: a window's length or a resource's name. Of
+/// a list (`100, 100;w=60`) the first figure counts.
+fn prefixed(seen: &Seen<'_>, clock: &Against, family: &str) -> Vec<Window> {
+    let mut windows: Vec<(String, Window)> = Vec::new();
+    for (name, value) in &seen.0 {
+        let Some(rest) = name.get(..family.len()).filter(|start| start.eq_ignore_ascii_case(family)) else { continue };
+        let rest = name[rest.len()..].to_ascii_lowercase();
+        let Some((what, ending)) = ["limit", "remaining", "reset-after", "reset"].iter().find_map(|what| {
+            let ending = rest.strip_prefix(what)?;
+            (ending.is_empty() || ending.starts_with('-')).then(|| (*what, ending.trim_start_matches('-').to_owned()))
+        }) else {
+            continue;
+        };
+        let first = value.split([',', ';']).next().unwrap_or_default().trim();
+        let place = windows.iter().position(|(known, _)| *known == ending).unwrap_or_else(|| {
+            let length_ms = LENGTHS_MS.iter().find(|(name, _)| *name == ending).map(|(_, ms)| *ms);
+            windows.push((ending, Window { length_ms, ..Window::default() }));
+            windows.len() - 1
+        });
+        let window = &mut windows[place].1;
+        match what {
+            "limit" => window.limit = window.limit.or_else(|| count(first)),
+            "remaining" => window.remaining = window.remaining.or_else(|| count(first)),
+            "reset-after" => {
+                window.reset_at =
+                    window.reset_at.or_else(|| clock.after(seconds(first).or_else(|| go_duration(first))?));
+            }
+            // A date has a comma in it.
+            _ => window.reset_at = window.reset_at.or_else(|| clock.time(first).or_else(|| clock.time(value))),
+        }
     }
+    windows.into_iter().map(|(_, window)| window).filter(|window| !window.is_empty()).collect()
 }
+
+/// Endings of header names that say how long the window is.
+const LENGTHS_MS: [(&str, u64); 8] = [
+    ("second", 1_000),
+    ("minute", 60_000),
+    ("min", 60_000),
+    ("hour", 3_600_000),
+    ("hourly", 3_600_000),
+    ("day", 86_400_000),
+    ("daily", 86_400_000),
+    ("month", 2_592_000_000),
+];
 
 /// A count; decimals and what is beyond `u32` are cut.
 fn count(text: &str) -> Option<u32> {
@@ -187,6 +304,32 @@ fn seconds(text: &str) -> Option<u64> {
     Some(whole_ms.saturating_add(part_ms))
 }
 
+/// A duration as Go prints one (`1h2m3.5s`, `20ms`), in milliseconds, rounded up.
+fn go_duration(text: &str) -> Option<u64> {
+    let mut rest = text.trim();
+    let mut total_ms = 0u64;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let figure = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let thousandths = seconds(&rest[..figure])?;
+        let after = &rest[figure..];
+        let unit_end = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+        let part_ms = match &after[..unit_end] {
+            "h" => thousandths.saturating_mul(3_600),
+            "m" => thousandths.saturating_mul(60),
+            "s" => thousandths,
+            "ms" => thousandths.div_ceil(1_000),
+            "us" | "µs" | "ns" => u64::from(thousandths > 0),
+            _ => return None,
+        };
+        total_ms = total_ms.saturating_add(part_ms);
+        rest = &after[unit_end..];
+    }
+    Some(total_ms)
+}
+
 /// A date in one of HTTP's three forms.
 fn http_date(text: &str) -> Option<Timestamp> {
     let since = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
@@ -204,7 +347,7 @@ mod tests {
     const DAY_MS: u64 = 86_400_000;
 
     fn hint(headers: &[(&str, &str)]) -> Hint {
-        read(headers.iter().map(|(n, v)| (*n, v.as_bytes())), NOW, DAY_MS)
+        read(headers.iter().map(|(n, v)| (*n, v.as_bytes())), &[], NOW, DAY_MS)
     }
 
     fn in_ms(ms: u64) -> Option<Timestamp> {
@@ -212,7 +355,11 @@ mod tests {
     }
 
     fn window(remaining: u32, reset_at: Option<Timestamp>, limit: Option<u32>) -> Hint {
-        Hint { retry_at: None, remaining: Some(remaining), reset_at, limit }
+        of(vec![Window { remaining: Some(remaining), reset_at, limit, ..Window::default() }])
+    }
+
+    fn of(windows: Vec<Window>) -> Hint {
+        Hint { retry_at: None, windows }
     }
 
     #[test]
@@ -255,18 +402,105 @@ mod tests {
 
     #[test]
     fn reads_the_drafts() {
-        let now = |headers: &[(&str, &str)]| hint(headers);
+        let told = |remaining, reset_at, limit, length_ms| Window {
+            bucket: None,
+            remaining: Some(remaining),
+            reset_at,
+            limit,
+            length_ms,
+        };
         assert_eq!(
-            now(&[("RateLimit", "\"day\";r=50;t=30"), ("RateLimit-Policy", "\"burst\";q=5;w=1, \"day\";q=100;w=60")]),
-            window(50, in_ms(30_000), Some(100))
+            hint(&[("RateLimit", "\"day\";r=50;t=30"), ("RateLimit-Policy", "\"burst\";q=5;w=1, \"day\";q=100;w=60")]),
+            of(vec![told(50, in_ms(30_000), Some(100), Some(60_000))])
         );
-        assert_eq!(now(&[("RateLimit", "\"day\";r=50;t=30, \"burst\"; r=2; t=1")]), window(2, in_ms(1_000), None));
-        assert_eq!(now(&[("RateLimit", "\"a\";r=5"), ("ratelimit", "\"b\";r=4")]), window(4, None, None));
-        assert_eq!(now(&[("RateLimit", "limit=100, remaining=50, reset=5")]), window(50, in_ms(5_000), Some(100)));
         assert_eq!(
-            now(&[("RateLimit-Limit", "100, 100;w=60"), ("RateLimit-Remaining", "7"), ("RateLimit-Reset", "12")]),
+            hint(&[("RateLimit", "\"day\";r=50;t=30, \"burst\"; r=2; t=1")]),
+            of(vec![told(50, in_ms(30_000), None, None), told(2, in_ms(1_000), None, None)])
+        );
+        assert_eq!(
+            hint(&[("RateLimit", "\"a\";r=5"), ("ratelimit", "\"b\";r=4")]),
+            of(vec![told(5, None, None, None), told(4, None, None, None)])
+        );
+        assert_eq!(
+            hint(&[("RateLimit", "limit=100, remaining=50, reset=5"), ("RateLimit-Policy", "100;w=60")]),
+            of(vec![told(50, in_ms(5_000), Some(100), Some(60_000))])
+        );
+        assert_eq!(
+            hint(&[("RateLimit-Limit", "100, 100;w=60"), ("RateLimit-Remaining", "7"), ("RateLimit-Reset", "12")]),
             window(7, in_ms(12_000), Some(100))
         );
+    }
+
+    #[test]
+    fn reads_windows_and_resources_at_the_end_of_a_name() {
+        let told = hint(&[
+            ("X-RateLimit-Limit-Minute", "300"),
+            ("X-RateLimit-Remaining-Minute", "0"),
+            ("X-RateLimit-Remaining-Second", "5"),
+            ("x-ratelimit-reset-tokens", "6m0s"),
+            ("x-ratelimit-reset-after", "0.25"),
+            ("x-ratelimit-resource", "core"),
+            ("x-ratelimit-used", "3"),
+        ]);
+        let window =
+            |length_ms, limit, remaining, reset_at| Window { bucket: None, length_ms, remaining, reset_at, limit };
+        assert_eq!(
+            told,
+            of(vec![
+                window(Some(60_000), Some(300), Some(0), None),
+                window(Some(1_000), None, Some(5), None),
+                window(None, None, None, in_ms(360_000)),
+                window(None, None, None, in_ms(250)),
+            ])
+        );
+    }
+
+    #[test]
+    fn reads_a_time_in_every_form() {
+        for (text, wait) in [
+            ("2026-11-22T08:50:07Z", in_ms(30_000)),
+            ("2026-11-22T09:50:07.250+01:00", in_ms(30_250)),
+            ("Sun, 22 Nov 2026 08:50:07 GMT", in_ms(30_000)),
+            ("20ms", in_ms(20)),
+            ("1h2m3.5s", in_ms(3_723_500)),
+            ("500us", in_ms(1)),
+            ("0s", None),
+            ("6m-1s", None),
+            ("5 minutes", None),
+            ("h", None),
+            ("2026-13-22T08:50:07Z", None),
+        ] {
+            let told = hint(&[("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", text)]);
+            assert_eq!(told, window(0, wait, None), "{text}");
+        }
+        // Seconds since 1970, where seconds to wait should stand, are what they look like.
+        assert_eq!(hint(&[("retry-after", "1795337437")]).retry_at, in_ms(60_000));
+        assert_eq!(hint(&[("retry-after", "1795337437250")]).retry_at, in_ms(60_250));
+        assert_eq!(hint(&[("retry-after-ms", "1500")]).retry_at, in_ms(1_500));
+    }
+
+    #[test]
+    fn reads_what_a_manifest_names_first() {
+        let named: RateHeaders =
+            toml::from_str("bucket='units'\nremaining='X-Units-Left'\nreset='X-Units-Back'\nsource='s'\ndate='d'")
+                .unwrap();
+        let headers: [(&str, &[u8]); 3] =
+            [("x-units-left", b"3"), ("X-UNITS-BACK", b"9"), ("x-ratelimit-remaining", b"70")];
+        let told = read(headers, &[named], NOW, DAY_MS);
+        let units =
+            Window { bucket: Some("units".into()), remaining: Some(3), reset_at: in_ms(9_000), ..Window::default() };
+        assert_eq!(told, of(vec![units]));
+    }
+
+    #[test]
+    fn reads_the_time_in_a_sentence() {
+        let read = |text: &str| time_in_body(text, NOW, DAY_MS);
+        assert_eq!(read("User-rate limit exceeded.  Retry after 2026-11-22T08:54:37.000Z"), in_ms(300_000));
+        assert_eq!(read("(until 2026-11-22T08:54:37Z.)"), in_ms(300_000));
+        assert_eq!(read("12"), in_ms(12_000));
+        assert_eq!(read("wait 12 minutes"), None);
+        assert_eq!(read(&("x".repeat(1_000) + " 2026-11-22T08:54:37Z")), None);
+        assert_eq!(read("2025-11-22T08:54:37Z"), None);
     }
 
     #[test]
@@ -296,11 +530,12 @@ mod tests {
     #[test]
     fn says_when_to_come_back() {
         let (soon, late) = (in_ms(1), in_ms(9));
-        let all = Hint { retry_at: soon, remaining: Some(0), reset_at: late, limit: None };
-        assert_eq!(all.come_back_at(), soon);
-        assert_eq!(Hint { retry_at: None, ..all }.come_back_at(), late);
-        assert_eq!(Hint { retry_at: None, remaining: None, ..all }.come_back_at(), late);
-        assert_eq!(Hint { retry_at: None, remaining: Some(4), ..all }.come_back_at(), None);
+        let left = |remaining, reset_at| Window { remaining, reset_at, ..Window::default() };
+        assert_eq!(Hint { retry_at: soon, windows: vec![left(Some(0), late)] }.come_back_at(), soon);
+        assert_eq!(of(vec![left(Some(0), late)]).come_back_at(), late);
+        assert_eq!(of(vec![left(None, late)]).come_back_at(), late);
+        assert_eq!(of(vec![left(Some(4), late)]).come_back_at(), None);
+        assert_eq!(of(vec![left(Some(4), late), left(Some(0), soon)]).come_back_at(), soon);
     }
 
     fn names() -> impl Strategy<Value = &'static str> {
@@ -316,6 +551,9 @@ mod tests {
             "x-ratelimit-remaining",
             "X-RateLimit-Reset",
             "x-rate-limit-reset",
+            "x-ratelimit-reset-tokens",
+            "x-ratelimit-remaining-minute",
+            "retry-after-ms",
         ])
     }
 
@@ -325,6 +563,9 @@ mod tests {
             "[0-9.,;=\" a-zA-Z:-]{0,40}".prop_map(String::into_bytes),
             "(\"[a-z]{0,3}\";[rtqw]=[0-9]{0,25}[,;]){0,4}".prop_map(String::into_bytes),
             "[0-9]{1,30}(\\.[0-9]{0,9})?".prop_map(String::into_bytes),
+            "([0-9]{1,25}(h|m|s|ms|us|ns)){1,4}".prop_map(String::into_bytes),
+            "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]{1,12})?(Z|[+-][0-9]{2}:[0-9]{2})"
+                .prop_map(String::into_bytes),
             "[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT"
                 .prop_map(String::into_bytes),
         ]
@@ -337,8 +578,9 @@ mod tests {
             now in any::<u64>().prop_map(Timestamp::from_millis),
             wait_ms_max in any::<u64>(),
         ) {
-            let hint = read(headers.iter().map(|(n, v)| (*n, v.as_slice())), now, wait_ms_max);
-            for at in [hint.retry_at, hint.reset_at, hint.come_back_at()].into_iter().flatten() {
+            let hint = read(headers.iter().map(|(n, v)| (*n, v.as_slice())), &[], now, wait_ms_max);
+            let resets = hint.windows.iter().map(|window| window.reset_at);
+            for at in resets.chain([hint.retry_at, hint.come_back_at()]).flatten() {
                 prop_assert!(at >= now && at.since(now) <= wait_ms_max);
             }
         }

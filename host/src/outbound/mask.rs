@@ -11,6 +11,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine;
@@ -23,6 +24,8 @@ pub(crate) struct Mask {
     search: Search,
     /// One for each form that is searched, in the searcher's order.
     reaches: Vec<Reach>,
+    /// What is compared of each form, in lower case and sorted: what the end of a piece may be the beginning of.
+    compared: Vec<Zeroizing<Vec<u8>>>,
 }
 
 #[derive(Clone, Default)]
@@ -73,14 +76,15 @@ impl Mask {
         }
         let reach = |form: &Form| Reach { bytes: form.text.len(), before: form.before, after: form.after };
         let reaches = forms.iter().map(reach).collect();
-        let compared = forms.iter().map(|form| {
-            let bytes = form.text.as_bytes();
-            bytes.get(..COMPARED_BYTES_MAX).unwrap_or(bytes)
-        });
+        let start = |form: &'_ Form| form.text.len().min(COMPARED_BYTES_MAX);
+        let compared = || forms.iter().map(|form| form.text.as_bytes().get(..start(form)).unwrap_or_default());
         let searcher =
-            AhoCorasick::builder().ascii_case_insensitive(true).match_kind(MatchKind::Standard).build(compared);
+            AhoCorasick::builder().ascii_case_insensitive(true).match_kind(MatchKind::Standard).build(compared());
         let search = searcher.map_or(Search::Everything, |searcher| Search::Forms(Box::new(searcher)));
-        Self { search, reaches }
+        let mut compared: Vec<_> = compared().map(|bytes| Zeroizing::new(bytes.to_ascii_lowercase())).collect();
+        compared.sort_by(|a, b| a.as_slice().cmp(b));
+        compared.dedup_by(|a, b| a.as_slice() == b.as_slice());
+        Self { search, reaches, compared }
     }
 
     /// The bytes without secrets, and whether there were any. Without any they are the same bytes, not copied.
@@ -118,6 +122,18 @@ impl Mask {
         Cow::Owned(masked)
     }
 
+    /// How many bytes at the end may be the beginning of a form.
+    fn beginning(&self, bytes: &[u8]) -> usize {
+        let longest = self.compared.iter().map(|form| form.len()).max().unwrap_or(0);
+        let most = longest.saturating_sub(1).min(bytes.len());
+        let end = bytes.get(bytes.len() - most..).unwrap_or_default().to_ascii_lowercase();
+        let begins_one = |suffix: &[u8]| {
+            let next = self.compared.partition_point(|form| form.as_slice() <= suffix);
+            self.compared.get(next).is_some_and(|form| form.starts_with(suffix))
+        };
+        (0..most).find(|at| end.get(*at..).is_some_and(begins_one)).map_or(0, |at| most - at)
+    }
+
     /// Where secrets are: in order, apart from each other. Every occurrence counts, also where several overlap: what is
     /// left of one must not stay.
     fn spans(&self, bytes: &[u8]) -> Vec<Span> {
@@ -126,7 +142,7 @@ impl Mask {
             Search::Everything => return vec![Span { start: 0, end: bytes.len() }],
             Search::Forms(searcher) => searcher,
         };
-        let is_digit = |at: usize| bytes.get(at).is_some_and(|b| b.is_ascii_alphanumeric() || b"+/-_".contains(b));
+        let is_digit = |at: usize| bytes.get(at).copied().is_some_and(is_digit);
         let mut spans: Vec<Span> = Vec::new();
         for found in searcher.find_overlapping_iter(bytes) {
             let Some(reach) = self.reaches.get(found.pattern().as_usize()) else { continue };
@@ -142,6 +158,103 @@ impl Mask {
             spans.push(span);
         }
         spans
+    }
+}
+
+/// Whether base64 writes it.
+fn is_digit(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte)
+}
+
+/// Masks a text that comes in pieces, cut anywhere, as [`Mask::bytes`] masks it as a whole.
+///
+/// What could be the beginning of a form is held back until it shows whether it is one: at most the longest compared form
+/// less a byte, a base64 digit before it, and nothing where a piece ends as none begins.
+pub(crate) struct MaskStream {
+    mask: Arc<Mask>,
+    /// What is held back.
+    held: Vec<u8>,
+    /// A secret that reaches into what is held back or comes next, and is masked already.
+    open: Option<Reaching>,
+    /// Whether there were any secrets.
+    pub(crate) has_found: bool,
+}
+
+/// How far a secret reaches, counted from the start of what is held back.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Reaching {
+    end: usize,
+    /// Whether a base64 digit after it goes too, once it is there.
+    after: bool,
+}
+
+impl MaskStream {
+    /// At the beginning of a text.
+    pub(crate) fn new(mask: Arc<Mask>) -> Self {
+        Self { mask, held: Vec::new(), open: None, has_found: false }
+    }
+
+    /// Takes the next piece and answers what is certain by now.
+    pub(crate) fn push(&mut self, piece: &[u8]) -> Vec<u8> {
+        self.held.extend_from_slice(piece);
+        let mut certain = self.held.len() - self.mask.beginning(&self.held);
+        let is_inside = matches!(self.mask.search, Search::Forms(_));
+        if is_inside && certain.checked_sub(1).and_then(|at| self.held.get(at)).copied().is_some_and(is_digit) {
+            certain -= 1;
+        }
+        self.give(certain)
+    }
+
+    /// The text is over: the rest.
+    pub(crate) fn finish(&mut self) -> Vec<u8> {
+        self.give(self.held.len())
+    }
+
+    /// Masks and lets go of the first `certain` bytes of what is held back.
+    fn give(&mut self, certain: usize) -> Vec<u8> {
+        let held = std::mem::take(&mut self.held);
+        let settled = |reaching: Reaching| match held.get(reaching.end) {
+            Some(byte) => Reaching { end: reaching.end + usize::from(reaching.after && is_digit(*byte)), after: false },
+            None => reaching,
+        };
+        // Every secret by its start; the first may have been masked before.
+        let mut found: Vec<(usize, Reaching)> = match &self.mask.search {
+            Search::Nothing => Vec::new(),
+            Search::Everything if held.is_empty() => Vec::new(),
+            Search::Everything => vec![(0, Reaching { end: usize::MAX, after: false })],
+            Search::Forms(searcher) => {
+                let reach = |found: aho_corasick::Match| {
+                    let reach = self.mask.reaches.get(found.pattern().as_usize())?;
+                    let before = found.start().checked_sub(1).and_then(|at| held.get(at)).copied();
+                    let start = found.start() - usize::from(reach.before && before.is_some_and(is_digit));
+                    let end = found.start().saturating_add(reach.bytes);
+                    Some((start, settled(Reaching { end, after: reach.after })))
+                };
+                searcher.find_overlapping_iter(&held).filter_map(reach).collect()
+            }
+        };
+        found.sort_unstable();
+        self.has_found |= !found.is_empty();
+        let mut given = Vec::with_capacity(certain);
+        let mut from = 0;
+        let mut open = self.open.take().map(settled);
+        for (start, reaching) in found {
+            match &mut open {
+                Some(open) if open.end >= start => *open = (*open).max(reaching),
+                _ if start >= certain => break,
+                _ => {
+                    from = open.map_or(from, |open| open.end);
+                    given.extend_from_slice(held.get(from..start).unwrap_or_default());
+                    given.extend_from_slice(MASKED.as_bytes());
+                    open = Some(reaching);
+                }
+            }
+        }
+        from = open.map_or(from, |open| open.end);
+        given.extend_from_slice(held.get(from..certain).unwrap_or_default());
+        self.open = open.filter(|open| open.end >= certain).map(|open| Reaching { end: open.end - certain, ..open });
+        self.held = held.get(certain..).unwrap_or_default().to_vec();
+        given
     }
 }
 
@@ -375,7 +488,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_searched_does_not_pass() {
-        let closed = Mask { search: Search::Everything, reaches: Vec::new() };
+        let closed = Mask { search: Search::Everything, reaches: Vec::new(), compared: Vec::new() };
         assert_eq!(closed.text("whatever"), MASKED);
         assert_eq!(closed.bytes(b"whatever".to_vec()), (MASKED.as_bytes().to_vec(), true));
     }
@@ -440,7 +553,71 @@ mod tests {
         forms(secret).iter().any(|form| text.contains(&form.text.to_ascii_lowercase()))
     }
 
+    /// The text in pieces of these lengths, masked as it comes.
+    fn in_pieces(mask: &Mask, text: &[u8], cuts: &[usize]) -> (Vec<u8>, bool) {
+        let mut stream = MaskStream::new(Arc::new(mask.clone()));
+        let (mut rest, mut masked) = (text, Vec::new());
+        for cut in cuts {
+            let (piece, after) = rest.split_at((*cut).min(rest.len()));
+            masked.extend(stream.push(piece));
+            rest = after;
+        }
+        masked.extend(stream.push(rest));
+        masked.extend(stream.finish());
+        (masked, stream.has_found)
+    }
+
+    #[test]
+    fn only_what_may_begin_a_secret_is_held_back() {
+        let mut stream = MaskStream::new(Arc::new(mask(&["secret-value"])));
+        assert_eq!(stream.push(b"data: {\"a\": 1}\n\n"), b"data: {\"a\": 1}\n\n");
+        assert_eq!(stream.push(b"data: secret-"), b"data: ");
+        assert_eq!(stream.push(b"value."), b"[masked].");
+        assert_eq!(stream.push(b"data: secret-"), b"data: ");
+        assert_eq!(stream.push(b"x.\n"), b"secret-x.\n");
+        assert!(stream.finish().is_empty() && stream.has_found);
+    }
+
+    #[test]
+    fn a_long_secret_in_pieces_is_masked_to_its_end() {
+        let long: String = (0..800).map(|n| format!("{n:05}")).collect();
+        let mask = mask(&[&long]);
+        let text = format!("<{long}>{}", &long[..1_000]);
+        for cut in [1, 7, 400, 511, 512, 513, 1_000] {
+            let cuts = vec![cut; text.len() / cut];
+            assert_eq!(in_pieces(&mask, text.as_bytes(), &cuts).0, b"<[masked]>[masked]", "{cut}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_searched_does_not_pass_in_pieces_either() {
+        let closed = Mask { search: Search::Everything, reaches: Vec::new(), compared: Vec::new() };
+        assert_eq!(in_pieces(&closed, b"whatever", &[1, 2, 3]), (MASKED.as_bytes().to_vec(), true));
+    }
+
     proptest! {
+        #[test]
+        fn however_a_text_is_cut_it_is_masked_as_a_whole(
+            secrets in prop::collection::vec("[ab+/ ]{6,9}", 1..4),
+            around in prop::collection::vec("[abYW+/ =0-9]{0,7}", 8),
+            (before, after) in (prop::collection::vec(any::<u8>(), 0..4), prop::collection::vec(any::<u8>(), 0..4)),
+            picks in prop::collection::vec((any::<usize>(), any::<usize>()), 0..7),
+            cuts in prop::collection::vec(0_usize..24, 0..40),
+        ) {
+            let values: Vec<&str> = secrets.iter().map(String::as_str).collect();
+            let mask = mask(&values);
+            let mut text = around[0].clone();
+            for (picked, between) in picks.iter().zip(around.iter().skip(1)) {
+                let forms = written(values[picked.0 % values.len()], &before, &after);
+                text.push_str(&forms[picked.1 % forms.len()]);
+                text.push_str(between);
+            }
+            let whole = mask.bytes(text.clone().into_bytes());
+            prop_assert_eq!(in_pieces(&mask, text.as_bytes(), &cuts), whole.clone(), "{}", text);
+            let bytewise = vec![1; text.len()];
+            prop_assert_eq!(in_pieces(&mask, text.as_bytes(), &bytewise), whole, "{}", text);
+        }
+
         #[test]
         fn no_form_in_any_text_stays(
             // No character of `[masked]`, so that what stands for a secret cannot be part of one.

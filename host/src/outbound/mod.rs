@@ -5,8 +5,10 @@
 
 pub(crate) mod address;
 pub(crate) mod admit;
+pub(crate) mod breaker;
 pub(crate) mod buckets;
-mod cache;
+pub(crate) mod cache;
+pub(crate) mod circuit;
 pub(crate) mod classify;
 pub(crate) mod graphql;
 pub(crate) mod hints;
@@ -15,26 +17,35 @@ mod ready;
 pub(crate) mod retry;
 pub(crate) mod scope;
 pub(crate) mod sign;
+pub(crate) mod stream;
+pub mod tape;
 pub(crate) mod transport;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use ipnet::IpNet;
+use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::auth::Credential;
 use crate::connection::Limits;
 use crate::error::{Error, Kind, RequestSent, Result};
+use crate::manifest::RateHeaders;
 use crate::time::{Clock, Timestamp};
 use crate::vault::Secrets;
 
 use self::address::Resolver;
 use self::admit::Lanes;
+use self::cache::{Cache, Keep};
+use self::circuit::Circuits;
 use self::classify::{Answers, Outcome};
 use self::mask::Mask;
-use self::retry::{Decision, Failed, RetryPolicy};
+use self::retry::{Decision, Failed, RetryBudget, RetryPolicy};
 use self::scope::Scope;
+use self::stream::{Pour, Rest};
+use self::tape::Tape;
 use self::transport::Transport;
 
 /// The method of a request.
@@ -124,6 +135,8 @@ pub(crate) struct Request {
     pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Option<Bytes>,
+    /// The body, where it is written piece by piece.
+    pub(crate) upload: Option<Pour>,
     /// Which credential.
     pub credential: CredentialChoice,
     /// May it be repeated.
@@ -132,8 +145,30 @@ pub(crate) struct Request {
     pub costs: Vec<(String, u32)>,
     /// Milliseconds for one attempt, if less than the limit.
     pub timeout_ms: Option<u64>,
+    /// Which request of its call it is; the first is 0.
+    pub(crate) number: u64,
     /// The key that the host made for all attempts of a keyed request.
     pub(crate) idempotency_key: Option<String>,
+    /// Whether it belongs to an exchange of secrets, which no tape may hold and no cache keep.
+    pub(crate) is_confidential: bool,
+    /// What the plugin says of how long the answer holds.
+    pub(crate) keep: Keep,
+}
+
+impl Request {
+    /// The same, as the request of its call with this number.
+    pub(crate) fn numbered(self, number: u64) -> Self {
+        Self { number, ..self }
+    }
+
+    /// Whether sending it twice does no harm.
+    fn may_repeat(&self) -> bool {
+        match self.repeat {
+            Repeat::ByMethod => self.method.is_idempotent(),
+            Repeat::Safe | Repeat::Keyed => true,
+            Repeat::Never => false,
+        }
+    }
 }
 
 /// Where an answer came from.
@@ -167,6 +202,8 @@ pub(crate) struct Response {
     pub attempts: u32,
     /// The provider's id of the request.
     pub request_id: Option<String>,
+    /// Whether nothing on it forbids to keep it, as a cookie would.
+    pub(crate) may_be_kept: bool,
 }
 
 /// The outbound path of one connection.
@@ -175,13 +212,26 @@ pub(crate) struct Outbound {
     pub(crate) private_addresses: Vec<IpNet>,
     pub(crate) credentials: Vec<Credential>,
     pub(crate) answers: Answers,
+    pub(crate) rate_headers: Vec<RateHeaders>,
+    pub(crate) retry_header: Option<String>,
     pub(crate) idempotency_header: Option<String>,
     pub(crate) limits: Limits,
     pub(crate) lanes: Lanes,
+    /// What is kept of the answers; nothing where the operator wants no cache, or with a tape.
+    pub(crate) cache: Option<Cache>,
+    pub(crate) circuits: Circuits,
+    pub(crate) retry_budget: Mutex<RetryBudget>,
+    /// Places for streams of events, which hold no other permit.
+    pub(crate) event_streams: Arc<Semaphore>,
+    /// Answers that held a secret.
+    pub(crate) leaks: AtomicU64,
+    /// For what must be the same again after a restart and guessable by nobody.
+    pub(crate) key: [u8; 32],
     pub(crate) resolver: Arc<Resolver>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) tape: Option<Tape>,
 }
 
 /// What happens on the path, for whoever wants to see it: the demo, a log, an audit.
@@ -214,6 +264,13 @@ pub enum Step {
         /// The URL without query.
         to: String,
     },
+    /// A breaker opened: the host stops asking an origin.
+    Opened {
+        /// The origin.
+        origin: String,
+        /// Until then.
+        until: Timestamp,
+    },
     /// An answer differs from its schema in a place and a way that were not seen before.
     Drifted {
         /// The operation.
@@ -225,6 +282,18 @@ pub enum Step {
         /// How often in this answer.
         count: u64,
     },
+    /// The provider sent a secret back. It was masked.
+    Leaked {
+        /// The URL that answered, without query.
+        path: String,
+    },
+    /// A kept answer serves.
+    Served {
+        /// Because it is fresh, or because the provider is in trouble.
+        source: Source,
+        /// Its age in milliseconds.
+        age_ms: u64,
+    },
     /// The path refused.
     Refused {
         /// The sentence.
@@ -235,13 +304,15 @@ pub enum Step {
 /// Who listens to steps.
 pub(crate) type Observer = Arc<dyn Fn(&Step) + Send + Sync>;
 
-/// What one call brings along: its deadline and who listens.
+/// What one call brings along: its deadline, who listens, and the event it is for.
 #[derive(Clone)]
 pub(crate) struct CallContext {
     /// When the call must be over.
     pub deadline: Timestamp,
     /// Who listens.
     pub observer: Option<Observer>,
+    /// The id of the event that is handled.
+    pub event: Option<Arc<str>>,
 }
 
 impl CallContext {
@@ -265,37 +336,87 @@ impl Outbound {
     /// # Errors
     /// Any [`Kind`] of the contract, with what was sent and when trying again can help.
     pub(crate) async fn send(&self, context: &CallContext, request: Request) -> Result<Response> {
-        let mut trip = Trip::begin(self, request)?;
-        self.travel(context, &mut trip).await.map_err(|error| trip.count(error))
+        let mut trip = Trip::begin(self, context, request)?;
+        let first = trip.request();
+        match self.travel(context, &mut trip).await {
+            Ok((response, _)) => Ok(response),
+            Err(error) => cache::fall_back(self, context, first, trip.attempts, trip.count(error)).await,
+        }
     }
 
     /// The path itself, over attempts and hops.
-    async fn travel(&self, context: &CallContext, trip: &mut Trip) -> Result<Response> {
+    async fn travel(&self, context: &CallContext, trip: &mut Trip) -> Result<(Response, Option<Rest>)> {
         loop {
             let scoped = self.scope.check(trip.request())?;
-            let missed = match cache::look(scoped) {
-                cache::Looked::Fresh(response) => return Ok(*response),
-                cache::Looked::Missed(missed) => missed,
-            };
-            let ready = ready::ensure(self, missed)?;
-            let admitted = admit::acquire(self, context, ready).await?;
-            trip.tries += 1;
-            let outcome = match address::pin(self, context, admitted).await {
-                Ok(pinned) => {
-                    let signed = sign::attach(self, context, pinned)?;
-                    trip.attempts += 1;
-                    let answered = transport::exchange(self, context, signed).await;
-                    classify::classify(self, answered)
+            let wish = tape::wish(self, &scoped);
+            let mut ticket = None;
+            let missed = if trip.is_in_pieces() {
+                cache::pass_by(scoped)
+            } else {
+                ticket = cache::ticket(self, &scoped);
+                match cache::look(self, context, &mut ticket, scoped).await {
+                    cache::Looked::Fresh(response) => {
+                        return Ok((Response { attempts: trip.attempts, ..*response }, None));
+                    }
+                    cache::Looked::Missed(missed) => missed,
                 }
-                // A name that does not resolve may in a moment; an address that is not granted never will.
-                Err(error) if matches!(error.kind(), Kind::Network(_)) => Outcome::Failure { error, hint_at: None },
-                Err(error) => return Err(error),
             };
+            let outcome = match tape::look(self, wish)? {
+                tape::Looked::Played(answered) => {
+                    trip.tries += 1;
+                    trip.attempts += 1;
+                    classify::classify(self, context, answered)
+                }
+                tape::Looked::Live(slot) => self.attempt(context, trip, missed, slot).await?,
+            };
+            let outcome = self.keep(ticket.as_ref(), trip, outcome);
             match self.after(context, trip, outcome)? {
-                Next::Done(response) => return Ok(response),
+                Next::Done(response, rest) => return Ok((response, rest)),
                 Next::At(at) => self.clock.sleep_until(at).await,
                 Next::Hop => trip.tries = 0,
             }
+        }
+    }
+
+    /// One attempt over the network, from the credential to what the answer means.
+    async fn attempt(
+        &self,
+        context: &CallContext,
+        trip: &mut Trip,
+        missed: cache::Missed,
+        slot: Option<tape::Slot>,
+    ) -> Result<Outcome> {
+        let ready = ready::ensure(self, missed)?;
+        let admitted = admit::acquire(self, context, ready).await.map_err(|error| trip.after_failures(error))?;
+        trip.tries += 1;
+        match address::pin(self, context, admitted).await {
+            Ok(pinned) => {
+                let signed = sign::attach(self, context, pinned)?;
+                trip.attempts += 1;
+                // A tape holds whole answers, so with one they are read here.
+                let is_opened = trip.is_opened && self.tape.is_none();
+                let answered = transport::exchange(self, context, signed, is_opened).await;
+                if let Some(slot) = slot {
+                    slot.keep(self, &answered);
+                }
+                let outcome = classify::classify(self, context, answered);
+                self.lanes.write_down().await?;
+                Ok(outcome)
+            }
+            // A name that does not resolve may in a moment; an address that is not granted never will.
+            Err(error) if matches!(error.kind(), Kind::Network(_)) => Ok(Outcome::failure(error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What an answer means for what is kept.
+    fn keep(&self, ticket: Option<&cache::Ticket>, trip: &Trip, outcome: Outcome) -> Outcome {
+        match outcome {
+            Outcome::Answer(response, None) => match cache::keep(self, ticket, &trip.request, response) {
+                Ok(response) => Outcome::Answer(response, None),
+                Err(error) => Outcome::failure(error),
+            },
+            other => other,
         }
     }
 
@@ -309,17 +430,24 @@ impl Outbound {
     /// What follows an attempt: done, another one, another hop, or an error.
     fn after(&self, context: &CallContext, trip: &mut Trip, outcome: Outcome) -> Result<Next> {
         match outcome {
-            Outcome::Answer(mut response) => {
+            Outcome::Answer(mut response, rest) => {
                 response.attempts = trip.attempts;
-                Ok(Next::Done(response))
+                Ok(Next::Done(response, rest))
             }
+            Outcome::Redirect { status, .. } if trip.request.upload.is_some() => Err(Error::denied(
+                "redirect",
+                "the provider redirected an upload, whose body cannot be sent a second time",
+                "Where a provider does so, ask for the place first and begin the upload there.",
+            )
+            .with_request_sent(RequestSent::Yes)
+            .with_status(Some(status))),
             Outcome::Redirect { status, location, from } => {
                 trip.reached = RequestSent::Yes;
                 trip.hop(self, status, &location, &from)?;
                 context.observe(|| Step::Redirected { to: without_query(&trip.request().url) });
                 Ok(Next::Hop)
             }
-            Outcome::Failure { error, hint_at } => {
+            Outcome::Failure { error, hint_at, advice } => {
                 let policy = RetryPolicy {
                     attempts_max: u32::try_from(self.limits.attempts).unwrap_or(u32::MAX),
                     delay_ms_max: self.limits.retry_wait_ms,
@@ -332,8 +460,15 @@ impl Outbound {
                     sent: error.request_sent(),
                     safe_to_repeat: trip.may_repeat,
                     hint_at,
+                    advice,
                 };
+                if trip.request.upload.as_ref().is_some_and(Pour::has_begun) {
+                    return Err(trip.lost_write(error));
+                }
                 match retry::decide(&policy, &failed, now, context.deadline, self.clock.jitter()) {
+                    Decision::After(_) if !self.retry_budget().withdraw(now) => {
+                        Err(trip.lost_write(error.with_details(BUDGET_SPENT)))
+                    }
                     Decision::After(at) => {
                         // Who says "too many requests" has not acted.
                         if *error.kind() != Kind::RateLimited {
@@ -342,6 +477,7 @@ impl Outbound {
                         let kind = error.kind().name();
                         context.observe(|| Step::Retrying { attempt: trip.tries, kind, wait_ms: at.since(now) });
                         tracing::debug!(target: "wharfage::outbound", attempt = trip.tries, kind, wait_ms = at.since(now), "retrying");
+                        trip.last = Some(error);
                         Ok(Next::At(at))
                     }
                     Decision::Give => Err(trip.lost_write(error)),
@@ -352,19 +488,6 @@ impl Outbound {
 
     /// A path that leads nowhere, for what must run before any grant.
     pub(crate) fn nowhere(secrets: Arc<Secrets>, clock: Arc<dyn Clock>) -> Self {
-        struct Nothing;
-        impl Transport for Nothing {
-            fn send<'a>(
-                &'a self,
-                _: &'a sign::Signed,
-            ) -> crate::time::BoxFuture<'a, std::result::Result<transport::Head, transport::Lost>> {
-                Box::pin(std::future::ready(Err(transport::Lost {
-                    stage: crate::error::NetworkStage::Connect,
-                    sent: RequestSent::No,
-                    details: "nothing is granted".into(),
-                })))
-            }
-        }
         Self {
             scope: Scope {
                 plugin: String::new(),
@@ -381,14 +504,55 @@ impl Outbound {
             private_addresses: Vec::new(),
             credentials: Vec::new(),
             answers: Answers::new(Vec::new()),
+            rate_headers: Vec::new(),
+            retry_header: None,
             idempotency_header: None,
             limits: Limits::default(),
             lanes: Lanes::default(),
+            cache: None,
+            circuits: Circuits::default(),
+            retry_budget: Mutex::new(RetryBudget::new(clock.now())),
+            event_streams: Arc::new(Semaphore::new(0)),
+            leaks: AtomicU64::new(0),
+            key: [0; 32],
             resolver: Arc::new(Resolver::new(clock.clone())),
-            transport: Arc::new(Nothing),
+            transport: Arc::new(transport::Nowhere),
             secrets,
             clock,
+            tape: None,
         }
+    }
+
+    /// The idempotency key of an event's request: the same whenever the event is handled again, and told by nobody who
+    /// does not have the host's key (R8).
+    fn derived_key(&self, event: &str, number: u64) -> String {
+        let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &self.key);
+        let mut context = aws_lc_rs::hmac::Context::with_key(&key);
+        for part in [&b"idempotency"[..], self.scope.connection.as_bytes(), event.as_bytes(), &number.to_be_bytes()] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part);
+        }
+        hex(&context.sign().as_ref()[..16])
+    }
+
+    fn retry_budget(&self) -> std::sync::MutexGuard<'_, RetryBudget> {
+        self.retry_budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The clock that the plugin sees: with a tape it stands still, so that a replay asks for the same.
+    pub(crate) fn guest_clock(&self) -> Arc<dyn Clock> {
+        self.tape.as_ref().map_or_else(|| self.clock.clone(), |tape| tape.guest_clock(&self.clock))
+    }
+
+    /// Counts an answer that held a secret, and tells it.
+    fn tell_leak(&self, context: &CallContext, path: &str) {
+        // Told once for each answer.
+        if path.is_empty() {
+            return;
+        }
+        self.leaks.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(target: "wharfage::outbound", path, "the provider sent a secret back; it was masked");
+        context.observe(|| Step::Leaked { path: path.to_owned() });
     }
 
     /// What must not come back.
@@ -397,8 +561,11 @@ impl Outbound {
     }
 }
 
+/// What the operator reads when a failure is not tried again although it might pass.
+const BUDGET_SPENT: &str = "It was not tried again: more requests fail than limits.retry_percent allows to be repeated";
+
 enum Next {
-    Done(Response),
+    Done(Response, Option<Rest>),
     At(Timestamp),
     Hop,
 }
@@ -412,17 +579,17 @@ struct Trip {
     attempts: u32,
     hops: u64,
     may_repeat: bool,
+    /// Whether the body of the answer is left to be read.
+    is_opened: bool,
     /// What is known of the attempts before the last.
     reached: RequestSent,
+    /// The last failure that was to be tried again.
+    last: Option<Error>,
 }
 
 impl Trip {
-    fn begin(outbound: &Outbound, mut request: Request) -> Result<Self> {
-        let may_repeat = match request.repeat {
-            Repeat::ByMethod => request.method.is_idempotent(),
-            Repeat::Safe | Repeat::Keyed => true,
-            Repeat::Never => false,
-        };
+    fn begin(outbound: &Outbound, context: &CallContext, mut request: Request) -> Result<Self> {
+        let may_repeat = request.may_repeat();
         if request.repeat == Repeat::Keyed {
             if outbound.idempotency_header.is_none() {
                 return Err(Error::invalid(
@@ -430,13 +597,31 @@ impl Trip {
                     "a keyed request needs [idempotency] header = \"…\" in plugin.toml",
                 ));
             }
-            request.idempotency_key = Some(random_key()?);
+            request.idempotency_key = Some(match &context.event {
+                Some(event) => outbound.derived_key(event, request.number),
+                None => random_key()?,
+            });
         }
-        Ok(Self { request, tries: 0, attempts: 0, hops: 0, reached: RequestSent::No, may_repeat })
+        outbound.retry_budget().deposit(outbound.limits.retry_percent);
+        Ok(Self {
+            request,
+            tries: 0,
+            attempts: 0,
+            hops: 0,
+            reached: RequestSent::No,
+            may_repeat,
+            is_opened: false,
+            last: None,
+        })
     }
 
     fn request(&self) -> Request {
         self.request.clone()
+    }
+
+    /// Whether a body comes or goes piece by piece.
+    fn is_in_pieces(&self) -> bool {
+        self.is_opened || self.request.upload.is_some()
     }
 
     /// What the whole trip came to: an attempt that never left does not undo one before it that may have arrived.
@@ -445,22 +630,16 @@ impl Trip {
         error.with_attempts(self.attempts).with_request_sent(sent)
     }
 
-    /// A write that may have happened is not a mere time-out.
-    fn lost_write(&self, error: Error) -> Error {
-        let is_lost =
-            matches!(error.kind(), Kind::Timeout | Kind::Network(_)) && error.request_sent() != RequestSent::No;
-        if self.may_repeat || !is_lost {
-            return error;
+    /// What keeps a further attempt from leaving, with what made it necessary.
+    fn after_failures(&self, error: Error) -> Error {
+        match &self.last {
+            Some(last) => error.with_details(format!("The attempt before ended with: {}", last.message())),
+            None => error,
         }
-        Error::new(
-            Kind::OutcomeUnknown,
-            format!(
-                "the answer to a write was lost ({}); look whether it happened before sending it again",
-                error.message()
-            ),
-        )
-        .with_request_sent(RequestSent::Maybe)
-        .with_endpoint(error.endpoint().map(str::to_owned))
+    }
+
+    fn lost_write(&self, error: Error) -> Error {
+        lost_write(self.may_repeat, error)
     }
 
     /// Turns into the request that a redirect asks for; it is judged from the start like any other.
@@ -520,11 +699,32 @@ impl Trip {
     }
 }
 
+/// A write that may have happened is not a mere time-out.
+fn lost_write(may_repeat: bool, error: Error) -> Error {
+    let is_lost = matches!(error.kind(), Kind::Timeout | Kind::Network(_)) && error.request_sent() != RequestSent::No;
+    if may_repeat || !is_lost {
+        return error;
+    }
+    Error::new(
+        Kind::OutcomeUnknown,
+        format!(
+            "the answer to a write was lost ({}); look whether it happened before sending it again",
+            error.message()
+        ),
+    )
+    .with_request_sent(RequestSent::Maybe)
+    .with_endpoint(error.endpoint().map(str::to_owned))
+}
+
 /// 128 random bits from the operating system, as hexadecimal digits.
 fn random_key() -> Result<String> {
     let mut bytes = [0u8; 16];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::internal("the operating system gave no random bytes"))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A URL as it may be shown: no query, no userinfo, no fragment.

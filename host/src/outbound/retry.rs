@@ -40,6 +40,8 @@ pub(crate) struct Failed<'a> {
     pub(crate) safe_to_repeat: bool,
     /// When the provider said to come back.
     pub(crate) hint_at: Option<Timestamp>,
+    /// Whether the provider said that trying again is of use: it knows best, but never makes a write safe.
+    pub(crate) advice: Option<bool>,
 }
 
 /// What follows a failed attempt.
@@ -49,6 +51,51 @@ pub(crate) enum Decision {
     Give,
     /// Another attempt, not before this time.
     After(Timestamp),
+}
+
+/// How many retries there may be beside the requests that are not: so that an outage does not multiply traffic.
+///
+/// Each request adds a share of a retry, each retry takes a whole one, and a few are always there again after some
+/// seconds, so that whoever asks seldom is not refused for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RetryBudget {
+    /// Thousandths of a retry.
+    balance: u64,
+    refilled_at: Timestamp,
+}
+
+/// So many retries are there at the beginning, and again after as many seconds.
+const RETRIES_ALWAYS: u64 = 10;
+
+/// More than so many are not saved up.
+const RETRIES_SAVED_MAX: u64 = 100;
+
+impl RetryBudget {
+    /// A full one.
+    pub(crate) fn new(now: Timestamp) -> Self {
+        Self { balance: RETRIES_ALWAYS * 1_000, refilled_at: now }
+    }
+
+    /// A request that is no retry leaves: `percent` of a retry more.
+    pub(crate) fn deposit(&mut self, percent: u64) {
+        self.balance = self.balance.saturating_add(percent.saturating_mul(10)).min(RETRIES_SAVED_MAX * 1_000);
+    }
+
+    /// Takes one retry, if there is one.
+    pub(crate) fn withdraw(&mut self, now: Timestamp) -> bool {
+        let (passed_ms, always) = (now.since(self.refilled_at), RETRIES_ALWAYS * 1_000);
+        if self.balance < always {
+            self.balance = self.balance.saturating_add(passed_ms).min(always);
+        }
+        self.refilled_at = self.refilled_at.max(now);
+        match self.balance.checked_sub(1_000) {
+            Some(rest) => {
+                self.balance = rest;
+                true
+            }
+            None => false,
+        }
+    }
 }
 
 /// The most that is added to a provider's hint, so that those who heard the same do not come back together.
@@ -62,7 +109,8 @@ pub(crate) fn decide(
     deadline: Timestamp,
     jitter: f64,
 ) -> Decision {
-    if failed.attempt >= policy.attempts_max || !may_pass(failed.kind) || !may_repeat(failed) {
+    let may_pass = failed.advice.unwrap_or_else(|| may_pass(failed.kind));
+    if failed.attempt >= policy.attempts_max || !may_pass || !may_repeat(failed) {
         return Decision::Give;
     }
     let jitter = if jitter.is_finite() { jitter.clamp(-1.0, 1.0) } else { 0.0 };
@@ -113,7 +161,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 
     fn failed(attempt: u32, kind: &Kind, sent: RequestSent, safe_to_repeat: bool) -> Failed<'_> {
-        Failed { attempt, kind, sent, safe_to_repeat, hint_at: None }
+        Failed { attempt, kind, sent, safe_to_repeat, hint_at: None, advice: None }
     }
 
     fn after(ms: u64) -> Decision {
@@ -191,6 +239,41 @@ mod tests {
         assert_eq!(wait(0, 90_000, 0.0), after(1_000));
     }
 
+    #[test]
+    fn the_provider_knows_best_and_never_makes_a_write_safe() {
+        let policy = RetryPolicy::default();
+        let decide = |kind: &Kind, safe_to_repeat, advice| {
+            let failed = Failed { advice, ..failed(1, kind, RequestSent::Yes, safe_to_repeat) };
+            decide(&policy, &failed, NOW, Timestamp::MAX, 0.0)
+        };
+        assert_eq!(decide(&Kind::Transient, true, Some(false)), Decision::Give);
+        assert_eq!(decide(&Kind::Conflict, true, None), Decision::Give);
+        assert_eq!(decide(&Kind::Conflict, true, Some(true)), after(1_000));
+        assert_eq!(decide(&Kind::Conflict, false, Some(true)), Decision::Give);
+    }
+
+    /// An outage of a provider that is asked a thousand times a second: a tenth more, not four times as much.
+    #[test]
+    fn an_outage_does_not_multiply_traffic() {
+        let mut budget = RetryBudget::new(NOW);
+        let mut retries = 0u64;
+        for request in 0..10_000 {
+            budget.deposit(10);
+            let now = NOW.plus(request);
+            retries += (0..4).map(|_| u64::from(budget.withdraw(now))).sum::<u64>();
+        }
+        assert!((1_000..=1_030).contains(&retries), "{retries} retries of 10,000 requests");
+        // Who asks seldom may try again each time.
+        for request in 0..100 {
+            let now = NOW.plus(100_000 + request * 4_000);
+            assert_eq!((0..4).map(|_| u64::from(budget.withdraw(now))).sum::<u64>(), 4, "request {request}");
+        }
+        for _ in 0..1_000_000 {
+            budget.deposit(u64::MAX);
+        }
+        assert_eq!((0..1_000).filter(|_| budget.withdraw(NOW)).count(), 100, "not more is saved up");
+    }
+
     proptest! {
         #[test]
         fn never_early_never_late_never_twice(
@@ -208,7 +291,7 @@ mod tests {
         ) {
             let policy = RetryPolicy { attempts_max, base_ms, delay_ms_max, jitter: share };
             let hint_at = hint_ms.map(|ms| NOW.plus(ms));
-            let failed = Failed { attempt, kind: &kind, sent, safe_to_repeat, hint_at };
+            let failed = Failed { attempt, kind: &kind, sent, safe_to_repeat, hint_at, advice: None };
             if let Decision::After(at) = decide(&policy, &failed, NOW, NOW.plus(deadline_ms), jitter) {
                 prop_assert!(attempt < attempts_max);
                 prop_assert!(kind.severity() == crate::error::Severity::Transient);

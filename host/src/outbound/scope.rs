@@ -11,7 +11,7 @@ use std::fmt;
 use url::Url;
 
 use super::graphql::{self, GraphqlRule};
-use super::{Method, Request};
+use super::{CredentialChoice, Method, Request};
 use crate::error::{Error, Kind};
 
 /// The edges of one connection's grant, as far as requests go.
@@ -90,17 +90,17 @@ impl Scope {
             s.request_body_bytes_max
         })?;
         self.check_size("url_bytes", request.url.len(), |s| s.url_bytes_max)?;
-        let written = self.expand(std::mem::take(&mut request.url))?;
+        let (written, named) = self.expand(std::mem::take(&mut request.url))?;
         self.check_size("url_bytes", written.len(), |s| s.url_bytes_max)?;
         let url = parse(&written).map_err(|why| self.refused_url(why))?;
         request.url = written;
-        self.judge(request, url)
+        self.judge(request, url, named)
     }
 
-    /// Replaces `{name}` at the start by where it points, with one slash between.
-    fn expand(&self, written: String) -> Result<String, Error> {
+    /// Replaces `{name}` at the start by where it points, with one slash between. Answers the name as well.
+    fn expand(&self, written: String) -> Result<(String, Option<&str>), Error> {
         let Some(inner) = written.strip_prefix('{') else {
-            return Ok(written);
+            return Ok((written, None));
         };
         let Some((name, rest)) = inner.split_once('}') else {
             return Err(self.refused_url("begins with a brace that does not close"));
@@ -120,18 +120,23 @@ impl Scope {
             return Err(Error::new(Kind::PolicyDenied("origin".to_owned()), message));
         };
         let (start, path) = (origin.base.origin().ascii_serialization(), origin.base.path());
-        match rest.bytes().next() {
-            Some(b'/') => Ok(format!("{start}{}{rest}", path.trim_end_matches('/'))),
-            Some(b'?') | None => Ok(format!("{start}{path}{rest}")),
-            Some(_) => Err(self.refused_url("goes on after `{name}` with something else than `/` or `?`")),
-        }
+        let written = match rest.bytes().next() {
+            Some(b'/') => format!("{start}{}{rest}", path.trim_end_matches('/')),
+            Some(b'?') | None => format!("{start}{path}{rest}"),
+            Some(_) => return Err(self.refused_url("goes on after `{name}` with something else than `/` or `?`")),
+        };
+        Ok((written, Some(&origin.name)))
     }
 
-    /// Finds the first origin that allows method and path.
-    fn judge(&self, request: Request, url: Url) -> Result<Scoped, Error> {
+    /// Finds the first origin that allows method and path. Of several at one place the one that was named comes first:
+    /// its budgets, its credential and what it says about answers are the ones that were meant.
+    fn judge(&self, request: Request, url: Url, named: Option<&str>) -> Result<Scoped, Error> {
+        let is_named = |granted: &OriginScope| named == Some(&granted.name);
+        let with =
+            |wanted: bool| self.origins.iter().enumerate().filter(move |(_, granted)| is_named(granted) == wanted);
         let mut rule = "origin";
         let mut unlike = None;
-        for (origin, granted) in self.origins.iter().enumerate() {
+        for (origin, granted) in with(true).chain(with(false)) {
             if !is_same_origin(&granted.base, &url) {
                 continue;
             }
@@ -143,6 +148,7 @@ impl Scope {
                 rule = "graphql";
                 unlike = Some(why);
             } else {
+                self.check_range(&request, granted)?;
                 return Ok(Scoped { request, url, origin });
             }
         }
@@ -150,6 +156,22 @@ impl Scope {
             Some(why) => Err(self.refused_graphql(&why, &request, &url)),
             None => Err(self.refused(rule, &request, &url)),
         }
+    }
+
+    /// A part of a thing that only a credential opens could be put together with another's (R10).
+    fn check_range(&self, request: &Request, granted: &OriginScope) -> Result<(), Error> {
+        let is_signed = match &request.credential {
+            CredentialChoice::Anonymous => false,
+            CredentialChoice::Declared => granted.credential.is_some(),
+            CredentialChoice::Named(_) => true,
+        };
+        if is_signed && request.headers.iter().any(|(name, _)| is_same_header(name, "range")) {
+            let plugin = &self.plugin;
+            let message = format!("{plugin} wanted to send header `Range` with a request that carries a credential.");
+            return Err(Error::new(Kind::PolicyDenied("header".to_owned()), message)
+                .with_details("It may go with a request without a credential, as to a link that is signed itself."));
+        }
+        Ok(())
     }
 
     /// The origin that allowed a request.
@@ -265,6 +287,11 @@ impl Scoped {
     /// Which of [`Scope::origins`] allowed it.
     pub(crate) fn origin(&self) -> usize {
         self.origin
+    }
+
+    /// Adds the headers by which the host asks about an answer that it has kept.
+    pub(super) fn add_conditions(&mut self, conditions: Vec<(String, String)>) {
+        self.request.headers.extend(conditions);
     }
 
     /// Takes it apart, to be signed.
@@ -465,7 +492,6 @@ const HOST_HEADERS: &[&str] = &[
     "http2-settings",
     "keep-alive",
     "origin",
-    "range",
     "referer",
     "set-cookie",
     "te",
@@ -504,7 +530,7 @@ pub(super) fn toml_key(name: &str) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{CredentialChoice, Repeat};
+    use super::super::Repeat;
     use super::*;
 
     fn scope() -> Scope {
@@ -538,6 +564,34 @@ mod tests {
         }
     }
 
+    /// Two origins of a manifest at one place (a part of the API with a budget of its own, say) were told apart by their
+    /// order alone: whoever named the second was counted, signed and judged as the first.
+    #[test]
+    fn the_origin_that_was_named_is_the_one() {
+        let mut scope = scope();
+        for (name, paths) in [("reports", "/v2/**"), ("narrow", "/v2/orders/*")] {
+            scope.origins.push(OriginScope {
+                name: name.to_owned(),
+                base: Url::parse("https://api.test/v2").unwrap(),
+                methods: vec![Method::Get],
+                paths: vec![PathPattern::parse(paths).unwrap()],
+                narrowed: Vec::new(),
+                graphql: None,
+                credential: None,
+            });
+        }
+        let origin = |url: &str| {
+            let scoped = scope.check(request(Method::Get, url, &[])).unwrap();
+            scope.origin_of(&scoped).name.clone()
+        };
+        assert_eq!(["{api}/x", "{reports}/x", "{narrow}/orders/1"].map(origin), ["api", "reports", "narrow"]);
+        assert_eq!(
+            ["https://api.test/v2/x", "{narrow}/x"].map(origin),
+            ["api", "api"],
+            "else the first that allows it"
+        );
+    }
+
     fn asked(name: &str, base: &str, paths: &[&str]) -> Asked {
         let paths = paths.iter().map(|path| PathPattern::parse(path).unwrap()).collect();
         Asked { name: name.to_owned(), base: Url::parse(base).unwrap(), methods: Method::ALL.to_vec(), paths }
@@ -549,11 +603,15 @@ mod tests {
             url: url.to_owned(),
             headers: headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
             body: None,
+            upload: None,
             credential: CredentialChoice::Declared,
             repeat: Repeat::ByMethod,
             costs: Vec::new(),
             timeout_ms: None,
+            number: 0,
             idempotency_key: None,
+            is_confidential: false,
+            keep: crate::outbound::cache::Keep::default(),
         }
     }
 

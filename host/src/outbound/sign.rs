@@ -11,6 +11,8 @@ use zeroize::Zeroizing;
 
 use super::address::Pinned;
 use super::admit::Permit;
+use super::circuit::Leave;
+use super::stream::Pour;
 use super::{CallContext, Method, Outbound, Step};
 use crate::auth::Placement;
 use crate::error::{Error, Kind, Result};
@@ -25,9 +27,11 @@ pub struct Signed {
     pub(super) origin: usize,
     pub(super) headers: HeaderMap,
     pub(super) body: Option<Bytes>,
+    pub(super) upload: Option<Pour>,
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) timeout_ms: u64,
     pub(super) permit: Permit,
+    pub(super) leave: Option<Leave>,
 }
 
 impl Signed {
@@ -46,7 +50,8 @@ impl Signed {
         &self.headers
     }
 
-    /// The body.
+    /// The body, where it is there as a whole; that of an upload comes piece by piece, and only the host's own transport
+    /// sends it.
     pub fn body(&self) -> Option<&Bytes> {
         self.body.as_ref()
     }
@@ -60,7 +65,7 @@ impl Signed {
 /// Puts the credential on.
 pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned) -> Result<Signed> {
     let Pinned { admitted, addresses } = pinned;
-    let (ready, permit) = admitted.into_parts();
+    let (ready, permit, leave) = admitted.into_parts();
     let origin = ready.scoped.origin();
     let (request, plain_url) = ready.scoped.into_parts();
     let mut headers = HeaderMap::with_capacity(request.headers.len() + 4);
@@ -102,9 +107,11 @@ pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned)
         origin,
         headers,
         body: request.body,
+        upload: request.upload,
         addresses,
         timeout_ms: request.timeout_ms.unwrap_or(u64::MAX).min(outbound.limits.attempt_ms).max(1),
         permit,
+        leave,
     })
 }
 

@@ -5,14 +5,18 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use url::Url;
 
+use super::circuit::Leave;
 use super::sign::Signed;
+use super::stream::{Pour, Rest};
 use super::{CallContext, Method, Outbound};
 use crate::connection::Limits;
 use crate::error::{Error, Kind, NetworkStage, RequestSent, Result};
@@ -65,6 +69,10 @@ pub(super) struct Answered {
     pub(super) url: Url,
     pub(super) origin: usize,
     pub(super) result: Result<Raw>,
+    /// What of the body is left to be read.
+    pub(super) rest: Option<Rest>,
+    /// The breaker's leave, to be concluded by whoever judges the answer.
+    pub(super) leave: Option<Leave>,
 }
 
 /// An answer with its body.
@@ -75,32 +83,73 @@ pub(super) struct Raw {
     pub(super) received_at: Timestamp,
 }
 
-/// Sends once and reads the whole answer within the limits of size and time.
-pub(super) async fn exchange(outbound: &Outbound, context: &CallContext, mut signed: Signed) -> Answered {
+/// Sends once and reads the answer within the limits of size and time: the whole of it, or only the head of one that is
+/// to be opened.
+pub(super) async fn exchange(
+    outbound: &Outbound,
+    context: &CallContext,
+    mut signed: Signed,
+    is_opened: bool,
+) -> Answered {
     let now = outbound.clock.now();
-    let deadline = now.plus(signed.timeout_ms).min(context.deadline);
+    // How long an upload takes is for whoever writes it; how long it may stand still is watched there.
+    let most_ms = if signed.upload.is_some() { u64::MAX } else { signed.timeout_ms };
+    let deadline = now.plus(most_ms).min(context.deadline);
     let result = tokio::select! {
         biased;
-        result = perform(outbound, &mut signed) => result,
+        result = perform(outbound, &mut signed, is_opened) => result,
         () = outbound.clock.alarm(deadline) => Err(Error::new(
             if deadline < context.deadline { Kind::Timeout } else { Kind::Deadline },
             format!("no whole answer within {} ms", deadline.since(now)),
         )
         .with_request_sent(RequestSent::Maybe)),
     };
-    let Signed { method, plain_url, origin, permit, .. } = signed;
-    match &result {
-        Err(error) if error.request_sent() == RequestSent::No => permit.cancel(),
-        _ => drop(permit),
-    }
-    Answered { method, url: plain_url, origin, result }
+    let Signed { method, plain_url, origin, permit, leave, .. } = signed;
+    let (result, rest) = match result {
+        Ok((raw, None)) => {
+            drop(permit);
+            (Ok(raw), None)
+        }
+        Ok((raw, Some(pieces))) => match Rest::new(outbound, &raw.headers, pieces, permit) {
+            Ok(rest) => (Ok(raw), Some(rest)),
+            Err(error) => (Err(error), None),
+        },
+        Err(error) => {
+            if error.request_sent() == RequestSent::No {
+                permit.cancel();
+            }
+            (Err(error), None)
+        }
+    };
+    Answered { method, url: plain_url, origin, result, rest, leave }
 }
 
-async fn perform(outbound: &Outbound, signed: &mut Signed) -> Result<Raw> {
+async fn perform(outbound: &Outbound, signed: &mut Signed, is_opened: bool) -> Result<(Raw, Option<Box<dyn Body>>)> {
     let head = outbound.transport.send(signed).await.map_err(|broken| lost(outbound, broken))?;
     signed.permit.settle_windows();
     let received_at = outbound.clock.now();
-    let limit = usize::try_from(outbound.limits.response_body_bytes).unwrap_or(usize::MAX);
+    check_head(outbound, &head)?;
+    // An answer that is an error or leads elsewhere is read here, whoever wanted the other.
+    let leads_on = (300..400).contains(&head.status) && head.headers.contains_key(http::header::LOCATION);
+    let is_left = is_opened && head.status < 400 && !leads_on;
+    let (limit, most) = match is_left {
+        true => ("stream_bytes", outbound.limits.stream_bytes),
+        false => ("response_body_bytes", outbound.limits.response_body_bytes),
+    };
+    let declared = head.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if declared.is_some_and(|declared: u64| declared > most) && signed.method != Method::Head {
+        return Err(too_large(limit, most, head.status));
+    }
+    let Head { status, headers, body } = head;
+    if is_left {
+        return Ok((Raw { status, headers, body: Vec::new(), received_at }, Some(body)));
+    }
+    let body = read_whole(outbound, body, declared, status).await?;
+    Ok((Raw { status, headers, body, received_at }, None))
+}
+
+/// Refuses a head that nobody asked for or that is too large.
+fn check_head(outbound: &Outbound, head: &Head) -> Result<()> {
     if let Some(coding) = head.headers.get(http::header::CONTENT_ENCODING).filter(|coding| *coding != "identity") {
         return Err(Error::new(Kind::SchemaViolation, "the answer has a content encoding that was not asked for")
             .with_details(format!(
@@ -114,18 +163,27 @@ async fn perform(outbound: &Outbound, signed: &mut Signed) -> Result<Raw> {
     if header_bytes > usize::try_from(outbound.limits.header_bytes).unwrap_or(usize::MAX) {
         return Err(too_large("header_bytes", outbound.limits.header_bytes, head.status));
     }
-    let declared = head.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    if declared.is_some_and(|declared: usize| declared > limit) && signed.method != Method::Head {
-        return Err(too_large("response_body_bytes", outbound.limits.response_body_bytes, head.status));
+    if head.headers.len() > usize::try_from(outbound.limits.headers).unwrap_or(usize::MAX) {
+        return Err(head_too_large(&outbound.limits).with_status(Some(head.status)));
     }
-    let mut pieces = head.body;
+    Ok(())
+}
+
+async fn read_whole(
+    outbound: &Outbound,
+    mut pieces: Box<dyn Body>,
+    declared: Option<u64>,
+    status: u16,
+) -> Result<Vec<u8>> {
+    let limit = usize::try_from(outbound.limits.response_body_bytes).unwrap_or(usize::MAX);
+    let declared = declared.and_then(|declared| usize::try_from(declared).ok());
     let mut body = Vec::new();
     while let Some(chunk) = pieces.chunk().await.map_err(|mut broken| {
         broken.sent = RequestSent::Yes;
         lost(outbound, broken)
     })? {
         if body.len() + chunk.len() > limit {
-            return Err(too_large("response_body_bytes", outbound.limits.response_body_bytes, head.status));
+            return Err(too_large("response_body_bytes", outbound.limits.response_body_bytes, status));
         }
         if body.is_empty() {
             // Takes the piece over without copying where it is ours alone; most answers are one piece.
@@ -137,10 +195,13 @@ async fn perform(outbound: &Outbound, signed: &mut Signed) -> Result<Raw> {
             body.extend_from_slice(&chunk);
         }
     }
-    Ok(Raw { status: head.status, headers: head.headers, body, received_at })
+    Ok(body)
 }
 
-fn lost(outbound: &Outbound, lost: Lost) -> Error {
+pub(super) fn lost(outbound: &Outbound, lost: Lost) -> Error {
+    if lost.details.contains(HEAD_TOO_LARGE) {
+        return head_too_large(&outbound.limits);
+    }
     let message = match lost.stage {
         NetworkStage::Dns => "the provider's name did not resolve",
         NetworkStage::Connect => "no connection to the provider came about",
@@ -152,11 +213,39 @@ fn lost(outbound: &Outbound, lost: Lost) -> Error {
         .with_details(outbound.mask().text(&lost.details))
 }
 
-fn too_large(limit: &str, value: u64, status: u16) -> Error {
-    Error::new(Kind::TooLarge, format!("the answer is larger than the limit {limit} of {value} bytes"))
+pub(super) fn too_large(limit: &str, value: u64, status: u16) -> Error {
+    let error = Error::new(Kind::TooLarge, format!("the answer is larger than the limit {limit} of {value} bytes"))
         .with_details(format!("To allow more, set limits.{limit} on the connection"))
         .with_request_sent(RequestSent::Yes)
-        .with_status(Some(status))
+        .with_status(Some(status));
+    match limit {
+        "response_body_bytes" => error.with_details("A plugin reads a larger one piece by piece, with `open`"),
+        _ => error,
+    }
+}
+
+/// How the client says that a head has more fields than it was told to read, or more bytes than it ever reads.
+const HEAD_TOO_LARGE: &str = "message head is too large";
+
+/// Asking again makes a head no smaller, so this is no broken connection.
+fn head_too_large(limits: &Limits) -> Error {
+    let (headers, bytes) = (limits.headers, limits.header_bytes);
+    Error::new(
+        Kind::TooLarge,
+        format!("the head of the answer is larger than the limits headers of {headers} fields and header_bytes of {bytes} bytes"),
+    )
+    .with_details("To allow more, set limits.headers and limits.header_bytes on the connection")
+    .with_request_sent(RequestSent::Yes)
+}
+
+/// Leads nowhere: for what must not send, whatever else goes wrong.
+pub(crate) struct Nowhere;
+
+impl Transport for Nowhere {
+    fn send<'a>(&'a self, _: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>> {
+        let details = "nothing leaves from here".to_owned();
+        Box::pin(std::future::ready(Err(Lost { stage: NetworkStage::Connect, sent: RequestSent::No, details })))
+    }
 }
 
 /// The real thing.
@@ -182,6 +271,7 @@ impl Http {
             .pool_max_idle_per_host(64)
             .pool_idle_timeout(Duration::from_secs(60))
             .tcp_nodelay(true)
+            .http1_max_headers(usize::try_from(limits.headers).unwrap_or(usize::MAX))
             .http2_max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
             .user_agent(concat!("wharfage/", env!("CARGO_PKG_VERSION")))
             .dns_resolver(pins.clone())
@@ -208,6 +298,8 @@ impl Transport for Http {
             let mut request = self.client.request(method, signed.url.as_str()).headers(signed.headers.clone());
             if let Some(body) = &signed.body {
                 request = request.body(body.clone());
+            } else if let Some(upload) = &signed.upload {
+                request = request.body(reqwest::Body::wrap(Poured(upload.clone())));
             }
             let response = request.send().await.map_err(|error| lost_by(&error))?;
             if let Some(address) = response.remote_addr()
@@ -224,6 +316,25 @@ impl Transport for Http {
             let headers = response.headers().clone();
             Ok(Head { status, headers, body: Box::new(Pieces(response)) })
         })
+    }
+}
+
+/// An upload as the client takes it: a piece when there is room on the socket.
+struct Poured(Pour);
+
+impl http_body::Body for Poured {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<std::io::Result<http_body::Frame<Bytes>>>> {
+        self.0.poll(cx).map(|piece| piece.map(|piece| piece.map(http_body::Frame::data)))
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.0.length().map_or_else(http_body::SizeHint::default, http_body::SizeHint::with_exact)
     }
 }
 

@@ -4,7 +4,7 @@
 //! whole outbound path runs, sockets included, and nothing leaves the machine. It answers only what a fixture holds, in
 //! the order in which it holds it, and remembers what it was asked.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,149 +14,16 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use serde_json::{Map, Value};
+use url::Url;
 
 use crate::account::{Account, SecretSource, SecretValue};
 use crate::connection::Connection;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::manifest::Needs;
+use crate::tape::{Answered, Exchange, Wanted, placed};
 
 /// Most bytes of a request that are read.
 const REQUEST_BYTES_MAX: usize = 16 << 20;
-
-/// One case of a plugin: what is called, what the provider answers, what comes of it.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct Fixture {
-    /// The operation.
-    pub operation: String,
-    /// Its input, as written.
-    pub input: Box<RawValue>,
-    /// `recorded`, `from-spec` or `from-docs`.
-    pub from: String,
-    /// Who says so.
-    pub source: String,
-    /// When that was read.
-    pub date: String,
-    /// The time that the clock shows, RFC 3339; any when absent.
-    pub now: Option<String>,
-    /// Secrets that the plugin may ask keyed hashes of.
-    #[serde(default)]
-    pub secrets: Vec<String>,
-    /// What is asked and answered.
-    pub exchanges: Vec<Exchange>,
-    /// What comes of it.
-    pub expect: Expect,
-}
-
-/// A request with its answer.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Exchange {
-    /// What is asked.
-    pub request: Asked,
-    /// What is answered.
-    pub response: Answered,
-}
-
-/// A request of a fixture. `{name}` in the URL stands for the base of that origin.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Asked {
-    /// The method.
-    pub method: String,
-    /// The URL; the order of its query does not matter.
-    pub url: String,
-    /// The body, compared as JSON.
-    pub json: Option<Value>,
-    /// Header fields that must be on it.
-    #[serde(default)]
-    pub headers: BTreeMap<String, String>,
-    /// The body, compared as pairs of a form.
-    pub form: Option<Vec<(String, String)>>,
-    /// The body as text.
-    pub text: Option<String>,
-}
-
-/// An answer of a fixture. `{name}` in it stands for the base of that origin.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Answered {
-    /// The status.
-    pub status: u16,
-    /// The header fields.
-    #[serde(default)]
-    pub headers: BTreeMap<String, String>,
-    /// The body as JSON, sent as it is written here.
-    pub json: Option<Box<RawValue>>,
-    /// The body as text.
-    pub text: Option<String>,
-}
-
-/// What comes of a fixture's call.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Expect {
-    /// The output, or all items of all pages.
-    pub output: Option<Value>,
-    /// How many pages.
-    pub pages: Option<usize>,
-    /// The error: its kind and whatever else is said of it.
-    pub error: Option<Map<String, Value>>,
-}
-
-impl Expect {
-    /// Compares what came of a call: the items of all pages (or the output) and the number of pages.
-    ///
-    /// # Errors
-    /// A sentence that says how the two differ.
-    pub fn compare(&self, result: &Result<(Value, usize)>) -> std::result::Result<(), String> {
-        match (&self.error, result) {
-            (None, Ok((output, pages))) => {
-                if let Some(expected) = self.output.as_ref().filter(|expected| *expected != output) {
-                    return Err(format!("the output differs.\nexpected {expected}\ngot      {output}"));
-                }
-                match self.pages.filter(|expected| expected != pages) {
-                    Some(expected) => Err(format!("{expected} pages expected, {pages} read")),
-                    None => Ok(()),
-                }
-            }
-            (Some(expected), Err(error)) => compare_error(expected, error),
-            (Some(expected), Ok(_)) => Err(format!("it should have ended with {}", Value::Object(expected.clone()))),
-            (None, Err(error)) => Err(format!("it ended with {error:?}")),
-        }
-    }
-}
-
-/// The fields that programs decide by; sentences may differ between the plugin alone and the host.
-fn compare_error(expected: &Map<String, Value>, error: &Error) -> std::result::Result<(), String> {
-    let got = [
-        ("kind", Some(error.kind().name().to_owned())),
-        ("status", error.status().map(|status| status.to_string())),
-        ("provider_code", error.provider_code().map(str::to_owned)),
-        ("request_id", error.request_id().map(str::to_owned)),
-        ("endpoint", error.endpoint().map(str::to_owned)),
-    ];
-    for (name, got) in got {
-        let Some(expected) = expected.get(name) else { continue };
-        let expected = expected.as_str().map_or_else(|| expected.to_string(), str::to_owned);
-        if got.as_deref() != Some(expected.as_str()) {
-            return Err(format!("{name} should be {expected} and is {got:?}, in {error:?}"));
-        }
-    }
-    let Kind::InvalidRequest(fields) = error.kind() else { return Ok(()) };
-    let paths: Vec<&str> = fields.iter().map(|field| field.path.as_str()).collect();
-    let wanted = expected.get("fields").and_then(Value::as_array).into_iter().flatten();
-    for path in wanted.filter_map(|field| field.get("path").and_then(Value::as_str)) {
-        if !paths.contains(&path) {
-            return Err(format!("the field {path} should be wrong; wrong are {paths:?}"));
-        }
-    }
-    Ok(())
-}
 
 /// A request that came.
 #[derive(Clone, Debug)]
@@ -215,17 +82,6 @@ impl Manner {
     pub fn delayed(mut self, answer: usize, ms: u64) -> Self {
         self.delays_ms.insert(answer, ms);
         self
-    }
-}
-
-impl Fixture {
-    /// Reads a fixture.
-    ///
-    /// # Errors
-    /// [`Kind::Configuration`](crate::Kind::Configuration) with place and reason.
-    pub fn parse(text: &str) -> Result<Self> {
-        serde_json::from_str(text)
-            .map_err(|error| Error::configuration("the fixture cannot be read").with_details(error.to_string()))
     }
 }
 
@@ -336,17 +192,14 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
 impl Shared {
     /// The first unused exchange that fits, or the last used one where answers repeat.
     fn take(&self, method: &str, target: &str, headers: &HeaderMap, body: &[u8]) -> Option<Exchange> {
+        let headers: Vec<(String, String)> = headers
+            .iter()
+            .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .collect();
+        let wanted = Wanted { method, url: &self.without_secret(target), headers: &headers, body };
         let mut exchanges = lock(&self.exchanges);
         let fitting: Vec<usize> = (0..exchanges.len())
-            .filter(|index| self.fits(&exchanges[*index].0.request, method, target, body))
-            .filter(|index| {
-                exchanges[*index]
-                    .0
-                    .request
-                    .headers
-                    .iter()
-                    .all(|(name, value)| headers.get(name).is_some_and(|seen| seen == value))
-            })
+            .filter(|index| exchanges[*index].0.request.is(&wanted, &|name| self.base_of(name)))
             .collect();
         let next = fitting.iter().copied().find(|index| !exchanges[*index].1);
         let index = next.or_else(|| fitting.last().copied().filter(|_| self.repeats))?;
@@ -354,76 +207,48 @@ impl Shared {
         Some(exchanges[index].0.clone())
     }
 
-    fn fits(&self, asked: &Asked, method: &str, target: &str, body: &[u8]) -> bool {
-        let (path, query) = parts_of(&asked.url.replace('{', "/").replace('}', ""));
-        let (seen_path, mut seen_query) = parts_of(target);
-        if let Some(secret) = &self.secret {
-            seen_query.retain(|(_, value)| value != secret);
+    /// The whole URL, without a query parameter that is the secret.
+    fn without_secret(&self, target: &str) -> String {
+        let url = format!("{}{target}", self.base);
+        let (Some(secret), Ok(mut parsed)) = (&self.secret, Url::parse(&url)) else { return url };
+        let pairs: Vec<(String, String)> = parsed.query_pairs().into_owned().collect();
+        if pairs.iter().all(|(_, value)| value != secret) {
+            return url;
         }
-        let body_fits = match (&asked.json, &asked.form, &asked.text) {
-            (Some(json), ..) => serde_json::from_slice::<Value>(body).is_ok_and(|seen| &seen == json),
-            (None, Some(form), _) => {
-                let seen: BTreeSet<(String, String)> = url::form_urlencoded::parse(body).into_owned().collect();
-                seen == form.iter().cloned().collect()
-            }
-            (None, None, Some(text)) => body == text.as_bytes(),
-            (None, None, None) => true,
-        };
-        asked.method == method && path == seen_path && query == seen_query && body_fits
+        let kept: Vec<_> = pairs.into_iter().filter(|(_, value)| value != secret).collect();
+        parsed.set_query(None);
+        if !kept.is_empty() {
+            parsed.query_pairs_mut().extend_pairs(kept);
+        }
+        parsed.into()
+    }
+
+    /// Every origin has a folder of its own here.
+    fn base_of(&self, name: &str) -> Option<String> {
+        let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+        is_name.then(|| format!("{}/{name}", self.base))
     }
 
     fn respond(&self, answered: &Answered) -> Response {
-        let text = match (&answered.json, &answered.text) {
-            (Some(json), _) => json.get().to_owned(),
-            (None, Some(text)) => text.clone(),
-            (None, None) => String::new(),
-        };
-        let mut response = plain(answered.status, self.placed(&text));
+        let base_of = |name: &str| self.base_of(name);
+        let mut response = plain(answered.status, answered.body(&base_of));
         if answered.json.is_some() {
             let json = HeaderValue::from_static("application/json");
             response.headers_mut().insert(header::CONTENT_TYPE, json);
         }
         for (name, value) in &answered.headers {
             let name = HeaderName::from_bytes(name.as_bytes());
-            let value = HeaderValue::from_str(&self.placed(value));
+            let value = HeaderValue::from_str(&placed(value, &base_of));
             if let (Ok(name), Ok(value)) = (name, value) {
                 response.headers_mut().insert(name, value);
             }
         }
         response
     }
-
-    /// `{name}/path` with the base of that origin. JSON's own braces are never followed by a bare name and a slash.
-    fn placed(&self, text: &str) -> String {
-        let mut out = String::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(open) = rest.find('{') {
-            let (before, inside) = rest.split_at(open);
-            out.push_str(before);
-            let name = inside[1..].split('}').next().unwrap_or_default();
-            let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-            if is_name && inside[1 + name.len()..].starts_with('}') {
-                out.push_str(&format!("{}/{name}", self.base));
-                rest = &inside[name.len() + 2..];
-            } else {
-                out.push('{');
-                rest = &inside[1..];
-            }
-        }
-        out.push_str(rest);
-        out
-    }
 }
 
-/// The path, and the pairs of the query in a fixed order.
-fn parts_of(target: &str) -> (String, Vec<(String, String)>) {
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let pairs: BTreeSet<(String, String)> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-    (path.to_owned(), pairs.into_iter().collect())
-}
-
-fn plain(status: u16, body: String) -> Response {
-    let mut response = Response::new(Body::from(body));
+fn plain(status: u16, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
     response
 }

@@ -3,19 +3,44 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use super::{Store, over};
+use super::{Reserved, Store, Wish, over};
 use crate::error::Result;
-use crate::time::BoxFuture;
+use crate::time::{BoxFuture, Timestamp};
 
 type Values = BTreeMap<String, Vec<u8>>;
 
 /// A store without a disk.
 #[derive(Default)]
-pub(crate) struct MemoryStore(Mutex<BTreeMap<String, Values>>);
+pub(crate) struct MemoryStore {
+    values: Mutex<BTreeMap<String, Values>>,
+    quotas: Mutex<BTreeMap<String, Quota>>,
+    answers: Mutex<Answers>,
+}
+
+/// Kept answers, by namespace and key.
+type Answers = BTreeMap<(String, String), Answer>;
+
+struct Answer {
+    lineage: String,
+    at: Timestamp,
+    answer: Vec<u8>,
+}
+
+/// What is reserved of a bucket: by row, until when it counts and how many units.
+#[derive(Default)]
+struct Quota {
+    next_row: i64,
+    rows: BTreeMap<i64, (Timestamp, u32)>,
+    blocked_until: Timestamp,
+}
 
 impl MemoryStore {
+    fn answers(&self) -> std::sync::MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn with<T>(&self, connection: &str, work: impl FnOnce(&mut Values) -> T) -> T {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.values.lock().unwrap_or_else(PoisonError::into_inner);
         work(all.entry(connection.to_owned()).or_default())
     }
 }
@@ -61,5 +86,77 @@ impl Store for MemoryStore {
         Box::pin(async move {
             Ok(self.with(connection, |values| values.keys().filter(|key| key.starts_with(prefix)).cloned().collect()))
         })
+    }
+
+    fn reserve<'a>(&'a self, bucket: &'a str, wish: Wish) -> BoxFuture<'a, Result<Reserved>> {
+        let mut quotas = self.quotas.lock().unwrap_or_else(PoisonError::into_inner);
+        let quota = quotas.entry(bucket.to_owned()).or_default();
+        if let Some((row, units, until)) = wish.settle
+            && quota.rows.contains_key(&row)
+        {
+            quota.rows.insert(row, (until, units));
+        }
+        quota.rows.retain(|_, (until, units)| *until > wish.now && *units > 0);
+        let used = quota.rows.values().map(|(_, units)| *units).fold(0, u32::saturating_add);
+        let units = wish.limit.saturating_sub(used).min(wish.most);
+        let reserved = if quota.blocked_until > wish.now {
+            Reserved::Full { until: quota.blocked_until }
+        } else if units < wish.least {
+            let until = quota.rows.values().map(|(until, _)| *until).min();
+            Reserved::Full { until: until.unwrap_or(wish.until) }
+        } else {
+            quota.next_row += 1;
+            quota.rows.insert(quota.next_row, (wish.until, units));
+            Reserved::Units { row: quota.next_row, units }
+        };
+        Box::pin(std::future::ready(Ok(reserved)))
+    }
+
+    fn block<'a>(&'a self, bucket: &'a str, until: Timestamp) -> BoxFuture<'a, Result<()>> {
+        let mut quotas = self.quotas.lock().unwrap_or_else(PoisonError::into_inner);
+        let quota = quotas.entry(bucket.to_owned()).or_default();
+        quota.blocked_until = quota.blocked_until.max(until);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn open_cache<'a>(&'a self, lineage: &'a str, namespace: &'a str) -> BoxFuture<'a, Result<Vec<String>>> {
+        let mut answers = self.answers();
+        answers.retain(|(own, _), kept| kept.lineage != lineage || own == namespace);
+        let keys = answers.keys().filter(|(own, _)| own == namespace).map(|(_, key)| key.clone()).collect();
+        Box::pin(std::future::ready(Ok(keys)))
+    }
+
+    fn keep<'a>(
+        &'a self,
+        lineage: &'a str,
+        namespace: &'a str,
+        key: &'a str,
+        answer: Vec<u8>,
+        at: Timestamp,
+        bytes_max: u64,
+    ) -> BoxFuture<'a, Result<()>> {
+        let mut answers = self.answers();
+        let kept = Answer { lineage: lineage.to_owned(), at, answer };
+        answers.insert((namespace.to_owned(), key.to_owned()), kept);
+        loop {
+            let own = answers.iter().filter(|(_, kept)| kept.lineage == lineage);
+            let bytes: u64 = own.clone().map(|(_, kept)| kept.answer.len() as u64).sum();
+            let oldest = own.min_by_key(|(_, kept)| kept.at).map(|(place, _)| place.clone());
+            match oldest {
+                Some(oldest) if bytes > bytes_max => drop(answers.remove(&oldest)),
+                _ => break,
+            }
+        }
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn recall<'a>(&'a self, namespace: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>>> {
+        let kept = self.answers().get(&(namespace.to_owned(), key.to_owned())).map(|kept| kept.answer.clone());
+        Box::pin(std::future::ready(Ok(kept)))
+    }
+
+    fn forget<'a>(&'a self, namespace: &'a str, key: &'a str) -> BoxFuture<'a, Result<()>> {
+        self.answers().remove(&(namespace.to_owned(), key.to_owned()));
+        Box::pin(std::future::ready(Ok(())))
     }
 }

@@ -3,18 +3,20 @@
 //! Values are sealed before they reach a store (see `seal.rs`), bound to connection and key, so that a copied or edited
 //! record does not open.
 
+mod ledger;
 mod memory;
 mod seal;
 #[cfg(feature = "store-sqlite")]
 mod sqlite;
 
+pub(crate) use ledger::{Ledger, Reserved, WRITTEN_DOWN_MS, Wish};
 pub(crate) use memory::MemoryStore;
 pub(crate) use seal::Seal;
 #[cfg(feature = "store-sqlite")]
 pub(crate) use sqlite::SqliteStore;
 
 use crate::error::{Error, Result};
-use crate::time::BoxFuture;
+use crate::time::{BoxFuture, Timestamp};
 
 /// Where state lives.
 pub(crate) trait Store: Send + Sync + 'static {
@@ -37,6 +39,34 @@ pub(crate) trait Store: Send + Sync + 'static {
 
     /// The keys that begin with `prefix`, in byte order.
     fn keys<'a>(&'a self, connection: &'a str, prefix: &'a str) -> BoxFuture<'a, Result<Vec<String>>>;
+
+    /// Settles one portion of a bucket's units and reserves another, in one step that no other process sees half done.
+    /// Never are more units reserved than the limit holds, nor any before a block is over.
+    fn reserve<'a>(&'a self, bucket: &'a str, wish: Wish) -> BoxFuture<'a, Result<Reserved>>;
+
+    /// Begins with the answers kept under `namespace`: those of the same lineage under another are deleted. Answers the
+    /// keys that are there.
+    fn open_cache<'a>(&'a self, lineage: &'a str, namespace: &'a str) -> BoxFuture<'a, Result<Vec<String>>>;
+
+    /// Keeps an answer. The oldest of its lineage go, until all together have at most `bytes_max` bytes.
+    fn keep<'a>(
+        &'a self,
+        lineage: &'a str,
+        namespace: &'a str,
+        key: &'a str,
+        answer: Vec<u8>,
+        at: Timestamp,
+        bytes_max: u64,
+    ) -> BoxFuture<'a, Result<()>>;
+
+    /// A kept answer; none if it is not there or does not open.
+    fn recall<'a>(&'a self, namespace: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>>>;
+
+    /// Forgets a kept answer.
+    fn forget<'a>(&'a self, namespace: &'a str, key: &'a str) -> BoxFuture<'a, Result<()>>;
+
+    /// Nothing is reserved of a bucket before `until`; an earlier time than one already set changes nothing.
+    fn block<'a>(&'a self, bucket: &'a str, until: Timestamp) -> BoxFuture<'a, Result<()>>;
 }
 
 fn over(limit: &str, value: u64) -> Error {
@@ -71,9 +101,65 @@ mod tests {
         assert_eq!(store.keys("a", "").await.unwrap(), ["k2"]);
     }
 
+    /// What any store must do with quotas.
+    async fn counts_quotas(store: Arc<dyn Store>) {
+        let at = Timestamp::from_millis;
+        let wish =
+            |now, most, least, until| Wish { settle: None, now: at(now), limit: 10, most, least, until: at(until) };
+        let units = |reserved| match reserved {
+            Reserved::Units { row, units } => (row, units),
+            Reserved::Full { until } => panic!("full until {until:?}"),
+        };
+        let (first, some) = units(store.reserve("a", wish(0, 6, 1, 100)).await.unwrap());
+        assert_eq!(some, 6);
+        let (_, some) = units(store.reserve("a", wish(0, 6, 1, 200)).await.unwrap());
+        assert_eq!(some, 4, "as much as there is");
+        let full = Reserved::Full { until: at(100) };
+        assert_eq!(store.reserve("a", wish(0, 6, 1, 200)).await.unwrap(), full);
+        assert_eq!(store.reserve("a", wish(0, 6, 5, 200)).await.unwrap(), full);
+        assert_eq!(units(store.reserve("b", wish(0, 10, 10, 200)).await.unwrap()).1, 10, "another bucket");
+        // Only one of six was spent, and counts for longer.
+        let settled = Wish { settle: Some((first, 1, at(150))), ..wish(50, 9, 1, 200) };
+        assert_eq!(units(store.reserve("a", settled).await.unwrap()).1, 5);
+        assert_eq!(store.reserve("a", wish(149, 1, 1, 300)).await.unwrap(), Reserved::Full { until: at(150) });
+        assert_eq!(units(store.reserve("a", wish(150, 9, 1, 300)).await.unwrap()).1, 1);
+        assert_eq!(units(store.reserve("a", wish(200, 9, 1, 300)).await.unwrap()).1, 9);
+        store.block("c", at(500)).await.unwrap();
+        store.block("c", at(400)).await.unwrap();
+        assert_eq!(store.reserve("c", wish(450, 1, 1, 600)).await.unwrap(), Reserved::Full { until: at(500) });
+        assert_eq!(units(store.reserve("c", wish(500, 1, 1, 600)).await.unwrap()).1, 1);
+    }
+
+    /// What any store must do with kept answers.
+    async fn keeps_answers(store: Arc<dyn Store>) {
+        let at = Timestamp::from_millis;
+        assert!(store.open_cache("l", "n1").await.unwrap().is_empty());
+        store.keep("l", "n1", "k1", vec![1; 40], at(1), 100).await.unwrap();
+        store.keep("l", "n1", "k2", vec![2; 40], at(2), 100).await.unwrap();
+        store.keep("other", "m", "k1", vec![9; 90], at(1), 100).await.unwrap();
+        assert_eq!(store.recall("n1", "k1").await.unwrap().unwrap(), vec![1; 40]);
+        store.keep("l", "n1", "k3", vec![3; 40], at(3), 100).await.unwrap();
+        assert_eq!(store.recall("n1", "k1").await.unwrap(), None, "the oldest had to go");
+        store.keep("l", "n1", "k2", vec![4; 50], at(4), 100).await.unwrap();
+        assert_eq!(store.recall("n1", "k2").await.unwrap().unwrap(), vec![4; 50]);
+        store.keep("l", "n1", "k9", vec![0; 101], at(5), 100).await.unwrap();
+        assert_eq!(store.recall("n1", "k9").await.unwrap(), None, "it alone is too large");
+        assert_eq!(store.recall("m", "k2").await.unwrap(), None);
+        store.keep("l", "n1", "k2", vec![4; 50], at(6), 100).await.unwrap();
+        assert_eq!(store.open_cache("l", "n1").await.unwrap(), ["k2"]);
+        store.forget("n1", "k2").await.unwrap();
+        store.forget("n1", "k2").await.unwrap();
+        store.keep("l", "n1", "k4", vec![4; 50], at(7), 100).await.unwrap();
+        assert!(store.open_cache("l", "n2").await.unwrap().is_empty());
+        assert_eq!(store.recall("n1", "k4").await.unwrap(), None, "another namespace began");
+        assert_eq!(store.open_cache("other", "m").await.unwrap(), ["k1"], "another lineage was touched");
+    }
+
     #[tokio::test]
     async fn memory() {
+        keeps_answers(Arc::new(MemoryStore::default())).await;
         keeps_its_promises(Arc::new(MemoryStore::default())).await;
+        counts_quotas(Arc::new(MemoryStore::default())).await;
     }
 
     #[cfg(feature = "store-sqlite")]
@@ -83,6 +169,8 @@ mod tests {
         let path = folder.path().join("state.sqlite");
         let seal = || Seal::new(&[7; 32]);
         keeps_its_promises(Arc::new(SqliteStore::open(&path, seal()).unwrap())).await;
+        counts_quotas(Arc::new(SqliteStore::open(&path, seal()).unwrap())).await;
+        keeps_answers(Arc::new(SqliteStore::open(&path, seal()).unwrap())).await;
         let again = SqliteStore::open(&path, seal()).unwrap();
         assert_eq!(again.get("a", "k2").await.unwrap().unwrap(), b"x", "it is not durable");
         let other = SqliteStore::open(&path, Seal::new(&[8; 32])).unwrap();

@@ -18,13 +18,6 @@ impl Seal {
         Self { key: RandomizedNonceKey::new(&AES_256_GCM, key).ok() }
     }
 
-    /// With a key that nobody keeps: what it seals opens as long as this lives.
-    pub(crate) fn ephemeral() -> Result<Self> {
-        let mut key = [0u8; 32];
-        aws_lc_rs::rand::fill(&mut key).map_err(|_| Error::internal("the operating system gave no random bytes"))?;
-        Ok(Self::new(&key))
-    }
-
     /// Nonce, then ciphertext and tag.
     pub(crate) fn seal(&self, context: &[&str], plain: &[u8]) -> Result<Vec<u8>> {
         let mut body = plain.to_vec();

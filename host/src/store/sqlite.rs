@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-use super::{Seal, Store, over};
+use super::{Reserved, Seal, Store, Wish, over};
 use crate::error::{Error, Result};
-use crate::time::BoxFuture;
+use crate::time::{BoxFuture, Timestamp};
 
 /// How long one process waits for another's write.
 const BUSY: Duration = Duration::from_secs(5);
@@ -55,6 +55,18 @@ fn prepare(path: &Path) -> rusqlite::Result<Connection> {
         "CREATE TABLE IF NOT EXISTS state (
             connection TEXT NOT NULL, key TEXT NOT NULL, bytes INTEGER NOT NULL, sealed BLOB NOT NULL,
             PRIMARY KEY (connection, key)
+        ) WITHOUT ROWID, STRICT;
+        CREATE TABLE IF NOT EXISTS quota (
+            id INTEGER PRIMARY KEY, bucket TEXT NOT NULL, until_ms INTEGER NOT NULL, units INTEGER NOT NULL
+        ) STRICT;
+        CREATE INDEX IF NOT EXISTS quota_of ON quota (bucket, until_ms);
+        CREATE TABLE IF NOT EXISTS answer (
+            namespace TEXT NOT NULL, key TEXT NOT NULL, lineage TEXT NOT NULL, at_ms INTEGER NOT NULL,
+            bytes INTEGER NOT NULL, sealed BLOB NOT NULL, PRIMARY KEY (namespace, key)
+        ) WITHOUT ROWID, STRICT;
+        CREATE INDEX IF NOT EXISTS answer_of ON answer (lineage, at_ms);
+        CREATE TABLE IF NOT EXISTS quota_block (
+            bucket TEXT NOT NULL PRIMARY KEY, until_ms INTEGER NOT NULL
         ) WITHOUT ROWID, STRICT;",
     )?;
     Ok(connection)
@@ -141,4 +153,142 @@ impl Store for SqliteStore {
             Ok(keys.into_iter().filter(|key| key.starts_with(&prefix)).collect())
         })
     }
+
+    fn reserve<'a>(&'a self, bucket: &'a str, wish: Wish) -> BoxFuture<'a, Result<Reserved>> {
+        let bucket = bucket.to_owned();
+        self.run(move |connection, _| {
+            let write = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+            let reserved = reserve(&write, &bucket, &wish).map_err(failed)?;
+            write.commit().map_err(failed)?;
+            Ok(reserved)
+        })
+    }
+
+    fn block<'a>(&'a self, bucket: &'a str, until: Timestamp) -> BoxFuture<'a, Result<()>> {
+        let bucket = bucket.to_owned();
+        self.run(move |connection, _| {
+            connection
+                .execute(
+                    "INSERT INTO quota_block (bucket, until_ms) VALUES (?1, ?2)
+                     ON CONFLICT (bucket) DO UPDATE SET until_ms = max(until_ms, excluded.until_ms)",
+                    params![bucket, signed(until)],
+                )
+                .map_err(failed)?;
+            Ok(())
+        })
+    }
+
+    fn open_cache<'a>(&'a self, lineage: &'a str, namespace: &'a str) -> BoxFuture<'a, Result<Vec<String>>> {
+        let (lineage, namespace) = (lineage.to_owned(), namespace.to_owned());
+        self.run(move |connection, _| {
+            connection
+                .execute("DELETE FROM answer WHERE lineage = ?1 AND namespace <> ?2", params![lineage, namespace])
+                .map_err(failed)?;
+            let mut query = connection
+                .prepare_cached("SELECT key FROM answer WHERE namespace = ?1 ORDER BY key")
+                .map_err(failed)?;
+            query
+                .query_map(params![namespace], |row| row.get::<_, String>(0))
+                .and_then(|rows| rows.collect::<rusqlite::Result<Vec<_>>>())
+                .map_err(failed)
+        })
+    }
+
+    fn keep<'a>(
+        &'a self,
+        lineage: &'a str,
+        namespace: &'a str,
+        key: &'a str,
+        answer: Vec<u8>,
+        at: Timestamp,
+        bytes_max: u64,
+    ) -> BoxFuture<'a, Result<()>> {
+        let (lineage, namespace, key) = (lineage.to_owned(), namespace.to_owned(), key.to_owned());
+        self.run(move |connection, seal| {
+            let bytes = i64::try_from(answer.len()).unwrap_or(i64::MAX);
+            let sealed = seal.seal(&["answer", &namespace, &key], &answer)?;
+            let write = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+            write
+                .execute(
+                    "INSERT OR REPLACE INTO answer (namespace, key, lineage, at_ms, bytes, sealed)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    params![namespace, key, lineage, signed(at), bytes, sealed],
+                )
+                .map_err(failed)?;
+            // From the newest on, what goes over the limit goes.
+            write
+                .execute(
+                    "DELETE FROM answer WHERE (namespace, key) IN (
+                         SELECT namespace, key FROM (
+                             SELECT namespace, key,
+                                 sum(bytes) OVER (ORDER BY at_ms DESC, key ROWS UNBOUNDED PRECEDING) AS total
+                             FROM answer WHERE lineage = ?1
+                         ) WHERE total > ?2
+                     )",
+                    params![lineage, i64::try_from(bytes_max).unwrap_or(i64::MAX)],
+                )
+                .map_err(failed)?;
+            write.commit().map_err(failed)
+        })
+    }
+
+    fn recall<'a>(&'a self, namespace: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>>> {
+        let (namespace, key) = (namespace.to_owned(), key.to_owned());
+        self.run(move |connection, seal| {
+            let sealed: Option<Vec<u8>> = connection
+                .prepare_cached("SELECT sealed FROM answer WHERE namespace = ?1 AND key = ?2")
+                .and_then(|mut query| query.query_row(params![namespace, key], |row| row.get(0)).optional())
+                .map_err(failed)?;
+            Ok(sealed.and_then(|sealed| seal.open(&["answer", &namespace, &key], &sealed)))
+        })
+    }
+
+    fn forget<'a>(&'a self, namespace: &'a str, key: &'a str) -> BoxFuture<'a, Result<()>> {
+        let (namespace, key) = (namespace.to_owned(), key.to_owned());
+        self.run(move |connection, _| {
+            connection
+                .execute("DELETE FROM answer WHERE namespace = ?1 AND key = ?2", params![namespace, key])
+                .map_err(failed)?;
+            Ok(())
+        })
+    }
+}
+
+fn reserve(write: &Connection, bucket: &str, wish: &Wish) -> rusqlite::Result<Reserved> {
+    if let Some((row, units, until)) = wish.settle {
+        let mut settle =
+            write.prepare_cached("UPDATE quota SET until_ms = ?3, units = ?4 WHERE id = ?1 AND bucket = ?2")?;
+        settle.execute(params![row, bucket, signed(until), units])?;
+    }
+    let now = signed(wish.now);
+    write
+        .prepare_cached("DELETE FROM quota WHERE bucket = ?1 AND (until_ms <= ?2 OR units = 0)")?
+        .execute(params![bucket, now])?;
+    let blocked_until: Option<i64> = write
+        .prepare_cached("SELECT until_ms FROM quota_block WHERE bucket = ?1 AND until_ms > ?2")?
+        .query_row(params![bucket, now], |row| row.get(0))
+        .optional()?;
+    if let Some(until) = blocked_until {
+        return Ok(Reserved::Full { until: Timestamp::from_millis(until.unsigned_abs()) });
+    }
+    let (used, first): (i64, Option<i64>) = write
+        .prepare_cached("SELECT coalesce(sum(units), 0), min(until_ms) FROM quota WHERE bucket = ?1")?
+        .query_row(params![bucket], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let left = u64::from(wish.limit).saturating_sub(used.unsigned_abs());
+    let units = u32::try_from(left).unwrap_or(u32::MAX).min(wish.most);
+    if units < wish.least {
+        let until = first.map_or(wish.until, |until| Timestamp::from_millis(until.unsigned_abs()));
+        return Ok(Reserved::Full { until });
+    }
+    write.prepare_cached("INSERT INTO quota (bucket, until_ms, units) VALUES (?1, ?2, ?3)")?.execute(params![
+        bucket,
+        signed(wish.until),
+        units
+    ])?;
+    Ok(Reserved::Units { row: write.last_insert_rowid(), units })
+}
+
+/// SQLite's integers have a sign.
+fn signed(at: Timestamp) -> i64 {
+    i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
 }

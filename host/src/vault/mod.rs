@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use crate::account::SecretSource;
 use crate::error::{Error, Kind, Result};
 use crate::manifest::Purpose;
-use crate::outbound::mask::Mask;
+use crate::outbound::mask::{Mask, SEARCHED_BYTES_MIN};
 
 /// Most bytes of a secret.
 pub(crate) const SECRET_BYTES_MAX: usize = 64 << 10;
@@ -89,6 +89,24 @@ impl Secrets {
     /// What must not come back, as far as values are known.
     pub(crate) fn mask(&self) -> Arc<Mask> {
         self.known().mask.clone()
+    }
+
+    /// The names of the secrets whose values were asked for and found.
+    pub(crate) fn known_names(&self) -> Vec<String> {
+        self.known().values.keys().cloned().collect()
+    }
+
+    /// A known secret that is too short to be searched by the mask and stands in this text as a word of its own.
+    pub(crate) fn short_one_in(&self, text: &str) -> Option<String> {
+        let is_part = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+        let stands = |value: &str| {
+            text.match_indices(value).any(|(at, _)| {
+                !is_part(text[..at].chars().next_back()) && !is_part(text[at + value.len()..].chars().next())
+            })
+        };
+        let known = self.known();
+        let mut short = known.values.iter().filter(|(_, value)| value.len() < SEARCHED_BYTES_MIN);
+        short.find(|(_, value)| stands(value)).map(|(name, _)| name.clone())
     }
 
     /// The names granted, with where each comes from, in words.

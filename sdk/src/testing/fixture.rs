@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -50,27 +51,33 @@ pub(super) struct Request {
     method: String,
     pub(super) url: String,
     /// Header fields that must be there.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "headers")]
     headers: BTreeMap<String, String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     json: Option<Value>,
     #[serde(default)]
     form: Option<Vec<(String, String)>>,
     #[serde(default)]
     text: Option<String>,
+    /// Bytes that are no text.
+    #[serde(default)]
+    base64: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Response {
     pub(super) status: u16,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "headers")]
     pub(super) headers: BTreeMap<String, String>,
     /// Kept as text, so that `12.30` reaches the plugin as it stands there.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present_text")]
     json: Option<Box<RawValue>>,
     #[serde(default)]
     text: Option<String>,
+    /// Bytes that are no text.
+    #[serde(default)]
+    base64: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -80,6 +87,9 @@ pub(super) struct Expect {
     pub(super) output: Option<Value>,
     #[serde(default)]
     pub(super) pages: Option<usize>,
+    /// Whether the list goes on after these pages.
+    #[serde(default)]
+    pub(super) goes_on: bool,
     /// The fields of the error that must be so.
     #[serde(default)]
     pub(super) error: Option<Map<String, Value>>,
@@ -90,15 +100,85 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<V
     Value::deserialize(deserializer).map(Some)
 }
 
+/// The same for text.
+fn present_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(deserializer).map(Some)
+}
+
+/// Header fields; a name stands once, whatever its case.
+fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    struct Fields;
+    impl<'de> Visitor<'de> for Fields {
+        type Value = BTreeMap<String, String>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("header fields")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut fields = BTreeMap::new();
+            while let Some((name, value)) = map.next_entry::<String, String>()? {
+                if fields.keys().any(|own: &String| own.eq_ignore_ascii_case(&name)) {
+                    return Err(A::Error::custom(format!("duplicate header `{name}`")));
+                }
+                fields.insert(name, value);
+            }
+            Ok(fields)
+        }
+    }
+    deserializer.deserialize_map(Fields)
+}
+
+/// Most bytes and exchanges of a file, as the host has them.
+const FILE_BYTES_MAX: usize = 64 << 20;
+const EXCHANGES_MAX: usize = 10_000;
+
 impl Fixture {
+    /// Reads what the host reads too (`wharfage::tape`), and refuses what it refuses; a test holds the two together.
     pub(super) fn read(manifest: &Manifest, text: &str) -> Result<Self, String> {
+        if text.len() > FILE_BYTES_MAX {
+            return Err(format!("it is longer than {FILE_BYTES_MAX} bytes"));
+        }
         let fixture: Self =
             serde_json::from_str(&manifest.expand(text)).map_err(|error| format!("it cannot be read: {error}"))?;
         let is_date = Timestamp::parse(&format!("{}T00:00:00Z", fixture.date)).is_some();
         if fixture.source.is_empty() || !is_date {
             return Err("it does not say where it is from: `source` and `date` (YYYY-MM-DD)".to_owned());
         }
-        Ok(fixture)
+        if fixture.exchanges.len() > EXCHANGES_MAX {
+            return Err(format!("it has more than {EXCHANGES_MAX} exchanges"));
+        }
+        for (at, exchange) in fixture.exchanges.iter().enumerate() {
+            exchange.check().map_err(|why| format!("exchanges[{at}].{why}"))?;
+        }
+        match (&fixture.expect.output, &fixture.expect.error) {
+            (Some(_), None) | (None, Some(_)) => Ok(fixture),
+            _ => Err("`expect` needs either `output` or `error`".to_owned()),
+        }
+    }
+}
+
+impl Exchange {
+    /// What the types do not say.
+    fn check(&self) -> Result<(), String> {
+        let Self { request, response } = self;
+        let bodies = |there: &[bool]| there.iter().filter(|is_there| **is_there).count();
+        let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
+        if !methods.contains(&request.method.as_str()) {
+            return Err(format!("request: {} is no method", request.method));
+        }
+        if !(100..=599).contains(&response.status) {
+            return Err(format!("response: {} is no status", response.status));
+        }
+        let asked = [request.json.is_some(), request.form.is_some(), request.text.is_some(), request.base64.is_some()];
+        let answered = [response.json.is_some(), response.text.is_some(), response.base64.is_some()];
+        if bodies(&asked) > 1 || bodies(&answered) > 1 {
+            return Err("request and response: one body each, or none".to_owned());
+        }
+        for encoded in [&request.base64, &response.base64].into_iter().flatten() {
+            from_base64(encoded).ok_or("base64: padded, with + and /")?;
+        }
+        Ok(())
     }
 }
 
@@ -116,6 +196,7 @@ impl Request {
     fn has_body_of(&self, request: &wire::Request) -> bool {
         let body = request.body.as_deref();
         match (&self.json, &self.form, &self.text) {
+            _ if self.base64.is_some() => body == self.base64.as_deref().and_then(from_base64).as_deref(),
             (Some(json), _, _) => {
                 body.and_then(|body| serde_json::from_slice::<Value>(body).ok()).as_ref() == Some(json)
             }
@@ -137,6 +218,9 @@ impl std::fmt::Display for Request {
 
 impl Response {
     pub(super) fn body(&self) -> Vec<u8> {
+        if let Some(encoded) = &self.base64 {
+            return from_base64(encoded).unwrap_or_default();
+        }
         let text = self.json.as_ref().map(|json| json.get()).or(self.text.as_deref());
         text.unwrap_or_default().as_bytes().to_vec()
     }
@@ -160,6 +244,27 @@ fn pairs(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
+/// RFC 4648, padded.
+fn from_base64(text: &str) -> Option<Vec<u8>> {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let bare = text.trim_end_matches('=');
+    let is_padded = text.len().is_multiple_of(4) && text.len() - bare.len() <= 2;
+    let mut bytes = Vec::with_capacity(bare.len() * 3 / 4);
+    let (mut held, mut bits) = (0u32, 0);
+    for byte in bare.bytes() {
+        let digit = DIGITS.iter().position(|own| *own == byte)?;
+        held = (held << 6) | digit as u32;
+        bits += 6;
+        if bits >= 8 {
+            bits -= 8;
+            bytes.push((held >> bits) as u8);
+            held &= (1 << bits) - 1;
+        }
+    }
+    // What is left over of the last digit is nothing.
+    (is_padded && held == 0).then_some(bytes)
+}
+
 fn decoded(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
@@ -175,4 +280,20 @@ fn decoded(text: &str) -> String {
         rest = if escaped.is_some() { &after[2..] } else { after };
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::from_base64;
+
+    #[test]
+    fn base64_is_read_strictly() {
+        for (text, bytes) in [("", &b""[..]), ("YQ==", b"a"), ("YWI=", b"ab"), ("YWJj", b"abc"), ("/+8=", b"\xff\xef")]
+        {
+            assert_eq!(from_base64(text).unwrap(), bytes);
+        }
+        for text in ["YQ", "YQ=", "YR==", "Y===", "Y Q=", "_-8=", "YWJj="] {
+            assert_eq!(from_base64(text), None, "{text}");
+        }
+    }
 }

@@ -15,6 +15,8 @@ use crate::{Error, ErrorKind, Timestamp, json};
 /// What the host tries at most, as it does by default.
 const ATTEMPTS_MAX: u32 = 5;
 const BODY_KEPT_BYTES_MAX: usize = 1000;
+/// Where the host looks for the provider's id of a request.
+const REQUEST_ID_HEADERS: [&str; 4] = ["x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid"];
 /// 2026-01-01T00:00:00Z
 const NOW: Timestamp = Timestamp::from_unix_s(1_767_225_600);
 
@@ -49,7 +51,25 @@ impl Stage {
         }
     }
 
+    /// Sends a request and whatever redirects make of it; every hop is judged like a request.
     fn send(&mut self, request: &wire::Request) -> Result<wire::Response, Error> {
+        let mut request = request.clone();
+        let mut attempts = 0;
+        loop {
+            let mut response = self.ask(&request)?;
+            attempts += response.attempts;
+            response.attempts = attempts;
+            let Some(location) = location_of(&response) else { return Ok(response) };
+            if !matches!(response.status, 307 | 308) && !matches!(request.method, wire::Method::Head) {
+                request.method = wire::Method::Get;
+                request.body = None;
+                request.headers.retain(|header| !header.name.to_ascii_lowercase().starts_with("content-"));
+            }
+            request.url = location;
+        }
+    }
+
+    fn ask(&mut self, request: &wire::Request) -> Result<wire::Response, Error> {
         let url = self.manifest.expand(&request.url);
         let origin = match self.manifest.check(request, &url) {
             Ok(origin) => origin.to_owned(),
@@ -91,15 +111,16 @@ impl Stage {
         let header = |name: &str| {
             response.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
         };
-        let request_id = header("x-request-id").map(str::to_owned);
+        let request_id = REQUEST_ID_HEADERS.into_iter().find_map(header).map(str::to_owned);
         let (mut error, wait_s) = match (self.manifest.judge(origin, response), response.status) {
             (Some(judged), _) => judged,
             (None, status) if status >= 400 => {
                 let message = format!("the provider answered {status}");
                 (Error::new(kind_of(status, &response.body()), message), None)
             }
-            // The host judges each hop like a request. Here only one is told that leads where nothing is granted.
-            (None, 301..=303 | 307..=308) if header("location").is_some_and(|to| !self.manifest.has(to)) => {
+            (None, 301..=303 | 307..=308)
+                if header("location").is_some_and(|to| !to.starts_with('/') && !self.manifest.has(to)) =>
+            {
                 let rule = "origin".to_owned();
                 (
                     Error::new(
@@ -137,6 +158,19 @@ impl Stage {
     }
 }
 
+/// Where an answer leads, if it leads on: an absolute URL, or a path on the same origin.
+fn location_of(response: &wire::Response) -> Option<String> {
+    if !matches!(response.status, 301..=303 | 307..=308) {
+        return None;
+    }
+    let to = &response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("location"))?.value;
+    if !to.starts_with('/') {
+        return Some(to.clone());
+    }
+    let host_end = response.url.match_indices('/').nth(2).map_or(response.url.len(), |(at, _)| at);
+    Some(format!("{}{to}", &response.url[..host_end]))
+}
+
 fn kind_of(status: u16, body: &[u8]) -> ErrorKind {
     match status {
         400 if String::from_utf8_lossy(body).to_ascii_lowercase().contains("temporarily") => ErrorKind::Transient,
@@ -144,9 +178,10 @@ fn kind_of(status: u16, body: &[u8]) -> ErrorKind {
         401 => ErrorKind::Unauthorized,
         403 => ErrorKind::Forbidden,
         404 => ErrorKind::NotFound,
-        409 => ErrorKind::Conflict,
+        408 => ErrorKind::Timeout,
+        409 | 412 => ErrorKind::Conflict,
         410 => ErrorKind::CursorInvalid,
-        429 => ErrorKind::RateLimited,
+        425 | 429 => ErrorKind::RateLimited,
         500.. => ErrorKind::Transient,
         _ => ErrorKind::ProviderReported,
     }

@@ -31,13 +31,13 @@ pub(super) struct Facts {
     pub(super) effect: String,
 }
 
-/// A rule about what a body says.
+/// A rule about what an answer means. What only the host needs (the budget, the exact time to come back) is passed over.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Answer {
-    origin: String,
     #[serde(default)]
-    status: Option<Vec<u16>>,
+    origin: Option<String>,
+    #[serde(default)]
+    status: Vec<u16>,
     #[serde(flatten)]
     condition: Condition,
     #[serde(default)]
@@ -51,11 +51,16 @@ struct Answer {
 
 #[derive(Deserialize)]
 struct Condition {
-    pointer: String,
+    #[serde(default)]
+    pointer: Option<String>,
+    #[serde(default)]
+    header: Option<String>,
     #[serde(default)]
     contains: Option<String>,
     #[serde(default)]
     equals: Option<String>,
+    #[serde(default)]
+    any_of: Vec<String>,
 }
 
 impl Manifest {
@@ -109,34 +114,60 @@ impl Manifest {
 
     /// The error that a rule makes of this answer, and for how many seconds to stay away.
     pub(super) fn judge(&self, origin: &str, response: &Response) -> Option<(Error, Option<u32>)> {
-        let body: Value = serde_json::from_slice(&response.body()).ok()?;
+        let body: Value = serde_json::from_slice(&response.body()).unwrap_or(Value::Null);
         let answer = self.answers.iter().find(|answer| {
-            answer.origin == origin
-                && answer.status.as_ref().is_none_or(|statuses| statuses.contains(&response.status))
-                && std::iter::once(&answer.condition).chain(&answer.and).all(|condition| condition.holds(&body))
+            answer.origin.as_deref().is_none_or(|name| name == origin)
+                && (answer.status.is_empty() || answer.status.contains(&response.status))
+                && std::iter::once(&answer.condition)
+                    .chain(&answer.and)
+                    .all(|condition| condition.holds(response, &body))
         })?;
         let kind = ErrorKind::named(&answer.kind)?;
         let mut error = Error::new(kind, "the provider's answer says so");
-        error.provider_code = answer.code.as_ref().and_then(|pointer| text_at(&body, pointer));
+        let code = answer.code.as_ref().and_then(|pointer| texts_at(&body, pointer).into_iter().next());
+        error.provider_code = code;
         Some((error, answer.retry_after_s))
     }
 }
 
 impl Condition {
-    fn holds(&self, body: &Value) -> bool {
-        text_at(body, &self.pointer).is_some_and(|text| {
-            let contains = |part: &String| text.to_ascii_lowercase().contains(&part.to_ascii_lowercase());
-            self.contains.as_ref().is_none_or(contains) && self.equals.as_ref().is_none_or(|whole| text == *whole)
+    /// Whether it holds. A rule about statuses alone has one that says nothing, which always does.
+    fn holds(&self, response: &Response, body: &Value) -> bool {
+        let texts = match (&self.header, &self.pointer) {
+            (Some(header), _) => {
+                let values = response.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(header));
+                values.map(|(_, value)| value.clone()).collect()
+            }
+            (None, Some(pointer)) => texts_at(body, pointer),
+            (None, None) => return true,
+        };
+        texts.iter().any(|text| match (&self.contains, &self.equals) {
+            (Some(part), _) => text.to_ascii_lowercase().contains(&part.to_ascii_lowercase()),
+            (None, Some(whole)) => text == whole,
+            (None, None) => self.any_of.contains(text),
         })
     }
 }
 
-fn text_at(body: &Value, pointer: &str) -> Option<String> {
-    match body.pointer(pointer)? {
+/// The texts, numbers and booleans at a JSON Pointer, in which `*` stands for any one item or member.
+fn texts_at(body: &Value, pointer: &str) -> Vec<String> {
+    let mut reached = vec![body];
+    for segment in pointer.split('/').skip(1) {
+        reached = reached
+            .into_iter()
+            .flat_map(|value| match (segment, value) {
+                ("*", Value::Array(items)) => items.iter().collect(),
+                ("*", Value::Object(members)) => members.values().collect(),
+                _ => value.pointer(&format!("/{segment}")).into_iter().collect::<Vec<_>>(),
+            })
+            .collect();
+    }
+    let text = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
         scalar @ (Value::Number(_) | Value::Bool(_)) => Some(scalar.to_string()),
         _ => None,
-    }
+    };
+    reached.into_iter().filter_map(text).collect()
 }
 
 fn base(origin: &str) -> String {

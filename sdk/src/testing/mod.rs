@@ -2,7 +2,8 @@
 //!
 //! A fixture is one file `fixtures/<operation>[-case].json`: an input, the exchanges it leads to, and what comes out. Here
 //! it stands in for host and provider, which answer as the real host would: statuses become errors, `[[answers]]` of the
-//! manifest are applied, 429 and 5xx are tried again while the fixture holds another answer, nothing sleeps.
+//! manifest are applied, 429 and 5xx are tried again while the fixture holds another answer, redirects within the origins
+//! are followed, nothing sleeps. `wharfage call … --record FILE` writes such a file from a provider's real answers.
 //!
 //! ```ignore
 //! wharfage_sdk::testing::replay_all!(wharfage_leaflink::OPERATIONS); // the whole of tests/fixtures.rs
@@ -115,19 +116,21 @@ fn effect_name(effect: Effect) -> &'static str {
 fn try_replay(manifest: &str, operations: &[Operation], fixture: &str) -> Result<String, String> {
     let manifest = Manifest::read(manifest)?;
     let fixture = Fixture::read(&manifest, fixture)?;
+    let Fixture { operation, input, expect, .. } = fixture;
     let stage = host::Stage::new(manifest, fixture.exchanges, fixture.now, fixture.secrets);
-    let (outcome, pages, troubles) = host::on(stage, || run(operations, &fixture.operation, fixture.input.get()));
-    let compared = compare(&fixture.expect, &outcome, pages);
+    let (outcome, pages, troubles) = host::on(stage, || run(operations, &operation, input.get(), &expect));
+    let compared = compare(&expect, &outcome, pages);
     let troubles: Vec<String> = troubles.into_iter().chain(compared.err()).collect();
-    if troubles.is_empty() { Ok(fixture.operation) } else { Err(troubles.join("\n")) }
+    if troubles.is_empty() { Ok(operation) } else { Err(troubles.join("\n")) }
 }
 
-/// The whole output (all pages of a list) and how many pages there were.
-fn run(operations: &[Operation], name: &str, input: &str) -> (Result<Value, Error>, usize) {
+/// The whole output (all pages of a list, or as many as a fixture has that goes on) and how many pages there were.
+fn run(operations: &[Operation], name: &str, input: &str, expect: &Expect) -> (Result<Value, Error>, usize) {
+    let most = expect.pages.filter(|_| expect.goes_on).unwrap_or(PAGES_MAX);
     let read = |text: &str| serde_json::from_str::<Value>(text).map_err(|error| Error::internal(error.to_string()));
     let mut items = Vec::new();
     let mut cursor: Option<Cursor> = None;
-    for page in 1..=PAGES_MAX {
+    for page in 1..=most {
         let operation = match operations::find(operations, name) {
             Ok(operation) => operation,
             Err(error) => return (Err(error), 0),
@@ -137,7 +140,10 @@ fn run(operations: &[Operation], name: &str, input: &str) -> (Result<Value, Erro
             Ok((Value::Array(page_items), next)) if operation.is_list => {
                 items.extend(page_items);
                 cursor = next;
-                if cursor.is_none() {
+                if cursor.is_none() && expect.goes_on {
+                    return (Err(Error::internal("the list should go on and ends")), page);
+                }
+                if cursor.is_none() || (expect.goes_on && page == most) {
                     return (Ok(Value::Array(items)), page);
                 }
             }

@@ -80,7 +80,7 @@ pub fn bytes(input: &Value, field: &str) -> Vec<u8> {
 }
 
 /// A request as a test writes it down: `method`, `url`, `headers` (pairs), `body`, `credential`, `repeat`, `costs` (pairs),
-/// `timeout_ms`.
+/// `timeout_ms`, `keep` (`immutable`, `never`, or seconds).
 pub fn request(input: &Value) -> http::Request {
     let pairs = |field: &str| input[field].as_array().cloned().unwrap_or_default();
     http::Request {
@@ -119,6 +119,14 @@ pub fn request(input: &Value) -> http::Request {
                 units: u32::try_from(pair[1].as_u64().unwrap_or_default()).unwrap_or(u32::MAX),
             })
             .collect(),
+        keep: match (&input["keep"], input["keep"].as_str()) {
+            (_, Some("immutable")) => http::Keep::Immutable,
+            (_, Some("never")) => http::Keep::Never,
+            (seconds, None) if seconds.is_u64() => {
+                http::Keep::Seconds(u32::try_from(seconds.as_u64().unwrap_or_default()).unwrap_or(u32::MAX))
+            }
+            _ => http::Keep::AsAnswered,
+        },
         timeout_ms: input["timeout_ms"].as_u64().map(|ms| u32::try_from(ms).unwrap_or(u32::MAX)),
     }
 }

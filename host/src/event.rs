@@ -1,0 +1,106 @@
+//! What can start a plugin besides a call, and what comes of it: the words of the contract's `events` as an embedder has
+//! them.
+//!
+//! Handling the same event again, with the same id, sends no keyed write a second time: the idempotency keys of its
+//! requests are made of the event's id and of the request's number.
+
+use serde_json::value::RawValue;
+
+use crate::bindings::exports::wharfage::plugin::events as contract;
+use crate::bindings::wharfage::plugin::types;
+use crate::error::{Error, Result};
+
+/// Something that happened, with what the host knows about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The id, the same over all attempts to handle it.
+    pub id: String,
+    /// What happened.
+    pub trigger: Trigger,
+    /// Where this trigger stands, as the plugin left it.
+    pub cursor: Option<String>,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Trigger {
+    /// A webhook arrived. Whoever hands it over has verified it.
+    Webhook {
+        /// The endpoint's name in the manifest.
+        endpoint: String,
+        /// Its header fields, without those that carry signatures.
+        headers: Vec<(String, String)>,
+        /// The body as received.
+        body: Vec<u8>,
+    },
+    /// The schedule of this polled trigger is due.
+    Poll(String),
+    /// A message came in on this socket.
+    Message {
+        /// The socket's name.
+        socket: String,
+        /// The message.
+        message: Vec<u8>,
+    },
+    /// This socket was away and is back: what happened meanwhile may be missing.
+    Gap(String),
+}
+
+/// What comes of an event. Cursor and emissions belong together: keep both or neither, and send messages afterwards.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Outcome {
+    /// Events to emit.
+    pub emit: Vec<Emission>,
+    /// Messages to send on the socket that the event came from.
+    pub send: Vec<Vec<u8>>,
+    /// The new cursor; absent leaves it where it was.
+    pub cursor: Option<String>,
+}
+
+/// An event to emit.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Emission {
+    /// Its type.
+    pub event_type: String,
+    /// What identifies it, so that it is emitted once.
+    pub key: String,
+    /// Its content, as the plugin wrote it.
+    pub data: Box<RawValue>,
+}
+
+impl From<Event> for contract::Event {
+    fn from(event: Event) -> Self {
+        Self {
+            id: event.id,
+            trigger: match event.trigger {
+                Trigger::Webhook { endpoint, headers, body } => contract::Trigger::Webhook(contract::Webhook {
+                    endpoint,
+                    headers: headers.into_iter().map(|(name, value)| types::Header { name, value }).collect(),
+                    body,
+                }),
+                Trigger::Poll(name) => contract::Trigger::Poll(name),
+                Trigger::Message { socket, message } => contract::Trigger::Message((socket, message)),
+                Trigger::Gap(socket) => contract::Trigger::Gap(socket),
+            },
+            cursor: event.cursor,
+        }
+    }
+}
+
+impl Outcome {
+    /// What a plugin answered.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`](crate::Kind::Internal) where the content of an emission is no JSON.
+    pub(crate) fn read(plugin: &str, said: contract::Outcome) -> Result<Self> {
+        let emit = said.emit.into_iter().map(|emission| {
+            let data = RawValue::from_string(emission.data)
+                .map_err(|_| Error::internal(format!("{plugin} emitted something that is no JSON")))?;
+            Ok(Emission { event_type: emission.event_type, key: emission.key, data })
+        });
+        Ok(Self { emit: emit.collect::<Result<_>>()?, send: said.send, cursor: said.cursor })
+    }
+}

@@ -1,0 +1,394 @@
+//! Bodies piece by piece, both ways (R9).
+//!
+//! A [`Stream`] is an answer of which only the head was read. It takes a piece off the socket when the plugin asks for
+//! one, so whoever does not read is not sent more than the sockets hold. An [`Upload`] is a request whose body comes the
+//! same way: one piece is on its way, and who writes the next waits. Both end with their call, for they lie in its table.
+
+// The generated contract names them, and what is generated is public within the crate.
+#![allow(unreachable_pub)]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
+
+use super::admit::Permit;
+use super::mask::MaskStream;
+use super::transport::{self, Body};
+use super::{CallContext, Outbound, Request, Response, Trip, lost_write};
+use crate::error::{Error, Kind, RequestSent, Result};
+use crate::time::{BoxFuture, Timestamp};
+
+/// How much one reading answers at most, whatever was asked for.
+const READ_BYTES_MAX: usize = 1 << 20;
+
+/// How much of an upload is handed on at once.
+const PIECE_BYTES_MAX: usize = 256 << 10;
+
+/// One of the streams that a call may have open; dropping it makes room.
+pub(crate) type Place = Arc<()>;
+
+/// The unread rest of an answer, with what it holds as long as it is not read.
+pub(super) struct Rest {
+    pub(super) pieces: Box<dyn Body>,
+    _held: Held,
+}
+
+/// The permit of the request, or the place among the connection's event streams.
+enum Held {
+    Permit { _permit: Permit },
+    Events { _place: OwnedSemaphorePermit },
+}
+
+impl Rest {
+    /// Keeps the permit. A stream of events, which may last for hours, gives it back and takes a place of its own kind.
+    pub(super) fn new(
+        outbound: &Outbound,
+        headers: &http::HeaderMap,
+        pieces: Box<dyn Body>,
+        permit: Permit,
+    ) -> Result<Self> {
+        let content_type = headers.get(http::header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+        let kind = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        if !kind.eq_ignore_ascii_case(b"text/event-stream") {
+            return Ok(Self { pieces, _held: Held::Permit { _permit: permit } });
+        }
+        drop(permit);
+        let most = outbound.limits.event_streams;
+        match outbound.event_streams.clone().try_acquire_owned() {
+            Ok(place) => Ok(Self { pieces, _held: Held::Events { _place: place } }),
+            Err(_) => Err(Error::limit(
+                "event_streams",
+                format!("the connection reads as many streams of events as the limit event_streams of {most} allows"),
+            )
+            .with_details("To allow more, set limits.event_streams on the connection")
+            .with_request_sent(RequestSent::Yes)),
+        }
+    }
+}
+
+/// An answer whose body is read piece by piece.
+pub struct Stream {
+    outbound: Arc<Outbound>,
+    context: CallContext,
+    mask: MaskStream,
+    /// What was read and masked and not asked for yet.
+    ready: Bytes,
+    read_bytes: u64,
+    status: u16,
+    endpoint: String,
+    path: String,
+    state: State,
+}
+
+enum State {
+    Reading { rest: Rest, _place: Place },
+    Over,
+    Broken(Error),
+}
+
+impl Stream {
+    /// The next bytes, at most `most` of them; none at the end.
+    ///
+    /// # Errors
+    /// [`Kind::TooLarge`], [`Kind::Timeout`], [`Kind::Deadline`] or [`Kind::Network`]; what follows is the same error.
+    pub(crate) async fn read(&mut self, most: usize) -> Result<Vec<u8>> {
+        let most = most.clamp(1, READ_BYTES_MAX);
+        while self.ready.is_empty() {
+            let rest = match &mut self.state {
+                State::Reading { rest, .. } => rest,
+                State::Over => return Ok(Vec::new()),
+                State::Broken(error) => return Err(error.clone()),
+            };
+            let limits = &self.outbound.limits;
+            let idle_at = self.outbound.clock.now().plus(limits.stream_idle_ms);
+            let piece = tokio::select! {
+                biased;
+                piece = rest.pieces.chunk() => piece.map_err(|mut broken| {
+                    broken.sent = RequestSent::Yes;
+                    transport::lost(&self.outbound, broken)
+                }),
+                () = self.outbound.clock.alarm(idle_at.min(self.context.deadline)) => {
+                    Err(idle(&self.outbound, &self.context, idle_at, "sent nothing"))
+                }
+            };
+            match piece {
+                Ok(Some(piece)) => {
+                    self.read_bytes = self.read_bytes.saturating_add(piece.len() as u64);
+                    if self.read_bytes > limits.stream_bytes {
+                        return self.break_off(transport::too_large("stream_bytes", limits.stream_bytes, self.status));
+                    }
+                    self.ready = self.mask.push(&piece).into();
+                }
+                Ok(None) => {
+                    self.ready = self.mask.finish().into();
+                    self.state = State::Over;
+                }
+                Err(error) => return self.break_off(error.with_status(Some(self.status))),
+            }
+            if std::mem::take(&mut self.mask.has_found) {
+                self.outbound.tell_leak(&self.context, &self.path);
+                self.path.clear();
+            }
+        }
+        Ok(self.ready.split_to(most.min(self.ready.len())).into())
+    }
+
+    /// Nothing more comes, and what was held goes back.
+    fn break_off(&mut self, error: Error) -> Result<Vec<u8>> {
+        let error = error.with_endpoint(Some(self.endpoint.clone())).with_attempts(1);
+        self.state = State::Broken(error.clone());
+        Err(error)
+    }
+}
+
+/// The body of an upload, between who writes it and the HTTP client.
+#[derive(Clone)]
+pub(crate) struct Pour(Arc<Pouring>);
+
+struct Pouring {
+    pieces: Mutex<mpsc::Receiver<Bytes>>,
+    length: Option<u64>,
+    /// Somebody wants the body: the connection stands.
+    is_wanted: Notify,
+    /// Something of it has left.
+    has_begun: AtomicBool,
+    /// All of it was written.
+    is_whole: AtomicBool,
+}
+
+impl std::fmt::Debug for Pour {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Pour")
+    }
+}
+
+impl Pour {
+    fn new(pieces: mpsc::Receiver<Bytes>, length: Option<u64>) -> Self {
+        Self(Arc::new(Pouring {
+            pieces: Mutex::new(pieces),
+            length,
+            is_wanted: Notify::new(),
+            has_begun: AtomicBool::new(false),
+            is_whole: AtomicBool::new(false),
+        }))
+    }
+
+    /// How long it will be, if that is known.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.0.length
+    }
+
+    /// Whether anything of it has left, after which it is never sent again.
+    pub(super) fn has_begun(&self) -> bool {
+        self.0.has_begun.load(Ordering::SeqCst)
+    }
+
+    /// The next piece; nothing at the end.
+    ///
+    /// # Errors
+    /// When whoever wrote it went away before the end, which must not look like one.
+    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<std::io::Result<Bytes>>> {
+        self.0.is_wanted.notify_one();
+        let polled = self.0.pieces.lock().unwrap_or_else(PoisonError::into_inner).poll_recv(cx);
+        match polled {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(piece)) => {
+                self.0.has_begun.store(true, Ordering::SeqCst);
+                Poll::Ready(Some(Ok(piece)))
+            }
+            Poll::Ready(None) if self.0.is_whole.load(Ordering::SeqCst) => Poll::Ready(None),
+            Poll::Ready(None) => Poll::Ready(Some(Err(std::io::Error::other("the upload was broken off")))),
+        }
+    }
+}
+
+/// A request whose body is written piece by piece.
+pub struct Upload {
+    outbound: Arc<Outbound>,
+    context: CallContext,
+    pieces: mpsc::Sender<Bytes>,
+    pour: Pour,
+    may_repeat: bool,
+    written_bytes: u64,
+    running: BoxFuture<'static, Result<Response>>,
+    /// What came of it, as soon as that is known.
+    done: Option<Result<Response>>,
+    _place: Place,
+}
+
+impl Upload {
+    /// Hands these bytes on, and waits while the provider takes none.
+    ///
+    /// # Errors
+    /// [`Kind::LimitExceeded`], [`Kind::InvalidRequest`] beyond the stated length, or what ended the request; what
+    /// follows is the same error.
+    pub(crate) async fn write(&mut self, bytes: Vec<u8>) -> Result<()> {
+        let total = self.written_bytes.saturating_add(bytes.len() as u64);
+        let most = self.outbound.limits.upload_bytes;
+        if total > most {
+            return self.fail(too_long(most));
+        }
+        if self.pour.length().is_some_and(|length| total > length) {
+            return self.fail(Error::invalid("/length", "more was written than the length that was stated"));
+        }
+        self.written_bytes = total;
+        let mut bytes = Bytes::from(bytes);
+        while !bytes.is_empty() {
+            let piece = bytes.split_to(bytes.len().min(PIECE_BYTES_MAX));
+            self.hand_on(piece).await?;
+        }
+        Ok(())
+    }
+
+    async fn hand_on(&mut self, piece: Bytes) -> Result<()> {
+        let idle_at = self.outbound.clock.now().plus(self.outbound.limits.stream_idle_ms);
+        let alarm = self.outbound.clock.alarm(idle_at.min(self.context.deadline));
+        tokio::pin!(alarm);
+        loop {
+            if let Some(Err(error)) = &self.done {
+                return Err(error.clone());
+            }
+            tokio::select! {
+                biased;
+                done = &mut self.running, if self.done.is_none() => self.done = Some(done),
+                room = self.pieces.clone().reserve_owned() => {
+                    match room {
+                        Ok(room) => drop(room.send(piece)),
+                        // Who has answered already may want no more of it.
+                        Err(_) if self.done.is_some() => {}
+                        Err(_) => return self.fail(Error::internal("the upload lost its request")),
+                    }
+                    return Ok(());
+                }
+                () = &mut alarm => {
+                    let error = idle(&self.outbound, &self.context, idle_at, "took nothing");
+                    return self.fail(lost_write(self.may_repeat, error.with_attempts(1)));
+                }
+            }
+        }
+    }
+
+    /// Ends the body and waits for the answer, as long as an attempt may last.
+    ///
+    /// # Errors
+    /// What ended the request.
+    pub(crate) async fn finish(mut self) -> Result<Response> {
+        if let Some(Err(error)) = self.done {
+            return Err(error);
+        }
+        if self.pour.length().is_some_and(|length| self.written_bytes < length) {
+            return Err(Error::invalid("/length", "less was written than the length that was stated")
+                .with_request_sent(RequestSent::Maybe)
+                .with_attempts(1));
+        }
+        self.pour.0.is_whole.store(true, Ordering::SeqCst);
+        drop(self.pieces);
+        if let Some(done) = self.done {
+            return done;
+        }
+        let now = self.outbound.clock.now();
+        let late_at = now.plus(self.outbound.limits.attempt_ms).min(self.context.deadline);
+        tokio::select! {
+            biased;
+            done = &mut self.running => done,
+            () = self.outbound.clock.alarm(late_at) => {
+                let kind = if late_at < self.context.deadline { Kind::Timeout } else { Kind::Deadline };
+                let error = Error::new(kind, format!("no whole answer within {} ms", late_at.since(now)));
+                Err(lost_write(self.may_repeat, error.with_request_sent(RequestSent::Maybe)).with_attempts(1))
+            }
+        }
+    }
+
+    /// Breaks the request off.
+    fn fail(&mut self, error: Error) -> Result<()> {
+        let sent = if self.pour.has_begun() { RequestSent::Maybe } else { RequestSent::No };
+        let error = error.with_request_sent(sent);
+        self.done = Some(Err(error.clone()));
+        self.running = Box::pin(std::future::pending());
+        Err(error)
+    }
+}
+
+/// The provider stood still for too long, or the call is over.
+fn idle(outbound: &Outbound, context: &CallContext, idle_at: Timestamp, what: &str) -> Error {
+    let most = outbound.limits.stream_idle_ms;
+    let error = if idle_at < context.deadline {
+        Error::new(Kind::Timeout, format!("the provider {what} within the limit stream_idle_ms of {most}"))
+            .with_details("To allow more, set limits.stream_idle_ms on the connection")
+    } else {
+        Error::new(Kind::Deadline, "the call was over before the body was")
+    };
+    error.with_request_sent(RequestSent::Maybe)
+}
+
+fn too_long(most: u64) -> Error {
+    Error::limit("upload_bytes", format!("an upload is longer than the limit upload_bytes of {most} bytes"))
+        .with_details("To allow more, set limits.upload_bytes on the connection")
+}
+
+impl Outbound {
+    /// Sends one request and waits for the head of its answer; the body stays to be read.
+    ///
+    /// # Errors
+    /// As for [`Outbound::send`]. After the head nothing is repeated.
+    pub(crate) async fn open(
+        self: &Arc<Self>,
+        context: &CallContext,
+        request: Request,
+        place: Place,
+    ) -> Result<(Response, Stream)> {
+        let mut trip = Trip::begin(self, context, request)?;
+        trip.is_opened = true;
+        let (mut response, rest) = self.travel(context, &mut trip).await.map_err(|error| trip.count(error))?;
+        let path = self.mask().text(&super::without_query(&response.url)).into_owned();
+        let stream = Stream {
+            outbound: self.clone(),
+            context: context.clone(),
+            mask: MaskStream::new(self.mask()),
+            ready: std::mem::take(&mut response.body).into(),
+            read_bytes: 0,
+            status: response.status,
+            endpoint: format!("{} {path}", trip.request.method),
+            path,
+            state: rest.map_or(State::Over, |rest| State::Reading { rest, _place: place }),
+        };
+        Ok((response, stream))
+    }
+
+    /// Begins a request whose body comes piece by piece, and waits until the provider takes the first.
+    ///
+    /// # Errors
+    /// As for [`Outbound::send`].
+    pub(crate) async fn start(
+        self: &Arc<Self>,
+        context: &CallContext,
+        request: Request,
+        length: Option<u64>,
+        place: Place,
+    ) -> Result<Upload> {
+        if request.body.is_some() {
+            return Err(Error::invalid("/body", "the body of an upload is written, and here it was given"));
+        }
+        let most = self.limits.upload_bytes;
+        if length.is_some_and(|length| length > most) {
+            return Err(too_long(most));
+        }
+        let (pieces, receiver) = mpsc::channel(1);
+        let pour = Pour::new(receiver, length);
+        let request = Request { upload: Some(pour.clone()), ..request };
+        let may_repeat = request.may_repeat();
+        let (outbound, call) = (self.clone(), context.clone());
+        let mut running: BoxFuture<'static, Result<Response>> =
+            Box::pin(async move { outbound.send(&call, request).await });
+        let done = tokio::select! {
+            biased;
+            done = &mut running => Some(Ok(done?)),
+            () = pour.0.is_wanted.notified() => None,
+        };
+        let (outbound, context) = (self.clone(), context.clone());
+        Ok(Upload { outbound, context, pieces, pour, may_repeat, written_bytes: 0, running, done, _place: place })
+    }
+}

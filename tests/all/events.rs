@@ -1,0 +1,69 @@
+//! `events`: what a plugin makes of something that happened, and what a second try at it repeats.
+
+use std::collections::BTreeSet;
+
+use wharfage::{Event, Kind, Trigger};
+use wharfage_tests::{Provider, Reply, Scene, guests};
+
+use crate::assert_exists;
+
+wharfage_tests::foreach_events!(assert_exists);
+
+fn polled(id: &str) -> Event {
+    Event { id: id.to_owned(), trigger: Trigger::Poll("things".to_owned()), cursor: Some("here".to_owned()) }
+}
+
+fn keys(provider: &Provider) -> Vec<(String, String)> {
+    let key = |seen: wharfage_tests::Seen| {
+        (seen.target.clone(), seen.header("idempotency-key").expect("a keyed write has a key").to_owned())
+    };
+    provider.seen().into_iter().map(key).collect()
+}
+
+#[tokio::test]
+async fn events_keyed() {
+    let provider = Provider::scripted([Reply::status(200)]).await;
+    let open = Scene::of(guests::EVENTS_KEYED).with(&provider).open().await;
+    let outcome = open.plugin.handle(polled("e-1")).await.unwrap();
+    assert_eq!((outcome.cursor.as_deref(), outcome.send.len()), (Some("next"), 0));
+    let emission = &outcome.emit[0];
+    assert_eq!((emission.event_type.as_str(), emission.key.as_str()), ("thing.updated", "1"));
+    assert_eq!(emission.data.get(), r#"{"from":"here","polled":"things"}"#);
+    assert_eq!(provider.count(), 4);
+}
+
+/// R8: a run repeated after a kill sends the same keys, so that the provider does nothing twice; another event, another
+/// request and another connection have keys of their own.
+#[tokio::test]
+async fn r8_a_repeated_run_repeats_no_write() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut runs = Vec::new();
+    // Each round is a new host over the same state folder: the one before was killed.
+    for (connection, id) in [("acme", "e-1"), ("acme", "e-1"), ("acme", "e-2"), ("other", "e-1")] {
+        let provider = Provider::scripted([Reply::status(200)]).await;
+        let scene = Scene::of(guests::EVENTS_KEYED).with(&provider);
+        let bytes = scene.component().await;
+        let host = wharfage::Host::builder().state_dir(folder.path()).build().unwrap();
+        let mut policy =
+            wharfage::Connection::parse("private_addresses = ['127.0.0.1/32']\nsecrets = ['api_key']").unwrap();
+        policy.imports = wharfage_tests::scene::imports(&bytes).unwrap();
+        policy.origins = vec![provider.url()];
+        policy.base.insert("api".into(), provider.url());
+        let account = wharfage_tests::scene::account("");
+        let plugin = host.connect(connection, &bytes, &policy, Some(&account)).await.unwrap();
+        plugin.handle(polled(id)).await.unwrap();
+        let mut run = keys(&provider);
+        run.sort();
+        runs.push(run);
+    }
+    assert_eq!(runs[0], runs[1], "the second run sent other keys");
+    let all: BTreeSet<&String> = runs.iter().skip(1).flatten().map(|(_, key)| key).collect();
+    assert_eq!(all.len(), 12, "two writes share a key: {runs:?}");
+}
+
+#[tokio::test]
+async fn a_plugin_without_triggers_says_so() {
+    let open = Scene::of(guests::HTTP_SEND).open().await;
+    let error = open.plugin.handle(polled("e-1")).await.unwrap_err();
+    assert_eq!(*error.kind(), Kind::UnknownOperation);
+}

@@ -1,0 +1,43 @@
+//! Answers each event with four keyed writes, two of them side by side, an emission and a cursor.
+
+use wharfage_guests::bindings::exports::wharfage::plugin::events::{
+    Emission, Event, Guest as Events, Outcome, Trigger,
+};
+use wharfage_guests::{Error, Operation, Operations, Page, bindings, http, json, page, read, request};
+
+struct Guest;
+
+impl Operations for Guest {
+    fn describe() -> Vec<Operation> {
+        vec![read("idle")]
+    }
+
+    fn call(_: String, _: String, _: Option<String>) -> Result<Page, Error> {
+        Ok(page("null"))
+    }
+}
+
+impl Events for Guest {
+    fn handle(event: Event) -> Result<Outcome, Error> {
+        let write = |name: &str| {
+            request(&json!({"method": "POST", "url": format!("{{api}}/{name}"), "body": "{}", "repeat": "keyed"}))
+        };
+        http::send(&write("a"))?;
+        http::send(&write("b"))?;
+        for answer in http::send_all(&[write("c"), write("d")]) {
+            answer?;
+        }
+        let Trigger::Poll(name) = event.trigger else {
+            return Ok(Outcome { emit: vec![], send: vec![], cursor: None });
+        };
+        let data = json!({"polled": name, "from": event.cursor}).to_string();
+        let emission = Emission { event_type: "thing.updated".to_owned(), key: "1".to_owned(), data };
+        Ok(Outcome { emit: vec![emission], send: vec![], cursor: Some("next".to_owned()) })
+    }
+}
+
+#[allow(unsafe_code, missing_docs, unreachable_pub, clippy::all)]
+mod export {
+    use super::{Guest, bindings};
+    bindings::export!(Guest with_types_in bindings);
+}
