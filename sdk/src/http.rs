@@ -173,6 +173,10 @@ impl Request {
         self
     }
 
+    pub(crate) fn into_wire(self) -> wire::Request {
+        self.0
+    }
+
     /// The URL as it stands now.
     pub fn url(&self) -> &str {
         &self.0.url
@@ -223,7 +227,7 @@ pub struct Response {
 }
 
 impl Response {
-    fn from_wire(request: &wire::Request, response: wire::Response) -> Self {
+    pub(crate) fn from_wire(request: &wire::Request, response: wire::Response) -> Self {
         Self {
             status: response.status,
             headers: response.headers.into_iter().map(|header| (header.name, header.value)).collect(),

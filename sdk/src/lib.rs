@@ -62,8 +62,8 @@
 //! (A plugin that lists `serde` and `schemars` among its own dependencies leaves out the two `crate = …` lines.)
 //!
 //! The modules bear the names of the contract's files: [`http`], [`secrets`], [`rate_limit`], [`state`], [`clock`],
-//! [`log`] are what a plugin may call, [`mod@operations`] and [`events`] what it answers. [`page`], [`graphql`], [`time`],
-//! [`money`] and [`json`] help with what providers have in common; [`testing`] runs a plugin natively.
+//! [`log`] are what a plugin may call, [`mod@operations`] and [`events`] what it answers. [`stream`] and [`multipart`] are
+//! for bodies piece by piece; [`page`], [`graphql`], [`time`], [`money`] and [`json`] help with what providers have in common; [`testing`] runs a plugin natively.
 
 #[doc(hidden)]
 pub mod bindings;
@@ -75,11 +75,13 @@ pub mod http;
 pub mod json;
 pub mod log;
 pub mod money;
+pub mod multipart;
 pub mod operations;
 pub mod page;
 pub mod rate_limit;
 pub mod secrets;
 pub mod state;
+pub mod stream;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 pub mod time;
@@ -90,6 +92,7 @@ pub use error::{Error, ErrorKind, Severity};
 pub use http::{Request, Response};
 pub use operations::Operation;
 pub use page::{Cursor, Page};
+pub use stream::{Stream, Upload};
 pub use time::Timestamp;
 
 /// Lists the plugin's operations as `OPERATIONS`: effect, name and function, described by the comment above.

@@ -114,6 +114,20 @@ async fn r9_a_stream_that_stands_still_ends() {
     assert!(error.message().contains("stream_idle_ms of 100") && error.details().is_some(), "{error}");
 }
 
+/// The call's own deadline is the longest that a stream lasts.
+#[tokio::test]
+async fn r9_a_stream_ends_with_its_call() {
+    let provider = Provider::scripted([Reply::dribble()]).await;
+    let open = Scene::of(guests::HTTP_STREAM)
+        .with(&provider)
+        .grant(|connection| connection.limits.call_ms = 300)
+        .real_time()
+        .open()
+        .await;
+    let error = open.error("open", json!({"url": "{api}/x"})).await;
+    assert_eq!(*error.kind(), Kind::Deadline, "{error:?}");
+}
+
 const ONE_AT_A_TIME: &str = "\n[budgets.slots]\nscope = \"account\"\norigins = [\"api\"]\nconcurrency = 1\n\
                              source = \"made up for the tests\"\ndate = \"2026-11-22\"\n";
 
@@ -194,6 +208,38 @@ async fn r10_a_secret_across_pieces_is_masked() {
     }
 }
 
+/// A whole answer that holds a secret is told in the same way, and so is an error.
+#[tokio::test]
+async fn every_answer_with_a_secret_is_told_once() {
+    let twice = format!("{API_KEY} and {API_KEY}");
+    let provider = Provider::scripted([
+        Reply::status(200).header("x-echo", API_KEY).body(twice.clone()),
+        Reply::status(404).body(twice),
+        Reply::status(200).body("clean"),
+    ])
+    .await;
+    let open = Scene::of(guests::HTTP_SEND).with(&provider).open().await;
+    for leaks in [1, 2, 2] {
+        let _ = open.call("send", json!({"url": "{api}/x?secret=1"})).await;
+        assert_eq!(open.plugin.leaks(), leaks);
+    }
+    let paths: Vec<Step> = open.steps().into_iter().filter(|step| matches!(step, Step::Leaked { .. })).collect();
+    let leaked = Step::Leaked { path: format!("{}/x", provider.url()) };
+    assert_eq!(paths, [leaked.clone(), leaked]);
+}
+
+/// A body that is not read yet says nothing; that of an error is read, and the manifest's rules are asked about it.
+#[tokio::test]
+async fn rules_about_bodies_are_for_bodies_that_are_read() {
+    let rule = "\n[[answers]]\npointer = \"/error\"\ncontains = \"slow down\"\nkind = \"quota-exhausted\"\n";
+    let body = json!({"error": "slow down"});
+    let provider = Provider::scripted([Reply::json(&body), Reply::status(418).body(body.to_string())]).await;
+    let open = Scene::of(guests::HTTP_STREAM).manifest(rule).with(&provider).open().await;
+    assert_eq!(open.output("open", json!({"url": "{api}/x"})).await["text"], body.to_string());
+    let error = open.error("open", json!({"url": "{api}/x"})).await;
+    assert_eq!((error.kind(), error.status()), (&Kind::QuotaExhausted, Some(418)), "{error:?}");
+}
+
 /// R10: a part of an answer goes with no credential; without one it does.
 #[tokio::test]
 async fn r10_a_range_goes_only_without_a_credential() {
@@ -238,6 +284,25 @@ async fn an_upload_arrives_whole() {
 }
 
 #[tokio::test]
+async fn an_upload_may_be_empty() {
+    for length in [json!(null), json!(0)] {
+        let provider = Provider::scripted([Reply::status(201)]).await;
+        let open = open(&provider).await;
+        let told = open.output("up", json!({"method": "PUT", "url": "{api}/up", "pieces": 0, "length": length})).await;
+        assert_eq!((&told["status"], provider.seen()[0].body.len(), provider.count()), (&json!(201), 0, 1));
+    }
+}
+
+/// What was there already goes with `send`.
+#[tokio::test]
+async fn an_upload_is_written_and_not_given() {
+    let provider = Provider::scripted([Reply::status(201)]).await;
+    let open = open(&provider).await;
+    let error = open.error("up", json!({"method": "PUT", "url": "{api}/up", "body": "given"})).await;
+    assert!(matches!(error.kind(), Kind::InvalidRequest(_)) && provider.count() == 0, "{error:?}");
+}
+
+#[tokio::test]
 async fn r9_an_upload_has_a_limit_of_bytes() {
     let provider = Provider::scripted([Reply::status(200)]).await;
     let open = open_with(&provider, |connection| connection.limits.upload_bytes = 100_000).await;
@@ -277,6 +342,16 @@ async fn a_refusal_midway_ends_the_upload() {
         assert_eq!((error.status(), error.body()), (Some(413), Some("too much")), "{error:?}");
         assert_eq!(provider.count(), 1);
     }
+}
+
+/// A provider that has what it wants before the end is not written to in vain.
+#[tokio::test]
+async fn an_early_answer_is_an_answer() {
+    let provider = Provider::scripted([Reply::status(200).body("enough").then_closed()]).await;
+    let open = open(&provider).await;
+    let input = json!({"method": "PUT", "url": "{api}/up?patience=100000", "pieces": 1_000, "bytes": 10_000});
+    assert_eq!(open.output("up", input).await["body"], "enough");
+    assert_eq!(provider.count(), 1);
 }
 
 /// R9: once a byte has left, an upload is never sent again; a write that was lost may have happened.

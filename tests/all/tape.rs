@@ -347,6 +347,36 @@ async fn a_taped_429_is_waited_out_and_a_taped_redirect_followed() {
     assert_eq!(studio.replay(&input).await.unwrap_err().kind(), &Kind::PolicyDenied("tape".to_owned()));
 }
 
+/// A tape holds whole bodies, so what goes and comes piece by piece is put together for it.
+#[tokio::test]
+async fn streams_are_taped_whole() {
+    let provider = Provider::scripted([
+        Reply::chunked("text/event-stream", [&b"data: 1\n"[..], b"\n"]),
+        Reply::status(201).body("made"),
+    ])
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    let call = async |mode, operation: &str, input: Value| {
+        let tape = Tape::open(folder.path().join(operation), mode).unwrap();
+        let clock = ManualClock::skipping(NOW, 7);
+        let host = Host::builder().state_dir(wharfage_tests::compiled_code()).clock(clock).tape(tape.clone()).build();
+        let scene = Scene::of(guests::HTTP_STREAM).at("api", &provider.url());
+        let plugin = scene.connect(&host.unwrap(), &scene::account("")).await.unwrap();
+        let output = plugin.call::<Value>(operation, &input).await.map(|answer| answer.output);
+        tape.finish().unwrap();
+        output
+    };
+    let up = |bytes: u32| json!({"method": "PUT", "url": "{api}/up", "pieces": 3, "bytes": bytes});
+    for mode in [TapeMode::Record, TapeMode::Replay] {
+        let read = call(mode, "open", json!({"url": "{api}/events"})).await.unwrap();
+        assert_eq!((&read["text"], &read["is_over"]), (&json!("data: 1\n\n"), &json!(true)));
+        assert_eq!(call(mode, "up", up(1_000)).await.unwrap()["body"], "made");
+    }
+    let error = call(TapeMode::Replay, "up", up(999)).await.unwrap_err();
+    assert_eq!(*error.kind(), Kind::PolicyDenied("tape".to_owned()), "another body was taken for it: {error:?}");
+    assert_eq!((provider.count(), provider.seen()[1].body.len()), (2, 3_000));
+}
+
 #[tokio::test]
 async fn bytes_and_numbers_come_back_as_they_were() {
     let bytes: Vec<u8> = (0..=255).collect();

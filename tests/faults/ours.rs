@@ -132,14 +132,19 @@ kind = "invalid-request"
 code = "/Fault/Error/0/code"
 
 [[answers]]
-pointer = "/errors/0/extensions/code"
+pointer = "/errors/*/extensions/code"
 equals = "THROTTLED"
 kind = "rate-limited"
 retry_after_s = 2
 
 [[answers]]
 status = [403]
-pointer = "/error/errors/0/domain"
+pointer = "/error/errors/*/domain"
 equals = "usageLimits"
 kind = "rate-limited"
+
+[[answers]]
+status = [429]
+kind = "rate-limited"
+retry_at = "/retry_after"
 "#;

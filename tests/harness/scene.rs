@@ -147,7 +147,6 @@ impl Scene {
 
     /// Sets the scene, if the host lets us.
     pub async fn try_open(self) -> Result<Open, Error> {
-        let bytes = self.component().await;
         let steps = Arc::new(Mutex::new(Vec::new()));
         let mut builder = Host::builder().observer({
             let steps = steps.clone();

@@ -29,7 +29,7 @@ impl Host for Call {
         };
         let (response, stream) = match opened {
             Ok((response, stream)) => (self.receive(Ok(response))?, stream),
-            Err(error) => return Err(self.keep(error)),
+            Err(error) => return Err(self.refuse(error)),
         };
         let contract::Response { status, headers, url, attempts, request_id, .. } = response;
         let body = self.keep_open(stream)?;
@@ -49,7 +49,7 @@ impl Host for Call {
         };
         match started {
             Ok(upload) => self.keep_open(upload),
-            Err(error) => Err(self.keep(error)),
+            Err(error) => Err(self.refuse(error)),
         }
     }
 
@@ -147,11 +147,14 @@ impl Call {
                 self.spent.age_ms = self.spent.age_ms.max(response.age_ms);
                 Ok(response.into())
             }
-            Err(error) => {
-                self.spent.attempts = self.spent.attempts.saturating_add(error.attempts());
-                Err(self.keep(error))
-            }
+            Err(error) => Err(self.refuse(error)),
         }
+    }
+
+    /// Counts what a request cost that had no answer.
+    fn refuse(&mut self, error: Error) -> types::Error {
+        self.spent.attempts = self.spent.attempts.saturating_add(error.attempts());
+        self.keep(error)
     }
 
     /// Tells of an error what the guest does not get.

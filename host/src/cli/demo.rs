@@ -241,6 +241,12 @@ impl Cast<'_> {
                         text::one_line(&to, 100)
                     );
                 }
+                Step::Leaked { path } => {
+                    anstream::println!(
+                        "  {RED}leaked{RED:#}   the provider sent a secret back from {}; the plugin got it masked",
+                        text::one_line(&path, 100)
+                    );
+                }
                 Step::Refused { message } => {
                     tally.refused += 1;
                     anstream::println!("  {RED}refused{RED:#}  {}", text::one_line(&message, 300));

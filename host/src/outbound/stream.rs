@@ -186,6 +186,26 @@ impl Pour {
         self.0.has_begun.load(Ordering::SeqCst)
     }
 
+    /// All of it; nothing where it is empty.
+    async fn gather(&self, most: u64) -> Result<Option<Bytes>> {
+        let mut body = Vec::new();
+        while let Some(piece) = std::future::poll_fn(|cx| self.poll(cx)).await {
+            body.extend_from_slice(&piece.map_err(|error| Error::internal(error.to_string()))?);
+            if body.len() as u64 > most {
+                let message =
+                    format!("with a tape, an upload is not longer than the limit request_body_bytes of {most}");
+                return Err(Error::limit("request_body_bytes", message)
+                    .with_details("To allow more, set limits.request_body_bytes on the connection"));
+            }
+        }
+        Ok((!body.is_empty()).then(|| body.into()))
+    }
+
+    /// Whether nobody but the writer is left, who may then stop.
+    fn is_abandoned(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
     /// The next piece; nothing at the end.
     ///
     /// # Errors
@@ -248,8 +268,11 @@ impl Upload {
         let alarm = self.outbound.clock.alarm(idle_at.min(self.context.deadline));
         tokio::pin!(alarm);
         loop {
-            if let Some(Err(error)) = &self.done {
-                return Err(error.clone());
+            match &self.done {
+                Some(Err(error)) => return Err(error.clone()),
+                // Who has answered already may want no more of it.
+                Some(Ok(_)) if self.pour.is_abandoned() => return Ok(()),
+                _ => {}
             }
             tokio::select! {
                 biased;
@@ -257,13 +280,14 @@ impl Upload {
                 room = self.pieces.clone().reserve_owned() => {
                     match room {
                         Ok(room) => drop(room.send(piece)),
-                        // Who has answered already may want no more of it.
-                        Err(_) if self.done.is_some() => {}
                         Err(_) => return self.fail(Error::internal("the upload lost its request")),
                     }
                     return Ok(());
                 }
                 () = &mut alarm => {
+                    if self.pour.is_abandoned() {
+                        continue;
+                    }
                     let error = idle(&self.outbound, &self.context, idle_at, "took nothing");
                     return self.fail(lost_write(self.may_repeat, error.with_attempts(1)));
                 }
@@ -381,8 +405,14 @@ impl Outbound {
         let request = Request { upload: Some(pour.clone()), ..request };
         let may_repeat = request.may_repeat();
         let (outbound, call) = (self.clone(), context.clone());
-        let mut running: BoxFuture<'static, Result<Response>> =
-            Box::pin(async move { outbound.send(&call, request).await });
+        let mut running: BoxFuture<'static, Result<Response>> = Box::pin(async move {
+            let mut request = request;
+            // A tape holds whole requests, so with one it is put together first; it is sent once all the same.
+            if let (Some(_), Some(pour)) = (&outbound.tape, &request.upload) {
+                request.body = pour.gather(outbound.limits.request_body_bytes).await?;
+            }
+            outbound.send(&call, request).await
+        });
         let done = tokio::select! {
             biased;
             done = &mut running => Some(Ok(done?)),

@@ -226,8 +226,87 @@ pub(crate) mod http {
         stage(|stage| stage.send(request)).map_err(Error::into_wire)
     }
 
+    pub(crate) use super::pieces::{Body, Upload, open, start};
+
     pub(crate) fn send_all(requests: &[wire::Request]) -> Vec<Result<wire::Response, types::Error>> {
         requests.iter().map(send).collect()
+    }
+}
+
+/// Bodies piece by piece: what the fixture holds, in pieces of any size; what is written is compared at the end.
+mod pieces {
+    use super::*;
+
+    pub(crate) struct Opened {
+        pub(crate) status: u16,
+        pub(crate) headers: Vec<types::Header>,
+        pub(crate) url: String,
+        pub(crate) attempts: u32,
+        pub(crate) request_id: Option<String>,
+        pub(crate) body: Body,
+    }
+
+    pub(crate) struct Body(RefCell<std::collections::VecDeque<u8>>);
+
+    impl Body {
+        pub(crate) fn read(&self, bytes_max: u32) -> Result<Vec<u8>, types::Error> {
+            let mut left = self.0.borrow_mut();
+            let end = left.len().min(usize::try_from(bytes_max.max(1)).unwrap_or(usize::MAX));
+            Ok(left.drain(..end).collect())
+        }
+    }
+
+    pub(crate) fn open(request: &wire::Request) -> Result<Opened, types::Error> {
+        let response = http::send(request)?;
+        Ok(Opened {
+            status: response.status,
+            headers: response.headers,
+            url: response.url,
+            attempts: response.attempts,
+            request_id: response.request_id,
+            body: Body(RefCell::new(response.body.into())),
+        })
+    }
+
+    pub(crate) struct Upload {
+        request: wire::Request,
+        length: Option<u64>,
+        written: RefCell<Vec<u8>>,
+    }
+
+    impl Upload {
+        pub(crate) fn write(&self, bytes: &[u8]) -> Result<(), types::Error> {
+            let mut written = self.written.borrow_mut();
+            written.extend_from_slice(bytes);
+            match self.length {
+                Some(length) if written.len() as u64 > length => Err(another_length()),
+                _ => Ok(()),
+            }
+        }
+
+        pub(crate) fn finish(upload: Self) -> Result<wire::Response, types::Error> {
+            let Self { mut request, length, written } = upload;
+            let written = written.into_inner();
+            if length.is_some_and(|length| written.len() as u64 != length) {
+                return Err(another_length());
+            }
+            request.body = (!written.is_empty()).then_some(written);
+            // Sent once, as the host does.
+            request.repeat = wire::Repeat::Never;
+            http::send(&request)
+        }
+    }
+
+    pub(crate) fn start(request: &wire::Request, length: Option<u64>) -> Result<Upload, types::Error> {
+        if request.body.is_some() {
+            let message = "the body of an upload is written, and here it was given";
+            return Err(Error::invalid_request("/body", message).into_wire());
+        }
+        Ok(Upload { request: request.clone(), length, written: RefCell::default() })
+    }
+
+    fn another_length() -> types::Error {
+        Error::invalid_request("/length", "something else was written than the length that was stated").into_wire()
     }
 }
 
