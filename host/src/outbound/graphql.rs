@@ -22,6 +22,8 @@ use crate::manifest::shown;
 
 /// Most tokens of one document.
 const TOKENS_MAX: usize = 100_000;
+/// Most operations in one document.
+const OPERATIONS_MAX: usize = 50;
 /// How deeply fragments may stand inside each other at the top of an operation.
 const FRAGMENTS_MAX: usize = 32;
 
@@ -164,7 +166,8 @@ fn envelope(request: &Request, url: &Url) -> Result<Body, &'static str> {
     if request.headers.iter().any(|(name, _)| is_named(name, "content-encoding")) {
         return Err("has an encoded body");
     }
-    let body = request.body.as_deref().ok_or("has no body that can be read")?;
+    let whole = request.body.as_deref().filter(|_| request.upload.is_none());
+    let body = whole.ok_or("has no body that can be read before it is sent")?;
     // A struct reads from an array too.
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
         return Err("is not one JSON object (batches are not read)");
@@ -207,6 +210,9 @@ impl<'d> Document<'d> {
         let mut at = 0;
         while at < document.tokens.len() {
             at = document.definition(at)?;
+            if document.operations.len() > OPERATIONS_MAX {
+                return Err("holds too many operations (graphql_operations_max is 50)");
+            }
         }
         match document.operations.is_empty() {
             true => Err("holds no operation"),
@@ -495,6 +501,8 @@ mod tests {
             ("{ a", "brackets"),
             ("{ a) }", "brackets"),
             ("{ a } }", "something else"),
+            (&"query A { a }".repeat(2), "a name twice"),
+            (&(0..100).map(|n| format!("query Q{n} {{ a }}")).collect::<String>(), "too many operations"),
             ("type A { a: Int }", "something else"),
             ("\"\"\"a\"\"\" query { a }", "something else"),
             ("extend type Query { a: Int } query { a }", "something else"),

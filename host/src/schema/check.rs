@@ -225,7 +225,7 @@ impl<'s> Check<'s> {
                 let mut seen = BTreeSet::new();
                 let is_unique = items.iter().all(|item| {
                     let text = canonical(item);
-                    self.spend(1 + text.len() as u64 / 8) && seen.insert(text)
+                    self.spend(16 + text.len() as u64 / 4) && seen.insert(text)
                 });
                 told(
                     is_unique || self.is_spent,
