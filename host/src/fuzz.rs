@@ -11,7 +11,7 @@ use crate::connection::Config;
 use crate::error::{Error, Result};
 use crate::manifest::{Manifest, Needs};
 use crate::outbound::scope::{Asked, OriginScope, PathPattern, Scope};
-use crate::outbound::{CredentialChoice, Method, Repeat, Request, hints};
+use crate::outbound::{Method, Request, hints};
 use crate::schema::Schema;
 use crate::time::Timestamp;
 
@@ -27,6 +27,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("config", config),
     ("schema", schema),
     ("component", component),
+    ("tape", tape),
 ];
 
 /// `<now> <longest wait>` in a line, then header fields. A hint is never earlier than now nor later than the longest wait,
@@ -101,6 +102,25 @@ pub fn config(bytes: &[u8]) -> String {
     let read = || Config::parse(&text, std::path::Path::new("wharfage.toml"));
     assert!(read() == read(), "the same file is read in two ways");
     outcome(&read())
+}
+
+/// A tape. It is read alike twice, and what is read can be written and read again.
+pub fn tape(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let read = || crate::outbound::tape::Fixture::parse(&text);
+    let read = (read(), read());
+    match &read {
+        (Ok(first), Ok(second)) => {
+            let written = serde_json::to_string(first).map_err(|error| error.to_string());
+            assert!(written == serde_json::to_string(second).map_err(|error| error.to_string()), "read in two ways");
+            if let Ok(written) = written {
+                assert!(crate::outbound::tape::Fixture::parse(&written).is_ok(), "what was read does not read again");
+            }
+        }
+        (Err(first), Err(second)) => assert!(first == second, "refused in two ways"),
+        _ => panic!("read once and refused once"),
+    }
+    outcome(&read.0.map(|_| ()))
 }
 
 /// A schema in a line, then a value. Both come from outside; a value is judged alike twice.
@@ -192,19 +212,5 @@ fn granted() -> Option<Scope> {
 }
 
 fn request(method: Method, url: &str) -> Request {
-    Request {
-        method,
-        url: url.to_owned(),
-        headers: Vec::new(),
-        body: None,
-        upload: None,
-        credential: CredentialChoice::Declared,
-        repeat: Repeat::ByMethod,
-        costs: Vec::new(),
-        timeout_ms: None,
-        number: 0,
-        idempotency_key: None,
-        is_confidential: false,
-        keep: crate::outbound::cache::Keep::default(),
-    }
+    Request { method, ..Request::get(url) }
 }

@@ -175,6 +175,26 @@ impl Plugin {
         self.0.drift.drifts()
     }
 
+    /// Sends so many GETs of `url`, each through the first so many of [`STEPS`](Self::STEPS) and no further. For the benches of
+    /// this repository, and for nobody else.
+    ///
+    /// # Errors
+    /// As the path has them.
+    #[doc(hidden)]
+    pub async fn walk(&self, url: &str, steps: usize, times: usize) -> Result<()> {
+        let outbound = &self.0.outbound;
+        let context = CallContext { deadline: self.0.deadline(), observer: None, event: None };
+        for _ in 0..times {
+            outbound.walk(&context, crate::outbound::Request::get(url), steps).await?;
+        }
+        Ok(())
+    }
+
+    /// The steps of the outbound path, in their order.
+    #[doc(hidden)]
+    pub const STEPS: [&str; 10] =
+        ["begin", "scope", "cache", "ready", "admit", "address", "sign", "transport", "classify", "keep and decide"];
+
     /// Waits until the answers that are kept are written down, for a program that is about to end. Without a state folder
     /// there is nothing to wait for.
     pub async fn settle(&self) {

@@ -425,7 +425,8 @@ impl<'v> Reader<'v> {
     }
 
     fn texts_and_numbers(&mut self, schema: &'v Map<String, Value>, rules: &mut Node) -> Read<()> {
-        let limits: [(&str, fn(Number) -> Rule); 5] = [
+        type OfNumber = fn(Number) -> Rule;
+        let limits: [(&str, OfNumber); 5] = [
             ("minimum", Rule::AtLeast),
             ("exclusiveMinimum", Rule::Above),
             ("maximum", Rule::AtMost),
@@ -511,8 +512,8 @@ impl<'v> Reader<'v> {
         if let Some(reference) = schema.get("$ref") {
             rules.push(Rule::All(vec![self.referred(reference)?]));
         }
-        let several: [(&str, fn(Vec<usize>) -> Rule); 3] =
-            [("allOf", Rule::All), ("anyOf", Rule::Any), ("oneOf", Rule::One)];
+        type OfNodes = fn(Vec<usize>) -> Rule;
+        let several: [(&str, OfNodes); 3] = [("allOf", Rule::All), ("anyOf", Rule::Any), ("oneOf", Rule::One)];
         for (keyword, rule) in several {
             if let Some(nodes) = self.several(place, schema, keyword)? {
                 rules.push(rule(nodes));

@@ -763,7 +763,7 @@ mod tests {
         #[test]
         fn no_answer_makes_it_panic(text in "[{}\\[\\]:,\"a-z0-9 ]{0,40}") {
             if let Ok(value) = serde_json::from_str::<Value>(&text) {
-                _ = problems(&[value.clone()]);
+                _ = problems(std::slice::from_ref(&value));
                 _ = Throttle::of(&value).wait_ms();
                 _ = pointer(&value);
             }

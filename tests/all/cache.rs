@@ -165,6 +165,53 @@ async fn a_write_in_pieces_makes_what_was_kept_wrong() {
     assert_eq!(told["then"][0]["source"], "live");
 }
 
+/// Headers of a liar are clamped or passed over, and nothing counts beyond its end.
+#[tokio::test]
+async fn lying_headers_break_nothing() {
+    for header in [
+        ("age", "18446744073709551615"),
+        ("age", "-1"),
+        ("cache-control", "max-age=99999999999999999999999"),
+        ("cache-control", "max-age=18446744073709551615, stale-while-revalidate=18446744073709551615"),
+        ("expires", "Fri, 31 Dec 9999 23:59:59 GMT"),
+        ("expires", "0"),
+        ("date", "Sun, 22 Nov 1926 08:49:37 GMT"),
+        ("last-modified", "Fri, 31 Dec 9999 23:59:59 GMT"),
+        ("vary", "*"),
+        ("vary", "\u{e9}, , ,"),
+        ("etag", "\"\u{e9}"),
+        ("warning", "1 1 1"),
+        ("connection", "etag, vary"),
+    ] {
+        let clock = skipping();
+        let provider = Provider::answering(move |_| Reply::status(200).header(header.0, header.1).body("x")).await;
+        let open = open(&provider, &clock).await;
+        for _ in 0..3 {
+            get(&open).await.unwrap_or_else(|error| panic!("{header:?}: {error:?}"));
+            clock.advance(10_000);
+        }
+    }
+}
+
+/// An answer that was asked for before a write and comes after it may show what was: it is not kept.
+#[tokio::test]
+async fn an_answer_overtaken_by_a_write_is_not_kept() {
+    let provider = Provider::answering(|seen| {
+        let reply = Reply::status(200).header("cache-control", "max-age=60").body(format!("answer {}", seen.number));
+        if seen.number == 1 { reply.once_seen(2) } else { reply }
+    })
+    .await;
+    let open = open(&provider, &ManualClock::new(wharfage_tests::NOW, 1)).await;
+    let (first, _) = tokio::join!(get(&open), async {
+        while provider.count() == 0 {
+            tokio::task::yield_now().await;
+        }
+        open.output("write", json!({"method": "PUT", "url": "{api}/x"})).await
+    });
+    assert_eq!(seen(&first.unwrap()).2, "answer 1");
+    assert_eq!(seen(&get(&open).await.unwrap()), ("live", 0, "answer 3"));
+}
+
 /// R4: what is partial, or carries a cookie, or is forbidden to be kept, is not; nor what the plugin asks about itself.
 #[tokio::test]
 async fn r4_some_answers_are_never_kept() {

@@ -45,6 +45,11 @@ fn hints() {
 }
 
 #[test]
+fn tape() {
+    fuzz("tape", 100_000);
+}
+
+#[test]
 fn scope() {
     fuzz("scope", 60_000);
 }

@@ -124,6 +124,18 @@ async fn pieces(effort: Effort, component: &[u8]) -> Vec<Group> {
         }),
     ];
     let [instance, bare_call, call, bare_clock, clock, send] = measure(effort, 1, contenders).await;
+    let walks = std::array::from_fn::<_, { Plugin::STEPS.len() }, _>(|steps| {
+        let plugin = plugin.clone();
+        Contender::new(Plugin::STEPS[steps], move || {
+            let plugin = plugin.clone();
+            async move { plugin.walk("{api}/small", steps, REQUESTS).await.expect("the path leads on") }
+        })
+    });
+    let walks = measure(effort, 1, walks).await;
+    // One step is what it takes more than the steps before it.
+    let steps = walks.windows(2).map(|pair| pair[1].each(REQUESTS, &pair[0]));
+    let mut whole = walks[walks.len() - 1].each(REQUESTS, &walks[0]);
+    whole.name = "the whole path";
     let (bare_import, import) = (bare_clock.each(IMPORTS, &bare_call), clock.each(IMPORTS, &call));
     let request = send.each(REQUESTS, &call);
     vec![
@@ -134,6 +146,10 @@ async fn pieces(effort: Effort, component: &[u8]) -> Vec<Group> {
         Group {
             title: "One import, against wharfage's call that does nothing".into(),
             rows: vec![Row::measure(&call), Row::against(&import, &call), Row::against(&request, &call)],
+        },
+        Group {
+            title: "The outbound path without a network, step by step, against all of it".into(),
+            rows: std::iter::once(Row::measure(&whole)).chain(steps.map(|step| Row::against(&step, &whole))).collect(),
         },
         Group {
             title: "One import, against bare wasmtime".into(),

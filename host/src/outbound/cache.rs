@@ -11,13 +11,13 @@
 //! state folder all are written, off the path of the call and sealed, and what does not open any more is merely gone.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::hmac;
 use http_cache_semantics::{AfterResponse, BeforeRequest, CacheOptions, CachePolicy as Rules};
 use serde::{Deserialize, Serialize};
-use tokio::sync::OwnedMutexGuard;
-use tokio::task::JoinSet;
+use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 use url::Url;
 
 use super::scope::Scoped;
@@ -75,6 +75,7 @@ impl Missed {
 }
 
 /// What looking gave.
+#[expect(clippy::large_enum_variant, reason = "made once a request and taken apart at once")]
 pub(super) enum Looked {
     /// An answer that is still fresh.
     Fresh(Box<Response>),
@@ -98,8 +99,19 @@ pub(crate) struct Cache {
     hot: Mutex<Hot>,
     /// Where answers are written, if anywhere.
     disk: Option<Arc<dyn Store>>,
-    /// What is being written.
-    writing: Mutex<JoinSet<()>>,
+    /// What is to be written, in order; made when there is something.
+    desk: Mutex<Option<mpsc::UnboundedSender<Job>>>,
+    /// How many answers wait to be written.
+    waiting: Arc<AtomicUsize>,
+    /// How many writes succeeded or may have: an answer that was asked for before one is not kept after it.
+    writes: AtomicU64,
+}
+
+/// Something for the disk. One after another, so that what is forgotten stays so.
+enum Job {
+    Keep { lineage: String, namespace: String, key: String, answer: Vec<u8>, at: Timestamp, bytes_max: u64 },
+    Forget { namespace: String, key: String },
+    Tell(oneshot::Sender<()>),
 }
 
 #[derive(Default)]
@@ -115,8 +127,8 @@ struct Hot {
     flights: HashMap<String, Arc<tokio::sync::Mutex<()>>>,
 }
 
-/// Writes under way at once; beyond, an answer is kept in memory only.
-const WRITES_MAX: usize = 64;
+/// Answers that wait to be written; beyond, one is kept in memory only.
+const WAITING_MAX: usize = 64;
 
 /// A kept answer.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -141,6 +153,8 @@ pub(super) struct Ticket {
     url: Url,
     headers: Vec<(String, String)>,
     keep: Keep,
+    /// The count of writes when it was asked for.
+    writes: u64,
     /// What was asked about with its validators.
     asked_about: Option<Arc<Kept>>,
     _flight: Option<OwnedMutexGuard<()>>,
@@ -164,14 +178,30 @@ impl Cache {
             entry_bytes_max: limits.cache_entry_bytes,
             hot: Mutex::default(),
             disk,
-            writing: Mutex::new(JoinSet::new()),
+            desk: Mutex::default(),
+            waiting: Arc::default(),
+            writes: AtomicU64::new(0),
         }
     }
 
     /// Waits until everything is written that was to be.
     pub(crate) async fn settle(&self) {
-        let mut writing = std::mem::take(&mut *self.writing.lock().unwrap_or_else(PoisonError::into_inner));
-        while writing.join_next().await.is_some() {}
+        let desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (told, is_done) = oneshot::channel();
+        if desk.is_some_and(|desk| desk.send(Job::Tell(told)).is_ok()) {
+            _ = is_done.await;
+        }
+    }
+
+    /// Hands something to whoever writes, who ends with the cache.
+    fn write(&self, disk: &Arc<dyn Store>, job: Job) {
+        let mut desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
+        let desk = desk.get_or_insert_with(|| {
+            let (desk, jobs) = mpsc::unbounded_channel();
+            tokio::spawn(work_off(disk.clone(), jobs, self.waiting.clone()));
+            desk
+        });
+        _ = desk.send(job);
     }
 
     fn hot(&self) -> MutexGuard<'_, Hot> {
@@ -219,31 +249,47 @@ impl Cache {
         let at = Timestamp::from_millis(kept.at_ms);
         self.hot().put(&ticket.key, kept, self.bytes_max);
         if let (Some(disk), Some(bytes)) = (&self.disk, bytes) {
-            let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-            while writing.try_join_next().is_some() {}
-            if writing.len() >= WRITES_MAX {
-                return;
+            let Ticket { lineage, namespace, key, .. } = ticket;
+            if self.waiting.fetch_add(1, Ordering::SeqCst) >= WAITING_MAX {
+                self.waiting.fetch_sub(1, Ordering::SeqCst);
+                // What is there may be an older one.
+                return self.write(disk, Job::Forget { namespace: namespace.clone(), key: key.clone() });
             }
-            self.hot().on_disk.entry(ticket.namespace.clone()).or_default().insert(ticket.key.clone());
-            let (disk, bytes_max) = (disk.clone(), self.bytes_max);
-            let (lineage, namespace, key) = (ticket.lineage.clone(), ticket.namespace.clone(), ticket.key.clone());
-            writing.spawn(async move {
-                if let Err(error) = disk.keep(&lineage, &namespace, &key, bytes, at, bytes_max).await {
-                    tracing::debug!(target: "wharfage::outbound", "an answer was not written: {error}");
-                }
-            });
+            self.hot().on_disk.entry(namespace.clone()).or_default().insert(key.clone());
+            let (lineage, namespace, key) = (lineage.clone(), namespace.clone(), key.clone());
+            self.write(disk, Job::Keep { lineage, namespace, key, answer: bytes, at, bytes_max: self.bytes_max });
         }
     }
 
     fn forget(&self, namespace: &str, key: &str) {
         let mut hot = self.hot();
         hot.remove(key);
-        let was_written = hot.on_disk.get_mut(namespace).is_some_and(|keys| keys.remove(key));
+        // What nobody has looked for yet may lie there all the same.
+        let may_be_written = hot.on_disk.get_mut(namespace).is_none_or(|keys| keys.remove(key));
         drop(hot);
-        if let (true, Some(disk)) = (was_written, &self.disk) {
-            let (disk, namespace, key) = (disk.clone(), namespace.to_owned(), key.to_owned());
-            let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-            writing.spawn(async move { _ = disk.forget(&namespace, &key).await });
+        if let (true, Some(disk)) = (may_be_written, &self.disk) {
+            self.write(disk, Job::Forget { namespace: namespace.to_owned(), key: key.to_owned() });
+        }
+    }
+}
+
+/// Writes one thing after another.
+async fn work_off(disk: Arc<dyn Store>, mut jobs: mpsc::UnboundedReceiver<Job>, waiting: Arc<AtomicUsize>) {
+    while let Some(job) = jobs.recv().await {
+        let done = match job {
+            Job::Keep { lineage, namespace, key, answer, at, bytes_max } => {
+                let done = disk.keep(&lineage, &namespace, &key, answer, at, bytes_max).await;
+                waiting.fetch_sub(1, Ordering::SeqCst);
+                done
+            }
+            Job::Forget { namespace, key } => disk.forget(&namespace, &key).await,
+            Job::Tell(told) => {
+                _ = told.send(());
+                Ok(())
+            }
+        };
+        if let Err(error) = done {
+            tracing::debug!(target: "wharfage::outbound", "a kept answer was not written: {error}");
         }
     }
 }
@@ -321,6 +367,12 @@ impl Kept {
         let mut response = http::Response::new(());
         *response.status_mut() = http::StatusCode::from_u16(self.status).ok()?;
         *response.headers_mut() = fields(&self.headers);
+        let age_s =
+            response.headers().get(http::header::AGE).and_then(|age| age.to_str().ok()?.trim().parse::<u64>().ok());
+        if age_s.is_none_or(|age_s| age_s > AGE_S_MAX) {
+            // Nobody keeps anything for so long, and the crate adds ages without looking.
+            response.headers_mut().remove(http::header::AGE);
+        }
         // Without a word of the provider nothing is fresh: what an API answers has no age one could guess by.
         let options = CacheOptions { shared: false, cache_heuristic: 0.0, ..CacheOptions::default() };
         Some(Rules::new_options(&request, &response, Timestamp::from_millis(self.at_ms).into(), options))
@@ -369,9 +421,20 @@ fn request_of(ticket: &Ticket) -> Option<http::Request<()>> {
     Some(request)
 }
 
+/// The greatest age that an answer is believed to have come with: ten years.
+const AGE_S_MAX: u64 = 10 * 365 * 86_400;
+
 /// Headers by which a plugin asks about an answer that it has itself; such a request passes by.
-const CONDITIONAL: [&str; 7] =
-    ["if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range", "cache-control"];
+const CONDITIONAL: [&str; 8] = [
+    "if-match",
+    "if-none-match",
+    "if-modified-since",
+    "if-unmodified-since",
+    "if-range",
+    "range",
+    "cache-control",
+    "pragma",
+];
 
 /// What concerns the cache of a request that it may answer; nothing of one that passes by.
 pub(super) fn ticket(outbound: &Outbound, scoped: &Scoped) -> Option<Ticket> {
@@ -391,6 +454,7 @@ pub(super) fn ticket(outbound: &Outbound, scoped: &Scoped) -> Option<Ticket> {
         url: scoped.url().clone(),
         headers: request.headers.clone(),
         keep: request.keep,
+        writes: cache.writes.load(Ordering::SeqCst),
         asked_about: None,
         _flight: None,
     })
@@ -516,12 +580,13 @@ pub(super) fn keep(
 ) -> Result<Response, Error> {
     let Some(cache) = &outbound.cache else { return Ok(response) };
     let Some(ticket) = ticket else {
-        let is_write = !matches!(sent.method, Method::Get | Method::Head) && sent.repeat != Repeat::Safe;
-        if is_write {
-            forget_written(outbound, sent, &response);
-        }
+        forget_written(outbound, sent, &response.headers);
         return Ok(response);
     };
+    if ticket.writes != cache.writes.load(Ordering::SeqCst) {
+        // It may show what was before the write.
+        return Ok(response);
+    }
     let now = outbound.clock.now();
     if let (304, Some(kept)) = (response.status, &ticket.asked_about) {
         let Some(headers) = refreshed(ticket, kept, &response, now) else {
@@ -573,14 +638,18 @@ fn refreshed(ticket: &Ticket, kept: &Kept, response: &Response, now: Timestamp) 
     }
 }
 
-/// A write that succeeded makes wrong what was kept of its URL, and of the places it names (RFC 9111, 4.4).
-fn forget_written(outbound: &Outbound, sent: &super::Request, response: &Response) {
+/// A write that succeeded, or may have, makes wrong what was kept of its URL, and of the places that its answer names
+/// (RFC 9111, 4.4).
+pub(super) fn forget_written(outbound: &Outbound, sent: &super::Request, headers: &[(String, String)]) {
     let Some(cache) = &outbound.cache else { return };
+    if matches!(sent.method, Method::Get | Method::Head) || sent.repeat == Repeat::Safe {
+        return;
+    }
+    cache.writes.fetch_add(1, Ordering::SeqCst);
     let Ok(scoped) = outbound.scope.check(sent.clone()) else { return };
     let Some((_, namespace)) = namespace(outbound, &scoped) else { return };
     let url = scoped.url();
-    let named = response
-        .headers
+    let named = headers
         .iter()
         .filter(|(name, _)| name.eq_ignore_ascii_case("location") || name.eq_ignore_ascii_case("content-location"));
     let named = named.filter_map(|(_, place)| url.join(place).ok()).filter(|place| place.origin() == url.origin());

@@ -445,7 +445,6 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    use super::super::{CredentialChoice, Repeat};
     use super::*;
 
     fn rule(text: &str) -> GraphqlRule {
@@ -455,18 +454,9 @@ mod tests {
     fn post(body: impl Into<Vec<u8>>) -> Request {
         Request {
             method: Method::Post,
-            url: String::new(),
             headers: vec![("Content-Type".to_owned(), "application/json".to_owned())],
-            upload: None,
             body: Some(body.into().into()),
-            credential: CredentialChoice::Declared,
-            repeat: Repeat::ByMethod,
-            costs: Vec::new(),
-            timeout_ms: None,
-            number: 0,
-            idempotency_key: None,
-            is_confidential: false,
-            keep: crate::outbound::cache::Keep::default(),
+            ..Request::get("")
         }
     }
 

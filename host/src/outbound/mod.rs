@@ -39,7 +39,7 @@ use crate::vault::Secrets;
 use self::address::Resolver;
 use self::admit::Lanes;
 use self::cache::{Cache, Keep};
-use self::circuit::Circuits;
+use self::circuit::{Circuits, Verdict};
 use self::classify::{Answers, Outcome};
 use self::mask::Mask;
 use self::retry::{Decision, Failed, RetryBudget, RetryPolicy};
@@ -156,6 +156,25 @@ pub(crate) struct Request {
 }
 
 impl Request {
+    /// A plain GET.
+    pub(crate) fn get(url: &str) -> Self {
+        Self {
+            method: Method::Get,
+            url: url.to_owned(),
+            headers: Vec::new(),
+            body: None,
+            upload: None,
+            credential: CredentialChoice::Declared,
+            repeat: Repeat::ByMethod,
+            costs: Vec::new(),
+            timeout_ms: None,
+            number: 0,
+            idempotency_key: None,
+            is_confidential: false,
+            keep: Keep::default(),
+        }
+    }
+
     /// The same, as the request of its call with this number.
     pub(crate) fn numbered(self, number: u64) -> Self {
         Self { number, ..self }
@@ -342,8 +361,58 @@ impl Outbound {
             Ok((response, _)) => Ok(response),
             // No kept answer says what became of an upload.
             Err(error) if trip.is_in_pieces() => Err(trip.count(error)),
-            Err(error) => cache::fall_back(self, context, first, trip.attempts, trip.count(error)).await,
+            Err(error) => {
+                let error = trip.count(error);
+                let is_refused = Verdict::of(error.kind()) == Verdict::Well;
+                if error.request_sent() != RequestSent::No && !is_refused {
+                    cache::forget_written(self, &first, &[]);
+                }
+                cache::fall_back(self, context, first, trip.attempts, error).await
+            }
         }
+    }
+
+    /// The first so many steps of the path and no more: for the benches, which take what a step costs from the difference.
+    pub(crate) async fn walk(&self, context: &CallContext, request: Request, steps: usize) -> Result<()> {
+        let mut trip = Trip::begin(self, context, request)?;
+        if steps == 0 {
+            return Ok(());
+        }
+        let scoped = self.scope.check(trip.request())?;
+        if steps == 1 {
+            return Ok(());
+        }
+        let mut ticket = cache::ticket(self, &scoped);
+        let missed = match cache::look(self, context, &mut ticket, scoped).await {
+            cache::Looked::Missed(missed) if steps > 2 => missed,
+            _ => return Ok(()),
+        };
+        let ready = ready::ensure(self, missed)?;
+        if steps == 3 {
+            return Ok(());
+        }
+        let admitted = admit::acquire(self, context, ready).await?;
+        if steps == 4 {
+            return Ok(());
+        }
+        let pinned = address::pin(self, context, admitted).await?;
+        if steps == 5 {
+            return Ok(());
+        }
+        let signed = sign::attach(self, context, pinned)?;
+        if steps == 6 {
+            return Ok(());
+        }
+        let answered = transport::exchange(self, context, signed, false).await;
+        if steps == 7 {
+            return Ok(());
+        }
+        let outcome = classify::classify(self, context, answered);
+        if steps == 8 {
+            return Ok(());
+        }
+        let outcome = self.keep(ticket.as_ref(), &trip, outcome);
+        self.after(context, &mut trip, outcome).map(drop)
     }
 
     /// The path itself, over attempts and hops.
@@ -445,6 +514,7 @@ impl Outbound {
             .with_status(Some(status))),
             Outcome::Redirect { status, location, from } => {
                 trip.reached = RequestSent::Yes;
+                cache::forget_written(self, &trip.request, &[]);
                 trip.hop(self, status, &location, &from)?;
                 context.observe(|| Step::Redirected { to: without_query(&trip.request().url) });
                 Ok(Next::Hop)

@@ -530,7 +530,6 @@ pub(super) fn toml_key(name: &str) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::Repeat;
     use super::*;
 
     fn scope() -> Scope {
@@ -600,18 +599,8 @@ mod tests {
     fn request(method: Method, url: &str, headers: &[(&str, &str)]) -> Request {
         Request {
             method,
-            url: url.to_owned(),
             headers: headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
-            body: None,
-            upload: None,
-            credential: CredentialChoice::Declared,
-            repeat: Repeat::ByMethod,
-            costs: Vec::new(),
-            timeout_ms: None,
-            number: 0,
-            idempotency_key: None,
-            is_confidential: false,
-            keep: crate::outbound::cache::Keep::default(),
+            ..Request::get(url)
         }
     }
 

@@ -696,18 +696,11 @@ mod tests {
         let context = CallContext { deadline: NOW.plus(60_000), observer: None, event: None };
         let request = Request {
             method: Method::Post,
-            url: format!("{{api}}{path}"),
-            headers: Vec::new(),
-            upload: None,
             body: Some(Bytes::from_static(b"grant_type=refresh_token")),
             credential: CredentialChoice::Anonymous,
             repeat: Repeat::Never,
-            costs: Vec::new(),
-            timeout_ms: None,
-            number: 0,
-            idempotency_key: None,
             is_confidential,
-            keep: crate::outbound::cache::Keep::default(),
+            ..Request::get(&format!("{{api}}{path}"))
         };
         outbound.send(&context, request).await
     }
