@@ -147,6 +147,24 @@ async fn a_write_makes_what_was_kept_wrong() {
     }
 }
 
+/// However a write goes: its answer read piece by piece, or its body written so.
+#[tokio::test]
+async fn a_write_in_pieces_makes_what_was_kept_wrong() {
+    let (clock, status) = (skipping(), well());
+    let provider = provider(&status, &[("cache-control", "max-age=60")]).await;
+    let open = Scene::of(guests::HTTP_STREAM).with(&provider).clock(&clock).open().await;
+    let then = json!([{"url": "{api}/x"}]);
+    for (operation, write) in [("open", "POST"), ("up", "PUT")] {
+        for source in ["live", "cache"] {
+            let told = open.output("open", json!({"url": "{api}/y", "then": then})).await;
+            assert_eq!(told["then"][0]["source"], source, "before {write}");
+        }
+        open.output(operation, json!({"method": write, "url": "{api}/x"})).await;
+    }
+    let told = open.output("open", json!({"url": "{api}/y", "then": then})).await;
+    assert_eq!(told["then"][0]["source"], "live");
+}
+
 /// Headers of a liar are clamped or passed over, and nothing counts beyond its end.
 #[tokio::test]
 async fn lying_headers_break_nothing() {

@@ -170,7 +170,29 @@ async fn r9_events_hold_a_permit_of_their_own() {
     let error = open.error("open", json!({"url": "{api}/events", "reads": 1, "more": 2})).await;
     assert_eq!(*error.kind(), limit("event_streams"), "{error:?}");
     assert!(error.details().unwrap().contains("limits.event_streams"), "{error}");
+    assert_eq!((error.status(), error.request_sent()), (Some(200), RequestSent::Yes), "{error:?}");
     open.output("open", json!({"url": "{api}/events", "reads": 1, "more": 1})).await;
+}
+
+/// A write whose answer would be thrown away for want of a place was sent all the same: whoever says that events are
+/// wanted is refused before.
+#[tokio::test]
+async fn r9_who_wants_events_has_a_place_before_anything_is_sent() {
+    let provider = Provider::answering(|seen| match seen.target.as_str() {
+        "/events" => Reply::chunked("text/event-stream", [&b"data: 1\n\n"[..]]).then_never(),
+        _ => Reply::status(200).body("other"),
+    })
+    .await;
+    let open = open_with(&provider, |connection| connection.limits.event_streams = 1).await;
+    let wanting = |url: &str, accept: &str, more: u64| json!({"method": "POST", "url": url, "headers": [["Accept", accept]], "reads": 1, "more": more});
+    let error = open.error("open", wanting("{api}/events", "Text/Event-Stream;q=1", 1)).await;
+    assert_eq!((error.kind(), error.request_sent()), (&limit("event_streams"), RequestSent::No), "{error:?}");
+    assert_eq!(provider.count(), 1, "the second write was sent and its answer thrown away");
+    // What is answered in another way gives the place back, and who takes either has none before.
+    open.output("open", wanting("{api}/other", "text/event-stream", 2)).await;
+    open.output("open", wanting("{api}/other", "application/json, text/event-stream", 2)).await;
+    open.output("open", wanting("{api}/events", "text/event-stream", 0)).await;
+    assert_eq!(provider.count(), 8);
 }
 
 /// What arrived is handed on at once: an event does not wait for the next.
@@ -226,6 +248,22 @@ async fn every_answer_with_a_secret_is_told_once() {
     let paths: Vec<Step> = open.steps().into_iter().filter(|step| matches!(step, Step::Leaked { .. })).collect();
     let leaked = Step::Leaked { path: format!("{}/x", provider.url()) };
     assert_eq!(paths, [leaked.clone(), leaked]);
+}
+
+/// The same where the head of an answer holds it and the pieces of its body do, too.
+#[tokio::test]
+async fn an_opened_answer_with_a_secret_is_told_once() {
+    let provider = Provider::scripted([
+        Reply::status(200).header("x-echo", API_KEY).body(API_KEY),
+        Reply::status(200).header("x-echo", API_KEY).body("clean"),
+        Reply::status(200).body(API_KEY),
+    ])
+    .await;
+    let open = open(&provider).await;
+    for leaks in 1..=3 {
+        open.output("open", json!({"url": "{api}/x"})).await;
+        assert_eq!(open.plugin.leaks(), leaks);
+    }
 }
 
 /// A body that is not read yet says nothing; that of an error is read, and the manifest's rules are asked about it.

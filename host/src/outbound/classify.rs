@@ -138,7 +138,8 @@ fn judge(outbound: &Outbound, context: &CallContext, answered: Answered) -> Outc
     }
     let request_id = request_id(&raw.headers);
     if ruled.is_none() && raw.status < 400 {
-        return Outcome::Answer(answer(outbound, context, raw, &url, request_id), rest);
+        let (response, has_leaked) = answer(outbound, context, raw, &url, request_id);
+        return Outcome::Answer(response, rest.map(|rest| rest.told(has_leaked)));
     }
     let mask = outbound.mask();
     let body = String::from_utf8_lossy(start(&raw.body, BODY_BYTES_MAX * 4));
@@ -216,7 +217,14 @@ fn shown_path(mask: &Mask, url: &Url) -> String {
     mask.text(&super::without_query(url.as_str())).into_owned()
 }
 
-fn answer(outbound: &Outbound, context: &CallContext, raw: Raw, url: &Url, request_id: Option<String>) -> Response {
+/// The answer as the plugin gets it, and whether a secret in it was told.
+fn answer(
+    outbound: &Outbound,
+    context: &CallContext,
+    raw: Raw,
+    url: &Url,
+    request_id: Option<String>,
+) -> (Response, bool) {
     let mask = outbound.mask();
     let may_be_kept = !raw.headers.contains_key(http::header::SET_COOKIE);
     let (body, mut has_found) = mask.bytes(raw.body);
@@ -236,7 +244,7 @@ fn answer(outbound: &Outbound, context: &CallContext, raw: Raw, url: &Url, reque
     if has_found {
         outbound.tell_leak(context, &shown_path(&mask, url));
     }
-    Response {
+    let response = Response {
         status: raw.status,
         headers,
         body,
@@ -246,7 +254,8 @@ fn answer(outbound: &Outbound, context: &CallContext, raw: Raw, url: &Url, reque
         attempts: 0,
         request_id: request_id.map(|id| mask.text(&id).into_owned()),
         may_be_kept,
-    }
+    };
+    (response, has_found)
 }
 
 fn request_id(headers: &HeaderMap) -> Option<String> {

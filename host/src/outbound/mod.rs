@@ -483,8 +483,8 @@ impl Outbound {
     /// What an answer means for what is kept.
     fn keep(&self, ticket: Option<&cache::Ticket>, trip: &Trip, outcome: Outcome) -> Outcome {
         match outcome {
-            Outcome::Answer(response, None) => match cache::keep(self, ticket, &trip.request, response) {
-                Ok(response) => Outcome::Answer(response, None),
+            Outcome::Answer(response, rest) => match cache::keep(self, ticket, &trip.request, response) {
+                Ok(response) => Outcome::Answer(response, rest),
                 Err(error) => Outcome::failure(error),
             },
             other => other,

@@ -33,40 +33,40 @@ pub(crate) type Place = Arc<()>;
 /// The unread rest of an answer, with what it holds as long as it is not read.
 pub(super) struct Rest {
     pub(super) pieces: Box<dyn Body>,
-    _held: Held,
-}
-
-/// The permit of the request, or the place among the connection's event streams.
-enum Held {
-    Permit { _permit: Permit },
-    Events { _place: OwnedSemaphorePermit },
+    /// The permit of the request. A stream of events, which may last for hours, has given it back.
+    permit: Option<Permit>,
+    /// Whether the head held a secret, which was told already.
+    is_told: bool,
 }
 
 impl Rest {
-    /// Keeps the permit. A stream of events, which may last for hours, gives it back and takes a place of its own kind.
-    pub(super) fn new(
-        outbound: &Outbound,
-        headers: &http::HeaderMap,
-        pieces: Box<dyn Body>,
-        permit: Permit,
-    ) -> Result<Self> {
+    pub(super) fn new(headers: &http::HeaderMap, pieces: Box<dyn Body>, permit: Permit) -> Self {
         let content_type = headers.get(http::header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-        let kind = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        if !kind.eq_ignore_ascii_case(b"text/event-stream") {
-            return Ok(Self { pieces, _held: Held::Permit { _permit: permit } });
-        }
-        drop(permit);
-        let most = outbound.limits.event_streams;
-        match outbound.event_streams.clone().try_acquire_owned() {
-            Ok(place) => Ok(Self { pieces, _held: Held::Events { _place: place } }),
-            Err(_) => Err(Error::limit(
-                "event_streams",
-                format!("the connection reads as many streams of events as the limit event_streams of {most} allows"),
-            )
-            .with_details("To allow more, set limits.event_streams on the connection")
-            .with_request_sent(RequestSent::Yes)),
-        }
+        Self { pieces, permit: (!is_events(content_type)).then_some(permit), is_told: false }
     }
+
+    /// The same, knowing whether a secret in the head was told.
+    pub(super) fn told(self, is_told: bool) -> Self {
+        Self { is_told, ..self }
+    }
+
+    /// Whether it takes a place among the connection's streams of events.
+    fn is_events(&self) -> bool {
+        self.permit.is_none()
+    }
+}
+
+/// Whether a media type is the one of server-sent events, whatever its parameters.
+fn is_events(media_type: &[u8]) -> bool {
+    let essence = media_type.split(|byte| *byte == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream")
+}
+
+/// Whether a request takes server-sent events and nothing else. Of one that takes other answers too, the answer says it.
+fn wants_events(request: &Request) -> bool {
+    let accepted = request.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("accept"));
+    let mut accepted = accepted.flat_map(|(_, value)| value.split(',')).peekable();
+    accepted.peek().is_some() && accepted.all(|media_type| is_events(media_type.as_bytes()))
 }
 
 /// An answer whose body is read piece by piece.
@@ -79,12 +79,13 @@ pub struct Stream {
     read_bytes: u64,
     status: u16,
     endpoint: String,
+    /// Where it comes from, as long as no secret in it was told.
     path: String,
     state: State,
 }
 
 enum State {
-    Reading { rest: Rest, _place: Place },
+    Reading { rest: Rest, _place: Place, _events: Option<OwnedSemaphorePermit> },
     Over,
     Broken(Error),
 }
@@ -364,10 +365,29 @@ impl Outbound {
         request: Request,
         place: Place,
     ) -> Result<(Response, Stream)> {
+        // Who wants events is refused before anything leaves, for it may be a write that is answered in them.
+        let mut events = wants_events(&request).then(|| self.events_place()).transpose()?;
         let mut trip = Trip::begin(self, context, request)?;
         trip.is_opened = true;
         let (mut response, rest) = self.travel(context, &mut trip).await.map_err(|error| trip.count(error))?;
         let path = self.mask().text(&super::without_query(&response.url)).into_owned();
+        let endpoint = format!("{} {path}", trip.request.method);
+        match &rest {
+            Some(rest) if rest.is_events() => {
+                if events.is_none() {
+                    let refused = |error: Error| {
+                        error
+                            .with_status(Some(response.status))
+                            .with_endpoint(Some(endpoint.clone()))
+                            .with_request_id(response.request_id.clone())
+                            .with_request_sent(RequestSent::Yes)
+                            .with_attempts(trip.attempts)
+                    };
+                    events = Some(self.events_place().map_err(refused)?);
+                }
+            }
+            _ => events = None,
+        }
         let stream = Stream {
             outbound: self.clone(),
             context: context.clone(),
@@ -375,11 +395,23 @@ impl Outbound {
             ready: std::mem::take(&mut response.body).into(),
             read_bytes: 0,
             status: response.status,
-            endpoint: format!("{} {path}", trip.request.method),
-            path,
-            state: rest.map_or(State::Over, |rest| State::Reading { rest, _place: place }),
+            endpoint,
+            path: if rest.as_ref().is_some_and(|rest| rest.is_told) { String::new() } else { path },
+            state: rest.map_or(State::Over, |rest| State::Reading { rest, _place: place, _events: events }),
         };
         Ok((response, stream))
+    }
+
+    /// A place among the streams of events that the connection reads at once.
+    fn events_place(&self) -> Result<OwnedSemaphorePermit> {
+        let most = self.limits.event_streams;
+        self.event_streams.clone().try_acquire_owned().map_err(|_| {
+            Error::limit(
+                "event_streams",
+                format!("the connection reads as many streams of events as the limit event_streams of {most} allows"),
+            )
+            .with_details("To allow more, set limits.event_streams on the connection")
+        })
     }
 
     /// Begins a request whose body comes piece by piece, and waits until the provider takes the first.

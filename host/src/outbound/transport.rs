@@ -110,10 +110,10 @@ pub(super) async fn exchange(
             drop(permit);
             (Ok(raw), None)
         }
-        Ok((raw, Some(pieces))) => match Rest::new(outbound, &raw.headers, pieces, permit) {
-            Ok(rest) => (Ok(raw), Some(rest)),
-            Err(error) => (Err(error), None),
-        },
+        Ok((raw, Some(pieces))) => {
+            let rest = Rest::new(&raw.headers, pieces, permit);
+            (Ok(raw), Some(rest))
+        }
         Err(error) => {
             if error.request_sent() == RequestSent::No {
                 permit.cancel();
