@@ -256,7 +256,7 @@ impl Host {
                 let granted = crate::explain::explain(&needs, &grant);
                 let place = vec![account, name.to_owned(), digest.to_string(), granted];
                 let disk = inner.is_durable.then(|| inner.store.clone());
-                Cache::new(grant.cache, &inner.path_key, place, &grant.limits, disk)
+                Cache::new(grant.cache, &inner.path_key, &place, &grant.limits, disk)
             }),
             circuits: Circuits::new(name, grant.breaker, &grant.scope.origins, &inner.clock),
             retry_budget: Mutex::new(RetryBudget::new(inner.clock.now())),

@@ -92,8 +92,8 @@ pub(super) fn pass_by(scoped: Scoped) -> Missed {
 pub(crate) struct Cache {
     policy: CachePolicy,
     key: hmac::Key,
-    /// Everything a key is made of that does not differ from request to request.
-    place: Vec<String>,
+    /// A hash of everything a key is made of that does not differ from request to request.
+    place: String,
     bytes_max: u64,
     entry_bytes_max: u64,
     hot: Mutex<Hot>,
@@ -166,14 +166,16 @@ impl Cache {
     pub(crate) fn new(
         policy: CachePolicy,
         key: &[u8; 32],
-        place: Vec<String>,
+        place: &[String],
         limits: &Limits,
         disk: Option<Arc<dyn Store>>,
     ) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+        let place: Vec<&str> = std::iter::once("place").chain(place.iter().map(String::as_str)).collect();
         Self {
             policy,
-            key: hmac::Key::new(hmac::HMAC_SHA256, key),
-            place,
+            place: hashed(&key, &place),
+            key,
             bytes_max: limits.cache_bytes,
             entry_bytes_max: limits.cache_entry_bytes,
             hot: Mutex::default(),
@@ -210,12 +212,7 @@ impl Cache {
 
     /// A keyed hash of these parts; no two lists of parts read alike.
     fn hashed(&self, parts: &[&str]) -> String {
-        let mut context = hmac::Context::with_key(&self.key);
-        for part in parts {
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part.as_bytes());
-        }
-        super::hex(&context.sign().as_ref()[..20])
+        hashed(&self.key, parts)
     }
 
     /// The answer under a key: from memory, else from the disk if it is there.
@@ -292,6 +289,15 @@ async fn work_off(disk: Arc<dyn Store>, mut jobs: mpsc::UnboundedReceiver<Job>, 
             tracing::debug!(target: "wharfage::outbound", "a kept answer was not written: {error}");
         }
     }
+}
+
+fn hashed(key: &hmac::Key, parts: &[&str]) -> String {
+    let mut context = hmac::Context::with_key(key);
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part.as_bytes());
+    }
+    super::hex(&context.sign().as_ref()[..20])
 }
 
 impl Hot {
@@ -478,11 +484,10 @@ fn namespace(outbound: &Outbound, scoped: &Scoped) -> Option<(String, String)> {
             version.push(cache.hashed(&["version", &value]));
         }
     }
-    let mut place: Vec<&str> = vec!["place"];
-    place.extend(cache.place.iter().map(String::as_str));
-    place.extend(version.iter().map(String::as_str));
+    let mut parts: Vec<&str> = vec!["namespace", &cache.place];
+    parts.extend(version.iter().map(String::as_str));
     let lineage = cache.hashed(&["lineage", &outbound.scope.connection, name.unwrap_or_default()]);
-    Some((lineage, cache.hashed(&place)))
+    Some((lineage, cache.hashed(&parts)))
 }
 
 /// Looks for a kept answer. One that is not fresh any more is asked about with its validators.
