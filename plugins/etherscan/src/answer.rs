@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
-use wharfage_sdk::{Error, Request, Response, log};
+use wharfage_sdk::{Error, Request, Response, http::Keep, log};
 
 use crate::exact;
 
@@ -15,6 +15,7 @@ use crate::exact;
 #[derive(Clone)]
 pub(crate) struct Question {
     name: String,
+    keep: Keep,
     parameters: Vec<(&'static str, String)>,
 }
 
@@ -22,13 +23,21 @@ impl Question {
     /// Asks `action` of `module` about one chain.
     pub(crate) fn new(chainid: u64, module: &'static str, action: &'static str) -> Self {
         let name = format!("{module}/{action}");
-        Self { name, parameters: Vec::new() }.with("chainid", chainid).with("module", module).with("action", action)
+        Self { name, keep: Keep::AsAnswered, parameters: Vec::new() }
+            .with("chainid", chainid)
+            .with("module", module)
+            .with("action", action)
     }
 
     /// Adds one parameter.
     pub(crate) fn with(mut self, name: &'static str, value: impl std::fmt::Display) -> Self {
         self.parameters.push((name, value.to_string()));
         self
+    }
+
+    /// Says how long the answer holds. Most do not: a list of transactions counts its confirmations anew with each block.
+    pub(crate) fn keep(self, keep: Keep) -> Self {
+        Self { keep, ..self }
     }
 
     /// What makes this question differ from another.
@@ -38,7 +47,7 @@ impl Question {
 
     /// Asks; `None` is an empty set.
     pub(crate) fn ask<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
-        let request = Request::get("{api}/api");
+        let request = Request::get("{api}/api").keep(self.keep);
         let request = self.parameters.iter().fold(request, |request, (name, value)| request.query(name, value));
         read(&self.name, &request.send()?)
     }

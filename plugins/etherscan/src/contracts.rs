@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use wharfage_sdk::{Error, ErrorKind};
+use wharfage_sdk::{Error, ErrorKind, http::Keep};
 
 use crate::{address::Address, answer::Question};
 
@@ -31,6 +31,7 @@ pub(crate) struct Abi {
 pub(crate) fn abi(input: Input) -> Result<Abi, Error> {
     let text: String = Question::new(input.chainid, "contract", "getabi")
         .with("address", input.contract)
+        .keep(KEPT)
         .ask_one()
         .map_err(|error| unverified(error, input.contract))?;
     let abi = serde_json::from_str(&text)
@@ -45,6 +46,10 @@ fn unverified(mut error: Error, contract: Address) -> Error {
     }
     error
 }
+
+/// The code at an address does not change, nor does its ABI; a day and not for ever, because a contract that destroyed
+/// itself may be made again with other code.
+const KEPT: Keep = Keep::Seconds(86_400);
 
 /// What Etherscan says of a contract without source, and of an account that is no contract.
 const UNVERIFIED: &str = "source code not verified";
