@@ -434,8 +434,12 @@ impl Loaded {
                 Ok(answer)
             }
             Ok(Err(error)) => {
-                let spent = &instance.data().spent;
+                let spent = &mut instance.data_mut().spent;
                 let error = Error::from(error);
+                // What the plugin itself finds to be an error was no good answer, whatever its status said.
+                if let Some(cache) = self.outbound.cache.as_ref().filter(|_| !spent.has_given(&error)) {
+                    cache.take_back(std::mem::take(&mut spent.marks));
+                }
                 let attempts = spent.attempts.max(error.attempts());
                 Err(spent.detailed(error).with_attempts(attempts))
             }

@@ -546,3 +546,131 @@ async fn r14_an_echoed_key_is_kept_masked() {
     }
     assert_eq!(provider.count(), 1);
 }
+
+/// Directives count in any case, and an age may be a lie: neither keeps what must not be kept, nor makes it fresh.
+#[tokio::test]
+async fn what_headers_say_is_read_with_care() {
+    for (headers, source) in [
+        (vec![("cache-control", "No-Store, max-age=60")], "live"),
+        (vec![("cache-control", "Max-Age=60")], "cache"),
+        (vec![("cache-control", "max-age=60"), ("age", "18446744073709551615")], "live"),
+        (vec![("cache-control", "max-age=60"), ("age", "99999999999999999999999999")], "live"),
+        (vec![("cache-control", "max-age=60"), ("age", "-1")], "cache"),
+        (vec![("cache-control", "max-age=18446744073709551615")], "cache"),
+        (vec![("cache-control", "max-age=60"), ("age", "59")], "live"),
+        (vec![("expires", "Fri, 31 Dec 9999 23:59:59 GMT"), ("date", "Mon, 01 Jan 0001 00:00:00 GMT")], "cache"),
+    ] {
+        let provider = Provider::answering({
+            let headers = headers.clone();
+            move |_| headers.iter().fold(Reply::status(200), |reply, (name, value)| reply.header(name, value))
+        })
+        .await;
+        let clock = skipping();
+        let open = open(&provider, &clock).await;
+        get(&open).await.unwrap();
+        clock.advance(2_000);
+        assert_eq!(seen(&get(&open).await.unwrap()).0, source, "{headers:?}");
+    }
+}
+
+/// A "not modified" replaces the fields it brings, all of a name by all of that name, and need not say which tag it means.
+#[tokio::test]
+async fn a_304_leaves_every_other_field_as_it_was() {
+    let provider = Provider::scripted([
+        Reply::status(200)
+            .header("etag", "\"1\"")
+            .header("link", "</2>; rel=next")
+            .header("link", "</9>; rel=last")
+            .header("x-left", "1")
+            .body("good"),
+        Reply::status(304).header("x-left", "7").header("cache-control", "max-age=60"),
+    ])
+    .await;
+    let clock = skipping();
+    let open = open(&provider, &clock).await;
+    get(&open).await.unwrap();
+    for source in ["live", "cache"] {
+        let answer = get(&open).await.unwrap();
+        assert_eq!((seen(&answer).0, seen(&answer).2, &answer["status"]), (source, "good", &json!(200)));
+        let all = |name: &str| -> Vec<String> {
+            let pairs = answer["headers"].as_array().unwrap().iter().filter(|pair| pair[0] == name);
+            pairs.map(|pair| pair[1].as_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(all("link"), ["</2>; rel=next", "</9>; rel=last"]);
+        assert_eq!(all("x-left"), ["7"]);
+    }
+    assert_eq!(provider.count(), 2);
+}
+
+/// Programs that make one call each: what one wrote makes wrong what another kept before, on the disk too.
+#[tokio::test]
+async fn a_write_of_a_new_process_forgets_what_an_older_kept() {
+    let (kept, status) = (Kept::new(), well());
+    let provider = provider(&status, &[("cache-control", "max-age=6000")]).await;
+    let scene = Scene::of(guests::HTTP_SEND);
+    for (method, source) in [("GET", "live"), ("GET", "cache"), ("POST", "live"), ("GET", "live"), ("GET", "cache")] {
+        let plugin = kept.connect(&scene, &provider, &account(""), "").await;
+        let operation = if method == "GET" { "send" } else { "write" };
+        let input = json!({"method": method, "url": "{api}/x"});
+        let answer = plugin.call::<Value>(operation, &input).await.unwrap().output;
+        assert_eq!(seen(&answer).0, source, "{method}");
+        plugin.settle().await;
+    }
+}
+
+/// Who was told that it is gone, or not theirs, does not get what was there before when the provider then has trouble.
+#[tokio::test]
+async fn a_refusal_ends_the_last_good_answer() {
+    for refusal in [401, 403, 404, 410] {
+        let (clock, status) = (skipping(), well());
+        let provider = provider(&status, &[]).await;
+        let open = open(&provider, &clock).await;
+        get(&open).await.unwrap();
+        status.store(refusal, Ordering::SeqCst);
+        get(&open).await.unwrap_err();
+        status.store(503, Ordering::SeqCst);
+        assert_eq!(*get(&open).await.unwrap_err().kind(), Kind::Transient, "{refusal}");
+    }
+}
+
+/// Some wait for one answer, and the provider is down: they do not stand in line behind one slow failure after the other.
+#[tokio::test]
+async fn trouble_does_not_keep_the_others_in_line() {
+    let provider = Provider::answering(|seen| match seen.number {
+        1 => Reply::status(503),
+        // Each of these is answered only when all of them are there.
+        _ => Reply::status(503).once_seen(5),
+    })
+    .await;
+    let open = Scene::of(guests::HTTP_SEND)
+        .with(&provider)
+        .real_time()
+        .grant(|connection| {
+            connection.limits.attempts = 1;
+            connection.limits.attempt_ms = 5_000;
+            connection.cache.fall_back = false;
+        })
+        .open()
+        .await;
+    let ask = || open.call("send", json!({"url": "{api}/x", "keep": 60}));
+    for answer in futures_util::future::join_all((0..5).map(|_| ask())).await {
+        assert_eq!(*answer.unwrap_err().kind(), Kind::Transient);
+    }
+}
+
+/// A write under one credential makes wrong what was answered under another.
+#[tokio::test]
+async fn a_write_counts_for_every_credential() {
+    let status = well();
+    let provider = provider(&status, &[("cache-control", "max-age=60")]).await;
+    let open = open(&provider, &skipping()).await;
+    let ask = |credential: &str| open.output("send", json!({"url": "{api}/x", "credential": credential}));
+    for credential in ["bearer", "anonymous"] {
+        ask(credential).await;
+        assert_eq!(seen(&ask(credential).await).0, "cache");
+    }
+    open.output("write", json!({"method": "PUT", "url": "{api}/x"})).await;
+    for credential in ["bearer", "anonymous"] {
+        assert_eq!(seen(&ask(credential).await).0, "live", "{credential}");
+    }
+}

@@ -1104,3 +1104,26 @@ async fn many_calls_with_many_fates_all_end() {
     let expected = [("network", 28), ("not-found", 14), ("ok", 28), ("rate-limited", 14), ("transient", 14)];
     assert_eq!(kinds, expected.map(|(name, count)| (name.to_owned(), count)).into());
 }
+
+/// A 200 that the plugin finds to be an error is no good answer: it is not kept, however long the plugin said that a good
+/// one holds, and the last good one stays.
+#[tokio::test]
+async fn http_judges() {
+    let provider = Provider::scripted([
+        Reply::status(200).body("error: not yet"),
+        Reply::status(200).body("good"),
+        Reply::status(200).body("error: busy"),
+        Reply::status(503),
+    ])
+    .await;
+    let clock = skipping();
+    let open = Scene::of(guests::HTTP_JUDGES).with(&provider).clock(&clock).open().await;
+    let ask = async || open.call("send", json!({"url": "{api}/judged", "keep": 60})).await;
+    assert_eq!(*ask().await.unwrap_err().kind(), Kind::ProviderReported);
+    assert_eq!(ask().await.unwrap().output["body"], "good", "an error was kept");
+    assert_eq!(ask().await.unwrap().output["source"], "cache");
+    clock.advance(60_000);
+    assert_eq!(*ask().await.unwrap_err().kind(), Kind::ProviderReported);
+    let answer = ask().await.unwrap().output;
+    assert_eq!((&answer["body"], answer["age_ms"].as_u64() > Some(60_000)), (&json!("good"), true), "{answer}");
+}

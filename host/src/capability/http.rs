@@ -141,7 +141,10 @@ impl Call {
     /// Counts what an answer cost and where it came from.
     fn receive(&mut self, result: Result<Response>) -> Result<contract::Response, types::Error> {
         match result {
-            Ok(response) => {
+            Ok(mut response) => {
+                if let Some(mark) = response.mark.take() {
+                    self.spent.marked(mark);
+                }
                 self.spent.attempts = self.spent.attempts.saturating_add(response.attempts);
                 self.spent.source = self.spent.source.max(response.source);
                 self.spent.age_ms = self.spent.age_ms.max(response.age_ms);

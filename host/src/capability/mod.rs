@@ -19,6 +19,7 @@ use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 
 use crate::connection::Limits;
 use crate::error::Error;
+use crate::outbound::cache::Mark;
 use crate::outbound::stream::Place;
 use crate::outbound::{CallContext, Outbound, Source};
 use crate::store::Store;
@@ -88,13 +89,36 @@ pub(crate) struct Spent {
     pub(crate) streams: Place,
     /// The last error that an import gave. Its details are for the operator, so the guest did not get them.
     pub(crate) error: Option<Error>,
+    /// The answers of this call that were kept.
+    pub(crate) marks: Vec<Mark>,
+    /// Bytes that these remember of what was kept before.
+    pub(crate) marks_bytes: u64,
 }
 
+/// Bytes of answers that one call remembers in case what came in their place is no good.
+const MARKS_BYTES_MAX: u64 = 4 << 20;
+
 impl Spent {
+    /// Remembers that an answer was kept.
+    pub(crate) fn marked(&mut self, mark: Mark) {
+        let bytes = self.marks_bytes + mark.weight();
+        if bytes <= MARKS_BYTES_MAX {
+            self.marks_bytes = bytes;
+            self.marks.push(mark);
+        } else {
+            self.marks.push(mark.without_before());
+        }
+    }
+
+    /// Whether an import gave this error, so that the plugin only hands it on.
+    pub(crate) fn has_given(&self, error: &Error) -> bool {
+        self.error.as_ref().is_some_and(|given| given.kind() == error.kind() && given.message() == error.message())
+    }
+
     /// The guest's error, with the details that the host kept if it is the one that an import gave.
     pub(crate) fn detailed(&self, error: Error) -> Error {
-        let kept = self.error.as_ref().filter(|kept| kept.kind() == error.kind() && kept.message() == error.message());
-        match kept.and_then(Error::details) {
+        let given = self.error.as_ref().filter(|_| self.has_given(&error));
+        match given.and_then(Error::details) {
             Some(details) => error.with_details(details),
             None => error,
         }

@@ -11,11 +11,12 @@
 //! state folder all are written, off the path of the call and sealed, and what does not open any more is merely gone.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use aws_lc_rs::hmac;
-use http_cache_semantics::{AfterResponse, BeforeRequest, CacheOptions, CachePolicy as Rules};
+use http::header::{AGE, CACHE_CONTROL, PRAGMA};
+use http_cache_semantics::{BeforeRequest, CacheOptions, CachePolicy as Rules};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 use url::Url;
@@ -109,7 +110,7 @@ pub(crate) struct Cache {
 
 /// Something for the disk. One after another, so that what is forgotten stays so.
 enum Job {
-    Keep { lineage: String, namespace: String, key: String, answer: Vec<u8>, at: Timestamp, bytes_max: u64 },
+    Keep { lineage: String, namespace: String, key: String, kept: Arc<Kept>, bytes_max: u64 },
     Forget { namespace: String, key: String },
     Tell(oneshot::Sender<()>),
 }
@@ -123,9 +124,23 @@ struct Hot {
     bytes: u64,
     /// The keys that are on the disk, by namespace; read once.
     on_disk: HashMap<String, HashSet<String>>,
+    /// The namespaces that answers were looked for in: one for each credential.
+    namespaces: HashSet<String>,
     /// Who asks for something that will be kept; others wait for it.
-    flights: HashMap<String, Arc<tokio::sync::Mutex<()>>>,
+    flights: HashMap<String, Arc<Flight>>,
 }
+
+/// One that asks, and those that wait for its answer.
+#[derive(Default)]
+struct Flight {
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// Its answer serves nobody else, so nobody waits any more: in trouble, or where a provider has changed its mind, the
+    /// others would stand in line behind one failure after the other.
+    is_in_vain: AtomicBool,
+}
+
+/// How far a kept answer may be from the future: clocks of two processes differ a little.
+const AHEAD_MS: u64 = 5_000;
 
 /// Answers that wait to be written; beyond, one is kept in memory only.
 const WAITING_MAX: usize = 64;
@@ -157,7 +172,38 @@ pub(super) struct Ticket {
     writes: u64,
     /// What was asked about with its validators.
     asked_about: Option<Arc<Kept>>,
-    _flight: Option<OwnedMutexGuard<()>>,
+    lead: Option<(Arc<Flight>, OwnedMutexGuard<()>)>,
+}
+
+impl Ticket {
+    /// Lets those that wait for this answer go: it will serve none of them.
+    pub(super) fn in_vain(&self) {
+        if let Some((flight, _)) = &self.lead {
+            flight.is_in_vain.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// An answer that was kept, and what it took the place of.
+#[derive(Clone, Debug)]
+pub(crate) struct Mark {
+    lineage: String,
+    namespace: String,
+    key: String,
+    kept: Arc<Kept>,
+    before: Option<Arc<Kept>>,
+}
+
+impl Mark {
+    /// Bytes of what it remembers.
+    pub(crate) fn weight(&self) -> u64 {
+        self.before.as_ref().map_or(0, |before| before.weight())
+    }
+
+    /// The same, without what was there before.
+    pub(crate) fn without_before(self) -> Self {
+        Self { before: None, ..self }
+    }
 }
 
 impl Cache {
@@ -217,14 +263,23 @@ impl Cache {
 
     /// The answer under a key: from memory, else from the disk if it is there.
     async fn find(&self, ticket: &Ticket) -> Option<Arc<Kept>> {
-        if let Some(kept) = self.hot().touch(&ticket.key) {
-            return Some(kept);
+        {
+            let mut hot = self.hot();
+            if !hot.namespaces.contains(&ticket.namespace) {
+                hot.namespaces.insert(ticket.namespace.clone());
+            }
+            if let Some(kept) = hot.touch(&ticket.key) {
+                return Some(kept);
+            }
         }
         let disk = self.disk.as_ref()?;
+        let writes = self.writes.load(Ordering::SeqCst);
         if !self.hot().on_disk.contains_key(&ticket.namespace) {
+            // What is still to be forgotten must not be found there.
+            self.settle().await;
             // What was kept under another credential, grant or component of this connection goes now.
             let keys = disk.open_cache(&ticket.lineage, &ticket.namespace).await.unwrap_or_default();
-            self.hot().on_disk.insert(ticket.namespace.clone(), keys.into_iter().collect());
+            self.hot().on_disk.entry(ticket.namespace.clone()).or_default().extend(keys);
         }
         if !self.hot().on_disk.get(&ticket.namespace)?.contains(&ticket.key) {
             return None;
@@ -232,7 +287,16 @@ impl Cache {
         let kept =
             disk.recall(&ticket.namespace, &ticket.key).await.ok().flatten().and_then(|bytes| Kept::read(&bytes));
         match kept {
-            Some(kept) => Some(self.hot().put(&ticket.key, kept, self.bytes_max)),
+            Some(kept) => {
+                let kept = Arc::new(kept);
+                let mut hot = self.hot();
+                // A write meanwhile may have made it wrong.
+                let is_right = self.writes.load(Ordering::SeqCst) == writes;
+                is_right.then(|| {
+                    hot.put(&ticket.key, kept.clone(), self.bytes_max);
+                    kept
+                })
+            }
             None => {
                 self.hot().on_disk.entry(ticket.namespace.clone()).or_default().remove(&ticket.key);
                 None
@@ -241,20 +305,48 @@ impl Cache {
     }
 
     /// Keeps an answer, in memory now and on the disk soon.
-    fn put(&self, ticket: &Ticket, kept: Kept) {
-        let bytes = self.disk.as_ref().map(|_| kept.written());
-        let at = Timestamp::from_millis(kept.at_ms);
-        self.hot().put(&ticket.key, kept, self.bytes_max);
-        if let (Some(disk), Some(bytes)) = (&self.disk, bytes) {
-            let Ticket { lineage, namespace, key, .. } = ticket;
-            if self.waiting.fetch_add(1, Ordering::SeqCst) >= WAITING_MAX {
-                self.waiting.fetch_sub(1, Ordering::SeqCst);
-                // What is there may be an older one.
-                return self.write(disk, Job::Forget { namespace: namespace.clone(), key: key.clone() });
+    fn put(&self, ticket: &Ticket, kept: Kept) -> Mark {
+        let kept = Arc::new(kept);
+        let Ticket { lineage, namespace, key, .. } = ticket;
+        let mut hot = self.hot();
+        let before = hot.entries.get(key).map(|(before, _)| before.clone());
+        hot.put(key, kept.clone(), self.bytes_max);
+        self.put_on_disk(&mut hot, lineage, namespace, key, &kept);
+        Mark { lineage: lineage.clone(), namespace: namespace.clone(), key: key.clone(), kept, before }
+    }
+
+    fn put_on_disk(&self, hot: &mut Hot, lineage: &str, namespace: &str, key: &str, kept: &Arc<Kept>) {
+        let Some(disk) = &self.disk else { return };
+        let (lineage, namespace, key) = (lineage.to_owned(), namespace.to_owned(), key.to_owned());
+        let keys = hot.on_disk.entry(namespace.clone()).or_default();
+        if self.waiting.fetch_add(1, Ordering::SeqCst) >= WAITING_MAX {
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+            // What is there may be an older one. It is forgotten once, so that these do not pile up either.
+            if keys.remove(&key) {
+                self.write(disk, Job::Forget { namespace, key });
             }
-            self.hot().on_disk.entry(namespace.clone()).or_default().insert(key.clone());
-            let (lineage, namespace, key) = (lineage.clone(), namespace.clone(), key.clone());
-            self.write(disk, Job::Keep { lineage, namespace, key, answer: bytes, at, bytes_max: self.bytes_max });
+            return;
+        }
+        keys.insert(key.clone());
+        let bytes_max = self.bytes_max;
+        self.write(disk, Job::Keep { lineage, namespace, key, kept: kept.clone(), bytes_max });
+    }
+
+    /// Puts back what these answers took the place of, the last one first: the plugin found them to be no good ones.
+    pub(crate) fn take_back(&self, marks: Vec<Mark>) {
+        for Mark { lineage, namespace, key, kept, before } in marks.into_iter().rev() {
+            let mut hot = self.hot();
+            match (hot.entries.get(&key), before) {
+                (Some((now, _)), _) if !Arc::ptr_eq(now, &kept) => {}
+                (Some(_), Some(before)) => {
+                    hot.put(&key, before.clone(), self.bytes_max);
+                    self.put_on_disk(&mut hot, &lineage, &namespace, &key, &before);
+                }
+                _ => {
+                    drop(hot);
+                    self.forget(&namespace, &key);
+                }
+            }
         }
     }
 
@@ -274,8 +366,9 @@ impl Cache {
 async fn work_off(disk: Arc<dyn Store>, mut jobs: mpsc::UnboundedReceiver<Job>, waiting: Arc<AtomicUsize>) {
     while let Some(job) = jobs.recv().await {
         let done = match job {
-            Job::Keep { lineage, namespace, key, answer, at, bytes_max } => {
-                let done = disk.keep(&lineage, &namespace, &key, answer, at, bytes_max).await;
+            Job::Keep { lineage, namespace, key, kept, bytes_max } => {
+                let at = Timestamp::from_millis(kept.at_ms);
+                let done = disk.keep(&lineage, &namespace, &key, kept.written(), at, bytes_max).await;
                 waiting.fetch_sub(1, Ordering::SeqCst);
                 done
             }
@@ -310,18 +403,16 @@ impl Hot {
         Some(kept.clone())
     }
 
-    fn put(&mut self, key: &str, kept: Kept, bytes_max: u64) -> Arc<Kept> {
+    fn put(&mut self, key: &str, kept: Arc<Kept>, bytes_max: u64) {
         self.remove(key);
-        let kept = Arc::new(kept);
         self.clock += 1;
         self.bytes += kept.weight();
         self.order.insert(self.clock, key.to_owned());
-        self.entries.insert(key.to_owned(), (kept.clone(), self.clock));
+        self.entries.insert(key.to_owned(), (kept, self.clock));
         while self.bytes > bytes_max {
             let Some((_, oldest)) = self.order.first_key_value().map(|(used, key)| (*used, key.clone())) else { break };
             self.remove(&oldest);
         }
-        kept
     }
 
     fn remove(&mut self, key: &str) {
@@ -372,13 +463,7 @@ impl Kept {
         *request.headers_mut() = fields(&self.asked);
         let mut response = http::Response::new(());
         *response.status_mut() = http::StatusCode::from_u16(self.status).ok()?;
-        *response.headers_mut() = fields(&self.headers);
-        let age_s =
-            response.headers().get(http::header::AGE).and_then(|age| age.to_str().ok()?.trim().parse::<u64>().ok());
-        if age_s.is_none_or(|age_s| age_s > AGE_S_MAX) {
-            // Nobody keeps anything for so long, and the crate adds ages without looking.
-            response.headers_mut().remove(http::header::AGE);
-        }
+        *response.headers_mut() = readable(fields(&self.headers));
         // Without a word of the provider nothing is fresh: what an API answers has no age one could guess by.
         let options = CacheOptions { shared: false, cache_heuristic: 0.0, ..CacheOptions::default() };
         Some(Rules::new_options(&request, &response, Timestamp::from_millis(self.at_ms).into(), options))
@@ -401,8 +486,36 @@ impl Kept {
             attempts: 0,
             request_id: self.request_id.clone(),
             may_be_kept: false,
+            mark: None,
         }
     }
+}
+
+/// Headers as the rules read them: directives in lower case, since their case does not count (RFC 9111, 5.2), and an age
+/// that the crate can add to without looking.
+fn readable(mut headers: http::HeaderMap) -> http::HeaderMap {
+    // What is no text forbids, rather than being overlooked.
+    let unreadable = http::HeaderValue::from_static("no-store");
+    let lower = |value: &http::HeaderValue| {
+        let text = value.to_str().ok().map(str::to_ascii_lowercase);
+        text.and_then(|text| http::HeaderValue::from_str(&text).ok()).unwrap_or_else(|| unreadable.clone())
+    };
+    for name in [CACHE_CONTROL, PRAGMA] {
+        let values: Vec<_> = headers.get_all(&name).iter().map(lower).collect();
+        headers.remove(&name);
+        for value in values {
+            headers.append(&name, value);
+        }
+    }
+    if let Some(age) = headers.remove(AGE) {
+        let is_number = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        // A number too long to be read is a great one; what is none says nothing.
+        let age_s = age.to_str().ok().map(str::trim).filter(is_number).map(|text| text.parse().unwrap_or(AGE_S_MAX));
+        if let Some(age_s) = age_s {
+            headers.insert(AGE, http::HeaderValue::from(age_s.min(AGE_S_MAX)));
+        }
+    }
+    headers
 }
 
 fn fields(pairs: &[(String, String)]) -> http::HeaderMap {
@@ -462,7 +575,7 @@ pub(super) fn ticket(outbound: &Outbound, scoped: &Scoped) -> Option<Ticket> {
         keep: request.keep,
         writes: cache.writes.load(Ordering::SeqCst),
         asked_about: None,
-        _flight: None,
+        lead: None,
     })
 }
 
@@ -502,10 +615,9 @@ pub(super) async fn look(
     let will_be_kept = ticket.keep != Keep::AsAnswered || found.as_ref().is_some_and(|kept| kept.was_fresh(ticket));
     if will_be_kept && fresh(outbound, ticket, found.as_deref()).is_none() {
         // It was kept before or will be: one asks, and the others wait for its answer.
-        if let Some(flight) = join(outbound, context, cache, ticket).await {
-            ticket._flight = Some(flight);
-            found = cache.find(ticket).await;
-        }
+        ticket.lead = join(outbound, context, cache, ticket).await;
+        ticket.writes = cache.writes.load(Ordering::SeqCst);
+        found = cache.find(ticket).await;
     }
     if let Some((age_ms, kept)) = fresh(outbound, ticket, found.as_deref()) {
         context.observe(|| Step::Served { source: Source::Cache, age_ms });
@@ -520,30 +632,36 @@ pub(super) async fn look(
     Looked::Missed(Missed(scoped))
 }
 
-/// Waits for whoever asks for the same; answers the leave to be the one that asks. Only for what was kept before or is
+/// Waits for whoever asks for the same; answers the leave to be the one that asks, or nothing where all may. Only for what was kept before or is
 /// said to be keepable: whether an unknown answer can be kept nobody knows, and a provider may want many at once.
 async fn join(
     outbound: &Outbound,
     context: &CallContext,
     cache: &Cache,
     ticket: &Ticket,
-) -> Option<OwnedMutexGuard<()>> {
+) -> Option<(Arc<Flight>, OwnedMutexGuard<()>)> {
     let flight = {
         let mut hot = cache.hot();
         hot.flights.retain(|_, flight| Arc::strong_count(flight) > 1);
         hot.flights.entry(ticket.key.clone()).or_default().clone()
     };
+    if flight.is_in_vain.load(Ordering::Acquire) {
+        return None;
+    }
     tokio::select! {
         biased;
-        guard = flight.lock_owned() => Some(guard),
+        // Whom it was in vain for lets the next one go at once.
+        guard = flight.turn.clone().lock_owned() => {
+            (!flight.is_in_vain.load(Ordering::Acquire)).then_some((flight, guard))
+        }
         () = outbound.clock.alarm(context.deadline) => None,
     }
 }
 
 /// The kept answer with its age, if it is fresh.
 fn fresh<'a>(outbound: &Outbound, ticket: &Ticket, kept: Option<&'a Kept>) -> Option<(u64, &'a Kept)> {
-    let kept = kept?;
     let now = outbound.clock.now();
+    let kept = kept.filter(|kept| kept.at_ms <= now.plus(AHEAD_MS).as_millis())?;
     let rules = kept.rules(ticket)?;
     let asked = rules.before_request(&request_of(ticket)?, now.into());
     let age_ms = now.since(Timestamp::from_millis(kept.at_ms));
@@ -590,11 +708,14 @@ pub(super) fn keep(
     };
     if ticket.writes != cache.writes.load(Ordering::SeqCst) {
         // It may show what was before the write.
-        return Ok(response);
+        ticket.in_vain();
+        if response.status != 304 {
+            return Ok(response);
+        }
     }
     let now = outbound.clock.now();
     if let (304, Some(kept)) = (response.status, &ticket.asked_about) {
-        let Some(headers) = refreshed(ticket, kept, &response, now) else {
+        let Some(headers) = refreshed(kept, &response) else {
             cache.forget(&ticket.namespace, &ticket.key);
             return Err(Error::new(
                 Kind::Transient,
@@ -603,44 +724,66 @@ pub(super) fn keep(
             .with_status(Some(304))
             .with_request_sent(RequestSent::Yes));
         };
+        let may_be_kept = response.may_be_kept && ticket.writes == cache.writes.load(Ordering::SeqCst);
         let kept = Kept { at_ms: now.as_millis(), headers, ..(**kept).clone() };
-        let attempts = response.attempts;
-        response = Response { attempts, ..kept.response(Source::Live, 0) };
-        cache.put(ticket, kept);
+        response = Response { attempts: response.attempts, ..kept.response(Source::Live, 0) };
+        if may_be_kept {
+            response.mark = Some(keep_one(cache, ticket, kept));
+        }
         return Ok(response);
     }
     let is_small = response.body.len() as u64 <= cache.entry_bytes_max;
-    let kept = Kept::of(ticket, &response, now);
-    let may = response.status == 200 && response.may_be_kept && is_small;
-    match kept.rules(ticket).filter(|rules| may && rules.is_storable()) {
-        Some(_) => cache.put(ticket, kept),
-        None if response.status < 300 => cache.forget(&ticket.namespace, &ticket.key),
-        None => {}
+    let kept = (response.status == 200 && response.may_be_kept && is_small).then(|| Kept::of(ticket, &response, now));
+    match kept.filter(|kept| kept.rules(ticket).is_some_and(|rules| rules.is_storable())) {
+        Some(kept) => response.mark = Some(keep_one(cache, ticket, kept)),
+        None => {
+            ticket.in_vain();
+            if response.status < 300 {
+                cache.forget(&ticket.namespace, &ticket.key);
+            }
+        }
     }
     Ok(response)
 }
 
-/// The headers of a kept answer after a "not modified", if that spoke of it.
-fn refreshed(ticket: &Ticket, kept: &Kept, response: &Response, now: Timestamp) -> Option<Vec<(String, String)>> {
-    let mut answered = http::Response::new(());
-    *answered.status_mut() = http::StatusCode::NOT_MODIFIED;
-    *answered.headers_mut() = fields(&response.headers);
-    match kept.rules(ticket)?.after_response(&request_of(ticket)?, &answered, now.into()) {
-        AfterResponse::Modified(..) => None,
-        AfterResponse::NotModified(_, parts) => {
-            // What the crate adds for a cache in between (age, its own date) is not the provider's word.
-            let ours = |name: &str| name == "age" || (name == "date" && !answered.headers().contains_key("date"));
-            let pairs = parts.headers.iter().filter(|(name, _)| !ours(name.as_str()));
-            Some(
-                pairs
-                    .map(|(name, value)| {
-                        let value = if name == "date" { answered.headers().get(name).unwrap_or(value) } else { value };
-                        (name.as_str().to_owned(), value.as_bytes().iter().map(|byte| char::from(*byte)).collect())
-                    })
-                    .collect(),
-            )
-        }
+/// Keeps an answer; those that wait for it go on by themselves where it will not serve them.
+fn keep_one(cache: &Cache, ticket: &Ticket, kept: Kept) -> Mark {
+    if ticket.keep == Keep::AsAnswered && !kept.was_fresh(ticket) {
+        ticket.in_vain();
     }
+    cache.put(ticket, kept)
+}
+
+/// What a failed attempt means: nobody waits for it any more, and who was refused, or told that it is gone, has no last
+/// good answer either.
+pub(super) fn failed(outbound: &Outbound, ticket: Option<&Ticket>, error: &Error) {
+    let (Some(cache), Some(ticket)) = (&outbound.cache, ticket) else { return };
+    ticket.in_vain();
+    if matches!(error.kind(), Kind::NotFound | Kind::CursorInvalid | Kind::Unauthorized | Kind::Forbidden) {
+        cache.forget(&ticket.namespace, &ticket.key);
+    }
+}
+
+/// The headers of a kept answer after a "not modified", if that spoke of it: every field that the provider sent again
+/// takes the place of all of its name (RFC 9111, 3.2). Only one answer was asked about, so only another entity tag says
+/// that it is not meant.
+fn refreshed(kept: &Kept, response: &Response) -> Option<Vec<(String, String)>> {
+    const OF_THE_BODY: [&str; 4] = ["content-length", "content-encoding", "content-range", "transfer-encoding"];
+    fn tag(headers: &[(String, String)]) -> Option<&str> {
+        let (_, tag) = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("etag"))?;
+        Some(tag.trim().trim_start_matches("W/"))
+    }
+    if tag(&response.headers).is_some_and(|tag_now| tag(&kept.headers).is_some_and(|tag| tag != tag_now)) {
+        return None;
+    }
+    let is_new = |name: &str| {
+        !OF_THE_BODY.iter().any(|own| own.eq_ignore_ascii_case(name))
+            && response.headers.iter().any(|(new, _)| new.eq_ignore_ascii_case(name))
+    };
+    // The age that the kept answer came with is over.
+    let old = kept.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("age") && !is_new(name));
+    let new = response.headers.iter().filter(|(name, _)| is_new(name));
+    Some(old.chain(new).cloned().collect())
 }
 
 /// A write that succeeded, or may have, makes wrong what was kept of its URL, and of the places that its answer names
@@ -652,15 +795,20 @@ pub(super) fn forget_written(outbound: &Outbound, sent: &super::Request, headers
     }
     cache.writes.fetch_add(1, Ordering::SeqCst);
     let Ok(scoped) = outbound.scope.check(sent.clone()) else { return };
-    let Some((_, namespace)) = namespace(outbound, &scoped) else { return };
     let url = scoped.url();
     let named = headers
         .iter()
         .filter(|(name, _)| name.eq_ignore_ascii_case("location") || name.eq_ignore_ascii_case("content-location"));
     let named = named.filter_map(|(_, place)| url.join(place).ok()).filter(|place| place.origin() == url.origin());
-    for place in std::iter::once(url.clone()).chain(named) {
-        for method in [Method::Get, Method::Head] {
-            cache.forget(&namespace, &cache.hashed(&[&namespace, method.as_str(), place.as_str()]));
+    // Whoever wrote, what was answered to the connection's other credentials is wrong too.
+    let mut namespaces = cache.hot().namespaces.clone();
+    namespaces.extend(namespace(outbound, &scoped).map(|(_, namespace)| namespace));
+    for mut place in std::iter::once(url.clone()).chain(named) {
+        place.set_fragment(None);
+        for namespace in &namespaces {
+            for method in [Method::Get, Method::Head] {
+                cache.forget(namespace, &cache.hashed(&[namespace, method.as_str(), place.as_str()]));
+            }
         }
     }
 }
@@ -704,8 +852,11 @@ pub(super) async fn fall_back(
     Ok(Response { attempts, ..kept.response(source, age_ms) })
 }
 
-/// Whether a kept answer is one to this request, whatever its age.
+/// Whether a kept answer is one to this request, whatever its age. One from the future has none.
 fn matches(ticket: &Ticket, kept: &Kept, now: Timestamp) -> bool {
+    if kept.at_ms > now.plus(AHEAD_MS).as_millis() {
+        return false;
+    }
     let asked = || Some(kept.rules(ticket)?.before_request(&request_of(ticket)?, now.into()));
     matches!(asked(), Some(BeforeRequest::Fresh(_) | BeforeRequest::Stale { matches: true, .. }))
 }

@@ -254,6 +254,7 @@ fn answer(
         attempts: 0,
         request_id: request_id.map(|id| mask.text(&id).into_owned()),
         may_be_kept,
+        mark: None,
     };
     (response, has_found)
 }

@@ -223,6 +223,8 @@ pub(crate) struct Response {
     pub request_id: Option<String>,
     /// Whether nothing on it forbids to keep it, as a cookie would.
     pub(crate) may_be_kept: bool,
+    /// Where it was kept, for the case that the plugin finds it to be an error.
+    pub(crate) mark: Option<cache::Mark>,
 }
 
 /// The outbound path of one connection.
@@ -438,7 +440,10 @@ impl Outbound {
                     trip.attempts += 1;
                     classify::classify(self, context, answered)
                 }
-                tape::Looked::Live(slot) => self.attempt(context, trip, missed, slot).await?,
+                tape::Looked::Live(slot) => self
+                    .attempt(context, trip, missed, slot)
+                    .await
+                    .inspect_err(|error| cache::failed(self, ticket.as_ref(), error))?,
             };
             let outcome = self.keep(ticket.as_ref(), trip, outcome);
             match self.after(context, trip, outcome)? {
@@ -487,7 +492,16 @@ impl Outbound {
                 Ok(response) => Outcome::Answer(response, rest),
                 Err(error) => Outcome::failure(error),
             },
-            other => other,
+            Outcome::Failure { error, hint_at, advice } => {
+                cache::failed(self, ticket, &error);
+                Outcome::Failure { error, hint_at, advice }
+            }
+            Outcome::Redirect { .. } => {
+                if let Some(ticket) = ticket {
+                    ticket.in_vain();
+                }
+                outcome
+            }
         }
     }
 
