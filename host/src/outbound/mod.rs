@@ -650,6 +650,7 @@ impl Outbound {
 /// What the operator reads when a failure is not tried again although it might pass.
 const BUDGET_SPENT: &str = "It was not tried again: more requests fail than limits.retry_percent allows to be repeated";
 
+#[expect(clippy::large_enum_variant, reason = "made once an attempt and taken apart at once")]
 enum Next {
     Done(Response, Option<Rest>),
     At(Timestamp),
