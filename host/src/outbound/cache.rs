@@ -385,12 +385,7 @@ async fn work_off(disk: Arc<dyn Store>, mut jobs: mpsc::UnboundedReceiver<Job>, 
 }
 
 fn hashed(key: &hmac::Key, parts: &[&str]) -> String {
-    let mut context = hmac::Context::with_key(key);
-    for part in parts {
-        context.update(&(part.len() as u64).to_be_bytes());
-        context.update(part.as_bytes());
-    }
-    super::hex(&context.sign().as_ref()[..20])
+    super::hex(&super::keyed_hash(key, parts.iter().map(|part| part.as_bytes())).as_ref()[..20])
 }
 
 impl Hot {
@@ -632,8 +627,9 @@ pub(super) async fn look(
     Looked::Missed(Missed(scoped))
 }
 
-/// Waits for whoever asks for the same; answers the leave to be the one that asks, or nothing where all may. Only for what was kept before or is
-/// said to be keepable: whether an unknown answer can be kept nobody knows, and a provider may want many at once.
+/// Waits for whoever asks for the same; answers the leave to be the one that asks, or nothing where all may. Only for what
+/// was kept before or is said to be keepable: whether an unknown answer can be kept nobody knows, and a provider may want
+/// many at once.
 async fn join(
     outbound: &Outbound,
     context: &CallContext,

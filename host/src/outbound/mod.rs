@@ -613,12 +613,8 @@ impl Outbound {
     /// does not have the host's key (R8).
     fn derived_key(&self, event: &str, number: u64) -> String {
         let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &self.key);
-        let mut context = aws_lc_rs::hmac::Context::with_key(&key);
-        for part in [&b"idempotency"[..], self.scope.connection.as_bytes(), event.as_bytes(), &number.to_be_bytes()] {
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part);
-        }
-        hex(&context.sign().as_ref()[..16])
+        let parts = [&b"idempotency"[..], self.scope.connection.as_bytes(), event.as_bytes(), &number.to_be_bytes()];
+        hex(&keyed_hash(&key, parts).as_ref()[..16])
     }
 
     fn retry_budget(&self) -> std::sync::MutexGuard<'_, RetryBudget> {
@@ -808,6 +804,16 @@ fn random_key() -> Result<String> {
     let mut bytes = [0u8; 16];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::internal("the operating system gave no random bytes"))?;
     Ok(hex(&bytes))
+}
+
+/// A keyed hash of these parts; lengths go in as well, so that no two lists of parts read alike.
+fn keyed_hash<'a>(key: &aws_lc_rs::hmac::Key, parts: impl IntoIterator<Item = &'a [u8]>) -> aws_lc_rs::hmac::Tag {
+    let mut context = aws_lc_rs::hmac::Context::with_key(key);
+    for part in parts {
+        context.update(&(part.len() as u64).to_be_bytes());
+        context.update(part);
+    }
+    context.sign()
 }
 
 fn hex(bytes: &[u8]) -> String {
