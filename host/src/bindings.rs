@@ -14,6 +14,7 @@ wasmtime::component::bindgen!({
         "wharfage:plugin/http.[method]upload.write": async,
         "wharfage:plugin/http.[static]upload.finish": async,
         "wharfage:plugin/rate-limit.acquire": async,
+        "wharfage:plugin/secrets": async,
         "wharfage:plugin/state": async,
     },
     exports: { default: async },

@@ -93,6 +93,9 @@ pub struct OriginFacts {
     pub paths: Vec<String>,
     /// The credential that goes on every request there; without it, the first whose audience holds this origin.
     pub credential: Option<String>,
+    /// Whether only the host talks to it, as to a token endpoint: no request of the plugin's goes there.
+    #[serde(default)]
+    pub host_only: bool,
     /// Who says so.
     #[serde(default)]
     pub source: String,
@@ -184,6 +187,107 @@ pub enum CredentialFacts {
         #[serde(default)]
         date: String,
     },
+    /// OAuth 2.0 (RFC 6749): the host keeps the tokens and renews them.
+    Oauth2(Box<Oauth2Facts>),
+}
+
+/// How a provider does OAuth 2.0. Endpoints are written `{origin}/path`, where the origin is one of the manifest's that
+/// is `host_only`.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Oauth2Facts {
+    /// How the first tokens are had.
+    #[serde(default)]
+    pub flow: Oauth2Flow,
+    /// Where a person signs in (RFC 6749, 3.1); only the browser goes there.
+    pub authorize: Option<String>,
+    /// The token endpoint (RFC 6749, 3.2).
+    pub token: String,
+    /// Where a token is revoked (RFC 7009).
+    pub revoke: Option<String>,
+    /// Where a device code is had (RFC 8628).
+    pub device: Option<String>,
+    /// The authorization server's identifier, compared with `iss` in the redirect where it comes (RFC 9207).
+    pub issuer: Option<String>,
+    /// The client's id: a secret's name.
+    pub client_id: String,
+    /// The client's secret: a secret's name; none for a public client.
+    pub secret: Option<String>,
+    /// How the client says who it is at the token endpoint.
+    #[serde(default)]
+    pub client_auth: ClientAuth,
+    /// What is asked for.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// What stands between scopes; a space where the provider follows RFC 6749.
+    pub scope_separator: Option<String>,
+    /// Further parameters of the sign-in address.
+    #[serde(default)]
+    pub authorize_params: BTreeMap<String, String>,
+    /// Further parameters of every token request.
+    #[serde(default)]
+    pub token_params: BTreeMap<String, String>,
+    /// Parameters of the redirect that are kept beside the tokens, as the id of a company.
+    #[serde(default)]
+    pub capture: Vec<String>,
+    /// Seconds that an access token lives where the answer does not say.
+    pub lifetime_s: Option<u64>,
+    /// The field of a token answer that says in how many seconds the refresh token ends.
+    pub refresh_lifetime: Option<String>,
+    /// For `jwt-bearer`: what the assertion says (RFC 7523).
+    pub assertion: Option<AssertionFacts>,
+    /// Its audience, by names of origins.
+    pub origins: Vec<String>,
+    /// Who says so.
+    #[serde(default)]
+    pub source: String,
+    /// When that was read.
+    #[serde(default)]
+    pub date: String,
+}
+
+/// How the first tokens are had.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Oauth2Flow {
+    /// A person signs in and is sent back with a code (RFC 6749, 4.1, with RFC 7636).
+    #[default]
+    AuthorizationCode,
+    /// The client stands for itself (RFC 6749, 4.4).
+    ClientCredentials,
+    /// A person signs in on another device (RFC 8628).
+    DeviceCode,
+    /// The client signs an assertion (RFC 7523).
+    JwtBearer,
+}
+
+/// How a client says who it is at the token endpoint (RFC 6749, 2.3.1).
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientAuth {
+    /// Id and secret as HTTP Basic.
+    #[default]
+    Basic,
+    /// Id and secret in the body.
+    Body,
+}
+
+/// The assertion of a client that signs (RFC 7523).
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct AssertionFacts {
+    /// The key's secret, in PEM.
+    pub key: String,
+    /// RS256, ES256 and their like.
+    pub algorithm: String,
+    /// The key's id: a secret's name.
+    pub key_id: Option<String>,
+    /// Who asserts; the client's id where it is left out.
+    pub issuer: Option<String>,
+    /// For whom: a secret's name.
+    pub subject: Option<String>,
+    /// To whom; the token endpoint where it is left out.
+    pub audience: Option<String>,
 }
 
 impl CredentialFacts {
@@ -191,6 +295,7 @@ impl CredentialFacts {
     pub fn origins(&self) -> &[String] {
         match self {
             Self::ApiKey { origins, .. } | Self::Bearer { origins, .. } | Self::Basic { origins, .. } => origins,
+            Self::Oauth2(facts) => &facts.origins,
         }
     }
 
@@ -199,6 +304,13 @@ impl CredentialFacts {
         match self {
             Self::ApiKey { secret, .. } | Self::Bearer { secret, .. } => vec![secret],
             Self::Basic { user, secret, .. } => vec![user, secret],
+            Self::Oauth2(facts) => {
+                let key = facts.assertion.as_ref().map(|assertion| &assertion.key);
+                let key_id = facts.assertion.as_ref().and_then(|assertion| assertion.key_id.as_ref());
+                let subject = facts.assertion.as_ref().and_then(|assertion| assertion.subject.as_ref());
+                let all = [Some(&facts.client_id), facts.secret.as_ref(), key, key_id, subject];
+                all.into_iter().flatten().map(String::as_str).collect()
+            }
         }
     }
 }

@@ -28,6 +28,8 @@ enum Scheme {
     ApiKey(api_key::ApiKey),
     Bearer,
     Basic,
+    /// Its one value is the access token, which the host keeps.
+    Oauth2,
 }
 
 /// What goes on a request, and where. It has no `Debug`, for it holds the value.
@@ -57,6 +59,7 @@ impl Credential {
             }
             CredentialFacts::Bearer { .. } => Scheme::Bearer,
             CredentialFacts::Basic { .. } => Scheme::Basic,
+            CredentialFacts::Oauth2(_) => Scheme::Oauth2,
         };
         Self {
             name: name.to_owned(),
@@ -66,12 +69,17 @@ impl Credential {
         }
     }
 
+    /// Whether its value is an access token that the host keeps.
+    pub(crate) fn is_oauth2(&self) -> bool {
+        matches!(self.scheme, Scheme::Oauth2)
+    }
+
     /// Where it goes, in words without the value: `header Authorization`.
     pub(crate) fn place(&self) -> String {
         match (&self.scheme, self.query_name()) {
             (_, Some(name)) => format!("query parameter {name}"),
             (Scheme::ApiKey(key), None) => format!("header {}", key.header().unwrap_or("Authorization")),
-            (Scheme::Bearer | Scheme::Basic, None) => "header Authorization".to_owned(),
+            (Scheme::Bearer | Scheme::Basic | Scheme::Oauth2, None) => "header Authorization".to_owned(),
         }
     }
 
@@ -79,7 +87,7 @@ impl Credential {
     pub(crate) fn header_name(&self) -> Option<&str> {
         match &self.scheme {
             Scheme::ApiKey(key) => key.header(),
-            Scheme::Bearer | Scheme::Basic => Some("authorization"),
+            Scheme::Bearer | Scheme::Basic | Scheme::Oauth2 => Some("authorization"),
         }
     }
 
@@ -87,7 +95,7 @@ impl Credential {
     pub(crate) fn query_name(&self) -> Option<&str> {
         match &self.scheme {
             Scheme::ApiKey(key) => key.query(),
-            Scheme::Bearer | Scheme::Basic => None,
+            Scheme::Bearer | Scheme::Basic | Scheme::Oauth2 => None,
         }
     }
 
@@ -95,7 +103,7 @@ impl Credential {
     pub(crate) fn placement(&self, values: &[Zeroizing<String>]) -> Option<Placement> {
         match (&self.scheme, values) {
             (Scheme::ApiKey(key), [value]) => key.placement(value),
-            (Scheme::Bearer, [value]) => Some(bearer::placement(value)),
+            (Scheme::Bearer | Scheme::Oauth2, [value]) => Some(bearer::placement(value)),
             (Scheme::Basic, [user, password]) => Some(basic::placement(user, password)),
             _ => None,
         }

@@ -9,26 +9,29 @@ use crate::error::Result;
 use crate::manifest::Purpose;
 
 impl Host for Call {
-    fn is_available(&mut self, name: String) -> bool {
-        [Purpose::Credential, Purpose::Sign, Purpose::Verify]
-            .into_iter()
-            .any(|purpose| self.secrets.is_available(&name, purpose))
+    async fn is_available(&mut self, name: String) -> bool {
+        for purpose in [Purpose::Credential, Purpose::Sign, Purpose::Verify] {
+            if self.secrets.is_available(&name, purpose).await {
+                return true;
+            }
+        }
+        false
     }
 
-    fn sign(&mut self, name: String, algorithm: Algorithm, data: Vec<u8>) -> Result<Vec<u8>, types::Error> {
-        let value = self.secrets.value(&name, Purpose::Sign)?;
+    async fn sign(&mut self, name: String, algorithm: Algorithm, data: Vec<u8>) -> Result<Vec<u8>, types::Error> {
+        let value = self.secrets.value(&name, Purpose::Sign).await?;
         let key = hmac::Key::new(hash(algorithm), value.as_bytes());
         Ok(hmac::sign(&key, &data).as_ref().to_vec())
     }
 
-    fn verify(
+    async fn verify(
         &mut self,
         name: String,
         algorithm: Algorithm,
         data: Vec<u8>,
         mac: Vec<u8>,
     ) -> Result<bool, types::Error> {
-        let value = self.secrets.value(&name, Purpose::Verify)?;
+        let value = self.secrets.value(&name, Purpose::Verify).await?;
         let key = hmac::Key::new(hash(algorithm), value.as_bytes());
         Ok(hmac::verify(&key, &data, &mac).is_ok())
     }

@@ -551,14 +551,14 @@ const CONDITIONAL: [&str; 8] = [
 ];
 
 /// What concerns the cache of a request that it may answer; nothing of one that passes by.
-pub(super) fn ticket(outbound: &Outbound, scoped: &Scoped) -> Option<Ticket> {
+pub(super) async fn ticket(outbound: &Outbound, scoped: &Scoped) -> Option<Ticket> {
     let request = scoped.request();
     let is_own = request.headers.iter().any(|(name, _)| CONDITIONAL.contains(&name.to_ascii_lowercase().as_str()));
     let is_read = matches!(request.method, Method::Get | Method::Head) && request.body.is_none();
     if !is_read || is_own || request.keep == Keep::Never || request.is_confidential {
         return None;
     }
-    let (lineage, namespace) = namespace(outbound, scoped)?;
+    let (lineage, namespace) = namespace(outbound, scoped).await?;
     let cache = outbound.cache.as_ref()?;
     Some(Ticket {
         key: cache.hashed(&[&namespace, request.method.as_str(), scoped.url().as_str()]),
@@ -575,7 +575,7 @@ pub(super) fn ticket(outbound: &Outbound, scoped: &Scoped) -> Option<Ticket> {
 }
 
 /// The connection's answers under this credential, and under this version of it.
-fn namespace(outbound: &Outbound, scoped: &Scoped) -> Option<(String, String)> {
+async fn namespace(outbound: &Outbound, scoped: &Scoped) -> Option<(String, String)> {
     let cache = outbound.cache.as_ref()?;
     let declared = outbound.scope.origin_of(scoped).credential.as_deref();
     let name = match &scoped.request().credential {
@@ -588,7 +588,7 @@ fn namespace(outbound: &Outbound, scoped: &Scoped) -> Option<(String, String)> {
         let credential = outbound.credentials.iter().find(|credential| credential.name == name)?;
         for secret in &credential.secrets {
             // Who cannot have the key gets nothing that was answered to it.
-            let value = outbound.secrets.value(secret, Purpose::Credential).ok()?;
+            let value = outbound.secrets.value(secret, Purpose::Credential).await.ok()?;
             version.push(cache.hashed(&["version", &value]));
         }
     }

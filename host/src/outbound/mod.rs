@@ -384,12 +384,12 @@ impl Outbound {
         if steps == 1 {
             return Ok(());
         }
-        let mut ticket = cache::ticket(self, &scoped);
+        let mut ticket = cache::ticket(self, &scoped).await;
         let missed = match cache::look(self, context, &mut ticket, scoped).await {
             cache::Looked::Missed(missed) if steps > 2 => missed,
             _ => return Ok(()),
         };
-        let ready = ready::ensure(self, missed)?;
+        let ready = ready::ensure(self, missed).await?;
         if steps == 3 {
             return Ok(());
         }
@@ -426,7 +426,7 @@ impl Outbound {
             let missed = if trip.is_in_pieces() {
                 cache::pass_by(scoped)
             } else {
-                ticket = cache::ticket(self, &scoped);
+                ticket = cache::ticket(self, &scoped).await;
                 match cache::look(self, context, &mut ticket, scoped).await {
                     cache::Looked::Fresh(response) => {
                         return Ok((Response { attempts: trip.attempts, ..*response }, None));
@@ -462,7 +462,7 @@ impl Outbound {
         missed: cache::Missed,
         slot: Option<tape::Slot>,
     ) -> Result<Outcome> {
-        let ready = ready::ensure(self, missed)?;
+        let ready = ready::ensure(self, missed).await?;
         let admitted = admit::acquire(self, context, ready).await.map_err(|error| trip.after_failures(error))?;
         trip.tries += 1;
         match address::pin(self, context, admitted).await {

@@ -25,7 +25,7 @@ pub(super) struct ReadyCredential {
 }
 
 /// Finds the request's credential and its values.
-pub(super) fn ensure(outbound: &Outbound, missed: Missed) -> Result<Ready> {
+pub(super) async fn ensure(outbound: &Outbound, missed: Missed) -> Result<Ready> {
     let scoped = missed.into_scoped();
     let origin = outbound.scope.origin_of(&scoped);
     let chosen = match &scoped.request().credential {
@@ -46,11 +46,10 @@ pub(super) fn ensure(outbound: &Outbound, missed: Missed) -> Result<Ready> {
             "A credential goes only to the origins its manifest names.",
         ));
     }
-    let values = credential
-        .secrets
-        .iter()
-        .map(|name| outbound.secrets.value(name, Purpose::Credential))
-        .collect::<Result<Vec<_>>>()?;
+    let mut values = Vec::with_capacity(credential.secrets.len());
+    for name in &credential.secrets {
+        values.push(outbound.secrets.value(name, Purpose::Credential).await?);
+    }
     Ok(Ready { scoped, credential: Some(ReadyCredential { credential: credential.clone(), values }) })
 }
 

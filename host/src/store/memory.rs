@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use super::{Reserved, Store, Wish, over};
+use zeroize::Zeroizing;
+
+use super::{Record, Reserved, Store, Wish, over};
 use crate::error::Result;
 use crate::time::{BoxFuture, Timestamp};
 
@@ -15,7 +17,12 @@ pub(crate) struct MemoryStore {
     values: Mutex<BTreeMap<String, Values>>,
     quotas: Mutex<BTreeMap<String, Quota>>,
     answers: Mutex<Answers>,
+    records: Mutex<BTreeMap<(String, String), Kept>>,
+    leases: Mutex<BTreeMap<String, (String, Timestamp)>>,
 }
+
+/// A record, or the version at which it was taken away.
+type Kept = std::result::Result<Record, u64>;
 
 /// Kept answers, by namespace and key.
 type Answers = BTreeMap<(String, String), Answer>;
@@ -158,5 +165,84 @@ impl Store for MemoryStore {
     fn forget<'a>(&'a self, namespace: &'a str, key: &'a str) -> BoxFuture<'a, Result<()>> {
         self.answers().remove(&(namespace.to_owned(), key.to_owned()));
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn record<'a>(&'a self, owner: &'a str, name: &'a str) -> BoxFuture<'a, Result<Option<Record>>> {
+        Box::pin(async move {
+            let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+            Ok(records.get(&(owner.to_owned(), name.to_owned())).and_then(|kept| kept.clone().ok()))
+        })
+    }
+
+    fn put_record<'a>(
+        &'a self,
+        owner: &'a str,
+        name: &'a str,
+        expected: u64,
+        at: Timestamp,
+        value: Zeroizing<Vec<u8>>,
+    ) -> BoxFuture<'a, Result<Option<u64>>> {
+        Box::pin(async move {
+            let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+            let kept = records.entry((owner.to_owned(), name.to_owned())).or_insert(Err(0));
+            let (there, last) = match kept {
+                Ok(record) => (record.version, record.version),
+                Err(last) => (0, *last),
+            };
+            if there != expected {
+                return Ok(None);
+            }
+            let version = last + 1;
+            *kept = Ok(Record { version, at, value });
+            Ok(Some(version))
+        })
+    }
+
+    fn remove_record<'a>(&'a self, owner: &'a str, name: &'a str) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(async move {
+            let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+            let Some(kept) = records.get_mut(&(owner.to_owned(), name.to_owned())) else { return Ok(false) };
+            let Ok(record) = kept else { return Ok(false) };
+            *kept = Err(record.version + 1);
+            Ok(true)
+        })
+    }
+
+    fn records(&self) -> BoxFuture<'_, Result<Vec<(String, String, u64, Timestamp)>>> {
+        Box::pin(async move {
+            let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+            let line = |((owner, name), kept): (&(String, String), &Kept)| {
+                let record = kept.as_ref().ok()?;
+                Some((owner.clone(), name.clone(), record.version, record.at))
+            };
+            Ok(records.iter().filter_map(line).collect())
+        })
+    }
+
+    fn lease<'a>(
+        &'a self,
+        name: &'a str,
+        holder: &'a str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(async move {
+            let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+            if leases.get(name).is_some_and(|(other, ends)| other != holder && *ends > now) {
+                return Ok(false);
+            }
+            leases.insert(name.to_owned(), (holder.to_owned(), until));
+            Ok(true)
+        })
+    }
+
+    fn release<'a>(&'a self, name: &'a str, holder: &'a str) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
+            if leases.get(name).is_some_and(|(other, _)| other == holder) {
+                leases.remove(name);
+            }
+            Ok(())
+        })
     }
 }

@@ -9,6 +9,8 @@ mod seal;
 #[cfg(feature = "store-sqlite")]
 mod sqlite;
 
+use zeroize::Zeroizing;
+
 pub(crate) use ledger::{Ledger, Reserved, WRITTEN_DOWN_MS, Wish};
 pub(crate) use memory::MemoryStore;
 pub(crate) use seal::Seal;
@@ -65,8 +67,51 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Forgets a kept answer.
     fn forget<'a>(&'a self, namespace: &'a str, key: &'a str) -> BoxFuture<'a, Result<()>>;
 
+    /// The record under `name` of `owner`.
+    fn record<'a>(&'a self, owner: &'a str, name: &'a str) -> BoxFuture<'a, Result<Option<Record>>>;
+
+    /// Keeps a record, durable when this ends, if the version that is there is still `expected` (0: none). Answers the
+    /// new version, or nothing where somebody else was faster.
+    fn put_record<'a>(
+        &'a self,
+        owner: &'a str,
+        name: &'a str,
+        expected: u64,
+        at: Timestamp,
+        value: Zeroizing<Vec<u8>>,
+    ) -> BoxFuture<'a, Result<Option<u64>>>;
+
+    /// Takes a record away. Its next version goes on where it ended, so that no older one can come back in its place.
+    fn remove_record<'a>(&'a self, owner: &'a str, name: &'a str) -> BoxFuture<'a, Result<bool>>;
+
+    /// All records there are: owner, name, version, and since when; in order.
+    fn records(&self) -> BoxFuture<'_, Result<Vec<(String, String, u64, Timestamp)>>>;
+
+    /// Takes a lease, or keeps on holding it. False while another holder has it.
+    fn lease<'a>(
+        &'a self,
+        name: &'a str,
+        holder: &'a str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> BoxFuture<'a, Result<bool>>;
+
+    /// Gives a lease back, if the holder still has it.
+    fn release<'a>(&'a self, name: &'a str, holder: &'a str) -> BoxFuture<'a, Result<()>>;
+
     /// Nothing is reserved of a bucket before `until`; an earlier time than one already set changes nothing.
     fn block<'a>(&'a self, bucket: &'a str, until: Timestamp) -> BoxFuture<'a, Result<()>>;
+}
+
+/// A record of a store: bytes that mean nothing to it.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// Counts up with each write, from 1.
+    pub version: u64,
+    /// When it was written.
+    pub at: Timestamp,
+    /// The bytes.
+    pub value: Zeroizing<Vec<u8>>,
 }
 
 fn over(limit: &str, value: u64) -> Error {
@@ -155,8 +200,52 @@ mod tests {
         assert_eq!(store.open_cache("other", "m").await.unwrap(), ["k1"], "another lineage was touched");
     }
 
+    /// What any store must do with records.
+    async fn keeps_records(store: Arc<dyn Store>) {
+        let at = Timestamp::from_millis;
+        let bytes = |text: &str| Zeroizing::new(text.as_bytes().to_vec());
+        let put = async |owner: &str, expected, text: &str| {
+            store.put_record(owner, "n", expected, at(7), bytes(text)).await.unwrap()
+        };
+        assert!(store.record("a", "n").await.unwrap().is_none());
+        assert_eq!(put("a", 3, "early").await, None, "there was no version 3");
+        assert_eq!(put("a", 0, "one").await, Some(1));
+        assert_eq!(put("a", 0, "again").await, None, "it is there already");
+        assert_eq!(put("a", 1, "two").await, Some(2));
+        assert_eq!(put("a", 1, "late").await, None, "somebody else was faster");
+        let record = store.record("a", "n").await.unwrap().unwrap();
+        assert_eq!((record.version, record.at, record.value.as_slice()), (2, at(7), b"two".as_slice()));
+        assert_eq!(put("b", 0, "other").await, Some(1), "another owner's");
+        let all = store.records().await.unwrap();
+        assert_eq!(all, [("a".into(), "n".into(), 2, at(7)), ("b".into(), "n".into(), 1, at(7))]);
+        assert!(store.remove_record("a", "n").await.unwrap());
+        assert!(!store.remove_record("a", "n").await.unwrap());
+        assert!(store.record("a", "n").await.unwrap().is_none());
+        assert_eq!(store.records().await.unwrap().len(), 1);
+        assert_eq!(put("a", 2, "an old hand").await, None, "it is gone");
+        assert_eq!(put("a", 0, "anew").await, Some(4), "no version comes twice");
+    }
+
+    /// What any store must do with leases.
+    async fn gives_leases(store: Arc<dyn Store>) {
+        let at = Timestamp::from_millis;
+        let lease = async |holder: &str, now, until| store.lease("l", holder, at(now), at(until)).await.unwrap();
+        assert!(lease("a", 0, 100).await);
+        assert!(!lease("b", 50, 150).await, "two hold it");
+        assert!(lease("a", 50, 120).await, "its holder goes on");
+        assert!(!lease("b", 110, 210).await);
+        assert!(lease("b", 120, 220).await, "it ended");
+        store.release("l", "a").await.unwrap();
+        assert!(!lease("a", 130, 230).await, "only its holder gives it back");
+        store.release("l", "b").await.unwrap();
+        assert!(lease("a", 130, 230).await);
+        assert!(store.lease("m", "b", at(130), at(230)).await.unwrap(), "another lease");
+    }
+
     #[tokio::test]
     async fn memory() {
+        keeps_records(Arc::new(MemoryStore::default())).await;
+        gives_leases(Arc::new(MemoryStore::default())).await;
         keeps_answers(Arc::new(MemoryStore::default())).await;
         keeps_its_promises(Arc::new(MemoryStore::default())).await;
         counts_quotas(Arc::new(MemoryStore::default())).await;
@@ -171,6 +260,8 @@ mod tests {
         keeps_its_promises(Arc::new(SqliteStore::open(&path, seal()).unwrap())).await;
         counts_quotas(Arc::new(SqliteStore::open(&path, seal()).unwrap())).await;
         keeps_answers(Arc::new(SqliteStore::open(&path, seal()).unwrap())).await;
+        keeps_records(Arc::new(SqliteStore::open(&path, seal()).unwrap())).await;
+        gives_leases(Arc::new(SqliteStore::open(&path, seal()).unwrap())).await;
         let again = SqliteStore::open(&path, seal()).unwrap();
         assert_eq!(again.get("a", "k2").await.unwrap().unwrap(), b"x", "it is not durable");
         let other = SqliteStore::open(&path, Seal::new(&[8; 32])).unwrap();

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-use super::{Reserved, Seal, Store, Wish, over};
+use zeroize::Zeroizing;
+
+use super::{Record, Reserved, Seal, Store, Wish, over};
 use crate::error::{Error, Result};
 use crate::time::{BoxFuture, Timestamp};
 
@@ -65,6 +67,13 @@ fn prepare(path: &Path) -> rusqlite::Result<Connection> {
             bytes INTEGER NOT NULL, sealed BLOB NOT NULL, PRIMARY KEY (namespace, key)
         ) WITHOUT ROWID, STRICT;
         CREATE INDEX IF NOT EXISTS answer_of ON answer (lineage, at_ms);
+        CREATE TABLE IF NOT EXISTS record (
+            owner TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, at_ms INTEGER NOT NULL,
+            value BLOB, PRIMARY KEY (owner, name)
+        ) WITHOUT ROWID, STRICT;
+        CREATE TABLE IF NOT EXISTS lease (
+            name TEXT NOT NULL PRIMARY KEY, holder TEXT NOT NULL, until_ms INTEGER NOT NULL
+        ) WITHOUT ROWID, STRICT;
         CREATE TABLE IF NOT EXISTS quota_block (
             bucket TEXT NOT NULL PRIMARY KEY, until_ms INTEGER NOT NULL
         ) WITHOUT ROWID, STRICT;",
@@ -248,6 +257,124 @@ impl Store for SqliteStore {
         self.run(move |connection, _| {
             connection
                 .execute("DELETE FROM answer WHERE namespace = ?1 AND key = ?2", params![namespace, key])
+                .map_err(failed)?;
+            Ok(())
+        })
+    }
+
+    fn record<'a>(&'a self, owner: &'a str, name: &'a str) -> BoxFuture<'a, Result<Option<Record>>> {
+        let (owner, name) = (owner.to_owned(), name.to_owned());
+        self.run(move |connection, _| {
+            connection
+                .prepare_cached(
+                    "SELECT version, at_ms, value FROM record WHERE owner = ?1 AND name = ?2 AND value IS NOT NULL",
+                )
+                .and_then(|mut query| {
+                    query
+                        .query_row(params![owner, name], |row| {
+                            Ok(Record {
+                                version: row.get::<_, i64>(0)?.unsigned_abs(),
+                                at: Timestamp::from_millis(row.get::<_, i64>(1)?.unsigned_abs()),
+                                value: Zeroizing::new(row.get(2)?),
+                            })
+                        })
+                        .optional()
+                })
+                .map_err(failed)
+        })
+    }
+
+    fn put_record<'a>(
+        &'a self,
+        owner: &'a str,
+        name: &'a str,
+        expected: u64,
+        at: Timestamp,
+        value: Zeroizing<Vec<u8>>,
+    ) -> BoxFuture<'a, Result<Option<u64>>> {
+        let (owner, name) = (owner.to_owned(), name.to_owned());
+        self.run(move |connection, _| {
+            let write = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+            let there: Option<(i64, bool)> = write
+                .query_row(
+                    "SELECT version, value IS NOT NULL FROM record WHERE owner = ?1 AND name = ?2",
+                    params![owner, name],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )
+                .optional()
+                .map_err(failed)?;
+            let (last, is_there) = there.unwrap_or((0, false));
+            if expected != if is_there { last.unsigned_abs() } else { 0 } {
+                return Ok(None);
+            }
+            write
+                .execute(
+                    "INSERT OR REPLACE INTO record (owner, name, version, at_ms, value) VALUES (?1, ?2, ?3, ?4, ?5)",
+                    params![owner, name, last + 1, signed(at), value.as_slice()],
+                )
+                .map_err(failed)?;
+            write.commit().map_err(failed)?;
+            Ok(Some((last + 1).unsigned_abs()))
+        })
+    }
+
+    fn remove_record<'a>(&'a self, owner: &'a str, name: &'a str) -> BoxFuture<'a, Result<bool>> {
+        let (owner, name) = (owner.to_owned(), name.to_owned());
+        self.run(move |connection, _| {
+            let changed = connection
+                .execute(
+                    "UPDATE record SET value = NULL, version = version + 1
+                     WHERE owner = ?1 AND name = ?2 AND value IS NOT NULL",
+                    params![owner, name],
+                )
+                .map_err(failed)?;
+            Ok(changed > 0)
+        })
+    }
+
+    fn records(&self) -> BoxFuture<'_, Result<Vec<(String, String, u64, Timestamp)>>> {
+        self.run(move |connection, _| {
+            let mut query = connection
+                .prepare_cached(
+                    "SELECT owner, name, version, at_ms FROM record WHERE value IS NOT NULL ORDER BY owner, name",
+                )
+                .map_err(failed)?;
+            query
+                .query_map([], |row| {
+                    let at = Timestamp::from_millis(row.get::<_, i64>(3)?.unsigned_abs());
+                    Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.unsigned_abs(), at))
+                })
+                .and_then(|rows| rows.collect::<rusqlite::Result<Vec<_>>>())
+                .map_err(failed)
+        })
+    }
+
+    fn lease<'a>(
+        &'a self,
+        name: &'a str,
+        holder: &'a str,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> BoxFuture<'a, Result<bool>> {
+        let (name, holder) = (name.to_owned(), holder.to_owned());
+        self.run(move |connection, _| {
+            let changed = connection
+                .execute(
+                    "INSERT INTO lease (name, holder, until_ms) VALUES (?1, ?2, ?4)
+                     ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until_ms = excluded.until_ms
+                     WHERE holder = excluded.holder OR until_ms <= ?3",
+                    params![name, holder, signed(now), signed(until)],
+                )
+                .map_err(failed)?;
+            Ok(changed > 0)
+        })
+    }
+
+    fn release<'a>(&'a self, name: &'a str, holder: &'a str) -> BoxFuture<'a, Result<()>> {
+        let (name, holder) = (name.to_owned(), holder.to_owned());
+        self.run(move |connection, _| {
+            connection
+                .execute("DELETE FROM lease WHERE name = ?1 AND holder = ?2", params![name, holder])
                 .map_err(failed)?;
             Ok(())
         })

@@ -7,7 +7,7 @@
 mod env;
 mod file;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,6 +20,9 @@ use crate::outbound::mask::{Mask, SEARCHED_BYTES_MIN};
 
 /// Most bytes of a secret.
 pub(crate) const SECRET_BYTES_MAX: usize = 64 << 10;
+
+/// How many obtained values of one kind the mask remembers.
+const LEARNED_MAX: usize = 8;
 
 pub(crate) use env::variable;
 
@@ -43,7 +46,15 @@ pub struct Granted {
 #[derive(Default)]
 struct Known {
     values: BTreeMap<String, Zeroizing<String>>,
+    /// What was made or obtained, by label; the newest last.
+    learned: BTreeMap<String, VecDeque<Zeroizing<String>>>,
     mask: Arc<Mask>,
+}
+
+impl Known {
+    fn renew_mask(&mut self) {
+        self.mask = Arc::new(Mask::new(self.values.values().chain(self.learned.values().flatten()).cloned().collect()));
+    }
 }
 
 impl Secrets {
@@ -57,7 +68,7 @@ impl Secrets {
     /// # Errors
     /// [`Kind::CredentialUnavailable`], worded alike whether the secret is not granted or does not exist; the details
     /// for the operator say which, and where it was looked for.
-    pub(crate) fn value(&self, name: &str, purpose: Purpose) -> Result<Zeroizing<String>> {
+    pub(crate) async fn value(&self, name: &str, purpose: Purpose) -> Result<Zeroizing<String>> {
         let granted = self.granted.get(name).filter(|granted| granted.purpose == purpose);
         let Some(granted) = granted else {
             return Err(self.unavailable(name).with_details(format!(
@@ -77,13 +88,28 @@ impl Secrets {
         }
         let mut known = self.known();
         known.values.insert(name.to_owned(), value.clone());
-        known.mask = Arc::new(Mask::new(known.values.values().cloned().collect()));
+        known.renew_mask();
         Ok(value)
     }
 
+    /// A value that was made or obtained for the connection, as an access token: it must not come back either. Of one
+    /// label the last [`LEARNED_MAX`] are remembered.
+    pub(crate) fn learn(&self, label: &str, value: &Zeroizing<String>) {
+        let mut known = self.known();
+        let learned = known.learned.entry(label.to_owned()).or_default();
+        if value.is_empty() || learned.contains(value) {
+            return;
+        }
+        if learned.len() == LEARNED_MAX {
+            learned.pop_front();
+        }
+        learned.push_back(value.clone());
+        known.renew_mask();
+    }
+
     /// Whether a secret of this name and purpose can be had.
-    pub(crate) fn is_available(&self, name: &str, purpose: Purpose) -> bool {
-        self.value(name, purpose).is_ok()
+    pub(crate) async fn is_available(&self, name: &str, purpose: Purpose) -> bool {
+        self.value(name, purpose).await.is_ok()
     }
 
     /// What must not come back, as far as values are known.
@@ -203,9 +229,9 @@ mod tests {
         assert_eq!(shell_name("google-calendar"), "GOOGLE_CALENDAR");
     }
 
-    #[test]
-    fn the_chain_names_both_places_when_it_finds_nothing() {
-        let error = secrets(None).value("api_key", Purpose::Credential).unwrap_err();
+    #[tokio::test]
+    async fn the_chain_names_both_places_when_it_finds_nothing() {
+        let error = secrets(None).value("api_key", Purpose::Credential).await.unwrap_err();
         let details = error.details().unwrap();
         assert!(
             details.contains("NO_SUCH_SERVICE_API_KEY") && details.contains(".config/no-such-service/api_key"),
@@ -213,26 +239,27 @@ mod tests {
         );
     }
 
-    #[test]
-    fn not_granted_and_not_there_sound_alike() {
+    #[tokio::test]
+    async fn not_granted_and_not_there_sound_alike() {
         let secrets = secrets(None);
-        let absent = secrets.value("api_key", Purpose::Credential).unwrap_err();
-        let denied = secrets.value("api_key", Purpose::Sign).unwrap_err();
+        let absent = secrets.value("api_key", Purpose::Credential).await.unwrap_err();
+        let denied = secrets.value("api_key", Purpose::Sign).await.unwrap_err();
         assert_eq!(absent.message(), denied.message());
     }
 
     #[cfg(unix)]
-    #[test]
-    fn a_file_that_others_can_read_is_refused_with_the_command_that_mends_it() {
+    #[tokio::test]
+    async fn a_file_that_others_can_read_is_refused_with_the_command_that_mends_it() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("key");
         std::fs::write(&path, "s3cret-value\n").unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
-        let error = secrets(Some(SecretSource::File(path.clone()))).value("api_key", Purpose::Credential).unwrap_err();
+        let error =
+            secrets(Some(SecretSource::File(path.clone()))).value("api_key", Purpose::Credential).await.unwrap_err();
         assert!(error.details().unwrap().contains("chmod 600"), "{error}");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        let value = secrets(Some(SecretSource::File(path))).value("api_key", Purpose::Credential).unwrap();
+        let value = secrets(Some(SecretSource::File(path))).value("api_key", Purpose::Credential).await.unwrap();
         assert_eq!(value.as_str(), "s3cret-value");
     }
 }
