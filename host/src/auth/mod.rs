@@ -4,8 +4,10 @@
 //! last step and is the only one that sees it. One file per scheme; [`Credential::new`] is the list.
 
 mod api_key;
+pub(crate) mod authorize;
 mod basic;
 mod bearer;
+pub(crate) mod device;
 
 use zeroize::Zeroizing;
 
