@@ -22,7 +22,7 @@ use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 use url::Url;
 
 use super::scope::Scoped;
-use super::{CallContext, CredentialChoice, Method, Outbound, Repeat, Response, Source, Step};
+use super::{CallContext, Method, Outbound, Repeat, Response, Source, Step};
 use crate::connection::Limits;
 use crate::error::{Error, Kind, RequestSent};
 use crate::manifest::Purpose;
@@ -558,8 +558,13 @@ pub(super) async fn ticket(outbound: &Outbound, scoped: &Scoped) -> Option<Ticke
     if !is_read || is_own || request.keep == Keep::Never || request.is_confidential {
         return None;
     }
-    let (lineage, namespace) = namespace(outbound, scoped).await?;
     let cache = outbound.cache.as_ref()?;
+    if let Some(credential) = outbound.chosen(scoped) {
+        for secret in &credential.secrets {
+            outbound.secrets.value(secret, Purpose::Credential).await.ok()?;
+        }
+    }
+    let (lineage, namespace) = namespace(outbound, scoped)?;
     Some(Ticket {
         key: cache.hashed(&[&namespace, request.method.as_str(), scoped.url().as_str()]),
         lineage,
@@ -575,23 +580,18 @@ pub(super) async fn ticket(outbound: &Outbound, scoped: &Scoped) -> Option<Ticke
 }
 
 /// The connection's answers under this credential, and under this version of it.
-async fn namespace(outbound: &Outbound, scoped: &Scoped) -> Option<(String, String)> {
+fn namespace(outbound: &Outbound, scoped: &Scoped) -> Option<(String, String)> {
     let cache = outbound.cache.as_ref()?;
-    let declared = outbound.scope.origin_of(scoped).credential.as_deref();
-    let name = match &scoped.request().credential {
-        CredentialChoice::Anonymous => None,
-        CredentialChoice::Declared => declared,
-        CredentialChoice::Named(name) => Some(name.as_str()),
-    };
+    let credential = outbound.chosen(scoped);
     let mut version = Vec::new();
-    if let Some(name) = name {
-        let credential = outbound.credentials.iter().find(|credential| credential.name == name)?;
+    if let Some(credential) = credential {
         for secret in &credential.secrets {
             // Who cannot have the key gets nothing that was answered to it.
-            let value = outbound.secrets.value(secret, Purpose::Credential).await.ok()?;
+            let value = outbound.secrets.known_value(secret)?;
             version.push(cache.hashed(&["version", &value]));
         }
     }
+    let name = credential.map(|credential| credential.name.as_str());
     let mut parts: Vec<&str> = vec!["namespace", &cache.place];
     parts.extend(version.iter().map(String::as_str));
     let lineage = cache.hashed(&["lineage", &outbound.scope.connection, name.unwrap_or_default()]);
@@ -830,7 +830,7 @@ pub(super) async fn fall_back(
         return Err(error);
     };
     let Ok(scoped) = outbound.scope.check(request) else { return Err(error) };
-    let Some(ticket) = ticket(outbound, &scoped) else { return Err(error) };
+    let Some(ticket) = ticket(outbound, &scoped).await else { return Err(error) };
     let Some(kept) = cache.find(&ticket).await.filter(|kept| matches(&ticket, kept, outbound.clock.now())) else {
         return Err(error);
     };

@@ -572,6 +572,16 @@ impl Outbound {
         }
     }
 
+    /// The credential that goes on a request, if any does.
+    fn chosen(&self, scoped: &scope::Scoped) -> Option<&Credential> {
+        let name = match &scoped.request().credential {
+            CredentialChoice::Anonymous => None,
+            CredentialChoice::Declared => self.scope.origin_of(scoped).credential.as_deref(),
+            CredentialChoice::Named(name) => Some(name.as_str()),
+        }?;
+        self.credentials.iter().find(|credential| credential.name == name)
+    }
+
     /// A path that leads nowhere, for what must run before any grant.
     pub(crate) fn nowhere(secrets: Arc<Secrets>, clock: Arc<dyn Clock>) -> Self {
         Self {

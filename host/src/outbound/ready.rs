@@ -29,12 +29,8 @@ pub(super) async fn ensure(outbound: &Outbound, missed: Missed) -> Result<Ready>
     let scoped = missed.into_scoped();
     let origin = outbound.scope.origin_of(&scoped);
     let chosen = match &scoped.request().credential {
-        CredentialChoice::Anonymous => None,
-        CredentialChoice::Declared => match &origin.credential {
-            Some(name) => Some(find(outbound, name)?),
-            None => None,
-        },
         CredentialChoice::Named(name) => Some(find(outbound, name)?),
+        _ => outbound.chosen(&scoped),
     };
     let Some(credential) = chosen else {
         return Ok(Ready { scoped, credential: None });

@@ -17,12 +17,9 @@ pub(crate) struct MemoryStore {
     values: Mutex<BTreeMap<String, Values>>,
     quotas: Mutex<BTreeMap<String, Quota>>,
     answers: Mutex<Answers>,
-    records: Mutex<BTreeMap<(String, String), Kept>>,
+    records: Mutex<BTreeMap<(String, String), Record>>,
     leases: Mutex<BTreeMap<String, (String, Timestamp)>>,
 }
-
-/// A record, or the version at which it was taken away.
-type Kept = std::result::Result<Record, u64>;
 
 /// Kept answers, by namespace and key.
 type Answers = BTreeMap<(String, String), Answer>;
@@ -170,7 +167,7 @@ impl Store for MemoryStore {
     fn record<'a>(&'a self, owner: &'a str, name: &'a str) -> BoxFuture<'a, Result<Option<Record>>> {
         Box::pin(async move {
             let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-            Ok(records.get(&(owner.to_owned(), name.to_owned())).and_then(|kept| kept.clone().ok()))
+            Ok(records.get(&(owner.to_owned(), name.to_owned())).cloned())
         })
     }
 
@@ -184,38 +181,33 @@ impl Store for MemoryStore {
     ) -> BoxFuture<'a, Result<Option<u64>>> {
         Box::pin(async move {
             let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-            let kept = records.entry((owner.to_owned(), name.to_owned())).or_insert(Err(0));
-            let (there, last) = match kept {
-                Ok(record) => (record.version, record.version),
-                Err(last) => (0, *last),
-            };
-            if there != expected {
+            let key = (owner.to_owned(), name.to_owned());
+            if records.get(&key).map_or(0, |record| record.version) != expected {
                 return Ok(None);
             }
-            let version = last + 1;
-            *kept = Ok(Record { version, at, value });
-            Ok(Some(version))
+            records.insert(key, Record { version: expected + 1, at, value });
+            Ok(Some(expected + 1))
         })
     }
 
     fn remove_record<'a>(&'a self, owner: &'a str, name: &'a str) -> BoxFuture<'a, Result<bool>> {
         Box::pin(async move {
             let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(kept) = records.get_mut(&(owner.to_owned(), name.to_owned())) else { return Ok(false) };
-            let Ok(record) = kept else { return Ok(false) };
-            *kept = Err(record.version + 1);
-            Ok(true)
+            let Some(record) = records.get_mut(&(owner.to_owned(), name.to_owned())) else { return Ok(false) };
+            let was_there = !record.value.is_empty();
+            if was_there {
+                record.version += 1;
+                record.value = Zeroizing::default();
+            }
+            Ok(was_there)
         })
     }
 
     fn records(&self) -> BoxFuture<'_, Result<Vec<(String, String, u64, Timestamp)>>> {
         Box::pin(async move {
             let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-            let line = |((owner, name), kept): (&(String, String), &Kept)| {
-                let record = kept.as_ref().ok()?;
-                Some((owner.clone(), name.clone(), record.version, record.at))
-            };
-            Ok(records.iter().filter_map(line).collect())
+            let there = records.iter().filter(|(_, record)| !record.value.is_empty());
+            Ok(there.map(|((owner, name), record)| (owner.clone(), name.clone(), record.version, record.at)).collect())
         })
     }
 

@@ -67,11 +67,11 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Forgets a kept answer.
     fn forget<'a>(&'a self, namespace: &'a str, key: &'a str) -> BoxFuture<'a, Result<()>>;
 
-    /// The record under `name` of `owner`.
+    /// The record under `name` of `owner`; one that was taken away has no bytes.
     fn record<'a>(&'a self, owner: &'a str, name: &'a str) -> BoxFuture<'a, Result<Option<Record>>>;
 
-    /// Keeps a record, durable when this ends, if the version that is there is still `expected` (0: none). Answers the
-    /// new version, or nothing where somebody else was faster.
+    /// Keeps a record, durable when this ends, if the version that is there is still `expected` (0: there never was one).
+    /// Answers the new version, which is one more, or nothing where somebody else was faster.
     fn put_record<'a>(
         &'a self,
         owner: &'a str,
@@ -81,7 +81,7 @@ pub(crate) trait Store: Send + Sync + 'static {
         value: Zeroizing<Vec<u8>>,
     ) -> BoxFuture<'a, Result<Option<u64>>>;
 
-    /// Takes a record away. Its next version goes on where it ended, so that no older one can come back in its place.
+    /// Takes a record's bytes away, which is a version of its own, so that nobody who knew an older one writes it back.
     fn remove_record<'a>(&'a self, owner: &'a str, name: &'a str) -> BoxFuture<'a, Result<bool>>;
 
     /// All records there are: owner, name, version, and since when; in order.
@@ -211,19 +211,20 @@ mod tests {
         assert_eq!(put("a", 3, "early").await, None, "there was no version 3");
         assert_eq!(put("a", 0, "one").await, Some(1));
         assert_eq!(put("a", 0, "again").await, None, "it is there already");
-        assert_eq!(put("a", 1, "two").await, Some(2));
+        assert_eq!(put("a", 1, "second").await, Some(2));
         assert_eq!(put("a", 1, "late").await, None, "somebody else was faster");
         let record = store.record("a", "n").await.unwrap().unwrap();
-        assert_eq!((record.version, record.at, record.value.as_slice()), (2, at(7), b"two".as_slice()));
+        assert_eq!((record.version, record.at, record.value.as_slice()), (2, at(7), b"second".as_slice()));
         assert_eq!(put("b", 0, "other").await, Some(1), "another owner's");
         let all = store.records().await.unwrap();
         assert_eq!(all, [("a".into(), "n".into(), 2, at(7)), ("b".into(), "n".into(), 1, at(7))]);
         assert!(store.remove_record("a", "n").await.unwrap());
         assert!(!store.remove_record("a", "n").await.unwrap());
-        assert!(store.record("a", "n").await.unwrap().is_none());
+        let gone = store.record("a", "n").await.unwrap().unwrap();
+        assert_eq!((gone.version, gone.value.len()), (3, 0));
         assert_eq!(store.records().await.unwrap().len(), 1);
         assert_eq!(put("a", 2, "an old hand").await, None, "it is gone");
-        assert_eq!(put("a", 0, "anew").await, Some(4), "no version comes twice");
+        assert_eq!(put("a", 3, "anew").await, Some(4), "no version comes twice");
     }
 
     /// What any store must do with leases.

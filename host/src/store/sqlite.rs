@@ -266,16 +266,14 @@ impl Store for SqliteStore {
         let (owner, name) = (owner.to_owned(), name.to_owned());
         self.run(move |connection, _| {
             connection
-                .prepare_cached(
-                    "SELECT version, at_ms, value FROM record WHERE owner = ?1 AND name = ?2 AND value IS NOT NULL",
-                )
+                .prepare_cached("SELECT version, at_ms, value FROM record WHERE owner = ?1 AND name = ?2")
                 .and_then(|mut query| {
                     query
                         .query_row(params![owner, name], |row| {
                             Ok(Record {
                                 version: row.get::<_, i64>(0)?.unsigned_abs(),
                                 at: Timestamp::from_millis(row.get::<_, i64>(1)?.unsigned_abs()),
-                                value: Zeroizing::new(row.get(2)?),
+                                value: Zeroizing::new(row.get::<_, Option<Vec<u8>>>(2)?.unwrap_or_default()),
                             })
                         })
                         .optional()
@@ -295,16 +293,14 @@ impl Store for SqliteStore {
         let (owner, name) = (owner.to_owned(), name.to_owned());
         self.run(move |connection, _| {
             let write = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-            let there: Option<(i64, bool)> = write
-                .query_row(
-                    "SELECT version, value IS NOT NULL FROM record WHERE owner = ?1 AND name = ?2",
-                    params![owner, name],
-                    |row| Ok((row.get(0)?, row.get(1)?)),
-                )
+            let last: Option<i64> = write
+                .query_row("SELECT version FROM record WHERE owner = ?1 AND name = ?2", params![owner, name], |row| {
+                    row.get(0)
+                })
                 .optional()
                 .map_err(failed)?;
-            let (last, is_there) = there.unwrap_or((0, false));
-            if expected != if is_there { last.unsigned_abs() } else { 0 } {
+            let last = last.unwrap_or(0);
+            if last.unsigned_abs() != expected {
                 return Ok(None);
             }
             write

@@ -6,6 +6,7 @@
 
 mod env;
 mod file;
+mod sealed;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -25,6 +26,7 @@ pub(crate) const SECRET_BYTES_MAX: usize = 64 << 10;
 const LEARNED_MAX: usize = 8;
 
 pub(crate) use env::variable;
+pub(crate) use sealed::Sealed;
 
 /// The secrets that one connection may have used for it.
 pub struct Secrets {
@@ -105,6 +107,11 @@ impl Secrets {
         }
         learned.push_back(value.clone());
         known.renew_mask();
+    }
+
+    /// The value of a secret that was asked for before.
+    pub(crate) fn known_value(&self, name: &str) -> Option<Zeroizing<String>> {
+        self.known().values.get(name).cloned()
     }
 
     /// Whether a secret of this name and purpose can be had.
