@@ -6,6 +6,7 @@
 mod api_key;
 mod basic;
 mod bearer;
+pub(crate) mod oauth2;
 
 use zeroize::Zeroizing;
 
@@ -64,7 +65,11 @@ impl Credential {
         Self {
             name: name.to_owned(),
             audience: facts.origins().to_vec(),
-            secrets: facts.secrets().into_iter().map(str::to_owned).collect(),
+            secrets: match facts {
+                // Of these the host makes tokens; what is placed is an access token.
+                CredentialFacts::Oauth2(_) => Vec::new(),
+                other => other.secrets().into_iter().map(str::to_owned).collect(),
+            },
             scheme,
         }
     }
