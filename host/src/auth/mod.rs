@@ -8,6 +8,7 @@ pub(crate) mod authorize;
 mod basic;
 mod bearer;
 pub(crate) mod device;
+pub(crate) mod oauth2;
 
 use zeroize::Zeroizing;
 
@@ -66,7 +67,11 @@ impl Credential {
         Self {
             name: name.to_owned(),
             audience: facts.origins().to_vec(),
-            secrets: facts.secrets().into_iter().map(str::to_owned).collect(),
+            secrets: match facts {
+                // Of these the host makes tokens; what is placed is an access token.
+                CredentialFacts::Oauth2(_) => Vec::new(),
+                other => other.secrets().into_iter().map(str::to_owned).collect(),
+            },
             scheme,
         }
     }
