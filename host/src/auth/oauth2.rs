@@ -61,10 +61,7 @@ pub(crate) enum Exchange {
         code: Zeroizing<String>,
     },
     /// What the client asserts and signs (RFC 7523).
-    Assertion {
-        /// The signed assertion.
-        jwt: Zeroizing<String>,
-    },
+    Assertion,
     /// A new access token for a refresh token.
     Refresh {
         /// The refresh token.
@@ -72,8 +69,13 @@ pub(crate) enum Exchange {
     },
 }
 
-/// The form of a token request, without the client's own proof.
-pub(crate) fn form(exchange: &Exchange, facts: &Oauth2Facts, scopes: &[String]) -> Vec<(String, Zeroizing<String>)> {
+/// The form of a token request, without the client's own proof. `assertion` is the signed one, where one is asked for.
+pub(crate) fn form(
+    exchange: &Exchange,
+    facts: &Oauth2Facts,
+    scopes: &[String],
+    assertion: Option<Zeroizing<String>>,
+) -> Vec<(String, Zeroizing<String>)> {
     let plain = |text: &str| Zeroizing::new(text.to_owned());
     let mut form = Vec::new();
     let mut put = |name: &str, value: Zeroizing<String>| form.push((name.to_owned(), value));
@@ -93,9 +95,9 @@ pub(crate) fn form(exchange: &Exchange, facts: &Oauth2Facts, scopes: &[String]) 
             put("grant_type", plain("urn:ietf:params:oauth:grant-type:device_code"));
             put("device_code", code.clone());
         }
-        Exchange::Assertion { jwt } => {
+        Exchange::Assertion => {
             put("grant_type", plain("urn:ietf:params:oauth:grant-type:jwt-bearer"));
-            put("assertion", jwt.clone());
+            put("assertion", assertion.unwrap_or_default());
             says_scopes = true;
         }
         // Scopes are left out: what is renewed is what was granted (RFC 6749, 6).
