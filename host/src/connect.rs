@@ -13,11 +13,12 @@ use zeroize::Zeroizing;
 use crate::account::Account;
 use crate::auth::authorize::{Answered, Pending, RANDOM_BYTES, Refused};
 use crate::auth::device::{self, DeviceAnswer};
+use crate::auth::oauth2::Connected;
 use crate::auth::oauth2::Exchange;
 use crate::connection::Config;
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{CredentialFacts, Needs, Oauth2Facts, Oauth2Flow, shown_lines};
-use crate::outbound::session::{Connected, Revoked, Session};
+use crate::outbound::session::{Revoked, Session};
 #[cfg(feature = "serve")]
 use crate::serve::callback::{Callback, Page, is_loopback};
 use crate::time::Clock;

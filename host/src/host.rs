@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use crate::account::{Account, SecretSource, SecretValue};
 use crate::artifact::{self, Artifacts, Code, Digest};
 use crate::auth::Credential;
+use crate::connect::Authorization;
 use crate::connection::Limits;
 use crate::connection::{Config, Connection};
 use crate::engine::Engine;
@@ -214,18 +215,31 @@ impl Host {
     /// # Errors
     /// As for [`Host::connect`], and when the file is missing or not the pinned one.
     pub async fn open(&self, config: &Config, name: &str) -> Result<Plugin> {
-        let connection = config.connection(name)?;
-        let source = config
-            .plugins
-            .get(&connection.plugin)
-            .ok_or_else(|| Error::configuration(format!("there is no plugin `{}`", connection.plugin)))?;
-        let bytes = read_component(&source.component)?;
-        check_digest(&connection.plugin, source.digest.as_deref(), Digest::of(&bytes))?;
-        let account_name = connection.account.as_deref();
-        let account = account_name.and_then(|name| config.accounts.get(name));
-        self.connect_as(name, &bytes, connection, account_name, account)
+        let stated = Stated::read(config, name)?;
+        self.connect_as(name, &stated.bytes, stated.connection, stated.account_name, stated.account)
             .await
             .map_err(|error| error.context(format!("open connection `{name}`")))
+    }
+
+    /// What connects the account of a connection, or disconnects it: its OAuth 2.0 credential's sign-in.
+    ///
+    /// # Errors
+    /// As for [`Host::open`], and [`Kind::Configuration`](crate::Kind::Configuration) when the plugin has no such
+    /// credential.
+    pub async fn authorize(&self, config: &Config, name: &str) -> Result<Authorization> {
+        let stated = Stated::read(config, name)?;
+        let needs = Needs::read(&stated.bytes)?;
+        let grant = Grant::new(&needs, name, stated.connection, stated.account)?;
+        let digest = Digest::of(&stated.bytes);
+        let outbound = self.outbound(&needs, digest, &grant, name, stated.account_name, stated.account)?;
+        let Some((credential, session)) = outbound.sessions.first() else {
+            return Err(Error::configuration(format!("connection `{name}` has nothing to sign in for")).with_details(
+                "Its plugin declares no credential of the scheme oauth2, or its origins are not granted",
+            ));
+        };
+        let scopes = crate::connect::scopes(config, name, credential)?;
+        let clock = self.0.clock.clone();
+        Authorization::new(session.clone(), outbound.secrets.clone(), clock, name, stated.account, scopes)
     }
 
     async fn connect_as(
@@ -453,6 +467,30 @@ impl Host {
             lanes.add(lane.clone(), budget.cover.clone());
         }
         Ok(lanes)
+    }
+}
+
+/// A connection as a `wharfage.toml` states it, with its component.
+struct Stated<'a> {
+    connection: &'a Connection,
+    account_name: Option<&'a str>,
+    account: Option<&'a Account>,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Stated<'a> {
+    /// Reads the component and compares it with its pin.
+    fn read(config: &'a Config, name: &str) -> Result<Self> {
+        let connection = config.connection(name)?;
+        let source = config
+            .plugins
+            .get(&connection.plugin)
+            .ok_or_else(|| Error::configuration(format!("there is no plugin `{}`", connection.plugin)))?;
+        let bytes = read_component(&source.component)?;
+        check_digest(&connection.plugin, source.digest.as_deref(), Digest::of(&bytes))?;
+        let account_name = connection.account.as_deref();
+        let account = account_name.and_then(|name| config.accounts.get(name));
+        Ok(Self { connection, account_name, account, bytes })
     }
 }
 

@@ -77,14 +77,13 @@ pub(crate) struct Session {
 
 /// What became of tokens that were to be revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Revoked {
+pub(crate) enum Revoked {
     /// The provider revoked them, and they are gone here.
-    AtProvider,
+    Told,
     /// They are gone here; the provider has no endpoint for it.
-    OnlyHere,
+    TakenAway,
     /// There were none.
-    NothingThere,
+    Nothing,
 }
 
 /// How the tokens of a connection stand.
@@ -194,11 +193,6 @@ impl Session {
     /// What the manifest says of it.
     pub(crate) fn facts(&self) -> &Oauth2Facts {
         &self.facts
-    }
-
-    /// What it asks for.
-    pub(crate) fn scopes(&self) -> &[String] {
-        &self.scopes
     }
 
     /// Of which connecting the tokens are: answers that were kept for another serve nobody.
@@ -442,7 +436,7 @@ impl Session {
     /// # Errors
     /// Whatever the provider answers; then they are still here.
     pub(crate) async fn revoke(&self) -> Result<Revoked> {
-        let Some((_, set)) = self.tokens.read().await? else { return Ok(Revoked::NothingThere) };
+        let Some((_, set)) = self.tokens.read().await? else { return Ok(Revoked::Nothing) };
         let endpoint = self.facts.revoke.as_deref();
         if let Some(endpoint) = endpoint {
             self.check_fixed(&set)?;
@@ -454,7 +448,7 @@ impl Session {
             self.post(endpoint, vec![("token".to_owned(), token), ("token_type_hint".to_owned(), hint)]).await?;
         }
         self.forget().await?;
-        Ok(if endpoint.is_some() { Revoked::AtProvider } else { Revoked::OnlyHere })
+        Ok(if endpoint.is_some() { Revoked::Told } else { Revoked::TakenAway })
     }
 
     /// Takes the tokens away here, whatever the provider thinks.
