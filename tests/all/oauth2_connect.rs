@@ -254,7 +254,7 @@ async fn a_browser_signs_in_and_the_plugin_s_calls_carry_the_token() {
     assert!(link.contains("tenant=7") && link.contains("code_challenge_method=S256"), "{link}");
     let (connected, page) = tokio::join!(listening.wait(), browse(&link));
     let connected = connected.unwrap();
-    assert_eq!((connected.scopes.join(" "), connected.missing.len()), ("orders.read orders.write".to_owned(), 0));
+    assert_eq!((connected.granted.join(" "), connected.missing.len()), ("orders.read orders.write".to_owned(), 0));
     assert!(page.0 == 200 && page.1.contains("<h1>Connected.</h1>"), "{page:?}");
     assert_eq!(desk.bearer(&host).await.unwrap(), "Bearer access-token-1");
     // The next host of the same folder has it as well.
@@ -353,7 +353,7 @@ async fn an_address_is_pasted_where_the_provider_takes_only_https() {
     }
     assert!(desk.forms("/token").is_empty());
     let connected = sign_in.finish(&format!(" {right} \n")).await.unwrap();
-    assert_eq!(connected.scopes.len(), 2);
+    assert_eq!(connected.granted.len(), 2);
     let again = sign_in.finish(&right).await.unwrap_err();
     assert!(sign_in.is_over() && again.to_string().contains("wharfage connect acme"), "{again}");
 
@@ -373,7 +373,7 @@ async fn less_granted_than_asked_for_is_said() {
     let right = ends_on(sign_in.link()).await;
     let connected = sign_in.finish(&right).await.unwrap();
     assert_eq!(connected.missing, ["orders.write"]);
-    assert_eq!(connected.scopes, ["orders.read", "profile"]);
+    assert_eq!(connected.granted, ["orders.read", "profile"]);
 }
 
 #[tokio::test]
