@@ -1,12 +1,14 @@
 //! `secrets`: keyed hashes, without the key.
 
 use aws_lc_rs::hmac;
+use zeroize::Zeroizing;
 
 use super::Call;
 use crate::bindings::wharfage::plugin::secrets::{Algorithm, Host};
 use crate::bindings::wharfage::plugin::types;
 use crate::error::Result;
 use crate::manifest::Purpose;
+use crate::observe::audit::Deed;
 
 impl Host for Call {
     async fn is_available(&mut self, name: String) -> bool {
@@ -19,7 +21,7 @@ impl Host for Call {
     }
 
     async fn sign(&mut self, name: String, algorithm: Algorithm, data: Vec<u8>) -> Result<Vec<u8>, types::Error> {
-        let value = self.secrets.value(&name, Purpose::Sign).await?;
+        let value = self.used(&name, Purpose::Sign, Deed::Sign).await?;
         let key = hmac::Key::new(hash(algorithm), value.as_bytes());
         Ok(hmac::sign(&key, &data).as_ref().to_vec())
     }
@@ -31,9 +33,18 @@ impl Host for Call {
         data: Vec<u8>,
         mac: Vec<u8>,
     ) -> Result<bool, types::Error> {
-        let value = self.secrets.value(&name, Purpose::Verify).await?;
+        let value = self.used(&name, Purpose::Verify, Deed::Verify).await?;
         let key = hmac::Key::new(hash(algorithm), value.as_bytes());
         Ok(hmac::verify(&key, &data, &mac).is_ok())
+    }
+}
+
+impl Call {
+    /// A secret's value, and a word of it to the audit trail, also where it is refused.
+    async fn used(&mut self, name: &str, purpose: Purpose, deed: Deed) -> Result<Zeroizing<String>> {
+        let value = self.secrets.value(name, purpose).await;
+        self.outbound.tell_use(&self.context, name, deed, value.as_ref().map(|_| ()));
+        value
     }
 }
 
