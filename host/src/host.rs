@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use crate::account::{Account, SecretSource, SecretValue};
 use crate::artifact::{self, Artifacts, Code, Digest};
 use crate::auth::Credential;
+use crate::connect::Authorization;
 use crate::connection::Limits;
 use crate::connection::{Config, Connection};
 use crate::engine::Engine;
@@ -215,17 +216,56 @@ impl Host {
     /// As for [`Host::connect`], and when the file is missing or not the pinned one.
     pub async fn open(&self, config: &Config, name: &str) -> Result<Plugin> {
         let connection = config.connection(name)?;
-        let source = config
-            .plugins
-            .get(&connection.plugin)
-            .ok_or_else(|| Error::configuration(format!("there is no plugin `{}`", connection.plugin)))?;
-        let bytes = read_component(&source.component)?;
-        check_digest(&connection.plugin, source.digest.as_deref(), Digest::of(&bytes))?;
+        let bytes = component_of(config, connection)?;
         let account_name = connection.account.as_deref();
         let account = account_name.and_then(|name| config.accounts.get(name));
         self.connect_as(name, &bytes, connection, account_name, account)
             .await
             .map_err(|error| error.context(format!("open connection `{name}`")))
+    }
+
+    /// What connects the account of a connection, and disconnects it. `credential` chooses where a plugin has several that
+    /// are connected.
+    ///
+    /// # Errors
+    /// As for [`Host::open`], and [`Kind::Configuration`](crate::Kind::Configuration) when there is nothing to connect.
+    pub async fn authorize(&self, config: &Config, name: &str, credential: Option<&str>) -> Result<Authorization> {
+        let connection = config.connection(name)?;
+        let account_name = connection.account.as_deref();
+        let account = account_name.and_then(|name| config.accounts.get(name));
+        let bytes = component_of(config, connection)?;
+        let needs = Needs::read(&bytes)?;
+        let grant = Grant::new(&needs, name, connection, account)?;
+        let outbound = self.outbound(&needs, Digest::of(&bytes), &grant, name, account_name, account)?;
+        let names: Vec<&str> = outbound.sessions.iter().map(|(name, _)| name.as_str()).collect();
+        let wrong = |message: String, help: String| Err(Error::configuration(message).with_details(help));
+        let (chosen, session) = match (credential, outbound.sessions.as_slice()) {
+            (None, [only]) => only,
+            (_, []) => {
+                return wrong(
+                    format!("there is nothing to connect: connection `{name}` uses no credential with OAuth 2.0"),
+                    format!("What it uses, and where its secrets come from:   wharfage explain {name}"),
+                );
+            }
+            (None, _) => {
+                return wrong(
+                    format!("connection `{name}` uses several credentials that are connected: {}", names.join(", ")),
+                    format!("Say which:   wharfage connect {name} --credential {}", names[0]),
+                );
+            }
+            (Some(wanted), all) => match all.iter().find(|(name, _)| name == wanted) {
+                Some(found) => found,
+                None => {
+                    return wrong(
+                        format!("connection `{name}` uses no credential `{wanted}` that is connected"),
+                        crate::manifest::suggestion(wanted, &names),
+                    );
+                }
+            },
+        };
+        let scopes = crate::connect::scopes(config, name, chosen)?;
+        let (secrets, clock) = (outbound.secrets.clone(), self.0.clock.clone());
+        Authorization::new(session.clone(), secrets, clock, name, account, scopes)
     }
 
     async fn connect_as(
@@ -463,6 +503,17 @@ fn taped(tape: &Tape, granted: &BTreeMap<String, Granted>) -> BTreeMap<String, G
     let named = granted.iter().filter(|(name, _)| there.contains(name));
     let value = || Some(SecretSource::Value(SecretValue::new("a-tape-holds-no-secret")));
     named.map(|(name, granted)| (name.clone(), Granted { purpose: granted.purpose, source: value() })).collect()
+}
+
+/// The component of a connection, which is the pinned one where one is pinned.
+pub(crate) fn component_of(config: &Config, connection: &Connection) -> Result<Vec<u8>> {
+    let source = config
+        .plugins
+        .get(&connection.plugin)
+        .ok_or_else(|| Error::configuration(format!("there is no plugin `{}`", connection.plugin)))?;
+    let bytes = read_component(&source.component)?;
+    check_digest(&connection.plugin, source.digest.as_deref(), Digest::of(&bytes))?;
+    Ok(bytes)
 }
 
 /// Reads a component's file, bounded.

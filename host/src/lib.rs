@@ -45,6 +45,7 @@ mod vault;
 
 pub use account::{Account, BudgetOverride, SecretSource, SecretValue};
 pub use artifact::Digest;
+pub use auth::oauth2::Connected;
 #[cfg(feature = "serve")]
 pub use connect::Listening;
 pub use connect::{Authorization, DeviceSignIn, Disconnected, SignIn, Way};
@@ -58,7 +59,6 @@ pub use host::{Host, HostBuilder, default_state_dir, read_component};
 pub use manifest::{Effect, Manifest, Needs, Operation};
 pub use outbound::breaker::{BreakerPolicy, CircuitState};
 pub use outbound::cache::CachePolicy;
-pub use outbound::session::Connected;
 pub use outbound::sign::Signed;
 pub use outbound::tape;
 pub use outbound::transport::{Body, Head, Lost, Transport};
