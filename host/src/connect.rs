@@ -16,8 +16,8 @@ use crate::auth::device::{self, DeviceAnswer};
 use crate::auth::oauth2::{self, Connected, Exchange};
 use crate::connection::{Config, Connection};
 use crate::error::{Error, Kind, Result};
-use crate::host::component_of;
-use crate::manifest::{CredentialFacts, Needs, Oauth2Facts, Oauth2Flow, shown_lines};
+use crate::host::Stated;
+use crate::manifest::{CredentialFacts, Needs, Oauth2Facts, Oauth2Flow};
 use crate::outbound::session::{Revoked, Session};
 #[cfg(feature = "serve")]
 use crate::serve::callback::{Callback, Page, is_loopback};
@@ -230,9 +230,9 @@ impl Authorization {
     /// Without `force`, whatever the provider can answer. Then the tokens are still here.
     pub async fn disconnect(&self, force: bool) -> Result<Disconnected> {
         match self.session.revoke().await {
-            Ok(Revoked::AtProvider) => Ok(Disconnected::Revoked),
-            Ok(Revoked::OnlyHere) => Ok(Disconnected::TakenAway),
-            Ok(Revoked::NothingThere) => Ok(Disconnected::Nothing),
+            Ok(Revoked::Told) => Ok(Disconnected::Revoked),
+            Ok(Revoked::TakenAway) => Ok(Disconnected::TakenAway),
+            Ok(Revoked::Nothing) => Ok(Disconnected::Nothing),
             Err(error) if force => {
                 self.session.forget().await?;
                 Ok(Disconnected::TakenAwayUntold(error))
@@ -376,7 +376,10 @@ impl Listening {
 
 #[cfg(feature = "serve")]
 fn page(error: &Error) -> Page {
-    Page::bad(format!("Not connected: {}.", error.message()), shown_lines(error.details().unwrap_or_default()))
+    Page::bad(
+        format!("Not connected: {}.", error.message()),
+        crate::manifest::shown_lines(error.details().unwrap_or_default()),
+    )
 }
 
 impl DeviceSignIn {
@@ -444,8 +447,8 @@ pub(crate) fn scopes(config: &Config, name: &str, credential: &str) -> Result<Ve
     if let Some(account) = account.filter(|account| !account.scopes.is_empty()) {
         return Ok(account.scopes.clone());
     }
-    let needs = |connection: &Connection| Needs::read(&component_of(config, connection)?);
-    let own = needs(connection)?;
+    let needs = |name: &str| Needs::read(&Stated::read(config, name)?.bytes);
+    let own = needs(name)?;
     let Some(own_facts) = oauth2(&own, credential) else { return Ok(Vec::new()) };
     let own_token = token_endpoint(&own, own_facts, connection);
     let mut scopes = own_facts.scopes.clone();
@@ -453,7 +456,7 @@ pub(crate) fn scopes(config: &Config, name: &str, credential: &str) -> Result<Ve
         if connection.account.is_none() || other.account != connection.account || other_name == name {
             continue;
         }
-        let read = match needs(other) {
+        let read = match needs(other_name) {
             Ok(read) => read,
             Err(error) => {
                 let message = error.message();

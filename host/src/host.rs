@@ -215,57 +215,49 @@ impl Host {
     /// # Errors
     /// As for [`Host::connect`], and when the file is missing or not the pinned one.
     pub async fn open(&self, config: &Config, name: &str) -> Result<Plugin> {
-        let connection = config.connection(name)?;
-        let bytes = component_of(config, connection)?;
-        let account_name = connection.account.as_deref();
-        let account = account_name.and_then(|name| config.accounts.get(name));
-        self.connect_as(name, &bytes, connection, account_name, account)
+        let stated = Stated::read(config, name)?;
+        self.connect_as(name, &stated.bytes, stated.connection, stated.account_name, stated.account)
             .await
             .map_err(|error| error.context(format!("open connection `{name}`")))
     }
 
-    /// What connects the account of a connection, and disconnects it. `credential` chooses where a plugin has several that
-    /// are connected.
+    /// What connects the account of a connection, or disconnects it: its OAuth 2.0 credential's sign-in. `credential`
+    /// chooses one where a plugin has several.
     ///
     /// # Errors
-    /// As for [`Host::open`], and [`Kind::Configuration`](crate::Kind::Configuration) when there is nothing to connect.
+    /// As for [`Host::open`], and [`Kind::Configuration`](crate::Kind::Configuration) when the plugin has no such
+    /// credential, or several and none is chosen.
     pub async fn authorize(&self, config: &Config, name: &str, credential: Option<&str>) -> Result<Authorization> {
-        let connection = config.connection(name)?;
-        let account_name = connection.account.as_deref();
-        let account = account_name.and_then(|name| config.accounts.get(name));
-        let bytes = component_of(config, connection)?;
-        let needs = Needs::read(&bytes)?;
-        let grant = Grant::new(&needs, name, connection, account)?;
-        let outbound = self.outbound(&needs, Digest::of(&bytes), &grant, name, account_name, account)?;
+        let stated = Stated::read(config, name)?;
+        let needs = Needs::read(&stated.bytes)?;
+        let grant = Grant::new(&needs, name, stated.connection, stated.account)?;
+        let digest = Digest::of(&stated.bytes);
+        let outbound = self.outbound(&needs, digest, &grant, name, stated.account_name, stated.account)?;
         let names: Vec<&str> = outbound.sessions.iter().map(|(name, _)| name.as_str()).collect();
-        let wrong = |message: String, help: String| Err(Error::configuration(message).with_details(help));
-        let (chosen, session) = match (credential, outbound.sessions.as_slice()) {
-            (None, [only]) => only,
+        let wanted = match (credential, names.as_slice()) {
             (_, []) => {
-                return wrong(
-                    format!("there is nothing to connect: connection `{name}` uses no credential with OAuth 2.0"),
-                    format!("What it uses, and where its secrets come from:   wharfage explain {name}"),
-                );
+                return Err(Error::configuration(format!("connection `{name}` has nothing to sign in for"))
+                    .with_details(
+                        "Its plugin declares no credential of the scheme oauth2, or its origins are not granted",
+                    ));
             }
-            (None, _) => {
-                return wrong(
-                    format!("connection `{name}` uses several credentials that are connected: {}", names.join(", ")),
-                    format!("Say which:   wharfage connect {name} --credential {}", names[0]),
-                );
+            (Some(wanted), _) => wanted,
+            (None, [only]) => only,
+            (None, [first, ..]) => {
+                let message =
+                    format!("connection `{name}` has several credentials to sign in for: {}", names.join(", "));
+                let help = format!("Say which:   wharfage connect {name} --credential {first}");
+                return Err(Error::configuration(message).with_details(help));
             }
-            (Some(wanted), all) => match all.iter().find(|(name, _)| name == wanted) {
-                Some(found) => found,
-                None => {
-                    return wrong(
-                        format!("connection `{name}` uses no credential `{wanted}` that is connected"),
-                        crate::manifest::suggestion(wanted, &names),
-                    );
-                }
-            },
         };
+        let Some((chosen, session)) = outbound.sessions.iter().find(|(name, _)| name == wanted) else {
+            let message = format!("connection `{name}` has no credential `{wanted}` to sign in for");
+            return Err(Error::configuration(message).with_details(crate::manifest::suggestion(wanted, &names)));
+        };
+        session.check()?;
         let scopes = crate::connect::scopes(config, name, chosen)?;
-        let (secrets, clock) = (outbound.secrets.clone(), self.0.clock.clone());
-        Authorization::new(session.clone(), secrets, clock, name, account, scopes)
+        let clock = self.0.clock.clone();
+        Authorization::new(session.clone(), outbound.secrets.clone(), clock, name, stated.account, scopes)
     }
 
     async fn connect_as(
@@ -360,7 +352,9 @@ impl Host {
             let tokens = self.tokens(&owner, &credential.name)?;
             let asked: Vec<Asked> = grant.scope.asked.iter().chain(&grant.authority.asked).cloned().collect();
             let authority = self.authority(&outbound, grant, facts);
-            let session = Session::new(tokens, facts, name, facts.scopes.clone(), authority, &asked)?;
+            let stated = account.map(|account| &account.scopes).filter(|scopes| !scopes.is_empty());
+            let scopes = stated.unwrap_or(&facts.scopes).clone();
+            let session = Session::new(tokens, facts, name, scopes, authority, &asked)?;
             outbound.sessions.push((credential.name.clone(), Arc::new(session)));
         }
         Ok(outbound)
@@ -496,6 +490,30 @@ impl Host {
     }
 }
 
+/// A connection as a `wharfage.toml` states it, with its component.
+pub(crate) struct Stated<'a> {
+    connection: &'a Connection,
+    account_name: Option<&'a str>,
+    account: Option<&'a Account>,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl<'a> Stated<'a> {
+    /// Reads the component and compares it with its pin.
+    pub(crate) fn read(config: &'a Config, name: &str) -> Result<Self> {
+        let connection = config.connection(name)?;
+        let source = config
+            .plugins
+            .get(&connection.plugin)
+            .ok_or_else(|| Error::configuration(format!("there is no plugin `{}`", connection.plugin)))?;
+        let bytes = read_component(&source.component)?;
+        check_digest(&connection.plugin, source.digest.as_deref(), Digest::of(&bytes))?;
+        let account_name = connection.account.as_deref();
+        let account = account_name.and_then(|name| config.accounts.get(name));
+        Ok(Self { connection, account_name, account, bytes })
+    }
+}
+
 /// The secrets of a replay: those that the tape names are there, and nobody needs their values.
 fn taped(tape: &Tape, granted: &BTreeMap<String, Granted>) -> BTreeMap<String, Granted> {
     let Some(fixture) = tape.fixture().filter(|_| tape.is_strict()) else { return granted.clone() };
@@ -503,17 +521,6 @@ fn taped(tape: &Tape, granted: &BTreeMap<String, Granted>) -> BTreeMap<String, G
     let named = granted.iter().filter(|(name, _)| there.contains(name));
     let value = || Some(SecretSource::Value(SecretValue::new("a-tape-holds-no-secret")));
     named.map(|(name, granted)| (name.clone(), Granted { purpose: granted.purpose, source: value() })).collect()
-}
-
-/// The component of a connection, which is the pinned one where one is pinned.
-pub(crate) fn component_of(config: &Config, connection: &Connection) -> Result<Vec<u8>> {
-    let source = config
-        .plugins
-        .get(&connection.plugin)
-        .ok_or_else(|| Error::configuration(format!("there is no plugin `{}`", connection.plugin)))?;
-    let bytes = read_component(&source.component)?;
-    check_digest(&connection.plugin, source.digest.as_deref(), Digest::of(&bytes))?;
-    Ok(bytes)
 }
 
 /// Reads a component's file, bounded.

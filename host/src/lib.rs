@@ -59,6 +59,7 @@ pub use host::{Host, HostBuilder, default_state_dir, read_component};
 pub use manifest::{Effect, Manifest, Needs, Operation};
 pub use outbound::breaker::{BreakerPolicy, CircuitState};
 pub use outbound::cache::CachePolicy;
+pub use outbound::session::TokenState;
 pub use outbound::sign::Signed;
 pub use outbound::tape;
 pub use outbound::transport::{Body, Head, Lost, Transport};

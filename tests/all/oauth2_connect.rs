@@ -444,6 +444,16 @@ async fn where_nobody_signs_in_the_tokens_are_there_at_once() {
     );
     assert_eq!(desk.bearer(&host).await.unwrap(), "Bearer access-token-1");
 
+    // When the token has ended, as much is asked for again, and less where the operator says so.
+    let mut desk = desk;
+    desk.text = desk.text.replace("[accounts.harbour]\n", "[accounts.harbour]\nscopes = ['orders.read']\n");
+    let host = desk.host(&ManualClock::skipping(NOW.plus(3_600_000), 1));
+    assert_eq!(desk.bearer(&host).await.unwrap(), "Bearer access-token-2");
+    host.authorize(&desk.config(), "acme", None).await.unwrap().obtain().await.unwrap();
+    let asked: Vec<_> = desk.forms("/token").iter().map(|form| form.get("scope").cloned()).collect();
+    let (all, less) = (Some("orders.read orders.write".to_owned()), Some("orders.read".to_owned()));
+    assert_eq!(asked, [all, None, less], "with a refresh token the provider renews what it granted");
+
     let person = Desk::with("device = ", "").await;
     let authorization = person.host(&skipping()).authorize(&person.config(), "acme", None).await;
     let error = authorization.unwrap().obtain().await.unwrap_err();
@@ -462,7 +472,8 @@ async fn what_the_provider_cannot_be_told_stays_unless_forced() {
     assert!(error.message().contains("still here") && error.details().unwrap().contains("--force"), "{error}");
     assert_eq!(desk.bearer(&host).await.unwrap(), "Bearer access-token-1");
     match authorization.disconnect(true).await.unwrap() {
-        Disconnected::TakenAwayUntold(error) => assert_eq!(error.status(), Some(503)),
+        // By now the breaker of that origin is open, and nobody asks it.
+        Disconnected::TakenAwayUntold(error) => assert_eq!(*error.kind(), Kind::CircuitOpen),
         other => panic!("{other:?}"),
     }
     assert_eq!(authorization.disconnect(false).await.unwrap(), Disconnected::Nothing);
@@ -471,6 +482,19 @@ async fn what_the_provider_cannot_be_told_stays_unless_forced() {
     let authorization = silent.host(&skipping()).authorize(&silent.config(), "acme", None).await.unwrap();
     authorization.obtain().await.unwrap();
     assert_eq!(authorization.disconnect(false).await.unwrap(), Disconnected::TakenAway);
+}
+
+/// A sign-in whose tokens could not be fetched would be a person's time lost.
+#[tokio::test]
+async fn nobody_signs_in_where_the_token_endpoint_is_not_granted() {
+    let mut desk = Desk::new().await;
+    desk.text = desk.text.replace(&format!("auth = '{}'", desk.provider.url()), "auth = 'http://127.0.0.1:1'");
+    let error = desk.host(&skipping()).authorize(&desk.config(), "acme", None).await.err().unwrap();
+    assert!(
+        matches!(error.kind(), Kind::PolicyDenied(_)) && error.to_string().contains("http://127.0.0.1:1"),
+        "{error}"
+    );
+    assert_eq!(desk.provider.count(), 0);
 }
 
 /// The program, with a browser that is an HTTP client.
@@ -542,6 +566,7 @@ async fn oauth2_mock_server() {
     };
     let mut desk = Desk::new().await;
     desk.text = desk.text.replace(&format!("auth = '{}'", desk.provider.url()), &format!("auth = '{url}'"));
+    desk.text = desk.text.replace("origins = [", &format!("origins = ['{url}', "));
     let host = desk.host(&skipping());
     let authorization = host.authorize(&desk.config(), "acme", None).await.unwrap();
     for _ in 0..2 {

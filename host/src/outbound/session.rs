@@ -77,14 +77,13 @@ pub(crate) struct Session {
 
 /// What became of tokens that were to be revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Revoked {
+pub(crate) enum Revoked {
     /// The provider revoked them, and they are gone here.
-    AtProvider,
+    Told,
     /// They are gone here; the provider has no endpoint for it.
-    OnlyHere,
+    TakenAway,
     /// There were none.
-    NothingThere,
+    Nothing,
 }
 
 /// How the tokens of a connection stand.
@@ -196,11 +195,6 @@ impl Session {
         &self.facts
     }
 
-    /// What it asks for.
-    pub(crate) fn scopes(&self) -> &[String] {
-        &self.scopes
-    }
-
     /// Of which connecting the tokens are: answers that were kept for another serve nobody.
     pub(crate) async fn identity(&self) -> Result<Option<String>> {
         if let Some(known) = self.known_identity() {
@@ -218,6 +212,15 @@ impl Session {
     /// An endpoint that a manifest writes `{origin}/path`, as it is over this connection.
     pub(crate) fn endpoint(&self, written: &str) -> Result<Url> {
         resolve(&self.places, written)
+    }
+
+    /// Refuses where the connection does not grant what a sign-in ends with: asking the token endpoint.
+    ///
+    /// # Errors
+    /// [`Kind::PolicyDenied`] with the line that would allow it.
+    pub(crate) fn check(&self) -> Result<()> {
+        let request = Request { method: Method::Post, ..Request::get(&self.facts.token) };
+        self.authority.scope.check(&request).map(drop)
     }
 
     /// The client's id.
@@ -405,11 +408,13 @@ impl Session {
             Oauth2Flow::JwtBearer => Exchange::Assertion,
             _ => Exchange::ClientCredentials,
         };
-        let answer = self.exchange(exchange, &self.scopes).await?;
+        // What was asked for when it was connected is asked for again: other connections of the account live on it.
+        let scopes = before.map_or(&self.scopes, |set| &set.asked);
+        let answer = self.exchange(exchange, scopes).await?;
         let identity = before.map_or_else(random_key, |set| Ok(set.identity.clone()))?;
         let extra = before.map(|set| set.extra.clone()).unwrap_or_default();
         let now = self.tokens.clock.now();
-        let set = TokenSet::first(answer, self.scopes.clone(), extra, self.fixed.clone(), identity, now);
+        let set = TokenSet::first(answer, scopes.clone(), extra, self.fixed.clone(), identity, now);
         let set = Arc::new(set);
         Ok(self.tokens.write(version, &set).await?.map(|version| (version, set)))
     }
@@ -442,7 +447,7 @@ impl Session {
     /// # Errors
     /// Whatever the provider answers; then they are still here.
     pub(crate) async fn revoke(&self) -> Result<Revoked> {
-        let Some((_, set)) = self.tokens.read().await? else { return Ok(Revoked::NothingThere) };
+        let Some((_, set)) = self.tokens.read().await? else { return Ok(Revoked::Nothing) };
         let endpoint = self.facts.revoke.as_deref();
         if let Some(endpoint) = endpoint {
             self.check_fixed(&set)?;
@@ -454,7 +459,7 @@ impl Session {
             self.post(endpoint, vec![("token".to_owned(), token), ("token_type_hint".to_owned(), hint)]).await?;
         }
         self.forget().await?;
-        Ok(if endpoint.is_some() { Revoked::AtProvider } else { Revoked::OnlyHere })
+        Ok(if endpoint.is_some() { Revoked::Told } else { Revoked::TakenAway })
     }
 
     /// Takes the tokens away here, whatever the provider thinks.
