@@ -240,23 +240,41 @@ impl Host {
             .map_err(|error| error.context(format!("open connection `{name}`")))
     }
 
-    /// What connects the account of a connection, or disconnects it: its OAuth 2.0 credential's sign-in.
+    /// What connects the account of a connection, or disconnects it: its OAuth 2.0 credential's sign-in. `credential`
+    /// chooses one where a plugin has several.
     ///
     /// # Errors
     /// As for [`Host::open`], and [`Kind::Configuration`](crate::Kind::Configuration) when the plugin has no such
-    /// credential.
-    pub async fn authorize(&self, config: &Config, name: &str) -> Result<Authorization> {
+    /// credential, or several and none is chosen.
+    pub async fn authorize(&self, config: &Config, name: &str, credential: Option<&str>) -> Result<Authorization> {
         let stated = Stated::read(config, name)?;
         let needs = Needs::read(&stated.bytes)?;
         let grant = Grant::new(&needs, name, stated.connection, stated.account)?;
         let digest = Digest::of(&stated.bytes);
         let outbound = self.outbound(&needs, digest, &grant, name, stated.account_name, stated.account)?;
-        let Some((credential, session)) = outbound.sessions.first() else {
-            return Err(Error::configuration(format!("connection `{name}` has nothing to sign in for")).with_details(
-                "Its plugin declares no credential of the scheme oauth2, or its origins are not granted",
-            ));
+        let names: Vec<&str> = outbound.sessions.iter().map(|(name, _)| name.as_str()).collect();
+        let wanted = match (credential, names.as_slice()) {
+            (_, []) => {
+                return Err(Error::configuration(format!("connection `{name}` has nothing to sign in for"))
+                    .with_details(
+                        "Its plugin declares no credential of the scheme oauth2, or its origins are not granted",
+                    ));
+            }
+            (Some(wanted), _) => wanted,
+            (None, [only]) => only,
+            (None, [first, ..]) => {
+                let message =
+                    format!("connection `{name}` has several credentials to sign in for: {}", names.join(", "));
+                let help = format!("Say which:   wharfage connect {name} --credential {first}");
+                return Err(Error::configuration(message).with_details(help));
+            }
         };
-        let scopes = crate::connect::scopes(config, name, credential)?;
+        let Some((chosen, session)) = outbound.sessions.iter().find(|(name, _)| name == wanted) else {
+            let message = format!("connection `{name}` has no credential `{wanted}` to sign in for");
+            return Err(Error::configuration(message).with_details(crate::manifest::suggestion(wanted, &names)));
+        };
+        session.check()?;
+        let scopes = crate::connect::scopes(config, name, chosen)?;
         let clock = self.0.clock.clone();
         Authorization::new(session.clone(), outbound.secrets.clone(), clock, name, stated.account, scopes)
     }
@@ -355,7 +373,9 @@ impl Host {
             let tokens = self.tokens(&owner, &credential.name)?;
             let asked: Vec<Asked> = grant.scope.asked.iter().chain(&grant.authority.asked).cloned().collect();
             let authority = self.authority(&outbound, grant, facts);
-            let session = Session::new(tokens, facts, name, facts.scopes.clone(), authority, &asked)?;
+            let stated = account.map(|account| &account.scopes).filter(|scopes| !scopes.is_empty());
+            let scopes = stated.unwrap_or(&facts.scopes).clone();
+            let session = Session::new(tokens, facts, name, scopes, authority, &asked)?;
             outbound.sessions.push((credential.name.clone(), Arc::new(session)));
         }
         Ok(outbound)
@@ -519,16 +539,16 @@ impl Host {
 }
 
 /// A connection as a `wharfage.toml` states it, with its component.
-struct Stated<'a> {
+pub(crate) struct Stated<'a> {
     connection: &'a Connection,
     account_name: Option<&'a str>,
     account: Option<&'a Account>,
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl<'a> Stated<'a> {
     /// Reads the component and compares it with its pin.
-    fn read(config: &'a Config, name: &str) -> Result<Self> {
+    pub(crate) fn read(config: &'a Config, name: &str) -> Result<Self> {
         let connection = config.connection(name)?;
         let source = config
             .plugins

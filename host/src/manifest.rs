@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use wasmparser::{Encoding, Parser, Payload};
 
+use crate::auth::authorize::OWN_PARAMS;
 use crate::error::{Error, Kind, Result};
 
 /// The contract this host speaks.
@@ -267,6 +268,9 @@ impl Oauth2Facts {
                 }
                 Some(_) => {}
             }
+        }
+        if let Some(name) = self.authorize_params.keys().find(|name| OWN_PARAMS.contains(&name.as_str())) {
+            return Err(format!("`authorize_params` names `{name}`, which only the host says"));
         }
         let needed = match self.flow {
             Oauth2Flow::AuthorizationCode => ("authorize", self.authorize.is_some()),

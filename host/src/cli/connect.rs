@@ -25,6 +25,9 @@ pub(super) struct Connect {
     /// Sign in on another device, with a code that is typed in there
     #[arg(long)]
     device: bool,
+    /// Which credential, where the plugin has several that are connected
+    #[arg(long, value_name = "NAME")]
+    credential: Option<String>,
 }
 
 /// How often a wrong address may be pasted.
@@ -37,7 +40,7 @@ impl Connect {
     pub(super) async fn run(self, common: &Common) -> anyhow::Result<()> {
         let config = read_config(&self.config)?;
         let host = common.host().build()?;
-        let authorization = host.authorize(&config, &self.connection).await?;
+        let authorization = host.authorize(&config, &self.connection, self.credential.as_deref()).await?;
         let connected = match authorization.way() {
             _ if self.device => self.on_device(&authorization).await,
             Way::Device => self.on_device(&authorization).await,
@@ -101,14 +104,29 @@ impl Connect {
     }
 
     fn tell(&self, connected: &Connected) {
-        anstream::println!("{GREEN}connected{GREEN:#} {}: {connected}", self.connection);
+        let name = &self.connection;
+        let list = |scopes: &[String]| text::one_line(&scopes.join(" "), 500);
+        anstream::print!("{GREEN}connected{GREEN:#} {name}");
+        match connected.granted.is_empty() {
+            true => anstream::println!(),
+            false => anstream::println!(": {}", list(&connected.granted)),
+        }
+        for (what, value) in &connected.extra {
+            anstream::println!("{what} = {}", text::one_line(value, 100));
+        }
         if !connected.missing.is_empty() {
             anstream::eprintln!(
                 "{YELLOW}asked for and not granted{YELLOW:#}: {}\n\
-                 Calls that need it will be refused by the provider. To ask for it again:   wharfage connect {}",
-                text::one_line(&connected.missing.join(" "), 500),
-                self.connection
+                 The provider will refuse calls that need it. To ask again:   wharfage connect {name}",
+                list(&connected.missing)
             );
+        }
+        match (connected.is_renewable, connected.until) {
+            (true, _) => anstream::eprintln!("{DIM}the tokens are kept sealed, and renewed by themselves{DIM:#}"),
+            (false, Some(until)) => anstream::eprintln!(
+                "{DIM}the token serves until {until}, and the provider gave nothing to renew it with{DIM:#}"
+            ),
+            (false, None) => {}
         }
     }
 }

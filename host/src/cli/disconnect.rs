@@ -18,13 +18,16 @@ pub(super) struct Disconnect {
     /// Take the tokens away here also where the provider cannot be told
     #[arg(long)]
     force: bool,
+    /// Which credential, where the plugin has several that are connected
+    #[arg(long, value_name = "NAME")]
+    credential: Option<String>,
 }
 
 impl Disconnect {
     pub(super) async fn run(self, common: &Common) -> anyhow::Result<()> {
         let config = read_config(&self.config)?;
         let host = common.host().build()?;
-        let authorization = host.authorize(&config, &self.connection).await?;
+        let authorization = host.authorize(&config, &self.connection, self.credential.as_deref()).await?;
         let name = &self.connection;
         match authorization.disconnect(self.force).await? {
             Disconnected::Revoked => anstream::println!(

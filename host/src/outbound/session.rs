@@ -215,6 +215,15 @@ impl Session {
         resolve(&self.places, written)
     }
 
+    /// Refuses where the connection does not grant what a sign-in ends with: asking the token endpoint.
+    ///
+    /// # Errors
+    /// [`Kind::PolicyDenied`] with the line that would allow it.
+    pub(crate) fn check(&self) -> Result<()> {
+        let request = Request { method: Method::Post, ..Request::get(&self.facts.token) };
+        self.authority.scope.check(&request).map(drop)
+    }
+
     /// The client's id.
     pub(crate) async fn client_id(&self) -> Result<Zeroizing<String>> {
         self.secrets.value(&self.facts.client_id, Purpose::Credential).await
@@ -400,11 +409,13 @@ impl Session {
             Oauth2Flow::JwtBearer => Exchange::Assertion,
             _ => Exchange::ClientCredentials,
         };
-        let answer = self.exchange(exchange, &self.scopes).await?;
+        // What was asked for when it was connected is asked for again: other connections of the account live on it.
+        let scopes = before.map_or(&self.scopes, |set| &set.asked);
+        let answer = self.exchange(exchange, scopes).await?;
         let identity = before.map_or_else(random_key, |set| Ok(set.identity.clone()))?;
         let extra = before.map(|set| set.extra.clone()).unwrap_or_default();
         let now = self.tokens.clock.now();
-        let set = TokenSet::first(answer, self.scopes.clone(), extra, self.fixed.clone(), identity, now);
+        let set = TokenSet::first(answer, scopes.clone(), extra, self.fixed.clone(), identity, now);
         let set = Arc::new(set);
         Ok(self.tokens.write(version, &set).await?.map(|version| (version, set)))
     }
