@@ -62,3 +62,4 @@ pub use plugin::{Answer, Cursor, Plugin};
 #[cfg(feature = "serve")]
 pub use serve::stand_in;
 pub use time::{BoxFuture, Clock, ManualClock, SystemClock, Timestamp};
+pub use vault::KeyChange;

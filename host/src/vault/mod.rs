@@ -6,6 +6,7 @@
 
 mod env;
 mod file;
+mod ring;
 mod sealed;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -26,6 +27,7 @@ pub(crate) const SECRET_BYTES_MAX: usize = 64 << 10;
 const LEARNED_MAX: usize = 8;
 
 pub(crate) use env::variable;
+pub use sealed::KeyChange;
 pub(crate) use sealed::Sealed;
 
 /// The secrets that one connection may have used for it.
@@ -165,6 +167,7 @@ impl Secrets {
             }),
             Some(SecretSource::File(path)) => file::read(path)
                 .and_then(|found| found.ok_or_else(|| format!("There is no file {}", path.display())))
+                .map(|found| found.text)
                 .map_err(|details| self.unavailable(name).with_details(details)),
             Some(SecretSource::Value(value)) => Ok(value.0.clone()),
             None => self.read_chain(name),
@@ -179,7 +182,7 @@ impl Secrets {
         }
         let path = self.chain_file(name);
         match file::read(&path) {
-            Ok(Some(value)) => Ok(value),
+            Ok(Some(found)) => Ok(found.text),
             Ok(None) => Err(self.unavailable(name).with_details(format!(
                 "Set the environment variable {variable}, or write it into {} (chmod 600)",
                 shown_home(&path)
