@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use crate::account::{Account, SecretSource};
+use crate::account::Account;
 use crate::drift::DriftPolicy;
 use crate::error::{Error, Result};
 use crate::manifest::{shown, shown_lines, suggestion};
@@ -205,9 +205,7 @@ impl Config {
             source.component = folder.join(&source.component);
         }
         for source in config.accounts.values_mut().flat_map(|account| account.secrets.values_mut()) {
-            if let SecretSource::File(path) = source {
-                *path = folder.join(&*path);
-            }
+            source.found_in(path);
         }
         for (name, connection) in &config.connections {
             // A file that was found by looking around is as little trusted as a manifest.

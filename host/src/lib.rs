@@ -42,7 +42,7 @@ mod store;
 mod time;
 mod vault;
 
-pub use account::{Account, BudgetOverride, SecretSource, SecretValue};
+pub use account::{Account, BudgetOverride, SecretProgram, SecretSource, SecretValue};
 pub use artifact::Digest;
 pub use connection::{Allow, Config, Connection, GraphqlLimit, Limits, PluginSource};
 pub use drift::{Drift, DriftKind, DriftPolicy, Drifts};
@@ -62,4 +62,4 @@ pub use plugin::{Answer, Cursor, Plugin};
 #[cfg(feature = "serve")]
 pub use serve::stand_in;
 pub use time::{BoxFuture, Clock, ManualClock, SystemClock, Timestamp};
-pub use vault::KeyChange;
+pub use vault::{KeyChange, SecretState, Secrets, Stage};

@@ -31,9 +31,13 @@ impl Host for Call {
         data: Vec<u8>,
         mac: Vec<u8>,
     ) -> Result<bool, types::Error> {
-        let value = self.secrets.value(&name, Purpose::Verify).await?;
-        let key = hmac::Key::new(hash(algorithm), value.as_bytes());
-        Ok(hmac::verify(&key, &data, &mac).is_ok())
+        // All of them are compared, so that the time tells nobody which one it was.
+        let mut is_right = false;
+        for value in self.secrets.versions(&name, Purpose::Verify).await? {
+            let key = hmac::Key::new(hash(algorithm), value.as_bytes());
+            is_right |= hmac::verify(&key, &data, &mac).is_ok();
+        }
+        Ok(is_right)
     }
 }
 

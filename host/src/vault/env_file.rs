@@ -97,7 +97,9 @@ mod tests {
 
     #[test]
     fn a_line_that_cannot_be_read_is_named_by_its_number() {
-        for (text, line) in [("A=1\nnot a line", 2), ("A='x", 1), ("\nA=\"x\\\"", 2), ("=x", 1), ("A B=x", 1), ("A='x'y", 1)] {
+        for (text, line) in
+            [("A=1\nnot a line", 2), ("A='x", 1), ("\nA=\"x\\\"", 2), ("=x", 1), ("A B=x", 1), ("A='x'y", 1)]
+        {
             assert_eq!(value(text, "A").unwrap_err(), line, "{text:?}");
         }
     }

@@ -56,7 +56,9 @@ async fn printed(child: &mut Child, shown: &str) -> Result<Zeroizing<String>, St
     }
     let status = child.wait().await.map_err(|error| format!("{shown} was lost: {}", error.kind()))?;
     if !status.success() {
-        return Err(format!("{shown} failed ({status}); run it by hand to see why, with only what env = […] names set"));
+        return Err(format!(
+            "{shown} failed ({status}); run it by hand to see why, with only what env = […] names set"
+        ));
     }
     let text = std::str::from_utf8(&bytes[..length]).map_err(|_| format!("{shown} printed what is no text"))?;
     let text = text.trim();
@@ -109,8 +111,7 @@ impl Drop for Family {
     fn drop(&mut self) {
         // Of a child that was waited for there is no number any more, and what it left running is its own affair.
         #[cfg(unix)]
-        if let Some(group) =
-            self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw)
+        if let Some(group) = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw)
         {
             let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
         }
@@ -179,7 +180,8 @@ mod tests {
     async fn it_ends_at_its_time_with_all_it_started() {
         let folder = tempfile::tempdir().unwrap();
         let pid_file = folder.path().join("pid");
-        let script = format!("/bin/sh -c 'echo $$ > {0}.new; mv {0}.new {0}; exec sleep 600' & wait", pid_file.display());
+        let script =
+            format!("/bin/sh -c 'echo $$ > {0}.new; mv {0}.new {0}; exec sleep 600' & wait", pid_file.display());
         let mut program = shell(&script);
         program.env = vec!["PATH".into()];
         let clock = ManualClock::new(Timestamp::from_millis(0), 1);
