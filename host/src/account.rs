@@ -149,6 +149,11 @@ impl<'de> Visitor<'de> for SourceVisitor {
         f.write_str(SOURCES)
     }
 
+    /// The usual message would show the value.
+    fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<SecretSource, E> {
+        Err(E::custom(format!("a secret's value never stands in this file; where it comes from does: {SOURCES}")))
+    }
+
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SecretSource, A::Error> {
         Written::deserialize(MapAccessDeserializer::new(map))?.source().map_err(A::Error::custom)
     }
@@ -327,7 +332,8 @@ mod tests {
             let told = read(wrong).unwrap_err().to_string();
             assert!(told.contains("line 2"), "{wrong}: {told}");
         }
-        assert!(read("'plain text'").unwrap_err().message().contains("env_file"));
+        let told = read("'s3cret-value'").unwrap_err();
+        assert!(told.message().contains("env_file") && !told.message().contains("s3cret"), "{told}");
     }
 
     #[test]

@@ -120,8 +120,10 @@ impl Drop for Family {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
+    #![cfg(unix)]
+
     use super::*;
     use crate::time::{ManualClock, SystemClock, Timestamp};
 

@@ -115,8 +115,10 @@ fn is_same(_: &cap_std::fs::Metadata, _: &cap_std::fs::Metadata) -> bool {
     true
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
+    #![cfg(unix)]
+
     use super::*;
 
     fn written(path: &Path, text: &str, mode: u32) {
