@@ -9,14 +9,20 @@ use crate::cli::{Desk, KEY};
 
 /// A desk whose secrets come from this source, and the name of one of them.
 async fn desk(source: &str) -> (Desk, String) {
+    desks(source).await.remove(0)
+}
+
+/// One for each plugin that has a fixture of several pages.
+async fn desks(source: &str) -> Vec<(Desk, String)> {
+    let mut desks = Vec::new();
     for plugin in PLUGINS {
         let Some(desk) = Desk::of(plugin).await else { continue };
         let digest = Digest::of(&std::fs::read(desk.folder.path().join("plugin.wasm")).unwrap()).to_string();
         desk.write_config_with(&digest, source);
         let name = desk.needs.manifest.secrets.keys().next().unwrap().clone();
-        return (desk, name);
+        desks.push((desk, name));
     }
-    panic!("no plugin has a fixture of several pages");
+    desks
 }
 
 async fn call(desk: &Desk, more: &[&str]) -> (i32, String, String) {
@@ -71,6 +77,34 @@ async fn a_secret_is_kept_listed_used_and_taken_away_and_never_shown() {
     assert_eq!(code, 3, "{err}");
     said += &err;
     assert!(!said.contains(KEY) && !said.contains("the-next-one"), "{said}");
+}
+
+/// The provider has stopped taking the old key: the next one goes instead, in the same call, and is the current one then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_key_gives_way_to_the_next_one_without_a_failed_call() {
+    let mut tried = 0;
+    for (desk, name) in desks("{ sealed = true }").await {
+        desk.run_with(&["secret", "set", "desk", &name], "a-key-that-was-revoked").await;
+        let (code, _, err) = call(&desk, &[]).await;
+        assert_ne!(code, 0, "{err}");
+        // A stand-in takes a wrong key in a query for another request.
+        if !err.contains("unauthorized") {
+            continue;
+        }
+        tried += 1;
+        desk.run_with(&["secret", "rotate", "desk", &name], KEY).await;
+        let before = desk.stand_in.seen().len();
+        let (code, _, err) = call(&desk, &[]).await;
+        assert_eq!(code, 0, "{err}");
+        let signed: Vec<bool> = desk.stand_in.seen()[before..].iter().map(|seen| seen.is_signed).collect();
+        assert!(!signed[0] && signed[1..].iter().all(|is_signed| *is_signed), "{signed:?}");
+        let row = rows(&desk.run(&["secret", "list", "desk"]).await.1).remove(0);
+        assert_eq!(row["beside"], "previous", "{row}");
+        let before = desk.stand_in.seen().len();
+        assert_eq!(call(&desk, &[]).await.0, 0);
+        assert!(desk.stand_in.seen()[before..].iter().all(|seen| seen.is_signed), "it was not remembered");
+    }
+    assert!(tried > 0, "no plugin's key was refused");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

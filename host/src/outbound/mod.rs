@@ -16,6 +16,7 @@ pub(crate) mod mask;
 mod ready;
 pub(crate) mod retry;
 pub(crate) mod scope;
+pub(crate) mod session;
 pub(crate) mod sign;
 pub(crate) mod stream;
 pub mod tape;
@@ -28,6 +29,7 @@ use bytes::Bytes;
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
 use url::Url;
+use zeroize::Zeroizing;
 
 use crate::auth::Credential;
 use crate::connection::Limits;
@@ -44,6 +46,7 @@ use self::classify::{Answers, Outcome};
 use self::mask::Mask;
 use self::retry::{Decision, Failed, RetryBudget, RetryPolicy};
 use self::scope::Scope;
+use self::session::Session;
 use self::stream::{Pour, Rest};
 use self::tape::Tape;
 use self::transport::Transport;
@@ -253,6 +256,10 @@ pub(crate) struct Outbound {
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tape: Option<Tape>,
+    /// The tokens of its OAuth 2.0 credentials, by their names.
+    pub(crate) sessions: Vec<(String, Arc<Session>)>,
+    /// Whether it is the host's own, whose answers no guest sees: tokens come in them.
+    pub(crate) is_authority: bool,
 }
 
 /// What happens on the path, for whoever wants to see it: the demo, a log, an audit.
@@ -389,7 +396,7 @@ impl Outbound {
             cache::Looked::Missed(missed) if steps > 2 => missed,
             _ => return Ok(()),
         };
-        let ready = ready::ensure(self, missed).await?;
+        let ready = ready::ensure(self, missed, None).await?;
         if steps == 3 {
             return Ok(());
         }
@@ -446,11 +453,40 @@ impl Outbound {
                     .inspect_err(|error| cache::failed(self, ticket.as_ref(), error))?,
             };
             let outcome = self.keep(ticket.as_ref(), trip, outcome);
+            if self.has_another_secret(trip, &outcome).await {
+                continue;
+            }
             match self.after(context, trip, outcome)? {
                 Next::Done(response, rest) => return Ok((response, rest)),
                 Next::At(at) => self.clock.sleep_until(at).await,
                 Next::Hop => trip.tries = 0,
             }
+        }
+    }
+
+    /// Whether a secret that was refused has a version that was not (what was refused so was not done); one that was taken
+    /// is in use from now on.
+    async fn has_another_secret(&self, trip: &mut Trip, outcome: &Outcome) -> bool {
+        let carried = std::mem::take(&mut trip.carried);
+        match outcome {
+            Outcome::Answer(..) => {
+                for (name, value) in &carried {
+                    self.secrets.worked(name, value).await;
+                }
+                false
+            }
+            Outcome::Failure { error, .. } if *error.kind() == Kind::Unauthorized => {
+                if trip.replaced == SECRET_VERSIONS || trip.request.upload.as_ref().is_some_and(Pour::has_begun) {
+                    return false;
+                }
+                trip.replaced += 1;
+                let mut has_another = false;
+                for (name, value) in &carried {
+                    has_another |= self.secrets.try_next(name, value).await;
+                }
+                has_another
+            }
+            _ => false,
         }
     }
 
@@ -462,7 +498,9 @@ impl Outbound {
         missed: cache::Missed,
         slot: Option<tape::Slot>,
     ) -> Result<Outcome> {
-        let ready = ready::ensure(self, missed).await?;
+        let ready = ready::ensure(self, missed, trip.rejected).await?;
+        trip.access = ready.access();
+        trip.carried = ready.carried();
         let admitted = admit::acquire(self, context, ready).await.map_err(|error| trip.after_failures(error))?;
         trip.tries += 1;
         match address::pin(self, context, admitted).await {
@@ -551,6 +589,11 @@ impl Outbound {
                 if trip.request.upload.as_ref().is_some_and(Pour::has_begun) {
                     return Err(trip.lost_write(error));
                 }
+                // A token may end before its time. What was refused so was not done, so a new one is worth one more try.
+                if *error.kind() == Kind::Unauthorized && trip.rejected.is_none() && trip.access.is_some() {
+                    trip.rejected = trip.access;
+                    return Ok(Next::At(now));
+                }
                 match retry::decide(&policy, &failed, now, context.deadline, self.clock.jitter()) {
                     Decision::After(_) if !self.retry_budget().withdraw(now) => {
                         Err(trip.lost_write(error.with_details(BUDGET_SPENT)))
@@ -580,6 +623,12 @@ impl Outbound {
             CredentialChoice::Named(name) => Some(name.as_str()),
         }?;
         self.credentials.iter().find(|credential| credential.name == name)
+    }
+
+    /// The tokens of an OAuth 2.0 credential.
+    fn session(&self, credential: &Credential) -> Result<&Arc<Session>> {
+        let found = self.sessions.iter().find(|(name, _)| *name == credential.name);
+        found.map(|(_, session)| session).ok_or_else(|| Error::internal("a credential has no tokens"))
     }
 
     /// A path that leads nowhere, for what must run before any grant.
@@ -616,6 +665,8 @@ impl Outbound {
             secrets,
             clock,
             tape: None,
+            sessions: Vec::new(),
+            is_authority: false,
         }
     }
 
@@ -649,11 +700,18 @@ impl Outbound {
 
     /// What must not come back.
     pub(crate) fn mask(&self) -> Arc<Mask> {
+        // A token may hold the client's id; a mask would spoil it.
+        if self.is_authority {
+            return Arc::default();
+        }
         self.secrets.mask()
     }
 }
 
 /// What the operator reads when a failure is not tried again although it might pass.
+/// How many versions of a secret there may be: the next, the current and the previous one.
+const SECRET_VERSIONS: u32 = 3;
+
 const BUDGET_SPENT: &str = "It was not tried again: more requests fail than limits.retry_percent allows to be repeated";
 
 #[expect(clippy::large_enum_variant, reason = "made once an attempt and taken apart at once")]
@@ -674,6 +732,14 @@ struct Trip {
     may_repeat: bool,
     /// Whether the body of the answer is left to be read.
     is_opened: bool,
+    /// The version of the tokens that the last attempt went with.
+    access: Option<u64>,
+    /// The version that the provider did not accept.
+    rejected: Option<u64>,
+    /// The secrets that the last attempt went with.
+    carried: Vec<(String, Zeroizing<String>)>,
+    /// How often others were taken instead.
+    replaced: u32,
     /// What is known of the attempts before the last.
     reached: RequestSent,
     /// The last failure that was to be tried again.
@@ -704,6 +770,10 @@ impl Trip {
             reached: RequestSent::No,
             may_repeat,
             is_opened: false,
+            access: None,
+            rejected: None,
+            carried: Vec::new(),
+            replaced: 0,
             last: None,
         })
     }

@@ -92,6 +92,11 @@ impl Sealed {
         }
     }
 
+    /// The version of what is there, whether it opens or not; 0 where nothing is.
+    pub(crate) async fn version(&self, owner: &str, name: &str) -> Result<u64> {
+        Ok(self.there(owner, name).await?.map_or(0, |record| record.version))
+    }
+
     /// Takes a record away.
     ///
     /// # Errors
