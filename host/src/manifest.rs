@@ -115,6 +115,8 @@ pub struct SecretFacts {
     /// What it may be used for.
     #[serde(default)]
     pub purpose: Purpose,
+    /// Days after which it should be replaced, where the provider says so; `wharfage secret age` reminds of it.
+    pub max_age_days: Option<u32>,
     /// Who says so.
     #[serde(default)]
     pub source: String,

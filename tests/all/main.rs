@@ -35,6 +35,7 @@ mod state;
 mod stream;
 mod tape;
 mod tidy;
+mod vault;
 
 /// Fails to compile where a guest has no test of its name, and where a suite has no module.
 macro_rules! assert_exists {

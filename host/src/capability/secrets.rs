@@ -33,9 +33,15 @@ impl Host for Call {
         data: Vec<u8>,
         mac: Vec<u8>,
     ) -> Result<bool, types::Error> {
-        let value = self.used(&name, Purpose::Verify, Deed::Verify).await?;
-        let key = hmac::Key::new(hash(algorithm), value.as_bytes());
-        Ok(hmac::verify(&key, &data, &mac).is_ok())
+        // All of them are compared, so that the time tells nobody which one it was.
+        let mut is_right = false;
+        let values = self.secrets.versions(&name, Purpose::Verify).await;
+        self.outbound.tell_use(&self.context, &name, Deed::Verify, values.as_ref().map(|_| ()));
+        for value in values? {
+            let key = hmac::Key::new(hash(algorithm), value.as_bytes());
+            is_right |= hmac::verify(&key, &data, &mac).is_ok();
+        }
+        Ok(is_right)
     }
 }
 

@@ -1,21 +1,21 @@
 //! `wharfage connect`: a person's consent, or the client's own word, becomes tokens that the host keeps.
 
 use std::io::{BufRead as _, IsTerminal as _, Read as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use wharfage::{Authorization, Connected, Kind, SignIn, Way};
 
 use super::text::{self, BOLD, DIM, GREEN, YELLOW};
-use super::{Common, read_config};
+use super::{Common, programs, read_config};
 
 #[derive(Args)]
 pub(super) struct Connect {
     /// A connection of wharfage.toml
     connection: String,
-    /// The file that names connections
-    #[arg(long, value_name = "FILE", default_value = "wharfage.toml")]
-    config: PathBuf,
+    /// The file that names connections; by default the wharfage.toml here
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Paste the address back on which the sign-in ends, where the browser is on another machine or is sent elsewhere
     #[arg(long, conflicts_with = "device")]
     paste: bool,
@@ -38,8 +38,8 @@ const STDIN_BYTES_MAX: u64 = 64 << 10;
 
 impl Connect {
     pub(super) async fn run(self, common: &Common) -> anyhow::Result<()> {
-        let config = read_config(&self.config)?;
-        let host = common.host().build()?;
+        let config = read_config(self.config.as_deref().unwrap_or(Path::new(programs::FOUND)))?;
+        let host = programs::host(common, self.config.as_deref(), &self.connection)?.build()?;
         let authorization = host.authorize(&config, &self.connection, self.credential.as_deref()).await?;
         let connected = match authorization.way() {
             _ if self.device => self.on_device(&authorization).await,

@@ -221,7 +221,7 @@ impl Session {
     /// [`Kind::PolicyDenied`] with the line that would allow it.
     pub(crate) fn check(&self) -> Result<()> {
         let request = Request { method: Method::Post, ..Request::get(&self.facts.token) };
-        self.authority.scope.check(&request).map(drop)
+        self.authority.scope.check(request).map(drop)
     }
 
     /// The client's id.
