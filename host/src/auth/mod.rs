@@ -6,6 +6,7 @@
 mod api_key;
 mod basic;
 mod bearer;
+pub(crate) mod jwt;
 
 use zeroize::Zeroizing;
 
