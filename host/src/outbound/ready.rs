@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::cache::Missed;
 use super::scope::Scoped;
-use super::{CredentialChoice, Outbound};
+use super::{CredentialChoice, Outbound, audience};
 use crate::auth::Credential;
 use crate::error::{Error, Result};
 use crate::manifest::Purpose;
@@ -27,21 +27,14 @@ pub(super) struct ReadyCredential {
 /// Finds the request's credential and its values.
 pub(super) async fn ensure(outbound: &Outbound, missed: Missed) -> Result<Ready> {
     let scoped = missed.into_scoped();
-    let origin = outbound.scope.origin_of(&scoped);
     let chosen = match &scoped.request().credential {
         CredentialChoice::Named(name) => Some(find(outbound, name)?),
         _ => outbound.chosen(&scoped),
     };
+    audience::check(outbound, chosen, &scoped)?;
     let Some(credential) = chosen else {
         return Ok(Ready { scoped, credential: None });
     };
-    if !credential.audience.contains(&origin.name) {
-        return Err(Error::denied(
-            "credential",
-            format!("the credential `{}` is not for the origin `{}`", credential.name, origin.name),
-            "A credential goes only to the origins its manifest names.",
-        ));
-    }
     let mut values = Vec::with_capacity(credential.secrets.len());
     for name in &credential.secrets {
         values.push(outbound.secrets.value(name, Purpose::Credential).await?);
