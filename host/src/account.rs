@@ -25,6 +25,12 @@ pub struct Account {
     pub user: Option<String>,
     /// The project whose quotas it draws on, where several accounts belong to one.
     pub project: Option<String>,
+    /// The address that a sign-in leads back to, as it is registered at the provider: on loopback the host listens there,
+    /// and any other is pasted back. Without it, a free port of 127.0.0.1 and the path `/callback`.
+    pub redirect: Option<String>,
+    /// The scopes that a sign-in asks for, instead of those that the plugins' manifests name.
+    #[serde(default)]
+    pub scopes: Vec<String>,
 }
 
 /// Where a secret comes from.

@@ -34,6 +34,8 @@ pub struct Grant {
     pub(crate) imports: BTreeSet<String>,
     /// The edges of its requests.
     pub(crate) scope: Scope,
+    /// The edges of what the host itself asks there, as a token endpoint. No request of the plugin's is in them.
+    pub(crate) authority: Scope,
     /// Addresses outside the public internet it may dial.
     pub(crate) private_addresses: Vec<IpNet>,
     /// The credentials it may have placed.
@@ -101,6 +103,9 @@ impl Grant {
         let mut missing = Vec::new();
         let imports = granted_imports(needs, connection, &mut missing, &wrong)?;
         let (origins, asked) = granted_origins(needs, connection, &mut missing, &wrong)?;
+        let is_host_only = |name: &str| needs.manifest.origins.get(name).is_some_and(|facts| facts.host_only);
+        let (authorities, origins): (Vec<OriginScope>, Vec<OriginScope>) =
+            origins.into_iter().partition(|origin| is_host_only(&origin.name));
         let names: BTreeSet<&str> = origins.iter().map(|origin| origin.name.as_str()).collect();
         let mut secrets = BTreeMap::new();
         for (secret, facts) in &needs.manifest.secrets {
@@ -135,21 +140,24 @@ impl Grant {
         let mut credential_headers: Vec<String> =
             credentials.iter().filter_map(Credential::header_name).map(str::to_owned).collect();
         credential_headers.extend(needs.manifest.idempotency.iter().map(|idempotency| idempotency.header.clone()));
+        let scope = |origins, asked, credential_headers| Scope {
+            plugin: needs.manifest.plugin.name.clone(),
+            connection: name.to_owned(),
+            origins,
+            asked,
+            stated: connection.origins.clone(),
+            credential_headers,
+            url_bytes_max: bounded(limits.url_bytes),
+            request_body_bytes_max: bounded(limits.request_body_bytes),
+            header_count_max: bounded(limits.headers),
+            header_bytes_max: bounded(limits.header_bytes),
+        };
+        let (of_host, of_plugin) = asked.into_iter().partition(|asked| is_host_only(&asked.name));
         Ok(Self {
             connection: name.to_owned(),
             imports,
-            scope: Scope {
-                plugin: needs.manifest.plugin.name.clone(),
-                connection: name.to_owned(),
-                origins,
-                asked,
-                stated: connection.origins.clone(),
-                credential_headers,
-                url_bytes_max: bounded(limits.url_bytes),
-                request_body_bytes_max: bounded(limits.request_body_bytes),
-                header_count_max: bounded(limits.headers),
-                header_bytes_max: bounded(limits.header_bytes),
-            },
+            scope: scope(origins, of_plugin, credential_headers),
+            authority: scope(authorities, of_host, Vec::new()),
             private_addresses: connection.private_addresses.clone(),
             credentials,
             secrets,

@@ -9,11 +9,14 @@ use tokio::sync::Semaphore;
 
 use crate::account::{Account, SecretSource, SecretValue};
 use crate::artifact::{self, Artifacts, Code, Digest};
+use crate::auth::Credential;
+use crate::connect::Authorization;
+use crate::connection::Limits;
 use crate::connection::{Config, Connection};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::grant::Grant;
-use crate::manifest::{BudgetScope, COMPONENT_BYTES_MAX, Needs, Operation, embed};
+use crate::manifest::{BudgetScope, COMPONENT_BYTES_MAX, CredentialFacts, Needs, Oauth2Facts, Operation, embed};
 use crate::outbound::address::Resolver;
 use crate::outbound::admit::{Lane, Lanes};
 use crate::outbound::buckets::Shape;
@@ -21,6 +24,8 @@ use crate::outbound::cache::Cache;
 use crate::outbound::circuit::Circuits;
 use crate::outbound::classify::Answers;
 use crate::outbound::retry::RetryBudget;
+use crate::outbound::scope::Asked;
+use crate::outbound::session::{CLIENT, Session, Tokens};
 use crate::outbound::tape::Tape;
 use crate::outbound::transport::{Http, Nowhere, Transport};
 use crate::outbound::{Observer, Outbound};
@@ -28,7 +33,7 @@ use crate::plugin::{self, Parts, Plugin};
 use crate::schema::Schema;
 use crate::store::{Ledger, MemoryStore, Seal, Store, WRITTEN_DOWN_MS};
 use crate::time::{Clock, SystemClock};
-use crate::vault::{Granted, Secrets};
+use crate::vault::{Granted, Sealed, Secrets};
 
 /// Loads plugins and keeps what they share: the engine, compiled code, state, and the budgets of accounts.
 #[derive(Clone)]
@@ -49,6 +54,9 @@ struct Inner {
     observer: Option<Observer>,
     tape: Option<Tape>,
     lanes: Mutex<HashMap<(String, String), Arc<Lane>>>,
+    sealed: Sealed,
+    /// The tokens of connected accounts, by owner and credential.
+    tokens: Mutex<HashMap<(String, String), Arc<Tokens>>>,
     components: Mutex<HashMap<Digest, Code>>,
 }
 
@@ -62,6 +70,9 @@ pub struct HostBuilder {
     observer: Option<Observer>,
     tape: Option<Tape>,
 }
+
+/// Most bytes of a token endpoint's answer.
+const TOKEN_ANSWER_BYTES_MAX: u64 = 256 << 10;
 
 impl HostBuilder {
     /// Keeps compiled code and plugins' state in this folder, made if it is not there. Without one, code is compiled at
@@ -134,6 +145,8 @@ impl HostBuilder {
         Ok(Host(Arc::new(Inner {
             engine: Engine::new()?,
             artifacts,
+            sealed: Sealed::new(store.clone(), &derived(&key, b"sealed"), clock.clone()),
+            tokens: Mutex::default(),
             store,
             is_durable,
             seal: Arc::new(Seal::new(&derived(&key, b"cursors"))),
@@ -202,18 +215,31 @@ impl Host {
     /// # Errors
     /// As for [`Host::connect`], and when the file is missing or not the pinned one.
     pub async fn open(&self, config: &Config, name: &str) -> Result<Plugin> {
-        let connection = config.connection(name)?;
-        let source = config
-            .plugins
-            .get(&connection.plugin)
-            .ok_or_else(|| Error::configuration(format!("there is no plugin `{}`", connection.plugin)))?;
-        let bytes = read_component(&source.component)?;
-        check_digest(&connection.plugin, source.digest.as_deref(), Digest::of(&bytes))?;
-        let account_name = connection.account.as_deref();
-        let account = account_name.and_then(|name| config.accounts.get(name));
-        self.connect_as(name, &bytes, connection, account_name, account)
+        let stated = Stated::read(config, name)?;
+        self.connect_as(name, &stated.bytes, stated.connection, stated.account_name, stated.account)
             .await
             .map_err(|error| error.context(format!("open connection `{name}`")))
+    }
+
+    /// What connects the account of a connection, or disconnects it: its OAuth 2.0 credential's sign-in.
+    ///
+    /// # Errors
+    /// As for [`Host::open`], and [`Kind::Configuration`](crate::Kind::Configuration) when the plugin has no such
+    /// credential.
+    pub async fn authorize(&self, config: &Config, name: &str) -> Result<Authorization> {
+        let stated = Stated::read(config, name)?;
+        let needs = Needs::read(&stated.bytes)?;
+        let grant = Grant::new(&needs, name, stated.connection, stated.account)?;
+        let digest = Digest::of(&stated.bytes);
+        let outbound = self.outbound(&needs, digest, &grant, name, stated.account_name, stated.account)?;
+        let Some((credential, session)) = outbound.sessions.first() else {
+            return Err(Error::configuration(format!("connection `{name}` has nothing to sign in for")).with_details(
+                "Its plugin declares no credential of the scheme oauth2, or its origins are not granted",
+            ));
+        };
+        let scopes = crate::connect::scopes(config, name, credential)?;
+        let clock = self.0.clock.clone();
+        Authorization::new(session.clone(), outbound.secrets.clone(), clock, name, stated.account, scopes)
     }
 
     async fn connect_as(
@@ -230,6 +256,33 @@ impl Host {
         let grant = Grant::new(&needs, name, connection, account)?;
         grant.check(&needs)?;
         let component = self.component(digest, bytes)?;
+        let outbound = self.outbound(&needs, digest, &grant, name, account_name, account)?;
+        Plugin::load(Parts {
+            engine: inner.engine.clone(),
+            component,
+            needs: Arc::new(needs),
+            digest,
+            grant,
+            outbound,
+            store: inner.store.clone(),
+            seal: inner.seal.clone(),
+            clock: inner.clock.clone(),
+            observer: inner.observer.clone(),
+        })
+        .await
+    }
+
+    /// The outbound path of a connection, with the tokens of its credentials.
+    fn outbound(
+        &self,
+        needs: &Needs,
+        digest: Digest,
+        grant: &Grant,
+        name: &str,
+        account_name: Option<&str>,
+        account: Option<&Account>,
+    ) -> Result<Outbound> {
+        let inner = &self.0;
         let granted = match &inner.tape {
             Some(tape) => taped(tape, &grant.secrets),
             None => grant.secrets.clone(),
@@ -239,8 +292,8 @@ impl Host {
             Some(transport) => transport.clone(),
             None => Arc::new(Http::new(&grant.limits)?),
         };
-        let lanes = self.lanes(&needs, &grant, name, account_name, account)?;
-        let outbound = Outbound {
+        let lanes = self.lanes(needs, grant, name, account_name, account)?;
+        let mut outbound = Outbound {
             scope: grant.scope.clone(),
             private_addresses: grant.private_addresses.clone(),
             credentials: grant.credentials.clone(),
@@ -253,7 +306,7 @@ impl Host {
             cache: (grant.cache.enabled && inner.tape.is_none()).then(|| {
                 let account = account_name.unwrap_or_default().to_owned();
                 // Everything that the grant holds: whoever gets less starts without what more was answered to.
-                let granted = crate::explain::explain(&needs, &grant);
+                let granted = crate::explain::explain(needs, grant);
                 let place = vec![account, name.to_owned(), digest.to_string(), granted];
                 let disk = inner.is_durable.then(|| inner.store.clone());
                 Cache::new(grant.cache, &inner.path_key, &place, &grant.limits, disk)
@@ -270,20 +323,56 @@ impl Host {
             secrets,
             clock: inner.clock.clone(),
             tape: inner.tape.clone(),
+            sessions: Vec::new(),
+            is_authority: false,
         };
-        Plugin::load(Parts {
-            engine: inner.engine.clone(),
-            component,
-            needs: Arc::new(needs),
-            digest,
-            grant,
-            outbound,
-            store: inner.store.clone(),
-            seal: inner.seal.clone(),
-            clock: inner.clock.clone(),
-            observer: inner.observer.clone(),
-        })
-        .await
+        for credential in grant.credentials.iter().filter(|credential| credential.is_oauth2()) {
+            let Some(CredentialFacts::Oauth2(facts)) = needs.manifest.credentials.get(&credential.name) else {
+                continue;
+            };
+            let owner = account_name.map_or_else(|| format!("connection {name}"), |name| format!("account {name}"));
+            let tokens = self.tokens(&owner, &credential.name)?;
+            let asked: Vec<Asked> = grant.scope.asked.iter().chain(&grant.authority.asked).cloned().collect();
+            let authority = self.authority(&outbound, grant, facts);
+            let session = Session::new(tokens, facts, name, facts.scopes.clone(), authority, &asked)?;
+            outbound.sessions.push((credential.name.clone(), Arc::new(session)));
+        }
+        Ok(outbound)
+    }
+
+    /// The tokens of an owner; the same for all its connections.
+    fn tokens(&self, owner: &str, credential: &str) -> Result<Arc<Tokens>> {
+        let inner = &self.0;
+        let key = (owner.to_owned(), credential.to_owned());
+        let mut all = inner.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tokens) = all.get(&key) {
+            return Ok(tokens.clone());
+        }
+        let tokens = Arc::new(Tokens::new(owner, credential, inner.sealed.clone(), inner.clock.clone())?);
+        all.insert(key, tokens.clone());
+        Ok(tokens)
+    }
+
+    /// The host's own path beside a connection's: to the endpoints that only the host asks.
+    fn authority(&self, outbound: &Outbound, grant: &Grant, facts: &Oauth2Facts) -> Outbound {
+        let name = format!("{} (sign-in)", grant.connection);
+        let audience = grant.authority.origins.iter().map(|origin| origin.name.clone()).collect();
+        let client = facts.secret.as_ref().map(|secret| Credential::client(CLIENT, audience, &facts.client_id, secret));
+        Outbound {
+            scope: grant.authority.clone(),
+            private_addresses: grant.private_addresses.clone(),
+            credentials: client.into_iter().collect(),
+            limits: Limits {
+                response_body_bytes: TOKEN_ANSWER_BYTES_MAX.min(grant.limits.response_body_bytes),
+                ..grant.limits
+            },
+            circuits: Circuits::new(&name, grant.breaker, &grant.authority.origins, &self.0.clock),
+            key: outbound.key,
+            resolver: outbound.resolver.clone(),
+            transport: outbound.transport.clone(),
+            is_authority: true,
+            ..Outbound::nowhere(outbound.secrets.clone(), outbound.clock.clone())
+        }
     }
 
     /// Writes manifest and operations into a compiler's output: what `wharfage build` does. The component's `describe`
@@ -378,6 +467,30 @@ impl Host {
             lanes.add(lane.clone(), budget.cover.clone());
         }
         Ok(lanes)
+    }
+}
+
+/// A connection as a `wharfage.toml` states it, with its component.
+struct Stated<'a> {
+    connection: &'a Connection,
+    account_name: Option<&'a str>,
+    account: Option<&'a Account>,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Stated<'a> {
+    /// Reads the component and compares it with its pin.
+    fn read(config: &'a Config, name: &str) -> Result<Self> {
+        let connection = config.connection(name)?;
+        let source = config
+            .plugins
+            .get(&connection.plugin)
+            .ok_or_else(|| Error::configuration(format!("there is no plugin `{}`", connection.plugin)))?;
+        let bytes = read_component(&source.component)?;
+        check_digest(&connection.plugin, source.digest.as_deref(), Digest::of(&bytes))?;
+        let account_name = connection.account.as_deref();
+        let account = account_name.and_then(|name| config.accounts.get(name));
+        Ok(Self { connection, account_name, account, bytes })
     }
 }
 

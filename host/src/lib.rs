@@ -22,6 +22,7 @@ mod artifact;
 mod auth;
 mod bindings;
 mod capability;
+mod connect;
 mod connection;
 mod drift;
 mod engine;
@@ -44,6 +45,10 @@ mod vault;
 
 pub use account::{Account, BudgetOverride, SecretSource, SecretValue};
 pub use artifact::Digest;
+pub use auth::oauth2::Connected;
+#[cfg(feature = "serve")]
+pub use connect::Listening;
+pub use connect::{Authorization, DeviceSignIn, Disconnected, SignIn, Way};
 pub use connection::{Allow, Config, Connection, GraphqlLimit, Limits, PluginSource};
 pub use drift::{Drift, DriftKind, DriftPolicy, Drifts};
 pub use error::{Blame, Error, FieldError, Kind, NetworkStage, RequestSent, Result, Severity};
@@ -54,6 +59,7 @@ pub use host::{Host, HostBuilder, default_state_dir, read_component};
 pub use manifest::{Effect, Manifest, Needs, Operation};
 pub use outbound::breaker::{BreakerPolicy, CircuitState};
 pub use outbound::cache::CachePolicy;
+pub use outbound::session::TokenState;
 pub use outbound::sign::Signed;
 pub use outbound::tape;
 pub use outbound::transport::{Body, Head, Lost, Transport};

@@ -277,6 +277,38 @@ pub struct Oauth2Facts {
     pub date: String,
 }
 
+impl Oauth2Facts {
+    fn check(&self, origins: &BTreeMap<String, OriginFacts>) -> std::result::Result<(), String> {
+        if self.source.is_empty() || self.date.is_empty() {
+            return Err("it is a fact: say its source and date".to_owned());
+        }
+        let host_asks =
+            [("token", Some(&self.token)), ("revoke", self.revoke.as_ref()), ("device", self.device.as_ref())];
+        let all = host_asks.into_iter().map(|(key, endpoint)| (key, endpoint, true));
+        for (key, endpoint, is_asked) in all.chain([("authorize", self.authorize.as_ref(), false)]) {
+            let Some(endpoint) = endpoint else { continue };
+            let place = endpoint.strip_prefix('{').and_then(|rest| rest.split_once('}'));
+            let Some((origin, _)) = place.filter(|(_, path)| path.starts_with('/')) else {
+                return Err(format!("`{key}` is written {{origin}}/path, with an origin of this manifest"));
+            };
+            match origins.get(origin) {
+                None => return Err(format!("`{key}` is at the origin `{}`, which is not declared", shown(origin))),
+                Some(facts) if is_asked && !facts.host_only => {
+                    return Err(format!("`{key}` is at the origin `{origin}`, which must say host_only = true"));
+                }
+                Some(_) => {}
+            }
+        }
+        let needed = match self.flow {
+            Oauth2Flow::AuthorizationCode => ("authorize", self.authorize.is_some()),
+            Oauth2Flow::DeviceCode => ("device", self.device.is_some()),
+            Oauth2Flow::JwtBearer => ("assertion", self.assertion.is_some()),
+            Oauth2Flow::ClientCredentials => ("secret", self.secret.is_some()),
+        };
+        if needed.1 { Ok(()) } else { Err(format!("its flow needs `{}`", needed.0)) }
+    }
+}
+
 /// How the first tokens are had.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
@@ -848,9 +880,24 @@ impl Manifest {
                 }
             }
             for origin in credential.origins() {
-                if !self.origins.contains_key(origin) {
-                    return wrong(format!("credentials.{name} goes to the origin `{origin}`, which is not declared"));
+                match self.origins.get(origin) {
+                    None => {
+                        return wrong(format!(
+                            "credentials.{name} goes to the origin `{origin}`, which is not declared"
+                        ));
+                    }
+                    Some(facts) if facts.host_only => {
+                        return wrong(format!(
+                            "credentials.{name} goes to the origin `{origin}`, where only the host asks (host_only)"
+                        ));
+                    }
+                    Some(_) => {}
                 }
+            }
+            if let CredentialFacts::Oauth2(facts) = credential
+                && let Err(why) = facts.check(&self.origins)
+            {
+                return wrong(format!("credentials.{name}: {why}"));
             }
             if name.contains(':') {
                 return wrong(format!("credentials.{name}: a colon stands in the names of what a call makes"));

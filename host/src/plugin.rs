@@ -30,6 +30,7 @@ use crate::event::{Event, Outcome};
 use crate::grant::Grant;
 use crate::manifest::{CONTRACT, Effect, Needs, Operation, check_operations, shown, shown_lines};
 use crate::outbound::breaker::CircuitState;
+use crate::outbound::session::TokenState;
 use crate::outbound::tape::Ended;
 use crate::outbound::{CallContext, Observer, Outbound, Source, Step};
 use crate::schema::Schema;
@@ -158,6 +159,18 @@ impl Plugin {
     /// The component's digest.
     pub fn digest(&self) -> Digest {
         self.0.digest
+    }
+
+    /// How the tokens of its accounts stand, by credential, without asking the provider.
+    ///
+    /// # Errors
+    /// When what is stored cannot be read.
+    pub async fn token_states(&self) -> Result<Vec<(String, TokenState)>> {
+        let mut states = Vec::new();
+        for (name, session) in &self.0.outbound.sessions {
+            states.push((name.clone(), session.state().await?));
+        }
+        Ok(states)
     }
 
     /// The secrets of its connection, as far as they may be told: names and places.

@@ -70,7 +70,7 @@ impl Desk {
 }
 
 /// The program beside this test's own.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let program = own.parent().and_then(Path::parent).unwrap().join("wharfage");
     assert!(program.is_file(), "{} is missing: run cargo test --workspace, which builds it", program.display());

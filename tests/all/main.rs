@@ -21,6 +21,7 @@ mod http;
 mod load;
 mod log;
 mod messages;
+mod oauth2_connect;
 mod operations;
 mod pace;
 mod rate_limit;

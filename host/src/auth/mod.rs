@@ -4,9 +4,12 @@
 //! last step and is the only one that sees it. One file per scheme; [`Credential::new`] is the list.
 
 mod api_key;
+pub(crate) mod authorize;
 mod basic;
 mod bearer;
+pub(crate) mod device;
 pub(crate) mod jwt;
+pub(crate) mod oauth2;
 
 use zeroize::Zeroizing;
 
@@ -36,6 +39,8 @@ enum Scheme {
     Basic,
     /// Its one value is the access token, which the host keeps.
     Oauth2,
+    /// A client's id and secret at a token endpoint, as a user and a password (RFC 6749, 2.3.1).
+    Client,
 }
 
 /// What goes on a request, and where. It has no `Debug`, for it holds the value.
@@ -92,9 +97,20 @@ impl Credential {
             audience: facts.origins().to_vec(),
             methods: methods.to_vec(),
             paths: paths.to_vec(),
-            secrets: facts.secrets().into_iter().map(str::to_owned).collect(),
+            secrets: match facts {
+                // Of these the host makes tokens; what is placed is an access token.
+                CredentialFacts::Oauth2(_) => Vec::new(),
+                other => other.secrets().into_iter().map(str::to_owned).collect(),
+            },
             scheme,
         }
+    }
+
+    /// What a client shows at a token endpoint.
+    pub(crate) fn client(name: &str, audience: Vec<String>, id: &str, secret: &str) -> Self {
+        let secrets = vec![id.to_owned(), secret.to_owned()];
+        let (name, methods, paths) = (name.to_owned(), Vec::new(), Vec::new());
+        Self { name, audience, methods, paths, secrets, scheme: Scheme::Client }
     }
 
     /// Whether its value is an access token that the host keeps.
@@ -135,7 +151,7 @@ impl Credential {
     fn key_place(&self) -> Option<&Place> {
         match &self.scheme {
             Scheme::ApiKey(key) => key.place(),
-            Scheme::Bearer | Scheme::Basic | Scheme::Oauth2 => None,
+            Scheme::Bearer | Scheme::Basic | Scheme::Oauth2 | Scheme::Client => None,
         }
     }
 
@@ -144,10 +160,16 @@ impl Credential {
         match (&self.scheme, values) {
             (Scheme::ApiKey(key), [value]) => key.placement(value),
             (Scheme::Bearer | Scheme::Oauth2, [value]) => Some(bearer::placement(value)),
+            (Scheme::Client, [id, secret]) => Some(basic::placement(&encoded(id), &encoded(secret))),
             (Scheme::Basic, [user, password]) => Some(basic::placement(user, password)),
             _ => None,
         }
     }
+}
+
+/// As a form writes it.
+fn encoded(value: &str) -> Zeroizing<String> {
+    Zeroizing::new(url::form_urlencoded::byte_serialize(value.as_bytes()).collect())
 }
 
 #[cfg(test)]

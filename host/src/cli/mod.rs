@@ -6,7 +6,9 @@
 mod build;
 mod call;
 mod check;
+mod connect;
 mod demo;
+mod disconnect;
 mod explain;
 mod inspect;
 mod text;
@@ -46,6 +48,10 @@ enum Command {
     Demo(demo::Demo),
     /// Call an operation over a connection
     Call(call::Call),
+    /// Sign in at a provider, so that a connection's account has tokens
+    Connect(connect::Connect),
+    /// Withdraw that consent, and take the tokens away
+    Disconnect(disconnect::Disconnect),
     /// Show everything a plugin may do, what an upgrade would change, or the lines it needs
     Explain(explain::Explain),
     /// Show what a component says about itself, without running it
@@ -77,6 +83,8 @@ pub(crate) fn run() -> ExitCode {
         match arguments.command {
             Command::Demo(demo) => demo.run(common).await,
             Command::Call(call) => call.run(common).await,
+            Command::Connect(connect) => connect.run(common).await,
+            Command::Disconnect(disconnect) => disconnect.run(common).await,
             Command::Explain(explain) => explain.run(common).await,
             Command::Inspect(inspect) => inspect.run(),
             Command::Build(build) => build.run(common).await,

@@ -560,6 +560,9 @@ pub(super) async fn ticket(outbound: &Outbound, scoped: &Scoped) -> Option<Ticke
     }
     let cache = outbound.cache.as_ref()?;
     if let Some(credential) = outbound.chosen(scoped) {
+        if credential.is_oauth2() {
+            outbound.session(credential).ok()?.identity().await.ok()??;
+        }
         for secret in &credential.secrets {
             outbound.secrets.value(secret, Purpose::Credential).await.ok()?;
         }
@@ -585,6 +588,10 @@ fn namespace(outbound: &Outbound, scoped: &Scoped) -> Option<(String, String)> {
     let credential = outbound.chosen(scoped);
     let mut version = Vec::new();
     if let Some(credential) = credential {
+        if credential.is_oauth2() {
+            let identity = outbound.session(credential).ok()?.known_identity()?;
+            version.push(cache.hashed(&["version", &identity]));
+        }
         for secret in &credential.secrets {
             // Who cannot have the key gets nothing that was answered to it.
             let value = outbound.secrets.known_value(secret)?;

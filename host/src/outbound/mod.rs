@@ -18,6 +18,7 @@ mod place;
 mod ready;
 pub(crate) mod retry;
 pub(crate) mod scope;
+pub(crate) mod session;
 pub(crate) mod sign;
 pub(crate) mod stream;
 pub mod tape;
@@ -46,6 +47,7 @@ use self::classify::{Answers, Outcome};
 use self::mask::Mask;
 use self::retry::{Decision, Failed, RetryBudget, RetryPolicy};
 use self::scope::Scope;
+use self::session::Session;
 use self::stream::{Pour, Rest};
 use self::tape::Tape;
 use self::transport::Transport;
@@ -255,6 +257,10 @@ pub(crate) struct Outbound {
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tape: Option<Tape>,
+    /// The tokens of its OAuth 2.0 credentials, by their names.
+    pub(crate) sessions: Vec<(String, Arc<Session>)>,
+    /// Whether it is the host's own, whose answers no guest sees: tokens come in them.
+    pub(crate) is_authority: bool,
 }
 
 /// What happens on the path, for whoever wants to see it: the demo, a log, an audit.
@@ -391,7 +397,7 @@ impl Outbound {
             cache::Looked::Missed(missed) if steps > 2 => missed,
             _ => return Ok(()),
         };
-        let ready = ready::ensure(self, missed).await?;
+        let ready = ready::ensure(self, missed, None).await?;
         if steps == 3 {
             return Ok(());
         }
@@ -464,7 +470,8 @@ impl Outbound {
         missed: cache::Missed,
         slot: Option<tape::Slot>,
     ) -> Result<Outcome> {
-        let ready = ready::ensure(self, missed).await?;
+        let ready = ready::ensure(self, missed, trip.rejected).await?;
+        trip.access = ready.access();
         let admitted = admit::acquire(self, context, ready).await.map_err(|error| trip.after_failures(error))?;
         trip.tries += 1;
         match address::pin(self, context, admitted).await {
@@ -553,6 +560,11 @@ impl Outbound {
                 if trip.request.upload.as_ref().is_some_and(Pour::has_begun) {
                     return Err(trip.lost_write(error));
                 }
+                // A token may end before its time. What was refused so was not done, so a new one is worth one more try.
+                if *error.kind() == Kind::Unauthorized && trip.rejected.is_none() && trip.access.is_some() {
+                    trip.rejected = trip.access;
+                    return Ok(Next::At(now));
+                }
                 match retry::decide(&policy, &failed, now, context.deadline, self.clock.jitter()) {
                     Decision::After(_) if !self.retry_budget().withdraw(now) => {
                         Err(trip.lost_write(error.with_details(BUDGET_SPENT)))
@@ -582,6 +594,12 @@ impl Outbound {
             CredentialChoice::Named(name) => Some(name.as_str()),
         }?;
         self.credentials.iter().find(|credential| credential.name == name)
+    }
+
+    /// The tokens of an OAuth 2.0 credential.
+    fn session(&self, credential: &Credential) -> Result<&Arc<Session>> {
+        let found = self.sessions.iter().find(|(name, _)| *name == credential.name);
+        found.map(|(_, session)| session).ok_or_else(|| Error::internal("a credential has no tokens"))
     }
 
     /// A path that leads nowhere, for what must run before any grant.
@@ -618,6 +636,8 @@ impl Outbound {
             secrets,
             clock,
             tape: None,
+            sessions: Vec::new(),
+            is_authority: false,
         }
     }
 
@@ -651,6 +671,10 @@ impl Outbound {
 
     /// What must not come back.
     pub(crate) fn mask(&self) -> Arc<Mask> {
+        // A token may hold the client's id; a mask would spoil it.
+        if self.is_authority {
+            return Arc::default();
+        }
         self.secrets.mask()
     }
 }
@@ -676,6 +700,10 @@ struct Trip {
     may_repeat: bool,
     /// Whether the body of the answer is left to be read.
     is_opened: bool,
+    /// The version of the tokens that the last attempt went with.
+    access: Option<u64>,
+    /// The version that the provider did not accept.
+    rejected: Option<u64>,
     /// What is known of the attempts before the last.
     reached: RequestSent,
     /// The last failure that was to be tried again.
@@ -706,6 +734,8 @@ impl Trip {
             reached: RequestSent::No,
             may_repeat,
             is_opened: false,
+            access: None,
+            rejected: None,
             last: None,
         })
     }

@@ -22,10 +22,19 @@ pub(super) struct Ready {
 pub(super) struct ReadyCredential {
     pub(super) credential: Credential,
     pub(super) values: Vec<Zeroizing<String>>,
+    /// Of an access token, the version of its record.
+    version: Option<u64>,
 }
 
-/// Finds the request's credential and its values.
-pub(super) async fn ensure(outbound: &Outbound, missed: Missed) -> Result<Ready> {
+impl Ready {
+    /// The version of the tokens it goes with.
+    pub(super) fn access(&self) -> Option<u64> {
+        self.credential.as_ref()?.version
+    }
+}
+
+/// Finds the request's credential and its values. A token that has ended, or is the `rejected` one, is renewed here.
+pub(super) async fn ensure(outbound: &Outbound, missed: Missed, rejected: Option<u64>) -> Result<Ready> {
     let scoped = missed.into_scoped();
     let chosen = match &scoped.request().credential {
         CredentialChoice::Named(name) => Some(find(outbound, name)?),
@@ -35,11 +44,20 @@ pub(super) async fn ensure(outbound: &Outbound, missed: Missed) -> Result<Ready>
     let Some(credential) = chosen else {
         return Ok(Ready { scoped, credential: None });
     };
+    if credential.is_oauth2() {
+        let access = outbound.session(credential)?.access(rejected).await?;
+        let credential = ReadyCredential {
+            credential: credential.clone(),
+            values: vec![access.token],
+            version: Some(access.version),
+        };
+        return Ok(Ready { scoped, credential: Some(credential) });
+    }
     let mut values = Vec::with_capacity(credential.secrets.len());
     for name in &credential.secrets {
         values.push(outbound.secrets.value(name, Purpose::Credential).await?);
     }
-    Ok(Ready { scoped, credential: Some(ReadyCredential { credential: credential.clone(), values }) })
+    Ok(Ready { scoped, credential: Some(ReadyCredential { credential: credential.clone(), values, version: None }) })
 }
 
 fn find<'a>(outbound: &'a Outbound, name: &str) -> Result<&'a Credential> {

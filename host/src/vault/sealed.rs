@@ -62,6 +62,12 @@ impl Sealed {
         store.put_record(owner, name, expected, clock.now(), Zeroizing::new(sealed)).await
     }
 
+    /// The version of what is there, whether it opens or not; 0 where nothing is.
+    pub(crate) async fn version(&self, owner: &str, name: &str) -> Result<u64> {
+        let record = self.0.store.record(owner, name).await?;
+        Ok(record.filter(|record| !record.value.is_empty()).map_or(0, |record| record.version))
+    }
+
     /// Takes a record away.
     pub(crate) async fn remove(&self, owner: &str, name: &str) -> Result<bool> {
         self.0.store.remove_record(owner, name).await

@@ -1,0 +1,140 @@
+//! `wharfage connect`: a person's consent, or the client's own word, becomes tokens that the host keeps.
+
+use std::io::{BufRead as _, IsTerminal as _, Read as _};
+use std::path::PathBuf;
+
+use clap::Args;
+use wharfage::{Authorization, Connected, Kind, SignIn, Way};
+
+use super::text::{self, BOLD, DIM, GREEN, YELLOW};
+use super::{Common, read_config};
+
+#[derive(Args)]
+pub(super) struct Connect {
+    /// A connection of wharfage.toml
+    connection: String,
+    /// The file that names connections
+    #[arg(long, value_name = "FILE", default_value = "wharfage.toml")]
+    config: PathBuf,
+    /// Paste the address back on which the sign-in ends, where the browser is on another machine or is sent elsewhere
+    #[arg(long, conflicts_with = "device")]
+    paste: bool,
+    /// Print the link instead of opening a browser
+    #[arg(long)]
+    no_browser: bool,
+    /// Sign in on another device, with a code that is typed in there
+    #[arg(long)]
+    device: bool,
+}
+
+/// How often a wrong address may be pasted.
+const PASTES_MAX: usize = 5;
+
+/// Most bytes that are read for one address.
+const STDIN_BYTES_MAX: u64 = 64 << 10;
+
+impl Connect {
+    pub(super) async fn run(self, common: &Common) -> anyhow::Result<()> {
+        let config = read_config(&self.config)?;
+        let host = common.host().build()?;
+        let authorization = host.authorize(&config, &self.connection).await?;
+        let connected = match authorization.way() {
+            _ if self.device => self.on_device(&authorization).await,
+            Way::Device => self.on_device(&authorization).await,
+            Way::Direct => Ok(authorization.obtain().await?),
+            Way::Browser if self.paste || !authorization.can_listen() => self.pasted(&authorization).await,
+            _ => self.listened(&authorization).await,
+        }?;
+        self.tell(&connected);
+        Ok(())
+    }
+
+    /// The browser comes back to this machine.
+    async fn listened(&self, authorization: &Authorization) -> anyhow::Result<Connected> {
+        let listening = authorization.listen().await?;
+        self.show("Sign in here:", listening.link());
+        anstream::eprintln!("{DIM}waiting at {} for the browser to come back{DIM:#}", listening.redirect());
+        tokio::select! {
+            connected = listening.wait() => Ok(connected?),
+            _ = tokio::signal::ctrl_c() => Err(stopped().into()),
+        }
+    }
+
+    /// The browser is sent elsewhere, and a person brings the address.
+    async fn pasted(&self, authorization: &Authorization) -> anyhow::Result<Connected> {
+        let mut sign_in = authorization.sign_in().await?;
+        self.show("Sign in here:", sign_in.link());
+        anstream::eprintln!(
+            "The sign-in ends on an address that begins with {BOLD}{}{BOLD:#}\n\
+             (the page itself may not open). Paste that whole address here and press enter:",
+            sign_in.redirect()
+        );
+        for _ in 0..PASTES_MAX {
+            let Some(line) = read_line().await? else { break };
+            match sign_in.finish(&line).await {
+                Ok(connected) => return Ok(connected),
+                Err(error) if sign_in.is_over() => return Err(error.into()),
+                Err(error) => {
+                    anstream::eprintln!("{YELLOW}not that{YELLOW:#}: {error}");
+                }
+            }
+        }
+        Err(nothing_pasted(&sign_in, &self.connection).into())
+    }
+
+    async fn on_device(&self, authorization: &Authorization) -> anyhow::Result<Connected> {
+        let device = authorization.device().await?;
+        self.show("On any device, open:", device.whole_address().unwrap_or(device.address()));
+        anstream::eprintln!("and type in, or compare:   {BOLD}{}{BOLD:#}", device.user_code());
+        tokio::select! {
+            connected = device.wait() => Ok(connected?),
+            _ = tokio::signal::ctrl_c() => Err(stopped().into()),
+        }
+    }
+
+    /// Opens the link where a person sits in front, and prints it in any case.
+    fn show(&self, what: &str, link: &str) {
+        anstream::eprintln!("{what}\n\n  {link}\n");
+        if !self.no_browser && std::io::stdout().is_terminal() && open::that_detached(link).is_err() {
+            anstream::eprintln!("{DIM}no browser could be opened here{DIM:#}");
+        }
+    }
+
+    fn tell(&self, connected: &Connected) {
+        anstream::println!("{GREEN}connected{GREEN:#} {}: {connected}", self.connection);
+        if !connected.missing.is_empty() {
+            anstream::eprintln!(
+                "{YELLOW}asked for and not granted{YELLOW:#}: {}\n\
+                 Calls that need it will be refused by the provider. To ask for it again:   wharfage connect {}",
+                text::one_line(&connected.missing.join(" "), 500),
+                self.connection
+            );
+        }
+    }
+}
+
+/// A line of standard input, without stopping what else goes on; nothing at its end. An empty line is skipped.
+async fn read_line() -> anyhow::Result<Option<String>> {
+    let read = tokio::task::spawn_blocking(|| {
+        let mut lines = std::io::stdin().lock().take(STDIN_BYTES_MAX).lines();
+        loop {
+            match lines.next() {
+                Some(Ok(line)) if line.trim().is_empty() => {}
+                other => return other.transpose(),
+            }
+        }
+    });
+    Ok(read.await??)
+}
+
+fn nothing_pasted(sign_in: &SignIn, connection: &str) -> wharfage::Error {
+    wharfage::Error::new(Kind::InvalidRequest(Vec::new()), "the address that the sign-in ends on was not pasted")
+        .with_details(format!(
+            "It begins with {}. Begin again:   wharfage connect {connection} --paste",
+            sign_in.redirect()
+        ))
+}
+
+fn stopped() -> wharfage::Error {
+    wharfage::Error::new(Kind::Cancelled, "stopped before the sign-in ended; nothing was stored")
+}

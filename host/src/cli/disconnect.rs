@@ -1,0 +1,49 @@
+//! `wharfage disconnect`: the consent is withdrawn at the provider, and the tokens are taken away.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use wharfage::Disconnected;
+
+use super::text::{DIM, GREEN, YELLOW};
+use super::{Common, read_config};
+
+#[derive(Args)]
+pub(super) struct Disconnect {
+    /// A connection of wharfage.toml; every connection of its account loses the tokens
+    connection: String,
+    /// The file that names connections
+    #[arg(long, value_name = "FILE", default_value = "wharfage.toml")]
+    config: PathBuf,
+    /// Take the tokens away here also where the provider cannot be told
+    #[arg(long)]
+    force: bool,
+}
+
+impl Disconnect {
+    pub(super) async fn run(self, common: &Common) -> anyhow::Result<()> {
+        let config = read_config(&self.config)?;
+        let host = common.host().build()?;
+        let authorization = host.authorize(&config, &self.connection).await?;
+        let name = &self.connection;
+        match authorization.disconnect(self.force).await? {
+            Disconnected::Revoked => anstream::println!(
+                "{GREEN}disconnected{GREEN:#} {name}: the tokens are revoked at the provider and gone here"
+            ),
+            Disconnected::TakenAway => anstream::println!(
+                "{GREEN}disconnected{GREEN:#} {name}: the tokens are gone here\n\
+                 {DIM}The plugin names no address for revoking them: withdraw the consent in the provider's own pages.{DIM:#}"
+            ),
+            Disconnected::TakenAwayUntold(error) => {
+                anstream::println!("{GREEN}disconnected{GREEN:#} {name}: the tokens are gone here");
+                anstream::eprintln!(
+                    "{YELLOW}the provider could not be told{YELLOW:#}: {error}\n\
+                     Whoever has a copy can use them: withdraw the consent in the provider's own pages."
+                );
+            }
+            Disconnected::Nothing => anstream::eprintln!("{DIM}{name} was not connected{DIM:#}"),
+            _ => {}
+        }
+        Ok(())
+    }
+}

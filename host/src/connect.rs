@@ -1,0 +1,514 @@
+//! Connecting an account: a person's consent, or the client's own word, becomes tokens that the host keeps.
+//!
+//! [`Authorization`] is what [`Host::authorize`](crate::Host::authorize) gives. It offers the ways that a manifest
+//! declares: a sign-in in a browser whose answer the host receives ([`Listening`]) or is handed ([`SignIn`]), a sign-in on
+//! another device ([`DeviceSignIn`]), and none at all, where the client stands for itself. Each ends with the tokens
+//! stored, and says what was granted of what was asked for. What a token is and how it is renewed is not this file's.
+
+use std::sync::Arc;
+
+use url::Url;
+use zeroize::Zeroizing;
+
+use crate::account::Account;
+use crate::auth::authorize::{Answered, Pending, RANDOM_BYTES, Refused};
+use crate::auth::device::{self, DeviceAnswer};
+use crate::auth::oauth2::Connected;
+use crate::auth::oauth2::Exchange;
+use crate::connection::Config;
+use crate::error::{Error, Kind, Result};
+use crate::manifest::{CredentialFacts, Needs, Oauth2Facts, Oauth2Flow, shown_lines};
+use crate::outbound::session::{Revoked, Session};
+#[cfg(feature = "serve")]
+use crate::serve::callback::{Callback, Page, is_loopback};
+use crate::time::Clock;
+use crate::vault::Secrets;
+
+/// Milliseconds that the host waits for a browser to come back.
+#[cfg(feature = "serve")]
+const WAIT_MS: u64 = 120_000;
+
+/// Where a sign-in leads back to where the account does not say.
+const REDIRECT: &str = "http://127.0.0.1:0/callback";
+
+/// An account that can be connected, and disconnected.
+pub struct Authorization {
+    session: Arc<Session>,
+    secrets: Arc<Secrets>,
+    connection: String,
+    redirect: Url,
+    scopes: Vec<String>,
+    clock: Arc<dyn Clock>,
+}
+
+/// How an account is connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Way {
+    /// A person signs in in a browser, which is sent back: [`Authorization::listen`] or [`Authorization::sign_in`].
+    Browser,
+    /// A person signs in on another device: [`Authorization::device`].
+    Device,
+    /// Nobody signs in: [`Authorization::obtain`].
+    Direct,
+}
+
+/// How a disconnecting ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Disconnected {
+    /// The provider revoked the tokens, and they are gone here.
+    Revoked,
+    /// The tokens are gone here; the manifest names no address for revoking them.
+    TakenAway,
+    /// The tokens are gone here; the provider could not be told, and this is why.
+    TakenAwayUntold(Error),
+    /// There were none.
+    Nothing,
+}
+
+/// A sign-in in a browser, whose redirected address is handed in.
+pub struct SignIn {
+    session: Arc<Session>,
+    secrets: Arc<Secrets>,
+    clock: Arc<dyn Clock>,
+    pending: Pending,
+    link: Url,
+    scopes: Vec<String>,
+    again: String,
+    is_over: bool,
+}
+
+/// A sign-in in a browser that the host waits for.
+#[cfg(feature = "serve")]
+pub struct Listening {
+    sign_in: SignIn,
+    callback: Callback,
+}
+
+/// A sign-in on another device.
+pub struct DeviceSignIn {
+    session: Arc<Session>,
+    clock: Arc<dyn Clock>,
+    answer: DeviceAnswer,
+    scopes: Vec<String>,
+    again: String,
+}
+
+impl Authorization {
+    /// For one credential of a connection.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`] when the account's redirect address is none.
+    pub(crate) fn new(
+        session: Arc<Session>,
+        secrets: Arc<Secrets>,
+        clock: Arc<dyn Clock>,
+        connection: &str,
+        account: Option<&Account>,
+        scopes: Vec<String>,
+    ) -> Result<Self> {
+        let redirect = redirect(account.and_then(|account| account.redirect.as_deref()))?;
+        Ok(Self { session, secrets, connection: connection.to_owned(), redirect, scopes, clock })
+    }
+
+    /// The way that the manifest declares.
+    pub fn way(&self) -> Way {
+        match self.session.facts().flow {
+            Oauth2Flow::AuthorizationCode => Way::Browser,
+            Oauth2Flow::DeviceCode => Way::Device,
+            Oauth2Flow::ClientCredentials | Oauth2Flow::JwtBearer => Way::Direct,
+        }
+    }
+
+    /// What is asked for.
+    pub fn scopes(&self) -> &[String] {
+        &self.scopes
+    }
+
+    /// Whether the browser comes back to this machine, so that the host can listen; else the address is pasted.
+    #[cfg(feature = "serve")]
+    pub fn can_listen(&self) -> bool {
+        is_loopback(&self.redirect)
+    }
+
+    /// Begins a sign-in in a browser whose redirected address the caller will hand in: pasted by a person, or received
+    /// by a web server of the caller's own.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`] when the manifest declares no sign-in; [`Kind::CredentialUnavailable`] when the client's
+    /// id cannot be had.
+    pub async fn sign_in(&self) -> Result<SignIn> {
+        let mut redirect = self.redirect.clone();
+        if redirect.port() == Some(0) {
+            // Nobody needs to listen there; it only has to be a port that a browser goes to.
+            let [high, low] = random::<2>()?;
+            let port = 49_152 + u16::from_be_bytes([high, low]) % 16_384;
+            let _ = redirect.set_port(Some(port));
+        }
+        self.begin(redirect).await
+    }
+
+    /// Begins a sign-in in a browser and listens for its return.
+    ///
+    /// # Errors
+    /// As for [`Authorization::sign_in`], and [`Kind::Configuration`] when the host cannot listen at the redirect address.
+    #[cfg(feature = "serve")]
+    pub async fn listen(&self) -> Result<Listening> {
+        let callback = Callback::listen(&self.redirect).await?;
+        let sign_in = self.begin(callback.redirect().clone()).await?;
+        Ok(Listening { sign_in, callback })
+    }
+
+    async fn begin(&self, redirect: Url) -> Result<SignIn> {
+        let facts = self.session.facts();
+        let endpoint = facts.authorize.as_deref().ok_or_else(|| self.has_no("authorize", "sign-in in a browser"))?;
+        let endpoint = self.session.endpoint(endpoint)?;
+        let client_id = self.session.client_id().await?;
+        let random = Zeroizing::new(random::<RANDOM_BYTES>()?);
+        let pending = Pending::new(facts, redirect, &random, self.clock.now());
+        let link = pending.address(&endpoint, facts, &client_id, &self.scopes);
+        Ok(SignIn {
+            session: self.session.clone(),
+            secrets: self.secrets.clone(),
+            clock: self.clock.clone(),
+            pending,
+            link,
+            scopes: self.scopes.clone(),
+            again: self.again(),
+            is_over: false,
+        })
+    }
+
+    /// Begins a sign-in on another device.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`] when the manifest has no device endpoint, and whatever asking it can end with.
+    pub async fn device(&self) -> Result<DeviceSignIn> {
+        let endpoint = self.session.facts().device.as_deref();
+        let endpoint = endpoint.ok_or_else(|| self.has_no("device", "sign-in on another device"))?;
+        let mut form = vec![("client_id".to_owned(), self.session.client_id().await?)];
+        let scope = self.scopes.join(self.session.facts().scope_separator.as_deref().unwrap_or(" "));
+        if !scope.is_empty() {
+            form.push(("scope".to_owned(), Zeroizing::new(scope)));
+        }
+        let answer = DeviceAnswer::read(&self.session.ask(endpoint, form).await?, self.clock.now())?;
+        self.secrets.learn("device_code", &answer.code);
+        Ok(DeviceSignIn {
+            session: self.session.clone(),
+            clock: self.clock.clone(),
+            answer,
+            scopes: self.scopes.clone(),
+            again: self.again(),
+        })
+    }
+
+    /// Obtains tokens where nobody signs in: the client stands for itself, or signs an assertion.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`] when the manifest wants a person, and whatever the exchange can end with.
+    pub async fn obtain(&self) -> Result<Connected> {
+        let exchange = match self.session.facts().flow {
+            Oauth2Flow::ClientCredentials => Exchange::ClientCredentials,
+            Oauth2Flow::JwtBearer => Exchange::Assertion,
+            Oauth2Flow::AuthorizationCode | Oauth2Flow::DeviceCode => {
+                return Err(Error::configuration("this credential needs a person who signs in")
+                    .with_details(format!("Connect it:   {}", self.again())));
+            }
+        };
+        let answer = self.session.exchange(exchange, &self.scopes).await?;
+        self.session.keep(answer, self.scopes.clone(), Default::default()).await
+    }
+
+    /// Revokes the tokens at the provider, where it has an endpoint for that, and takes them away here. With `force` they
+    /// are taken away also where the provider cannot be told.
+    ///
+    /// # Errors
+    /// Without `force`, whatever the provider can answer. Then the tokens are still here.
+    pub async fn disconnect(&self, force: bool) -> Result<Disconnected> {
+        match self.session.revoke().await {
+            Ok(Revoked::Told) => Ok(Disconnected::Revoked),
+            Ok(Revoked::TakenAway) => Ok(Disconnected::TakenAway),
+            Ok(Revoked::Nothing) => Ok(Disconnected::Nothing),
+            Err(error) if force => {
+                self.session.forget().await?;
+                Ok(Disconnected::TakenAwayUntold(error))
+            }
+            Err(error) => Err(error
+                .context("the tokens are still here, for the provider could not be told")
+                .with_details(format!(
+                    "Try again later, or take them away here alone:   wharfage disconnect {} --force",
+                    self.connection
+                ))),
+        }
+    }
+
+    fn again(&self) -> String {
+        format!("wharfage connect {}", self.connection)
+    }
+
+    fn has_no(&self, key: &str, what: &str) -> Error {
+        let other = match self.way() {
+            Way::Device if key != "device" => "   --device",
+            _ => "",
+        };
+        Error::configuration(format!("the plugin's manifest declares no `{key}`, so there is no {what}"))
+            .with_details(format!("Connect it the way it declares:   {}{other}", self.again()))
+    }
+}
+
+impl SignIn {
+    /// The address that a person opens.
+    pub fn link(&self) -> &str {
+        self.link.as_str()
+    }
+
+    /// The address that the browser is sent back to, as far as it is known before.
+    pub fn redirect(&self) -> &str {
+        self.pending.redirect().as_str()
+    }
+
+    /// Whether it has ended, well or not. After an error it may not have: then the right address can still be handed in.
+    pub fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Takes the address that the browser was sent back to, and obtains the tokens.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidRequest`] when it is not the answer to this sign-in; the provider's refusal in words; whatever the
+    /// exchange can end with. Each says what to do next.
+    pub async fn finish(&mut self, redirected: &str) -> Result<Connected> {
+        match self.judge(redirected) {
+            Ok(answered) => self.redeem(answered).await,
+            Err((error, _)) => Err(error),
+        }
+    }
+
+    fn judge(&mut self, redirected: &str) -> Result<Answered, (Error, Refused)> {
+        let judged = self.pending.judge(redirected, self.clock.now());
+        judged.map_err(|refused| {
+            self.is_over |= refused.is_final();
+            (self.refusal(&refused), refused)
+        })
+    }
+
+    /// The refusal in words. What a provider says there may repeat what it was told.
+    fn refusal(&self, refused: &Refused) -> Error {
+        let mask = self.secrets.mask();
+        let masked = match refused {
+            Refused::Provider { code, words } => Refused::Provider {
+                code: mask.text(code).into_owned(),
+                words: words.as_deref().map(|words| mask.text(words).into_owned()),
+            },
+            other => other.clone(),
+        };
+        masked.error(self.pending.redirect(), &self.again)
+    }
+
+    async fn redeem(&mut self, answered: Answered) -> Result<Connected> {
+        self.is_over = true;
+        let Answered { code, verifier, redirect, captured } = answered;
+        self.secrets.learn("code", &code);
+        let again = |error: Error| error.with_details(format!("A code counts once. Begin again:   {}", self.again));
+        let exchange = Exchange::Code { code, verifier, redirect };
+        let answer = self.session.exchange(exchange, &self.scopes).await.map_err(again)?;
+        self.session.keep(answer, self.scopes.clone(), captured).await
+    }
+}
+
+#[cfg(feature = "serve")]
+impl Listening {
+    /// The address that a person opens.
+    pub fn link(&self) -> &str {
+        self.sign_in.link()
+    }
+
+    /// The address that the browser is sent back to.
+    pub fn redirect(&self) -> &str {
+        self.sign_in.redirect()
+    }
+
+    /// Waits until the sign-in ends, 120 seconds at most. Requests that are not its answer are told so and change nothing.
+    ///
+    /// # Errors
+    /// As for [`SignIn::finish`], and [`Kind::Timeout`] when nobody came back.
+    pub async fn wait(mut self) -> Result<Connected> {
+        let clock = self.sign_in.clock.clone();
+        let until = clock.now().plus(WAIT_MS);
+        let ended = loop {
+            let arrived = tokio::select! {
+                arrived = self.callback.next() => arrived?,
+                () = clock.alarm(until) => break Err(self.nobody_came()),
+            };
+            match self.sign_in.judge(&arrived.redirected) {
+                Ok(answered) => {
+                    let ended = self.sign_in.redeem(answered).await;
+                    arrived.show(match &ended {
+                        Ok(connected) => Page::good("Connected.", format!("{connected}\nYou can close this page.")),
+                        Err(error) => page(error),
+                    });
+                    break ended;
+                }
+                Err((error, refused)) => {
+                    arrived.show(page(&error));
+                    if refused.is_final() {
+                        break Err(error);
+                    }
+                    tracing::warn!(target: "wharfage::connect", "{}; the sign-in goes on waiting", error.message());
+                }
+            }
+        };
+        self.callback.close().await;
+        ended
+    }
+
+    fn nobody_came(&self) -> Error {
+        Error::new(Kind::Timeout, format!("nobody came back from the sign-in within {} seconds", WAIT_MS / 1000))
+            .with_details(format!(
+                "Begin again:   {again}\nWhere the browser is on another machine, paste the address back:   {again} --paste",
+                again = self.sign_in.again
+            ))
+    }
+}
+
+#[cfg(feature = "serve")]
+fn page(error: &Error) -> Page {
+    Page::bad(format!("Not connected: {}.", error.message()), shown_lines(error.details().unwrap_or_default()))
+}
+
+impl DeviceSignIn {
+    /// What a person types in.
+    pub fn user_code(&self) -> &str {
+        &self.answer.user_code
+    }
+
+    /// Where.
+    pub fn address(&self) -> &str {
+        self.answer.address.as_str()
+    }
+
+    /// The same with the code already in it, where the provider has that.
+    pub fn whole_address(&self) -> Option<&str> {
+        self.answer.whole_address.as_ref().map(Url::as_str)
+    }
+
+    /// Asks the provider, as often as it allows, until the person is done or the code has ended.
+    ///
+    /// # Errors
+    /// [`Kind::Forbidden`] when the person refuses, [`Kind::Timeout`] when the code ends first, and whatever the exchange
+    /// can end with.
+    pub async fn wait(self) -> Result<Connected> {
+        let mut pace = self.answer.pace;
+        loop {
+            let Some(next) = pace.next(self.clock.now()) else { return Err(device::expired(&self.again)) };
+            self.clock.sleep_until(next).await;
+            let exchange = Exchange::Device { code: self.answer.code.clone() };
+            match self.session.exchange(exchange, &self.scopes).await {
+                Ok(answer) => return self.session.keep(answer, self.scopes.clone(), Default::default()).await,
+                Err(error) if pace.heard(&error) => {}
+                Err(error) => return Err(device::ended(error, &self.again)),
+            }
+        }
+    }
+}
+
+/// Reads an account's redirect address.
+fn redirect(stated: Option<&str>) -> Result<Url> {
+    let text = stated.unwrap_or(REDIRECT);
+    let wrong = |why: &str| {
+        Error::configuration(format!("the account's redirect `{}` {why}", crate::manifest::shown(text))).with_details(
+            "Set it in [accounts.<name>] as it is registered at the provider:   redirect = \"http://127.0.0.1:8080/callback\"",
+        )
+    };
+    let url = Url::parse(text).map_err(|_| wrong("is no absolute address"))?;
+    if url.host().is_none() || url.cannot_be_a_base() {
+        return Err(wrong("is no absolute address"));
+    }
+    if url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong("may hold neither a fragment nor a user (RFC 6749, 3.1.2)"));
+    }
+    Ok(url)
+}
+
+/// What one sign-in asks for: everything that the account's connections need of this credential, so that one consent
+/// serves them all; or what the account says, where it says something.
+///
+/// # Errors
+/// [`Kind::Component`] when the connection's own component cannot be read.
+pub(crate) fn scopes(config: &Config, name: &str, credential: &str) -> Result<Vec<String>> {
+    let connection = config.connection(name)?;
+    let account = connection.account.as_ref().and_then(|account| config.accounts.get(account));
+    if let Some(account) = account.filter(|account| !account.scopes.is_empty()) {
+        return Ok(account.scopes.clone());
+    }
+    let needs = |connection: &crate::connection::Connection| {
+        let source = config.plugins.get(&connection.plugin);
+        let source =
+            source.ok_or_else(|| Error::configuration(format!("there is no plugin `{}`", connection.plugin)))?;
+        Needs::read(&crate::host::read_component(&source.component)?)
+    };
+    let own = needs(connection)?;
+    let Some(own_facts) = oauth2(&own, credential) else { return Ok(Vec::new()) };
+    let own_token = token_endpoint(&own, own_facts, connection);
+    let mut scopes = own_facts.scopes.clone();
+    for (other_name, other) in &config.connections {
+        if connection.account.is_none() || other.account != connection.account || other_name == name {
+            continue;
+        }
+        let read = match needs(other) {
+            Ok(read) => read,
+            Err(error) => {
+                let message = error.message();
+                tracing::warn!(target: "wharfage::connect", "what connection `{other_name}` needs is not asked for: {message}");
+                continue;
+            }
+        };
+        // A credential of the same name at another provider is another one.
+        let same = oauth2(&read, credential).filter(|facts| token_endpoint(&read, facts, other) == own_token);
+        scopes.extend(same.into_iter().flat_map(|facts| facts.scopes.iter().cloned()));
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    scopes.retain(|scope| seen.insert(scope.clone()));
+    Ok(scopes)
+}
+
+fn oauth2<'a>(needs: &'a Needs, credential: &str) -> Option<&'a Oauth2Facts> {
+    match needs.manifest.credentials.get(credential)? {
+        CredentialFacts::Oauth2(facts) => Some(facts),
+        _ => None,
+    }
+}
+
+/// The token endpoint with its origin written out.
+fn token_endpoint(needs: &Needs, facts: &Oauth2Facts, connection: &crate::connection::Connection) -> String {
+    let resolved = facts.token.strip_prefix('{').and_then(|rest| rest.split_once('}')).and_then(|(origin, path)| {
+        let base = connection.base.get(origin).or_else(|| Some(&needs.manifest.origins.get(origin)?.url))?;
+        Some(format!("{}{path}", base.trim_end_matches('/')))
+    });
+    resolved.unwrap_or_else(|| facts.token.clone())
+}
+
+/// Bytes of the operating system's generator.
+fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::internal("the operating system gave no random bytes"))?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_address_is_one_that_a_provider_can_register() {
+        assert_eq!(redirect(None).unwrap().as_str(), REDIRECT);
+        for good in ["https://app.test/oauth/callback?a=1", "http://localhost:8080/callback", "com.app.test://back"] {
+            assert_eq!(redirect(Some(good)).unwrap().as_str(), good);
+        }
+        for bad in ["", "/callback", "localhost:8080", "https://", "https://app.test/#x", "https://u:p@app.test/"] {
+            let error = redirect(Some(bad)).unwrap_err();
+            assert!(error.details().unwrap().contains("redirect = "), "{bad}: {error}");
+        }
+    }
+}

@@ -1,0 +1,609 @@
+//! The tokens of a connected account: read, renewed once for everybody who needs them, and never lost.
+//!
+//! One [`Tokens`] stands for one account and credential in this process, whatever the number of connections; other
+//! processes share the sealed record. Whoever renews holds a lease, and what comes back is stored before anybody uses it.
+//! A renewal runs as a task of its own: a call that is cancelled in the middle does not take the provider's answer along.
+//! The refresh token that was used stays behind the new one until that has worked, for a process may end between the
+//! provider's answer and the store. Where a provider accepts an old refresh token until the new one was used (RFC 9700,
+//! 4.14.2, lets it), nothing can be lost; where it does not, that moment is the one that no client can close.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use serde_json::Value;
+use url::{Url, form_urlencoded};
+use zeroize::Zeroizing;
+
+use super::scope::Asked;
+use super::{CallContext, CredentialChoice, Method, Outbound, Repeat, Request, random_key};
+use crate::auth::oauth2::{self, Connected, Due, Exchange, Fixed, TokenAnswer, TokenSet};
+use crate::error::{Error, Kind, RequestSent, Result};
+use crate::manifest::{Oauth2Facts, Oauth2Flow, Purpose};
+use crate::time::{BoxFuture, Clock, Timestamp};
+use crate::vault::{Sealed, Secrets};
+
+/// Milliseconds after a renewal that failed in which nobody tries another.
+const COOL_DOWN_MS: u64 = 30_000;
+/// Milliseconds for one exchange with the token endpoint, its retries included.
+const EXCHANGE_MS: u64 = 60_000;
+/// Milliseconds that a process which renews keeps others from doing so: longer than an exchange takes.
+const LEASE_MS: u64 = EXCHANGE_MS + 15_000;
+/// Milliseconds to wait for another process that renews, before its work is looked for again.
+const LOOK_MS: u64 = 200;
+/// How often a renewal begins anew because somebody else was faster.
+const ROUNDS_MAX: u32 = 1_000;
+
+/// The name of the client's own proof on the host's path to the token endpoint.
+pub(crate) const CLIENT: &str = "client";
+
+/// The tokens of one account and credential, as this process knows them.
+pub(crate) struct Tokens {
+    owner: String,
+    name: String,
+    /// Who this process is, among those that share the store.
+    holder: String,
+    sealed: Sealed,
+    clock: Arc<dyn Clock>,
+    held: Mutex<Option<(u64, Arc<TokenSet>)>>,
+    /// Held by whoever renews; in it, the last renewal that failed.
+    single: tokio::sync::Mutex<Option<Failure>>,
+}
+
+struct Failure {
+    at: Timestamp,
+    version: u64,
+    error: Error,
+}
+
+/// An access token with the version of the record it stands in.
+pub(crate) struct Access {
+    pub(crate) token: Zeroizing<String>,
+    pub(crate) version: u64,
+}
+
+/// One connection's use of an account's tokens.
+pub(crate) struct Session {
+    tokens: Arc<Tokens>,
+    facts: Oauth2Facts,
+    connection: String,
+    scopes: Vec<String>,
+    /// The host's own path to the provider's endpoints.
+    authority: Outbound,
+    secrets: Arc<Secrets>,
+    fixed: Fixed,
+    places: Vec<(String, Url)>,
+}
+
+/// What became of tokens that were to be revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Revoked {
+    /// The provider revoked them, and they are gone here.
+    Told,
+    /// They are gone here; the provider has no endpoint for it.
+    TakenAway,
+    /// There were none.
+    Nothing,
+}
+
+/// How the tokens of a connection stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TokenState {
+    /// They serve, until then where that is known.
+    Ready {
+        /// The end of the access token, which is renewed before.
+        until: Option<Timestamp>,
+    },
+    /// A person must connect the account: why.
+    NeedsConnecting {
+        /// A sentence.
+        why: String,
+    },
+    /// Renewing fails, and it is tried again at that time.
+    Failing {
+        /// A sentence.
+        why: String,
+        /// Not before.
+        retry_at: Timestamp,
+    },
+}
+
+impl Tokens {
+    /// Those of an owner, as `account acme`.
+    pub(crate) fn new(owner: &str, name: &str, sealed: Sealed, clock: Arc<dyn Clock>) -> Result<Self> {
+        Ok(Self {
+            owner: owner.to_owned(),
+            name: format!("oauth2 {name}"),
+            holder: random_key()?,
+            sealed,
+            clock,
+            held: Mutex::default(),
+            single: tokio::sync::Mutex::default(),
+        })
+    }
+
+    fn held(&self) -> Option<(u64, Arc<TokenSet>)> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn hold(&self, version: u64, set: &Arc<TokenSet>) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        // What was read before somebody wrote is not put in the place of what they wrote.
+        if held.as_ref().is_none_or(|(known, _)| *known < version) {
+            *held = Some((version, set.clone()));
+        }
+    }
+
+    fn drop_held(&self) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    async fn read(&self) -> Result<Option<(u64, Arc<TokenSet>)>> {
+        let Some(record) = self.sealed.read(&self.owner, &self.name).await? else {
+            self.drop_held();
+            return Ok(None);
+        };
+        let set = serde_json::from_slice(&record.value).map_err(|_| {
+            Error::new(Kind::CredentialUnavailable, format!("the tokens of {} cannot be read", self.owner))
+                .with_details("They were written by another version of this program. Nothing was taken away")
+        })?;
+        let set = Arc::new(set);
+        self.hold(record.version, &set);
+        Ok(Some((record.version, set)))
+    }
+
+    async fn write(&self, expected: u64, set: &Arc<TokenSet>) -> Result<Option<u64>> {
+        let text = Zeroizing::new(serde_json::to_vec(&**set).map_err(|_| Error::internal("tokens have no JSON"))?);
+        let version = self.sealed.write(&self.owner, &self.name, expected, &text).await?;
+        if let Some(version) = version {
+            self.hold(version, set);
+        }
+        Ok(version)
+    }
+
+    fn lease_name(&self) -> String {
+        format!("{}/{}", self.owner, self.name)
+    }
+}
+
+impl Session {
+    /// A connection's use of `tokens`. `authority` is the host's own path, over which only the provider's endpoints are
+    /// reached; `asked` says where the manifest's origins are.
+    pub(crate) fn new(
+        tokens: Arc<Tokens>,
+        facts: &Oauth2Facts,
+        connection: &str,
+        scopes: Vec<String>,
+        authority: Outbound,
+        asked: &[Asked],
+    ) -> Result<Self> {
+        let places: Vec<(String, Url)> = asked.iter().map(|asked| (asked.name.clone(), asked.base.clone())).collect();
+        let at = |name: &String| places.iter().find(|(place, _)| place == name).map(|(_, url)| url.to_string());
+        let fixed = Fixed {
+            audience: facts.origins.iter().filter_map(at).collect(),
+            token: resolve(&places, &facts.token)?.to_string(),
+            revoke: facts.revoke.as_deref().map(|revoke| resolve(&places, revoke)).transpose()?.map(String::from),
+        };
+        let secrets = authority.secrets.clone();
+        let facts = facts.clone();
+        Ok(Self { tokens, facts, connection: connection.to_owned(), scopes, authority, secrets, fixed, places })
+    }
+
+    /// What the manifest says of it.
+    pub(crate) fn facts(&self) -> &Oauth2Facts {
+        &self.facts
+    }
+
+    /// Of which connecting the tokens are: answers that were kept for another serve nobody.
+    pub(crate) async fn identity(&self) -> Result<Option<String>> {
+        if let Some(known) = self.known_identity() {
+            return Ok(Some(known));
+        }
+        self.tokens.read().await?;
+        Ok(self.known_identity())
+    }
+
+    /// The same, if the tokens were read before.
+    pub(crate) fn known_identity(&self) -> Option<String> {
+        self.tokens.held().map(|(_, set)| set.identity.clone())
+    }
+
+    /// An endpoint that a manifest writes `{origin}/path`, as it is over this connection.
+    pub(crate) fn endpoint(&self, written: &str) -> Result<Url> {
+        resolve(&self.places, written)
+    }
+
+    /// The client's id.
+    pub(crate) async fn client_id(&self) -> Result<Zeroizing<String>> {
+        self.secrets.value(&self.facts.client_id, Purpose::Credential).await
+    }
+
+    /// How the tokens stand, without asking the provider.
+    pub(crate) async fn state(&self) -> Result<TokenState> {
+        let needs = |error: &Error| TokenState::NeedsConnecting { why: error.message().to_owned() };
+        let Some((version, set)) = self.tokens.read().await? else {
+            return Ok(match self.needs_person() {
+                true => needs(&self.not_connected()),
+                false => TokenState::Ready { until: None },
+            });
+        };
+        if let Err(error) = self.check_fixed(&set) {
+            return Ok(needs(&error));
+        }
+        if let Some(why) = &set.refused {
+            return Ok(needs(&self.connect_again(why)));
+        }
+        if let Ok(failure) = self.tokens.single.try_lock()
+            && let Some(failure) = failure.as_ref().filter(|failure| failure.version == version)
+        {
+            let why = failure.error.message().to_owned();
+            return Ok(TokenState::Failing { why, retry_at: failure.at.plus(COOL_DOWN_MS) });
+        }
+        Ok(TokenState::Ready { until: Connected::of(&set).until })
+    }
+
+    /// An access token that serves. `rejected` is the version whose token the provider did not accept.
+    ///
+    /// # Errors
+    /// [`Kind::ReauthorizationNeeded`] when only a person can help; else whatever the exchange ended with.
+    pub(crate) fn access(self: &Arc<Self>, rejected: Option<u64>) -> BoxFuture<'static, Result<Access>> {
+        let session = self.clone();
+        Box::pin(async move {
+            if let Some((version, set)) = session.tokens.held()
+                && rejected != Some(version)
+                && set.due(session.tokens.clock.now()) == Due::No
+            {
+                session.check_fixed(&set)?;
+                return Ok(session.give(version, &set));
+            }
+            let renewing = tokio::spawn(async move { session.renew(rejected).await });
+            renewing.await.map_err(|_| Error::internal("the renewal of a token failed"))?
+        })
+    }
+
+    fn give(&self, version: u64, set: &TokenSet) -> Access {
+        for value in set.values() {
+            self.secrets.learn(&self.tokens.name, value);
+        }
+        Access { token: set.access().clone(), version }
+    }
+
+    async fn renew(&self, rejected: Option<u64>) -> Result<Access> {
+        let tokens = &self.tokens;
+        let mut last = tokens.single.lock().await;
+        let began = tokens.clock.now();
+        for _ in 0..ROUNDS_MAX {
+            let now = tokens.clock.now();
+            let read = tokens.read().await?;
+            let version = read.as_ref().map_or(0, |(version, _)| *version);
+            let mut may_serve = None;
+            match &read {
+                None if self.needs_person() => return Err(self.not_connected()),
+                None => {}
+                Some((version, set)) => {
+                    self.check_fixed(set)?;
+                    let due = set.due(now);
+                    let is_rejected = rejected == Some(*version);
+                    if due == Due::No && !is_rejected {
+                        return Ok(self.give(*version, set));
+                    }
+                    may_serve = (due != Due::Now && !is_rejected).then(|| self.give(*version, set));
+                    if let Some(why) = &set.refused {
+                        return may_serve.ok_or_else(|| self.connect_again(why));
+                    }
+                }
+            }
+            if let Some(failure) = last.as_ref().filter(|failure| {
+                failure.version == version && failure.at <= now && now < failure.at.plus(COOL_DOWN_MS)
+            }) {
+                let error = failure.error.clone().with_retry_at(Some(failure.at.plus(COOL_DOWN_MS)));
+                return may_serve.ok_or(error);
+            }
+            if !tokens.sealed.lease(&tokens.lease_name(), &tokens.holder, LEASE_MS).await? {
+                if let Some(access) = may_serve {
+                    return Ok(access);
+                }
+                if now.since(began) > LEASE_MS {
+                    return Err(Error::new(Kind::Timeout, "another process has been renewing the token for too long"));
+                }
+                tokens.clock.sleep_until(now.plus(LOOK_MS)).await;
+                continue;
+            }
+            // Somebody may have renewed between the reading and the lease.
+            let changed = tokens.read().await?.map_or(0, |(version, _)| version) != version;
+            let ended = match (changed, &read) {
+                (true, _) => Ok(None),
+                (false, Some((_, set))) => self.refresh(version, set).await,
+                (false, None) => self.obtain(0, None).await,
+            };
+            tokens.sealed.release(&tokens.lease_name(), &tokens.holder).await?;
+            match ended {
+                Ok(Some((version, set))) => {
+                    *last = None;
+                    return Ok(self.give(version, &set));
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    if let Some(access) = may_serve {
+                        let message = error.message();
+                        tracing::warn!(target: "wharfage::oauth2", "renewing failed, the token serves on: {message}");
+                        *last = Some(Failure { at: tokens.clock.now(), version, error });
+                        return Ok(access);
+                    }
+                    *last = Some(Failure { at: tokens.clock.now(), version, error: error.clone() });
+                    return Err(error);
+                }
+            }
+        }
+        Err(Error::internal("the token's record kept changing"))
+    }
+
+    /// New tokens for the refresh token of this record; nothing where somebody else was faster.
+    async fn refresh(&self, version: u64, set: &Arc<TokenSet>) -> Result<Option<(u64, Arc<TokenSet>)>> {
+        let refreshes = set.refreshes();
+        if refreshes.is_empty() {
+            return match self.needs_person() {
+                true => Err(self.connect_again("its access token has ended, and the provider gave no refresh token")),
+                false => self.obtain(version, Some(set)).await,
+            };
+        }
+        let mut refused = None;
+        for token in refreshes {
+            match self.exchange(Exchange::Refresh { token: token.clone() }, &self.scopes).await {
+                Ok(answer) => {
+                    let renewed = Arc::new(set.renewed(&token, answer, self.tokens.clock.now()));
+                    return self.put(version, set, renewed).await;
+                }
+                Err(error) if error.provider_code() == Some("invalid_grant") => {
+                    // Another process may have used the token first; then what it got is here.
+                    if self.tokens.read().await?.map_or(0, |(version, _)| version) != version {
+                        return Ok(None);
+                    }
+                    refused.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let why = refused.map(|error| error.message().to_owned()).unwrap_or_default();
+        let mut marked = (**set).clone();
+        marked.refused = Some(why.clone());
+        match self.tokens.write(version, &Arc::new(marked)).await? {
+            Some(_) => Err(self.connect_again(&why)),
+            None => Ok(None),
+        }
+    }
+
+    /// Stores what the provider gave. Where the record changed meanwhile and still holds the token that was used, it was
+    /// only marked, and what the provider gave goes over it.
+    async fn put(
+        &self,
+        mut version: u64,
+        before: &TokenSet,
+        renewed: Arc<TokenSet>,
+    ) -> Result<Option<(u64, Arc<TokenSet>)>> {
+        loop {
+            if let Some(version) = self.tokens.write(version, &renewed).await? {
+                return Ok(Some((version, renewed)));
+            }
+            match self.tokens.read().await? {
+                Some((other, set)) if other != version && set.refreshes() == before.refreshes() => version = other,
+                _ => return Ok(None),
+            }
+        }
+    }
+
+    /// First tokens where nobody signs in.
+    async fn obtain(&self, version: u64, before: Option<&TokenSet>) -> Result<Option<(u64, Arc<TokenSet>)>> {
+        let exchange = match self.facts.flow {
+            Oauth2Flow::JwtBearer => Exchange::Assertion,
+            _ => Exchange::ClientCredentials,
+        };
+        let answer = self.exchange(exchange, &self.scopes).await?;
+        let identity = before.map_or_else(random_key, |set| Ok(set.identity.clone()))?;
+        let extra = before.map(|set| set.extra.clone()).unwrap_or_default();
+        let now = self.tokens.clock.now();
+        let set = TokenSet::first(answer, self.scopes.clone(), extra, self.fixed.clone(), identity, now);
+        let set = Arc::new(set);
+        Ok(self.tokens.write(version, &set).await?.map(|version| (version, set)))
+    }
+
+    /// Stores the tokens of an account that was connected. They replace whatever was there.
+    ///
+    /// # Errors
+    /// When the store cannot keep them.
+    pub(crate) async fn keep(
+        &self,
+        answer: TokenAnswer,
+        asked: Vec<String>,
+        extra: BTreeMap<String, String>,
+    ) -> Result<Connected> {
+        let now = self.tokens.clock.now();
+        let set = Arc::new(TokenSet::first(answer, asked, extra, self.fixed.clone(), random_key()?, now));
+        for _ in 0..ROUNDS_MAX {
+            // What is there is replaced whether it opens or not: a person has just signed in.
+            let version = self.tokens.sealed.version(&self.tokens.owner, &self.tokens.name).await?;
+            if self.tokens.write(version, &set).await?.is_some() {
+                *self.tokens.single.lock().await = None;
+                return Ok(Connected::of(&set));
+            }
+        }
+        Err(Error::internal("the token's record kept changing"))
+    }
+
+    /// Revokes the tokens at the provider, where it has an endpoint for that (RFC 7009), and takes them away here.
+    ///
+    /// # Errors
+    /// Whatever the provider answers; then they are still here.
+    pub(crate) async fn revoke(&self) -> Result<Revoked> {
+        let Some((_, set)) = self.tokens.read().await? else { return Ok(Revoked::Nothing) };
+        let endpoint = self.facts.revoke.as_deref();
+        if let Some(endpoint) = endpoint {
+            self.check_fixed(&set)?;
+            let (token, hint) = match set.refreshes().into_iter().next() {
+                Some(refresh) => (refresh, "refresh_token"),
+                None => (set.access().clone(), "access_token"),
+            };
+            let hint = Zeroizing::new(hint.to_owned());
+            self.post(endpoint, vec![("token".to_owned(), token), ("token_type_hint".to_owned(), hint)]).await?;
+        }
+        self.forget().await?;
+        Ok(if endpoint.is_some() { Revoked::Told } else { Revoked::TakenAway })
+    }
+
+    /// Takes the tokens away here, whatever the provider thinks.
+    pub(crate) async fn forget(&self) -> Result<bool> {
+        let removed = self.tokens.sealed.remove(&self.tokens.owner, &self.tokens.name).await?;
+        self.tokens.drop_held();
+        Ok(removed)
+    }
+
+    /// Asks the token endpoint.
+    ///
+    /// # Errors
+    /// The provider's refusal with its code, or whatever a request can end with. No word of the answer's body is in it.
+    pub(crate) async fn exchange(&self, exchange: Exchange, scopes: &[String]) -> Result<TokenAnswer> {
+        let assertion = match exchange {
+            Exchange::Assertion => Some(self.assertion().await?),
+            _ => None,
+        };
+        let form = oauth2::form(&exchange, &self.facts, scopes, assertion);
+        let body = self.post(&self.facts.token, form).await?;
+        let answer = TokenAnswer::parse(&body, &self.facts)?;
+        for value in answer.values() {
+            self.secrets.learn(&self.tokens.name, value);
+        }
+        Ok(answer)
+    }
+
+    /// Asks another endpoint, as the one that gives device codes.
+    ///
+    /// # Errors
+    /// As for [`Session::exchange`].
+    pub(crate) async fn ask(&self, endpoint: &str, form: Vec<(String, Zeroizing<String>)>) -> Result<Value> {
+        let body = self.post(endpoint, form).await?;
+        let value: Value = serde_json::from_slice(&body)
+            .map_err(|_| Error::new(Kind::SchemaViolation, "the provider's endpoint answered no JSON"))?;
+        match oauth2::refusal(&value) {
+            Some(error) => Err(error),
+            None => Ok(value),
+        }
+    }
+
+    async fn assertion(&self) -> Result<Zeroizing<String>> {
+        Err(Error::configuration("this host cannot sign an assertion yet"))
+    }
+
+    async fn post(&self, endpoint: &str, mut form: Vec<(String, Zeroizing<String>)>) -> Result<Zeroizing<Vec<u8>>> {
+        let mut credential = CredentialChoice::Anonymous;
+        if oauth2::client_in_form(&self.facts) {
+            if !form.iter().any(|(name, _)| name == "client_id") {
+                form.push(("client_id".to_owned(), self.client_id().await?));
+            }
+            if let Some(secret) = &self.facts.secret {
+                form.push(("client_secret".to_owned(), self.secrets.value(secret, Purpose::Credential).await?));
+            }
+        } else {
+            credential = CredentialChoice::Named(CLIENT.to_owned());
+        }
+        let body = Wiped(written(&form));
+        let request = Request {
+            method: Method::Post,
+            headers: vec![
+                ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned()),
+                ("accept".to_owned(), "application/json".to_owned()),
+            ],
+            body: Some(Bytes::from_owner(body)),
+            credential,
+            // A lost answer is worth a second question: the token that was used is not worth more than its answer.
+            repeat: Repeat::Safe,
+            is_confidential: true,
+            ..Request::get(endpoint)
+        };
+        let context = CallContext { deadline: self.tokens.clock.now().plus(EXCHANGE_MS), observer: None, event: None };
+        match self.authority.send(&context, request).await {
+            Ok(response) => Ok(Zeroizing::new(response.body)),
+            Err(error) => Err(told(error)),
+        }
+    }
+
+    fn needs_person(&self) -> bool {
+        matches!(self.facts.flow, Oauth2Flow::AuthorizationCode | Oauth2Flow::DeviceCode)
+    }
+
+    /// Refuses tokens whose audience or endpoints are not those that were approved (R12).
+    fn check_fixed(&self, set: &TokenSet) -> Result<()> {
+        match set.fixed.difference(&self.fixed) {
+            None => Ok(()),
+            Some(difference) => Err(Error::new(
+                Kind::ReauthorizationNeeded,
+                format!(
+                    "the plugin of connection `{}` wants other than what was approved: {difference}",
+                    self.connection
+                ),
+            )
+            .with_details(format!("If that is right, approve it:   wharfage connect {}", self.connection))),
+        }
+    }
+
+    fn not_connected(&self) -> Error {
+        Error::new(Kind::ReauthorizationNeeded, format!("connection `{}` is not connected yet", self.connection))
+            .with_details(format!("Connect it:   wharfage connect {}", self.connection))
+    }
+
+    fn connect_again(&self, why: &str) -> Error {
+        Error::new(
+            Kind::ReauthorizationNeeded,
+            format!("connection `{}` must be connected again: {why}", self.connection),
+        )
+        .with_details(format!("Connect it again:   wharfage connect {}", self.connection))
+    }
+}
+
+fn written(form: &[(String, Zeroizing<String>)]) -> Zeroizing<Vec<u8>> {
+    let mut text = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in form {
+        text.append_pair(name, value);
+    }
+    Zeroizing::new(text.finish().into_bytes())
+}
+
+/// A form's bytes, wiped when the last who holds them is done.
+struct Wiped(Zeroizing<Vec<u8>>);
+
+impl AsRef<[u8]> for Wiped {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// An error of the token endpoint, with the provider's code and without its body.
+fn told(error: Error) -> Error {
+    let refused = error.body().and_then(|body| serde_json::from_str(body).ok()).as_ref().and_then(oauth2::refusal);
+    match refused {
+        // A refusal to a client in trouble is that, whatever else it says.
+        Some(refused) if !matches!(error.kind(), Kind::RateLimited | Kind::Transient) => {
+            refused.with_request_sent(RequestSent::Yes).with_status(error.status()).with_attempts(error.attempts())
+        }
+        _ => {
+            let message = format!("the token endpoint did not answer well: {}", error.message());
+            let told = Error::new(error.kind().clone(), message)
+                .with_request_sent(error.request_sent())
+                .with_status(error.status())
+                .with_retry_at(error.retry_at())
+                .with_attempts(error.attempts());
+            match error.details() {
+                Some(details) => told.with_details(details),
+                None => told,
+            }
+        }
+    }
+}
+
+fn resolve(places: &[(String, Url)], written: &str) -> Result<Url> {
+    let wrong =
+        || Error::configuration(format!("`{}` is no endpoint: write {{origin}}/path", crate::manifest::shown(written)));
+    let (name, path) = written.strip_prefix('{').and_then(|rest| rest.split_once('}')).ok_or_else(wrong)?;
+    let (_, base) = places.iter().find(|(place, _)| place == name).ok_or_else(wrong)?;
+    Url::parse(&format!("{}{path}", base.as_str().trim_end_matches('/'))).map_err(|_| wrong())
+}

@@ -1,0 +1,566 @@
+//! Connecting an account, each way, and disconnecting it: browserless, against a provider of our own and one of others.
+//!
+//! The provider of our own ([`Consent`]) does what `oauth2-mock-server` lacks: a device endpoint, refusals, a revocation
+//! that fails. The other is started by hand, outside the repository, and told by its address; without it the test says that
+//! it was skipped.
+//!
+//! ```text
+//! oauth2-mock-server -a 127.0.0.1 -p 3301                                             # npm i oauth2-mock-server@9
+//! WHARFAGE_OAUTH2=http://127.0.0.1:3301 cargo test -p wharfage-tests oauth2_connect
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+use url::Url;
+use wharfage::{Config, Disconnected, Error, Host, Kind, ManualClock, Way};
+use wharfage_tests::provider::{Reply, Seen};
+use wharfage_tests::{NOW, Provider, Scene, guests, skipping};
+
+const CLIENT_ID: &str = "client-of-the-harbour";
+const CLIENT_SECRET: &str = "client-s3cret-of-the-harbour";
+
+/// The manifest's lines about the credential; `{flow}` and more is a test's.
+const MANIFEST: &str = r#"
+[origins.auth]
+url = "https://auth.stand-in.test"
+methods = ["GET", "POST"]
+paths = ["/**"]
+host_only = true
+source = "made up for the tests"
+date = "2026-11-24"
+
+[secrets.client_id]
+[secrets.client_secret]
+
+[credentials.account]
+scheme = "oauth2"
+authorize = "{auth}/authorize?tenant=7"
+token = "{auth}/token"
+revoke = "{auth}/revoke"
+device = "{auth}/device"
+client_id = "client_id"
+secret = "client_secret"
+scopes = ["orders.read", "orders.write"]
+capture = ["realmId"]
+origins = ["api"]
+source = "made up for the tests"
+date = "2026-11-24"
+"#;
+
+/// What the provider has been told, and what it does.
+#[derive(Default)]
+struct Consent {
+    /// The parameters of the sign-in address, by code.
+    codes: BTreeMap<String, BTreeMap<String, String>>,
+    /// What the token endpoint answers first, one by one.
+    refusals: Vec<&'static str>,
+    /// More of the redirect's query.
+    redirect_more: &'static str,
+    /// The scope that is granted; what was asked for where empty.
+    granted: &'static str,
+    /// The status of a revocation.
+    revoke_status: u16,
+    tokens: usize,
+}
+
+struct Desk {
+    provider: Provider,
+    consent: Arc<Mutex<Consent>>,
+    folder: tempfile::TempDir,
+    text: String,
+}
+
+fn pairs(text: &str) -> BTreeMap<String, String> {
+    url::form_urlencoded::parse(text.as_bytes()).into_owned().collect()
+}
+
+fn form(seen: &Seen) -> BTreeMap<String, String> {
+    pairs(std::str::from_utf8(&seen.body).unwrap())
+}
+
+fn answer(consent: &Mutex<Consent>, seen: &Seen) -> Reply {
+    let mut consent = consent.lock().unwrap();
+    let (path, query) = seen.target.split_once('?').unwrap_or((&seen.target, ""));
+    let refused = |status: u16, code: &str| {
+        let body = json!({"error": code, "error_description": format!("because {code}")});
+        Reply::status(status).header("content-type", "application/json").body(body.to_string())
+    };
+    match path {
+        "/authorize" => {
+            let asked = pairs(query);
+            let mut back = Url::parse(&asked["redirect_uri"]).unwrap();
+            let code = format!("code-{}", consent.codes.len());
+            back.query_pairs_mut().append_pair("state", &asked["state"]);
+            let more = consent.redirect_more;
+            let whole = match more.contains("error=") {
+                true => format!("{back}{more}"),
+                false => format!("{back}&code={code}{more}"),
+            };
+            consent.codes.insert(code, asked);
+            Reply::redirect(302, &whole)
+        }
+        "/device" => Reply::json(&json!({
+            "device_code": "the-device-s-code", "user_code": "WDJB-MJHT", "interval": 5, "expires_in": 1800,
+            "verification_uri": "https://stand-in.test/device",
+        })),
+        "/token" if !consent.refusals.is_empty() => refused(400, consent.refusals.remove(0)),
+        "/token" => {
+            let asked = form(seen);
+            let scope = match asked["grant_type"].as_str() {
+                "authorization_code" => match consent.codes.remove(&asked["code"]) {
+                    Some(at) if at["redirect_uri"] == asked["redirect_uri"] && asked.contains_key("code_verifier") => {
+                        at["scope"].clone()
+                    }
+                    _ => return refused(400, "invalid_grant"),
+                },
+                _ => asked.get("scope").cloned().unwrap_or_default(),
+            };
+            let scope = if consent.granted.is_empty() { scope } else { consent.granted.to_owned() };
+            consent.tokens += 1;
+            Reply::json(&json!({
+                "access_token": format!("access-token-{}", consent.tokens), "token_type": "Bearer", "expires_in": 3600,
+                "refresh_token": format!("refresh-token-{}", consent.tokens), "scope": scope,
+            }))
+        }
+        "/revoke" => Reply::status(consent.revoke_status),
+        _ => Reply::json(&json!({"is": "an order"})),
+    }
+}
+
+impl Desk {
+    async fn new() -> Self {
+        Self::with("", "").await
+    }
+
+    /// With more lines of the credential, and more lines of the account.
+    async fn with(credential: &str, account: &str) -> Self {
+        let consent = Arc::new(Mutex::new(Consent { revoke_status: 200, ..Consent::default() }));
+        let provider = Provider::answering({
+            let consent = consent.clone();
+            move |seen| answer(&consent, seen)
+        })
+        .await;
+        let mut desk = Self { provider, consent, folder: tempfile::tempdir().unwrap(), text: String::new() };
+        desk.secret("client_id", CLIENT_ID);
+        desk.secret("client_secret", CLIENT_SECRET);
+        desk.text = format!(
+            "[accounts.harbour]\n{account}\n[accounts.harbour.secrets]\nclient_id = {{ file = 'client_id' }}\n\
+             client_secret = {{ file = 'client_secret' }}\n"
+        );
+        desk.connection("acme", credential).await;
+        desk
+    }
+
+    fn secret(&self, name: &str, value: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, value).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// One more connection of the account, with a component of its own.
+    async fn connection(&mut self, name: &str, credential: &str) {
+        let scene = Scene::of(guests::HTTP_SEND)
+            .manifest_with("credential = \"key\"", "credential = \"account\"")
+            .manifest(&replaced(credential));
+        std::fs::write(self.folder.path().join(format!("{name}.wasm")), scene.component().await.as_slice()).unwrap();
+        let url = self.provider.url();
+        self.text += &format!(
+            "[plugins.{name}]\ncomponent = '{name}.wasm'\n[connections.{name}]\nplugin = '{name}'\naccount = 'harbour'\n\
+             imports = ['http']\norigins = ['{url}']\nsecrets = ['client_id', 'client_secret']\n\
+             private_addresses = ['127.0.0.1/32']\nbase = {{ api = '{url}', auth = '{url}' }}\n"
+        );
+        std::fs::write(self.folder.path().join("wharfage.toml"), &self.text).unwrap();
+    }
+
+    fn config(&self) -> Config {
+        Config::parse(&self.text, &self.folder.path().join("wharfage.toml")).unwrap()
+    }
+
+    fn host(&self, clock: &ManualClock) -> Host {
+        let state = self.folder.path().join("state");
+        Host::builder().state_dir(state).code_dir(wharfage_tests::compiled_code()).clock(clock.clone()).build().unwrap()
+    }
+
+    /// The `Authorization` that the provider gets with a call now.
+    async fn bearer(&self, host: &Host) -> Result<String, Error> {
+        let plugin = host.open(&self.config(), "acme").await?;
+        plugin.call::<Value>("send", &json!({"url": "{api}/orders"})).await?;
+        Ok(self.provider.seen().last().unwrap().header("authorization").unwrap_or_default().to_owned())
+    }
+
+    /// The forms that came to an endpoint.
+    fn forms(&self, path: &str) -> Vec<BTreeMap<String, String>> {
+        self.provider.seen().iter().filter(|seen| seen.target == path).map(form).collect()
+    }
+
+    /// Runs the program here.
+    async fn run(&self, arguments: &[&str], input: &str) -> (i32, String, String) {
+        let mut program = self.start(arguments);
+        std::io::Write::write_all(&mut program.stdin.take().unwrap(), input.as_bytes()).unwrap();
+        let output = tokio::task::spawn_blocking(move || program.wait_with_output().unwrap()).await.unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    }
+
+    fn start(&self, arguments: &[&str]) -> std::process::Child {
+        use std::process::Stdio;
+        let mut command = std::process::Command::new(crate::cli::program());
+        command.args(arguments).args(["--state-dir", "state"]).current_dir(self.folder.path()).env("NO_COLOR", "1");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+}
+
+/// The manifest's lines, where a line of the test stands instead of one with the same key.
+fn replaced(credential: &str) -> String {
+    let keys: Vec<&str> = credential.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key).collect();
+    let (head, facts) = MANIFEST.split_once("[credentials.account]\n").unwrap();
+    let kept = facts.lines().filter(|line| !keys.iter().any(|key| line.starts_with(&format!("{key} = "))));
+    let kept: Vec<&str> = kept.collect();
+    // A key without a value is taken out.
+    let credential: Vec<&str> = credential.lines().filter(|line| !line.ends_with(" = ")).collect();
+    format!("{head}[credentials.account]\n{}\n{}\n", kept.join("\n"), credential.join("\n"))
+}
+
+/// A browser that shows what it ends on.
+async fn browse(link: &str) -> (u16, String) {
+    let browser = reqwest::Client::builder().no_proxy().build().unwrap();
+    let page = browser.get(link).send().await.unwrap();
+    (page.status().as_u16(), page.text().await.unwrap())
+}
+
+/// The address that a sign-in ends on, for a browser that cannot open it.
+async fn ends_on(link: &str) -> String {
+    let browser = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let answer = browser.get(link).send().await.unwrap();
+    answer.headers()["location"].to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_browser_signs_in_and_the_plugin_s_calls_carry_the_token() {
+    let desk = Desk::new().await;
+    let host = desk.host(&skipping());
+    let error = desk.bearer(&host).await.unwrap_err();
+    assert!(error.details().unwrap().contains("wharfage connect acme"), "{error}");
+
+    let authorization = host.authorize(&desk.config(), "acme").await.unwrap();
+    assert!(authorization.way() == Way::Browser && authorization.can_listen());
+    desk.consent.lock().unwrap().redirect_more = "&realmId=4620816365";
+    let listening = authorization.listen().await.unwrap();
+    let link = listening.link().to_owned();
+    assert!(link.contains("tenant=7") && link.contains("code_challenge_method=S256"), "{link}");
+    let (connected, page) = tokio::join!(listening.wait(), browse(&link));
+    let connected = connected.unwrap();
+    assert_eq!((connected.granted.join(" "), connected.missing.len()), ("orders.read orders.write".to_owned(), 0));
+    assert!(page.0 == 200 && page.1.contains("<h1>Connected.</h1>"), "{page:?}");
+    assert_eq!(desk.bearer(&host).await.unwrap(), "Bearer access-token-1");
+    // The next host of the same folder has it as well.
+    drop(host);
+    assert_eq!(desk.bearer(&desk.host(&skipping())).await.unwrap(), "Bearer access-token-1");
+    assert_eq!(desk.forms("/token").len(), 1);
+}
+
+/// The guide's callback took the first request whatever it was. Here nothing that is not the answer ends the wait.
+#[tokio::test]
+async fn guide_s18_foreign_requests_neither_end_nor_become_the_sign_in() {
+    let desk = Desk::new().await;
+    let host = desk.host(&skipping());
+    let listening = host.authorize(&desk.config(), "acme").await.unwrap().listen().await.unwrap();
+    let (link, back) = (listening.link().to_owned(), listening.redirect().to_owned());
+    let browser = async {
+        for (wrong, status) in [
+            (back.replace("/callback", "/favicon.ico"), 404),
+            (back.clone(), 400),
+            (format!("{back}?code=stolen&state=guessed"), 400),
+            (format!("{back}?error=access_denied"), 400),
+        ] {
+            let (told, page) = browse(&wrong).await;
+            assert_eq!(told, status, "{wrong}: {page}");
+        }
+        let right = ends_on(&link).await;
+        assert_eq!(browse(&right).await.0, 200);
+        let browser = reqwest::Client::builder().no_proxy().build().unwrap();
+        assert!(browser.get(&right).send().await.is_err(), "nobody listens any more");
+    };
+    let (connected, ()) = tokio::join!(listening.wait(), browser);
+    connected.unwrap();
+    assert_eq!(desk.forms("/token").len(), 1, "nothing but the right code was sent");
+}
+
+#[tokio::test]
+async fn a_refusal_is_said_in_words_to_the_browser_and_to_whoever_waits() {
+    let desk = Desk::new().await;
+    let host = desk.host(&skipping());
+    let authorization = host.authorize(&desk.config(), "acme").await.unwrap();
+    let more = "&error=access_denied&error_description=Not+for+%3Cb%3E+client-s3cret-of-the-harbour%1b[2J";
+    desk.consent.lock().unwrap().redirect_more = more;
+    let listening = authorization.listen().await.unwrap();
+    let link = listening.link().to_owned();
+    let (ended, (status, page)) = tokio::join!(listening.wait(), browse(&link));
+    let error = ended.unwrap_err();
+    assert_eq!((error.kind(), error.provider_code(), status), (&Kind::Forbidden, Some("access_denied"), 400));
+    let text = error.to_string();
+    assert!(text.contains("The provider says: Not for <b>") && text.contains("wharfage connect acme"), "{text}");
+    assert!(page.contains("Not for &lt;b&gt;"), "{page}");
+    assert!(!text.contains('\u{1b}') && !page.contains('\u{1b}'));
+    assert!(desk.forms("/token").is_empty());
+
+    // The token endpoint refuses: the code is gone, what was there before is not.
+    desk.consent.lock().unwrap().redirect_more = "";
+    desk.consent.lock().unwrap().refusals = vec!["invalid_grant"];
+    let listening = authorization.listen().await.unwrap();
+    let link = listening.link().to_owned();
+    let (ended, (status, _)) = tokio::join!(listening.wait(), browse(&link));
+    let error = ended.unwrap_err();
+    assert!(status == 400 && error.to_string().contains("wharfage connect acme"), "{error}");
+}
+
+#[tokio::test]
+async fn nobody_is_waited_for_longer_than_two_minutes() {
+    let desk = Desk::new().await;
+    let clock = ManualClock::new(NOW, 1);
+    let host = desk.host(&clock);
+    let listening = host.authorize(&desk.config(), "acme").await.unwrap().listen().await.unwrap();
+    let back = listening.redirect().to_owned();
+    let waiting = tokio::spawn(listening.wait());
+    clock.advance(119_999);
+    assert_eq!(browse(&back).await.0, 400, "it still listens");
+    clock.advance(1);
+    let error = waiting.await.unwrap().unwrap_err();
+    assert!(*error.kind() == Kind::Timeout && error.to_string().contains("--paste"), "{error}");
+}
+
+#[tokio::test]
+async fn an_address_is_pasted_where_the_provider_takes_only_https() {
+    let redirect = "https://acme.test/oauth/done";
+    let desk = Desk::with("", &format!("redirect = '{redirect}'")).await;
+    let clock = ManualClock::new(NOW, 1);
+    let host = desk.host(&clock);
+    let authorization = host.authorize(&desk.config(), "acme").await.unwrap();
+    assert!(!authorization.can_listen());
+    let refused = authorization.listen().await.err().unwrap();
+    assert!(refused.to_string().contains("not on this machine"), "{refused}");
+    let mut sign_in = authorization.sign_in().await.unwrap();
+    let right = ends_on(sign_in.link()).await;
+    let other = ends_on(authorization.sign_in().await.unwrap().link()).await;
+    for wrong in ["", "yes", redirect, &other, &right.replace("https://acme.test", "http://acme.test")] {
+        let error = sign_in.finish(wrong).await.unwrap_err();
+        assert!(!sign_in.is_over() && matches!(error.kind(), Kind::InvalidRequest(_)), "{wrong}: {error:?}");
+        assert!(error.details().is_some_and(|next| !next.is_empty()), "{error}");
+    }
+    assert!(desk.forms("/token").is_empty());
+    let connected = sign_in.finish(&format!(" {right} \n")).await.unwrap();
+    assert_eq!(connected.granted.len(), 2);
+    let again = sign_in.finish(&right).await.unwrap_err();
+    assert!(sign_in.is_over() && again.to_string().contains("wharfage connect acme"), "{again}");
+
+    let mut late = authorization.sign_in().await.unwrap();
+    let right = ends_on(late.link()).await;
+    clock.advance(600_000);
+    assert_eq!(*late.finish(&right).await.unwrap_err().kind(), Kind::Timeout);
+    assert_eq!(desk.forms("/token").len(), 1);
+}
+
+#[tokio::test]
+async fn less_granted_than_asked_for_is_said() {
+    let desk = Desk::new().await;
+    desk.consent.lock().unwrap().granted = "orders.read profile";
+    let host = desk.host(&skipping());
+    let mut sign_in = host.authorize(&desk.config(), "acme").await.unwrap().sign_in().await.unwrap();
+    let right = ends_on(sign_in.link()).await;
+    let connected = sign_in.finish(&right).await.unwrap();
+    assert_eq!(connected.missing, ["orders.write"]);
+    assert_eq!(connected.granted, ["orders.read", "profile"]);
+}
+
+#[tokio::test]
+async fn one_consent_serves_all_connections_of_an_account() {
+    let mut desk = Desk::new().await;
+    desk.connection("mail", "scopes = [\"mail.send\", \"orders.read\"]").await;
+    // Another provider's, under the same name.
+    desk.connection("other", "scopes = [\"never\"]\ntoken = \"{auth}/elsewhere\"").await;
+    let host = desk.host(&skipping());
+    let scopes = async |name: &str, config: &Config| host.authorize(config, name).await.unwrap().scopes().to_vec();
+    assert_eq!(scopes("acme", &desk.config()).await, ["orders.read", "orders.write", "mail.send"]);
+    assert_eq!(scopes("mail", &desk.config()).await, ["mail.send", "orders.read", "orders.write"]);
+    assert_eq!(scopes("other", &desk.config()).await, ["never"]);
+    let mut config = desk.config();
+    config.accounts.get_mut("harbour").unwrap().scopes = vec!["orders.read".to_owned()];
+    assert_eq!(scopes("acme", &config).await, ["orders.read"], "the operator asks for less");
+    std::fs::remove_file(desk.folder.path().join("mail.wasm")).unwrap();
+    assert_eq!(scopes("acme", &desk.config()).await, ["orders.read", "orders.write"]);
+}
+
+#[tokio::test]
+async fn a_person_signs_in_on_another_device() {
+    let desk = Desk::with("flow = \"device-code\"", "").await;
+    let clock = skipping();
+    let host = desk.host(&clock);
+    let authorization = host.authorize(&desk.config(), "acme").await.unwrap();
+    assert_eq!(authorization.way(), Way::Device);
+    let device = authorization.device().await.unwrap();
+    assert_eq!((device.user_code(), device.address()), ("WDJB-MJHT", "https://stand-in.test/device"));
+    let asked = desk.forms("/device");
+    assert_eq!((asked[0]["client_id"].as_str(), asked[0]["scope"].as_str()), (CLIENT_ID, "orders.read orders.write"));
+    desk.consent.lock().unwrap().refusals = vec!["authorization_pending", "slow_down", "authorization_pending"];
+    let began = wharfage::Clock::now(&clock);
+    device.wait().await.unwrap();
+    // 5 s, 5 s, then 10 s twice (RFC 8628, 3.5).
+    assert_eq!(wharfage::Clock::now(&clock).since(began), 30_000);
+    let polls = desk.forms("/token");
+    assert_eq!(polls.len(), 4);
+    assert!(polls.iter().all(|poll| poll["device_code"] == "the-device-s-code"
+        && poll["grant_type"] == "urn:ietf:params:oauth:grant-type:device_code"));
+    assert_eq!(desk.bearer(&host).await.unwrap(), "Bearer access-token-1");
+
+    for (refusal, kind) in [("access_denied", Kind::Forbidden), ("expired_token", Kind::Timeout)] {
+        desk.consent.lock().unwrap().refusals = vec!["authorization_pending", refusal];
+        let error = authorization.device().await.unwrap().wait().await.unwrap_err();
+        assert!(*error.kind() == kind && error.to_string().contains("wharfage connect acme"), "{error:?}");
+    }
+    desk.consent.lock().unwrap().refusals = vec!["authorization_pending"; 1_000];
+    let error = authorization.device().await.unwrap().wait().await.unwrap_err();
+    assert_eq!(*error.kind(), Kind::Timeout);
+    let left = desk.consent.lock().unwrap().refusals.len();
+    assert_eq!(1_000 - left, 359, "every 5 s until half an hour is over");
+    assert_eq!(desk.bearer(&host).await.unwrap(), "Bearer access-token-1", "nothing was lost");
+}
+
+#[tokio::test]
+async fn where_nobody_signs_in_the_tokens_are_there_at_once() {
+    let desk = Desk::with("flow = \"client-credentials\"", "").await;
+    let host = desk.host(&skipping());
+    let authorization = host.authorize(&desk.config(), "acme").await.unwrap();
+    assert_eq!(authorization.way(), Way::Direct);
+    authorization.obtain().await.unwrap();
+    let asked = &desk.forms("/token")[0];
+    assert_eq!(
+        (asked["grant_type"].as_str(), asked["scope"].as_str()),
+        ("client_credentials", "orders.read orders.write")
+    );
+    assert_eq!(desk.bearer(&host).await.unwrap(), "Bearer access-token-1");
+
+    let person = Desk::with("device = ", "").await;
+    let authorization = person.host(&skipping()).authorize(&person.config(), "acme").await;
+    let error = authorization.unwrap().obtain().await.unwrap_err();
+    assert!(error.to_string().contains("wharfage connect acme"), "{error}");
+}
+
+#[tokio::test]
+async fn what_the_provider_cannot_be_told_stays_unless_forced() {
+    let desk = Desk::with("flow = \"client-credentials\"", "").await;
+    let host = desk.host(&skipping());
+    let authorization = host.authorize(&desk.config(), "acme").await.unwrap();
+    assert_eq!(authorization.disconnect(false).await.unwrap(), Disconnected::Nothing);
+    authorization.obtain().await.unwrap();
+    desk.consent.lock().unwrap().revoke_status = 503;
+    let error = authorization.disconnect(false).await.unwrap_err();
+    assert!(error.message().contains("still here") && error.details().unwrap().contains("--force"), "{error}");
+    assert_eq!(desk.bearer(&host).await.unwrap(), "Bearer access-token-1");
+    match authorization.disconnect(true).await.unwrap() {
+        Disconnected::TakenAwayUntold(error) => assert_eq!(error.status(), Some(503)),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(authorization.disconnect(false).await.unwrap(), Disconnected::Nothing);
+
+    let silent = Desk::with("flow = \"client-credentials\"\nrevoke = ", "").await;
+    let authorization = silent.host(&skipping()).authorize(&silent.config(), "acme").await.unwrap();
+    authorization.obtain().await.unwrap();
+    assert_eq!(authorization.disconnect(false).await.unwrap(), Disconnected::TakenAway);
+}
+
+/// The program, with a browser that is an HTTP client.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_program_connects_and_disconnects() {
+    use tokio::io::{AsyncBufReadExt as _, BufReader};
+    let desk = Desk::new().await;
+    desk.consent.lock().unwrap().granted = "orders.read";
+    let program = tokio_child(desk.start(&["connect", "acme"]));
+    let mut said = BufReader::new(program.1).lines();
+    let link = loop {
+        let line = said.next_line().await.unwrap().expect("it prints a link");
+        if let Some(link) = line.strip_prefix("  http") {
+            break format!("http{link}");
+        }
+    };
+    assert_eq!(browse(&link).await.0, 200);
+    let mut rest = String::new();
+    while let Some(line) = said.next_line().await.unwrap() {
+        rest += &format!("{line}\n");
+    }
+    let output = tokio::task::spawn_blocking(move || program.0.wait_with_output().unwrap()).await.unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && stdout.starts_with("connected acme: orders.read"), "{stdout}\n{rest}");
+    assert!(rest.contains("asked for and not granted: orders.write"), "{rest}");
+    assert!(!format!("{stdout}{rest}").contains("token-1"));
+
+    let (code, stdout, stderr) = desk.run(&["call", "acme", "send", "--input", "{\"url\":\"{api}/orders\"}"], "").await;
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert_eq!(desk.provider.seen().last().unwrap().header("authorization"), Some("Bearer access-token-1"));
+
+    // The provider has trouble: the tokens stay, and the program says so.
+    desk.consent.lock().unwrap().revoke_status = 503;
+    let (code, _, stderr) = desk.run(&["disconnect", "acme"], "").await;
+    assert!(code != 0 && stderr.contains("still here") && stderr.contains("--force"), "{code} {stderr}");
+    assert_eq!(desk.run(&["call", "acme", "send", "--input", "{\"url\":\"{api}/orders\"}"], "").await.0, 0);
+    desk.consent.lock().unwrap().revoke_status = 200;
+    let (code, stdout, stderr) = desk.run(&["disconnect", "acme"], "").await;
+    assert!(code == 0 && stdout.starts_with("disconnected acme"), "{stdout}{stderr}");
+    let revoked = desk.forms("/revoke");
+    assert_eq!(revoked.last().unwrap()["token"], "refresh-token-1");
+    let (code, _, stderr) = desk.run(&["call", "acme", "send", "--input", "{\"url\":\"{api}/orders\"}"], "").await;
+    assert!(code == 3 && stderr.contains("wharfage connect acme"), "{code} {stderr}");
+}
+
+/// Standard error as something to wait for.
+fn tokio_child(mut child: std::process::Child) -> (std::process::Child, tokio::process::ChildStderr) {
+    let stderr = tokio::process::ChildStderr::from_std(child.stderr.take().unwrap()).unwrap();
+    (child, stderr)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_program_takes_a_pasted_address_and_a_provider_that_is_away() {
+    let desk = Desk::with("", "redirect = 'https://acme.test/done'").await;
+    let (code, _, stderr) = desk.run(&["connect", "acme"], "nothing\n\n").await;
+    assert!(code == 2 && stderr.contains("https://acme.test/done") && stderr.contains("--paste"), "{code} {stderr}");
+    let (code, _, stderr) = desk.run(&["disconnect", "acme"], "").await;
+    assert!(code == 0 && stderr.contains("was not connected"), "{code} {stderr}");
+    assert!(Path::new(&desk.folder.path().join("state")).is_dir());
+}
+
+/// A server that nobody here wrote.
+#[tokio::test]
+#[allow(clippy::disallowed_methods, reason = "a switch of the tests")]
+async fn oauth2_mock_server() {
+    let Ok(url) = std::env::var("WHARFAGE_OAUTH2") else {
+        println!("SKIPPED: no WHARFAGE_OAUTH2; tests/all/oauth2_connect.rs tells how to start it");
+        return;
+    };
+    let mut desk = Desk::new().await;
+    desk.text = desk.text.replace(&format!("auth = '{}'", desk.provider.url()), &format!("auth = '{url}'"));
+    let host = desk.host(&skipping());
+    let authorization = host.authorize(&desk.config(), "acme").await.unwrap();
+    for _ in 0..2 {
+        let listening = authorization.listen().await.unwrap();
+        let link = listening.link().to_owned();
+        let (connected, (status, page)) = tokio::join!(listening.wait(), browse(&link));
+        // It calls what it grants `dummy`, whatever was asked for.
+        assert_eq!(connected.unwrap().missing, ["orders.read", "orders.write"]);
+        assert!(status == 200, "{page}");
+    }
+    let bearer = desk.bearer(&host).await.unwrap();
+    assert_eq!(bearer.split('.').count(), 3, "a JWT");
+    // It compares the verifier with the challenge: a code with another sign-in's is refused.
+    let (mut first, mut second) = (authorization.sign_in().await.unwrap(), authorization.sign_in().await.unwrap());
+    let (to_first, to_second) = (ends_on(first.link()).await, ends_on(second.link()).await);
+    let code = |text: &str| text.split("code=").nth(1).unwrap().split('&').next().unwrap().to_owned();
+    let swapped = to_first.replace(&code(&to_first), &code(&to_second));
+    first.finish(&swapped).await.unwrap_err();
+    second.finish(&to_second).await.unwrap_err();
+    assert_eq!(desk.bearer(&host).await.unwrap(), bearer, "what was there is still there");
+    assert_eq!(authorization.disconnect(false).await.unwrap(), Disconnected::Revoked);
+    desk.bearer(&host).await.unwrap_err();
+}
