@@ -130,6 +130,14 @@ impl Grant {
             .map(|(credential, facts)| Credential::new(credential, facts))
             .filter(|credential| credential.audience.iter().any(|origin| names.contains(origin.as_str())))
             .collect();
+        for credential in &credentials {
+            for method in &credential.methods {
+                method_of(method, &wrong)?;
+            }
+            for path in &credential.paths {
+                pattern(path, &wrong)?;
+            }
+        }
         let limits = connection.limits;
         let bounded = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         let mut credential_headers: Vec<String> =

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use wasmparser::{Encoding, Parser, Payload};
 
+use crate::auth::Place;
 use crate::auth::authorize::OWN_PARAMS;
 use crate::error::{Error, Kind, Result};
 
@@ -142,7 +143,7 @@ pub enum Purpose {
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(tag = "scheme", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum CredentialFacts {
-    /// A key in a header or in the query.
+    /// A key in one place: a header, the query, a cookie, a field of the body, or a part of the path.
     ApiKey {
         /// The secret.
         secret: String,
@@ -150,11 +151,23 @@ pub enum CredentialFacts {
         header: Option<String>,
         /// The query parameter's name.
         query: Option<String>,
+        /// The cookie's name.
+        cookie: Option<String>,
+        /// The field's name in a body that is a form or a JSON object.
+        body: Option<String>,
+        /// The marker, as `{key}`, that the plugin writes into the path where the key goes.
+        path: Option<String>,
         /// What stands before the key, as `App `.
         #[serde(default)]
         prefix: String,
         /// Its audience, by names of origins.
         origins: Vec<String>,
+        /// The methods it goes with; any when empty.
+        #[serde(default)]
+        methods: Vec<String>,
+        /// Path patterns below the base URL's own path that it goes to; any when empty.
+        #[serde(default)]
+        paths: Vec<String>,
         /// Who says so.
         #[serde(default)]
         source: String,
@@ -168,6 +181,12 @@ pub enum CredentialFacts {
         secret: String,
         /// Its audience.
         origins: Vec<String>,
+        /// The methods it goes with; any when empty.
+        #[serde(default)]
+        methods: Vec<String>,
+        /// Path patterns below the base URL's own path that it goes to; any when empty.
+        #[serde(default)]
+        paths: Vec<String>,
         /// Who says so.
         #[serde(default)]
         source: String,
@@ -183,6 +202,12 @@ pub enum CredentialFacts {
         secret: String,
         /// Its audience.
         origins: Vec<String>,
+        /// The methods it goes with; any when empty.
+        #[serde(default)]
+        methods: Vec<String>,
+        /// Path patterns below the base URL's own path that it goes to; any when empty.
+        #[serde(default)]
+        paths: Vec<String>,
         /// Who says so.
         #[serde(default)]
         source: String,
@@ -241,6 +266,12 @@ pub struct Oauth2Facts {
     pub assertion: Option<AssertionFacts>,
     /// Its audience, by names of origins.
     pub origins: Vec<String>,
+    /// The methods an access token goes with; any when empty.
+    #[serde(default)]
+    pub methods: Vec<String>,
+    /// Path patterns below the base URL's own path that it goes to; any when empty.
+    #[serde(default)]
+    pub paths: Vec<String>,
     /// Who says so.
     #[serde(default)]
     pub source: String,
@@ -335,6 +366,32 @@ impl CredentialFacts {
             Self::ApiKey { origins, .. } | Self::Bearer { origins, .. } | Self::Basic { origins, .. } => origins,
             Self::Oauth2(facts) => &facts.origins,
         }
+    }
+
+    /// The methods and the path patterns that its audience is narrowed to; any where empty.
+    pub fn narrowed(&self) -> (&[String], &[String]) {
+        match self {
+            Self::ApiKey { methods, paths, .. }
+            | Self::Bearer { methods, paths, .. }
+            | Self::Basic { methods, paths, .. } => (methods, paths),
+            Self::Oauth2(facts) => (&facts.methods, &facts.paths),
+        }
+    }
+
+    /// Where a key goes, and how many places are named: it must be one.
+    pub(crate) fn place(&self) -> (Option<Place>, usize) {
+        let Self::ApiKey { header, query, cookie, body, path, .. } = self else { return (None, 0) };
+        let places = [
+            header.clone().map(Place::Header),
+            query.clone().map(Place::Query),
+            cookie.clone().map(Place::Cookie),
+            body.clone().map(Place::Body),
+            path.clone().map(Place::Path),
+        ];
+        let mut named = places.into_iter().flatten();
+        let first = named.next();
+        let number = usize::from(first.is_some()) + named.count();
+        (first, number)
     }
 
     /// The secrets it is made of.
@@ -848,10 +905,22 @@ impl Manifest {
             {
                 return wrong(format!("credentials.{name}: {why}"));
             }
-            if let CredentialFacts::ApiKey { header, query, .. } = credential
-                && header.is_some() == query.is_some()
-            {
-                return wrong(format!("credentials.{name} needs a header or a query parameter, and not both"));
+            if name.contains(':') {
+                return wrong(format!("credentials.{name}: a colon stands in the names of what a call makes"));
+            }
+            if let CredentialFacts::ApiKey { .. } = credential {
+                match credential.place() {
+                    (Some(place), 1) => {
+                        if let Some(why) = misplaced(&place) {
+                            return wrong(format!("credentials.{name}: {why}"));
+                        }
+                    }
+                    _ => {
+                        return wrong(format!(
+                            "credentials.{name} needs exactly one place for its key: `header`, `query`, `cookie`, `body` or `path`"
+                        ));
+                    }
+                }
             }
         }
         for (name, budget) in &self.budgets {
@@ -1011,6 +1080,28 @@ fn contract_item(name: &str) -> Option<(&str, &str)> {
     Some(rest.split_once('@').unwrap_or((rest, "")))
 }
 
+/// What is wrong with the name of a place, if anything is.
+fn misplaced(place: &Place) -> Option<String> {
+    let is_token = |name: &str| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+    };
+    match place {
+        Place::Header(name) | Place::Cookie(name) if !is_token(name) => {
+            Some(format!("`{}` is no name that a header or a cookie can have", shown(name)))
+        }
+        Place::Query(name) | Place::Body(name) if name.is_empty() => Some("the name is empty".to_owned()),
+        Place::Path(marker) => {
+            let inner = marker.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
+            let is_plain = (1..=64).contains(&inner.len())
+                && inner.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+            (!is_plain).then(|| {
+                format!("path = \"{}\" must be letters, digits, `-` and `_` in braces, as `{{key}}`", shown(marker))
+            })
+        }
+        _ => None,
+    }
+}
+
 fn is_name(name: &str) -> bool {
     name.len() <= 64
         && name.starts_with(|c: char| c.is_ascii_lowercase())
@@ -1114,7 +1205,15 @@ mod tests {
             ("secret = \"api_key\"", "secret = \"other\"", "not declared"),
             ("source = \"docs\"", "source = \"\"", "say its source and date"),
             ("name = \"acme\"", "name = \"Acme Corp\"", "lower-case"),
-            ("query = \"apikey\"", "query = \"a\"\nheader = \"b\"", "not both"),
+            ("query = \"apikey\"", "query = \"a\"\nheader = \"b\"", "exactly one place"),
+            ("query = \"apikey\"", "body = \"a\"\ncookie = \"b\"\npath = \"{c}\"", "exactly one place"),
+            ("query = \"apikey\"", "prefix = \"a\"", "exactly one place"),
+            ("query = \"apikey\"", "cookie = \"a=b;c\"", "no name"),
+            ("query = \"apikey\"", "header = \"\"", "no name"),
+            ("query = \"apikey\"", "body = \"\"", "empty"),
+            ("query = \"apikey\"", "path = \"key\"", "in braces"),
+            ("query = \"apikey\"", "path = \"{a/b}\"", "in braces"),
+            ("credentials.key]", "credentials.\"jwt:1\"]", "colon"),
             ("methods = [\"GET\"]", "method = [\"GET\"]", "method"),
         ] {
             let error = Manifest::parse(&PLAIN.replace(from, to)).unwrap_err();

@@ -591,6 +591,113 @@ async fn a_plugin_cannot_set_the_hosts_query_parameter() {
     assert_eq!(provider.count(), 0);
 }
 
+/// More places for the same key, and one that is for less than the origin.
+const PLACES: &str = r#"
+[credentials.in-cookie]
+scheme = "api-key"
+secret = "api_key"
+cookie = "session"
+origins = ["api"]
+
+[credentials.in-body]
+scheme = "api-key"
+secret = "api_key"
+body = "key"
+origins = ["api"]
+
+[credentials.in-path]
+scheme = "api-key"
+secret = "api_key"
+path = "{key}"
+origins = ["api"]
+
+[credentials.narrow]
+scheme = "bearer"
+secret = "api_key"
+origins = ["api"]
+methods = ["GET"]
+paths = ["/v1/**"]
+"#;
+
+async fn placing(provider: &Provider) -> Open {
+    Scene::of(guests::HTTP_SEND).manifest(PLACES).with(provider).open().await
+}
+
+#[tokio::test]
+async fn a_key_goes_into_a_cookie_a_body_or_a_path() {
+    let provider = Provider::scripted([Reply::status(200)]).await;
+    let open = placing(&provider).await;
+    open.output("send", json!({"credential": "in-cookie"})).await;
+    assert_eq!(provider.seen().pop().unwrap().header("cookie"), Some(&*format!("session={API_KEY}")));
+    for (kind, body, sent) in [
+        ("application/x-www-form-urlencoded", "a=1", "a=1&key=wharf-s3cret-0451-berth%2Bcrane%2F7".to_owned()),
+        ("application/json", "{\"a\":1.0}", format!("{{\"key\":\"{API_KEY}\",\"a\":1.0}}")),
+    ] {
+        let input =
+            json!({"method": "POST", "headers": [["content-type", kind]], "body": body, "credential": "in-body"});
+        open.output("send", input).await;
+        assert_eq!(provider.seen().pop().unwrap().text(), sent);
+    }
+    let told = open.output("send", json!({"url": "{api}/bot{key}/send?a=1", "credential": "in-path"})).await;
+    let encoded = API_KEY.replace('/', "%2F");
+    assert_eq!(provider.seen().pop().unwrap().target, format!("/bot{encoded}/send?a=1"));
+    assert_eq!(
+        told["url"],
+        format!("{}/bot%7Bkey%7D/send?a=1", provider.url()),
+        "the marker stays where it can be seen"
+    );
+}
+
+/// L8: what stands for a credential never leaves, and a credential is never left out in silence.
+#[tokio::test]
+async fn no_marker_leaves_and_nothing_is_sent_unsigned() {
+    let provider = Provider::scripted([Reply::status(200)]).await;
+    let open = placing(&provider).await;
+    let json_type = json!([["content-type", "application/json"]]);
+    for input in [
+        json!({"url": "{api}/send", "credential": "in-path"}),
+        json!({"url": "{api}/{key}/{key}", "credential": "in-path"}),
+        json!({"url": "{api}/{key}?a={key}", "credential": "in-path"}),
+        json!({"url": "{api}/x?a=%7bKEY%7d", "credential": "anonymous"}),
+        json!({"url": "{api}/{key}"}),
+        json!({"url": "{api}/{key}", "credential": "bearer"}),
+        json!({"headers": [["x-a", "{key}"]], "credential": "anonymous"}),
+        json!({"method": "POST", "credential": "in-body"}),
+        json!({"method": "POST", "body": "{}", "credential": "in-body"}),
+        json!({"method": "POST", "body": "[]", "headers": json_type, "credential": "in-body"}),
+        json!({"method": "POST", "body": "{\"key\":1}", "headers": json_type, "credential": "in-body"}),
+    ] {
+        let error = open.error("send", input.clone()).await;
+        assert_eq!(
+            (error.kind(), error.request_sent()),
+            (&denied("credential"), RequestSent::No),
+            "{input}: {error:?}"
+        );
+    }
+    assert_eq!(provider.count(), 0);
+}
+
+/// L7: an origin may be granted whole, and the credential be for a part of it.
+#[tokio::test]
+async fn a_credential_goes_with_its_own_methods_to_its_own_paths() {
+    let provider = Provider::scripted([Reply::status(200)]).await;
+    let open = placing(&provider).await;
+    for (method, path) in [("POST", "/v1/x"), ("GET", "/v2/x"), ("GET", "/v1x"), ("HEAD", "/v1/x")] {
+        let input = json!({"method": method, "url": format!("{{api}}{path}"), "credential": "narrow"});
+        let error = open.error("send", input).await;
+        assert_eq!(*error.kind(), denied("credential"), "{method} {path}: {error:?}");
+        let details = error.details().unwrap();
+        assert!(details.contains("GET to the paths /v1/**") && details.contains("[credentials.narrow]"), "{details}");
+    }
+    assert_eq!(provider.count(), 0);
+    open.output("send", json!({"url": "{api}/v1/x", "credential": "narrow"})).await;
+    // A redirect out of it loses the way, not the rule.
+    let provider = Provider::scripted([Reply::status(302).header("location", "/v2/x"), Reply::status(200)]).await;
+    let open = placing(&provider).await;
+    let error = open.error("send", json!({"url": "{api}/v1/x", "credential": "narrow"})).await;
+    assert_eq!((error.kind(), provider.count()), (&denied("credential"), 1));
+}
+
 /// A provider that shows what it was sent (as httpbin does) would hand the key to the plugin.
 #[tokio::test]
 async fn a_secret_that_comes_back_is_masked() {

@@ -26,6 +26,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("jsonschema", &["schema/tests.rs"]),
     ("rustls", &["outbound/transport.rs"]),
     ("http_cache_semantics", &["outbound/cache.rs"]),
+    ("jsonwebtoken", &["auth/jwt.rs"]),
     ("std::env", &["vault/env.rs", "cli/", "main.rs"]),
     ("env::var", &["vault/env.rs", "cli/", "main.rs"]),
     ("SystemTime", &["time.rs"]),

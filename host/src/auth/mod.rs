@@ -8,10 +8,13 @@ pub(crate) mod authorize;
 mod basic;
 mod bearer;
 pub(crate) mod device;
+#[allow(dead_code, reason = "checking a token waits for webhooks and for its place in secrets.wit")]
+pub(crate) mod jwt;
 pub(crate) mod oauth2;
 
 use zeroize::Zeroizing;
 
+pub(crate) use self::api_key::Place;
 use crate::manifest::CredentialFacts;
 
 /// A credential as a connection may use it.
@@ -21,6 +24,10 @@ pub(crate) struct Credential {
     pub name: String,
     /// The origins it may go to, by their names in the manifest.
     pub audience: Vec<String>,
+    /// The methods it goes with; any when empty.
+    pub methods: Vec<String>,
+    /// Path patterns below an origin's own path that it goes to; any when empty.
+    pub paths: Vec<String>,
     /// The secrets it is made of, in the order the scheme wants them.
     pub secrets: Vec<String>,
     scheme: Scheme,
@@ -53,22 +60,44 @@ pub(crate) enum Placement {
         /// The value, not yet encoded.
         value: Zeroizing<String>,
     },
+    /// A cookie.
+    Cookie {
+        /// The name.
+        name: String,
+        /// The value.
+        value: Zeroizing<String>,
+    },
+    /// A field of a body that is a form or a JSON object.
+    Body {
+        /// The field's name.
+        field: String,
+        /// The value, not yet encoded.
+        value: Zeroizing<String>,
+    },
+    /// A part of the path.
+    Path {
+        /// What stands there until then.
+        marker: String,
+        /// The value, not yet encoded.
+        value: Zeroizing<String>,
+    },
 }
 
 impl Credential {
     /// The credential that a manifest declares.
     pub(crate) fn new(name: &str, facts: &CredentialFacts) -> Self {
         let scheme = match facts {
-            CredentialFacts::ApiKey { header, query, prefix, .. } => {
-                Scheme::ApiKey(api_key::ApiKey::new(header.as_deref(), query.as_deref(), prefix))
-            }
+            CredentialFacts::ApiKey { prefix, .. } => Scheme::ApiKey(api_key::ApiKey::new(facts.place().0, prefix)),
             CredentialFacts::Bearer { .. } => Scheme::Bearer,
             CredentialFacts::Basic { .. } => Scheme::Basic,
             CredentialFacts::Oauth2(_) => Scheme::Oauth2,
         };
+        let (methods, paths) = facts.narrowed();
         Self {
             name: name.to_owned(),
             audience: facts.origins().to_vec(),
+            methods: methods.to_vec(),
+            paths: paths.to_vec(),
             secrets: match facts {
                 // Of these the host makes tokens; what is placed is an access token.
                 CredentialFacts::Oauth2(_) => Vec::new(),
@@ -81,7 +110,8 @@ impl Credential {
     /// What a client shows at a token endpoint.
     pub(crate) fn client(name: &str, audience: Vec<String>, id: &str, secret: &str) -> Self {
         let secrets = vec![id.to_owned(), secret.to_owned()];
-        Self { name: name.to_owned(), audience, secrets, scheme: Scheme::Client }
+        let (name, methods, paths) = (name.to_owned(), Vec::new(), Vec::new());
+        Self { name, audience, methods, paths, secrets, scheme: Scheme::Client }
     }
 
     /// Whether its value is an access token that the host keeps.
@@ -91,27 +121,37 @@ impl Credential {
 
     /// Where it goes, in words without the value: `header Authorization`.
     pub(crate) fn place(&self) -> String {
-        match (&self.scheme, self.query_name()) {
-            (_, Some(name)) => format!("query parameter {name}"),
-            (Scheme::ApiKey(key), None) => format!("header {}", key.header().unwrap_or("Authorization")),
-            (Scheme::Bearer | Scheme::Basic | Scheme::Oauth2 | Scheme::Client, None) => {
-                "header Authorization".to_owned()
-            }
+        match self.key_place() {
+            Some(Place::Header(name)) => format!("header {name}"),
+            Some(Place::Query(name)) => format!("query parameter {name}"),
+            Some(Place::Cookie(name)) => format!("cookie {name}"),
+            Some(Place::Body(field)) => format!("body field {field}"),
+            Some(Place::Path(marker)) => format!("path at {marker}"),
+            None => "header Authorization".to_owned(),
         }
     }
 
     /// The header it sets, if it sets one.
     pub(crate) fn header_name(&self) -> Option<&str> {
-        match &self.scheme {
-            Scheme::ApiKey(key) => key.header(),
-            Scheme::Bearer | Scheme::Basic | Scheme::Oauth2 | Scheme::Client => Some("authorization"),
+        match self.key_place() {
+            Some(Place::Header(name)) => Some(name),
+            Some(Place::Cookie(_)) => Some("cookie"),
+            Some(Place::Query(_) | Place::Body(_) | Place::Path(_)) => None,
+            None => Some("authorization"),
         }
     }
 
-    /// The query parameter it sets, if it sets one.
-    pub(crate) fn query_name(&self) -> Option<&str> {
+    /// What the plugin writes into the path where the value goes, if it goes there.
+    pub(crate) fn marker(&self) -> Option<&str> {
+        match self.key_place() {
+            Some(Place::Path(marker)) => Some(marker),
+            _ => None,
+        }
+    }
+
+    fn key_place(&self) -> Option<&Place> {
         match &self.scheme {
-            Scheme::ApiKey(key) => key.query(),
+            Scheme::ApiKey(key) => key.place(),
             Scheme::Bearer | Scheme::Basic | Scheme::Oauth2 | Scheme::Client => None,
         }
     }
@@ -146,6 +186,9 @@ mod tests {
         match Credential::new("c", &facts(text)).placement(&values).unwrap() {
             Placement::Header { name, value } => format!("{name}: {}", *value),
             Placement::Query { name, value } => format!("?{name}={}", *value),
+            Placement::Cookie { name, value } => format!("Cookie: {name}={}", *value),
+            Placement::Body { field, value } => format!("{{{field}: {}}}", *value),
+            Placement::Path { marker, value } => format!("/{marker} -> {}", *value),
         }
     }
 
@@ -154,6 +197,11 @@ mod tests {
         let key = "scheme='api-key'\nsecret='k'\nheader='Authorization'\nprefix='App '\norigins=[]";
         assert_eq!(placed(key, &["abc"]), "Authorization: App abc");
         assert_eq!(placed("scheme='api-key'\nsecret='k'\nquery='apikey'\norigins=[]", &["abc"]), "?apikey=abc");
+        let at =
+            |place: &str| placed(&format!("scheme='api-key'\nsecret='k'\n{place}\nprefix='p-'\norigins=[]"), &["abc"]);
+        assert_eq!(at("cookie='session'"), "Cookie: session=p-abc");
+        assert_eq!(at("body='api_key'"), "{api_key: p-abc}");
+        assert_eq!(at("path='{key}'"), "/{key} -> p-abc");
         assert_eq!(placed("scheme='bearer'\nsecret='k'\norigins=[]", &["abc"]), "Authorization: Bearer abc");
         // RFC 7617, section 2
         assert_eq!(

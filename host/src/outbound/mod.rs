@@ -5,6 +5,7 @@
 
 pub(crate) mod address;
 pub(crate) mod admit;
+mod audience;
 pub(crate) mod breaker;
 pub(crate) mod buckets;
 pub(crate) mod cache;
@@ -13,6 +14,7 @@ pub(crate) mod classify;
 pub(crate) mod graphql;
 pub(crate) mod hints;
 pub(crate) mod mask;
+mod place;
 mod ready;
 pub(crate) mod retry;
 pub(crate) mod scope;

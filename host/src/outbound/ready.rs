@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::cache::Missed;
 use super::scope::Scoped;
-use super::{CredentialChoice, Outbound};
+use super::{CredentialChoice, Outbound, audience};
 use crate::auth::Credential;
 use crate::error::{Error, Result};
 use crate::manifest::Purpose;
@@ -45,21 +45,14 @@ impl Ready {
 /// Finds the request's credential and its values. A token that has ended, or is the `rejected` one, is renewed here.
 pub(super) async fn ensure(outbound: &Outbound, missed: Missed, rejected: Option<u64>) -> Result<Ready> {
     let scoped = missed.into_scoped();
-    let origin = outbound.scope.origin_of(&scoped);
     let chosen = match &scoped.request().credential {
         CredentialChoice::Named(name) => Some(find(outbound, name)?),
         _ => outbound.chosen(&scoped),
     };
+    audience::check(outbound, chosen, &scoped)?;
     let Some(credential) = chosen else {
         return Ok(Ready { scoped, credential: None });
     };
-    if !credential.audience.contains(&origin.name) {
-        return Err(Error::denied(
-            "credential",
-            format!("the credential `{}` is not for the origin `{}`", credential.name, origin.name),
-            "A credential goes only to the origins its manifest names.",
-        ));
-    }
     if credential.is_oauth2() {
         let access = outbound.session(credential)?.access(rejected).await?;
         let credential = ReadyCredential {

@@ -28,6 +28,8 @@ use crate::vault::{Sealed, Secrets};
 const COOL_DOWN_MS: u64 = 30_000;
 /// Milliseconds for one exchange with the token endpoint, its retries included.
 const EXCHANGE_MS: u64 = 60_000;
+/// Seconds that an assertion is good for.
+const ASSERTION_S: u64 = 300;
 /// Milliseconds that a process which renews keeps others from doing so: longer than an exchange takes.
 const LEASE_MS: u64 = EXCHANGE_MS + 15_000;
 /// Milliseconds to wait for another process that renews, before its work is looked for again.
@@ -524,8 +526,37 @@ impl Session {
         }
     }
 
+    /// What the client asserts, signed for a few minutes (RFC 7523, 3).
     async fn assertion(&self) -> Result<Zeroizing<String>> {
-        Err(Error::configuration("this host cannot sign an assertion yet"))
+        let facts = self.facts.assertion.as_ref().ok_or_else(|| {
+            Error::configuration("the manifest says nothing about the assertion: [credentials.x.assertion]")
+        })?;
+        let value = async |name: &Option<String>| match name {
+            Some(name) => self.secrets.value(name, Purpose::Credential).await.map(Some),
+            None => Ok(None),
+        };
+        let key = self.secrets.value(&facts.key, Purpose::Credential).await?;
+        let (key_id, subject) = (value(&facts.key_id).await?, value(&facts.subject).await?);
+        let issuer = match &facts.issuer {
+            Some(issuer) => issuer.clone(),
+            None => self.client_id().await?.to_string(),
+        };
+        let now_s = self.tokens.clock.now().as_millis() / 1_000;
+        let mut claims = serde_json::json!({
+            "iss": issuer,
+            "sub": subject.as_ref().map_or(issuer.as_str(), |subject| subject.as_str()),
+            "aud": facts.audience.as_deref().unwrap_or(&self.fixed.token),
+            "iat": now_s,
+            "exp": now_s + ASSERTION_S,
+            "jti": random_key()?,
+        });
+        if !self.scopes.is_empty() {
+            claims["scope"] = self.scopes.join(oauth2::separator(&self.facts)).into();
+        }
+        let key_id = key_id.as_ref().map(|id| id.as_str());
+        let signed = crate::auth::jwt::sign(&facts.algorithm, &key, &claims, key_id)?;
+        self.secrets.learn("assertion", &signed);
+        Ok(signed)
     }
 
     async fn post(&self, endpoint: &str, mut form: Vec<(String, Zeroizing<String>)>) -> Result<Zeroizing<Vec<u8>>> {

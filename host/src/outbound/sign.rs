@@ -13,7 +13,7 @@ use super::address::Pinned;
 use super::admit::Permit;
 use super::circuit::Leave;
 use super::stream::Pour;
-use super::{CallContext, Method, Outbound, Step};
+use super::{CallContext, Method, Outbound, Step, place};
 use crate::auth::Placement;
 use crate::error::{Error, Kind, Result};
 
@@ -77,25 +77,21 @@ pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned)
     }
     headers.entry(http::header::ACCEPT).or_insert(HeaderValue::from_static("application/json"));
     let mut url = Zeroizing::new(String::from(plain_url.as_str()));
+    let mut body = request.body;
     if let Some(ready) = &ready.credential {
-        let placement = ready.credential.placement(&ready.values).ok_or_else(|| {
-            Error::new(Kind::CredentialUnavailable, format!("the credential `{}` is incomplete", ready.credential.name))
-        })?;
-        match placement {
-            Placement::Header { name, value } => {
-                let mut value = HeaderValue::from_str(&value).map_err(|_| unusable(&ready.credential.name))?;
-                value.set_sensitive(true);
-                if headers.insert(header_name(&name)?, value).is_some() {
-                    return Err(set_by_guest(&format!("header {name}")));
-                }
-            }
-            Placement::Query { name, value } => {
-                if plain_url.query_pairs().any(|(key, _)| key == name) {
-                    return Err(set_by_guest(&format!("query parameter {name}")));
-                }
-                let mut signed = plain_url.clone();
-                signed.query_pairs_mut().append_pair(&name, &value);
-                url = Zeroizing::new(signed.into());
+        let name = &ready.credential.name;
+        let incomplete = || Error::new(Kind::CredentialUnavailable, format!("the credential `{name}` is incomplete"));
+        if ready.values.iter().any(|value| value.is_empty()) {
+            return Err(incomplete());
+        }
+        match ready.credential.placement(&ready.values).ok_or_else(incomplete)? {
+            Placement::Header { name: header, value } => place::header(&mut headers, name, &header, &value)?,
+            Placement::Cookie { name: cookie, value } => place::cookie(&mut headers, name, &cookie, &value)?,
+            Placement::Query { name: parameter, value } => url = place::query(&plain_url, name, &parameter, &value)?,
+            Placement::Path { marker, value } => url = place::path(&plain_url, name, &marker, &value)?,
+            Placement::Body { field, value } => {
+                let whole = body.as_ref().filter(|_| request.upload.is_none());
+                body = Some(place::body(&headers, whole, name, &field, &value)?);
             }
         }
         context.observe(|| Step::Signed { credential: ready.credential.name.clone(), place: ready.credential.place() });
@@ -106,7 +102,7 @@ pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned)
         plain_url,
         origin,
         headers,
-        body: request.body,
+        body,
         upload: request.upload,
         addresses,
         timeout_ms: request.timeout_ms.unwrap_or(u64::MAX).min(outbound.limits.attempt_ms).max(1),
@@ -115,22 +111,10 @@ pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned)
     })
 }
 
-fn header_name(name: &str) -> Result<HeaderName> {
+pub(super) fn header_name(name: &str) -> Result<HeaderName> {
     HeaderName::from_bytes(name.as_bytes()).map_err(|_| Error::invalid("/headers", "a header's name is not a token"))
 }
 
 fn header_value(value: &str) -> Result<HeaderValue> {
     HeaderValue::from_str(value).map_err(|_| Error::invalid("/headers", "a header's value has forbidden characters"))
-}
-
-fn unusable(name: &str) -> Error {
-    Error::new(Kind::CredentialUnavailable, format!("the credential `{name}` has characters that no header can carry"))
-}
-
-fn set_by_guest(place: &str) -> Error {
-    Error::denied(
-        "credential",
-        format!("the plugin set the {place} itself, where the host places the credential"),
-        "Take it out of the request; the host signs.",
-    )
 }

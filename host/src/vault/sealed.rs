@@ -109,6 +109,7 @@ impl Sealed {
     ///
     /// # Errors
     /// Those of the store.
+    #[cfg(test)]
     pub(crate) async fn list(&self) -> Result<Vec<(String, String, u64, Timestamp)>> {
         self.store.records().await
     }
