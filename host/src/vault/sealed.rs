@@ -105,15 +105,6 @@ impl Sealed {
         self.store.remove_record(owner, name).await
     }
 
-    /// All records there are: owner, name, version, and since when; in order.
-    ///
-    /// # Errors
-    /// Those of the store.
-    #[cfg(test)]
-    pub(crate) async fn list(&self) -> Result<Vec<(String, String, u64, Timestamp)>> {
-        self.store.records().await
-    }
-
     /// Takes a lease for `millis` from now, or keeps on holding it. False while another holder has it.
     ///
     /// # Errors
