@@ -8,6 +8,7 @@ pub(crate) mod authorize;
 mod basic;
 mod bearer;
 pub(crate) mod device;
+pub(crate) mod hmac;
 pub(crate) mod jwt;
 pub(crate) mod oauth2;
 
