@@ -17,6 +17,7 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::grant::Grant;
 use crate::manifest::{BudgetScope, COMPONENT_BYTES_MAX, CredentialFacts, Needs, Oauth2Facts, Operation, embed};
+use crate::observe::audit::{AUDIT_ROWS, AUDIT_ROWS_IN_MEMORY, Audit, Book};
 use crate::outbound::address::Resolver;
 use crate::outbound::admit::{Lane, Lanes};
 use crate::outbound::buckets::Shape;
@@ -53,6 +54,7 @@ struct Inner {
     resolver: Arc<Resolver>,
     observer: Option<Observer>,
     tape: Option<Tape>,
+    audit: Audit,
     lanes: Mutex<HashMap<(String, String), Arc<Lane>>>,
     sealed: Sealed,
     /// The tokens of connected accounts, by owner and credential.
@@ -69,6 +71,7 @@ pub struct HostBuilder {
     transport: Option<Arc<dyn Transport>>,
     observer: Option<Observer>,
     tape: Option<Tape>,
+    audit_rows: Option<u64>,
 }
 
 /// Most bytes of a token endpoint's answer.
@@ -115,6 +118,13 @@ impl HostBuilder {
         self
     }
 
+    /// Keeps so many rows of the audit trail, the newest; 1,000,000 of some hundred bytes each where nothing is said, and
+    /// 10,000 without a state folder.
+    pub fn audit_rows(mut self, rows: u64) -> Self {
+        self.audit_rows = Some(rows);
+        self
+    }
+
     /// Starts the host.
     ///
     /// # Errors
@@ -142,7 +152,16 @@ impl HostBuilder {
                 (store, key)
             }
         };
+        // What uses credentials is told durably, also while a tape runs; a replay uses none.
+        let is_replay = self.tape.as_ref().is_some_and(Tape::is_strict);
+        let (trail, rows): (Arc<dyn Store>, _) = match &self.state_dir {
+            Some(path) if !is_durable && !is_replay => (durable(path, &key)?, AUDIT_ROWS),
+            Some(_) if is_durable => (store.clone(), AUDIT_ROWS),
+            _ => (store.clone(), AUDIT_ROWS_IN_MEMORY),
+        };
+        let audit = Audit::new(trail, &derived(&key, b"audit"), self.audit_rows.unwrap_or(rows), clock.clone());
         Ok(Host(Arc::new(Inner {
+            audit,
             engine: Engine::new()?,
             artifacts,
             sealed: Sealed::new(store.clone(), &derived(&key, b"sealed"), clock.clone()),
@@ -293,6 +312,7 @@ impl Host {
             None => Arc::new(Http::new(&grant.limits)?),
         };
         let lanes = self.lanes(needs, grant, name, account_name, account)?;
+        let book = Book::new(inner.audit.clone(), &needs.manifest.plugin.name, name, account_name);
         let mut outbound = Outbound {
             scope: grant.scope.clone(),
             private_addresses: grant.private_addresses.clone(),
@@ -321,6 +341,7 @@ impl Host {
             resolver: inner.resolver.clone(),
             transport,
             secrets,
+            book,
             clock: inner.clock.clone(),
             tape: inner.tape.clone(),
             sessions: Vec::new(),
@@ -370,6 +391,7 @@ impl Host {
             key: outbound.key,
             resolver: outbound.resolver.clone(),
             transport: outbound.transport.clone(),
+            book: outbound.book.clone(),
             is_authority: true,
             ..Outbound::nowhere(outbound.secrets.clone(), outbound.clock.clone())
         }
@@ -402,6 +424,32 @@ impl Host {
     pub async fn describe(&self, component: &[u8]) -> Result<Vec<Operation>> {
         let compiled = artifact::compile(&self.0.engine, component)?;
         plugin::describe(&self.0.engine, &compiled, &self.0.clock).await
+    }
+
+    /// The audit trail: who used which secret, for what, and what came of it. Several hosts over one state folder write
+    /// one trail.
+    ///
+    /// ```no_run
+    /// # async fn example(host: &wharfage::Host) -> wharfage::Result<()> {
+    /// let audit = host.audit();
+    /// let found = audit.check().await?;
+    /// if let Some((row, meaning)) = &found.broken {
+    ///     eprintln!("the trail breaks at row {row}: {meaning}");
+    /// }
+    /// let mut after = found.aged_out;
+    /// loop {
+    ///     let page = audit.page(after, 1_000).await?;
+    ///     let Some(last) = page.last() else { break };
+    ///     after = last.number;
+    ///     for row in page.iter().filter_map(|row| row.entry.as_ref()) {
+    ///         println!("{} {} {}", row.at, row.connection, row.deed.name());
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn audit(&self) -> &Audit {
+        &self.0.audit
     }
 
     /// Whether instances come from a pool; false where the address space is short.

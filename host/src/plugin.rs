@@ -199,7 +199,7 @@ impl Plugin {
     #[doc(hidden)]
     pub async fn walk(&self, url: &str, steps: usize, times: usize) -> Result<()> {
         let outbound = &self.0.outbound;
-        let context = CallContext { deadline: self.0.deadline(), observer: None, event: None };
+        let context = CallContext { deadline: self.0.deadline(), observer: None, event: None, operation: None };
         for _ in 0..times {
             outbound.walk(&context, crate::outbound::Request::get(url), steps).await?;
         }
@@ -211,9 +211,10 @@ impl Plugin {
     pub const STEPS: [&str; 10] =
         ["begin", "scope", "cache", "ready", "admit", "address", "sign", "transport", "classify", "keep and decide"];
 
-    /// Waits until the answers that are kept are written down, for a program that is about to end. Without a state folder
-    /// there is nothing to wait for.
+    /// Waits until the answers that are kept and what the audit trail was told are written down, for a program that is
+    /// about to end. Without a state folder there is nothing to wait for.
     pub async fn settle(&self) {
+        self.0.outbound.book.settle().await;
         if let Some(cache) = &self.0.outbound.cache {
             cache.settle().await;
         }
@@ -406,7 +407,7 @@ impl Loaded {
     ) -> Result<Answer<Box<RawValue>>> {
         let _place = self.calls.acquire().await.map_err(|_| Error::internal("the plugin is being unloaded"))?;
         let limits = self.grant.limits;
-        let mut instance = self.instance(&limits, deadline, None)?;
+        let mut instance = self.instance(&limits, deadline, None, operation.name.as_str())?;
         let exports = self.enter(&mut instance).await?;
         let called = exports
             .wharfage_plugin_operations()
@@ -465,7 +466,7 @@ impl Loaded {
 
     async fn handle(&self, event: Event, deadline: crate::time::Timestamp) -> Result<Outcome> {
         let _place = self.calls.acquire().await.map_err(|_| Error::internal("the plugin is being unloaded"))?;
-        let mut instance = self.instance(&self.grant.limits, deadline, Some(event.id.as_str().into()))?;
+        let mut instance = self.instance(&self.grant.limits, deadline, Some(event.id.as_str().into()), EVENT)?;
         let exports = self.enter(&mut instance).await?;
         let called = exports.wharfage_plugin_events().call_handle(&mut instance, &event.into()).await;
         Outcome::read(&self.name, self.leave(&mut instance, called)?)
@@ -477,6 +478,7 @@ impl Loaded {
         limits: &Limits,
         deadline: crate::time::Timestamp,
         event: Option<Arc<str>>,
+        operation: &str,
     ) -> Result<Instance<Call>> {
         let output = wasi::Output::default();
         let guest_clock = self.outbound.guest_clock();
@@ -486,7 +488,12 @@ impl Loaded {
             connection: self.connection.clone(),
             limits: *limits,
             outbound: self.outbound.clone(),
-            context: CallContext { deadline, observer: self.observer.clone(), event },
+            context: CallContext {
+                deadline,
+                observer: self.observer.clone(),
+                event,
+                operation: Some(operation.into()),
+            },
             secrets: self.outbound.secrets.clone(),
             facts: self.facts.clone(),
             store: self.store.clone(),
@@ -554,6 +561,9 @@ impl Loaded {
             })
     }
 }
+
+/// What the audit trail calls the handling of an event.
+const EVENT: &str = "(event)";
 
 /// A store with all limits of its call set.
 fn bounded(engine: &Engine, mut call: Call) -> Instance<Call> {
@@ -661,7 +671,12 @@ pub(crate) async fn describe(engine: &Engine, component: &Component, clock: &Arc
         connection: "describe".into(),
         limits,
         outbound: Arc::new(Outbound::nowhere(secrets.clone(), clock.clone())),
-        context: CallContext { deadline: clock.now().plus(limits.call_ms), observer: None, event: None },
+        context: CallContext {
+            deadline: clock.now().plus(limits.call_ms),
+            observer: None,
+            event: None,
+            operation: None,
+        },
         secrets,
         facts: Arc::default(),
         store: Arc::new(MemoryStore::default()),

@@ -6,6 +6,7 @@ use wharfage::{Blame, Kind};
 use wharfage_tests::{API_KEY, Open, Provider, Reply, Scene, component, guests};
 
 use crate::assert_exists;
+use crate::canary::hostile_dumps_memory;
 use crate::log::Logged;
 
 wharfage_tests::foreach_hostile!(assert_exists);

@@ -5,8 +5,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where and stops")]
 
+mod audit;
 mod breaker;
 mod cache;
+mod canary;
 mod cli;
 mod clock;
 mod conformance;

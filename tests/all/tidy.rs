@@ -370,7 +370,8 @@ fn only_generated_code_is_unsafe() {
     let mut wrong = Vec::new();
     for file in files().iter().filter(|file| file.is_rust() && !file.path.starts_with("host/")) {
         let code = file.code();
-        if says(&code, "unsafe") {
+        // It reads all of its own memory, which is what it is there for.
+        if says(&code, "unsafe") && file.path != "tests/guests/hostile_dumps_memory.rs" {
             wrong.push(format!("{} says `unsafe`", file.path));
         }
     }

@@ -8,6 +8,7 @@ use crate::bindings::wharfage::plugin::secrets::{Algorithm, Host};
 use crate::bindings::wharfage::plugin::types;
 use crate::error::{Error, Result};
 use crate::manifest::{Purpose, SecretFacts};
+use crate::observe::audit::Deed;
 use crate::vault::Secrets;
 
 type Facts = BTreeMap<String, SecretFacts>;
@@ -24,7 +25,7 @@ impl Host for Call {
 
     async fn sign(&mut self, name: String, algorithm: Algorithm, data: Vec<u8>) -> Result<Vec<u8>, types::Error> {
         let signed = sign(&self.secrets, &self.facts, &name, algorithm.into(), &data).await;
-        signed.map_err(|error| self.keep(error))
+        self.told(&name, Deed::Sign, signed)
     }
 
     async fn verify(
@@ -35,7 +36,15 @@ impl Host for Call {
         mac: Vec<u8>,
     ) -> Result<bool, types::Error> {
         let verified = verify(&self.secrets, &self.facts, &name, algorithm.into(), &data, &mac).await;
-        verified.map_err(|error| self.keep(error))
+        self.told(&name, Deed::Verify, verified)
+    }
+}
+
+impl Call {
+    /// What came of using a secret, with a word to the audit trail, also where it is refused.
+    fn told<T>(&mut self, name: &str, deed: Deed, used: Result<T>) -> Result<T, types::Error> {
+        self.outbound.tell_use(&self.context, name, deed, used.as_ref().map(|_| ()));
+        used.map_err(|error| self.keep(error))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Answers go to standard output, everything said about them to standard error. A failure prints one sentence, then
 //! what would help, and exits with a code that says whose it was (see [`exit_code`]).
 
+mod audit;
 mod build;
 mod call;
 mod check;
@@ -54,6 +55,8 @@ enum Command {
     Disconnect(disconnect::Disconnect),
     /// Show everything a plugin may do, what an upgrade would change, or the lines it needs
     Explain(explain::Explain),
+    /// Show who used which secret, for what, and what came of it
+    Audit(audit::Audit),
     /// Show what a component says about itself, without running it
     Inspect(inspect::Inspect),
     /// Compile a plugin and write its manifest and schemas into the component
@@ -86,6 +89,7 @@ pub(crate) fn run() -> ExitCode {
             Command::Connect(connect) => connect.run(common).await,
             Command::Disconnect(disconnect) => disconnect.run(common).await,
             Command::Explain(explain) => explain.run(common).await,
+            Command::Audit(audit) => audit.run(common).await,
             Command::Inspect(inspect) => inspect.run(),
             Command::Build(build) => build.run(common).await,
             Command::Check(check) => check.run(common).await,

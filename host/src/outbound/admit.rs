@@ -385,7 +385,7 @@ mod tests {
     }
 
     fn context(clock: &ManualClock, ms: u64) -> CallContext {
-        CallContext { deadline: clock.now().plus(ms), observer: None, event: None }
+        CallContext { deadline: clock.now().plus(ms), observer: None, event: None, operation: None }
     }
 
     /// Waiting for the second lane gave back what was taken of the first, which woke the waiter itself: it span until

@@ -70,6 +70,15 @@ impl Outcome {
         Self::Failure { error, hint_at: None, advice: None }
     }
 
+    /// What the audit trail is told: the status, and the kind of the error.
+    pub(super) fn told(&self) -> (Option<u16>, Option<&Kind>) {
+        match self {
+            Self::Answer(response, _) => (Some(response.status), None),
+            Self::Redirect { status, .. } => (Some(*status), None),
+            Self::Failure { error, .. } => (error.status(), Some(error.kind())),
+        }
+    }
+
     /// What it says about the provider's health.
     fn verdict(&self) -> Verdict {
         match self {

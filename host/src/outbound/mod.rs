@@ -36,6 +36,7 @@ use crate::auth::Credential;
 use crate::connection::Limits;
 use crate::error::{Error, Kind, RequestSent, Result};
 use crate::manifest::RateHeaders;
+use crate::observe::audit::{AuditEntry, Book, Deed};
 use crate::time::{Clock, Timestamp};
 use crate::vault::Secrets;
 
@@ -128,8 +129,8 @@ pub(crate) enum CredentialChoice {
     Named(String),
 }
 
-/// One request, as a plugin wants it.
-#[derive(Clone, Debug)]
+/// One request, as a plugin wants it. It has no `Debug`: that of a token's renewal holds what it is renewed with.
+#[derive(Clone)]
 pub(crate) struct Request {
     /// The method.
     pub method: Method,
@@ -206,8 +207,8 @@ pub enum Source {
     Stale,
 }
 
-/// An answer with a status below 400.
-#[derive(Clone, Debug)]
+/// An answer with a status below 400. It has no `Debug`: a token comes in one.
+#[derive(Clone)]
 pub(crate) struct Response {
     /// The status.
     pub status: u16,
@@ -255,6 +256,8 @@ pub(crate) struct Outbound {
     pub(crate) resolver: Arc<Resolver>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) secrets: Arc<Secrets>,
+    /// Where the use of credentials is told.
+    pub(crate) book: Book,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tape: Option<Tape>,
     /// The tokens of its OAuth 2.0 credentials, by their names.
@@ -342,6 +345,8 @@ pub(crate) struct CallContext {
     pub observer: Option<Observer>,
     /// The id of the event that is handled.
     pub event: Option<Arc<str>>,
+    /// The operation that runs, for the audit trail.
+    pub operation: Option<Arc<str>>,
 }
 
 impl CallContext {
@@ -470,7 +475,9 @@ impl Outbound {
         missed: cache::Missed,
         slot: Option<tape::Slot>,
     ) -> Result<Outcome> {
+        self.secrets.know_all().await;
         let ready = ready::ensure(self, missed, trip.rejected).await?;
+        let used = ready.credential.as_ref().map(|used| self.used(context, &ready, &used.credential));
         trip.access = ready.access();
         let admitted = admit::acquire(self, context, ready).await.map_err(|error| trip.after_failures(error))?;
         trip.tries += 1;
@@ -478,6 +485,7 @@ impl Outbound {
             Ok(pinned) => {
                 let signed = sign::attach(self, context, pinned)?;
                 trip.attempts += 1;
+                let used = used.map(|entry| self.book.begin(entry));
                 // A tape holds whole answers, so with one they are read here.
                 let is_opened = trip.is_opened && self.tape.is_none();
                 let answered = transport::exchange(self, context, signed, is_opened).await;
@@ -485,6 +493,10 @@ impl Outbound {
                     slot.keep(self, &answered);
                 }
                 let outcome = classify::classify(self, context, answered);
+                if let Some(used) = used {
+                    let (status, error) = outcome.told();
+                    used.ended(status, error);
+                }
                 self.lanes.write_down().await?;
                 Ok(outcome)
             }
@@ -492,6 +504,25 @@ impl Outbound {
             Err(error) if matches!(error.kind(), Kind::Network(_)) => Ok(Outcome::failure(error)),
             Err(error) => Err(error),
         }
+    }
+
+    /// What the audit trail says of a credential that is about to leave.
+    fn used(&self, context: &CallContext, ready: &ready::Ready, credential: &Credential) -> AuditEntry {
+        AuditEntry {
+            credential: credential.name.clone(),
+            secrets: credential.secrets.clone(),
+            method: ready.scoped.request().method.as_str().to_owned(),
+            origin: self.scope.origin_of(&ready.scoped).base.origin().ascii_serialization(),
+            ..self.book.entry(Deed::Placed, context.operation.as_deref())
+        }
+    }
+
+    /// Tells the audit trail of a secret that a plugin had used without sending anything. A name that is not granted is
+    /// the plugin's own text, so it is not kept.
+    pub(crate) fn tell_use(&self, context: &CallContext, name: &str, deed: Deed, outcome: Result<(), &Error>) {
+        let name = if self.secrets.is_granted(name) { name } else { "(not granted)" };
+        let entry = self.book.entry(deed, context.operation.as_deref());
+        self.book.tell(AuditEntry { secrets: vec![name.to_owned()], ..entry }.came_to(outcome));
     }
 
     /// What an answer means for what is kept.
@@ -634,6 +665,7 @@ impl Outbound {
             resolver: Arc::new(Resolver::new(clock.clone())),
             transport: Arc::new(transport::Nowhere),
             secrets,
+            book: Book::closed(),
             clock,
             tape: None,
             sessions: Vec::new(),

@@ -20,6 +20,7 @@ use super::{CallContext, CredentialChoice, Method, Outbound, Repeat, Request, ra
 use crate::auth::oauth2::{self, Connected, Due, Exchange, Fixed, TokenAnswer, TokenSet};
 use crate::error::{Error, Kind, RequestSent, Result};
 use crate::manifest::{Oauth2Facts, Oauth2Flow, Purpose};
+use crate::observe::audit::{AuditEntry, Deed};
 use crate::time::{BoxFuture, Clock, Timestamp};
 use crate::vault::{Sealed, Secrets};
 
@@ -425,6 +426,7 @@ impl Session {
             let version = self.tokens.sealed.version(&self.tokens.owner, &self.tokens.name).await?;
             if self.tokens.write(version, &set).await?.is_some() {
                 *self.tokens.single.lock().await = None;
+                self.tell(Deed::Connect, Ok(()));
                 return Ok(Connected::of(&set));
             }
         }
@@ -455,6 +457,9 @@ impl Session {
     pub(crate) async fn forget(&self) -> Result<bool> {
         let removed = self.tokens.sealed.remove(&self.tokens.owner, &self.tokens.name).await?;
         self.tokens.drop_held();
+        if removed {
+            self.tell(Deed::Disconnect, Ok(()));
+        }
         Ok(removed)
     }
 
@@ -468,12 +473,30 @@ impl Session {
             _ => None,
         };
         let form = oauth2::form(&exchange, &self.facts, scopes, assertion);
-        let body = self.post(&self.facts.token, form).await?;
-        let answer = TokenAnswer::parse(&body, &self.facts)?;
+        let answered = self.post(&self.facts.token, form).await;
+        let answered = answered.and_then(|body| TokenAnswer::parse(&body, &self.facts));
+        // A sign-in is told when its tokens are kept; a device asks many times until a person has done it.
+        if !matches!(exchange, Exchange::Code { .. } | Exchange::Device { .. }) {
+            self.tell(Deed::Refresh, answered.as_ref().map(|_| ()));
+        }
+        let answer = answered?;
         for value in answer.values() {
             self.secrets.learn(&self.tokens.name, value);
         }
         Ok(answer)
+    }
+
+    /// Tells the audit trail what was done with the tokens.
+    fn tell(&self, deed: Deed, outcome: Result<(), &Error>) {
+        let credential = self.tokens.name.trim_start_matches("oauth2 ").to_owned();
+        let secrets = self.facts.secret.iter().cloned().collect();
+        let origin = match deed {
+            Deed::Refresh => self.endpoint(&self.facts.token).map(|url| url.origin().ascii_serialization()),
+            _ => Ok(String::new()),
+        };
+        let entry = self.authority.book.entry(deed, None);
+        let entry = AuditEntry { credential, secrets, origin: origin.unwrap_or_default(), ..entry };
+        self.authority.book.tell(entry.came_to(outcome));
     }
 
     /// Asks another endpoint, as the one that gives device codes.
@@ -520,7 +543,12 @@ impl Session {
             is_confidential: true,
             ..Request::get(endpoint)
         };
-        let context = CallContext { deadline: self.tokens.clock.now().plus(EXCHANGE_MS), observer: None, event: None };
+        let context = CallContext {
+            deadline: self.tokens.clock.now().plus(EXCHANGE_MS),
+            observer: None,
+            event: None,
+            operation: None,
+        };
         match self.authority.send(&context, request).await {
             Ok(response) => Ok(Zeroizing::new(response.body)),
             Err(error) => Err(told(error)),

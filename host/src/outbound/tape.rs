@@ -693,7 +693,7 @@ mod tests {
     }
 
     async fn send(outbound: &Outbound, path: &str, is_confidential: bool) -> Result<Response> {
-        let context = CallContext { deadline: NOW.plus(60_000), observer: None, event: None };
+        let context = CallContext { deadline: NOW.plus(60_000), observer: None, event: None, operation: None };
         let request = Request {
             method: Method::Post,
             body: Some(Bytes::from_static(b"grant_type=refresh_token")),
@@ -726,7 +726,10 @@ mod tests {
 
         // A replay never sends one either.
         let replaying = outbound(&Tape::open(&path, TapeMode::Replay).unwrap(), &transport);
-        assert_eq!(send(&replaying, "/token", true).await.unwrap_err().kind(), &Kind::PolicyDenied("tape".to_owned()));
+        assert_eq!(
+            send(&replaying, "/token", true).await.err().unwrap().kind(),
+            &Kind::PolicyDenied("tape".to_owned())
+        );
         assert!(send(&replaying, "/data", false).await.unwrap().body.ends_with(b"unknown-1\"}"));
         assert_eq!(transport.0.load(Ordering::SeqCst), 2);
     }

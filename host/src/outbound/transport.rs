@@ -154,7 +154,7 @@ fn check_head(outbound: &Outbound, head: &Head) -> Result<()> {
         return Err(Error::new(Kind::SchemaViolation, "the answer has a content encoding that was not asked for")
             .with_details(format!(
                 "Content-Encoding: {}",
-                crate::manifest::shown(&String::from_utf8_lossy(coding.as_bytes()))
+                crate::manifest::shown(&outbound.mask().text(&String::from_utf8_lossy(coding.as_bytes())))
             ))
             .with_request_sent(RequestSent::Yes)
             .with_status(Some(head.status)));

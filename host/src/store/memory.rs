@@ -1,11 +1,11 @@
 //! State that lives as long as the host.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
-use super::{Record, Reserved, Store, Wish, over};
+use super::{Anchor, Chain, Link, Place, Record, Reserved, Store, Wish, over};
 use crate::error::Result;
 use crate::time::{BoxFuture, Timestamp};
 
@@ -19,6 +19,17 @@ pub(crate) struct MemoryStore {
     answers: Mutex<Answers>,
     records: Mutex<BTreeMap<(String, String), Record>>,
     leases: Mutex<BTreeMap<String, (String, Timestamp)>>,
+    trail: Mutex<Trail>,
+    /// As a disk can be, for tests.
+    #[cfg(test)]
+    pub(crate) is_full: std::sync::atomic::AtomicBool,
+}
+
+/// The audit trail: where it begins, and its rows.
+#[derive(Default)]
+struct Trail {
+    anchor: Option<Anchor>,
+    rows: VecDeque<Link>,
 }
 
 /// Kept answers, by namespace and key.
@@ -236,5 +247,34 @@ impl Store for MemoryStore {
             }
             Ok(())
         })
+    }
+
+    fn append_audit(&self, chain: &Chain, texts: &[String], rows_max: u64) -> Result<()> {
+        #[cfg(test)]
+        if self.is_full.load(std::sync::atomic::Ordering::SeqCst) {
+            return Err(crate::error::Error::internal("the disk is full"));
+        }
+        let mut trail = self.trail.lock().unwrap_or_else(PoisonError::into_inner);
+        let Place { mut number, mut hash } = match (trail.rows.back(), &trail.anchor) {
+            (Some(last), _) => Place { number: last.number, hash: last.hash.clone() },
+            (None, Some(anchor)) => Place { number: anchor.number, hash: anchor.hash.clone() },
+            (None, None) => Place::default(),
+        };
+        for text in texts {
+            number += 1;
+            hash = chain.hash(&hash, number, text).to_vec();
+            trail.rows.push_back(Link { number, text: text.clone(), hash: hash.clone() });
+        }
+        while trail.rows.len() as u64 > rows_max {
+            trail.anchor = trail.rows.pop_front().map(|gone| chain.anchor(gone.number, &gone.hash));
+        }
+        Ok(())
+    }
+
+    fn audit(&self, after: u64, limit: u64) -> BoxFuture<'_, Result<(Option<Anchor>, Vec<Link>)>> {
+        let trail = self.trail.lock().unwrap_or_else(PoisonError::into_inner);
+        let most = usize::try_from(limit).unwrap_or(usize::MAX);
+        let rows = trail.rows.iter().filter(|row| row.number > after).take(most).cloned().collect();
+        Box::pin(std::future::ready(Ok((trail.anchor.clone(), rows))))
     }
 }

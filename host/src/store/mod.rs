@@ -3,6 +3,7 @@
 //! Values are sealed before they reach a store (see `seal.rs`), bound to connection and key, so that a copied or edited
 //! record does not open.
 
+mod chain;
 mod ledger;
 mod memory;
 mod seal;
@@ -11,6 +12,7 @@ mod sqlite;
 
 use zeroize::Zeroizing;
 
+pub(crate) use chain::{Anchor, Break, Chain, Link, Place};
 pub(crate) use ledger::{Ledger, Reserved, WRITTEN_DOWN_MS, Wish};
 pub(crate) use memory::MemoryStore;
 pub(crate) use seal::Seal;
@@ -98,6 +100,14 @@ pub(crate) trait Store: Send + Sync + 'static {
 
     /// Gives a lease back, if the holder still has it.
     fn release<'a>(&'a self, name: &'a str, holder: &'a str) -> BoxFuture<'a, Result<()>>;
+
+    /// Adds entries to the audit trail, each linked to the one before, in one step that no other process sees half done
+    /// and durable when this ends. Beyond `rows_max` the oldest go and leave an anchor. It blocks: the trail's writer
+    /// calls it off the async threads, and at the end of a host there may be no others.
+    fn append_audit(&self, chain: &Chain, texts: &[String], rows_max: u64) -> Result<()>;
+
+    /// The rows of the audit trail after this number, at most so many, in order, with the anchor as it was then.
+    fn audit(&self, after: u64, limit: u64) -> BoxFuture<'_, Result<(Option<Anchor>, Vec<Link>)>>;
 
     /// Nothing is reserved of a bucket before `until`; an earlier time than one already set changes nothing.
     fn block<'a>(&'a self, bucket: &'a str, until: Timestamp) -> BoxFuture<'a, Result<()>>;
@@ -243,8 +253,34 @@ mod tests {
         assert!(store.lease("m", "b", at(130), at(230)).await.unwrap(), "another lease");
     }
 
+    /// What any store must do with the audit trail.
+    async fn keeps_the_trail(store: Arc<dyn Store>) {
+        let chain = Chain::new(&[3; 32]);
+        let texts = |range: std::ops::Range<u64>| range.map(|number| format!("entry {number}")).collect::<Vec<_>>();
+        assert_eq!(store.audit(0, 10).await.unwrap(), (None, Vec::new()));
+        store.append_audit(&chain, &texts(1..4), 5).unwrap();
+        store.append_audit(&chain, &[], 5).unwrap();
+        store.append_audit(&chain, &texts(4..6), 5).unwrap();
+        let (anchor, rows) = store.audit(0, 10).await.unwrap();
+        assert!(anchor.is_none());
+        assert_eq!(rows.iter().map(|row| row.text.clone()).collect::<Vec<_>>(), texts(1..6));
+        assert_eq!(chain.follow(&mut Place::default(), None, &rows), Ok(()));
+        assert_eq!(store.audit(2, 2).await.unwrap().1, rows[2..4]);
+        store.append_audit(&chain, &texts(6..9), 5).unwrap();
+        let (anchor, left) = store.audit(0, 10).await.unwrap();
+        assert_eq!(left.iter().map(|row| row.number).collect::<Vec<_>>(), [4, 5, 6, 7, 8], "the oldest had to go");
+        assert_eq!(anchor.as_ref().map(|anchor| anchor.number), Some(3));
+        assert_eq!(chain.follow(&mut Place::default(), anchor.as_ref(), &left), Ok(()));
+        // More at once than there is room for.
+        store.append_audit(&chain, &texts(9..30), 5).unwrap();
+        let (anchor, left) = store.audit(0, 10).await.unwrap();
+        assert_eq!((left.len(), left.last().map(|row| row.number)), (5, Some(29)));
+        assert_eq!(chain.follow(&mut Place::default(), anchor.as_ref(), &left), Ok(()));
+    }
+
     #[tokio::test]
     async fn memory() {
+        keeps_the_trail(Arc::new(MemoryStore::default())).await;
         keeps_records(Arc::new(MemoryStore::default())).await;
         gives_leases(Arc::new(MemoryStore::default())).await;
         keeps_answers(Arc::new(MemoryStore::default())).await;
@@ -263,6 +299,7 @@ mod tests {
         keeps_answers(Arc::new(SqliteStore::open(&path, seal()).unwrap())).await;
         keeps_records(Arc::new(SqliteStore::open(&path, seal()).unwrap())).await;
         gives_leases(Arc::new(SqliteStore::open(&path, seal()).unwrap())).await;
+        keeps_the_trail(Arc::new(SqliteStore::open(&path, seal()).unwrap())).await;
         let again = SqliteStore::open(&path, seal()).unwrap();
         assert_eq!(again.get("a", "k2").await.unwrap().unwrap(), b"x", "it is not durable");
         let other = SqliteStore::open(&path, Seal::new(&[8; 32])).unwrap();
@@ -271,5 +308,31 @@ mod tests {
             !std::fs::read(&path).unwrap().windows(3).any(|bytes| bytes == b"two"),
             "a value lies there in the clear"
         );
+    }
+
+    /// Whoever appends does so to what is there, however many do.
+    #[cfg(feature = "store-sqlite")]
+    #[tokio::test]
+    async fn several_processes_append_to_one_trail() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.sqlite");
+        let chain = Chain::new(&[3; 32]);
+        std::thread::scope(|scope| {
+            for writer in 0..4 {
+                let (path, chain) = (&path, &chain);
+                // A store each, as processes have it.
+                let store = SqliteStore::open(path, Seal::new(&[7; 32])).unwrap();
+                scope.spawn(move || {
+                    for number in 0..10 {
+                        let text = format!("{writer}: {number}");
+                        store.append_audit(chain, &[text.clone(), text], 1_000).unwrap();
+                    }
+                });
+            }
+        });
+        let store = SqliteStore::open(&path, Seal::new(&[7; 32])).unwrap();
+        let (anchor, rows) = store.audit(0, 1_000).await.unwrap();
+        assert_eq!((anchor.is_none(), rows.len()), (true, 80));
+        assert_eq!(chain.follow(&mut Place::default(), None, &rows), Ok(()));
     }
 }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use zeroize::Zeroizing;
 
-use super::{Record, Reserved, Seal, Store, Wish, over};
+use super::{Anchor, Chain, Link, Place, Record, Reserved, Seal, Store, Wish, over};
 use crate::error::{Error, Result};
 use crate::time::{BoxFuture, Timestamp};
 
@@ -74,6 +74,12 @@ fn prepare(path: &Path) -> rusqlite::Result<Connection> {
         CREATE TABLE IF NOT EXISTS lease (
             name TEXT NOT NULL PRIMARY KEY, holder TEXT NOT NULL, until_ms INTEGER NOT NULL
         ) WITHOUT ROWID, STRICT;
+        CREATE TABLE IF NOT EXISTS audit (
+            number INTEGER PRIMARY KEY, entry TEXT NOT NULL, hash BLOB NOT NULL
+        ) STRICT;
+        CREATE TABLE IF NOT EXISTS audit_anchor (
+            id INTEGER PRIMARY KEY CHECK (id = 1), number INTEGER NOT NULL, hash BLOB NOT NULL, seal BLOB NOT NULL
+        ) STRICT;
         CREATE TABLE IF NOT EXISTS quota_block (
             bucket TEXT NOT NULL PRIMARY KEY, until_ms INTEGER NOT NULL
         ) WITHOUT ROWID, STRICT;",
@@ -375,6 +381,82 @@ impl Store for SqliteStore {
             Ok(())
         })
     }
+
+    fn append_audit(&self, chain: &Chain, texts: &[String], rows_max: u64) -> Result<()> {
+        let mut connection = self.0.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let write = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        append_audit(&write, chain, texts, rows_max).map_err(failed)?;
+        write.commit().map_err(failed)
+    }
+
+    fn audit(&self, after: u64, limit: u64) -> BoxFuture<'_, Result<(Option<Anchor>, Vec<Link>)>> {
+        self.run(move |connection, _| {
+            // One view of both, whoever prunes meanwhile.
+            let read = connection.transaction().map_err(failed)?;
+            let anchor = anchor(&read).map_err(failed)?;
+            let rows = read
+                .prepare_cached("SELECT number, entry, hash FROM audit WHERE number > ?1 ORDER BY number LIMIT ?2")
+                .and_then(|mut query| {
+                    query.query_map(params![number(after), number(limit)], link)?.collect::<rusqlite::Result<Vec<_>>>()
+                })
+                .map_err(failed)?;
+            Ok((anchor, rows))
+        })
+    }
+}
+
+fn append_audit(write: &Connection, chain: &Chain, texts: &[String], rows_max: u64) -> rusqlite::Result<()> {
+    let anchored = anchor(write)?;
+    let last = write
+        .prepare_cached("SELECT number, entry, hash FROM audit ORDER BY number DESC LIMIT 1")?
+        .query_row([], link)
+        .optional()?;
+    let begins_at = anchored.as_ref().map_or(0, |anchor| anchor.number);
+    let Place { number: mut last, mut hash } = match (last, anchored) {
+        (Some(last), _) => Place { number: last.number, hash: last.hash },
+        (None, Some(anchor)) => Place { number: anchor.number, hash: anchor.hash },
+        (None, None) => Place::default(),
+    };
+    let mut insert = write.prepare_cached("INSERT INTO audit (number, entry, hash) VALUES (?1, ?2, ?3)")?;
+    for text in texts {
+        last += 1;
+        hash = chain.hash(&hash, last, text).to_vec();
+        insert.execute(params![number(last), text, hash])?;
+    }
+    let gone = last.saturating_sub(rows_max);
+    if gone <= begins_at {
+        return Ok(());
+    }
+    let gone_hash: Option<Vec<u8>> = write
+        .prepare_cached("SELECT hash FROM audit WHERE number = ?1")?
+        .query_row(params![number(gone)], |row| row.get(0))
+        .optional()?;
+    // Where somebody took that very row away, nothing ages out until the next round finds another.
+    if let Some(gone_hash) = gone_hash {
+        let anchor = chain.anchor(gone, &gone_hash);
+        write
+            .prepare_cached("INSERT OR REPLACE INTO audit_anchor (id, number, hash, seal) VALUES (1, ?1, ?2, ?3)")?
+            .execute(params![number(gone), anchor.hash, anchor.seal])?;
+        write.prepare_cached("DELETE FROM audit WHERE number <= ?1")?.execute(params![number(gone)])?;
+    }
+    Ok(())
+}
+
+fn anchor(read: &Connection) -> rusqlite::Result<Option<Anchor>> {
+    read.prepare_cached("SELECT number, hash, seal FROM audit_anchor WHERE id = 1")?
+        .query_row([], |row| {
+            Ok(Anchor { number: row.get::<_, i64>(0)?.unsigned_abs(), hash: row.get(1)?, seal: row.get(2)? })
+        })
+        .optional()
+}
+
+fn link(row: &rusqlite::Row<'_>) -> rusqlite::Result<Link> {
+    Ok(Link { number: row.get::<_, i64>(0)?.unsigned_abs(), text: row.get(1)?, hash: row.get(2)? })
+}
+
+/// SQLite's integers have a sign.
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 fn reserve(write: &Connection, bucket: &str, wish: &Wish) -> rusqlite::Result<Reserved> {
@@ -411,7 +493,6 @@ fn reserve(write: &Connection, bucket: &str, wish: &Wish) -> rusqlite::Result<Re
     Ok(Reserved::Units { row: write.last_insert_rowid(), units })
 }
 
-/// SQLite's integers have a sign.
 fn signed(at: Timestamp) -> i64 {
-    i64::try_from(at.as_millis()).unwrap_or(i64::MAX)
+    number(at.as_millis())
 }

@@ -34,6 +34,7 @@ pub struct Secrets {
     connection: String,
     granted: BTreeMap<String, Granted>,
     known: Mutex<Known>,
+    is_all_known: tokio::sync::OnceCell<()>,
 }
 
 /// A secret that is granted: what for, and where it comes from.
@@ -62,7 +63,13 @@ impl Known {
 impl Secrets {
     /// The secrets of a connection to `service`.
     pub fn new(service: &str, connection: &str, granted: BTreeMap<String, Granted>) -> Self {
-        Self { service: service.to_owned(), connection: connection.to_owned(), granted, known: Mutex::default() }
+        Self {
+            service: service.to_owned(),
+            connection: connection.to_owned(),
+            granted,
+            known: Mutex::default(),
+            is_all_known: tokio::sync::OnceCell::new(),
+        }
     }
 
     /// The value of a granted secret.
@@ -107,6 +114,24 @@ impl Secrets {
         }
         learned.push_back(value.clone());
         known.renew_mask();
+    }
+
+    /// Tells the mask every granted value that can be had, once: a provider may know also those that nobody here has asked
+    /// for yet, as the key of its webhooks, and send them back.
+    pub(crate) async fn know_all(&self) {
+        let learn = async || {
+            for (name, granted) in &self.granted {
+                if let Ok(value) = self.read(name, granted) {
+                    self.learn(name, &value);
+                }
+            }
+        };
+        self.is_all_known.get_or_init(learn).await;
+    }
+
+    /// Whether a secret of this name is granted, for whatever purpose.
+    pub(crate) fn is_granted(&self, name: &str) -> bool {
+        self.granted.contains_key(name)
     }
 
     /// The value of a secret that was asked for before.

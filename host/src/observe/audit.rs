@@ -1,0 +1,715 @@
+//! The audit trail: who used which secret, for which connection, operation and origin, when, and what came of it.
+//!
+//! It holds names and outcomes and never a value, nothing of a path, a query or a body. An entry is queued without
+//! waiting and without I/O, and written down by somebody else: after a second or a hundred entries, at
+//! [`Plugin::settle`](crate::Plugin::settle), and when the host ends. So a process that is killed loses at most its last
+//! second or its last hundred entries. Each row is chained to the one before (`store/chain.rs`), whichever process wrote it.
+//!
+//! Auditing fails open: where nothing can be written (a full disk), calls go on and entries wait. Of more than
+//! [`WAITING_MAX`] the oldest are lost; how many stands in the trail as an entry of its own ([`Deed::Lost`]).
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+use crate::error::{Error, Kind, Result};
+use crate::store::{Anchor, Break, Chain, Link, Place, Store};
+use crate::time::{Clock, Timestamp};
+
+/// How long an entry waits at most before it is written down.
+const FLUSH_MS: u64 = 1_000;
+
+/// So many entries are written down without waiting any longer.
+const FLUSH_ENTRIES: usize = 100;
+
+/// Entries that wait to be written down; beyond it the oldest are lost and counted.
+const WAITING_MAX: usize = 10_000;
+
+/// Entries of one transaction.
+const BATCH_MAX: usize = 1_000;
+
+/// Among so many of the last entries, one that says the same again is only counted.
+const ALIKE_AMONG: usize = 16;
+
+/// Rows read at once.
+const PAGE_ROWS: u64 = 1_000;
+
+/// Rows kept by default; the oldest go first. Some hundred bytes each.
+pub(crate) const AUDIT_ROWS: u64 = 1_000_000;
+
+/// Rows kept where they end with the host anyway.
+pub(crate) const AUDIT_ROWS_IN_MEMORY: u64 = 10_000;
+
+/// What was done with a secret or a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Deed {
+    /// A credential left on a request.
+    Placed,
+    /// A plugin had something signed.
+    Sign,
+    /// A plugin had a signature checked.
+    Verify,
+    /// The host asked for a new access token.
+    Refresh,
+    /// An account was connected.
+    Connect,
+    /// An account was disconnected.
+    Disconnect,
+    /// A secret was set.
+    Set,
+    /// A secret got a new version.
+    Rotate,
+    /// A secret was removed.
+    Remove,
+    /// Entries before this one were lost, as many as [`AuditEntry::times`] says.
+    Lost,
+    /// Something that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Deed {
+    /// Its name in the trail.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Placed => "placed",
+            Self::Sign => "sign",
+            Self::Verify => "verify",
+            Self::Refresh => "refresh",
+            Self::Connect => "connect",
+            Self::Disconnect => "disconnect",
+            Self::Set => "set",
+            Self::Rotate => "rotate",
+            Self::Remove => "remove",
+            Self::Lost => "lost",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// One use of a secret. What does not apply is empty.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct AuditEntry {
+    /// When.
+    #[serde(with = "rfc3339")]
+    pub at: Timestamp,
+    /// What was done.
+    pub deed: Deed,
+    /// The plugin that had it done.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub plugin: String,
+    /// The connection it was done for.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub connection: String,
+    /// The connection's account.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub account: String,
+    /// The operation that was running.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub operation: String,
+    /// The credential.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub credential: String,
+    /// The names of the secrets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<String>,
+    /// The method of the request.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub method: String,
+    /// Scheme, host and port that it went to. Nothing of a path.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub origin: String,
+    /// The status of the answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The kind of the error; empty where it went well.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub error: String,
+    /// How often in a row, for what is only counted.
+    #[serde(default = "once", skip_serializing_if = "is_once")]
+    pub times: u64,
+}
+
+fn once() -> u64 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde wants")]
+fn is_once(times: &u64) -> bool {
+    *times == 1
+}
+
+mod rfc3339 {
+    //! A time as text.
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::time::Timestamp;
+
+    pub(super) fn serialize<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(at)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
+        let text = String::deserialize(from)?;
+        Timestamp::parse(&text).ok_or_else(|| serde::de::Error::custom("no time"))
+    }
+}
+
+impl AuditEntry {
+    /// Something that was done and went well, until something else is said of it.
+    pub(crate) fn new(deed: Deed) -> Self {
+        Self {
+            at: Timestamp::default(),
+            deed,
+            plugin: String::new(),
+            connection: String::new(),
+            account: String::new(),
+            operation: String::new(),
+            credential: String::new(),
+            secrets: Vec::new(),
+            method: String::new(),
+            origin: String::new(),
+            status: None,
+            error: String::new(),
+            times: 1,
+        }
+    }
+
+    /// With what came of it.
+    pub(crate) fn came_to(mut self, outcome: std::result::Result<(), &Error>) -> Self {
+        if let Err(error) = outcome {
+            self.status = error.status();
+            self.error = error.kind().name().to_owned();
+        }
+        self
+    }
+
+    /// Whether it says the same of another time.
+    fn is_like(&self, other: &Self) -> bool {
+        // What a plugin may do as often as it likes is counted; it must not push out what others did.
+        matches!(self.deed, Deed::Sign | Deed::Verify)
+            && self.deed == other.deed
+            && (&self.connection, &self.operation) == (&other.connection, &other.operation)
+            && (&self.secrets, &self.error) == (&other.secrets, &other.error)
+    }
+}
+
+/// One row of the trail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuditRow {
+    /// Its number, from 1 without a gap.
+    pub number: u64,
+    /// What it says; nothing where this version cannot read it.
+    pub entry: Option<AuditEntry>,
+    /// The text that the hash is over.
+    pub text: String,
+    /// The keyed hash over the row before and this one, in hexadecimal digits.
+    pub hash: String,
+}
+
+/// What following the whole chain found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AuditCheck {
+    /// How many rows fit their chain.
+    pub rows: u64,
+    /// Rows up to this number have aged out; 0 if none has.
+    pub aged_out: u64,
+    /// Number and hash of the last row that fits. Note it elsewhere: a chain cannot tell that its end was cut off, unless
+    /// somebody knows where it was.
+    pub head: Option<(u64, String)>,
+    /// Where the chain breaks, and what that means.
+    pub broken: Option<(u64, String)>,
+    /// How many entries the trail says were lost.
+    pub lost: u64,
+}
+
+/// The audit trail of a host. Clones are the same trail.
+#[derive(Clone)]
+pub struct Audit(Arc<Trail>);
+
+/// Ends the writer and writes down what waits, when nobody holds the trail any more.
+struct Trail {
+    desk: Arc<Desk>,
+    clock: Arc<dyn Clock>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What waits, and where it goes.
+struct Desk {
+    waiting: Mutex<Waiting>,
+    /// Held by whoever writes, so that entries keep their order.
+    turn: Mutex<()>,
+    has_some: Notify,
+    has_many: Notify,
+    store: Arc<dyn Store>,
+    chain: Chain,
+    rows_max: u64,
+}
+
+#[derive(Default)]
+struct Waiting {
+    entries: VecDeque<AuditEntry>,
+    /// Lost and not yet told in the trail.
+    lost: u64,
+}
+
+impl Audit {
+    /// A trail in this store, chained with this key.
+    pub(crate) fn new(store: Arc<dyn Store>, key: &[u8; 32], rows_max: u64, clock: Arc<dyn Clock>) -> Self {
+        let desk = Desk {
+            waiting: Mutex::default(),
+            turn: Mutex::default(),
+            has_some: Notify::new(),
+            has_many: Notify::new(),
+            store,
+            chain: Chain::new(key),
+            rows_max: rows_max.max(1),
+        };
+        Self(Arc::new(Trail { desk: Arc::new(desk), clock, writer: Mutex::default() }))
+    }
+
+    /// Queues an entry, as of now. Neither waits nor fails.
+    pub(crate) fn tell(&self, mut entry: AuditEntry) {
+        let desk = &self.0.desk;
+        entry.at = self.0.clock.now();
+        let count = {
+            let mut waiting = desk.waiting();
+            let alike = waiting.entries.iter_mut().rev().take(ALIKE_AMONG).find(|other| entry.is_like(other));
+            match alike {
+                Some(other) => other.times = other.times.saturating_add(1),
+                None => waiting.entries.push_back(entry),
+            }
+            waiting.cap();
+            waiting.entries.len()
+        };
+        self.0.wake_writer();
+        desk.has_some.notify_one();
+        if count >= FLUSH_ENTRIES {
+            desk.has_many.notify_one();
+        }
+    }
+
+    /// Waits until everything told so far is written down.
+    ///
+    /// # Errors
+    /// When the store cannot be written; the entries wait on.
+    pub async fn settle(&self) -> Result<()> {
+        let desk = self.0.desk.clone();
+        tokio::task::spawn_blocking(move || desk.flush())
+            .await
+            .map_err(|_| Error::internal("the audit's thread failed"))?
+    }
+
+    /// A page of the trail: at most `limit` rows after the row with this number, in order, with what waited written down
+    /// first. It does not check them; [`Audit::check`] does.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    pub async fn page(&self, after: u64, limit: u64) -> Result<Vec<AuditRow>> {
+        self.settle().await?;
+        let (_, rows) = self.0.desk.store.audit(after, limit).await?;
+        Ok(rows.into_iter().map(AuditRow::from).collect())
+    }
+
+    /// Follows the chain from its beginning to its end.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written. A broken chain is an answer and no error.
+    pub async fn check(&self) -> Result<AuditCheck> {
+        self.check_each(|_| ()).await
+    }
+
+    /// Follows the chain, and hands over each row as it stands there, also after a break.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    pub async fn check_each(&self, mut each: impl FnMut(AuditRow)) -> Result<AuditCheck> {
+        self.settle().await?;
+        let mut found = AuditCheck::default();
+        let mut place = Place::default();
+        let mut read = 0;
+        loop {
+            let (anchor, rows) = self.0.desk.store.audit(read, PAGE_ROWS).await?;
+            if let Some(anchor) = &anchor {
+                found.aged_out = anchor.number;
+            }
+            if found.broken.is_none() {
+                found.follow(&self.0.desk.chain, &mut place, anchor.as_ref(), &rows);
+            }
+            let Some(last) = rows.last() else { break };
+            read = last.number;
+            for row in rows {
+                let row = AuditRow::from(row);
+                if let Some(entry) = row.entry.as_ref().filter(|entry| entry.deed == Deed::Lost) {
+                    found.lost = found.lost.saturating_add(entry.times);
+                }
+                each(row);
+            }
+        }
+        if place.number > 0 {
+            found.head = Some((place.number, crate::artifact::hex(&place.hash)));
+        }
+        Ok(found)
+    }
+}
+
+impl AuditCheck {
+    fn follow(&mut self, chain: &Chain, place: &mut Place, anchor: Option<&Anchor>, rows: &[Link]) {
+        let broken = chain.follow(place, anchor, rows);
+        self.rows += rows.iter().filter(|row| row.number <= place.number).count() as u64;
+        self.broken = broken.err().map(|broken| match broken {
+            Break::Missing { from, found } => {
+                let which = if from + 1 == found { format!("row {from} is") } else { format!("rows {from} to {} are", found - 1) };
+                (from, format!("{which} missing: somebody took them out from outside"))
+            }
+            Break::Changed { number } => (
+                number,
+                format!(
+                    "row {number} does not fit the row before it: one of the two was changed from outside, or the trail was \
+                     written with another installation's key"
+                ),
+            ),
+            Break::Anchor => {
+                (place.number + 1, "the beginning was cut off from outside: the host did not age out these rows".to_owned())
+            }
+        });
+    }
+}
+
+impl From<Link> for AuditRow {
+    fn from(link: Link) -> Self {
+        Self {
+            number: link.number,
+            entry: serde_json::from_str(&link.text).ok(),
+            text: link.text,
+            hash: crate::artifact::hex(&link.hash),
+        }
+    }
+}
+
+impl Waiting {
+    fn cap(&mut self) {
+        while self.entries.len() > WAITING_MAX {
+            self.entries.pop_front();
+            self.lost += 1;
+        }
+    }
+}
+
+impl Desk {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes down what waits. It blocks.
+    fn flush(&self) -> Result<()> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let (batch, lost) = {
+                let mut waiting = self.waiting();
+                let most = waiting.entries.len().min(BATCH_MAX);
+                (waiting.entries.drain(..most).collect::<Vec<_>>(), std::mem::take(&mut waiting.lost))
+            };
+            let Some(first) = batch.first() else { return Ok(()) };
+            let told = (lost > 0).then(|| AuditEntry { at: first.at, times: lost, ..AuditEntry::new(Deed::Lost) });
+            let texts: Vec<String> =
+                told.iter().chain(&batch).filter_map(|entry| serde_json::to_string(entry).ok()).collect();
+            if let Err(error) = self.store.append_audit(&self.chain, &texts, self.rows_max) {
+                let mut waiting = self.waiting();
+                waiting.lost += lost;
+                batch.into_iter().rev().for_each(|entry| waiting.entries.push_front(entry));
+                waiting.cap();
+                tracing::warn!(
+                    target: "wharfage::audit", waiting = waiting.entries.len(), lost = waiting.lost,
+                    "the audit trail cannot be written; calls go on, and entries wait: {error}"
+                );
+                return Err(error);
+            }
+        }
+    }
+}
+
+impl Trail {
+    /// Makes sure that somebody writes. Where there is no runtime, it happens when the host ends.
+    fn wake_writer(&self) {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if writer.as_ref().is_some_and(|writer| !writer.is_finished()) {
+            return;
+        }
+        if let Ok(runtime) = Handle::try_current() {
+            *writer = Some(runtime.spawn(write_down(self.desk.clone(), self.clock.clone())));
+        }
+    }
+}
+
+impl Drop for Trail {
+    fn drop(&mut self) {
+        let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(writer) = writer.take() {
+            writer.abort();
+        }
+        // A writer that is at it right now is waited for; told is what failed.
+        _ = self.desk.flush();
+    }
+}
+
+async fn write_down(desk: Arc<Desk>, clock: Arc<dyn Clock>) {
+    loop {
+        desk.has_some.notified().await;
+        loop {
+            tokio::select! {
+                () = clock.alarm(clock.now().plus(FLUSH_MS)) => {}
+                () = desk.has_many.notified() => {}
+            }
+            let at_it = desk.clone();
+            match tokio::task::spawn_blocking(move || at_it.flush()).await {
+                Ok(Ok(())) => break,
+                // It is tried again when the next second is over.
+                Ok(Err(_)) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// What is the same in every entry of one connection.
+#[derive(Clone)]
+pub(crate) struct Book {
+    audit: Option<Audit>,
+    plugin: String,
+    connection: String,
+    account: String,
+}
+
+impl Book {
+    /// For a connection.
+    pub(crate) fn new(audit: Audit, plugin: &str, connection: &str, account: Option<&str>) -> Self {
+        Self {
+            audit: Some(audit),
+            plugin: plugin.to_owned(),
+            connection: connection.to_owned(),
+            account: account.unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// For what has no secrets.
+    pub(crate) fn closed() -> Self {
+        Self { audit: None, plugin: String::new(), connection: String::new(), account: String::new() }
+    }
+
+    /// An entry of this connection.
+    pub(crate) fn entry(&self, deed: Deed, operation: Option<&str>) -> AuditEntry {
+        AuditEntry {
+            plugin: self.plugin.clone(),
+            connection: self.connection.clone(),
+            account: self.account.clone(),
+            operation: operation.unwrap_or_default().to_owned(),
+            ..AuditEntry::new(deed)
+        }
+    }
+
+    /// Queues an entry.
+    pub(crate) fn tell(&self, entry: AuditEntry) {
+        if let Some(audit) = &self.audit {
+            audit.tell(entry);
+        }
+    }
+
+    /// Waits until everything is written down, as far as it can be.
+    pub(crate) async fn settle(&self) {
+        if let Some(audit) = &self.audit {
+            _ = audit.settle().await;
+        }
+    }
+
+    /// A use that has begun: it is told however it ends.
+    pub(crate) fn begin(&self, entry: AuditEntry) -> UnderWay<'_> {
+        UnderWay { book: self, entry: Some(entry) }
+    }
+}
+
+/// A use of a credential under way. Dropped without an outcome, it was cancelled, and is told as that.
+pub(crate) struct UnderWay<'a> {
+    book: &'a Book,
+    entry: Option<AuditEntry>,
+}
+
+impl UnderWay<'_> {
+    /// It ended, with this status or this error.
+    pub(crate) fn ended(mut self, status: Option<u16>, error: Option<&Kind>) {
+        if let Some(entry) = self.entry.take() {
+            let error = error.map_or("", Kind::name).to_owned();
+            self.book.tell(AuditEntry { status, error, ..entry });
+        }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if let Some(entry) = self.entry.take() {
+            self.book.tell(AuditEntry { error: Kind::Cancelled.name().to_owned(), ..entry });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::store::MemoryStore;
+    use crate::time::ManualClock;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_337_377_000);
+
+    fn clock() -> ManualClock {
+        ManualClock::new(NOW, 1)
+    }
+
+    fn audit(store: &Arc<dyn Store>, clock: &ManualClock) -> Audit {
+        Audit::new(store.clone(), &[5; 32], 100_000, Arc::new(clock.clone()))
+    }
+
+    fn memory() -> Arc<dyn Store> {
+        Arc::new(MemoryStore::default())
+    }
+
+    fn placed(name: &str) -> AuditEntry {
+        AuditEntry { credential: name.to_owned(), ..AuditEntry::new(Deed::Placed) }
+    }
+
+    async fn rows(store: &Arc<dyn Store>) -> Vec<AuditRow> {
+        store.audit(0, u64::MAX).await.unwrap().1.into_iter().map(AuditRow::from).collect()
+    }
+
+    /// Lets the writer do what it can do now.
+    async fn until(store: &Arc<dyn Store>, count: usize) {
+        while rows(store).await.len() < count {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn it_is_written_after_a_second_or_a_hundred() {
+        let (store, clock) = (memory(), clock());
+        let audit = audit(&store, &clock);
+        audit.tell(placed("a"));
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(rows(&store).await.len(), 0, "written one by one");
+        clock.advance(FLUSH_MS - 1);
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(rows(&store).await.len(), 0);
+        clock.advance(1);
+        until(&store, 1).await;
+        (0..FLUSH_ENTRIES).for_each(|_| audit.tell(placed("b")));
+        until(&store, 1 + FLUSH_ENTRIES).await;
+    }
+
+    #[tokio::test]
+    async fn settling_and_the_end_write_what_waits() {
+        let store = memory();
+        let first = audit(&store, &clock());
+        first.tell(placed("a"));
+        first.settle().await.unwrap();
+        assert_eq!(rows(&store).await.len(), 1);
+        first.tell(placed("b"));
+        drop(first.clone());
+        assert_eq!(rows(&store).await.len(), 1, "somebody still holds it");
+        drop(first);
+        let rows = rows(&store).await;
+        assert_eq!(rows.len(), 2);
+        assert_eq!(rows[1].entry.as_ref().unwrap(), &AuditEntry { at: NOW, ..placed("b") });
+    }
+
+    #[test]
+    fn without_a_runtime_the_end_writes() {
+        let store = memory();
+        let audit = audit(&store, &clock());
+        audit.tell(placed("a"));
+        drop(audit);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        assert_eq!(runtime.block_on(rows(&store)).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_a_plugin_repeats_is_counted() {
+        let (store, clock) = (memory(), clock());
+        let audit = audit(&store, &clock);
+        let sign = |name: &str| AuditEntry { secrets: vec![name.to_owned()], ..AuditEntry::new(Deed::Sign) };
+        for _ in 0..500 {
+            audit.tell(sign("a"));
+            audit.tell(sign("b"));
+        }
+        audit.tell(placed("c"));
+        audit.tell(placed("c"));
+        audit.settle().await.unwrap();
+        let rows = rows(&store).await;
+        let times: Vec<u64> = rows.iter().map(|row| row.entry.as_ref().unwrap().times).collect();
+        assert_eq!(times, [500, 500, 1, 1], "each request is an entry of its own");
+    }
+
+    #[tokio::test]
+    async fn a_use_that_is_given_up_is_told_too() {
+        let (store, clock) = (memory(), clock());
+        let book = Book::new(audit(&store, &clock), "p", "acme", Some("a"));
+        drop(book.begin(book.entry(Deed::Placed, Some("orders.list"))));
+        book.begin(book.entry(Deed::Placed, None)).ended(Some(200), None);
+        book.settle().await;
+        let rows = rows(&store).await;
+        assert!(rows[0].text.contains(r#""operation":"orders.list","error":"cancelled""#), "{}", rows[0].text);
+        assert!(rows[1].text.ends_with(r#""connection":"acme","account":"a","status":200}"#), "{}", rows[1].text);
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_stops_no_call_and_what_is_lost_is_told() {
+        let full = Arc::new(MemoryStore::default());
+        full.is_full.store(true, Ordering::SeqCst);
+        let store: Arc<dyn Store> = full.clone();
+        let audit = audit(&store, &clock());
+        for number in 0..WAITING_MAX + 7 {
+            audit.tell(placed(&number.to_string()));
+        }
+        assert!(audit.settle().await.is_err());
+        audit.tell(placed("last"));
+        full.is_full.store(false, Ordering::SeqCst);
+        let found = audit.check().await.unwrap();
+        // Whether the last one found room depends on what the writer held just then; nothing is lost untold.
+        assert!(found.broken.is_none() && matches!(found.lost, 7 | 8), "{found:?}");
+        assert_eq!(found.lost + found.rows - 1, WAITING_MAX as u64 + 8);
+        let rows = rows(&store).await;
+        let first = rows[0].entry.as_ref().unwrap();
+        assert_eq!((first.deed, first.times), (Deed::Lost, found.lost));
+        assert_eq!(rows[1].entry.as_ref().unwrap().credential, found.lost.to_string(), "the oldest were lost");
+        assert_eq!(rows.last().unwrap().entry.as_ref().unwrap().credential, "last");
+    }
+
+    #[tokio::test]
+    async fn what_a_later_version_writes_is_read_as_far_as_it_is_known() {
+        let store = memory();
+        let texts = [
+            r#"{"at":"2026-11-24T15:00:00Z","deed":"teleported","connection":"acme","new":1}"#.to_owned(),
+            "no JSON".to_owned(),
+        ];
+        store.append_audit(&Chain::new(&[5; 32]), &texts, 10).unwrap();
+        let audit = audit(&store, &clock());
+        let rows = audit.page(0, 10).await.unwrap();
+        assert_eq!(rows[0].entry.as_ref().map(|entry| entry.deed), Some(Deed::Unknown));
+        assert_eq!((&rows[1].entry, rows[1].text.as_str()), (&None, "no JSON"));
+        let found = audit.check().await.unwrap();
+        assert_eq!((found.rows, found.head), (2, Some((2, rows[1].hash.clone()))));
+    }
+}

@@ -1,0 +1,3 @@
+//! What the host tells about itself: one file per kind.
+
+pub(crate) mod audit;
