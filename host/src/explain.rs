@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::capability;
 use crate::drift::DriftPolicy;
 use crate::grant::Grant;
-use crate::manifest::{Effect, Needs, Purpose, shown};
+use crate::manifest::{Effect, Needs, Purpose, SecretFacts, shown};
 use crate::outbound::Method;
 use crate::outbound::buckets::Shape;
 use crate::outbound::graphql::GraphqlRule;
@@ -107,10 +107,26 @@ fn secrets(needs: &Needs, grant: &Grant) -> Vec<String> {
                 Purpose::Sign => "for keyed hashes it asks for",
                 Purpose::Verify => "for checking keyed hashes",
             };
-            let about = needs.manifest.secrets.get(name).map(|facts| shown(&facts.description)).unwrap_or_default();
-            format!("{name}: {purpose}. {about}").trim_end().to_owned()
+            let Some(facts) = needs.manifest.secrets.get(name) else { return format!("{name}: {purpose}.") };
+            let scope = match granted.purpose {
+                Purpose::Credential => String::new(),
+                Purpose::Sign => {
+                    let template = facts.template.as_deref().unwrap_or_default();
+                    match template.trim_matches('*').is_empty() {
+                        true => format!(": {} over anything", functions(facts)),
+                        false => format!(": {} over `{}`", functions(facts), shown(template)),
+                    }
+                }
+                Purpose::Verify => format!(": {}", functions(facts)),
+            };
+            format!("{name}: {purpose}{scope}. {}", shown(&facts.description)).trim_end().to_owned()
         })
         .collect()
+}
+
+fn functions(facts: &SecretFacts) -> String {
+    let names: Vec<&str> = facts.functions().iter().map(|function| function.name()).collect();
+    names.join(", ")
 }
 
 fn budgets(grant: &Grant) -> Vec<String> {

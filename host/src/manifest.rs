@@ -12,6 +12,7 @@ use wasmparser::{Encoding, Parser, Payload};
 
 use crate::auth::Place;
 use crate::auth::authorize::OWN_PARAMS;
+use crate::auth::hmac::Function;
 use crate::error::{Error, Kind, Result};
 
 /// The contract this host speaks.
@@ -118,12 +119,56 @@ pub struct SecretFacts {
     pub purpose: Purpose,
     /// Days after which it should be replaced, where the provider says so; `wharfage secret age` reminds of it.
     pub max_age_days: Option<u32>,
+    /// The keyed hashes that may be asked for, as `hmac-sha256`; for verifying, every one when empty.
+    #[serde(default)]
+    pub algorithms: Vec<String>,
+    /// What may be signed: text in which `*` stands for any bytes.
+    pub template: Option<String>,
     /// Who says so.
     #[serde(default)]
     pub source: String,
     /// When that was read.
     #[serde(default)]
     pub date: String,
+}
+
+/// Most bytes of a template.
+const TEMPLATE_BYTES_MAX: usize = 1 << 10;
+
+impl SecretFacts {
+    /// The keyed hashes that may be asked for.
+    pub(crate) fn functions(&self) -> Vec<Function> {
+        match self.algorithms.as_slice() {
+            [] => Function::ALL.to_vec(),
+            some => some.iter().filter_map(|name| Function::named(name)).collect(),
+        }
+    }
+
+    fn check(&self) -> std::result::Result<(), String> {
+        if let Some(stranger) = self.algorithms.iter().find(|name| Function::named(name).is_none()) {
+            let known: Vec<&str> = Function::ALL.iter().map(|function| function.name()).collect();
+            return Err(format!("wants the algorithm `{}`; there are {}", shown(stranger), known.join(", ")));
+        }
+        let is_over = |template: &String| template.is_empty() || template.len() > TEMPLATE_BYTES_MAX;
+        if self.template.as_ref().is_some_and(is_over) {
+            return Err(format!("has a template that is not of 1 to {TEMPLATE_BYTES_MAX} bytes"));
+        }
+        match self.purpose {
+            Purpose::Sign if self.algorithms.is_empty() => {
+                Err("signs: say with what:   algorithms = [\"hmac-sha256\"]".to_owned())
+            }
+            Purpose::Sign if self.template.is_none() => {
+                Err("signs: say what, with `*` for what varies:   template = \"v1:*:*\"".to_owned())
+            }
+            Purpose::Verify if self.template.is_some() => {
+                Err("has a template, and its purpose is not to sign".to_owned())
+            }
+            Purpose::Credential if self.template.is_some() || !self.algorithms.is_empty() => {
+                Err("has a template or algorithms, and its purpose is to be placed on requests".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What a secret may be used for: one purpose a secret.
@@ -871,6 +916,11 @@ impl Manifest {
                 return wrong(format!("origins.{name} is a fact: say its source and date"));
             }
         }
+        for (name, secret) in &self.secrets {
+            if let Err(why) = secret.check() {
+                return wrong(format!("secrets.{name} {why}"));
+            }
+        }
         for (name, credential) in &self.credentials {
             for secret in credential.secrets() {
                 match self.secrets.get(secret) {
@@ -1213,7 +1263,19 @@ mod tests {
             ("query = \"apikey\"", "body = \"\"", "empty"),
             ("query = \"apikey\"", "path = \"key\"", "in braces"),
             ("query = \"apikey\"", "path = \"{a/b}\"", "in braces"),
-            ("credentials.key]", "credentials.\"jwt:1\"]", "colon"),
+            (
+                "[credentials.key]",
+                "[credentials.\"jwt:1\"]\nscheme = 'bearer'\nsecret = 'api_key'\norigins = []\n[credentials.key]",
+                "colon",
+            ),
+            ("[secrets.api_key]", "[secrets.s]\npurpose = 'sign'\n[secrets.api_key]", "algorithms = [\"hmac-sha256\"]"),
+            (
+                "[secrets.api_key]",
+                "[secrets.s]\npurpose = 'sign'\nalgorithms = ['hmac-sha256']\n[secrets.api_key]",
+                "template = ",
+            ),
+            ("[secrets.api_key]", "[secrets.s]\npurpose = 'verify'\nalgorithms = ['md5']\n[secrets.api_key]", "`md5`"),
+            ("[secrets.api_key]", "[secrets.api_key]\ntemplate = 'v1*'", "purpose"),
             ("methods = [\"GET\"]", "method = [\"GET\"]", "method"),
         ] {
             let error = Manifest::parse(&PLAIN.replace(from, to)).unwrap_err();

@@ -28,7 +28,7 @@ use crate::engine::{Engine, TICK_MS};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Outcome};
 use crate::grant::Grant;
-use crate::manifest::{CONTRACT, Effect, Needs, Operation, check_operations, shown, shown_lines};
+use crate::manifest::{CONTRACT, Effect, Needs, Operation, SecretFacts, check_operations, shown, shown_lines};
 use crate::outbound::breaker::CircuitState;
 use crate::outbound::session::TokenState;
 use crate::outbound::tape::Ended;
@@ -45,6 +45,8 @@ pub struct Plugin(Arc<Loaded>);
 struct Loaded {
     engine: Engine,
     needs: Arc<Needs>,
+    /// What its manifest says of secrets.
+    facts: Arc<BTreeMap<String, SecretFacts>>,
     digest: Digest,
     grant: Grant,
     pre: PluginPre<Call>,
@@ -133,6 +135,7 @@ impl Plugin {
             schemas: needs.operations.iter().map(|_| OnceLock::new()).collect(),
             drift: Watch::new(grant.drift, &needs)?,
             engine,
+            facts: Arc::new(needs.manifest.secrets.clone()),
             needs,
             digest,
             grant,
@@ -492,6 +495,7 @@ impl Loaded {
                 operation: Some(operation.into()),
             },
             secrets: self.outbound.secrets.clone(),
+            facts: self.facts.clone(),
             store: self.store.clone(),
             spent: Spent::default(),
             memory: Memory::new(limits),
@@ -674,6 +678,7 @@ pub(crate) async fn describe(engine: &Engine, component: &Component, clock: &Arc
             operation: None,
         },
         secrets,
+        facts: Arc::default(),
         store: Arc::new(MemoryStore::default()),
         clock: clock.clone(),
         spent: Spent::default(),

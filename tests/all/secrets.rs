@@ -39,6 +39,52 @@ async fn one_purpose_a_secret() {
     }
 }
 
+/// A raw hash works like a credential where a provider takes one for it: so only over what was granted.
+#[tokio::test]
+async fn r13_a_raw_mac_is_made_over_a_granted_template_only() {
+    let open = Scene::of(guests::SECRETS_SIGN_VERIFY)
+        .manifest_with("template = \"data*\"", "template = \"v1:*:end\"")
+        .open()
+        .await;
+    for data in ["v1::end", "v1:anything:at:all:end"] {
+        assert!(open.output("sign", json!({"name": "signing", "data": data})).await.is_string(), "{data}");
+    }
+    for data in ["", "data", "v1:end", "v1:x:end ", "eyJhbGciOiJIUzI1NiJ9.e30"] {
+        let error = open.error("sign", json!({"name": "signing", "data": data})).await;
+        assert_eq!(*error.kind(), Kind::PolicyDenied("secret".to_owned()), "{data}");
+        let details = error.details().unwrap();
+        assert!(details.contains("[secrets.signing]") && details.contains("\"v1:*:end\""), "{details}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_is_asked_for_its_own_functions_only() {
+    let manifest = r#"purpose = "verify"
+algorithms = ["hmac-sha512"]"#;
+    let open = Scene::of(guests::SECRETS_SIGN_VERIFY)
+        .manifest_with("\"hmac-sha1\", \"hmac-sha256\", ", "\"hmac-sha256\", ")
+        .manifest_with("purpose = \"verify\"", manifest)
+        .open()
+        .await;
+    for (operation, name, algorithm, is_allowed) in [
+        ("sign", "signing", "sha1", false),
+        ("sign", "signing", "sha256", true),
+        ("verify", "verifying", "sha256", false),
+        ("verify", "verifying", "sha512", true),
+    ] {
+        let input = json!({"name": name, "algorithm": algorithm, "data": "data", "mac": "00"});
+        match open.call(operation, input).await {
+            Ok(_) => assert!(is_allowed, "{operation} {algorithm}"),
+            Err(error) => {
+                assert!(
+                    !is_allowed && error.details().unwrap().contains(&format!("[\"hmac-{algorithm}\"]")),
+                    "{error:?}"
+                );
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn refused_and_unknown_sound_alike() {
     let open = Scene::of(guests::SECRETS_SIGN_VERIFY).grant(|connection| connection.secrets.clear()).open().await;

@@ -8,6 +8,7 @@ pub(crate) mod authorize;
 mod basic;
 mod bearer;
 pub(crate) mod device;
+pub(crate) mod hmac;
 #[allow(dead_code, reason = "checking a token waits for webhooks and for its place in secrets.wit")]
 pub(crate) mod jwt;
 pub(crate) mod oauth2;

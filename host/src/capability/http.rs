@@ -159,21 +159,6 @@ impl Call {
         self.spent.attempts = self.spent.attempts.saturating_add(error.attempts());
         self.keep(error)
     }
-
-    /// Tells of an error what the guest does not get.
-    fn keep(&mut self, error: Error) -> types::Error {
-        if error.kind().name() == "policy-denied" {
-            self.context.refused(&error);
-            tracing::debug!(
-                target: "wharfage::outbound",
-                plugin = &*self.plugin,
-                connection = &*self.connection,
-                "refused: {error}"
-            );
-        }
-        self.spent.error = Some(error.clone());
-        error.into()
-    }
 }
 
 impl From<contract::Request> for Request {

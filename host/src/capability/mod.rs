@@ -12,13 +12,16 @@ mod state;
 mod types;
 pub(crate) mod wasi;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 
+use crate::bindings::wharfage::plugin::types as contract;
 use crate::connection::Limits;
 use crate::error::Error;
+use crate::manifest::SecretFacts;
 use crate::outbound::cache::Mark;
 use crate::outbound::stream::Place;
 use crate::outbound::{CallContext, Outbound, Source};
@@ -66,6 +69,8 @@ pub(crate) struct Call {
     pub(crate) outbound: Arc<Outbound>,
     pub(crate) context: CallContext,
     pub(crate) secrets: Arc<Secrets>,
+    /// What the manifest says of them.
+    pub(crate) facts: Arc<BTreeMap<String, SecretFacts>>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) spent: Spent,
@@ -73,6 +78,23 @@ pub(crate) struct Call {
     pub(crate) wasi: wasmtime_wasi::WasiCtx,
     pub(crate) output: wasi::Output,
     pub(crate) table: ResourceTable,
+}
+
+impl Call {
+    /// Tells of an error what the guest does not get.
+    pub(crate) fn keep(&mut self, error: Error) -> contract::Error {
+        if error.kind().name() == "policy-denied" {
+            self.context.refused(&error);
+            tracing::debug!(
+                target: "wharfage::outbound",
+                plugin = &*self.plugin,
+                connection = &*self.connection,
+                "refused: {error}"
+            );
+        }
+        self.spent.error = Some(error.clone());
+        error.into()
+    }
 }
 
 /// What a call has used up, and where its answers came from.

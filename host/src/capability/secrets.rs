@@ -1,14 +1,17 @@
-//! `secrets`: keyed hashes, without the key.
+//! `secrets`: what can be done with a secret without reading it, as far as its manifest says (R13).
 
-use aws_lc_rs::hmac;
-use zeroize::Zeroizing;
+use std::collections::BTreeMap;
 
 use super::Call;
+use crate::auth::hmac::{self, Function};
 use crate::bindings::wharfage::plugin::secrets::{Algorithm, Host};
 use crate::bindings::wharfage::plugin::types;
-use crate::error::Result;
-use crate::manifest::Purpose;
+use crate::error::{Error, Result};
+use crate::manifest::{Purpose, SecretFacts};
 use crate::observe::audit::Deed;
+use crate::vault::Secrets;
+
+type Facts = BTreeMap<String, SecretFacts>;
 
 impl Host for Call {
     async fn is_available(&mut self, name: String) -> bool {
@@ -21,9 +24,8 @@ impl Host for Call {
     }
 
     async fn sign(&mut self, name: String, algorithm: Algorithm, data: Vec<u8>) -> Result<Vec<u8>, types::Error> {
-        let value = self.used(&name, Purpose::Sign, Deed::Sign).await?;
-        let key = hmac::Key::new(hash(algorithm), value.as_bytes());
-        Ok(hmac::sign(&key, &data).as_ref().to_vec())
+        let signed = sign(&self.secrets, &self.facts, &name, algorithm.into(), &data).await;
+        self.told(&name, Deed::Sign, signed)
     }
 
     async fn verify(
@@ -33,31 +35,69 @@ impl Host for Call {
         data: Vec<u8>,
         mac: Vec<u8>,
     ) -> Result<bool, types::Error> {
-        // All of them are compared, so that the time tells nobody which one it was.
-        let mut is_right = false;
-        let values = self.secrets.versions(&name, Purpose::Verify).await;
-        self.outbound.tell_use(&self.context, &name, Deed::Verify, values.as_ref().map(|_| ()));
-        for value in values? {
-            let key = hmac::Key::new(hash(algorithm), value.as_bytes());
-            is_right |= hmac::verify(&key, &data, &mac).is_ok();
-        }
-        Ok(is_right)
+        let verified = verify(&self.secrets, &self.facts, &name, algorithm.into(), &data, &mac).await;
+        self.told(&name, Deed::Verify, verified)
     }
 }
 
 impl Call {
-    /// A secret's value, and a word of it to the audit trail, also where it is refused.
-    async fn used(&mut self, name: &str, purpose: Purpose, deed: Deed) -> Result<Zeroizing<String>> {
-        let value = self.secrets.value(name, purpose).await;
-        self.outbound.tell_use(&self.context, name, deed, value.as_ref().map(|_| ()));
-        value
+    /// What came of using a secret, with a word to the audit trail, also where it is refused.
+    fn told<T>(&mut self, name: &str, deed: Deed, used: Result<T>) -> Result<T, types::Error> {
+        self.outbound.tell_use(&self.context, name, deed, used.as_ref().map(|_| ()));
+        used.map_err(|error| self.keep(error))
     }
 }
 
-fn hash(algorithm: Algorithm) -> hmac::Algorithm {
-    match algorithm {
-        Algorithm::HmacSha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
-        Algorithm::HmacSha256 => hmac::HMAC_SHA256,
-        Algorithm::HmacSha512 => hmac::HMAC_SHA512,
+async fn sign(secrets: &Secrets, all: &Facts, name: &str, function: Function, data: &[u8]) -> Result<Vec<u8>> {
+    let value = secrets.value(name, Purpose::Sign).await?;
+    let template = allowed(all, name, function)?.template.as_deref().unwrap_or_default();
+    if hmac::is_covered(template, data) {
+        return Ok(function.mac(value.as_bytes(), data));
+    }
+    let template = toml::Value::from(template);
+    Err(Error::denied(
+        "secret",
+        format!("the secret `{name}` does not sign data of this form"),
+        format!(
+            "It signs what fits template = {template}. To allow it, set in [secrets.{name}] of plugin.toml, with `*` for what varies:   template = \"…\""
+        ),
+    ))
+}
+
+async fn verify(
+    secrets: &Secrets,
+    all: &Facts,
+    name: &str,
+    function: Function,
+    data: &[u8],
+    mac: &[u8],
+) -> Result<bool> {
+    let values = secrets.versions(name, Purpose::Verify).await?;
+    allowed(all, name, function)?;
+    // All of them are compared, so that the time tells nobody which one it was.
+    Ok(values.iter().fold(false, |is_right, value| is_right | function.check(value.as_bytes(), data, mac)))
+}
+
+/// What the manifest says of a secret, if it may be asked for this function.
+fn allowed<'a>(all: &'a Facts, name: &str, function: Function) -> Result<&'a SecretFacts> {
+    let facts = all.get(name).ok_or_else(|| Error::internal("a granted secret is not in the manifest"))?;
+    if facts.functions().contains(&function) {
+        return Ok(facts);
+    }
+    let function = function.name();
+    Err(Error::denied(
+        "secret",
+        format!("the secret `{name}` may not be asked for {function}"),
+        format!("To allow it, set in [secrets.{name}] of plugin.toml:   algorithms = [\"{function}\"]"),
+    ))
+}
+
+impl From<Algorithm> for Function {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::HmacSha1 => Self::Sha1,
+            Algorithm::HmacSha256 => Self::Sha256,
+            Algorithm::HmacSha512 => Self::Sha512,
+        }
     }
 }
