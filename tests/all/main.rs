@@ -23,6 +23,7 @@ mod http;
 mod load;
 mod log;
 mod messages;
+mod oauth2;
 mod oauth2_connect;
 mod operations;
 mod pace;

@@ -120,10 +120,8 @@ impl Drop for Family {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
-    #![cfg(unix)]
-
     use super::*;
     use crate::time::{ManualClock, SystemClock, Timestamp};
 

@@ -115,10 +115,8 @@ fn is_same(_: &cap_std::fs::Metadata, _: &cap_std::fs::Metadata) -> bool {
     true
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
-    #![cfg(unix)]
-
     use super::*;
 
     fn written(path: &Path, text: &str, mode: u32) {
