@@ -120,7 +120,8 @@ impl Drop for Family {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
     use crate::time::{ManualClock, SystemClock, Timestamp};
