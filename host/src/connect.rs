@@ -15,7 +15,9 @@ use crate::auth::authorize::{Answered, Pending, RANDOM_BYTES, Refused};
 use crate::auth::device::{self, DeviceAnswer};
 use crate::auth::oauth2::{self, Connected, Exchange};
 use crate::connection::{Config, Connection};
-use crate::error::{Error, Kind, Result};
+#[cfg(feature = "serve")]
+use crate::error::Kind;
+use crate::error::{Error, Result};
 use crate::host::Stated;
 use crate::manifest::{CredentialFacts, Needs, Oauth2Facts, Oauth2Flow};
 use crate::outbound::session::{Revoked, Session};
