@@ -120,8 +120,8 @@ impl Drop for Family {
     }
 }
 
-#[cfg(test)]
 #[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::time::{ManualClock, SystemClock, Timestamp};
