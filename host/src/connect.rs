@@ -166,6 +166,7 @@ impl Authorization {
     }
 
     async fn begin(&self, redirect: Url) -> Result<SignIn> {
+        self.session.check()?;
         let facts = self.session.facts();
         let endpoint = facts.authorize.as_deref().ok_or_else(|| self.has_no("authorize", "sign-in in a browser"))?;
         let endpoint = self.session.endpoint(endpoint)?;
@@ -192,6 +193,7 @@ impl Authorization {
     pub async fn device(&self) -> Result<DeviceSignIn> {
         let endpoint = self.session.facts().device.as_deref();
         let endpoint = endpoint.ok_or_else(|| self.has_no("device", "sign-in on another device"))?;
+        self.session.check()?;
         let mut form = vec![("client_id".to_owned(), self.session.client_id().await?)];
         let scope = self.scopes.join(oauth2::separator(self.session.facts()));
         if !scope.is_empty() {

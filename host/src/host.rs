@@ -285,7 +285,6 @@ impl Host {
             let message = format!("connection `{name}` has no credential `{wanted}` to sign in for");
             return Err(Error::configuration(message).with_details(crate::manifest::suggestion(wanted, &names)));
         };
-        session.check()?;
         let scopes = crate::connect::scopes(config, name, chosen)?;
         let clock = self.0.clock.clone();
         Authorization::new(session.clone(), outbound.secrets.clone(), clock, name, stated.account, scopes)

@@ -489,7 +489,8 @@ async fn what_the_provider_cannot_be_told_stays_unless_forced() {
 async fn nobody_signs_in_where_the_token_endpoint_is_not_granted() {
     let mut desk = Desk::new().await;
     desk.text = desk.text.replace(&format!("auth = '{}'", desk.provider.url()), "auth = 'http://127.0.0.1:1'");
-    let error = desk.host(&skipping()).authorize(&desk.config(), "acme", None).await.err().unwrap();
+    let error =
+        desk.host(&skipping()).authorize(&desk.config(), "acme", None).await.unwrap().listen().await.err().unwrap();
     assert!(
         matches!(error.kind(), Kind::PolicyDenied(_)) && error.to_string().contains("http://127.0.0.1:1"),
         "{error}"
