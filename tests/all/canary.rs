@@ -12,7 +12,7 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 use wharfage::tape::{Tape, TapeMode};
 use wharfage::{Error, Host, Plugin, SecretSource, SecretValue};
-use wharfage_tests::scene::account;
+use wharfage_tests::scene::{AUTHORITY, account};
 use wharfage_tests::{Provider, Reply, Scene, Seen, compiled_code, guests, skipping};
 
 use crate::cli::program;
@@ -64,14 +64,6 @@ scheme = "basic"
 user = "k_user"
 secret = "k_password"
 origins = ["api"]
-
-[origins.auth]
-url = "https://auth.stand-in.test"
-methods = ["POST"]
-paths = ["/**"]
-host_only = true
-source = "made up for the tests"
-date = "2026-11-24"
 
 [secrets.client_id]
 [secrets.client_secret]
@@ -329,7 +321,7 @@ impl Both {
 
 fn scene(provider: &Both) -> Scene {
     let scene = Scene::of(guests::HOSTILE_DUMPS_MEMORY).with(&provider.api).at("auth", &provider.auth.url());
-    scene.manifest(MANIFEST).grant(|connection| {
+    scene.manifest(AUTHORITY).manifest(MANIFEST).grant(|connection| {
         connection.secrets = CANARIES[..HELD].iter().map(|(name, _)| (*name).to_owned()).collect();
         connection.limits.output_bytes = 32 << 20;
         connection.limits.log_bytes = 4 << 20;

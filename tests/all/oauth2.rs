@@ -5,18 +5,10 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 use wharfage::{Account, Host, Kind, ManualClock, Plugin};
 use wharfage_tests::provider::{Reply, Seen};
-use wharfage_tests::scene::account;
+use wharfage_tests::scene::{AUTHORITY, account};
 use wharfage_tests::{NOW, Provider, Scene, guests};
 
 const MANIFEST: &str = r#"
-[origins.auth]
-url = "https://auth.stand-in.test"
-methods = ["POST"]
-paths = ["/**"]
-host_only = true
-source = "made up for the tests"
-date = "2026-11-24"
-
 [credentials.account]
 scheme = "oauth2"
 flow = "client-credentials"
@@ -99,6 +91,7 @@ impl Set {
             .with(&self.provider)
             .at("auth", &self.provider.url())
             .manifest_with("credential = \"key\"", "credential = \"account\"")
+            .manifest(AUTHORITY)
             .manifest(MANIFEST)
             .grant(|connection| connection.cache.enabled = false)
             .connect(&host, &account)

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use url::Url;
 use wharfage::{Config, Disconnected, Error, Host, Kind, ManualClock, Way};
 use wharfage_tests::provider::{Reply, Seen};
+use wharfage_tests::scene::AUTHORITY;
 use wharfage_tests::{NOW, Provider, Scene, guests, skipping};
 
 const CLIENT_ID: &str = "client-of-the-harbour";
@@ -24,14 +25,6 @@ const CLIENT_SECRET: &str = "client-s3cret-of-the-harbour";
 
 /// The manifest's lines about the credential; `{flow}` and more is a test's.
 const MANIFEST: &str = r#"
-[origins.auth]
-url = "https://auth.stand-in.test"
-methods = ["GET", "POST"]
-paths = ["/**"]
-host_only = true
-source = "made up for the tests"
-date = "2026-11-24"
-
 [secrets.client_id]
 [secrets.client_secret]
 
@@ -165,6 +158,7 @@ impl Desk {
     async fn connection(&mut self, name: &str, credential: &str) {
         let scene = Scene::of(guests::HTTP_SEND)
             .manifest_with("credential = \"key\"", "credential = \"account\"")
+            .manifest(AUTHORITY)
             .manifest(&replaced(credential));
         std::fs::write(self.folder.path().join(format!("{name}.wasm")), scene.component().await.as_slice()).unwrap();
         let url = self.provider.url();

@@ -245,6 +245,17 @@ pub fn imports(bytes: &[u8]) -> Result<Vec<String>, Error> {
 pub const SECRETS: [(&str, &str); 4] =
     [("api_key", API_KEY), ("user", USER), ("signing", SIGNING), ("verifying", VERIFYING)];
 
+/// The manifest's lines about an origin `auth` where only the host asks: for what is signed in to.
+pub const AUTHORITY: &str = r#"
+[origins.auth]
+url = "https://auth.stand-in.test"
+methods = ["POST"]
+paths = ["/**"]
+host_only = true
+source = "made up for the tests"
+date = "2026-11-24"
+"#;
+
 /// An account that holds every secret of a scene, and what these lines say.
 pub fn account(lines: &str) -> Account {
     let account: Account = toml::from_str(lines).unwrap_or_else(|error| panic!("{error}"));
