@@ -202,53 +202,17 @@ enum OneOrMany {
 
 impl Written {
     fn source(self) -> Result<SecretSource, String> {
-        match self {
-            Self {
-                env: Some(OneOrMany::One(name)),
-                env_file: None,
-                name: None,
-                file: None,
-                sealed: None,
-                program: None,
-                timeout_ms: None,
-            } if !name.is_empty() => Ok(SecretSource::Env(name)),
-            Self {
-                env: None,
-                env_file: Some(path),
-                name: Some(name),
-                file: None,
-                sealed: None,
-                program: None,
-                timeout_ms: None,
-            } => Ok(SecretSource::EnvFile { path, name }),
-            Self {
-                env: None,
-                env_file: None,
-                name: None,
-                file: Some(path),
-                sealed: None,
-                program: None,
-                timeout_ms: None,
-            } => Ok(SecretSource::File(path)),
-            Self {
-                env: None,
-                env_file: None,
-                name: None,
-                file: None,
-                sealed: Some(true),
-                program: None,
-                timeout_ms: None,
-            } => Ok(SecretSource::Sealed),
-            Self {
-                env: env @ (None | Some(OneOrMany::Many(_))),
-                env_file: None,
-                name: None,
-                file: None,
-                sealed: None,
-                program: Some(argv),
-                timeout_ms,
-            } if argv.first().is_some_and(|program| !program.is_empty()) => {
-                let env = if let Some(OneOrMany::Many(names)) = env { names } else { Vec::new() };
+        use OneOrMany::{Many, One};
+        let Self { env, env_file, name, file, sealed, program, timeout_ms } = self;
+        match (env, env_file, name, file, sealed, program, timeout_ms) {
+            (Some(One(name)), None, None, None, None, None, None) if !name.is_empty() => Ok(SecretSource::Env(name)),
+            (None, Some(path), Some(name), None, None, None, None) => Ok(SecretSource::EnvFile { path, name }),
+            (None, None, None, Some(path), None, None, None) => Ok(SecretSource::File(path)),
+            (None, None, None, None, Some(true), None, None) => Ok(SecretSource::Sealed),
+            (env @ (None | Some(Many(_))), None, None, None, None, Some(argv), timeout_ms)
+                if argv.first().is_some_and(|program| !program.is_empty()) =>
+            {
+                let env = if let Some(Many(names)) = env { names } else { Vec::new() };
                 let timeout_ms = timeout_ms.unwrap_or(PROGRAM_MS).max(1);
                 // Whoever reads a file says which; until then it is one that nobody vouched for.
                 Ok(SecretSource::Program(SecretProgram { argv, env, timeout_ms, found_in: Some(PathBuf::new()) }))
