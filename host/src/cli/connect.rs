@@ -1,13 +1,13 @@
 //! `wharfage connect`: a person's consent, or the client's own word, becomes tokens that the host keeps.
 
 use std::io::{BufRead as _, IsTerminal as _, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use wharfage::{Authorization, Connected, Kind, SignIn, Way};
 
 use super::text::{self, BOLD, DIM, GREEN, YELLOW};
-use super::{Common, programs, read_config};
+use super::{Common, programs};
 
 #[derive(Args)]
 pub(super) struct Connect {
@@ -38,9 +38,8 @@ const STDIN_BYTES_MAX: u64 = 64 << 10;
 
 impl Connect {
     pub(super) async fn run(self, common: &Common) -> anyhow::Result<()> {
-        let config = read_config(self.config.as_deref().unwrap_or(Path::new(programs::FOUND)))?;
-        let host = programs::host(common, self.config.as_deref(), &self.connection)?.build()?;
-        let authorization = host.authorize(&config, &self.connection, self.credential.as_deref()).await?;
+        let (config, host) = programs::open(common, self.config.as_deref(), &self.connection)?;
+        let authorization = host.build()?.authorize(&config, &self.connection, self.credential.as_deref()).await?;
         let connected = match authorization.way() {
             _ if self.device => self.on_device(&authorization).await,
             Way::Device => self.on_device(&authorization).await,

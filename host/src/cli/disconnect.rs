@@ -1,12 +1,12 @@
 //! `wharfage disconnect`: the consent is withdrawn at the provider, and the tokens are taken away.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use wharfage::Disconnected;
 
 use super::text::{DIM, GREEN, YELLOW};
-use super::{Common, programs, read_config};
+use super::{Common, programs};
 
 #[derive(Args)]
 pub(super) struct Disconnect {
@@ -25,9 +25,8 @@ pub(super) struct Disconnect {
 
 impl Disconnect {
     pub(super) async fn run(self, common: &Common) -> anyhow::Result<()> {
-        let config = read_config(self.config.as_deref().unwrap_or(Path::new(programs::FOUND)))?;
-        let host = programs::host(common, self.config.as_deref(), &self.connection)?.build()?;
-        let authorization = host.authorize(&config, &self.connection, self.credential.as_deref()).await?;
+        let (config, host) = programs::open(common, self.config.as_deref(), &self.connection)?;
+        let authorization = host.build()?.authorize(&config, &self.connection, self.credential.as_deref()).await?;
         let name = &self.connection;
         match authorization.disconnect(self.force).await? {
             Disconnected::Revoked => anstream::println!(

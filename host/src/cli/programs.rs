@@ -9,7 +9,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use wharfage::{Digest, HostBuilder, SecretProgram};
+use wharfage::{Config, Digest, HostBuilder, SecretProgram};
 
 use super::text::{BOLD, one_line};
 use super::{Common, read_config};
@@ -20,17 +20,27 @@ const REMEMBERED: &str = "programs.allowed";
 /// Where `wharfage.toml` lies when nobody says.
 pub(super) const FOUND: &str = "wharfage.toml";
 
-/// A host for a connection of the file that was stated, or else of the one that lies here.
+/// A host for a connection of the file that was stated, or else of the one that lies here, if one does.
 pub(super) fn host(common: &Common, stated: Option<&Path>, connection: &str) -> anyhow::Result<HostBuilder> {
-    let builder = common.host();
-    if stated.is_some() {
-        return Ok(builder.run_programs(true));
+    match stated {
+        Some(_) => Ok(common.host().run_programs(true)),
+        None if !Path::new(FOUND).exists() => Ok(common.host()),
+        None => host_of_found(common, &read_config(Path::new(FOUND))?, connection),
     }
-    let path = Path::new(FOUND);
-    if !path.exists() {
-        return Ok(builder);
-    }
-    let config = read_config(path)?;
+}
+
+/// The file that was stated, or else the one that lies here, with a host for one of its connections.
+pub(super) fn open(common: &Common, stated: Option<&Path>, connection: &str) -> anyhow::Result<(Config, HostBuilder)> {
+    let config = read_config(stated.unwrap_or(Path::new(FOUND)))?;
+    let host = match stated {
+        Some(_) => common.host().run_programs(true),
+        None => host_of_found(common, &config, connection)?,
+    };
+    Ok((config, host))
+}
+
+/// A host for a connection of the file that lies here.
+fn host_of_found(common: &Common, config: &Config, connection: &str) -> anyhow::Result<HostBuilder> {
     let account = config.connections.get(connection).and_then(|connection| connection.account.as_ref());
     let account = account.and_then(|name| config.accounts.get(name));
     let programs: Vec<&SecretProgram> = account
@@ -38,8 +48,8 @@ pub(super) fn host(common: &Common, stated: Option<&Path>, connection: &str) -> 
         .flat_map(|account| account.secrets.values())
         .flat_map(wharfage::SecretSource::programs)
         .collect();
-    let may_run = !programs.is_empty() && allowed(common, path, &programs)?;
-    Ok(builder.run_programs(may_run))
+    let may_run = !programs.is_empty() && allowed(common, Path::new(FOUND), &programs)?;
+    Ok(common.host().run_programs(may_run))
 }
 
 /// Whether each of the programs was allowed, before or now.
