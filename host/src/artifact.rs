@@ -16,6 +16,7 @@ use wasmtime::component::Component;
 
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::hex::hex;
 
 /// Compiled code.
 pub(crate) type Code = Component;
@@ -208,7 +209,7 @@ pub(crate) fn read_or_make_key(dir: &Dir, path: &Path) -> Result<[u8; 32]> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(wrong(error)),
         }
-        aws_lc_rs::rand::fill(&mut key).map_err(|_| Error::internal("the operating system gave no random bytes"))?;
+        crate::random::fill(&mut key)?;
         // Written beside and linked, so that of two processes starting at once one wins and both use its key whole.
         let beside = format!("{KEY_FILE}.{}", hex(&Digest::of(&key).0[..8]));
         dir.open_with(&beside, &private_file()).and_then(|mut file| file.write_all(&key)).map_err(wrong)?;
@@ -231,14 +232,6 @@ fn private_file() -> OpenOptions {
         options.mode(0o600);
     }
     options
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
 }
 
 /// Collects what is hashed into it.

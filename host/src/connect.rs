@@ -19,8 +19,9 @@ use crate::connection::{Config, Connection};
 use crate::error::Kind;
 use crate::error::{Error, Result};
 use crate::host::Stated;
-use crate::manifest::{CredentialFacts, Needs, Oauth2Facts, Oauth2Flow};
+use crate::manifest::{CredentialFacts, Needs, Oauth2Facts, Oauth2Flow, endpoint_parts};
 use crate::outbound::session::{Revoked, Session};
+use crate::random;
 #[cfg(feature = "serve")]
 use crate::serve::callback::{Callback, Page, is_loopback};
 use crate::time::Clock;
@@ -147,7 +148,7 @@ impl Authorization {
         let mut redirect = self.redirect.clone();
         if redirect.port() == Some(0) {
             // Nobody needs to listen there; it only has to be a port that a browser goes to.
-            let [high, low] = random::<2>()?;
+            let [high, low] = random::bytes()?;
             let port = 49_152 + u16::from_be_bytes([high, low]) % 16_384;
             let _ = redirect.set_port(Some(port));
         }
@@ -171,7 +172,7 @@ impl Authorization {
         let endpoint = facts.authorize.as_deref().ok_or_else(|| self.has_no("authorize", "sign-in in a browser"))?;
         let endpoint = self.session.endpoint(endpoint)?;
         let client_id = self.session.client_id().await?;
-        let random = Zeroizing::new(random::<RANDOM_BYTES>()?);
+        let random = Zeroizing::new(random::bytes::<RANDOM_BYTES>()?);
         let pending = Pending::new(facts, redirect, &random, self.clock.now());
         let link = pending.address(&endpoint, facts, &client_id, &self.scopes);
         Ok(SignIn {
@@ -200,7 +201,7 @@ impl Authorization {
             form.push(("scope".to_owned(), Zeroizing::new(scope)));
         }
         let answer = DeviceAnswer::read(&self.session.ask(endpoint, form).await?, self.clock.now())?;
-        self.secrets.learn("device_code", &answer.code);
+        self.secrets.learn("device_code", [&answer.code]);
         Ok(DeviceSignIn {
             session: self.session.clone(),
             clock: self.clock.clone(),
@@ -316,7 +317,7 @@ impl SignIn {
     async fn redeem(&mut self, answered: Answered) -> Result<Connected> {
         self.is_over = true;
         let Answered { code, verifier, redirect, captured } = answered;
-        self.secrets.learn("code", &code);
+        self.secrets.learn("code", [&code]);
         let again = |error: Error| error.with_details(format!("A code counts once. Begin again:   {}", self.again));
         let exchange = Exchange::Code { code, verifier, redirect };
         let answer = self.session.exchange(exchange, &self.scopes).await.map_err(again)?;
@@ -445,22 +446,20 @@ fn redirect(stated: Option<&str>) -> Result<Url> {
 ///
 /// # Errors
 /// [`Kind::Component`] when the connection's own component cannot be read.
-pub(crate) fn scopes(config: &Config, name: &str, credential: &str) -> Result<Vec<String>> {
+pub(crate) fn scopes(config: &Config, name: &str, own: &Needs, credential: &str) -> Result<Vec<String>> {
     let connection = config.connection(name)?;
     let account = connection.account.as_ref().and_then(|account| config.accounts.get(account));
     if let Some(account) = account.filter(|account| !account.scopes.is_empty()) {
         return Ok(account.scopes.clone());
     }
-    let needs = |name: &str| Needs::read(&Stated::read(config, name)?.bytes);
-    let own = needs(name)?;
-    let Some(own_facts) = oauth2(&own, credential) else { return Ok(Vec::new()) };
-    let own_token = token_endpoint(&own, own_facts, connection);
+    let Some(own_facts) = oauth2(own, credential) else { return Ok(Vec::new()) };
+    let own_token = token_endpoint(own, own_facts, connection);
     let mut scopes = own_facts.scopes.clone();
     for (other_name, other) in &config.connections {
         if connection.account.is_none() || other.account != connection.account || other_name == name {
             continue;
         }
-        let read = match needs(other_name) {
+        let read = match Stated::read(config, other_name).and_then(|stated| Needs::read(&stated.bytes)) {
             Ok(read) => read,
             Err(error) => {
                 let message = error.message();
@@ -486,18 +485,11 @@ fn oauth2<'a>(needs: &'a Needs, credential: &str) -> Option<&'a Oauth2Facts> {
 
 /// The token endpoint with its origin written out.
 fn token_endpoint(needs: &Needs, facts: &Oauth2Facts, connection: &Connection) -> String {
-    let resolved = facts.token.strip_prefix('{').and_then(|rest| rest.split_once('}')).and_then(|(origin, path)| {
+    let resolved = endpoint_parts(&facts.token).and_then(|(origin, path)| {
         let base = connection.base.get(origin).or_else(|| Some(&needs.manifest.origins.get(origin)?.url))?;
         Some(format!("{}{path}", base.trim_end_matches('/')))
     });
     resolved.unwrap_or_else(|| facts.token.clone())
-}
-
-/// Bytes of the operating system's generator.
-fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::internal("the operating system gave no random bytes"))?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -151,7 +151,8 @@ impl HostBuilder {
         let artifacts = self.code_dir.as_ref().or(self.state_dir.as_ref());
         let artifacts = artifacts.map(|path| Artifacts::open(path)).transpose()?;
         let (store, key): (Arc<dyn Store>, _) = match &self.state_dir {
-            None => (Arc::new(MemoryStore::default()), random()?),
+            // A key that nobody keeps.
+            None => (Arc::new(MemoryStore::default()), crate::random::bytes()?),
             Some(path) => {
                 let dir = artifact::private_dir(path)?;
                 let key = artifact::read_or_make_key(&dir, path)?;
@@ -202,13 +203,6 @@ fn durable(path: &Path, key: &[u8; 32]) -> Result<Arc<dyn Store>> {
 #[cfg(not(feature = "store-sqlite"))]
 fn durable(_: &Path, _: &[u8; 32]) -> Result<Arc<dyn Store>> {
     Ok(Arc::new(MemoryStore::default()))
-}
-
-/// A key that nobody keeps, for a host without a state folder.
-fn random() -> Result<[u8; 32]> {
-    let mut key = [0u8; 32];
-    aws_lc_rs::rand::fill(&mut key).map_err(|_| Error::internal("the operating system gave no random bytes"))?;
-    Ok(key)
 }
 
 /// A key for one purpose, from the installation's key (HKDF, RFC 5869, with its extract step left to the random key).
@@ -285,7 +279,7 @@ impl Host {
             let message = format!("connection `{name}` has no credential `{wanted}` to sign in for");
             return Err(Error::configuration(message).with_details(crate::manifest::suggestion(wanted, &names)));
         };
-        let scopes = crate::connect::scopes(config, name, chosen)?;
+        let scopes = crate::connect::scopes(config, name, &needs, chosen)?;
         let clock = self.0.clock.clone();
         Authorization::new(session.clone(), outbound.secrets.clone(), clock, name, stated.account, scopes)
     }
@@ -296,7 +290,7 @@ impl Host {
         bytes: &[u8],
         connection: &Connection,
         account_name: Option<&str>,
-        account: Option<&crate::account::Account>,
+        account: Option<&Account>,
     ) -> Result<Plugin> {
         let inner = &self.0;
         let needs = Needs::read(bytes)?;
@@ -380,7 +374,7 @@ impl Host {
             let Some(CredentialFacts::Oauth2(facts)) = needs.manifest.credentials.get(&credential.name) else {
                 continue;
             };
-            let owner = account_name.map_or_else(|| format!("connection {name}"), |name| format!("account {name}"));
+            let owner = owner(name, account_name);
             let tokens = self.tokens(&owner, &credential.name)?;
             let asked: Vec<Asked> = grant.scope.asked.iter().chain(&grant.authority.asked).cloned().collect();
             let authority = self.authority(&outbound, grant, facts);
@@ -434,18 +428,10 @@ impl Host {
     /// # Errors
     /// As for [`Host::open`].
     pub fn secrets(&self, config: &Config, name: &str) -> Result<Secrets> {
-        let connection = config.connection(name)?;
-        let source = config
-            .plugins
-            .get(&connection.plugin)
-            .ok_or_else(|| Error::configuration(format!("there is no plugin `{}`", connection.plugin)))?;
-        let bytes = read_component(&source.component)?;
-        check_digest(&connection.plugin, source.digest.as_deref(), Digest::of(&bytes))?;
-        let needs = Needs::read(&bytes)?;
-        let account_name = connection.account.as_deref();
-        let account = account_name.and_then(|name| config.accounts.get(name));
-        let grant = Grant::new(&needs, name, connection, account)?;
-        Ok(self.secrets_of(&needs, name, account_name, grant.secrets))
+        let stated = Stated::read(config, name)?;
+        let needs = Needs::read(&stated.bytes)?;
+        let grant = Grant::new(&needs, name, stated.connection, stated.account)?;
+        Ok(self.secrets_of(&needs, name, stated.account_name, grant.secrets))
     }
 
     /// Seals everything in the sealed store with a new key and forgets the old one. Cut short, nothing is lost, and run
@@ -465,7 +451,7 @@ impl Host {
         account_name: Option<&str>,
         granted: BTreeMap<String, Granted>,
     ) -> Secrets {
-        let owner = account_name.map_or_else(|| format!("connection {name}"), |name| format!("account {name}"));
+        let owner = owner(name, account_name);
         Secrets::new(&needs.manifest.plugin.name, name, granted).with(Means {
             sealed: Some(self.0.sealed.clone()),
             owner,
@@ -560,7 +546,7 @@ impl Host {
         let inner = &self.0;
         let mut shared = inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let mut lanes = Lanes::default();
-        let own = account_name.map_or_else(|| format!("connection {name}"), |name| format!("account {name}"));
+        let own = owner(name, account_name);
         let named = |kind: &str, name: Option<&String>| name.map(|name| format!("{kind} {name}"));
         for budget in &grant.budgets {
             let owner = match budget.scope {
@@ -593,6 +579,11 @@ impl Host {
         }
         Ok(lanes)
     }
+}
+
+/// Whose budgets, tokens and records a connection uses: its account's, or its own where it has none.
+fn owner(connection: &str, account: Option<&str>) -> String {
+    account.map_or_else(|| format!("connection {connection}"), |account| format!("account {account}"))
 }
 
 /// A connection as a `wharfage.toml` states it, with its component.

@@ -32,11 +32,13 @@ mod explain;
 #[doc(hidden)]
 pub mod fuzz;
 mod grant;
+mod hex;
 mod host;
 mod manifest;
 mod observe;
 mod outbound;
 mod plugin;
+mod random;
 mod schema;
 #[cfg(feature = "serve")]
 mod serve;

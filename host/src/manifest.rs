@@ -335,8 +335,7 @@ impl Oauth2Facts {
         let all = host_asks.into_iter().map(|(key, endpoint)| (key, endpoint, true));
         for (key, endpoint, is_asked) in all.chain([("authorize", self.authorize.as_ref(), false)]) {
             let Some(endpoint) = endpoint else { continue };
-            let place = endpoint.strip_prefix('{').and_then(|rest| rest.split_once('}'));
-            let Some((origin, _)) = place.filter(|(_, path)| path.starts_with('/')) else {
+            let Some((origin, _)) = endpoint_parts(endpoint) else {
                 return Err(format!("`{key}` is written {{origin}}/path, with an origin of this manifest"));
             };
             match origins.get(origin) {
@@ -358,6 +357,11 @@ impl Oauth2Facts {
         };
         if needed.1 { Ok(()) } else { Err(format!("its flow needs `{}`", needed.0)) }
     }
+}
+
+/// The origin and the path of an endpoint that is written `{origin}/path`.
+pub(crate) fn endpoint_parts(written: &str) -> Option<(&str, &str)> {
+    written.strip_prefix('{')?.split_once('}').filter(|(_, path)| path.starts_with('/'))
 }
 
 /// How the first tokens are had.

@@ -29,6 +29,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("jsonwebtoken", &["auth/jwt.rs"]),
     ("std::env", &["vault/env.rs", "cli/", "main.rs"]),
     ("env::var", &["vault/env.rs", "cli/", "main.rs"]),
+    ("rand::fill", &["random.rs"]),
     ("SystemTime", &["time.rs"]),
     ("Instant", &["time.rs"]),
     ("tokio::time", &["time.rs", "serve/"]),

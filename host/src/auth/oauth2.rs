@@ -147,10 +147,10 @@ impl TokenAnswer {
             )
         };
         let value: Value = serde_json::from_slice(body).map_err(|_| strange("is not JSON"))?;
-        let Value::Object(mut fields) = value else { return Err(strange("is not a JSON object")) };
-        if let Some(error) = refusal(&Value::Object(fields.clone())) {
+        if let Some(error) = refusal(&value) {
             return Err(error);
         }
+        let Value::Object(mut fields) = value else { return Err(strange("is not a JSON object")) };
         let mut token = |name: &str| match fields.remove(name) {
             Some(Value::String(text)) if text.len() > TOKEN_BYTES_MAX => {
                 Err(strange(&format!("has a `{name}` of more than {TOKEN_BYTES_MAX} bytes")))

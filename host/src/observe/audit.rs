@@ -357,7 +357,7 @@ impl Audit {
             }
         }
         if place.number > 0 {
-            found.head = Some((place.number, crate::artifact::hex(&place.hash)));
+            found.head = Some((place.number, crate::hex::hex(&place.hash)));
         }
         Ok(found)
     }
@@ -392,7 +392,7 @@ impl From<Link> for AuditRow {
             number: link.number,
             entry: serde_json::from_str(&link.text).ok(),
             text: link.text,
-            hash: crate::artifact::hex(&link.hash),
+            hash: crate::hex::hex(&link.hash),
         }
     }
 }

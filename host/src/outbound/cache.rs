@@ -385,7 +385,7 @@ async fn work_off(disk: Arc<dyn Store>, mut jobs: mpsc::UnboundedReceiver<Job>, 
 }
 
 fn hashed(key: &hmac::Key, parts: &[&str]) -> String {
-    super::hex(&super::keyed_hash(key, parts.iter().map(|part| part.as_bytes())).as_ref()[..20])
+    crate::hex::hex(&super::keyed_hash(key, parts.iter().map(|part| part.as_bytes())).as_ref()[..20])
 }
 
 impl Hot {

@@ -36,6 +36,7 @@ use zeroize::Zeroizing;
 use crate::auth::Credential;
 use crate::connection::Limits;
 use crate::error::{Error, Kind, RequestSent, Result};
+use crate::hex::hex;
 use crate::manifest::RateHeaders;
 use crate::observe::audit::{AuditEntry, Book, Deed};
 use crate::time::{Clock, Timestamp};
@@ -506,8 +507,8 @@ impl Outbound {
         missed: cache::Missed,
         slot: Option<tape::Slot>,
     ) -> Result<Outcome> {
-        self.secrets.know_all().await;
         let ready = ready::ensure(self, missed, trip.rejected).await?;
+        self.secrets.know_all().await;
         let used = ready.credential.as_ref().map(|used| self.used(context, &ready, &used.credential));
         trip.access = ready.access();
         trip.carried = ready.carried();
@@ -743,10 +744,10 @@ impl Outbound {
     }
 }
 
-/// What the operator reads when a failure is not tried again although it might pass.
 /// How many versions of a secret there may be: the next, the current and the previous one.
 const SECRET_VERSIONS: u32 = 3;
 
+/// What the operator reads when a failure is not tried again although it might pass.
 const BUDGET_SPENT: &str = "It was not tried again: more requests fail than limits.retry_percent allows to be repeated";
 
 /// What the provider thought of a secret.
@@ -811,7 +812,7 @@ impl Trip {
             }
             request.idempotency_key = Some(match &context.event {
                 Some(event) => outbound.derived_key(event, request.number),
-                None => random_key()?,
+                None => crate::random::name()?,
             });
         }
         outbound.retry_budget().deposit(outbound.limits.retry_percent);
@@ -932,13 +933,6 @@ fn lost_write(may_repeat: bool, error: Error) -> Error {
     .with_endpoint(error.endpoint().map(str::to_owned))
 }
 
-/// 128 random bits from the operating system, as hexadecimal digits.
-fn random_key() -> Result<String> {
-    let mut bytes = [0u8; 16];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Error::internal("the operating system gave no random bytes"))?;
-    Ok(hex(&bytes))
-}
-
 /// A keyed hash of these parts; lengths go in as well, so that no two lists of parts read alike.
 fn keyed_hash<'a>(key: &aws_lc_rs::hmac::Key, parts: impl IntoIterator<Item = &'a [u8]>) -> aws_lc_rs::hmac::Tag {
     let mut context = aws_lc_rs::hmac::Context::with_key(key);
@@ -947,12 +941,6 @@ fn keyed_hash<'a>(key: &aws_lc_rs::hmac::Key, parts: impl IntoIterator<Item = &'
         context.update(part);
     }
     context.sign()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |half: u8| char::from(DIGITS[usize::from(half & 0xf)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
 /// A URL as it may be shown: no query, no userinfo, no fragment.

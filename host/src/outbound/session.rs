@@ -8,6 +8,7 @@
 //! 4.14.2, lets it), nothing can be lost; where it does not, that moment is the one that no client can close.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -16,10 +17,10 @@ use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
 use super::scope::Asked;
-use super::{CallContext, CredentialChoice, Method, Outbound, Repeat, Request, random_key};
+use super::{CallContext, CredentialChoice, Method, Outbound, Repeat, Request};
 use crate::auth::oauth2::{self, Connected, Due, Exchange, Fixed, TokenAnswer, TokenSet};
 use crate::error::{Error, Kind, RequestSent, Result};
-use crate::manifest::{Oauth2Facts, Oauth2Flow, Purpose};
+use crate::manifest::{Oauth2Facts, Oauth2Flow, Purpose, endpoint_parts};
 use crate::observe::audit::{AuditEntry, Deed};
 use crate::time::{BoxFuture, Clock, Timestamp};
 use crate::vault::{Sealed, Secrets};
@@ -43,7 +44,9 @@ pub(crate) const CLIENT: &str = "client";
 /// The tokens of one account and credential, as this process knows them.
 pub(crate) struct Tokens {
     owner: String,
-    name: String,
+    credential: String,
+    /// The name of the record that holds them.
+    record: String,
     /// Who this process is, among those that share the store.
     holder: String,
     sealed: Sealed,
@@ -76,6 +79,8 @@ pub(crate) struct Session {
     secrets: Arc<Secrets>,
     fixed: Fixed,
     places: Vec<(String, Url)>,
+    /// The version of the tokens that the mask knows; 0 for none.
+    masked: AtomicU64,
 }
 
 /// What became of tokens that were to be revoked.
@@ -114,11 +119,12 @@ pub enum TokenState {
 
 impl Tokens {
     /// Those of an owner, as `account acme`.
-    pub(crate) fn new(owner: &str, name: &str, sealed: Sealed, clock: Arc<dyn Clock>) -> Result<Self> {
+    pub(crate) fn new(owner: &str, credential: &str, sealed: Sealed, clock: Arc<dyn Clock>) -> Result<Self> {
         Ok(Self {
             owner: owner.to_owned(),
-            name: format!("oauth2 {name}"),
-            holder: random_key()?,
+            credential: credential.to_owned(),
+            record: format!("oauth2 {credential}"),
+            holder: crate::random::name()?,
             sealed,
             clock,
             held: Mutex::default(),
@@ -143,7 +149,7 @@ impl Tokens {
     }
 
     async fn read(&self) -> Result<Option<(u64, Arc<TokenSet>)>> {
-        let Some(record) = self.sealed.read(&self.owner, &self.name).await? else {
+        let Some(record) = self.sealed.read(&self.owner, &self.record).await? else {
             self.drop_held();
             return Ok(None);
         };
@@ -158,7 +164,7 @@ impl Tokens {
 
     async fn write(&self, expected: u64, set: &Arc<TokenSet>) -> Result<Option<u64>> {
         let text = Zeroizing::new(serde_json::to_vec(&**set).map_err(|_| Error::internal("tokens have no JSON"))?);
-        let version = self.sealed.write(&self.owner, &self.name, expected, &text).await?;
+        let version = self.sealed.write(&self.owner, &self.record, expected, &text).await?;
         if let Some(version) = version {
             self.hold(version, set);
         }
@@ -166,7 +172,7 @@ impl Tokens {
     }
 
     fn lease_name(&self) -> String {
-        format!("{}/{}", self.owner, self.name)
+        format!("{}/{}", self.owner, self.record)
     }
 }
 
@@ -190,7 +196,8 @@ impl Session {
         };
         let secrets = authority.secrets.clone();
         let facts = facts.clone();
-        Ok(Self { tokens, facts, connection: connection.to_owned(), scopes, authority, secrets, fixed, places })
+        let (connection, masked) = (connection.to_owned(), AtomicU64::new(0));
+        Ok(Self { tokens, facts, connection, scopes, authority, secrets, fixed, places, masked })
     }
 
     /// What the manifest says of it.
@@ -275,8 +282,9 @@ impl Session {
     }
 
     fn give(&self, version: u64, set: &TokenSet) -> Access {
-        for value in set.values() {
-            self.secrets.learn(&self.tokens.name, value);
+        if self.masked.load(Ordering::Acquire) != version {
+            self.secrets.learn(&self.tokens.record, set.values());
+            self.masked.store(version, Ordering::Release);
         }
         Access { token: set.access().clone(), version }
     }
@@ -337,14 +345,12 @@ impl Session {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    if let Some(access) = may_serve {
+                    *last = Some(Failure { at: tokens.clock.now(), version, error: error.clone() });
+                    if may_serve.is_some() {
                         let message = error.message();
                         tracing::warn!(target: "wharfage::oauth2", "renewing failed, the token serves on: {message}");
-                        *last = Some(Failure { at: tokens.clock.now(), version, error });
-                        return Ok(access);
                     }
-                    *last = Some(Failure { at: tokens.clock.now(), version, error: error.clone() });
-                    return Err(error);
+                    return may_serve.ok_or(error);
                 }
             }
         }
@@ -414,7 +420,7 @@ impl Session {
         // What was asked for when it was connected is asked for again: other connections of the account live on it.
         let scopes = before.map_or(&self.scopes, |set| &set.asked);
         let answer = self.exchange(exchange, scopes).await?;
-        let identity = before.map_or_else(random_key, |set| Ok(set.identity.clone()))?;
+        let identity = before.map_or_else(crate::random::name, |set| Ok(set.identity.clone()))?;
         let extra = before.map(|set| set.extra.clone()).unwrap_or_default();
         let now = self.tokens.clock.now();
         let set = TokenSet::first(answer, scopes.clone(), extra, self.fixed.clone(), identity, now);
@@ -433,10 +439,10 @@ impl Session {
         extra: BTreeMap<String, String>,
     ) -> Result<Connected> {
         let now = self.tokens.clock.now();
-        let set = Arc::new(TokenSet::first(answer, asked, extra, self.fixed.clone(), random_key()?, now));
+        let set = Arc::new(TokenSet::first(answer, asked, extra, self.fixed.clone(), crate::random::name()?, now));
         for _ in 0..ROUNDS_MAX {
             // What is there is replaced whether it opens or not: a person has just signed in.
-            let version = self.tokens.sealed.version(&self.tokens.owner, &self.tokens.name).await?;
+            let version = self.tokens.sealed.version(&self.tokens.owner, &self.tokens.record).await?;
             if self.tokens.write(version, &set).await?.is_some() {
                 *self.tokens.single.lock().await = None;
                 self.tell(Deed::Connect, Ok(()));
@@ -468,7 +474,7 @@ impl Session {
 
     /// Takes the tokens away here, whatever the provider thinks.
     pub(crate) async fn forget(&self) -> Result<bool> {
-        let removed = self.tokens.sealed.remove(&self.tokens.owner, &self.tokens.name).await?;
+        let removed = self.tokens.sealed.remove(&self.tokens.owner, &self.tokens.record).await?;
         self.tokens.drop_held();
         if removed {
             self.tell(Deed::Disconnect, Ok(()));
@@ -493,15 +499,15 @@ impl Session {
             self.tell(Deed::Refresh, answered.as_ref().map(|_| ()));
         }
         let answer = answered?;
-        for value in answer.values() {
-            self.secrets.learn(&self.tokens.name, value);
-        }
+        self.secrets.learn(&self.tokens.record, answer.values());
+        // These may have pushed others out.
+        self.masked.store(0, Ordering::Release);
         Ok(answer)
     }
 
     /// Tells the audit trail what was done with the tokens.
     fn tell(&self, deed: Deed, outcome: Result<(), &Error>) {
-        let credential = self.tokens.name.trim_start_matches("oauth2 ").to_owned();
+        let credential = self.tokens.credential.clone();
         let secrets = self.facts.secret.iter().cloned().collect();
         let origin = match deed {
             Deed::Refresh => self.endpoint(&self.facts.token).map(|url| url.origin().ascii_serialization()),
@@ -548,14 +554,14 @@ impl Session {
             "aud": facts.audience.as_deref().unwrap_or(&self.fixed.token),
             "iat": now_s,
             "exp": now_s + ASSERTION_S,
-            "jti": random_key()?,
+            "jti": crate::random::name()?,
         });
         if !self.scopes.is_empty() {
             claims["scope"] = self.scopes.join(oauth2::separator(&self.facts)).into();
         }
         let key_id = key_id.as_ref().map(|id| id.as_str());
         let signed = crate::auth::jwt::sign(&facts.algorithm, &key, &claims, key_id)?;
-        self.secrets.learn("assertion", &signed);
+        self.secrets.learn("assertion", [&signed]);
         Ok(signed)
     }
 
@@ -605,28 +611,31 @@ impl Session {
     fn check_fixed(&self, set: &TokenSet) -> Result<()> {
         match set.fixed.difference(&self.fixed) {
             None => Ok(()),
-            Some(difference) => Err(Error::new(
-                Kind::ReauthorizationNeeded,
+            Some(difference) => Err(self.person_needed(
                 format!(
                     "the plugin of connection `{}` wants other than what was approved: {difference}",
                     self.connection
                 ),
-            )
-            .with_details(format!("If that is right, approve it:   wharfage connect {}", self.connection))),
+                "If that is right, approve it",
+            )),
         }
     }
 
     fn not_connected(&self) -> Error {
-        Error::new(Kind::ReauthorizationNeeded, format!("connection `{}` is not connected yet", self.connection))
-            .with_details(format!("Connect it:   wharfage connect {}", self.connection))
+        self.person_needed(format!("connection `{}` is not connected yet", self.connection), "Connect it")
     }
 
     fn connect_again(&self, why: &str) -> Error {
-        Error::new(
-            Kind::ReauthorizationNeeded,
+        self.person_needed(
             format!("connection `{}` must be connected again: {why}", self.connection),
+            "Connect it again",
         )
-        .with_details(format!("Connect it again:   wharfage connect {}", self.connection))
+    }
+
+    /// What only a person can end, with the command for it.
+    fn person_needed(&self, message: String, what: &str) -> Error {
+        Error::new(Kind::ReauthorizationNeeded, message)
+            .with_details(format!("{what}:   wharfage connect {}", self.connection))
     }
 }
 
@@ -673,7 +682,7 @@ fn told(error: Error) -> Error {
 fn resolve(places: &[(String, Url)], written: &str) -> Result<Url> {
     let wrong =
         || Error::configuration(format!("`{}` is no endpoint: write {{origin}}/path", crate::manifest::shown(written)));
-    let (name, path) = written.strip_prefix('{').and_then(|rest| rest.split_once('}')).ok_or_else(wrong)?;
+    let (name, path) = endpoint_parts(written).ok_or_else(wrong)?;
     let (_, base) = places.iter().find(|(place, _)| place == name).ok_or_else(wrong)?;
     Url::parse(&format!("{}{path}", base.as_str().trim_end_matches('/'))).map_err(|_| wrong())
 }

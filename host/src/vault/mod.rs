@@ -112,6 +112,13 @@ pub struct Granted {
     pub max_age_days: Option<u32>,
 }
 
+impl Granted {
+    /// Whether a program is among its sources.
+    fn has_program(&self) -> bool {
+        self.source.as_ref().is_some_and(|source| !source.programs().is_empty())
+    }
+}
+
 #[derive(Default)]
 struct Known {
     /// The value in use, by name.
@@ -128,17 +135,35 @@ struct Known {
 }
 
 impl Known {
-    /// Remembers all versions of a secret, so that none of them comes back.
-    fn learn(&mut self, label: &str, value: &Zeroizing<String>) {
-        let learned = self.learned.entry(label.to_owned()).or_default();
-        if value.is_empty() || learned.contains(value) {
-            return;
-        }
-        if learned.len() == LEARNED_MAX {
-            learned.pop_front();
-        }
-        learned.push_back(value.clone());
+    /// Uses this value from now on, and remembers every version, so that none of them comes back.
+    fn adopt(&mut self, name: &str, chosen: Zeroizing<String>, versions: &Versions) {
+        self.remember(&source::record_name(name), versions.values());
+        self.values.insert(name.to_owned(), chosen);
         self.renew_mask();
+    }
+
+    /// Remembers what must not come back.
+    fn learn<'a>(&mut self, label: &str, values: impl IntoIterator<Item = &'a Zeroizing<String>>) {
+        if self.remember(label, values) {
+            self.renew_mask();
+        }
+    }
+
+    /// Puts these with the last ones of their label; says whether one was new.
+    fn remember<'a>(&mut self, label: &str, values: impl IntoIterator<Item = &'a Zeroizing<String>>) -> bool {
+        let learned = self.learned.entry(label.to_owned()).or_default();
+        let mut is_new = false;
+        for value in values {
+            if value.is_empty() || learned.contains(value) {
+                continue;
+            }
+            if learned.len() == LEARNED_MAX {
+                learned.pop_front();
+            }
+            learned.push_back(value.clone());
+            is_new = true;
+        }
+        is_new
     }
 
     fn renew_mask(&mut self) {
@@ -182,12 +207,7 @@ impl Secrets {
         }
         let versions = self.read(name, granted).await?;
         let current = versions.current.as_ref().ok_or_else(|| self.unavailable(name))?;
-        let mut known = self.known();
-        for version in versions.in_order() {
-            known.learn(&format!("secret {name}"), &version.value);
-        }
-        known.values.insert(name.to_owned(), current.value.clone());
-        known.renew_mask();
+        self.known().adopt(name, current.value.clone(), &versions);
         Ok(current.value.clone())
     }
 
@@ -201,20 +221,18 @@ impl Secrets {
         let now = self.means.clock.now();
         let known = self.known().accepted.get(name).cloned();
         // A program is not asked again and again, and has only one version to tell.
-        let is_settled = granted.source.as_ref().is_some_and(|source| !source.programs().is_empty());
+        let is_settled = granted.has_program();
         if let Some((_, values)) = known.as_ref().filter(|(at, _)| is_settled || now.since(*at) < VERSIONS_MS) {
             return Ok(values.clone());
         }
         let values: Vec<_> = match (self.read(name, granted).await, known) {
-            (Ok(versions), _) => versions.in_order().map(|version| version.value.clone()).collect(),
+            (Ok(versions), _) => versions.values().cloned().collect(),
             // What was right a minute ago stays so while its source has trouble.
             (Err(_), Some((_, values))) => values,
             (Err(error), None) => return Err(error),
         };
         let mut known = self.known();
-        for value in &values {
-            known.learn(&format!("secret {name}"), value);
-        }
+        known.learn(&source::record_name(name), &values);
         known.accepted.insert(name.to_owned(), (now, values.clone()));
         Ok(values)
     }
@@ -251,11 +269,7 @@ impl Secrets {
             known.refused.remove(name);
             known.quiet_until.insert(name.to_owned(), now.plus(QUIET_MS));
         }
-        for version in versions.in_order() {
-            known.learn(&format!("secret {name}"), &version.value);
-        }
-        known.values.insert(name.to_owned(), chosen);
-        known.renew_mask();
+        known.adopt(name, chosen, &versions);
         is_other
     }
 
@@ -269,25 +283,23 @@ impl Secrets {
         let _ = self.change(name, |versions| versions.promote(value)).await;
     }
 
-    /// A value that was made or obtained for the connection, as an access token: it must not come back either. Of one
+    /// Values that were made or obtained for the connection, as an access token: they must not come back either. Of one
     /// label the last [`LEARNED_MAX`] are remembered.
-    pub(crate) fn learn(&self, label: &str, value: &Zeroizing<String>) {
-        self.known().learn(label, value);
+    pub(crate) fn learn<'a>(&self, label: &str, values: impl IntoIterator<Item = &'a Zeroizing<String>>) {
+        self.known().learn(label, values);
     }
 
-    /// Tells the mask every granted value that can be had, once: a provider may know also those that nobody here has asked
-    /// for yet, as the key of its webhooks, and send them back.
+    /// Tells the mask every granted value that can be had and was not asked for yet, once: a provider may know also those,
+    /// as the key of its webhooks, and send them back.
     pub(crate) async fn know_all(&self) {
         let learn = async || {
             for (name, granted) in &self.granted {
                 // A program is asked when its secret is needed, not before.
-                if granted.source.as_ref().is_some_and(|source| !source.programs().is_empty()) {
+                if granted.has_program() || self.known().values.contains_key(name) {
                     continue;
                 }
                 if let Ok(versions) = self.read(name, granted).await {
-                    for version in versions.in_order() {
-                        self.learn(&format!("secret {name}"), &version.value);
-                    }
+                    self.learn(&source::record_name(name), versions.values());
                 }
             }
         };
@@ -405,7 +417,7 @@ impl Secrets {
     pub async fn keep(&self, name: &str, value: &SecretValue, stage: Stage) -> Result<u64> {
         self.sized(name, value.0.len())?;
         let since = Some(self.means.clock.now());
-        self.known().learn(&format!("secret {name}"), &value.0);
+        self.known().learn(&source::record_name(name), [&value.0]);
         self.kept_here(name)?;
         let written = self
             .change(name, |versions| {

@@ -70,8 +70,7 @@ impl Key {
 
     fn drawn() -> Result<Self> {
         let mut bytes = Zeroizing::new([0; 32]);
-        aws_lc_rs::rand::fill(bytes.as_mut_slice())
-            .map_err(|_| Error::internal("the operating system gave no random bytes"))?;
+        crate::random::fill(bytes.as_mut_slice())?;
         Ok(Self::new(bytes))
     }
 }
@@ -84,7 +83,7 @@ impl Keys {
 
     /// Which keys there are.
     pub(super) fn ids(&self) -> Vec<String> {
-        self.keys.iter().map(|key| crate::artifact::hex(&key.id)).collect()
+        self.keys.iter().map(|key| crate::hex::hex(&key.id)).collect()
     }
 
     /// The key of that id.

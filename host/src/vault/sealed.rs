@@ -129,9 +129,7 @@ impl Sealed {
     /// [`Kind::Configuration`] where the key is the environment's and the new one does not stand there yet;
     /// [`Kind::Conflict`] while another process is at it.
     pub(crate) async fn change_key(&self) -> Result<KeyChange> {
-        let mut random = [0; 16];
-        aws_lc_rs::rand::fill(&mut random).map_err(|_| Error::internal("the operating system gave no random bytes"))?;
-        let holder = crate::artifact::hex(&random);
+        let holder = crate::random::name()?;
         self.hold(&holder).await?;
         let result = self.change_key_held(&holder).await;
         self.release(CHANGE_LEASE, &holder).await?;
@@ -230,7 +228,7 @@ impl Sealed {
                 "was sealed with another key",
                 &format!(
                     "It needs the key {}; here {}. Put that key back into the state folder's sealing.key or {VARIABLE}.",
-                    crate::artifact::hex(id),
+                    crate::hex::hex(id),
                     shown(&keys)
                 ),
             ));

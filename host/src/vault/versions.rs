@@ -31,6 +31,11 @@ impl Versions {
         [&self.current, &self.next, &self.previous].into_iter().flatten()
     }
 
+    /// Their values, in that order.
+    pub(super) fn values(&self) -> impl Iterator<Item = &Zeroizing<String>> {
+        self.in_order().map(|version| &version.value)
+    }
+
     /// A new current one; the old one becomes the previous one.
     pub(super) fn set(&mut self, new: Version) {
         if self.current.as_ref().is_none_or(|current| current.value != new.value) {
