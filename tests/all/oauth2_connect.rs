@@ -389,6 +389,26 @@ async fn one_consent_serves_all_connections_of_an_account() {
     assert_eq!(scopes("acme", &desk.config()).await, ["orders.read", "orders.write"]);
 }
 
+/// Some providers read the scopes in the assertion, so it says those that are asked for, not those of one plugin.
+#[tokio::test]
+async fn an_assertion_says_what_is_asked_for() {
+    use base64::Engine as _;
+    let signs = "flow = \"jwt-bearer\"\nassertion = { key = \"client_secret\", algorithm = \"HS256\" }";
+    let mut desk = Desk::with(signs, "").await;
+    desk.connection("mail", &format!("{signs}\nscopes = [\"mail.send\"]")).await;
+    let host = desk.host(&skipping());
+    host.authorize(&desk.config(), "acme", None).await.unwrap().obtain().await.unwrap();
+    let asked = &desk.forms("/token")[0];
+    assert_eq!(asked["grant_type"], "urn:ietf:params:oauth:grant-type:jwt-bearer");
+    let payload = asked["assertion"].split('.').nth(1).unwrap();
+    let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).unwrap();
+    let claims: Value = serde_json::from_slice(&payload).unwrap();
+    assert_eq!((&claims["iss"], &claims["scope"]), (&json!(CLIENT_ID), &json!("orders.read orders.write mail.send")));
+    assert_eq!(claims["aud"], json!(format!("{}/token", desk.provider.url())));
+    assert_eq!(claims["iat"], json!(NOW.as_millis() / 1_000));
+    assert_eq!(desk.bearer(&host).await.unwrap(), "Bearer access-token-1");
+}
+
 #[tokio::test]
 async fn a_person_signs_in_on_another_device() {
     let desk = Desk::with("flow = \"device-code\"", "").await;

@@ -488,7 +488,7 @@ impl Session {
     /// The provider's refusal with its code, or whatever a request can end with. No word of the answer's body is in it.
     pub(crate) async fn exchange(&self, exchange: Exchange, scopes: &[String]) -> Result<TokenAnswer> {
         let assertion = match exchange {
-            Exchange::Assertion => Some(self.assertion().await?),
+            Exchange::Assertion => Some(self.assertion(scopes).await?),
             _ => None,
         };
         let form = oauth2::form(&exchange, &self.facts, scopes, assertion);
@@ -532,8 +532,8 @@ impl Session {
         }
     }
 
-    /// What the client asserts, signed for a few minutes (RFC 7523, 3).
-    async fn assertion(&self) -> Result<Zeroizing<String>> {
+    /// What the client asserts, signed for a few minutes (RFC 7523, 3). Some providers read the scopes there.
+    async fn assertion(&self, scopes: &[String]) -> Result<Zeroizing<String>> {
         let facts = self.facts.assertion.as_ref().ok_or_else(|| {
             Error::configuration("the manifest says nothing about the assertion: [credentials.x.assertion]")
         })?;
@@ -556,8 +556,8 @@ impl Session {
             "exp": now_s + ASSERTION_S,
             "jti": crate::random::name()?,
         });
-        if !self.scopes.is_empty() {
-            claims["scope"] = self.scopes.join(oauth2::separator(&self.facts)).into();
+        if !scopes.is_empty() {
+            claims["scope"] = scopes.join(oauth2::separator(&self.facts)).into();
         }
         let key_id = key_id.as_ref().map(|id| id.as_str());
         let signed = crate::auth::jwt::sign(&facts.algorithm, &key, &claims, key_id)?;
