@@ -628,7 +628,7 @@ fn told(error: Error) -> Error {
     }
 }
 
-fn resolve(places: &[(String, Url)], written: &str) -> Result<Url> {
+pub(super) fn resolve(places: &[(String, Url)], written: &str) -> Result<Url> {
     let wrong =
         || Error::configuration(format!("`{}` is no endpoint: write {{origin}}/path", crate::manifest::shown(written)));
     let (name, path) = written.strip_prefix('{').and_then(|rest| rest.split_once('}')).ok_or_else(wrong)?;
