@@ -4,9 +4,11 @@
 //! side. It says where each secret comes from; it never holds one.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 /// `[accounts.<name>]` of a `wharfage.toml`.
@@ -15,7 +17,7 @@ use zeroize::Zeroizing;
 #[non_exhaustive]
 pub struct Account {
     /// Where each secret comes from, by the name the manifest gives it. What is not named here comes from the chain:
-    /// `{SERVICE}_{SECRET}` in the environment, then `~/.config/<service>/<secret>`.
+    /// `{SERVICE}_{SECRET}` in the environment, then `~/.config/<service>/<secret>`, then the sealed store.
     #[serde(default)]
     pub secrets: BTreeMap<String, SecretSource>,
     /// Budgets that differ from the manifest's, by its names.
@@ -33,17 +35,227 @@ pub struct Account {
     pub scopes: Vec<String>,
 }
 
-/// Where a secret comes from.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
+/// Where a secret comes from: one source, or several that are asked in turn.
+///
+/// A source that does not have the secret (no such variable, file or record) is passed over; one that has it and cannot
+/// be used, as a file that others can read or a program that fails, ends the search with an error, so that no other value
+/// is taken unnoticed.
+///
+/// ```toml
+/// [accounts.acme.secrets]
+/// api_key = { env = "ACME_KEY" }                        # the host's own environment
+/// other_key = { env_file = "secrets.env", name = "ACME_KEY" }   # KEY=VALUE lines, beside this file
+/// file_key = { file = "/run/secrets/acme" }             # its text, trimmed; 0600 and this user's own
+/// kept_key = { sealed = true }                          # what `wharfage secret set` keeps, sealed
+/// asked_key = { program = ["op", "read", "op://ops/acme/key"], env = ["HOME"] }   # what it prints
+/// any_key = [{ env = "ACME_KEY" }, { sealed = true }]   # the first one that has it
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SecretSource {
-    /// This environment variable.
+    /// This environment variable, trimmed. What stands in the environment can be read in `/proc` by whoever is this user.
     Env(String),
-    /// This file's text, trimmed. It must be its owner's alone (0600).
+    /// This name's value in a file of `KEY=VALUE` lines. It is read from the file each time and never becomes part of the
+    /// environment, where every child would inherit it.
+    EnvFile {
+        /// The file. It must be its owner's alone (0600).
+        path: PathBuf,
+        /// The name before the equals sign.
+        name: String,
+    },
+    /// This file's text, trimmed. It must be its owner's alone (0600), and its folder no symbolic link.
     File(PathBuf),
+    /// The sealed store: what `wharfage secret set` put there.
+    Sealed,
+    /// What this program prints.
+    Program(SecretProgram),
+    /// Several, asked in turn.
+    Chain(Vec<SecretSource>),
     /// A value that the embedding program holds. No file can say this.
-    #[serde(skip)]
     Value(SecretValue),
+}
+
+/// A program that prints a secret. It runs without a shell, in an environment that holds what is named here and nothing
+/// else, within a time and a length; nothing of what it prints is ever shown.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct SecretProgram {
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// Variables of the host's environment that it gets.
+    pub env: Vec<String>,
+    /// Milliseconds it may take.
+    pub timeout_ms: u64,
+    /// The `wharfage.toml` that names it. Such a program runs only with leave:
+    /// [`HostBuilder::run_programs`](crate::HostBuilder::run_programs).
+    pub found_in: Option<PathBuf>,
+}
+
+/// How long a program may take where nothing else is said.
+const PROGRAM_MS: u64 = 30_000;
+
+/// Most sources of one secret.
+const SOURCES_MAX: usize = 16;
+
+impl SecretProgram {
+    /// A program that the embedding program chose.
+    pub fn new<T: Into<String>>(argv: impl IntoIterator<Item = T>) -> Self {
+        let argv = argv.into_iter().map(Into::into).collect();
+        Self { argv, env: Vec::new(), timeout_ms: PROGRAM_MS, found_in: None }
+    }
+
+    /// As a person would write it.
+    pub fn shown(&self) -> String {
+        crate::manifest::shown(&self.argv.join(" "))
+    }
+}
+
+impl SecretSource {
+    /// This source and, of a chain, each of its own.
+    pub(crate) fn each(&self) -> Vec<&Self> {
+        match self {
+            Self::Chain(sources) => sources.iter().flat_map(Self::each).collect(),
+            source => vec![source],
+        }
+    }
+
+    /// The programs it names.
+    pub fn programs<'a>(&'a self) -> Vec<&'a SecretProgram> {
+        let program = |source: &'a Self| match source {
+            Self::Program(program) => Some(program),
+            _ => None,
+        };
+        self.each().into_iter().filter_map(program).collect()
+    }
+
+    /// Says where the file lies that named this source: paths are relative to it, and programs need leave.
+    pub(crate) fn found_in(&mut self, file: &Path) {
+        let folder = file.parent().unwrap_or(Path::new(""));
+        match self {
+            Self::File(path) | Self::EnvFile { path, .. } => *path = folder.join(&*path),
+            Self::Program(program) => program.found_in = Some(file.to_owned()),
+            Self::Chain(sources) => sources.iter_mut().for_each(|source| source.found_in(file)),
+            Self::Env(_) | Self::Sealed | Self::Value(_) => {}
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretSource {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SourceVisitor)
+    }
+}
+
+struct SourceVisitor;
+
+impl<'de> Visitor<'de> for SourceVisitor {
+    type Value = SecretSource;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(SOURCES)
+    }
+
+    /// The usual message would show the value.
+    fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<SecretSource, E> {
+        Err(E::custom(format!("a secret's value never stands in this file; where it comes from does: {SOURCES}")))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SecretSource, A::Error> {
+        Written::deserialize(MapAccessDeserializer::new(map))?.source().map_err(A::Error::custom)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<SecretSource, A::Error> {
+        let mut sources = Vec::new();
+        while let Some(written) = list.next_element::<Written>()? {
+            sources.push(written.source().map_err(A::Error::custom)?);
+        }
+        if sources.is_empty() || sources.len() > SOURCES_MAX {
+            return Err(A::Error::custom(format!("a secret has 1 to {SOURCES_MAX} sources")));
+        }
+        Ok(SecretSource::Chain(sources))
+    }
+}
+
+/// How one may write a source.
+const SOURCES: &str = "{ env = \"NAME\" }, { env_file = \"FILE\", name = \"NAME\" }, { file = \"FILE\" }, { sealed = true }, \
+                       { program = [\"PROGRAM\", \"ARGUMENT\"], env = [\"NAME\"] }, or a list of these";
+
+/// A source as it stands in a file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    env: Option<OneOrMany>,
+    env_file: Option<PathBuf>,
+    name: Option<String>,
+    file: Option<PathBuf>,
+    sealed: Option<bool>,
+    program: Option<Vec<String>>,
+    timeout_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Written {
+    fn source(self) -> Result<SecretSource, String> {
+        match self {
+            Self {
+                env: Some(OneOrMany::One(name)),
+                env_file: None,
+                name: None,
+                file: None,
+                sealed: None,
+                program: None,
+                timeout_ms: None,
+            } if !name.is_empty() => Ok(SecretSource::Env(name)),
+            Self {
+                env: None,
+                env_file: Some(path),
+                name: Some(name),
+                file: None,
+                sealed: None,
+                program: None,
+                timeout_ms: None,
+            } => Ok(SecretSource::EnvFile { path, name }),
+            Self {
+                env: None,
+                env_file: None,
+                name: None,
+                file: Some(path),
+                sealed: None,
+                program: None,
+                timeout_ms: None,
+            } => Ok(SecretSource::File(path)),
+            Self {
+                env: None,
+                env_file: None,
+                name: None,
+                file: None,
+                sealed: Some(true),
+                program: None,
+                timeout_ms: None,
+            } => Ok(SecretSource::Sealed),
+            Self {
+                env: env @ (None | Some(OneOrMany::Many(_))),
+                env_file: None,
+                name: None,
+                file: None,
+                sealed: None,
+                program: Some(argv),
+                timeout_ms,
+            } if argv.first().is_some_and(|program| !program.is_empty()) => {
+                let env = if let Some(OneOrMany::Many(names)) = env { names } else { Vec::new() };
+                let timeout_ms = timeout_ms.unwrap_or(PROGRAM_MS).max(1);
+                // Whoever reads a file says which; until then it is one that nobody vouched for.
+                Ok(SecretSource::Program(SecretProgram { argv, env, timeout_ms, found_in: Some(PathBuf::new()) }))
+            }
+            _ => Err(format!("a secret's source is {SOURCES}")),
+        }
+    }
 }
 
 /// A secret's value, which shows itself to nobody.
@@ -81,4 +293,62 @@ pub struct BudgetOverride {
     pub window_s: Option<u64>,
     /// Requests at once.
     pub concurrency: Option<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(source: &str) -> Result<SecretSource, toml::de::Error> {
+        let account: Account = toml::from_str(&format!("[secrets]\nkey = {source}"))?;
+        Ok(account.secrets["key"].clone())
+    }
+
+    #[test]
+    fn every_source_can_be_written() {
+        assert_eq!(read("{ env = 'X' }").unwrap(), SecretSource::Env("X".into()));
+        assert_eq!(read("{ sealed = true }").unwrap(), SecretSource::Sealed);
+        let env_file = SecretSource::EnvFile { path: "secrets.env".into(), name: "X".into() };
+        assert_eq!(read("{ env_file = 'secrets.env', name = 'X' }").unwrap(), env_file);
+        let chain = read("[{ env = 'X' }, { file = 'k' }]").unwrap();
+        assert_eq!(chain, SecretSource::Chain(vec![SecretSource::Env("X".into()), SecretSource::File("k".into())]));
+        let source = read("{ program = ['op', 'read'], env = ['HOME'], timeout_ms = 5 }").unwrap();
+        let program = source.programs()[0].clone();
+        assert_eq!((program.argv.len(), program.env.as_slice(), program.timeout_ms), (2, &["HOME".to_owned()][..], 5));
+        assert!(program.found_in.is_some(), "a program from a text counts as chosen by the embedder");
+    }
+
+    #[test]
+    fn what_is_no_source_shows_which_there_are() {
+        for wrong in [
+            "{}",
+            "[]",
+            "'plain text'",
+            "{ env = ['X'] }",
+            "{ env = 'X', file = 'k' }",
+            "{ sealed = false }",
+            "{ env_file = 'f' }",
+            "{ program = [] }",
+            "{ program = 'op read' }",
+            "{ value = 's3cret' }",
+            "[[]]",
+            "{ env = '' }",
+            "{ file = 'k', timeout_ms = 5 }",
+        ] {
+            let told = read(wrong).unwrap_err().to_string();
+            assert!(told.contains("line 2"), "{wrong}: {told}");
+        }
+        let told = read("'s3cret-value'").unwrap_err();
+        assert!(told.message().contains("env_file") && !told.message().contains("s3cret"), "{told}");
+    }
+
+    #[test]
+    fn paths_lie_beside_the_file_and_programs_remember_it() {
+        let mut source = read("[{ file = 'k' }, { env_file = 'e', name = 'X' }, { program = ['op'] }]").unwrap();
+        source.found_in(Path::new("/etc/w/wharfage.toml"));
+        let SecretSource::Chain(all) = &source else { panic!("no chain") };
+        assert_eq!(all[0], SecretSource::File("/etc/w/k".into()));
+        assert_eq!(all[1], SecretSource::EnvFile { path: "/etc/w/e".into(), name: "X".into() });
+        assert_eq!(source.programs()[0].found_in.as_deref(), Some(Path::new("/etc/w/wharfage.toml")));
+    }
 }

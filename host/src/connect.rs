@@ -13,15 +13,19 @@ use zeroize::Zeroizing;
 use crate::account::Account;
 use crate::auth::authorize::{Answered, Pending, RANDOM_BYTES, Refused};
 use crate::auth::device::{self, DeviceAnswer};
-use crate::auth::oauth2::Connected;
-use crate::auth::oauth2::Exchange;
-use crate::connection::Config;
-use crate::error::{Error, Kind, Result};
-use crate::manifest::{CredentialFacts, Needs, Oauth2Facts, Oauth2Flow, shown_lines};
+use crate::auth::oauth2::{self, Connected, Exchange};
+use crate::connection::{Config, Connection};
+#[cfg(feature = "serve")]
+use crate::error::Kind;
+use crate::error::{Error, Result};
+use crate::host::Stated;
+use crate::manifest::{CredentialFacts, Needs, Oauth2Facts, Oauth2Flow};
 use crate::outbound::session::{Revoked, Session};
 #[cfg(feature = "serve")]
 use crate::serve::callback::{Callback, Page, is_loopback};
 use crate::time::Clock;
+#[cfg(feature = "serve")]
+use crate::time::Timestamp;
 use crate::vault::Secrets;
 
 /// Milliseconds that the host waits for a browser to come back.
@@ -84,6 +88,7 @@ pub struct SignIn {
 pub struct Listening {
     sign_in: SignIn,
     callback: Callback,
+    until: Timestamp,
 }
 
 /// A sign-in on another device.
@@ -157,10 +162,11 @@ impl Authorization {
     pub async fn listen(&self) -> Result<Listening> {
         let callback = Callback::listen(&self.redirect).await?;
         let sign_in = self.begin(callback.redirect().clone()).await?;
-        Ok(Listening { sign_in, callback })
+        Ok(Listening { sign_in, callback, until: self.clock.now().plus(WAIT_MS) })
     }
 
     async fn begin(&self, redirect: Url) -> Result<SignIn> {
+        self.session.check()?;
         let facts = self.session.facts();
         let endpoint = facts.authorize.as_deref().ok_or_else(|| self.has_no("authorize", "sign-in in a browser"))?;
         let endpoint = self.session.endpoint(endpoint)?;
@@ -187,8 +193,9 @@ impl Authorization {
     pub async fn device(&self) -> Result<DeviceSignIn> {
         let endpoint = self.session.facts().device.as_deref();
         let endpoint = endpoint.ok_or_else(|| self.has_no("device", "sign-in on another device"))?;
+        self.session.check()?;
         let mut form = vec![("client_id".to_owned(), self.session.client_id().await?)];
-        let scope = self.scopes.join(self.session.facts().scope_separator.as_deref().unwrap_or(" "));
+        let scope = self.scopes.join(oauth2::separator(self.session.facts()));
         if !scope.is_empty() {
             form.push(("scope".to_owned(), Zeroizing::new(scope)));
         }
@@ -329,17 +336,16 @@ impl Listening {
         self.sign_in.redirect()
     }
 
-    /// Waits until the sign-in ends, 120 seconds at most. Requests that are not its answer are told so and change nothing.
+    /// Waits until the sign-in ends, at most until 120 seconds after it began. Requests that are not its answer are told so and change nothing.
     ///
     /// # Errors
     /// As for [`SignIn::finish`], and [`Kind::Timeout`] when nobody came back.
     pub async fn wait(mut self) -> Result<Connected> {
         let clock = self.sign_in.clock.clone();
-        let until = clock.now().plus(WAIT_MS);
         let ended = loop {
             let arrived = tokio::select! {
                 arrived = self.callback.next() => arrived?,
-                () = clock.alarm(until) => break Err(self.nobody_came()),
+                () = clock.alarm(self.until) => break Err(self.nobody_came()),
             };
             match self.sign_in.judge(&arrived.redirected) {
                 Ok(answered) => {
@@ -374,7 +380,10 @@ impl Listening {
 
 #[cfg(feature = "serve")]
 fn page(error: &Error) -> Page {
-    Page::bad(format!("Not connected: {}.", error.message()), shown_lines(error.details().unwrap_or_default()))
+    Page::bad(
+        format!("Not connected: {}.", error.message()),
+        crate::manifest::shown_lines(error.details().unwrap_or_default()),
+    )
 }
 
 impl DeviceSignIn {
@@ -442,13 +451,8 @@ pub(crate) fn scopes(config: &Config, name: &str, credential: &str) -> Result<Ve
     if let Some(account) = account.filter(|account| !account.scopes.is_empty()) {
         return Ok(account.scopes.clone());
     }
-    let needs = |connection: &crate::connection::Connection| {
-        let source = config.plugins.get(&connection.plugin);
-        let source =
-            source.ok_or_else(|| Error::configuration(format!("there is no plugin `{}`", connection.plugin)))?;
-        Needs::read(&crate::host::read_component(&source.component)?)
-    };
-    let own = needs(connection)?;
+    let needs = |name: &str| Needs::read(&Stated::read(config, name)?.bytes);
+    let own = needs(name)?;
     let Some(own_facts) = oauth2(&own, credential) else { return Ok(Vec::new()) };
     let own_token = token_endpoint(&own, own_facts, connection);
     let mut scopes = own_facts.scopes.clone();
@@ -456,7 +460,7 @@ pub(crate) fn scopes(config: &Config, name: &str, credential: &str) -> Result<Ve
         if connection.account.is_none() || other.account != connection.account || other_name == name {
             continue;
         }
-        let read = match needs(other) {
+        let read = match needs(other_name) {
             Ok(read) => read,
             Err(error) => {
                 let message = error.message();
@@ -481,7 +485,7 @@ fn oauth2<'a>(needs: &'a Needs, credential: &str) -> Option<&'a Oauth2Facts> {
 }
 
 /// The token endpoint with its origin written out.
-fn token_endpoint(needs: &Needs, facts: &Oauth2Facts, connection: &crate::connection::Connection) -> String {
+fn token_endpoint(needs: &Needs, facts: &Oauth2Facts, connection: &Connection) -> String {
     let resolved = facts.token.strip_prefix('{').and_then(|rest| rest.split_once('}')).and_then(|(origin, path)| {
         let base = connection.base.get(origin).or_else(|| Some(&needs.manifest.origins.get(origin)?.url))?;
         Some(format!("{}{path}", base.trim_end_matches('/')))

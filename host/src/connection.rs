@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use crate::account::{Account, SecretSource};
+use crate::account::Account;
 use crate::drift::DriftPolicy;
 use crate::error::{Error, Result};
 use crate::manifest::{shown, shown_lines, suggestion};
@@ -197,17 +197,14 @@ impl Config {
     /// [`Kind::Configuration`](crate::Kind::Configuration) with file, line, caret and what was expected.
     pub fn parse(text: &str, path: &Path) -> Result<Self> {
         let mut config: Self = toml::from_str(text).map_err(|error| {
-            Error::configuration(format!("{} cannot be read", path.display()))
-                .with_details(shown_lines(&error.to_string()))
+            Error::configuration(format!("{} cannot be read", path.display())).with_details(place(&error, text))
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
         for source in config.plugins.values_mut() {
             source.component = folder.join(&source.component);
         }
         for source in config.accounts.values_mut().flat_map(|account| account.secrets.values_mut()) {
-            if let SecretSource::File(path) = source {
-                *path = folder.join(&*path);
-            }
+            source.found_in(path);
         }
         for (name, connection) in &config.connections {
             // A file that was found by looking around is as little trusted as a manifest.
@@ -267,6 +264,19 @@ impl Connection {
     }
 }
 
+/// Where a text is wrong and why. The line itself is shown, unless it is about secrets: somebody may have written one
+/// there in plain.
+fn place(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let number = before.matches('\n').count() + 1;
+    let line = text.lines().nth(number - 1).unwrap_or_default();
+    let header = before.lines().rev().map(str::trim_start).find(|line| line.starts_with('[')).unwrap_or_default();
+    if header.contains("secrets") || line.contains("secrets") {
+        return format!("line {number}: {}", shown(error.message()));
+    }
+    shown_lines(&error.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,6 +310,22 @@ mod tests {
             assert!(!error.contains('\u{1b}'), "{error:?}");
         }
         assert!(!Connection::parse("plugin = \"\u{1b}[2J\"").unwrap_err().to_string().contains('\u{1b}'));
+    }
+
+    /// What a configuration error quotes ends in terminals and logs.
+    #[test]
+    fn a_secret_written_in_plain_is_not_quoted() {
+        for text in [
+            "[accounts.a.secrets]\nkey = 's3cret-value'",
+            "[accounts.a.secrets]\nkey = { value = 's3cret-value' }",
+            "[accounts.a]\nsecrets.key = 's3cret-value'",
+            "[accounts.a]\nsecrets = { key = 's3cret-value' }",
+            "[accounts.a.secrets]\nkey = s3cret-value",
+            "[accounts.a.secrets.key]\nenv = 's3cret-value'\nvalue = 's3cret-value'",
+        ] {
+            let error = Config::parse(text, Path::new("wharfage.toml")).unwrap_err().to_string();
+            assert!(!error.contains("s3cret") && error.contains("line "), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -111,7 +111,10 @@ impl Grant {
         for (secret, facts) in &needs.manifest.secrets {
             if connection.secrets.contains(secret) {
                 let source = account.and_then(|account| account.secrets.get(secret)).cloned();
-                secrets.insert(secret.clone(), Granted { purpose: facts.purpose, source });
+                secrets.insert(
+                    secret.clone(),
+                    Granted { purpose: facts.purpose, source, max_age_days: facts.max_age_days },
+                );
             } else {
                 missing.push(Missing {
                     what: format!("the secret {secret}"),

@@ -35,7 +35,7 @@ use crate::plugin::{self, Parts, Plugin};
 use crate::schema::Schema;
 use crate::store::{Ledger, MemoryStore, Seal, Store, WRITTEN_DOWN_MS};
 use crate::time::{Clock, SystemClock};
-use crate::vault::{Granted, Sealed, Secrets};
+use crate::vault::{Granted, KeyChange, Means, Sealed, Secrets};
 
 /// Loads plugins and keeps what they share: the engine, compiled code, state, and the budgets of accounts.
 #[derive(Clone)]
@@ -56,6 +56,7 @@ struct Inner {
     observer: Option<Observer>,
     tape: Option<Tape>,
     audit: Audit,
+    run_programs: bool,
     lanes: Mutex<HashMap<(String, String), Arc<Lane>>>,
     sealed: Sealed,
     /// The tokens of connected accounts, by owner and credential.
@@ -73,6 +74,7 @@ pub struct HostBuilder {
     observer: Option<Observer>,
     tape: Option<Tape>,
     audit_rows: Option<u64>,
+    run_programs: bool,
 }
 
 /// Most bytes of a token endpoint's answer.
@@ -126,6 +128,14 @@ impl HostBuilder {
         self
     }
 
+    /// Runs programs that a `wharfage.toml` names as the source of a secret. Without this they are refused, because a file
+    /// that was found by looking around could name any; give it for a file that somebody chose. A program that is
+    /// written in code ([`SecretProgram::new`](crate::SecretProgram::new)) needs no leave.
+    pub fn run_programs(mut self, may_run: bool) -> Self {
+        self.run_programs = may_run;
+        self
+    }
+
     /// Starts the host.
     ///
     /// # Errors
@@ -153,19 +163,20 @@ impl HostBuilder {
                 (store, key)
             }
         };
-        // What uses credentials is told durably, also while a tape runs; a replay uses none.
+        // Whoever records uses secrets and tokens that are there, and what uses them is told durably; a replay uses none.
         let is_replay = self.tape.as_ref().is_some_and(Tape::is_strict);
-        let (trail, rows): (Arc<dyn Store>, _) = match &self.state_dir {
-            Some(path) if !is_durable && !is_replay => (durable(path, &key)?, AUDIT_ROWS),
-            Some(_) if is_durable => (store.clone(), AUDIT_ROWS),
-            _ => (store.clone(), AUDIT_ROWS_IN_MEMORY),
+        let (kept, folder, rows) = match &self.state_dir {
+            Some(path) if is_durable => (store.clone(), Some(path), AUDIT_ROWS),
+            Some(path) if !is_replay => (durable(path, &key)?, Some(path), AUDIT_ROWS),
+            _ => (store.clone(), None, AUDIT_ROWS_IN_MEMORY),
         };
-        let audit = Audit::new(trail, &derived(&key, b"audit"), self.audit_rows.unwrap_or(rows), clock.clone());
+        let sealed = Sealed::new(kept.clone(), folder.map(PathBuf::as_path), clock.clone());
+        let audit = Audit::new(kept, &derived(&key, b"audit"), self.audit_rows.unwrap_or(rows), clock.clone());
         Ok(Host(Arc::new(Inner {
             audit,
             engine: Engine::new()?,
             artifacts,
-            sealed: Sealed::new(store.clone(), &derived(&key, b"sealed"), clock.clone()),
+            sealed,
             tokens: Mutex::default(),
             store,
             is_durable,
@@ -176,6 +187,7 @@ impl HostBuilder {
             transport,
             observer: self.observer,
             tape: self.tape,
+            run_programs: self.run_programs,
             lanes: Mutex::default(),
             components: Mutex::default(),
         })))
@@ -241,23 +253,40 @@ impl Host {
             .map_err(|error| error.context(format!("open connection `{name}`")))
     }
 
-    /// What connects the account of a connection, or disconnects it: its OAuth 2.0 credential's sign-in.
+    /// What connects the account of a connection, or disconnects it: its OAuth 2.0 credential's sign-in. `credential`
+    /// chooses one where a plugin has several.
     ///
     /// # Errors
     /// As for [`Host::open`], and [`Kind::Configuration`](crate::Kind::Configuration) when the plugin has no such
-    /// credential.
-    pub async fn authorize(&self, config: &Config, name: &str) -> Result<Authorization> {
+    /// credential, or several and none is chosen.
+    pub async fn authorize(&self, config: &Config, name: &str, credential: Option<&str>) -> Result<Authorization> {
         let stated = Stated::read(config, name)?;
         let needs = Needs::read(&stated.bytes)?;
         let grant = Grant::new(&needs, name, stated.connection, stated.account)?;
         let digest = Digest::of(&stated.bytes);
         let outbound = self.outbound(&needs, digest, &grant, name, stated.account_name, stated.account)?;
-        let Some((credential, session)) = outbound.sessions.first() else {
-            return Err(Error::configuration(format!("connection `{name}` has nothing to sign in for")).with_details(
-                "Its plugin declares no credential of the scheme oauth2, or its origins are not granted",
-            ));
+        let names: Vec<&str> = outbound.sessions.iter().map(|(name, _)| name.as_str()).collect();
+        let wanted = match (credential, names.as_slice()) {
+            (_, []) => {
+                return Err(Error::configuration(format!("connection `{name}` has nothing to sign in for"))
+                    .with_details(
+                        "Its plugin declares no credential of the scheme oauth2, or its origins are not granted",
+                    ));
+            }
+            (Some(wanted), _) => wanted,
+            (None, [only]) => only,
+            (None, [first, ..]) => {
+                let message =
+                    format!("connection `{name}` has several credentials to sign in for: {}", names.join(", "));
+                let help = format!("Say which:   wharfage connect {name} --credential {first}");
+                return Err(Error::configuration(message).with_details(help));
+            }
         };
-        let scopes = crate::connect::scopes(config, name, credential)?;
+        let Some((chosen, session)) = outbound.sessions.iter().find(|(name, _)| name == wanted) else {
+            let message = format!("connection `{name}` has no credential `{wanted}` to sign in for");
+            return Err(Error::configuration(message).with_details(crate::manifest::suggestion(wanted, &names)));
+        };
+        let scopes = crate::connect::scopes(config, name, chosen)?;
         let clock = self.0.clock.clone();
         Authorization::new(session.clone(), outbound.secrets.clone(), clock, name, stated.account, scopes)
     }
@@ -307,7 +336,7 @@ impl Host {
             Some(tape) => taped(tape, &grant.secrets),
             None => grant.secrets.clone(),
         };
-        let secrets = Arc::new(Secrets::new(&needs.manifest.plugin.name, name, granted));
+        let secrets = Arc::new(self.secrets_of(needs, name, account_name, granted));
         let transport = match &inner.transport {
             Some(transport) => transport.clone(),
             None => Arc::new(Http::new(&grant.limits)?),
@@ -364,7 +393,9 @@ impl Host {
             let secret = facts.secret.as_ref();
             let client = secret.map(|secret| Credential::client(CLIENT, audience, &facts.client_id, secret));
             let authority = self.authority(&outbound, grant, client);
-            let session = Session::new(tokens, facts, name, facts.scopes.clone(), authority, &asked)?;
+            let stated = account.map(|account| &account.scopes).filter(|scopes| !scopes.is_empty());
+            let scopes = stated.unwrap_or(&facts.scopes).clone();
+            let session = Session::new(tokens, facts, name, scopes, authority, &asked)?;
             outbound.sessions.push((credential.name.clone(), Arc::new(session)));
         }
         Ok(outbound)
@@ -402,6 +433,52 @@ impl Host {
             is_authority: true,
             ..Outbound::nowhere(outbound.secrets.clone(), outbound.clock.clone())
         }
+    }
+
+    /// The secrets of a connection of a `wharfage.toml`, without loading its plugin: to keep one, and to see how old they
+    /// are.
+    ///
+    /// # Errors
+    /// As for [`Host::open`].
+    pub fn secrets(&self, config: &Config, name: &str) -> Result<Secrets> {
+        let connection = config.connection(name)?;
+        let source = config
+            .plugins
+            .get(&connection.plugin)
+            .ok_or_else(|| Error::configuration(format!("there is no plugin `{}`", connection.plugin)))?;
+        let bytes = read_component(&source.component)?;
+        check_digest(&connection.plugin, source.digest.as_deref(), Digest::of(&bytes))?;
+        let needs = Needs::read(&bytes)?;
+        let account_name = connection.account.as_deref();
+        let account = account_name.and_then(|name| config.accounts.get(name));
+        let grant = Grant::new(&needs, name, connection, account)?;
+        Ok(self.secrets_of(&needs, name, account_name, grant.secrets))
+    }
+
+    /// Seals everything in the sealed store with a new key and forgets the old one. Cut short, nothing is lost, and run
+    /// again it goes on.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`](crate::Kind::Configuration) where the key stands in the environment, with what to set;
+    /// [`Kind::Conflict`](crate::Kind::Conflict) while another process is at it.
+    pub async fn change_sealing_key(&self) -> Result<KeyChange> {
+        self.0.sealed.change_key().await
+    }
+
+    fn secrets_of(
+        &self,
+        needs: &Needs,
+        name: &str,
+        account_name: Option<&str>,
+        granted: BTreeMap<String, Granted>,
+    ) -> Secrets {
+        let owner = account_name.map_or_else(|| format!("connection {name}"), |name| format!("account {name}"));
+        Secrets::new(&needs.manifest.plugin.name, name, granted).with(Means {
+            sealed: Some(self.0.sealed.clone()),
+            owner,
+            clock: self.0.clock.clone(),
+            run_programs: self.0.run_programs,
+        })
     }
 
     /// Writes manifest and operations into a compiler's output: what `wharfage build` does. The component's `describe`
@@ -526,16 +603,16 @@ impl Host {
 }
 
 /// A connection as a `wharfage.toml` states it, with its component.
-struct Stated<'a> {
+pub(crate) struct Stated<'a> {
     connection: &'a Connection,
     account_name: Option<&'a str>,
     account: Option<&'a Account>,
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl<'a> Stated<'a> {
     /// Reads the component and compares it with its pin.
-    fn read(config: &'a Config, name: &str) -> Result<Self> {
+    pub(crate) fn read(config: &'a Config, name: &str) -> Result<Self> {
         let connection = config.connection(name)?;
         let source = config
             .plugins
@@ -555,7 +632,7 @@ fn taped(tape: &Tape, granted: &BTreeMap<String, Granted>) -> BTreeMap<String, G
     let there = fixture.secrets.as_deref().unwrap_or_default();
     let named = granted.iter().filter(|(name, _)| there.contains(name));
     let value = || Some(SecretSource::Value(SecretValue::new("a-tape-holds-no-secret")));
-    named.map(|(name, granted)| (name.clone(), Granted { purpose: granted.purpose, source: value() })).collect()
+    named.map(|(name, granted)| (name.clone(), Granted { source: value(), ..granted.clone() })).collect()
 }
 
 /// Reads a component's file, bounded.

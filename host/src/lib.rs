@@ -44,7 +44,7 @@ mod store;
 mod time;
 mod vault;
 
-pub use account::{Account, BudgetOverride, SecretSource, SecretValue};
+pub use account::{Account, BudgetOverride, SecretProgram, SecretSource, SecretValue};
 pub use artifact::Digest;
 pub use auth::oauth2::Connected;
 #[cfg(feature = "serve")]
@@ -70,3 +70,4 @@ pub use plugin::{Answer, Cursor, Plugin};
 #[cfg(feature = "serve")]
 pub use serve::stand_in;
 pub use time::{BoxFuture, Clock, ManualClock, SystemClock, Timestamp};
+pub use vault::{KeyChange, SecretState, Secrets, Stage};

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use wasmparser::{Encoding, Parser, Payload};
 
+use crate::auth::authorize::OWN_PARAMS;
 use crate::auth::hmac::Function;
 use crate::auth::self_signed::LIFETIME_S_MAX;
 use crate::auth::{Place, jwt};
@@ -117,6 +118,8 @@ pub struct SecretFacts {
     /// What it may be used for.
     #[serde(default)]
     pub purpose: Purpose,
+    /// Days after which it should be replaced, where the provider says so; `wharfage secret age` reminds of it.
+    pub max_age_days: Option<u32>,
     /// The keyed hashes that may be asked for, as `hmac-sha256`; for verifying, every one when empty.
     #[serde(default)]
     pub algorithms: Vec<String>,
@@ -519,6 +522,9 @@ impl Oauth2Facts {
                 }
                 Some(_) => {}
             }
+        }
+        if let Some(name) = self.authorize_params.keys().find(|name| OWN_PARAMS.contains(&name.as_str())) {
+            return Err(format!("`authorize_params` names `{name}`, which only the host says"));
         }
         let needed = match self.flow {
             Oauth2Flow::AuthorizationCode => ("authorize", self.authorize.is_some()),

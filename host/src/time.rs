@@ -77,6 +77,14 @@ impl From<Timestamp> for SystemTime {
     }
 }
 
+/// Of what the system wrote down, as a file's date; nothing before 1970.
+impl From<SystemTime> for Timestamp {
+    fn from(at: SystemTime) -> Self {
+        let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since.as_millis()).unwrap_or(LAST_MS).min(LAST_MS))
+    }
+}
+
 /// 9999-12-31T23:59:59Z, after which dates have more digits than formats.
 const LAST_MS: u64 = 253_402_300_799_000;
 

@@ -26,8 +26,20 @@ fn failure(output: &Output) -> (i32, String) {
 fn help_names_every_subcommand_and_what_exit_codes_mean() {
     let output = wharfage(Path::new("."), &["--help"]);
     let help = String::from_utf8_lossy(&output.stdout).into_owned();
-    for name in ["demo", "call", "explain", "audit", "inspect", "build", "check", "connect", "disconnect", "Exit codes"]
-    {
+    let names = [
+        "demo",
+        "call",
+        "explain",
+        "audit",
+        "inspect",
+        "secret",
+        "build",
+        "check",
+        "connect",
+        "disconnect",
+        "Exit codes",
+    ];
+    for name in names {
         assert!(help.contains(name), "{name} is missing in\n{help}");
     }
 }

@@ -58,11 +58,11 @@ async fn every_attempt_with_a_credential_is_told_with_its_outcome() {
 #[tokio::test]
 async fn signing_and_verifying_are_told_also_where_they_are_refused() {
     let open = Scene::of(guests::SECRETS_SIGN_VERIFY).open().await;
-    open.output("sign", json!({"name": "signing", "data": "a"})).await;
-    open.output("sign", json!({"name": "signing", "data": "b"})).await;
-    open.output("verify", json!({"name": "verifying", "data": "a", "mac": "00"})).await;
-    open.error("sign", json!({"name": "verifying", "data": "a"})).await;
-    open.error("sign", json!({"name": "an-invented-name-to-fill-the-trail", "data": "a"})).await;
+    open.output("sign", json!({"name": "signing", "data": "data a"})).await;
+    open.output("sign", json!({"name": "signing", "data": "data b"})).await;
+    open.output("verify", json!({"name": "verifying", "data": "data a", "mac": "00"})).await;
+    open.error("sign", json!({"name": "verifying", "data": "data a"})).await;
+    open.error("sign", json!({"name": "an-invented-name-to-fill-the-trail", "data": "data a"})).await;
     let said: Vec<(Deed, String, String, u64)> = entries(&open.host)
         .await
         .into_iter()

@@ -2,8 +2,9 @@
 //!
 //! The program is the one that this test run has built; `host/tests/cli.rs` sees to it that there is one.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use wharfage::stand_in::{Manner, StandIn};
 use wharfage::tape::Fixture;
@@ -12,18 +13,18 @@ use wharfage_tests::fixture::{Theatre, compare};
 use wharfage_tests::{PLUGINS, PluginFolder, Scene, component, guests};
 
 /// A folder with a component, a key and a `wharfage.toml` that leads to a stand-in.
-struct Desk {
-    folder: tempfile::TempDir,
-    needs: Needs,
-    stand_in: StandIn,
-    fixture: Fixture,
+pub(crate) struct Desk {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) needs: Needs,
+    pub(crate) stand_in: StandIn,
+    pub(crate) fixture: Fixture,
 }
 
-const KEY: &str = "a-key-for-the-command-line-only";
+pub(crate) const KEY: &str = "a-key-for-the-command-line-only";
 
 impl Desk {
     /// For a fixture of a plugin that has one: a list over several pages that succeeds.
-    async fn of(plugin: &PluginFolder) -> Option<Self> {
+    pub(crate) async fn of(plugin: &PluginFolder) -> Option<Self> {
         let bytes = component::built(plugin.name, || plugin.compiled(), &plugin.manifest()).await;
         let needs = Needs::read(&bytes).unwrap();
         let files = std::fs::read_dir(Path::new(plugin.folder).join("fixtures")).unwrap();
@@ -43,9 +44,14 @@ impl Desk {
     }
 
     fn write_config(&self, digest: &str) {
+        self.write_config_with(digest, "{ env = 'DESK_KEY' }");
+    }
+
+    /// With another source of every secret.
+    pub(crate) fn write_config_with(&self, digest: &str, source: &str) {
         let mut text = format!("[plugins.p]\ncomponent = 'plugin.wasm'\ndigest = '{digest}'\n[accounts.a.secrets]\n");
         for name in self.needs.manifest.secrets.keys() {
-            text += &format!("{name} = {{ env = 'DESK_KEY' }}\n");
+            text += &format!("{name} = {source}\n");
         }
         text += "[connections.desk]\nplugin = 'p'\naccount = 'a'\nprivate_addresses = ['127.0.0.1/32']\n";
         let secrets: Vec<String> = self.needs.manifest.secrets.keys().map(|name| format!("'{name}'")).collect();
@@ -59,11 +65,24 @@ impl Desk {
     }
 
     /// Runs the program here, while the stand-in goes on answering.
-    async fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+        self.run_with(arguments, "").await
+    }
+
+    /// With something on standard input.
+    pub(crate) async fn run_with(&self, arguments: &[&str], input: &str) -> (i32, String, String) {
         let mut command = Command::new(program());
         command.args(arguments).args(["--state-dir", "state"]).current_dir(self.folder.path());
         command.env("NO_COLOR", "1").env("DESK_KEY", KEY);
-        let output: Output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let input = input.to_owned();
+        let run = move || {
+            let mut child = command.spawn().unwrap();
+            // Who reads nothing has ended before all of it was written.
+            let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+            child.wait_with_output().unwrap()
+        };
+        let output: Output = tokio::task::spawn_blocking(run).await.unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
     }

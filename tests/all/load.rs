@@ -241,7 +241,7 @@ async fn a_manifest_that_makes_no_sense_shows_the_place() {
         ("secret = \"api_key\"\nheader", "secret = \"no-such\"\nheader", "no-such"),
         ("origins = [\"api\"]", "origins = [\"apy\"]", "apy"),
         ("date = \"2026-11-22\"", "date = \"\"", "source and date"),
-        ("query = \"apikey\"", "query = \"apikey\"\nheader = \"x-key\"", "not both"),
+        ("query = \"apikey\"", "query = \"apikey\"\nheader = \"x-key\"", "exactly one place"),
         ("scheme = \"bearer\"", "scheme = \"telepathy\"", "telepathy"),
         ("[plugin]", "[plugin", "plugin.toml"),
     ] {

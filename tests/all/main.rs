@@ -23,6 +23,7 @@ mod http;
 mod load;
 mod log;
 mod messages;
+mod oauth2;
 mod oauth2_connect;
 mod operations;
 mod pace;
@@ -35,6 +36,7 @@ mod state;
 mod stream;
 mod tape;
 mod tidy;
+mod vault;
 
 /// Fails to compile where a guest has no test of its name, and where a suite has no module.
 macro_rules! assert_exists {

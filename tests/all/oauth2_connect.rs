@@ -246,7 +246,7 @@ async fn a_browser_signs_in_and_the_plugin_s_calls_carry_the_token() {
     let error = desk.bearer(&host).await.unwrap_err();
     assert!(error.details().unwrap().contains("wharfage connect acme"), "{error}");
 
-    let authorization = host.authorize(&desk.config(), "acme").await.unwrap();
+    let authorization = host.authorize(&desk.config(), "acme", None).await.unwrap();
     assert!(authorization.way() == Way::Browser && authorization.can_listen());
     desk.consent.lock().unwrap().redirect_more = "&realmId=4620816365";
     let listening = authorization.listen().await.unwrap();
@@ -268,7 +268,7 @@ async fn a_browser_signs_in_and_the_plugin_s_calls_carry_the_token() {
 async fn guide_s18_foreign_requests_neither_end_nor_become_the_sign_in() {
     let desk = Desk::new().await;
     let host = desk.host(&skipping());
-    let listening = host.authorize(&desk.config(), "acme").await.unwrap().listen().await.unwrap();
+    let listening = host.authorize(&desk.config(), "acme", None).await.unwrap().listen().await.unwrap();
     let (link, back) = (listening.link().to_owned(), listening.redirect().to_owned());
     let browser = async {
         for (wrong, status) in [
@@ -294,7 +294,7 @@ async fn guide_s18_foreign_requests_neither_end_nor_become_the_sign_in() {
 async fn a_refusal_is_said_in_words_to_the_browser_and_to_whoever_waits() {
     let desk = Desk::new().await;
     let host = desk.host(&skipping());
-    let authorization = host.authorize(&desk.config(), "acme").await.unwrap();
+    let authorization = host.authorize(&desk.config(), "acme", None).await.unwrap();
     let more = "&error=access_denied&error_description=Not+for+%3Cb%3E+client-s3cret-of-the-harbour%1b[2J";
     desk.consent.lock().unwrap().redirect_more = more;
     let listening = authorization.listen().await.unwrap();
@@ -323,7 +323,7 @@ async fn nobody_is_waited_for_longer_than_two_minutes() {
     let desk = Desk::new().await;
     let clock = ManualClock::new(NOW, 1);
     let host = desk.host(&clock);
-    let listening = host.authorize(&desk.config(), "acme").await.unwrap().listen().await.unwrap();
+    let listening = host.authorize(&desk.config(), "acme", None).await.unwrap().listen().await.unwrap();
     let back = listening.redirect().to_owned();
     let waiting = tokio::spawn(listening.wait());
     clock.advance(119_999);
@@ -339,7 +339,7 @@ async fn an_address_is_pasted_where_the_provider_takes_only_https() {
     let desk = Desk::with("", &format!("redirect = '{redirect}'")).await;
     let clock = ManualClock::new(NOW, 1);
     let host = desk.host(&clock);
-    let authorization = host.authorize(&desk.config(), "acme").await.unwrap();
+    let authorization = host.authorize(&desk.config(), "acme", None).await.unwrap();
     assert!(!authorization.can_listen());
     let refused = authorization.listen().await.err().unwrap();
     assert!(refused.to_string().contains("not on this machine"), "{refused}");
@@ -369,7 +369,7 @@ async fn less_granted_than_asked_for_is_said() {
     let desk = Desk::new().await;
     desk.consent.lock().unwrap().granted = "orders.read profile";
     let host = desk.host(&skipping());
-    let mut sign_in = host.authorize(&desk.config(), "acme").await.unwrap().sign_in().await.unwrap();
+    let mut sign_in = host.authorize(&desk.config(), "acme", None).await.unwrap().sign_in().await.unwrap();
     let right = ends_on(sign_in.link()).await;
     let connected = sign_in.finish(&right).await.unwrap();
     assert_eq!(connected.missing, ["orders.write"]);
@@ -383,7 +383,8 @@ async fn one_consent_serves_all_connections_of_an_account() {
     // Another provider's, under the same name.
     desk.connection("other", "scopes = [\"never\"]\ntoken = \"{auth}/elsewhere\"").await;
     let host = desk.host(&skipping());
-    let scopes = async |name: &str, config: &Config| host.authorize(config, name).await.unwrap().scopes().to_vec();
+    let scopes =
+        async |name: &str, config: &Config| host.authorize(config, name, None).await.unwrap().scopes().to_vec();
     assert_eq!(scopes("acme", &desk.config()).await, ["orders.read", "orders.write", "mail.send"]);
     assert_eq!(scopes("mail", &desk.config()).await, ["mail.send", "orders.read", "orders.write"]);
     assert_eq!(scopes("other", &desk.config()).await, ["never"]);
@@ -399,7 +400,7 @@ async fn a_person_signs_in_on_another_device() {
     let desk = Desk::with("flow = \"device-code\"", "").await;
     let clock = skipping();
     let host = desk.host(&clock);
-    let authorization = host.authorize(&desk.config(), "acme").await.unwrap();
+    let authorization = host.authorize(&desk.config(), "acme", None).await.unwrap();
     assert_eq!(authorization.way(), Way::Device);
     let device = authorization.device().await.unwrap();
     assert_eq!((device.user_code(), device.address()), ("WDJB-MJHT", "https://stand-in.test/device"));
@@ -433,7 +434,7 @@ async fn a_person_signs_in_on_another_device() {
 async fn where_nobody_signs_in_the_tokens_are_there_at_once() {
     let desk = Desk::with("flow = \"client-credentials\"", "").await;
     let host = desk.host(&skipping());
-    let authorization = host.authorize(&desk.config(), "acme").await.unwrap();
+    let authorization = host.authorize(&desk.config(), "acme", None).await.unwrap();
     assert_eq!(authorization.way(), Way::Direct);
     authorization.obtain().await.unwrap();
     let asked = &desk.forms("/token")[0];
@@ -443,8 +444,18 @@ async fn where_nobody_signs_in_the_tokens_are_there_at_once() {
     );
     assert_eq!(desk.bearer(&host).await.unwrap(), "Bearer access-token-1");
 
+    // When the token has ended, as much is asked for again, and less where the operator says so.
+    let mut desk = desk;
+    desk.text = desk.text.replace("[accounts.harbour]\n", "[accounts.harbour]\nscopes = ['orders.read']\n");
+    let host = desk.host(&ManualClock::skipping(NOW.plus(3_600_000), 1));
+    assert_eq!(desk.bearer(&host).await.unwrap(), "Bearer access-token-2");
+    host.authorize(&desk.config(), "acme", None).await.unwrap().obtain().await.unwrap();
+    let asked: Vec<_> = desk.forms("/token").iter().map(|form| form.get("scope").cloned()).collect();
+    let (all, less) = (Some("orders.read orders.write".to_owned()), Some("orders.read".to_owned()));
+    assert_eq!(asked, [all, None, less], "with a refresh token the provider renews what it granted");
+
     let person = Desk::with("device = ", "").await;
-    let authorization = person.host(&skipping()).authorize(&person.config(), "acme").await;
+    let authorization = person.host(&skipping()).authorize(&person.config(), "acme", None).await;
     let error = authorization.unwrap().obtain().await.unwrap_err();
     assert!(error.to_string().contains("wharfage connect acme"), "{error}");
 }
@@ -453,7 +464,7 @@ async fn where_nobody_signs_in_the_tokens_are_there_at_once() {
 async fn what_the_provider_cannot_be_told_stays_unless_forced() {
     let desk = Desk::with("flow = \"client-credentials\"", "").await;
     let host = desk.host(&skipping());
-    let authorization = host.authorize(&desk.config(), "acme").await.unwrap();
+    let authorization = host.authorize(&desk.config(), "acme", None).await.unwrap();
     assert_eq!(authorization.disconnect(false).await.unwrap(), Disconnected::Nothing);
     authorization.obtain().await.unwrap();
     desk.consent.lock().unwrap().revoke_status = 503;
@@ -461,15 +472,30 @@ async fn what_the_provider_cannot_be_told_stays_unless_forced() {
     assert!(error.message().contains("still here") && error.details().unwrap().contains("--force"), "{error}");
     assert_eq!(desk.bearer(&host).await.unwrap(), "Bearer access-token-1");
     match authorization.disconnect(true).await.unwrap() {
-        Disconnected::TakenAwayUntold(error) => assert_eq!(error.status(), Some(503)),
+        // By now the breaker of that origin is open, and nobody asks it.
+        Disconnected::TakenAwayUntold(error) => assert_eq!(*error.kind(), Kind::CircuitOpen),
         other => panic!("{other:?}"),
     }
     assert_eq!(authorization.disconnect(false).await.unwrap(), Disconnected::Nothing);
 
     let silent = Desk::with("flow = \"client-credentials\"\nrevoke = ", "").await;
-    let authorization = silent.host(&skipping()).authorize(&silent.config(), "acme").await.unwrap();
+    let authorization = silent.host(&skipping()).authorize(&silent.config(), "acme", None).await.unwrap();
     authorization.obtain().await.unwrap();
     assert_eq!(authorization.disconnect(false).await.unwrap(), Disconnected::TakenAway);
+}
+
+/// A sign-in whose tokens could not be fetched would be a person's time lost.
+#[tokio::test]
+async fn nobody_signs_in_where_the_token_endpoint_is_not_granted() {
+    let mut desk = Desk::new().await;
+    desk.text = desk.text.replace(&format!("auth = '{}'", desk.provider.url()), "auth = 'http://127.0.0.1:1'");
+    let error =
+        desk.host(&skipping()).authorize(&desk.config(), "acme", None).await.unwrap().listen().await.err().unwrap();
+    assert!(
+        matches!(error.kind(), Kind::PolicyDenied(_)) && error.to_string().contains("http://127.0.0.1:1"),
+        "{error}"
+    );
+    assert_eq!(desk.provider.count(), 0);
 }
 
 /// The program, with a browser that is an HTTP client.
@@ -501,8 +527,8 @@ async fn the_program_connects_and_disconnects() {
     assert_eq!(code, 0, "{stdout}{stderr}");
     assert_eq!(desk.provider.seen().last().unwrap().header("authorization"), Some("Bearer access-token-1"));
 
-    // The provider has trouble: the tokens stay, and the program says so.
-    desk.consent.lock().unwrap().revoke_status = 503;
+    // The provider does not want: the tokens stay, and the program says so.
+    desk.consent.lock().unwrap().revoke_status = 400;
     let (code, _, stderr) = desk.run(&["disconnect", "acme"], "").await;
     assert!(code != 0 && stderr.contains("still here") && stderr.contains("--force"), "{code} {stderr}");
     assert_eq!(desk.run(&["call", "acme", "send", "--input", "{\"url\":\"{api}/orders\"}"], "").await.0, 0);
@@ -541,8 +567,9 @@ async fn oauth2_mock_server() {
     };
     let mut desk = Desk::new().await;
     desk.text = desk.text.replace(&format!("auth = '{}'", desk.provider.url()), &format!("auth = '{url}'"));
+    desk.text = desk.text.replace("origins = [", &format!("origins = ['{url}', "));
     let host = desk.host(&skipping());
-    let authorization = host.authorize(&desk.config(), "acme").await.unwrap();
+    let authorization = host.authorize(&desk.config(), "acme", None).await.unwrap();
     for _ in 0..2 {
         let listening = authorization.listen().await.unwrap();
         let link = listening.link().to_owned();

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::oauth2::separator;
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{Oauth2Facts, shown};
 use crate::time::Timestamp;
@@ -99,7 +100,7 @@ impl Pending {
 
     /// The address that a person opens. What `endpoint` has as its query stays, unless the manifest or the host says it.
     pub(crate) fn address(&self, endpoint: &Url, facts: &Oauth2Facts, client_id: &str, scopes: &[String]) -> Url {
-        let scope = scopes.join(facts.scope_separator.as_deref().unwrap_or(" "));
+        let scope = scopes.join(separator(facts));
         let challenge = challenge(&self.verifier);
         let mut own: Vec<(&str, &str)> = vec![
             ("response_type", "code"),
@@ -136,11 +137,6 @@ impl Pending {
     /// The redirect address.
     pub(crate) fn redirect(&self) -> &Url {
         &self.redirect
-    }
-
-    /// When its answer is not taken any more.
-    pub(crate) fn until(&self) -> Timestamp {
-        self.until
     }
 
     /// Judges an address to which a browser was sent. A code, a provider's refusal and a foreign issuer end the sign-in;

@@ -78,11 +78,6 @@ impl DeviceAnswer {
 }
 
 impl Pace {
-    /// When the code ends.
-    pub(crate) fn until(&self) -> Timestamp {
-        self.until
-    }
-
     /// When to ask next, `now` being when the last answer came; nothing when the code will have ended.
     pub(crate) fn next(&self, now: Timestamp) -> Option<Timestamp> {
         Some(now.plus(self.interval_ms)).filter(|next| *next < self.until)
@@ -166,7 +161,7 @@ mod tests {
         let read = DeviceAnswer::read(&answer(&json!({})), NOW).ok().unwrap();
         assert_eq!((read.user_code.as_str(), read.address.as_str()), ("WDJB-MJHT", "https://example.com/device"));
         assert!(read.whole_address.is_some());
-        assert_eq!((read.pace.next(NOW), read.pace.until()), (Some(NOW.plus(5_000)), NOW.plus(1_800_000)));
+        assert_eq!((read.pace.next(NOW), read.pace.until), (Some(NOW.plus(5_000)), NOW.plus(1_800_000)));
         for (more, interval_s, lifetime_s) in [
             (json!({"expires_in": "900", "interval": "7"}), 7, 900),
             (json!({"expires_in": 12.5, "interval": 1.9}), 1, 12),

@@ -342,7 +342,9 @@ fn fits(parameters: &AlgorithmParameters, algorithm: Algorithm) -> bool {
 /// Says once with what the library computes. Where an embedding program has said so already, its choice stands.
 fn install_backend() {
     static ONCE: Once = Once::new();
-    ONCE.call_once(|| drop(jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default()));
+    ONCE.call_once(|| {
+        let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+    });
 }
 
 #[cfg(test)]

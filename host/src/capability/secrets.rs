@@ -213,9 +213,10 @@ async fn verify(
     data: &[u8],
     mac: &[u8],
 ) -> Result<bool> {
-    let value = secrets.value(name, Purpose::Verify).await?;
+    let values = secrets.versions(name, Purpose::Verify).await?;
     allowed(all, name, function)?;
-    Ok(function.check(value.as_bytes(), data, mac))
+    // All of them are compared, so that the time tells nobody which one it was.
+    Ok(values.iter().fold(false, |is_right, value| is_right | function.check(value.as_bytes(), data, mac)))
 }
 
 /// What the manifest says of a secret, if it may be asked for this function.

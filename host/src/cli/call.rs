@@ -14,7 +14,7 @@ use wharfage::tape::{Tape, TapeMode};
 use wharfage::{Answer, Connection, Cursor, Host, Kind, Needs, Operation, Plugin, Source};
 
 use super::text::{self, DIM, YELLOW};
-use super::{Common, read_config};
+use super::{Common, programs, read_config};
 
 #[derive(Args)]
 pub(super) struct Call {
@@ -40,9 +40,9 @@ pub(super) struct Call {
     /// JSON, one item a line, also on a terminal
     #[arg(long)]
     json: bool,
-    /// The file that names connections
-    #[arg(long, value_name = "FILE", default_value = "wharfage.toml")]
-    config: PathBuf,
+    /// The file that names connections; by default the wharfage.toml here
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Without a wharfage.toml: grant the component everything its manifest asks for
     #[arg(long)]
     grant_needs: bool,
@@ -62,8 +62,14 @@ pub(super) struct Call {
 
 impl Call {
     pub(super) async fn run(self, common: &Common) -> anyhow::Result<()> {
-        let Some(tape) = self.tape()? else { return self.call(&common.host().build()?).await };
-        let host = common.host().tape(tape.clone()).build()?;
+        let tape = self.tape()?;
+        // A replay needs no secret, so nobody is asked for leave.
+        let host = match self.replay {
+            Some(_) => common.host(),
+            None => programs::host(common, self.config.as_deref(), &self.target)?,
+        };
+        let Some(tape) = tape else { return self.call(&host.build()?).await };
+        let host = host.tape(tape.clone()).build()?;
         let result = self.call(&host).await;
         self.finish(&tape, result)
     }
@@ -141,13 +147,14 @@ impl Call {
             }
             return Ok(host.connect(&name, &bytes, &Connection::granting(&needs), None).await?);
         }
-        if !self.config.exists() {
-            let message = format!("there is no {}, which says what plugins may do", self.config.display());
+        let path = self.config.as_deref().unwrap_or(Path::new(programs::FOUND));
+        if !path.exists() {
+            let message = format!("there is no {}, which says what plugins may do", path.display());
             return Err(wharfage::Error::new(Kind::Configuration, message)
                 .with_details("Write one:   wharfage explain --suggest COMPONENT.wasm >> wharfage.toml")
                 .into());
         }
-        let config = read_config(&self.config)?;
+        let config = read_config(path)?;
         Ok(host.open(&config, &self.target).await?)
     }
 

@@ -1,21 +1,21 @@
 //! `wharfage connect`: a person's consent, or the client's own word, becomes tokens that the host keeps.
 
 use std::io::{BufRead as _, IsTerminal as _, Read as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use wharfage::{Authorization, Connected, Kind, SignIn, Way};
 
 use super::text::{self, BOLD, DIM, GREEN, YELLOW};
-use super::{Common, read_config};
+use super::{Common, programs, read_config};
 
 #[derive(Args)]
 pub(super) struct Connect {
     /// A connection of wharfage.toml
     connection: String,
-    /// The file that names connections
-    #[arg(long, value_name = "FILE", default_value = "wharfage.toml")]
-    config: PathBuf,
+    /// The file that names connections; by default the wharfage.toml here
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Paste the address back on which the sign-in ends, where the browser is on another machine or is sent elsewhere
     #[arg(long, conflicts_with = "device")]
     paste: bool,
@@ -25,6 +25,9 @@ pub(super) struct Connect {
     /// Sign in on another device, with a code that is typed in there
     #[arg(long)]
     device: bool,
+    /// Which credential, where the plugin has several that are connected
+    #[arg(long, value_name = "NAME")]
+    credential: Option<String>,
 }
 
 /// How often a wrong address may be pasted.
@@ -35,9 +38,9 @@ const STDIN_BYTES_MAX: u64 = 64 << 10;
 
 impl Connect {
     pub(super) async fn run(self, common: &Common) -> anyhow::Result<()> {
-        let config = read_config(&self.config)?;
-        let host = common.host().build()?;
-        let authorization = host.authorize(&config, &self.connection).await?;
+        let config = read_config(self.config.as_deref().unwrap_or(Path::new(programs::FOUND)))?;
+        let host = programs::host(common, self.config.as_deref(), &self.connection)?.build()?;
+        let authorization = host.authorize(&config, &self.connection, self.credential.as_deref()).await?;
         let connected = match authorization.way() {
             _ if self.device => self.on_device(&authorization).await,
             Way::Device => self.on_device(&authorization).await,
@@ -101,14 +104,29 @@ impl Connect {
     }
 
     fn tell(&self, connected: &Connected) {
-        anstream::println!("{GREEN}connected{GREEN:#} {}: {connected}", self.connection);
+        let name = &self.connection;
+        let list = |scopes: &[String]| text::one_line(&scopes.join(" "), 500);
+        anstream::print!("{GREEN}connected{GREEN:#} {name}");
+        match connected.granted.is_empty() {
+            true => anstream::println!(),
+            false => anstream::println!(": {}", list(&connected.granted)),
+        }
+        for (what, value) in &connected.extra {
+            anstream::println!("{what} = {}", text::one_line(value, 100));
+        }
         if !connected.missing.is_empty() {
             anstream::eprintln!(
                 "{YELLOW}asked for and not granted{YELLOW:#}: {}\n\
-                 Calls that need it will be refused by the provider. To ask for it again:   wharfage connect {}",
-                text::one_line(&connected.missing.join(" "), 500),
-                self.connection
+                 The provider will refuse calls that need it. To ask again:   wharfage connect {name}",
+                list(&connected.missing)
             );
+        }
+        match (connected.is_renewable, connected.until) {
+            (true, _) => anstream::eprintln!("{DIM}the tokens are kept sealed, and renewed by themselves{DIM:#}"),
+            (false, Some(until)) => anstream::eprintln!(
+                "{DIM}the token serves until {until}, and the provider gave nothing to renew it with{DIM:#}"
+            ),
+            (false, None) => {}
         }
     }
 }

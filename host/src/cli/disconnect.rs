@@ -1,30 +1,33 @@
 //! `wharfage disconnect`: the consent is withdrawn at the provider, and the tokens are taken away.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use wharfage::Disconnected;
 
 use super::text::{DIM, GREEN, YELLOW};
-use super::{Common, read_config};
+use super::{Common, programs, read_config};
 
 #[derive(Args)]
 pub(super) struct Disconnect {
     /// A connection of wharfage.toml; every connection of its account loses the tokens
     connection: String,
-    /// The file that names connections
-    #[arg(long, value_name = "FILE", default_value = "wharfage.toml")]
-    config: PathBuf,
+    /// The file that names connections; by default the wharfage.toml here
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Take the tokens away here also where the provider cannot be told
     #[arg(long)]
     force: bool,
+    /// Which credential, where the plugin has several that are connected
+    #[arg(long, value_name = "NAME")]
+    credential: Option<String>,
 }
 
 impl Disconnect {
     pub(super) async fn run(self, common: &Common) -> anyhow::Result<()> {
-        let config = read_config(&self.config)?;
-        let host = common.host().build()?;
-        let authorization = host.authorize(&config, &self.connection).await?;
+        let config = read_config(self.config.as_deref().unwrap_or(Path::new(programs::FOUND)))?;
+        let host = programs::host(common, self.config.as_deref(), &self.connection)?.build()?;
+        let authorization = host.authorize(&config, &self.connection, self.credential.as_deref()).await?;
         let name = &self.connection;
         match authorization.disconnect(self.force).await? {
             Disconnected::Revoked => anstream::println!(

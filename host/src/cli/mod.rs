@@ -12,6 +12,8 @@ mod demo;
 mod disconnect;
 mod explain;
 mod inspect;
+mod programs;
+mod secret;
 mod text;
 
 use std::io::IsTerminal as _;
@@ -59,6 +61,8 @@ enum Command {
     Audit(audit::Audit),
     /// Show what a component says about itself, without running it
     Inspect(inspect::Inspect),
+    /// Keep secrets in the sealed store, and see how old they are
+    Secret(secret::Secret),
     /// Compile a plugin and write its manifest and schemas into the component
     Build(build::Build),
     /// Check a built component as the host would before running it
@@ -91,6 +95,7 @@ pub(crate) fn run() -> ExitCode {
             Command::Explain(explain) => explain.run(common).await,
             Command::Audit(audit) => audit.run(common).await,
             Command::Inspect(inspect) => inspect.run(),
+            Command::Secret(secret) => secret.run(common).await,
             Command::Build(build) => build.run(common).await,
             Command::Check(check) => check.run(common).await,
         }
@@ -148,12 +153,16 @@ fn listen(verbose: u8, least: &str) {
 impl Common {
     /// A host that keeps its state where the arguments say, else in the user's own folder.
     fn host(&self) -> HostBuilder {
-        let folder = self.state_dir.clone().or_else(wharfage::default_state_dir);
-        let builder = match folder {
+        let builder = match self.state_folder() {
             Some(folder) => Host::builder().state_dir(folder),
             None => Host::builder(),
         };
         builder.observer(tell)
+    }
+
+    /// Where state is kept.
+    fn state_folder(&self) -> Option<PathBuf> {
+        self.state_dir.clone().or_else(wharfage::default_state_dir)
     }
 }
 

@@ -486,11 +486,41 @@ impl Outbound {
                     .inspect_err(|error| cache::failed(self, ticket.as_ref(), error))?,
             };
             let outcome = self.keep(ticket.as_ref(), trip, outcome);
+            let fate = Fate::of(&outcome);
+            if self.has_another_secret(trip, fate).await {
+                continue;
+            }
             match self.after(context, trip, outcome)? {
                 Next::Done(response, rest) => return Ok((response, rest)),
                 Next::At(at) => self.clock.sleep_until(at).await,
                 Next::Hop => trip.tries = 0,
             }
+        }
+    }
+
+    /// Whether a secret that was refused has a version that was not (what was refused so was not done); one that was taken
+    /// is in use from now on.
+    async fn has_another_secret(&self, trip: &mut Trip, fate: Fate) -> bool {
+        let carried = std::mem::take(&mut trip.carried);
+        match fate {
+            Fate::Taken => {
+                for (name, value) in &carried {
+                    self.secrets.worked(name, value).await;
+                }
+                false
+            }
+            Fate::Refused => {
+                if trip.replaced == SECRET_VERSIONS || trip.request.upload.as_ref().is_some_and(Pour::has_begun) {
+                    return false;
+                }
+                trip.replaced += 1;
+                let mut has_another = false;
+                for (name, value) in &carried {
+                    has_another |= self.secrets.try_next(name, value).await;
+                }
+                has_another
+            }
+            Fate::Unknown => false,
         }
     }
 
@@ -506,6 +536,7 @@ impl Outbound {
         let ready = ready::ensure(self, missed, trip.rejected).await?;
         let used = ready.credential.as_ref().map(|used| self.used(context, &ready, &used.credential));
         trip.access = ready.access();
+        trip.carried = ready.carried();
         let admitted = admit::acquire(self, context, ready).await.map_err(|error| trip.after_failures(error))?;
         trip.tries += 1;
         match address::pin(self, context, admitted).await {
@@ -741,7 +772,28 @@ impl Outbound {
 }
 
 /// What the operator reads when a failure is not tried again although it might pass.
+/// How many versions of a secret there may be: the next, the current and the previous one.
+const SECRET_VERSIONS: u32 = 3;
+
 const BUDGET_SPENT: &str = "It was not tried again: more requests fail than limits.retry_percent allows to be repeated";
+
+/// What the provider thought of a secret.
+#[derive(Clone, Copy)]
+enum Fate {
+    Taken,
+    Refused,
+    Unknown,
+}
+
+impl Fate {
+    fn of(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Answer(..) => Self::Taken,
+            Outcome::Failure { error, .. } if *error.kind() == Kind::Unauthorized => Self::Refused,
+            _ => Self::Unknown,
+        }
+    }
+}
 
 #[expect(clippy::large_enum_variant, reason = "made once an attempt and taken apart at once")]
 enum Next {
@@ -765,6 +817,10 @@ struct Trip {
     access: Option<u64>,
     /// The version that the provider did not accept.
     rejected: Option<u64>,
+    /// The secrets that the last attempt went with.
+    carried: Vec<(String, Zeroizing<String>)>,
+    /// How often others were taken instead.
+    replaced: u32,
     /// What is known of the attempts before the last.
     reached: RequestSent,
     /// The last failure that was to be tried again.
@@ -797,6 +853,8 @@ impl Trip {
             is_opened: false,
             access: None,
             rejected: None,
+            carried: Vec::new(),
+            replaced: 0,
             last: None,
         })
     }

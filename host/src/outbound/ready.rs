@@ -31,6 +31,15 @@ impl Ready {
     pub(super) fn access(&self) -> Option<u64> {
         self.credential.as_ref()?.version
     }
+
+    /// The secrets it goes with, by name; none for a token, which is renewed and not replaced.
+    pub(super) fn carried(&self) -> Vec<(String, Zeroizing<String>)> {
+        let credential = self.credential.as_ref().filter(|credential| credential.version.is_none());
+        let pairs = |ready: &ReadyCredential| {
+            ready.credential.secrets.iter().cloned().zip(ready.values.iter().cloned()).collect()
+        };
+        credential.map(pairs).unwrap_or_default()
+    }
 }
 
 /// Finds the request's credential and its values. A token that has ended, or is the `rejected` one, is renewed here.

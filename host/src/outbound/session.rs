@@ -28,6 +28,8 @@ use crate::vault::{Sealed, Secrets};
 const COOL_DOWN_MS: u64 = 30_000;
 /// Milliseconds for one exchange with the token endpoint, its retries included.
 const EXCHANGE_MS: u64 = 60_000;
+/// Seconds that an assertion is good for.
+const ASSERTION_S: u64 = 300;
 /// Milliseconds that a process which renews keeps others from doing so: longer than an exchange takes.
 const LEASE_MS: u64 = EXCHANGE_MS + 15_000;
 /// Milliseconds to wait for another process that renews, before its work is looked for again.
@@ -215,6 +217,15 @@ impl Session {
         resolve(&self.places, written)
     }
 
+    /// Refuses where the connection does not grant what a sign-in ends with: asking the token endpoint.
+    ///
+    /// # Errors
+    /// [`Kind::PolicyDenied`] with the line that would allow it.
+    pub(crate) fn check(&self) -> Result<()> {
+        let request = Request { method: Method::Post, ..Request::get(&self.facts.token) };
+        self.authority.scope.check(request).map(drop)
+    }
+
     /// The client's id.
     pub(crate) async fn client_id(&self) -> Result<Zeroizing<String>> {
         self.secrets.value(&self.facts.client_id, Purpose::Credential).await
@@ -400,11 +411,13 @@ impl Session {
             Oauth2Flow::JwtBearer => Exchange::Assertion,
             _ => Exchange::ClientCredentials,
         };
-        let answer = self.exchange(exchange, &self.scopes).await?;
+        // What was asked for when it was connected is asked for again: other connections of the account live on it.
+        let scopes = before.map_or(&self.scopes, |set| &set.asked);
+        let answer = self.exchange(exchange, scopes).await?;
         let identity = before.map_or_else(random_key, |set| Ok(set.identity.clone()))?;
         let extra = before.map(|set| set.extra.clone()).unwrap_or_default();
         let now = self.tokens.clock.now();
-        let set = TokenSet::first(answer, self.scopes.clone(), extra, self.fixed.clone(), identity, now);
+        let set = TokenSet::first(answer, scopes.clone(), extra, self.fixed.clone(), identity, now);
         let set = Arc::new(set);
         Ok(self.tokens.write(version, &set).await?.map(|version| (version, set)))
     }
@@ -513,8 +526,37 @@ impl Session {
         }
     }
 
+    /// What the client asserts, signed for a few minutes (RFC 7523, 3).
     async fn assertion(&self) -> Result<Zeroizing<String>> {
-        Err(Error::configuration("this host cannot sign an assertion yet"))
+        let facts = self.facts.assertion.as_ref().ok_or_else(|| {
+            Error::configuration("the manifest says nothing about the assertion: [credentials.x.assertion]")
+        })?;
+        let value = async |name: &Option<String>| match name {
+            Some(name) => self.secrets.value(name, Purpose::Credential).await.map(Some),
+            None => Ok(None),
+        };
+        let key = self.secrets.value(&facts.key, Purpose::Credential).await?;
+        let (key_id, subject) = (value(&facts.key_id).await?, value(&facts.subject).await?);
+        let issuer = match &facts.issuer {
+            Some(issuer) => issuer.clone(),
+            None => self.client_id().await?.to_string(),
+        };
+        let now_s = self.tokens.clock.now().as_millis() / 1_000;
+        let mut claims = serde_json::json!({
+            "iss": issuer,
+            "sub": subject.as_ref().map_or(issuer.as_str(), |subject| subject.as_str()),
+            "aud": facts.audience.as_deref().unwrap_or(&self.fixed.token),
+            "iat": now_s,
+            "exp": now_s + ASSERTION_S,
+            "jti": random_key()?,
+        });
+        if !self.scopes.is_empty() {
+            claims["scope"] = self.scopes.join(oauth2::separator(&self.facts)).into();
+        }
+        let key_id = key_id.as_ref().map(|id| id.as_str());
+        let signed = crate::auth::jwt::sign(&facts.algorithm, &key, &claims, key_id)?;
+        self.secrets.learn("assertion", &signed);
+        Ok(signed)
     }
 
     async fn post(&self, endpoint: &str, mut form: Vec<(String, Zeroizing<String>)>) -> Result<Zeroizing<Vec<u8>>> {

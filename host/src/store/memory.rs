@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
-use super::{Anchor, Chain, Link, Place, Record, Reserved, Store, Wish, over};
+use super::{Anchor, Chain, Link, Listed, Place, Record, Reserved, Store, Wish, over};
 use crate::error::Result;
 use crate::time::{BoxFuture, Timestamp};
 
@@ -214,7 +214,7 @@ impl Store for MemoryStore {
         })
     }
 
-    fn records(&self) -> BoxFuture<'_, Result<Vec<(String, String, u64, Timestamp)>>> {
+    fn records(&self) -> BoxFuture<'_, Result<Vec<Listed>>> {
         Box::pin(async move {
             let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
             let there = records.iter().filter(|(_, record)| !record.value.is_empty());

@@ -87,7 +87,7 @@ pub(crate) trait Store: Send + Sync + 'static {
     fn remove_record<'a>(&'a self, owner: &'a str, name: &'a str) -> BoxFuture<'a, Result<bool>>;
 
     /// All records there are: owner, name, version, and since when; in order.
-    fn records(&self) -> BoxFuture<'_, Result<Vec<(String, String, u64, Timestamp)>>>;
+    fn records(&self) -> BoxFuture<'_, Result<Vec<Listed>>>;
 
     /// Takes a lease, or keeps on holding it. False while another holder has it.
     fn lease<'a>(
@@ -112,6 +112,9 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Nothing is reserved of a bucket before `until`; an earlier time than one already set changes nothing.
     fn block<'a>(&'a self, bucket: &'a str, until: Timestamp) -> BoxFuture<'a, Result<()>>;
 }
+
+/// A record in a list: owner, name, version, and since when.
+pub(crate) type Listed = (String, String, u64, Timestamp);
 
 /// A record of a store: bytes that mean nothing to it.
 #[derive(Clone, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use zeroize::Zeroizing;
 
-use super::{Anchor, Chain, Link, Place, Record, Reserved, Seal, Store, Wish, over};
+use super::{Anchor, Chain, Link, Listed, Place, Record, Reserved, Seal, Store, Wish, over};
 use crate::error::{Error, Result};
 use crate::time::{BoxFuture, Timestamp};
 
@@ -334,7 +334,7 @@ impl Store for SqliteStore {
         })
     }
 
-    fn records(&self) -> BoxFuture<'_, Result<Vec<(String, String, u64, Timestamp)>>> {
+    fn records(&self) -> BoxFuture<'_, Result<Vec<Listed>>> {
         self.run(move |connection, _| {
             let mut query = connection
                 .prepare_cached(

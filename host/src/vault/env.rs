@@ -14,3 +14,15 @@ pub(super) fn read(variable: &str) -> Option<Zeroizing<String>> {
 pub(crate) fn variable(name: &str) -> Option<String> {
     read(name).map(|value| value.as_str().to_owned())
 }
+
+/// A variable as it is, to be handed on.
+pub(super) fn os(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name)
+}
+
+/// The folders in which programs are looked for: those that have a place of their own, so that nothing is run of the
+/// folder that one happens to be in.
+pub(super) fn program_folders() -> Vec<std::path::PathBuf> {
+    let folders = os("PATH").unwrap_or_default();
+    std::env::split_paths(&folders).filter(|folder| folder.is_absolute()).collect()
+}

@@ -5,8 +5,13 @@
 //! `Debug` that shows one.
 
 mod env;
+mod env_file;
+mod exec;
 mod file;
+mod ring;
 mod sealed;
+mod source;
+mod versions;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -14,18 +19,31 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
-use crate::account::SecretSource;
+use crate::account::{SecretSource, SecretValue};
 use crate::error::{Error, Kind, Result};
 use crate::manifest::Purpose;
 use crate::outbound::mask::{Mask, SEARCHED_BYTES_MIN};
+use crate::time::{Clock, SystemClock, Timestamp};
+use source::{Answer, Trouble};
+use versions::{Version, Versions};
 
 /// Most bytes of a secret.
 pub(crate) const SECRET_BYTES_MAX: usize = 64 << 10;
+
+/// How long the versions of a secret for checking are known before they are looked for again, in milliseconds.
+const VERSIONS_MS: u64 = 60_000;
+
+/// How long nobody looks for another value again after none helped, in milliseconds.
+const QUIET_MS: u64 = 30_000;
+
+/// How often a record is written anew when somebody else was faster.
+const WRITES_MAX: usize = 5;
 
 /// How many obtained values of one kind the mask remembers.
 const LEARNED_MAX: usize = 8;
 
 pub(crate) use env::variable;
+pub use sealed::KeyChange;
 pub(crate) use sealed::Sealed;
 
 /// The secrets that one connection may have used for it.
@@ -33,8 +51,54 @@ pub struct Secrets {
     service: String,
     connection: String,
     granted: BTreeMap<String, Granted>,
+    means: Means,
     known: Mutex<Known>,
     is_all_known: tokio::sync::OnceCell<()>,
+}
+
+/// What secrets are read with.
+#[derive(Clone)]
+pub(crate) struct Means {
+    /// The sealed store.
+    pub(crate) sealed: Option<Sealed>,
+    /// Whose records are read there: `account NAME`, or `connection NAME` where there is no account.
+    pub(crate) owner: String,
+    /// The time.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Whether programs that a file names may run.
+    pub(crate) run_programs: bool,
+}
+
+/// Which of its versions a value becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stage {
+    /// It is used from now on; the one before becomes the previous one.
+    Current,
+    /// It is used when the current one is refused, and becomes the current one when it has worked.
+    Next,
+}
+
+/// What is known about a secret; never a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SecretState {
+    /// Its name.
+    pub name: String,
+    /// Where it comes from, in words.
+    pub source: String,
+    /// Since when its current value is there, where that is known.
+    pub since: Option<Timestamp>,
+    /// Of a sealed one, the version of its record.
+    pub version: Option<u64>,
+    /// Whether a next one is there.
+    pub has_next: bool,
+    /// Whether a previous one is there.
+    pub has_previous: bool,
+    /// Days after which the provider wants it replaced.
+    pub max_age_days: Option<u32>,
+    /// Why it cannot be had, with what would help.
+    pub trouble: Option<String>,
 }
 
 /// A secret that is granted: what for, and where it comes from.
@@ -44,17 +108,39 @@ pub struct Granted {
     pub purpose: Purpose,
     /// Where it comes from; the chain when absent.
     pub source: Option<SecretSource>,
+    /// Days after which the provider wants it replaced.
+    pub max_age_days: Option<u32>,
 }
 
 #[derive(Default)]
 struct Known {
+    /// The value in use, by name.
     values: BTreeMap<String, Zeroizing<String>>,
+    /// All that are accepted of a secret for checking, and when they were looked for.
+    accepted: BTreeMap<String, (Timestamp, Vec<Zeroizing<String>>)>,
+    /// What was refused since something worked, by name.
+    refused: BTreeMap<String, Vec<Zeroizing<String>>>,
+    /// Until when nobody looks for another value.
+    quiet_until: BTreeMap<String, Timestamp>,
     /// What was made or obtained, by label; the newest last.
     learned: BTreeMap<String, VecDeque<Zeroizing<String>>>,
     mask: Arc<Mask>,
 }
 
 impl Known {
+    /// Remembers all versions of a secret, so that none of them comes back.
+    fn learn(&mut self, label: &str, value: &Zeroizing<String>) {
+        let learned = self.learned.entry(label.to_owned()).or_default();
+        if value.is_empty() || learned.contains(value) {
+            return;
+        }
+        if learned.len() == LEARNED_MAX {
+            learned.pop_front();
+        }
+        learned.push_back(value.clone());
+        self.renew_mask();
+    }
+
     fn renew_mask(&mut self) {
         self.mask = Arc::new(Mask::new(self.values.values().chain(self.learned.values().flatten()).cloned().collect()));
     }
@@ -63,13 +149,25 @@ impl Known {
 impl Secrets {
     /// The secrets of a connection to `service`.
     pub fn new(service: &str, connection: &str, granted: BTreeMap<String, Granted>) -> Self {
+        let means = Means {
+            sealed: None,
+            owner: format!("connection {connection}"),
+            clock: Arc::new(SystemClock::new()),
+            run_programs: false,
+        };
         Self {
             service: service.to_owned(),
             connection: connection.to_owned(),
             granted,
+            means,
             known: Mutex::default(),
             is_all_known: tokio::sync::OnceCell::new(),
         }
+    }
+
+    /// Reads with these means.
+    pub(crate) fn with(self, means: Means) -> Self {
+        Self { means, ..self }
     }
 
     /// The value of a granted secret.
@@ -78,42 +176,103 @@ impl Secrets {
     /// [`Kind::CredentialUnavailable`], worded alike whether the secret is not granted or does not exist; the details
     /// for the operator say which, and where it was looked for.
     pub(crate) async fn value(&self, name: &str, purpose: Purpose) -> Result<Zeroizing<String>> {
-        let granted = self.granted.get(name).filter(|granted| granted.purpose == purpose);
-        let Some(granted) = granted else {
-            return Err(self.unavailable(name).with_details(format!(
-                "It is not granted for this purpose. To allow it, add to [connections.{}] in wharfage.toml:   secrets = [\"{name}\"]",
-                self.connection
-            )));
-        };
+        let granted = self.granted_for(name, purpose)?;
         if let Some(value) = self.known().values.get(name) {
             return Ok(value.clone());
         }
-        let value = self.read(name, granted)?;
-        if value.is_empty() || value.len() > SECRET_BYTES_MAX {
-            return Err(self.unavailable(name).with_details(format!(
-                "Its value is {} bytes long; it must have 1 to {SECRET_BYTES_MAX}",
-                value.len()
-            )));
-        }
+        let versions = self.read(name, granted).await?;
+        let current = versions.current.as_ref().ok_or_else(|| self.unavailable(name))?;
         let mut known = self.known();
-        known.values.insert(name.to_owned(), value.clone());
+        for version in versions.in_order() {
+            known.learn(&format!("secret {name}"), &version.value);
+        }
+        known.values.insert(name.to_owned(), current.value.clone());
         known.renew_mask();
-        Ok(value)
+        Ok(current.value.clone())
+    }
+
+    /// All values of a secret that are accepted when something is checked with it: the current one, the next and the
+    /// previous, so that neither side of a change is refused. Looked for again after a minute.
+    ///
+    /// # Errors
+    /// As for [`Secrets::value`].
+    pub(crate) async fn versions(&self, name: &str, purpose: Purpose) -> Result<Vec<Zeroizing<String>>> {
+        let granted = self.granted_for(name, purpose)?;
+        let now = self.means.clock.now();
+        let known = self.known().accepted.get(name).cloned();
+        // A program is not asked again and again, and has only one version to tell.
+        let is_settled = granted.source.as_ref().is_some_and(|source| !source.programs().is_empty());
+        if let Some((_, values)) = known.as_ref().filter(|(at, _)| is_settled || now.since(*at) < VERSIONS_MS) {
+            return Ok(values.clone());
+        }
+        let values: Vec<_> = match (self.read(name, granted).await, known) {
+            (Ok(versions), _) => versions.in_order().map(|version| version.value.clone()).collect(),
+            // What was right a minute ago stays so while its source has trouble.
+            (Err(_), Some((_, values))) => values,
+            (Err(error), None) => return Err(error),
+        };
+        let mut known = self.known();
+        for value in &values {
+            known.learn(&format!("secret {name}"), value);
+        }
+        known.accepted.insert(name.to_owned(), (now, values.clone()));
+        Ok(values)
+    }
+
+    /// Whether there is another value to try after the provider refused `failed`: its source is read again, and what it
+    /// holds is taken in the order current, next, previous. False where nothing is left; then the current one is used
+    /// again, and for half a minute nobody looks.
+    pub(crate) async fn try_next(&self, name: &str, failed: &str) -> bool {
+        let Some(granted) = self.granted.get(name) else { return false };
+        let now = self.means.clock.now();
+        {
+            let known = self.known();
+            if known.values.get(name).is_some_and(|value| value.as_str() != failed) {
+                return true;
+            }
+            if known.quiet_until.get(name).is_some_and(|until| *until > now) {
+                return false;
+            }
+        }
+        let Ok(versions) = self.read(name, granted).await else { return false };
+        let mut known = self.known();
+        if known.values.get(name).is_some_and(|value| value.as_str() != failed) {
+            return true;
+        }
+        let refused = known.refused.entry(name.to_owned()).or_default();
+        refused.push(Zeroizing::new(failed.to_owned()));
+        let untried = versions.in_order().find(|version| !refused.contains(&version.value));
+        let (chosen, is_other) = match (untried, &versions.current) {
+            (Some(version), _) => (version.value.clone(), true),
+            (None, Some(current)) => (current.value.clone(), false),
+            (None, None) => return false,
+        };
+        if !is_other {
+            known.refused.remove(name);
+            known.quiet_until.insert(name.to_owned(), now.plus(QUIET_MS));
+        }
+        for version in versions.in_order() {
+            known.learn(&format!("secret {name}"), &version.value);
+        }
+        known.values.insert(name.to_owned(), chosen);
+        known.renew_mask();
+        is_other
+    }
+
+    /// The provider took this value. Where it was a sealed secret's next one, it becomes the current one. Costs nothing
+    /// unless another was refused before.
+    pub(crate) async fn worked(&self, name: &str, value: &str) {
+        if self.known().refused.remove(name).is_none() {
+            return;
+        }
+        // Where it cannot be written down, it is tried again after the next start: nothing is lost by that.
+        let _ = self.change(name, |versions| versions.promote(value)).await;
     }
 
     /// A value that was made or obtained for the connection, as an access token: it must not come back either. Of one
     /// label the last [`LEARNED_MAX`] are remembered.
     pub(crate) fn learn(&self, label: &str, value: &Zeroizing<String>) {
-        let mut known = self.known();
-        let learned = known.learned.entry(label.to_owned()).or_default();
-        if value.is_empty() || learned.contains(value) {
-            return;
-        }
-        if learned.len() == LEARNED_MAX {
-            learned.pop_front();
-        }
-        learned.push_back(value.clone());
-        known.renew_mask();
+        self.known().learn(label, value);
     }
 
     /// Tells the mask every granted value that can be had, once: a provider may know also those that nobody here has asked
@@ -121,8 +280,14 @@ impl Secrets {
     pub(crate) async fn know_all(&self) {
         let learn = async || {
             for (name, granted) in &self.granted {
-                if let Ok(value) = self.read(name, granted) {
-                    self.learn(name, &value);
+                // A program is asked when its secret is needed, not before.
+                if granted.source.as_ref().is_some_and(|source| !source.programs().is_empty()) {
+                    continue;
+                }
+                if let Ok(versions) = self.read(name, granted).await {
+                    for version in versions.in_order() {
+                        self.learn(&format!("secret {name}"), &version.value);
+                    }
                 }
             }
         };
@@ -169,48 +334,240 @@ impl Secrets {
 
     /// The names granted, with where each comes from, in words.
     pub fn sources(&self) -> Vec<(String, String)> {
-        self.granted
-            .iter()
-            .map(|(name, granted)| {
-                let source = match &granted.source {
-                    Some(SecretSource::Env(variable)) => format!("environment variable {variable}"),
-                    Some(SecretSource::File(path)) => format!("file {}", path.display()),
-                    Some(SecretSource::Value(_)) => "the embedding program".to_owned(),
-                    None => format!("{}, then {}", self.chain_variable(name), shown_home(&self.chain_file(name))),
-                };
-                (name.clone(), source)
+        let line = |(name, granted): (&String, &Granted)| {
+            let sources = self.sources_of(name, granted);
+            (name.clone(), sources.iter().map(words).collect::<Vec<_>>().join(", then "))
+        };
+        self.granted.iter().map(line).collect()
+    }
+
+    /// What is known about each granted secret. No program is run for it.
+    pub async fn states(&self) -> Vec<SecretState> {
+        let mut states = Vec::with_capacity(self.granted.len());
+        for (name, granted) in &self.granted {
+            states.push(self.state(name, granted).await);
+        }
+        states
+    }
+
+    async fn state(&self, name: &str, granted: &Granted) -> SecretState {
+        let mut state = SecretState {
+            name: name.to_owned(),
+            source: String::new(),
+            since: None,
+            version: None,
+            has_next: false,
+            has_previous: false,
+            max_age_days: granted.max_age_days,
+            trouble: None,
+        };
+        let sources = self.sources_of(name, granted);
+        for source in &sources {
+            state.source = words(source);
+            if matches!(source, SecretSource::Program(_)) {
+                return state;
+            }
+            match source::ask(source, name, &self.means).await {
+                Ok(None) => {}
+                Ok(Some(Answer { versions, record })) => {
+                    state.since = versions.current.and_then(|current| current.since);
+                    (state.has_next, state.has_previous) = (versions.next.is_some(), versions.previous.is_some());
+                    state.version = record;
+                    return state;
+                }
+                Err(trouble) => {
+                    state.trouble = Some(match trouble {
+                        Trouble::Words(words) => words,
+                        Trouble::Known(error) => error.to_string(),
+                    });
+                    return state;
+                }
+            }
+        }
+        state.source = sources.iter().map(words).collect::<Vec<_>>().join(", then ");
+        state.trouble = Some(format!("it is nowhere. {}", self.advice(name, granted)));
+        state
+    }
+
+    /// Whether a value of this secret may be kept in the sealed store, before anybody is asked for one.
+    ///
+    /// # Errors
+    /// As for [`Secrets::keep`].
+    pub fn may_keep(&self, name: &str) -> Result<()> {
+        self.kept_here(name).map(drop)
+    }
+
+    /// Keeps a value in the sealed store, as the current one or the next. Answers the record's version.
+    ///
+    /// # Errors
+    /// [`Kind::PolicyDenied`] where the connection does not grant the secret; [`Kind::Configuration`] where it does not
+    /// come from the sealed store.
+    pub async fn keep(&self, name: &str, value: &SecretValue, stage: Stage) -> Result<u64> {
+        self.sized(name, value.0.len())?;
+        let since = Some(self.means.clock.now());
+        self.known().learn(&format!("secret {name}"), &value.0);
+        self.kept_here(name)?;
+        let written = self
+            .change(name, |versions| {
+                let new = Version { value: value.0.clone(), since };
+                match stage {
+                    Stage::Current => versions.set(new),
+                    Stage::Next => versions.rotate(new),
+                }
+                true
             })
-            .collect()
+            .await?;
+        self.forget(name);
+        written.ok_or_else(|| Error::internal("the record was not written"))
     }
 
-    fn read(&self, name: &str, granted: &Granted) -> Result<Zeroizing<String>> {
+    /// Takes a secret away from the sealed store. False where it was not there.
+    ///
+    /// # Errors
+    /// As for [`Secrets::keep`].
+    pub async fn remove(&self, name: &str) -> Result<bool> {
+        let sealed = self.kept_here(name)?;
+        self.forget(name);
+        sealed.remove(&self.means.owner, &source::record_name(name)).await
+    }
+
+    /// Takes a secret's previous value away from the sealed store. False where there was none.
+    ///
+    /// # Errors
+    /// As for [`Secrets::keep`].
+    pub async fn remove_previous(&self, name: &str) -> Result<bool> {
+        self.kept_here(name)?;
+        self.forget(name);
+        Ok(self.change(name, |versions| versions.previous.take().is_some()).await?.is_some())
+    }
+
+    /// The sealed store, if the secret is granted and comes from there.
+    fn kept_here(&self, name: &str) -> Result<&Sealed> {
+        let Some(granted) = self.granted.get(name) else {
+            let names: Vec<&str> = self.granted.keys().map(String::as_str).collect();
+            return Err(Error::denied(
+                "secret",
+                format!("connection `{}` grants no secret `{}`", self.connection, crate::manifest::shown(name)),
+                match crate::manifest::suggestion(name, &names) {
+                    help if help.is_empty() => format!(
+                        "If the plugin names it, add to [connections.{}] in wharfage.toml:   secrets = [\"{name}\"]",
+                        self.connection
+                    ),
+                    help => help,
+                },
+            ));
+        };
+        let sources = self.sources_of(name, granted);
+        if !sources.contains(&SecretSource::Sealed) {
+            let shown: Vec<String> = sources.iter().map(words).collect();
+            return Err(Error::configuration(format!(
+                "the secret `{name}` of connection `{}` does not come from the sealed store but from {}",
+                self.connection,
+                shown.join(", then ")
+            ))
+            .with_details(format!("To keep it there, set in its account's secrets:   {name} = {{ sealed = true }}")));
+        }
+        self.means.sealed.as_ref().ok_or_else(|| Error::configuration("there is no sealed store here"))
+    }
+
+    /// Changes a secret's sealed record; nothing is written where `work` says so or, for a change, where there is none.
+    async fn change(&self, name: &str, work: impl Fn(&mut Versions) -> bool) -> Result<Option<u64>> {
+        let Some(sealed) = &self.means.sealed else { return Ok(None) };
+        let owner = &self.means.owner;
+        for _ in 0..WRITES_MAX {
+            let (mut versions, last) = match source::kept(sealed, owner, name).await? {
+                Some(answer) => (answer.versions, answer.record.unwrap_or_default()),
+                None => (Versions::default(), 0),
+            };
+            if !work(&mut versions) {
+                return Ok(None);
+            }
+            let record = source::record_name(name);
+            if let Some(version) = sealed.write(owner, &record, last, &versions.to_bytes()).await? {
+                return Ok(Some(version));
+            }
+        }
+        Err(Error::new(Kind::Conflict, format!("somebody else keeps changing the secret `{name}`")))
+    }
+
+    /// What was read before is read again.
+    fn forget(&self, name: &str) {
+        let mut known = self.known();
+        known.values.remove(name);
+        known.accepted.remove(name);
+        known.refused.remove(name);
+    }
+
+    fn granted_for(&self, name: &str, purpose: Purpose) -> Result<&Granted> {
+        self.granted.get(name).filter(|granted| granted.purpose == purpose).ok_or_else(|| {
+            self.unavailable(name).with_details(format!(
+                "It is not granted for this purpose. To allow it, add to [connections.{}] in wharfage.toml:   secrets = [\"{name}\"]",
+                self.connection
+            ))
+        })
+    }
+
+    /// The first source's versions that has the secret.
+    async fn read(&self, name: &str, granted: &Granted) -> Result<Versions> {
+        for source in self.sources_of(name, granted) {
+            match source::ask(&source, name, &self.means).await {
+                Ok(None) => {}
+                Ok(Some(Answer { versions, .. })) => {
+                    for version in versions.in_order() {
+                        self.sized(name, version.value.len())?;
+                    }
+                    return Ok(versions);
+                }
+                Err(Trouble::Words(details)) => return Err(self.unavailable(name).with_details(details)),
+                Err(Trouble::Known(error)) => {
+                    let details = format!("{}\n{}", error.message(), error.details().unwrap_or_default());
+                    return Err(self.unavailable(name).with_details(details.trim_end()));
+                }
+            }
+        }
+        Err(self.unavailable(name).with_details(self.advice(name, granted)))
+    }
+
+    fn sized(&self, name: &str, length: usize) -> Result<()> {
+        if (1..=SECRET_BYTES_MAX).contains(&length) {
+            return Ok(());
+        }
+        Err(self
+            .unavailable(name)
+            .with_details(format!("Its value is {length} bytes long; it must have 1 to {SECRET_BYTES_MAX}")))
+    }
+
+    /// The sources that are asked in turn. Where none is stated: `{SERVICE}_{SECRET}` in the environment, then
+    /// `~/.config/<service>/<secret>`, then the sealed store.
+    fn sources_of(&self, name: &str, granted: &Granted) -> Vec<SecretSource> {
         match &granted.source {
-            Some(SecretSource::Env(variable)) => env::read(variable).ok_or_else(|| {
-                self.unavailable(name).with_details(format!("The environment variable {variable} is not set"))
-            }),
-            Some(SecretSource::File(path)) => file::read(path)
-                .and_then(|found| found.ok_or_else(|| format!("There is no file {}", path.display())))
-                .map_err(|details| self.unavailable(name).with_details(details)),
-            Some(SecretSource::Value(value)) => Ok(value.0.clone()),
-            None => self.read_chain(name),
+            Some(source) => source.each().into_iter().cloned().collect(),
+            None => vec![
+                SecretSource::Env(self.chain_variable(name)),
+                SecretSource::File(self.chain_file(name)),
+                SecretSource::Sealed,
+            ],
         }
     }
 
-    /// The guide's chain: `{SERVICE}_{SECRET}` in the environment, then `~/.config/<service>/<secret>`.
-    fn read_chain(&self, name: &str) -> Result<Zeroizing<String>> {
-        let variable = self.chain_variable(name);
-        if let Some(value) = env::read(&variable) {
-            return Ok(value);
-        }
-        let path = self.chain_file(name);
-        match file::read(&path) {
-            Ok(Some(value)) => Ok(value),
-            Ok(None) => Err(self.unavailable(name).with_details(format!(
-                "Set the environment variable {variable}, or write it into {} (chmod 600)",
-                shown_home(&path)
-            ))),
-            Err(details) => Err(self.unavailable(name).with_details(details)),
-        }
+    /// How a secret that is nowhere comes to be somewhere.
+    fn advice(&self, name: &str, granted: &Granted) -> String {
+        let ways: Vec<String> = self
+            .sources_of(name, granted)
+            .iter()
+            .filter_map(|source| {
+                Some(match source {
+                    SecretSource::Env(variable) => format!("set the environment variable {variable}"),
+                    SecretSource::EnvFile { path, name } => {
+                        format!("write the line {name}=… into {} (chmod 600)", shown_home(path))
+                    }
+                    SecretSource::File(path) => format!("write it into {} (chmod 600)", shown_home(path)),
+                    SecretSource::Sealed => format!("wharfage secret set {} {name}", self.connection),
+                    _ => return None,
+                })
+            })
+            .collect();
+        format!("To have it: {}", ways.join(", or "))
     }
 
     fn chain_variable(&self, name: &str) -> String {
@@ -234,6 +591,19 @@ impl Secrets {
     }
 }
 
+/// A source, in words.
+fn words(source: &SecretSource) -> String {
+    match source {
+        SecretSource::Env(variable) => format!("environment variable {variable}"),
+        SecretSource::EnvFile { path, name } => format!("{name} in {}", shown_home(path)),
+        SecretSource::File(path) => format!("file {}", shown_home(path)),
+        SecretSource::Sealed => "the sealed store".to_owned(),
+        SecretSource::Program(program) => format!("what `{}` prints", program.shown()),
+        SecretSource::Value(_) => "the embedding program".to_owned(),
+        SecretSource::Chain(sources) => sources.iter().map(words).collect::<Vec<_>>().join(", then "),
+    }
+}
+
 /// A name as a shell can set it: `google-calendar` becomes `GOOGLE_CALENDAR`.
 fn shell_name(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
@@ -252,7 +622,7 @@ mod tests {
     use super::*;
 
     fn secrets(granted: Option<SecretSource>) -> Secrets {
-        let granted = Granted { purpose: Purpose::Credential, source: granted };
+        let granted = Granted { purpose: Purpose::Credential, source: granted, max_age_days: None };
         Secrets::new("no-such-service", "acme", BTreeMap::from([("api_key".to_owned(), granted)]))
     }
 
@@ -266,7 +636,9 @@ mod tests {
         let error = secrets(None).value("api_key", Purpose::Credential).await.unwrap_err();
         let details = error.details().unwrap();
         assert!(
-            details.contains("NO_SUCH_SERVICE_API_KEY") && details.contains(".config/no-such-service/api_key"),
+            details.contains("NO_SUCH_SERVICE_API_KEY")
+                && details.contains(".config/no-such-service/api_key")
+                && details.contains("wharfage secret set acme api_key"),
             "{details}"
         );
     }
@@ -293,5 +665,234 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         let value = secrets(Some(SecretSource::File(path))).value("api_key", Purpose::Credential).await.unwrap();
         assert_eq!(value.as_str(), "s3cret-value");
+    }
+
+    /// A connection's secrets over a sealed store that ends with the test, and the clock to turn.
+    struct Desk {
+        sealed: Sealed,
+        clock: crate::time::ManualClock,
+        folder: tempfile::TempDir,
+    }
+
+    impl Desk {
+        fn new() -> Self {
+            let clock = crate::time::ManualClock::new(Timestamp::from_millis(1_000), 1);
+            let store = Arc::new(crate::store::MemoryStore::default());
+            let sealed = Sealed::new(store, None, Arc::new(clock.clone()));
+            Self { sealed, clock, folder: tempfile::tempdir().unwrap() }
+        }
+
+        /// As a new process sees them.
+        fn secrets(&self, source: Option<SecretSource>, purpose: Purpose, run_programs: bool) -> Secrets {
+            let granted = Granted { purpose, source, max_age_days: None };
+            let granted = BTreeMap::from([("api_key".to_owned(), granted)]);
+            Secrets::new("no-such-service", "acme", granted).with(Means {
+                sealed: Some(self.sealed.clone()),
+                owner: "account acme".to_owned(),
+                clock: Arc::new(self.clock.clone()),
+                run_programs,
+            })
+        }
+
+        fn sealed(&self) -> Secrets {
+            self.secrets(Some(SecretSource::Sealed), Purpose::Credential, false)
+        }
+
+        fn file(&self, name: &str, text: &str) -> PathBuf {
+            let path = self.folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            #[cfg(unix)]
+            {
+                use std::os::unix::fs::PermissionsExt;
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            }
+            path
+        }
+    }
+
+    async fn value(secrets: &Secrets) -> String {
+        secrets.value("api_key", Purpose::Credential).await.unwrap().as_str().to_owned()
+    }
+
+    async fn accepted(secrets: &Secrets) -> Vec<String> {
+        let values = secrets.versions("api_key", Purpose::Verify).await.unwrap();
+        values.iter().map(|value| value.as_str().to_owned()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_chain_takes_the_first_that_has_it_and_stops_at_one_that_cannot_be_used() {
+        let desk = Desk::new();
+        let (file, none) = (desk.file("key", "from-file"), desk.folder.path().join("none"));
+        let env_file =
+            SecretSource::EnvFile { path: desk.file("secrets.env", "A_KEY=from-env-file\n"), name: "A_KEY".into() };
+        let absent = || {
+            vec![SecretSource::Env("NO_SUCH_VARIABLE".into()), SecretSource::File(none.clone()), SecretSource::Sealed]
+        };
+        let with = |more: &[SecretSource]| Some(SecretSource::Chain([absent().as_slice(), more].concat()));
+        let secrets = |source| desk.secrets(source, Purpose::Credential, false);
+        assert_eq!(value(&secrets(with(&[SecretSource::File(file.clone()), env_file.clone()]))).await, "from-file");
+        assert_eq!(value(&secrets(with(&[env_file, SecretSource::File(file.clone())]))).await, "from-env-file");
+        let error = secrets(with(&[])).value("api_key", Purpose::Credential).await.unwrap_err();
+        let details = error.details().unwrap();
+        assert!(
+            details.contains("NO_SUCH_VARIABLE") && details.contains("wharfage secret set acme api_key"),
+            "{details}"
+        );
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+            let source = with(&[SecretSource::File(file), SecretSource::Value(SecretValue::new("another"))]);
+            let error = secrets(source).value("api_key", Purpose::Credential).await.unwrap_err();
+            assert!(error.to_string().contains("chmod 600"), "it went on past a file that others can read: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_a_word_the_sealed_store_is_the_last_of_the_chain() {
+        let desk = Desk::new();
+        let secrets = desk.secrets(None, Purpose::Credential, false);
+        secrets.keep("api_key", &SecretValue::new("kept"), Stage::Current).await.unwrap();
+        assert_eq!(value(&secrets).await, "kept");
+        assert!(secrets.remove("api_key").await.unwrap());
+        assert!(!secrets.remove("api_key").await.unwrap());
+        assert!(secrets.value("api_key", Purpose::Credential).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn what_is_not_granted_or_comes_from_elsewhere_is_not_kept() {
+        let desk = Desk::new();
+        let kept = SecretValue::new("kept");
+        let error = desk.sealed().keep("api_kex", &kept, Stage::Current).await.unwrap_err();
+        assert!(error.to_string().contains("Did you mean api_key?"), "{error}");
+        let from_env = desk.secrets(Some(SecretSource::Env("X".into())), Purpose::Credential, false);
+        let error = from_env.keep("api_key", &kept, Stage::Current).await.unwrap_err();
+        assert!(error.to_string().contains("api_key = { sealed = true }"), "{error}");
+        let empty = desk.sealed().keep("api_key", &SecretValue::new(""), Stage::Current).await.unwrap_err();
+        assert!(empty.to_string().contains("1 to"), "{empty}");
+    }
+
+    #[cfg(unix)]
+    fn program(script: &str) -> SecretSource {
+        let mut source = SecretSource::Program(crate::account::SecretProgram::new(["/bin/sh", "-c", script]));
+        source.found_in(std::path::Path::new("wharfage.toml"));
+        source
+    }
+
+    /// R16: no `wharfage.toml` found by looking around may run a program as a secret source without being asked first.
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn r16_a_program_that_a_file_names_does_not_run_without_leave() {
+        let desk = Desk::new();
+        let ran = desk.folder.path().join("ran");
+        let script = format!(": > {}; echo printed", ran.display());
+        let ask = async |source, leave| {
+            desk.secrets(Some(source), Purpose::Credential, leave).value("api_key", Purpose::Credential).await
+        };
+        for source in [program(&script), SecretSource::Chain(vec![program(&script)])] {
+            let error = ask(source, false).await.unwrap_err();
+            assert!(!ran.exists(), "it ran");
+            let details = error.details().unwrap();
+            assert!(details.contains("--config wharfage.toml") && details.contains("/bin/sh"), "{details}");
+        }
+        let read: crate::Account = toml::from_str("[secrets]\napi_key = { program = ['/bin/true'] }").unwrap();
+        assert!(
+            ask(read.secrets["api_key"].clone(), false).await.is_err(),
+            "a text without a file is not trusted either"
+        );
+        // Nor does looking at what there is run one.
+        assert!(desk.secrets(Some(program(&script)), Purpose::Credential, true).states().await[0].trouble.is_none());
+        assert!(!ran.exists(), "it ran to be listed");
+        assert_eq!(ask(program(&script), true).await.unwrap().as_str(), "printed");
+        assert!(ran.exists());
+        let chosen = crate::account::SecretProgram::new(["echo", "by the embedder"]);
+        assert_eq!(ask(SecretSource::Program(chosen), false).await.unwrap().as_str(), "by the embedder");
+    }
+
+    #[tokio::test]
+    async fn a_refused_key_gives_way_to_the_next_one_which_is_current_when_it_worked() {
+        let desk = Desk::new();
+        let running = desk.sealed();
+        running.keep("api_key", &SecretValue::new("old"), Stage::Current).await.unwrap();
+        assert_eq!(value(&running).await, "old");
+        // Another process stores the next one.
+        desk.sealed().keep("api_key", &SecretValue::new("new"), Stage::Next).await.unwrap();
+        assert_eq!(value(&running).await, "old", "it is not used before it must be");
+        running.worked("api_key", "old").await;
+        assert!(running.try_next("api_key", "old").await);
+        assert_eq!(value(&running).await, "new");
+        assert!(running.try_next("api_key", "old").await, "a call that still had the old one goes on with the new one");
+        assert_eq!(value(&desk.sealed()).await, "old", "it has not worked yet");
+        running.worked("api_key", "new").await;
+        let state = desk.sealed().states().await.remove(0);
+        assert_eq!((value(&desk.sealed()).await.as_str(), state.has_next, state.has_previous), ("new", false, true));
+        assert!(desk.sealed().remove_previous("api_key").await.unwrap());
+        assert!(!desk.sealed().states().await[0].has_previous);
+    }
+
+    #[tokio::test]
+    async fn when_no_version_helps_the_current_one_stays_and_nobody_looks_for_a_while() {
+        let desk = Desk::new();
+        let running = desk.sealed();
+        running.keep("api_key", &SecretValue::new("old"), Stage::Current).await.unwrap();
+        running.keep("api_key", &SecretValue::new("new"), Stage::Next).await.unwrap();
+        assert_eq!(value(&running).await, "old");
+        assert!(running.try_next("api_key", "old").await);
+        assert!(!running.try_next("api_key", "new").await);
+        assert_eq!(value(&running).await, "old");
+        // What is set meanwhile is seen when the while is over.
+        desk.sealed().keep("api_key", &SecretValue::new("newest"), Stage::Current).await.unwrap();
+        assert!(!running.try_next("api_key", "old").await);
+        desk.clock.advance(QUIET_MS);
+        assert!(running.try_next("api_key", "old").await);
+        assert_eq!(value(&running).await, "newest");
+        assert!(!running.try_next("no_such", "x").await);
+    }
+
+    #[tokio::test]
+    async fn all_versions_are_accepted_and_a_change_is_seen_within_a_minute() {
+        let desk = Desk::new();
+        let secrets = desk.secrets(Some(SecretSource::Sealed), Purpose::Verify, false);
+        secrets.keep("api_key", &SecretValue::new("one"), Stage::Current).await.unwrap();
+        assert_eq!(accepted(&secrets).await, ["one"]);
+        let other = desk.secrets(Some(SecretSource::Sealed), Purpose::Verify, false);
+        other.keep("api_key", &SecretValue::new("two"), Stage::Current).await.unwrap();
+        other.keep("api_key", &SecretValue::new("three"), Stage::Next).await.unwrap();
+        desk.clock.advance(VERSIONS_MS - 1);
+        assert_eq!(accepted(&secrets).await, ["one"]);
+        desk.clock.advance(1);
+        assert_eq!(accepted(&secrets).await, ["two", "three", "one"]);
+        assert!(secrets.versions("api_key", Purpose::Sign).await.is_err(), "one purpose a secret");
+    }
+
+    #[tokio::test]
+    async fn files_and_lines_have_versions_beside_them() {
+        let desk = Desk::new();
+        let file = desk.file("key", "current");
+        desk.file("key.next", "next");
+        desk.file("key.previous", "previous");
+        let lines = desk.file("secrets.env", "K=current\nK_NEXT=next\nK_PREVIOUS=previous\n");
+        for source in [SecretSource::File(file), SecretSource::EnvFile { path: lines, name: "K".into() }] {
+            let secrets = desk.secrets(Some(source.clone()), Purpose::Verify, false);
+            assert_eq!(accepted(&secrets).await, ["current", "next", "previous"]);
+            let secrets = desk.secrets(Some(source), Purpose::Credential, false);
+            assert_eq!(value(&secrets).await, "current");
+            assert!(secrets.try_next("api_key", "current").await);
+            assert_eq!(value(&secrets).await, "next");
+        }
+    }
+
+    /// Whatever was read or kept must not come back from a provider, the versions not in use included.
+    #[tokio::test]
+    async fn every_version_is_masked() {
+        let desk = Desk::new();
+        let secrets = desk.sealed();
+        secrets.keep("api_key", &SecretValue::new("first-secret-value"), Stage::Current).await.unwrap();
+        secrets.keep("api_key", &SecretValue::new("second-secret-value"), Stage::Next).await.unwrap();
+        let fresh = desk.sealed();
+        value(&fresh).await;
+        for value in ["first-secret-value", "second-secret-value"] {
+            assert!(!fresh.mask().text(value).contains("secret-value"), "{value}");
+        }
     }
 }

@@ -1,122 +1,529 @@
-//! The sealed store: what the host itself must keep secret, as tokens and values that an operator set.
+//! Sealed records: what a store keeps of secrets and tokens, readable for this installation only.
 //!
-//! A record is sealed for its owner, its name and its version, so that one that was edited, copied elsewhere or put back
-//! under another version does not open. It is never taken away because it does not.
+//! A record is sealed with AES-256-GCM and bound to its owner, its name and its version, so that one which was edited,
+//! copied elsewhere or put back in an older state does not open. In front stands which key sealed it. A record that does
+//! not open is an error that says which one and what to do next; it is never deleted and never taken for absent.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use super::ring::{Key, Keys, Ring, VARIABLE};
 use crate::error::{Error, Kind, Result};
-use crate::store::{Record, Seal, Store};
+use crate::store::{Record, Store};
 use crate::time::{Clock, Timestamp};
 
-/// Sealed records.
-#[derive(Clone)]
-pub(crate) struct Sealed(Arc<Inner>);
+/// What a sealed record begins with; the last digit is the form's version.
+const MARK: &[u8; 4] = b"whs1";
 
-struct Inner {
+/// Most bytes of a record's value.
+const RECORD_BYTES_MAX: usize = 1 << 20;
+
+/// How long a change of the key holds its lease between two records.
+const CHANGE_MS: u64 = 60_000;
+
+/// The name of that lease.
+const CHANGE_LEASE: &str = "sealing key";
+
+/// Records of a store, sealed.
+#[derive(Clone)]
+pub(crate) struct Sealed {
     store: Arc<dyn Store>,
-    seal: Seal,
+    ring: Arc<Ring>,
     clock: Arc<dyn Clock>,
 }
 
+/// How a change of the sealing key went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeyChange {
+    /// Records that the new key seals now.
+    pub resealed: usize,
+    /// Records that do not open, with why. They stay as they are.
+    pub unopened: Vec<String>,
+    /// Whether the environment still holds keys that nothing needs any more.
+    pub environment_holds_old: bool,
+}
+
 impl Sealed {
-    /// Over a store, with this key.
-    pub(crate) fn new(store: Arc<dyn Store>, key: &[u8; 32], clock: Arc<dyn Clock>) -> Self {
-        Self(Arc::new(Inner { store, seal: Seal::new(key), clock }))
+    /// Records of this store; the keys belong to the state folder, or to nobody.
+    pub(crate) fn new(store: Arc<dyn Store>, folder: Option<&Path>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, ring: Arc::new(Ring::new(folder)), clock }
     }
 
-    /// The record under `name` of `owner`.
+    /// The record under `name` of `owner`, opened.
     ///
     /// # Errors
-    /// [`Kind::CredentialUnavailable`] when it is there and does not open, with what to do.
+    /// [`Kind::CredentialUnavailable`] where it does not open, with what to do next.
     pub(crate) async fn read(&self, owner: &str, name: &str) -> Result<Option<Record>> {
-        let Some(record) = self.0.store.record(owner, name).await?.filter(|record| !record.value.is_empty()) else {
-            return Ok(None);
-        };
-        let version = record.version.to_string();
-        let value = self.0.seal.open(&["record", owner, name, &version], &record.value).ok_or_else(|| {
-            Error::new(Kind::CredentialUnavailable, format!("the sealed record `{name}` of {owner} does not open"))
-                .with_details(
-                    "It was changed from outside, or sealed with another key. Nothing was taken away: put the right key \
-                     back, or set the secret (or connect) again.",
-                )
-        })?;
-        Ok(Some(Record { value: Zeroizing::new(value), ..record }))
+        let Some(record) = self.there(owner, name).await? else { return Ok(None) };
+        let value = self.open(owner, name, &record).await?;
+        Ok(Some(Record { value, ..record }))
     }
 
-    /// Keeps a record, durable when this ends, if what is there is still the version `expected` (0: nothing is there).
-    /// Answers the new version, or nothing where somebody else was faster.
+    /// Keeps a record, durable when this ends, if the version that is there is still `expected` (0: none). Answers the
+    /// new version, or nothing where somebody else was faster.
+    ///
+    /// # Errors
+    /// [`Kind::CredentialUnavailable`] where there is no key to seal with.
     pub(crate) async fn write(&self, owner: &str, name: &str, expected: u64, value: &[u8]) -> Result<Option<u64>> {
-        let Inner { store, seal, clock } = &*self.0;
-        let expected = match expected {
-            0 => match store.record(owner, name).await? {
-                Some(record) if record.value.is_empty() => record.version,
+        if value.len() > RECORD_BYTES_MAX {
+            return Err(Error::limit("record_bytes", format!("a record may have {RECORD_BYTES_MAX} bytes")));
+        }
+        let mut last = match expected {
+            0 => match self.store.record(owner, name).await? {
+                Some(gone) if gone.value.is_empty() => gone.version,
                 Some(_) => return Ok(None),
                 None => 0,
             },
             known => known,
         };
-        let sealed = seal.seal(&["record", owner, name, &(expected + 1).to_string()], value)?;
-        store.put_record(owner, name, expected, clock.now(), Zeroizing::new(sealed)).await
+        let at = self.clock.now();
+        loop {
+            let keys = self.ring.now(true).await?;
+            let key = keys.first().ok_or_else(|| Error::internal("there is no sealing key"))?;
+            let Some(version) = self.put(key, owner, name, last, at, value).await? else { return Ok(None) };
+            // A change of the key that ended while this was written did not see the record: it is sealed again.
+            if self.ring.now(false).await?.of(&key.id).is_some() {
+                return Ok(Some(version));
+            }
+            last = version;
+        }
     }
 
     /// The version of what is there, whether it opens or not; 0 where nothing is.
     pub(crate) async fn version(&self, owner: &str, name: &str) -> Result<u64> {
-        let record = self.0.store.record(owner, name).await?;
-        Ok(record.filter(|record| !record.value.is_empty()).map_or(0, |record| record.version))
+        Ok(self.there(owner, name).await?.map_or(0, |record| record.version))
     }
 
     /// Takes a record away.
+    ///
+    /// # Errors
+    /// Those of the store.
     pub(crate) async fn remove(&self, owner: &str, name: &str) -> Result<bool> {
-        self.0.store.remove_record(owner, name).await
+        self.store.remove_record(owner, name).await
     }
 
-    /// All records: owner, name, version, and since when.
-    pub(crate) async fn list(&self) -> Result<Vec<(String, String, u64, Timestamp)>> {
-        self.0.store.records().await
-    }
-
-    /// Takes a lease for `millis` from now, or keeps on holding it.
+    /// Takes a lease for `millis` from now, or keeps on holding it. False while another holder has it.
+    ///
+    /// # Errors
+    /// Those of the store.
     pub(crate) async fn lease(&self, name: &str, holder: &str, millis: u64) -> Result<bool> {
-        let now = self.0.clock.now();
-        self.0.store.lease(name, holder, now, now.plus(millis)).await
+        let now = self.clock.now();
+        self.store.lease(name, holder, now, now.plus(millis)).await
     }
 
-    /// Gives a lease back.
+    /// Gives a lease back, if the holder still has it.
+    ///
+    /// # Errors
+    /// Those of the store.
     pub(crate) async fn release(&self, name: &str, holder: &str) -> Result<()> {
-        self.0.store.release(name, holder).await
+        self.store.release(name, holder).await
     }
+
+    /// Seals everything with a new key and forgets the old one. Cut short anywhere, nothing is lost: both keys stay until
+    /// the last record is sealed with the new one, and run again it goes on.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`] where the key is the environment's and the new one does not stand there yet;
+    /// [`Kind::Conflict`] while another process is at it.
+    pub(crate) async fn change_key(&self) -> Result<KeyChange> {
+        let mut random = [0; 16];
+        aws_lc_rs::rand::fill(&mut random).map_err(|_| Error::internal("the operating system gave no random bytes"))?;
+        let holder = crate::artifact::hex(&random);
+        self.hold(&holder).await?;
+        let result = self.change_key_held(&holder).await;
+        self.release(CHANGE_LEASE, &holder).await?;
+        result
+    }
+
+    async fn change_key_held(&self, holder: &str) -> Result<KeyChange> {
+        self.ring.begin_change().await?;
+        let mut change = KeyChange::default();
+        // Once more after a round that found something, so that what others wrote meanwhile is not forgotten.
+        loop {
+            let mut found = 0;
+            change.unopened.clear();
+            for (owner, name, ..) in self.store.records().await? {
+                self.hold(holder).await?;
+                match self.reseal(&owner, &name).await {
+                    Ok(is_new) => found += usize::from(is_new),
+                    Err(error) if *error.kind() == Kind::CredentialUnavailable => {
+                        change.unopened.push(error.message().to_owned());
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            change.resealed += found;
+            if found == 0 {
+                break;
+            }
+        }
+        change.environment_holds_old = self.ring.end_change().await?;
+        Ok(change)
+    }
+
+    async fn hold(&self, holder: &str) -> Result<()> {
+        if self.lease(CHANGE_LEASE, holder, CHANGE_MS).await? {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Conflict, "another process is changing the sealing key")
+            .with_details(format!("If it was killed, run this again in {} s: it goes on.", CHANGE_MS / 1000)))
+    }
+
+    /// Seals one record with the first key, and says whether it was another's.
+    async fn reseal(&self, owner: &str, name: &str) -> Result<bool> {
+        loop {
+            let keys = self.ring.known().await?;
+            let key = keys.first().ok_or_else(|| Error::internal("there is no sealing key"))?;
+            let Some(record) = self.there(owner, name).await? else { return Ok(false) };
+            if parts(&record.value).is_some_and(|(id, _)| id == key.id) {
+                return Ok(false);
+            }
+            let value = self.open(owner, name, &record).await?;
+            // Its age stays: only the key is another.
+            if self.put(key, owner, name, record.version, record.at, &value).await?.is_some() {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// The record as it lies there; one that was taken away is not there.
+    async fn there(&self, owner: &str, name: &str) -> Result<Option<Record>> {
+        Ok(self.store.record(owner, name).await?.filter(|record| !record.value.is_empty()))
+    }
+
+    async fn put(
+        &self,
+        key: &Key,
+        owner: &str,
+        name: &str,
+        last: u64,
+        at: Timestamp,
+        value: &[u8],
+    ) -> Result<Option<u64>> {
+        let mut sealed = Zeroizing::new(MARK.to_vec());
+        sealed.extend_from_slice(&key.id);
+        sealed.extend_from_slice(&key.seal.seal(&context(owner, name, &(last + 1).to_string()), value)?);
+        self.store.put_record(owner, name, last, at, sealed).await
+    }
+
+    async fn open(&self, owner: &str, name: &str, record: &Record) -> Result<Zeroizing<Vec<u8>>> {
+        let refused = |why: &str, help: &str| {
+            let message = format!("the sealed record `{name}` of {owner} {why}");
+            Error::new(Kind::CredentialUnavailable, message).with_details(format!(
+                "{help} The record was left as it is. Where there is no way back, put the value in anew: wharfage secret set, \
+                 or wharfage connect for a sign-in."
+            ))
+        };
+        let Some((id, body)) = parts(&record.value) else {
+            return Err(refused("is cut short or was not written by wharfage", "Put state.sqlite back from a backup."));
+        };
+        let mut keys = self.ring.known().await?;
+        if keys.of(id).is_none() {
+            // Another process may have changed the key.
+            keys = self.ring.now(false).await?;
+        }
+        let Some(key) = keys.of(id) else {
+            return Err(refused(
+                "was sealed with another key",
+                &format!(
+                    "It needs the key {}; here {}. Put that key back into the state folder's sealing.key or {VARIABLE}.",
+                    crate::artifact::hex(id),
+                    shown(&keys)
+                ),
+            ));
+        };
+        let opened = key.seal.open(&context(owner, name, &record.version.to_string()), body);
+        opened.map(Zeroizing::new).ok_or_else(|| {
+            refused("was changed, or copied here from elsewhere", "Put state.sqlite back from a backup.")
+        })
+    }
+}
+
+/// Which keys there are, by their ids.
+fn shown(keys: &Keys) -> String {
+    match keys.ids() {
+        ids if ids.is_empty() => "there is none".to_owned(),
+        ids => format!("there is {}", ids.join(", ")),
+    }
+}
+
+/// What a record is bound to.
+fn context<'a>(owner: &'a str, name: &'a str, version: &'a str) -> [&'a str; 4] {
+    ["record", owner, name, version]
+}
+
+/// The key's id, and what it sealed.
+fn parts(sealed: &[u8]) -> Option<(&[u8], &[u8])> {
+    sealed.strip_prefix(MARK)?.split_at_checked(size_of::<super::ring::KeyId>())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future;
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Poll};
+
     use super::*;
     use crate::store::MemoryStore;
     use crate::time::ManualClock;
 
-    #[tokio::test]
-    async fn a_copied_or_edited_record_does_not_open() {
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
-        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(Timestamp::from_millis(5), 1));
-        let sealed = Sealed::new(store.clone(), &[1; 32], clock.clone());
-        assert_eq!(sealed.write("account a", "key", 0, b"value").await.unwrap(), Some(1));
-        assert_eq!(sealed.read("account a", "key").await.unwrap().unwrap().value.as_slice(), b"value");
-        let raw = store.record("account a", "key").await.unwrap().unwrap().value;
-        for (owner, name) in [("account b", "key"), ("account a", "other")] {
-            store.put_record(owner, name, 0, clock.now(), raw.clone()).await.unwrap();
-            assert!(sealed.read(owner, name).await.is_err(), "{owner} {name} opened another's record");
+    /// A store and a state folder that outlive the hosts that use them.
+    struct Desk {
+        store: Arc<dyn Store>,
+        folder: tempfile::TempDir,
+        clock: ManualClock,
+    }
+
+    impl Desk {
+        fn new() -> Self {
+            Self {
+                store: Arc::new(MemoryStore::default()),
+                folder: tempfile::tempdir().unwrap(),
+                clock: ManualClock::new(Timestamp::from_millis(1_000), 1),
+            }
         }
-        store.put_record("account a", "key", 1, clock.now(), raw.clone()).await.unwrap();
-        assert!(sealed.read("account a", "key").await.is_err(), "an older version came back");
-        let other = Sealed::new(store.clone(), &[2; 32], clock.clone());
-        store.remove_record("account a", "key").await.unwrap();
-        assert_eq!(other.read("account a", "key").await.unwrap().map(|record| record.version), None);
-        let version = sealed.write("account a", "key", 0, b"anew").await.unwrap().unwrap();
-        assert_eq!(sealed.write("account a", "key", 0, b"again").await.unwrap(), None);
-        let error = other.read("account a", "key").await.err().unwrap();
-        assert!(error.details().unwrap().contains("Nothing was taken away"), "{error}");
-        assert_eq!(sealed.read("account a", "key").await.unwrap().unwrap().version, version);
+
+        /// As a new process sees it.
+        fn sealed(&self) -> Sealed {
+            Sealed::new(self.store.clone(), Some(self.folder.path()), Arc::new(self.clock.clone()))
+        }
+
+        fn key_file(&self) -> std::path::PathBuf {
+            self.folder.path().join("sealing.key")
+        }
+
+        async fn raw(&self, owner: &str, name: &str) -> Record {
+            self.store.record(owner, name).await.unwrap().unwrap()
+        }
+    }
+
+    fn refusal(result: Result<Option<Record>>) -> String {
+        let error = result.err().unwrap();
+        assert_eq!(error.kind(), &Kind::CredentialUnavailable);
+        error.to_string()
+    }
+
+    #[tokio::test]
+    async fn a_record_is_sealed_and_opens_in_another_process() {
+        let desk = Desk::new();
+        let sealed = desk.sealed();
+        assert!(sealed.read("a", "n").await.unwrap().is_none());
+        assert!(!desk.key_file().exists(), "a key was made before there was something to seal");
+        assert_eq!(sealed.write("a", "n", 0, b"the value").await.unwrap(), Some(1));
+        assert_eq!(sealed.write("a", "n", 0, b"again").await.unwrap(), None);
+        assert_eq!(sealed.write("a", "n", 1, b"the other").await.unwrap(), Some(2));
+        assert!(!desk.raw("a", "n").await.value.windows(9).any(|bytes| bytes == b"the other"));
+        let read = desk.sealed().read("a", "n").await.unwrap().unwrap();
+        assert_eq!((read.version, read.value.as_slice()), (2, b"the other".as_slice()));
+        assert!(sealed.remove("a", "n").await.unwrap());
+        assert_eq!(sealed.write("a", "n", 2, b"an old hand").await.unwrap(), None);
+        assert_eq!(sealed.write("a", "n", 0, b"anew").await.unwrap(), Some(4));
+        assert_eq!(desk.sealed().read("a", "n").await.unwrap().unwrap().value.as_slice(), b"anew");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(std::fs::metadata(desk.key_file()).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_copied_edited_or_older_record_does_not_open_and_stays() {
+        let desk = Desk::new();
+        let sealed = desk.sealed();
+        sealed.write("a", "n", 0, b"one").await.unwrap();
+        let first = desk.raw("a", "n").await.value;
+        sealed.write("a", "n", 1, b"two").await.unwrap();
+        let at = Timestamp::default();
+        let put = async |owner: &str, name: &str, last: u64, value: Zeroizing<Vec<u8>>| {
+            desk.store.put_record(owner, name, last, at, value).await.unwrap().unwrap()
+        };
+        // To another owner, to another name, and the older one back in its place.
+        put("b", "n", 0, first.clone()).await;
+        put("a", "m", 0, first.clone()).await;
+        put("a", "n", 2, first.clone()).await;
+        for (owner, name) in [("b", "n"), ("a", "m"), ("a", "n")] {
+            let text = refusal(sealed.read(owner, name).await);
+            assert!(text.contains(&format!("`{name}` of {owner} was changed, or copied")), "{text}");
+            assert!(text.contains("wharfage secret set"), "{text}");
+        }
+        let mut version = 1;
+        for bit in 0..first.len() {
+            let mut edited = first.clone();
+            edited[bit] ^= 1;
+            version = put("b", "n", version, edited).await;
+            refusal(sealed.read("b", "n").await);
+        }
+        assert!(!desk.raw("b", "n").await.value.is_empty(), "a record that does not open was deleted");
+    }
+
+    #[tokio::test]
+    async fn a_truncated_or_foreign_record_says_what_to_do_next() {
+        let desk = Desk::new();
+        let sealed = desk.sealed();
+        sealed.write("a", "n", 0, b"one").await.unwrap();
+        let whole = desk.raw("a", "n").await.value;
+        for (last, length) in (1..).zip(1..whole.len()) {
+            let cut = Zeroizing::new(whole[..length].to_vec());
+            desk.store.put_record("a", "n", last, Timestamp::default(), cut).await.unwrap().unwrap();
+            let text = refusal(sealed.read("a", "n").await);
+            assert!(text.contains("from a backup"), "{length}: {text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn another_key_is_named_and_the_record_is_not_taken_for_absent() {
+        let desk = Desk::new();
+        desk.sealed().write("a", "n", 0, b"one").await.unwrap();
+        let key = std::fs::read(desk.key_file()).unwrap();
+        std::fs::remove_file(desk.key_file()).unwrap();
+        let text = refusal(desk.sealed().read("a", "n").await);
+        assert!(text.contains("sealed with another key") && text.contains("there is none"), "{text}");
+        desk.sealed().write("b", "n", 0, b"sealed with a new key").await.unwrap();
+        assert!(refusal(desk.sealed().read("a", "n").await).contains("sealing.key"));
+        // The old key is put back beside the new one, and both open.
+        let new = std::fs::read(desk.key_file()).unwrap();
+        std::fs::write(desk.key_file(), [new, key].concat()).unwrap();
+        assert_eq!(desk.sealed().read("a", "n").await.unwrap().unwrap().value.as_slice(), b"one");
+        assert!(desk.sealed().read("b", "n").await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_truncated_key_says_what_to_do_next_and_is_never_replaced() {
+        let desk = Desk::new();
+        desk.sealed().write("a", "n", 0, b"one").await.unwrap();
+        let whole = std::fs::read_to_string(desk.key_file()).unwrap();
+        for text in ["", "\n", &whole[..20], "<html>", &format!("{whole}x")] {
+            std::fs::write(desk.key_file(), text).unwrap();
+            for result in
+                [desk.sealed().read("a", "n").await.map(drop), desk.sealed().write("c", "n", 0, b"x").await.map(drop)]
+            {
+                let told = result.unwrap_err().to_string();
+                assert!(told.contains("holds no sealing key") && told.contains("backup"), "{text:?}: {told}");
+            }
+            assert_eq!(std::fs::read_to_string(desk.key_file()).unwrap(), text);
+        }
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_key_that_others_can_read_is_refused_with_the_command_that_mends_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let desk = Desk::new();
+        desk.sealed().write("a", "n", 0, b"one").await.unwrap();
+        std::fs::set_permissions(desk.key_file(), std::fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(refusal(desk.sealed().read("a", "n").await).contains("chmod 600"));
+    }
+
+    #[tokio::test]
+    async fn a_new_key_seals_everything_and_the_old_one_is_gone() {
+        let desk = Desk::new();
+        let running = desk.sealed();
+        running.write("a", "n", 0, b"one").await.unwrap();
+        running.write("b", "n", 0, b"two").await.unwrap();
+        let old = std::fs::read(desk.key_file()).unwrap();
+        let change = desk.sealed().change_key().await.unwrap();
+        assert_eq!((change.resealed, change.unopened.len()), (2, 0));
+        let new = std::fs::read(desk.key_file()).unwrap();
+        assert!(new != old && new.len() == old.len(), "the old key is still there");
+        // A process that began before goes on, reading and writing.
+        assert_eq!(running.read("a", "n").await.unwrap().unwrap().value.as_slice(), b"one");
+        assert_eq!(running.write("b", "n", 2, b"three").await.unwrap(), Some(3));
+        assert_eq!(desk.sealed().read("b", "n").await.unwrap().unwrap().value.as_slice(), b"three");
+        std::fs::write(desk.key_file(), old).unwrap();
+        assert!(refusal(desk.sealed().read("a", "n").await).contains("another key"));
+    }
+
+    /// A future that is given up after so many polls: a process killed there.
+    struct Killed<F>(Pin<Box<F>>, usize);
+
+    impl<F: Future> Future for Killed<F> {
+        type Output = Option<F::Output>;
+
+        fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+            if self.1 == 0 {
+                return Poll::Ready(None);
+            }
+            self.1 -= 1;
+            self.0.as_mut().poll(context).map(Some)
+        }
+    }
+
+    /// In a real file, whose every read and write is a place to die.
+    #[cfg(feature = "store-sqlite")]
+    #[test]
+    fn killed_at_any_step_of_a_change_of_the_key_nothing_is_lost() {
+        let mut kills = 0;
+        for polls in 0.. {
+            let mut desk = Desk::new();
+            let path = desk.folder.path().join("state.sqlite");
+            desk.store = Arc::new(crate::store::SqliteStore::open(&path, crate::store::Seal::new(&[7; 32])).unwrap());
+            let run = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+            run().block_on(async {
+                for (owner, value) in [("a", b"one"), ("b", b"two"), ("c", b"six")] {
+                    desk.sealed().write(owner, "n", 0, value).await.unwrap();
+                }
+            });
+            // The runtime ends with what it had under way on other threads, as a file half written elsewhere would not.
+            let sealed = desk.sealed();
+            let done = run().block_on(Killed(Box::pin(async move { sealed.change_key().await }), polls));
+            let all_there = async || {
+                for (owner, value) in [("a", b"one"), ("b", b"two"), ("c", b"six")] {
+                    let record = desk.sealed().read(owner, "n").await.unwrap().unwrap();
+                    assert_eq!(record.value.as_slice(), value, "after {polls} polls");
+                }
+            };
+            run().block_on(async {
+                all_there().await;
+                // What a write of the key left behind does no harm.
+                std::fs::write(desk.folder.path().join("sealing.key.new"), "half a ke").unwrap();
+                desk.clock.advance(CHANGE_MS);
+                let again = desk.sealed().change_key().await.unwrap();
+                assert!(again.unopened.is_empty());
+                all_there().await;
+                assert_eq!(std::fs::read_to_string(desk.key_file()).unwrap().lines().count(), 1);
+            });
+            if done.is_some() {
+                break;
+            }
+            kills += 1;
+        }
+        assert!(kills > 15, "only {kills} places to die were tried");
+    }
+
+    #[tokio::test]
+    async fn two_changes_at_once_are_one_after_the_other() {
+        let desk = Desk::new();
+        desk.sealed().write("a", "n", 0, b"one").await.unwrap();
+        assert!(
+            desk.store
+                .lease(CHANGE_LEASE, "another", desk.clock.now(), desk.clock.now().plus(CHANGE_MS))
+                .await
+                .unwrap()
+        );
+        let error = desk.sealed().change_key().await.unwrap_err();
+        assert_eq!(error.kind(), &Kind::Conflict);
+        assert!(error.to_string().contains("run this again in 60 s"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_write_during_a_change_of_the_key_is_not_lost() {
+        let desk = Desk::new();
+        desk.sealed().write("a", "n", 0, b"one").await.unwrap();
+        let (one, other) = (desk.sealed(), desk.sealed());
+        let change = pin!(one.change_key());
+        let writes = async {
+            for at in 0..20u64 {
+                let name = format!("n{at}");
+                other.write("b", &name, 0, b"new").await.unwrap().unwrap();
+            }
+        };
+        let (change, ()) = tokio::join!(change, writes);
+        change.unwrap();
+        for at in 0..20u64 {
+            assert!(desk.sealed().read("b", &format!("n{at}")).await.unwrap().is_some());
+        }
     }
 }

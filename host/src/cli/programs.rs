@@ -1,0 +1,142 @@
+//! Leave for the programs that a `wharfage.toml` names as sources of secrets (R16).
+//!
+//! A file that somebody named with `--config` was chosen; its programs run. One that was found by looking around was not:
+//! a person is asked once for each program, and the yes is remembered for exactly this file, program and environment.
+//! Without a terminal nobody can be asked, and the host refuses with the line that allows it.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use wharfage::{Digest, HostBuilder, SecretProgram};
+
+use super::text::{BOLD, one_line};
+use super::{Common, read_config};
+
+/// Where a yes is remembered, in the state folder: a line each.
+const REMEMBERED: &str = "programs.allowed";
+
+/// Where `wharfage.toml` lies when nobody says.
+pub(super) const FOUND: &str = "wharfage.toml";
+
+/// A host for a connection of the file that was stated, or else of the one that lies here.
+pub(super) fn host(common: &Common, stated: Option<&Path>, connection: &str) -> anyhow::Result<HostBuilder> {
+    let builder = common.host();
+    if stated.is_some() {
+        return Ok(builder.run_programs(true));
+    }
+    let path = Path::new(FOUND);
+    if !path.exists() {
+        return Ok(builder);
+    }
+    let config = read_config(path)?;
+    let account = config.connections.get(connection).and_then(|connection| connection.account.as_ref());
+    let account = account.and_then(|name| config.accounts.get(name));
+    let programs: Vec<&SecretProgram> = account
+        .iter()
+        .flat_map(|account| account.secrets.values())
+        .flat_map(wharfage::SecretSource::programs)
+        .collect();
+    let may_run = !programs.is_empty() && allowed(common, path, &programs)?;
+    Ok(builder.run_programs(may_run))
+}
+
+/// Whether each of the programs was allowed, before or now.
+fn allowed(common: &Common, path: &Path, programs: &[&SecretProgram]) -> anyhow::Result<bool> {
+    let path = path.canonicalize().with_context(|| format!("find {}", path.display()))?;
+    let Some(folder) = common.state_folder() else { return Ok(false) };
+    let remembered = remembered(&folder)?;
+    for program in programs {
+        let mark = mark(&path, program);
+        if remembered.contains(&mark) {
+            continue;
+        }
+        if !asked(&path, program)? {
+            return Ok(false);
+        }
+        remember(&folder, &mark).context("remember the answer")?;
+    }
+    Ok(true)
+}
+
+fn asked(path: &Path, program: &SecretProgram) -> anyhow::Result<bool> {
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Ok(false);
+    }
+    let shown = one_line(&program.shown(), 500);
+    anstream::eprintln!("{} would run a program to get a secret:\n  {BOLD}{shown}{BOLD:#}", path.display());
+    if !program.env.is_empty() {
+        anstream::eprintln!("  with {}", one_line(&program.env.join(", "), 500));
+    }
+    anstream::eprint!("Run it, now and from now on? [y/N] ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+/// What a yes is for: this file, this program, this environment.
+fn mark(path: &Path, program: &SecretProgram) -> String {
+    let mut all = Vec::new();
+    let lists = [&[path.display().to_string()][..], &program.argv, &program.env];
+    for list in lists {
+        all.extend_from_slice(&(list.len() as u64).to_be_bytes());
+        for text in list {
+            all.extend_from_slice(&(text.len() as u64).to_be_bytes());
+            all.extend_from_slice(text.as_bytes());
+        }
+    }
+    Digest::of(&all).to_string()
+}
+
+fn remembered(folder: &Path) -> anyhow::Result<BTreeSet<String>> {
+    match std::fs::read_to_string(folder.join(REMEMBERED)) {
+        Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+        Err(error) => Err(error).with_context(|| format!("read {}", folder.join(REMEMBERED).display())),
+    }
+}
+
+fn remember(folder: &PathBuf, mark: &str) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+        options.mode(0o600);
+        builder.mode(0o700);
+    }
+    builder.create(folder)?;
+    writeln!(options.open(folder.join(REMEMBERED))?, "{mark}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_yes_is_for_one_file_one_program_and_one_environment() {
+        let program = |argv: &[&str], env: &[&str]| {
+            let mut program = SecretProgram::new(argv.iter().copied());
+            program.env = env.iter().map(|name| (*name).to_owned()).collect();
+            program
+        };
+        let marks = [
+            mark(Path::new("/a"), &program(&["op", "read"], &[])),
+            mark(Path::new("/b"), &program(&["op", "read"], &[])),
+            mark(Path::new("/a"), &program(&["op read"], &[])),
+            mark(Path::new("/a"), &program(&["op"], &["read"])),
+            mark(Path::new("/a"), &program(&["op", "read"], &["HOME"])),
+        ];
+        assert_eq!(marks.iter().collect::<BTreeSet<_>>().len(), marks.len());
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        assert!(remembered(&state).unwrap().is_empty());
+        remember(&state, &marks[0]).unwrap();
+        remember(&state, &marks[1]).unwrap();
+        assert_eq!(remembered(&state).unwrap(), marks[..2].iter().cloned().collect());
+    }
+}

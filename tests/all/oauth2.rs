@@ -1,0 +1,188 @@
+//! Tokens in use: renewed once for everybody, once more when refused, and never lost.
+
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+use wharfage::{Account, Host, Kind, ManualClock, Plugin};
+use wharfage_tests::provider::{Reply, Seen};
+use wharfage_tests::scene::account;
+use wharfage_tests::{NOW, Provider, Scene, guests};
+
+const MANIFEST: &str = r#"
+[origins.auth]
+url = "https://auth.stand-in.test"
+methods = ["POST"]
+paths = ["/**"]
+host_only = true
+source = "made up for the tests"
+date = "2026-11-24"
+
+[credentials.account]
+scheme = "oauth2"
+flow = "client-credentials"
+token = "{auth}/token"
+client_id = "user"
+secret = "api_key"
+origins = ["api"]
+source = "made up for the tests"
+date = "2026-11-24"
+"#;
+
+/// A provider that rotates: a refresh token is good until the one after it was used.
+#[derive(Default)]
+struct Desk {
+    issued: usize,
+    /// The refresh tokens that are good.
+    good: Vec<usize>,
+    /// Access tokens up to this one are refused.
+    refused_to: usize,
+    /// Every refresh is refused.
+    is_revoked: bool,
+    /// So many answers are lost after the token was rotated.
+    lose: usize,
+}
+
+fn answer(desk: &Mutex<Desk>, seen: &Seen) -> Reply {
+    let mut desk = desk.lock().unwrap();
+    if seen.target != "/token" {
+        let shown = seen.header("authorization").and_then(|value| value.strip_prefix("Bearer access-token-"));
+        let number: usize = shown.unwrap().parse().unwrap();
+        return Reply::status(if number > desk.refused_to { 200 } else { 401 });
+    }
+    let form = String::from_utf8(seen.body.clone()).unwrap();
+    if let Some(at) = form.find("refresh-token-") {
+        let used: usize = form[at + 14..].split('&').next().unwrap().parse().unwrap();
+        if desk.is_revoked || !desk.good.contains(&used) {
+            let body = json!({"error": "invalid_grant", "error_description": "revoked"});
+            return Reply::status(400).header("content-type", "application/json").body(body.to_string());
+        }
+        // The one that was used stays good; those before it end.
+        desk.good = vec![used];
+    }
+    desk.issued += 1;
+    let number = desk.issued;
+    desk.good.push(number);
+    if desk.lose > 0 {
+        desk.lose -= 1;
+        return Reply::reset();
+    }
+    Reply::json(&json!({
+        "access_token": format!("access-token-{number}"), "refresh_token": format!("refresh-token-{number}"),
+        "token_type": "Bearer", "expires_in": 3600,
+    }))
+}
+
+struct Set {
+    desk: Arc<Mutex<Desk>>,
+    provider: Provider,
+    clock: ManualClock,
+    state: tempfile::TempDir,
+}
+
+impl Set {
+    async fn new() -> Self {
+        let desk = Arc::new(Mutex::new(Desk::default()));
+        let provider = Provider::answering({
+            let desk = desk.clone();
+            move |seen| answer(&desk, seen)
+        })
+        .await;
+        Self { desk, provider, clock: ManualClock::skipping(NOW, 1), state: tempfile::tempdir().unwrap() }
+    }
+
+    /// One more host on the same state, as another process is.
+    async fn open(&self) -> Plugin {
+        let builder = Host::builder().state_dir(self.state.path()).code_dir(wharfage_tests::compiled_code());
+        let host = builder.clock(self.clock.clone()).build().unwrap();
+        let account: Account = account("");
+        Scene::of(guests::HTTP_SEND)
+            .with(&self.provider)
+            .at("auth", &self.provider.url())
+            .manifest_with("credential = \"key\"", "credential = \"account\"")
+            .manifest(MANIFEST)
+            .grant(|connection| connection.cache.enabled = false)
+            .connect(&host, &account)
+            .await
+            .unwrap()
+    }
+
+    fn asked(&self) -> usize {
+        self.provider.seen().iter().filter(|seen| seen.target == "/token").count()
+    }
+}
+
+async fn send(plugin: &Plugin) -> Result<(), wharfage::Error> {
+    plugin.call::<serde_json::Value>("send", &json!({"url": "{api}/orders"})).await.map(drop)
+}
+
+#[tokio::test]
+async fn guide_s15_many_who_need_a_token_ask_once() {
+    let set = Set::new().await;
+    let (one, other) = (set.open().await, set.open().await);
+    let calls = (0..32).map(|number| send(if number % 2 == 0 { &one } else { &other }));
+    for sent in futures_util::future::join_all(calls).await {
+        sent.unwrap();
+    }
+    assert_eq!(set.asked(), 1, "two hosts and sixteen calls each");
+    set.clock.advance(3_590_000);
+    let calls = (0..32).map(|number| send(if number % 2 == 0 { &one } else { &other }));
+    for sent in futures_util::future::join_all(calls).await {
+        sent.unwrap();
+    }
+    assert_eq!(set.asked(), 2, "it was to be renewed, and once");
+}
+
+#[tokio::test]
+async fn a_refused_token_is_renewed_once_and_the_call_goes_on() {
+    let set = Set::new().await;
+    let plugin = set.open().await;
+    send(&plugin).await.unwrap();
+    set.desk.lock().unwrap().refused_to = 1;
+    send(&plugin).await.unwrap();
+    assert_eq!(set.asked(), 2);
+    set.desk.lock().unwrap().refused_to = usize::MAX;
+    let before = set.provider.count();
+    let error = send(&plugin).await.unwrap_err();
+    assert_eq!((error.kind(), set.asked()), (&Kind::Unauthorized, 3));
+    assert_eq!(set.provider.count() - before, 3, "refused, renewed, refused, and no more");
+}
+
+#[tokio::test]
+async fn a_lost_answer_loses_no_token() {
+    let set = Set::new().await;
+    let plugin = set.open().await;
+    send(&plugin).await.unwrap();
+    set.clock.advance(3_600_000);
+    set.desk.lock().unwrap().lose = 2;
+    send(&plugin).await.unwrap();
+    set.clock.advance(3_600_000);
+    send(&set.open().await).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_withdrawn_is_said_kept_and_not_asked_for_again() {
+    let set = Set::new().await;
+    let plugin = set.open().await;
+    send(&plugin).await.unwrap();
+    set.clock.advance(3_600_000);
+    set.desk.lock().unwrap().is_revoked = true;
+    let error = send(&plugin).await.unwrap_err();
+    assert_eq!(*error.kind(), Kind::ReauthorizationNeeded);
+    assert!(error.to_string().contains("wharfage connect acme"), "{error}");
+    let asked = set.asked();
+    assert_eq!(*send(&set.open().await).await.unwrap_err().kind(), Kind::ReauthorizationNeeded);
+    assert_eq!(set.asked(), asked, "another process asked again for what is over");
+    let states = plugin.token_states().await.unwrap();
+    assert!(format!("{states:?}").contains("NeedsConnecting"), "{states:?}");
+}
+
+/// Tokens come in these answers, so nothing keeps them and no guest may ask for them.
+#[tokio::test]
+async fn no_request_of_a_plugin_goes_where_tokens_are_given() {
+    let set = Set::new().await;
+    let plugin = set.open().await;
+    let url = json!({"url": format!("{}/token", "{auth}"), "method": "POST"});
+    let error = plugin.call::<serde_json::Value>("write", &url).await.unwrap_err();
+    assert!(matches!(error.kind(), Kind::PolicyDenied(_) | Kind::InvalidRequest(_)), "{error:?}");
+    assert_eq!(set.asked(), 0);
+}

@@ -1,0 +1,179 @@
+//! Where secrets live, as the program's user meets it: kept, listed, changed and used, and never shown.
+
+use std::path::Path;
+
+use wharfage::Digest;
+use wharfage_tests::PLUGINS;
+
+use crate::cli::{Desk, KEY};
+
+/// A desk whose secrets come from this source, and the name of one of them.
+async fn desk(source: &str) -> (Desk, String) {
+    desks(source).await.remove(0)
+}
+
+/// One for each plugin that has a fixture of several pages.
+async fn desks(source: &str) -> Vec<(Desk, String)> {
+    let mut desks = Vec::new();
+    for plugin in PLUGINS {
+        let Some(desk) = Desk::of(plugin).await else { continue };
+        let digest = Digest::of(&std::fs::read(desk.folder.path().join("plugin.wasm")).unwrap()).to_string();
+        desk.write_config_with(&digest, source);
+        let name = desk.needs.manifest.secrets.keys().next().unwrap().clone();
+        desks.push((desk, name));
+    }
+    desks
+}
+
+async fn call(desk: &Desk, more: &[&str]) -> (i32, String, String) {
+    let arguments = ["call", "desk", &desk.fixture.operation, "--input", desk.fixture.input.get()];
+    desk.run(&arguments.iter().chain(more).copied().collect::<Vec<_>>()).await
+}
+
+fn rows(out: &str) -> Vec<serde_json::Value> {
+    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Whether a text stands in the clear in any file below a folder.
+fn lies_in(folder: &Path, text: &str) -> bool {
+    std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).any(|path| match path.is_dir() {
+        true => lies_in(&path, text),
+        false => std::fs::read(&path).unwrap().windows(text.len()).any(|bytes| bytes == text.as_bytes()),
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_is_kept_listed_used_and_taken_away_and_never_shown() {
+    let (desk, name) = desk("{ sealed = true }").await;
+    let mut said = String::new();
+    let (code, out, err) = call(&desk, &[]).await;
+    assert_eq!((code, out.as_str()), (3, ""), "{err}");
+    assert!(err.contains(&format!("wharfage secret set desk {name}")), "{err}");
+
+    let (code, out, err) = desk.run_with(&["secret", "set", "desk", &name], &format!("{KEY}\n")).await;
+    assert_eq!((code, out.as_str()), (0, ""), "{err}");
+    assert!(err.contains("version 1"), "{err}");
+    said += &err;
+    assert!(!lies_in(&desk.folder.path().join("state"), KEY), "it lies there in the clear");
+    let (code, out, err) = call(&desk, &[]).await;
+    assert_eq!(code, 0, "{err}");
+    assert!(desk.stand_in.seen().iter().all(|seen| seen.is_signed), "a request left without its credential");
+    said += &(out + &err);
+
+    let (code, ..) = desk.run_with(&["secret", "rotate", "desk", &name], "the-next-one").await;
+    assert_eq!(code, 0);
+    let (code, out, err) = desk.run(&["secret", "list"]).await;
+    let row = rows(&out).into_iter().find(|row| row["secret"] == name.as_str()).unwrap();
+    assert!(code == 0 && row["version"] == 2 && row["beside"] == "next", "{code} {row} {err}");
+    assert!(row["from"] == "the sealed store" && row["since"].as_str().unwrap().ends_with('Z'), "{row}");
+    said += &(out + &err);
+    assert!(call(&desk, &[]).await.0 == 0, "the next one is used before it must be");
+
+    let (code, _, err) = desk.run(&["secret", "remove", "desk", &name]).await;
+    assert_eq!(code, 0, "{err}");
+    let (code, _, err) = desk.run(&["secret", "remove", "desk", &name]).await;
+    assert!(code == 2 && err.contains("wharfage secret list desk"), "{code} {err}");
+    let (code, _, err) = call(&desk, &[]).await;
+    assert_eq!(code, 3, "{err}");
+    said += &err;
+    assert!(!said.contains(KEY) && !said.contains("the-next-one"), "{said}");
+}
+
+/// The provider has stopped taking the old key: the next one goes instead, in the same call, and is the current one then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_key_gives_way_to_the_next_one_without_a_failed_call() {
+    let mut tried = 0;
+    for (desk, name) in desks("{ sealed = true }").await {
+        desk.run_with(&["secret", "set", "desk", &name], "a-key-that-was-revoked").await;
+        let (code, _, err) = call(&desk, &[]).await;
+        assert_ne!(code, 0, "{err}");
+        // A stand-in takes a wrong key in a query for another request.
+        if !err.contains("unauthorized") {
+            continue;
+        }
+        tried += 1;
+        desk.run_with(&["secret", "rotate", "desk", &name], KEY).await;
+        let before = desk.stand_in.seen().len();
+        let (code, _, err) = call(&desk, &[]).await;
+        assert_eq!(code, 0, "{err}");
+        let signed: Vec<bool> = desk.stand_in.seen()[before..].iter().map(|seen| seen.is_signed).collect();
+        assert!(!signed[0] && signed[1..].iter().all(|is_signed| *is_signed), "{signed:?}");
+        let row = rows(&desk.run(&["secret", "list", "desk"]).await.1).remove(0);
+        assert_eq!(row["beside"], "previous", "{row}");
+        let before = desk.stand_in.seen().len();
+        assert_eq!(call(&desk, &[]).await.0, 0);
+        assert!(desk.stand_in.seen()[before..].iter().all(|seen| seen.is_signed), "it was not remembered");
+    }
+    assert!(tried > 0, "no plugin's key was refused");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_is_never_an_argument_and_a_wrong_name_is_not_kept() {
+    let (desk, name) = desk("[{ env = 'NO_SUCH_VARIABLE' }, { sealed = true }]").await;
+    let (code, out, err) = desk.run(&["secret", "set", "desk", &name, "a-value"]).await;
+    assert_eq!((code, out.as_str()), (2, ""), "{err}");
+    let (code, _, err) = desk.run_with(&["secret", "set", "desk", "no_such"], "x").await;
+    assert_eq!(code, 3, "{err}");
+    let (code, _, err) = desk.run_with(&["secret", "set", "desk", &name], "\n").await;
+    assert!(code == 3 && err.contains("0 bytes"), "{err}");
+    let (code, _, err) = desk.run_with(&["secret", "set", "nobody", &name], "x").await;
+    assert!(code == 3 && err.contains("there is no connection"), "{err}");
+    // What is kept behind a source that has it already is not what is used, and that is told.
+    let digest = Digest::of(&std::fs::read(desk.folder.path().join("plugin.wasm")).unwrap()).to_string();
+    desk.write_config_with(&digest, "[{ env = 'DESK_KEY' }, { sealed = true }]");
+    let (code, _, err) = desk.run_with(&["secret", "set", "desk", &name], "x").await;
+    assert!(code == 0 && err.contains("DESK_KEY comes before it"), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_sealing_key_is_changed_and_a_lost_one_says_what_to_do() {
+    let (desk, name) = desk("{ sealed = true }").await;
+    desk.run_with(&["secret", "set", "desk", &name], KEY).await;
+    let path = desk.folder.path().join("state/sealing.key");
+    let old = std::fs::read(&path).unwrap();
+    let (code, _, err) = desk.run(&["secret", "rotate-key"]).await;
+    assert!(code == 0 && err.contains("sealed 1 record with a new key"), "{err}");
+    let new = std::fs::read(&path).unwrap();
+    assert!(new != old && call(&desk, &[]).await.0 == 0);
+    for (wrong, told) in [(&old[..], "sealed with another key"), (&new[..20], "holds no sealing key")] {
+        std::fs::write(&path, wrong).unwrap();
+        let (code, _, err) = call(&desk, &[]).await;
+        assert!(code == 3 && err.contains(told), "{code} {err}");
+    }
+    std::fs::write(&path, new).unwrap();
+    assert_eq!(call(&desk, &[]).await.0, 0, "something was deleted");
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_secret_ends_with_code_3_and_the_way_to_replace_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let (desk, name) = desk("[{ file = 'key' }, { sealed = true }]").await;
+    desk.run_with(&["secret", "set", "desk", &name], KEY).await;
+    let (code, out, err) = desk.run(&["secret", "age", "desk"]).await;
+    assert!(code == 0 && rows(&out)[0]["days"] == 0, "{code} {out} {err}");
+    let path = desk.folder.path().join("key");
+    std::fs::write(&path, KEY).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
+    let (code, out, err) = desk.run(&["secret", "age"]).await;
+    let row = rows(&out).into_iter().find(|row| row["secret"] == name.as_str()).unwrap();
+    assert!(code == 3 && row["is_old"] == true && row["days_max"] == 90, "{code} {row} {err}");
+    assert!(err.contains("should be replaced") && err.contains(&format!("Draw a new {name}")), "{err}");
+}
+
+/// R16: no `wharfage.toml` found by looking around may run a program as a secret source without being asked first.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn r16_a_program_in_a_file_that_was_found_is_not_run_without_being_asked() {
+    let (desk, _) = desk(&format!("{{ program = ['/bin/sh', '-c', ': > ran; echo {KEY}'] }}")).await;
+    let ran = desk.folder.path().join("ran");
+    let (code, out, err) = call(&desk, &[]).await;
+    assert_eq!((code, out.as_str()), (3, ""), "{err}");
+    assert!(err.contains("--config wharfage.toml") && !ran.exists(), "{err}");
+    assert!(desk.run(&["secret", "list"]).await.0 == 0 && !ran.exists(), "a list ran it");
+    let (code, _, err) = call(&desk, &["--config", "wharfage.toml"]).await;
+    assert!(code == 0 && ran.exists(), "{err}");
+    assert!(desk.stand_in.seen().iter().all(|seen| seen.is_signed));
+}
