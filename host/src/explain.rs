@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::capability;
 use crate::drift::DriftPolicy;
 use crate::grant::Grant;
-use crate::manifest::{Effect, Needs, Purpose, SecretFacts, shown};
+use crate::manifest::{Effect, JwtFacts, Needs, Purpose, SecretFacts, shown};
 use crate::outbound::Method;
 use crate::outbound::buckets::Shape;
 use crate::outbound::graphql::GraphqlRule;
@@ -108,6 +108,9 @@ fn secrets(needs: &Needs, grant: &Grant) -> Vec<String> {
                 Purpose::Verify => "for checking keyed hashes",
             };
             let Some(facts) = needs.manifest.secrets.get(name) else { return format!("{name}: {purpose}.") };
+            if let Some(jwt) = &facts.jwt {
+                return format!("{name}: {} {}", tokens(jwt), shown(&facts.description)).trim_end().to_owned();
+            }
             let scope = match granted.purpose {
                 Purpose::Credential => String::new(),
                 Purpose::Sign => {
@@ -122,6 +125,17 @@ fn secrets(needs: &Needs, grant: &Grant) -> Vec<String> {
             format!("{name}: {purpose}{scope}. {}", shown(&facts.description)).trim_end().to_owned()
         })
         .collect()
+}
+
+/// What a secret's tokens are for.
+fn tokens(jwt: &JwtFacts) -> String {
+    let algorithm = &jwt.algorithm;
+    let issuer = jwt.issuer.as_deref().map(shown).unwrap_or_else(|| "whom the plugin says".to_owned());
+    if !jwt.origins.is_empty() {
+        return format!("makes {algorithm} tokens that go to {}, issued by {issuer}.", jwt.origins.join(", "));
+    }
+    let keys = jwt.jwks.as_ref().map(|jwks| format!(", with the keys at {}", shown(jwks))).unwrap_or_default();
+    format!("checks {algorithm} tokens of {issuer}{keys}.")
 }
 
 fn functions(facts: &SecretFacts) -> String {

@@ -16,7 +16,7 @@ use crate::connection::{Config, Connection};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::grant::Grant;
-use crate::manifest::{BudgetScope, COMPONENT_BYTES_MAX, CredentialFacts, Needs, Oauth2Facts, Operation, embed};
+use crate::manifest::{BudgetScope, COMPONENT_BYTES_MAX, CredentialFacts, Needs, Operation, SecretFacts, embed};
 use crate::observe::audit::{AUDIT_ROWS, AUDIT_ROWS_IN_MEMORY, Audit, Book};
 use crate::outbound::address::Resolver;
 use crate::outbound::admit::{Lane, Lanes};
@@ -24,6 +24,7 @@ use crate::outbound::buckets::Shape;
 use crate::outbound::cache::Cache;
 use crate::outbound::circuit::Circuits;
 use crate::outbound::classify::Answers;
+use crate::outbound::key_sets::KeySets;
 use crate::outbound::retry::RetryBudget;
 use crate::outbound::scope::Asked;
 use crate::outbound::session::{CLIENT, Session, Tokens};
@@ -368,16 +369,24 @@ impl Host {
             clock: inner.clock.clone(),
             tape: inner.tape.clone(),
             sessions: Vec::new(),
+            key_sets: None,
             is_authority: false,
         };
+        let asked: Vec<Asked> = grant.scope.asked.iter().chain(&grant.authority.asked).cloned().collect();
+        if needs.manifest.secrets.values().any(SecretFacts::has_key_set) {
+            let authority = self.authority(&outbound, grant, None);
+            outbound.key_sets = Some(Arc::new(KeySets::new(authority, &asked)));
+        }
         for credential in grant.credentials.iter().filter(|credential| credential.is_oauth2()) {
             let Some(CredentialFacts::Oauth2(facts)) = needs.manifest.credentials.get(&credential.name) else {
                 continue;
             };
             let owner = owner(name, account_name);
             let tokens = self.tokens(&owner, &credential.name)?;
-            let asked: Vec<Asked> = grant.scope.asked.iter().chain(&grant.authority.asked).cloned().collect();
-            let authority = self.authority(&outbound, grant, facts);
+            let audience = grant.authority.origins.iter().map(|origin| origin.name.clone()).collect();
+            let secret = facts.secret.as_ref();
+            let client = secret.map(|secret| Credential::client(CLIENT, audience, &facts.client_id, secret));
+            let authority = self.authority(&outbound, grant, client);
             let stated = account.map(|account| &account.scopes).filter(|scopes| !scopes.is_empty());
             let scopes = stated.unwrap_or(&facts.scopes).clone();
             let session = Session::new(tokens, facts, name, scopes, authority, &asked)?;
@@ -400,10 +409,8 @@ impl Host {
     }
 
     /// The host's own path beside a connection's: to the endpoints that only the host asks.
-    fn authority(&self, outbound: &Outbound, grant: &Grant, facts: &Oauth2Facts) -> Outbound {
+    fn authority(&self, outbound: &Outbound, grant: &Grant, client: Option<Credential>) -> Outbound {
         let name = format!("{} (sign-in)", grant.connection);
-        let audience = grant.authority.origins.iter().map(|origin| origin.name.clone()).collect();
-        let client = facts.secret.as_ref().map(|secret| Credential::client(CLIENT, audience, &facts.client_id, secret));
         Outbound {
             scope: grant.authority.clone(),
             private_addresses: grant.private_addresses.clone(),

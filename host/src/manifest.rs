@@ -10,9 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use wasmparser::{Encoding, Parser, Payload};
 
-use crate::auth::Place;
 use crate::auth::authorize::OWN_PARAMS;
 use crate::auth::hmac::Function;
+use crate::auth::self_signed::LIFETIME_S_MAX;
+use crate::auth::{Place, jwt};
 use crate::error::{Error, Kind, Result};
 
 /// The contract this host speaks.
@@ -124,6 +125,8 @@ pub struct SecretFacts {
     pub algorithms: Vec<String>,
     /// What may be signed: text in which `*` stands for any bytes.
     pub template: Option<String>,
+    /// The tokens that are made or checked with it, instead of keyed hashes.
+    pub jwt: Option<JwtFacts>,
     /// Who says so.
     #[serde(default)]
     pub source: String,
@@ -132,19 +135,121 @@ pub struct SecretFacts {
     pub date: String,
 }
 
+/// Tokens (RFC 7519) that a secret makes, or checks.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct JwtFacts {
+    /// RS256, ES256 and their like: the one that the key is for.
+    pub algorithm: String,
+    /// The key's id, written into tokens that are made.
+    pub key_id: Option<String>,
+    /// Who says it (`iss`).
+    pub issuer: Option<String>,
+    /// To whom (`aud`): one of these.
+    #[serde(default)]
+    pub audience: Vec<String>,
+    /// A secret whose value is one more of them, as the id that a provider gave its client.
+    pub audience_secret: Option<String>,
+    /// What a token that is checked must allow.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// Seconds until a token that is made ends; 300 where it is left out, at most 3600.
+    pub lifetime_s: Option<u64>,
+    /// Seconds by which clocks may differ; 60 where it is left out.
+    pub leeway_s: Option<u64>,
+    /// Where the provider's public keys are, written `{origin}/path`, at an origin that is `host_only`.
+    pub jwks: Option<String>,
+    /// Where a token that is made may go, by names of origins.
+    #[serde(default)]
+    pub origins: Vec<String>,
+}
+
+/// Most seconds by which clocks may differ.
+const LEEWAY_S_MAX: u64 = 600;
+
+impl JwtFacts {
+    fn check(&self, purpose: Purpose, manifest: &Manifest) -> std::result::Result<(), String> {
+        check_signing(&self.algorithm, self.lifetime_s)?;
+        if self.leeway_s.is_some_and(|leeway_s| leeway_s > LEEWAY_S_MAX) {
+            return Err(format!("has a leeway_s of more than {LEEWAY_S_MAX}"));
+        }
+        if purpose == Purpose::Sign {
+            if self.jwks.is_some()
+                || !self.scopes.is_empty()
+                || self.leeway_s.is_some()
+                || self.audience_secret.is_some()
+            {
+                return Err("makes tokens; jwks, scopes, leeway_s and audience_secret are for checking".to_owned());
+            }
+            let is_plugins = |name: &String| manifest.origins.get(name).is_some_and(|facts| !facts.host_only);
+            return match self.origins.iter().find(|name| !is_plugins(name)) {
+                None if self.origins.is_empty() => Err("makes tokens: say for where:   origins = [\"api\"]".to_owned()),
+                None => Ok(()),
+                Some(name) => Err(format!("makes tokens for `{}`, which is no origin the plugin asks", shown(name))),
+            };
+        }
+        // Without these, what a provider signed for anybody else would pass.
+        if self.issuer.is_none() {
+            return Err("checks tokens: say whose:   issuer = \"https://…\"".to_owned());
+        }
+        if self.audience.is_empty() && self.audience_secret.is_none() {
+            return Err(
+                "checks tokens: say for whom:   audience = [\"…\"] or audience_secret = \"client_id\"".to_owned()
+            );
+        }
+        if !self.origins.is_empty() || self.lifetime_s.is_some() || self.key_id.is_some() {
+            return Err("checks tokens; origins, lifetime_s and key_id are for making".to_owned());
+        }
+        if let Some(name) = &self.audience_secret
+            && manifest.secrets.get(name).is_none_or(|facts| facts.purpose != Purpose::Credential)
+        {
+            return Err(format!("wants the secret `{}`, which is not declared as a credential", shown(name)));
+        }
+        let Some(endpoint) = &self.jwks else { return Ok(()) };
+        if self.algorithm.starts_with("HS") {
+            return Err(format!("cannot check {} with public keys", self.algorithm));
+        }
+        let place = endpoint.strip_prefix('{').and_then(|rest| rest.split_once('}'));
+        let is_hosts = place.is_some_and(|(origin, path)| {
+            path.starts_with('/') && manifest.origins.get(origin).is_some_and(|facts| facts.host_only)
+        });
+        if is_hosts {
+            Ok(())
+        } else {
+            Err("has a jwks that is not {origin}/path at an origin with host_only = true".to_owned())
+        }
+    }
+}
+
 /// Most bytes of a template.
 const TEMPLATE_BYTES_MAX: usize = 1 << 10;
 
 impl SecretFacts {
     /// The keyed hashes that may be asked for.
     pub(crate) fn functions(&self) -> Vec<Function> {
+        if self.jwt.is_some() {
+            return Vec::new();
+        }
         match self.algorithms.as_slice() {
             [] => Function::ALL.to_vec(),
             some => some.iter().filter_map(|name| Function::named(name)).collect(),
         }
     }
 
-    fn check(&self) -> std::result::Result<(), String> {
+    /// Whether it is no value but the place of a provider's public keys.
+    pub(crate) fn has_key_set(&self) -> bool {
+        self.jwt.as_ref().is_some_and(|jwt| jwt.jwks.is_some())
+    }
+
+    fn check(&self, manifest: &Manifest) -> std::result::Result<(), String> {
+        if let Some(jwt) = &self.jwt {
+            if self.purpose == Purpose::Credential || self.template.is_some() || !self.algorithms.is_empty() {
+                return Err(
+                    "has jwt: its purpose is sign or verify, and it has neither algorithms nor a template".to_owned()
+                );
+            }
+            return jwt.check(self.purpose, manifest);
+        }
         if let Some(stranger) = self.algorithms.iter().find(|name| Function::named(name).is_none()) {
             let known: Vec<&str> = Function::ALL.iter().map(|function| function.name()).collect();
             return Err(format!("wants the algorithm `{}`; there are {}", shown(stranger), known.join(", ")));
@@ -262,6 +367,77 @@ pub enum CredentialFacts {
     },
     /// OAuth 2.0 (RFC 6749): the host keeps the tokens and renews them.
     Oauth2(Box<Oauth2Facts>),
+    /// A short-lived token that the host signs (RFC 7519), as `Authorization: Bearer`.
+    Jwt(Box<SelfSignedFacts>),
+    /// AWS Signature Version 4.
+    AwsSigv4(Box<AwsFacts>),
+}
+
+/// A token that the host signs, as an app's.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct SelfSignedFacts {
+    /// The key's secret: in PEM, or what is shared for HS256 and its like.
+    pub secret: String,
+    /// RS256, ES256 and their like.
+    pub algorithm: String,
+    /// The key's id: a secret's name.
+    pub key_id: Option<String>,
+    /// Who says it (`iss`): a secret's name.
+    pub issuer: Option<String>,
+    /// About whom (`sub`): a secret's name.
+    pub subject: Option<String>,
+    /// To whom (`aud`).
+    pub audience: Option<String>,
+    /// What else it says.
+    #[serde(default)]
+    pub claims: serde_json::Map<String, serde_json::Value>,
+    /// Seconds until it ends; 300 where it is left out, at most 3600.
+    pub lifetime_s: Option<u64>,
+    /// Its audience, by names of origins.
+    pub origins: Vec<String>,
+    /// The methods it goes with; any when empty.
+    #[serde(default)]
+    pub methods: Vec<String>,
+    /// Path patterns below the base URL's own path that it goes to; any when empty.
+    #[serde(default)]
+    pub paths: Vec<String>,
+    /// Who says so.
+    #[serde(default)]
+    pub source: String,
+    /// When that was read.
+    #[serde(default)]
+    pub date: String,
+}
+
+/// A signature over each request.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct AwsFacts {
+    /// The key's id: a secret's name.
+    pub access_key: String,
+    /// The key's secret.
+    pub secret: String,
+    /// The session of a temporary key: a secret's name.
+    pub session: Option<String>,
+    /// As `us-east-1`.
+    pub region: String,
+    /// As `s3`.
+    pub service: String,
+    /// Its audience, by names of origins.
+    pub origins: Vec<String>,
+    /// The methods it goes with; any when empty.
+    #[serde(default)]
+    pub methods: Vec<String>,
+    /// Path patterns below the base URL's own path that it goes to; any when empty.
+    #[serde(default)]
+    pub paths: Vec<String>,
+    /// Who says so.
+    #[serde(default)]
+    pub source: String,
+    /// When that was read.
+    #[serde(default)]
+    pub date: String,
 }
 
 /// How a provider does OAuth 2.0. Endpoints are written `{origin}/path`, where the origin is one of the manifest's that
@@ -414,6 +590,8 @@ impl CredentialFacts {
         match self {
             Self::ApiKey { origins, .. } | Self::Bearer { origins, .. } | Self::Basic { origins, .. } => origins,
             Self::Oauth2(facts) => &facts.origins,
+            Self::Jwt(facts) => &facts.origins,
+            Self::AwsSigv4(facts) => &facts.origins,
         }
     }
 
@@ -424,6 +602,8 @@ impl CredentialFacts {
             | Self::Bearer { methods, paths, .. }
             | Self::Basic { methods, paths, .. } => (methods, paths),
             Self::Oauth2(facts) => (&facts.methods, &facts.paths),
+            Self::Jwt(facts) => (&facts.methods, &facts.paths),
+            Self::AwsSigv4(facts) => (&facts.methods, &facts.paths),
         }
     }
 
@@ -448,6 +628,14 @@ impl CredentialFacts {
         match self {
             Self::ApiKey { secret, .. } | Self::Bearer { secret, .. } => vec![secret],
             Self::Basic { user, secret, .. } => vec![user, secret],
+            Self::Jwt(facts) => {
+                let all = [Some(&facts.secret), facts.key_id.as_ref(), facts.issuer.as_ref(), facts.subject.as_ref()];
+                all.into_iter().flatten().map(String::as_str).collect()
+            }
+            Self::AwsSigv4(facts) => {
+                let all = [Some(&facts.access_key), Some(&facts.secret), facts.session.as_ref()];
+                all.into_iter().flatten().map(String::as_str).collect()
+            }
             Self::Oauth2(facts) => {
                 let key = facts.assertion.as_ref().map(|assertion| &assertion.key);
                 let key_id = facts.assertion.as_ref().and_then(|assertion| assertion.key_id.as_ref());
@@ -921,7 +1109,7 @@ impl Manifest {
             }
         }
         for (name, secret) in &self.secrets {
-            if let Err(why) = secret.check() {
+            if let Err(why) = secret.check(self) {
                 return wrong(format!("secrets.{name} {why}"));
             }
         }
@@ -958,6 +1146,11 @@ impl Manifest {
                 && let Err(why) = facts.check(&self.origins)
             {
                 return wrong(format!("credentials.{name}: {why}"));
+            }
+            if let CredentialFacts::Jwt(facts) = credential
+                && let Err(why) = check_signing(&facts.algorithm, facts.lifetime_s)
+            {
+                return wrong(format!("credentials.{name} {why}"));
             }
             if name.contains(':') {
                 return wrong(format!("credentials.{name}: a colon stands in the names of what a call makes"));
@@ -1134,6 +1327,17 @@ fn contract_item(name: &str) -> Option<(&str, &str)> {
     Some(rest.split_once('@').unwrap_or((rest, "")))
 }
 
+/// Whether tokens can be signed so, and end.
+fn check_signing(algorithm: &str, lifetime_s: Option<u64>) -> std::result::Result<(), String> {
+    if !jwt::is_algorithm(algorithm) {
+        return Err(format!("wants the algorithm `{}`; there are {}", shown(algorithm), jwt::algorithm_names()));
+    }
+    match lifetime_s {
+        None | Some(1..=LIFETIME_S_MAX) => Ok(()),
+        Some(_) => Err(format!("has a lifetime_s that is not of 1 to {LIFETIME_S_MAX}")),
+    }
+}
+
 /// What is wrong with the name of a place, if anything is.
 fn misplaced(place: &Place) -> Option<String> {
     let is_token = |name: &str| {
@@ -1280,6 +1484,32 @@ mod tests {
             ),
             ("[secrets.api_key]", "[secrets.s]\npurpose = 'verify'\nalgorithms = ['md5']\n[secrets.api_key]", "`md5`"),
             ("[secrets.api_key]", "[secrets.api_key]\ntemplate = 'v1*'", "purpose"),
+            ("[secrets.api_key]", "[secrets.api_key]\njwt = { algorithm = 'RS256' }", "purpose"),
+            (
+                "[secrets.api_key]",
+                "[secrets.s]\npurpose='sign'\njwt = { algorithm = 'none' }\n[secrets.api_key]",
+                "`none`",
+            ),
+            (
+                "[secrets.api_key]",
+                "[secrets.s]\npurpose='sign'\njwt = { algorithm = 'RS256' }\n[secrets.api_key]",
+                "origins =",
+            ),
+            (
+                "[secrets.api_key]",
+                "[secrets.s]\npurpose='verify'\njwt = { algorithm = 'RS256' }\n[secrets.api_key]",
+                "issuer =",
+            ),
+            (
+                "[secrets.api_key]",
+                "[secrets.s]\npurpose='verify'\njwt = { algorithm = 'RS256', issuer = 'i' }\n[secrets.api_key]",
+                "audience =",
+            ),
+            (
+                "[secrets.api_key]",
+                "[secrets.s]\npurpose='verify'\njwt = { algorithm = 'RS256', issuer = 'i', audience = ['a'], jwks = '{api}/k' }\n[secrets.api_key]",
+                "host_only",
+            ),
             ("methods = [\"GET\"]", "method = [\"GET\"]", "method"),
         ] {
             let error = Manifest::parse(&PLAIN.replace(from, to)).unwrap_err();

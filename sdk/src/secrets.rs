@@ -32,3 +32,23 @@ pub fn sign(name: &str, algorithm: Algorithm, data: &[u8]) -> Result<Vec<u8>, Er
 pub fn verify(name: &str, algorithm: Algorithm, data: &[u8], mac: &[u8]) -> Result<bool, Error> {
     import::verify(name, algorithm, data, mac).map_err(Error::from_wire)
 }
+
+/// Makes a JSON Web Token that says `claims`, a JSON object, and answers the name of a credential of this call for
+/// [`Request::credential`](crate::http::Request): the token itself stays in the host, which also says when it begins and
+/// ends. It goes to the origins that the manifest names for this secret, and nowhere else.
+///
+/// # Errors
+/// `credential-unavailable` when the secret is missing or not granted for signing, `policy-denied` when it is not for
+/// tokens or the manifest says a claim otherwise, `invalid-request` for claims that are no object or say `iat` or `exp`.
+pub fn make_jwt(name: &str, claims: &serde_json::Value) -> Result<String, Error> {
+    import::make_jwt(name, &claims.to_string()).map_err(Error::from_wire)
+}
+
+/// Checks a JSON Web Token with the secret's key, or the provider's public ones, and answers what it says.
+///
+/// # Errors
+/// `invalid-request` with what is wrong with the token; as for [`verify`] where there is no key.
+pub fn verify_jwt(name: &str, token: &str) -> Result<serde_json::Value, Error> {
+    let claims = import::verify_jwt(name, token).map_err(Error::from_wire)?;
+    serde_json::from_str(&claims).map_err(|_| Error::internal("the host answered claims that are no JSON"))
+}

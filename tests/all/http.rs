@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use wharfage::{Clock, Error, Kind, ManualClock, NetworkStage, RequestSent, Severity, Step, Timestamp};
-use wharfage_tests::{API_KEY, NOW, Open, Provider, Reply, Scene, guests, skipping};
+use wharfage_tests::{API_KEY, NOW, Open, Provider, Reply, Scene, USER, guests, skipping};
 
 use crate::assert_exists;
 
@@ -646,6 +646,55 @@ async fn a_key_goes_into_a_cookie_a_body_or_a_path() {
         format!("{}/bot%7Bkey%7D/send?a=1", provider.url()),
         "the marker stays where it can be seen"
     );
+}
+
+/// L9: what is made of a secret is masked like it.
+#[tokio::test]
+async fn what_the_host_signs_is_signed_at_its_time_and_does_not_come_back() {
+    let schemes = r#"
+[credentials.app]
+scheme = "jwt"
+secret = "api_key"
+algorithm = "HS256"
+issuer = "user"
+origins = ["api"]
+
+[credentials.signed]
+scheme = "aws-sigv4"
+access_key = "user"
+secret = "api_key"
+region = "here-1"
+service = "x"
+origins = ["api"]
+"#;
+    let clock = ManualClock::skipping(Timestamp::from_millis(1_440_938_160_000), 1);
+    let provider = Provider::answering(|seen| Reply::status(200).body(seen.text())).await;
+    let open = Scene::of(guests::HTTP_SEND).manifest(schemes).with(&provider).clock(&clock).open().await;
+    let told = open.output("send", json!({"url": "{api}/x", "credential": "signed"})).await;
+    let seen = provider.seen().pop().unwrap();
+    assert_eq!(seen.header("x-amz-date"), Some("20150830T123600Z"));
+    let authorization = seen.header("authorization").unwrap();
+    let scope = format!(
+        "AWS4-HMAC-SHA256 Credential={USER}/20150830/here-1/x/aws4_request, SignedHeaders=host;x-amz-content-sha256;x-amz-date"
+    );
+    assert!(authorization.starts_with(&scope), "{authorization}");
+    let signature = authorization.split("Signature=").nth(1).unwrap();
+    assert!(!told.to_string().contains(signature) && told.to_string().contains("[masked]"), "{told}");
+    // The same token until shortly before its end.
+    let mut tokens = Vec::new();
+    for advance_ms in [0, 239_000, 2_000] {
+        clock.advance(advance_ms);
+        let told = open.output("send", json!({"url": "{api}/x", "credential": "app"})).await.to_string();
+        tokens.push(provider.seen().pop().unwrap().header("authorization").unwrap().to_owned());
+        assert!(
+            told.contains("[masked]") && !told.contains(tokens.last().unwrap().split('.').nth(2).unwrap()),
+            "{told}"
+        );
+    }
+    assert!(tokens[0].starts_with("Bearer eyJ") && tokens[0] == tokens[1] && tokens[1] != tokens[2]);
+    // What the host sets the plugin does not.
+    let error = open.error("send", json!({"headers": [["x-amz-date", "1"]], "credential": "signed"})).await;
+    assert_eq!(*error.kind(), denied("credential"));
 }
 
 /// L8: what stands for a credential never leaves, and a credential is never left out in silence.

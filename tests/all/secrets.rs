@@ -1,8 +1,10 @@
 //! `secrets`: what can be done with one without reading it.
 
-use serde_json::json;
-use wharfage::Kind;
-use wharfage_tests::{API_KEY, SIGNING, Scene, guests};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use wharfage::{Kind, ManualClock, RequestSent, Step, Timestamp};
+use wharfage_tests::{API_KEY, Provider, Reply, SIGNING, Scene, guests};
 
 use crate::assert_exists;
 
@@ -108,4 +110,128 @@ async fn no_answer_holds_a_value() {
             assert!(!said.contains(API_KEY) && !said.contains(SIGNING), "{operation} {name}: {said}");
         }
     }
+}
+
+const TOKENS: &str = r#"algorithms = ["hmac-sha1", "hmac-sha256", "hmac-sha512"]
+template = "data*""#;
+
+/// The secret `signing` makes tokens for `api`.
+fn making() -> Scene {
+    let jwt =
+        "jwt = { algorithm = \"HS256\", key_id = \"k1\", issuer = \"app\", lifetime_s = 600, origins = [\"api\"] }";
+    Scene::of(guests::SECRETS_JWT).manifest_with(TOKENS, jwt)
+}
+
+fn claims_of(token: &str) -> Value {
+    let part = token.split('.').nth(1).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn secrets_jwt() {
+    let clock = ManualClock::skipping(Timestamp::from_millis(1_000_000), 1);
+    let provider = Provider::answering(|seen| Reply::status(200).body(seen.text())).await;
+    let open = making().with(&provider).clock(&clock).open().await;
+    let input = json!({"name": "signing", "claims": {"sub": "me"}, "url": "{api}/x"});
+    let told = open.output("make-and-send", input).await;
+    assert_eq!(told["handle"], "jwt:1");
+    let seen = provider.seen().pop().unwrap();
+    let token = seen.header("authorization").unwrap().strip_prefix("Bearer ").unwrap().to_owned();
+    assert_eq!(claims_of(&token), json!({"sub": "me", "iss": "app", "iat": 970, "exp": 1600}));
+    // The provider sent it back, and the plugin got nothing of it.
+    let signature = token.rsplit('.').next().unwrap();
+    let shown = format!("{told} {:?}", open.steps());
+    assert!(shown.contains("[masked]") && !shown.contains(signature) && !shown.contains(SIGNING), "{shown}");
+    assert!(open.steps().iter().any(|step| matches!(step, Step::Signed { credential, .. } if credential == "jwt:1")));
+}
+
+/// R13: what works like a credential has a name and no value, and its name leads nowhere else.
+#[tokio::test]
+async fn r13_a_made_token_is_a_handle_of_its_call() {
+    let (api, other) = (Provider::scripted([Reply::status(200)]).await, Provider::scripted([Reply::status(200)]).await);
+    let open = making().with(&api).at("other", &other.url()).open().await;
+    assert_eq!(
+        open.output("make", json!({"name": "signing", "claims": {}, "times": 2})).await,
+        json!(["jwt:1", "jwt:2"])
+    );
+    let denied = |rule: &str| Kind::PolicyDenied(rule.to_owned());
+    let elsewhere = json!({"name": "signing", "claims": {}, "url": "{other}/x"});
+    let error = open.error("make-and-send", elsewhere).await;
+    assert_eq!((error.kind(), error.request_sent()), (&denied("credential"), RequestSent::No));
+    assert_eq!((api.count(), other.count()), (0, 0));
+    let too_many = open.error("make", json!({"name": "signing", "claims": {}, "times": 9})).await;
+    assert_eq!(*too_many.kind(), Kind::LimitExceeded("made_tokens".to_owned()));
+    for (claims, expected) in [
+        (json!({"iss": "somebody else"}), denied("secret")),
+        (json!([]), Kind::InvalidRequest(Vec::new())),
+        (json!({"exp": 9_999_999_999_u64}), Kind::InvalidRequest(Vec::new())),
+        (json!({"iat": 1}), Kind::InvalidRequest(Vec::new())),
+        (json!({"x": "x".repeat(9_000)}), Kind::LimitExceeded("claims_bytes".to_owned())),
+    ] {
+        let error = open.error("make", json!({"name": "signing", "claims": claims})).await;
+        assert_eq!(error.kind().name(), expected.name(), "{claims}: {error:?}");
+    }
+    // One use a secret: no hash with the key of tokens, no token with the key of hashes.
+    for name in ["verifying", "api_key", "no-such-name"] {
+        let error = open.error("make", json!({"name": name, "claims": {}})).await;
+        assert_eq!(*error.kind(), Kind::CredentialUnavailable, "{name}");
+    }
+    let plain = Scene::of(guests::SECRETS_JWT).open().await;
+    let error = plain.error("make", json!({"name": "signing", "claims": {}})).await;
+    assert_eq!(*error.kind(), denied("secret"));
+}
+
+/// Made by openssl: a key, and what it signed: iss https://issuer.test, aud us and them, exp 2000, nbf 1000, scope
+/// "read write".
+const MODULUS: &str = "prF_VhzdlbfqEMauGoIhfVcPM4UGiPeExkg_7D5uqgZk_XBGieSvlAwCNrZIC6NhQdilnl1DpERNEb_CSQpj-3dfx4yMp0WXryLqEV_Xw9NSd-wFFIVb3boF7g317Oz4uXS2JfCHK_U1t5ZjMpm0_G5V3dzxzT6n4UN8uUu5Avb2N8GhBtGHNppIucBZynhXz5z9ksxIymwRp83djxKg1hQ2ZIfcCNEt2aJ_mcHAPMdEdljl2YUmGauzjvretUMIhtZa8D-xBL38l0q0EWJKWjbEVAM2Faz3DlHkJHCwRjSnnnO9R7vrvWf0tCFuAEf4DIoTfmIe8-tTpepmh1a74w";
+const RS256: &str = "eyJhbGciOiJSUzI1NiIsImtpZCI6ImsxIn0.eyJpc3MiOiJodHRwczovL2lzc3Vlci50ZXN0IiwiYXVkIjpbInVzIiwidGhlbSJdLCJleHAiOjIwMDAsIm5iZiI6MTAwMCwic2NvcGUiOiJyZWFkIHdyaXRlIn0.C5gr25JKFTbI6J-raF3HN9ixx-nqPSiq4TsGhMHRnjiq6kBjDMQlXcSyYH5sXoKMbMadzbUWmwLgwDbFfyJ3-zgx6Vho4-57onohekdy4BmEqC81ACuFS5KG1TjuZaE2J2pNrEMzNAsUYJXBIFn3TAsXvWH5U-fEs4DzuQ8-hWGOZcCdafpsRbt3BHZyMj8XRdZxxjfkUst7WbaL6voLUywuZA7Ik4jfbwIf60S3vwNXZYb0au5uylUot9P2M8GXl-E5buxtkE0vRRVjxb_whVH_Ruc0oz3AkPG38bCE05T7zCYV7ax04JUE7BHeyfGSZ5c2sFRkaVTZRoPfK8KaNg";
+
+#[tokio::test]
+async fn a_token_is_checked_with_the_providers_keys_which_are_asked_for_once() {
+    let clock = ManualClock::skipping(Timestamp::from_millis(1_500_000), 1);
+    let set = json!({"keys": [{"kty": "RSA", "kid": "k1", "alg": "RS256", "n": MODULUS, "e": "AQAB"}]});
+    let keys = Provider::scripted([Reply::status(200).body(set.to_string())]).await;
+    let manifest = r#"
+[origins.keys]
+url = "https://keys.stand-in.test"
+methods = ["GET"]
+paths = ["/jwks"]
+host_only = true
+source = "made up for the tests"
+date = "2026-11-24"
+
+[secrets.tokens]
+purpose = "verify"
+[secrets.tokens.jwt]
+algorithm = "RS256"
+issuer = "https://issuer.test"
+audience = ["us"]
+jwks = "{keys}/jwks"
+"#;
+    let scene = Scene::of(guests::SECRETS_JWT).manifest(manifest).at("keys", &keys.url()).clock(&clock);
+    let open = scene.grant(|connection| connection.secrets.push("tokens".to_owned())).open().await;
+    assert_eq!(open.output("is-available", json!({"name": "tokens"})).await, json!(true));
+    assert_eq!(keys.count(), 0);
+    for _ in 0..3 {
+        let said = open.output("verify", json!({"name": "tokens", "token": RS256})).await;
+        assert_eq!(serde_json::from_str::<Value>(said.as_str().unwrap()).unwrap()["scope"], "read write");
+    }
+    assert_eq!(keys.count(), 1);
+    // R20: whoever makes key ids up makes the host ask once a minute.
+    let unknown =
+        format!("{}.{}", URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256","kid":"k2"}"#), RS256.split_once('.').unwrap().1);
+    for (advance_ms, asked) in [(0, 1), (59_999, 1), (1, 2), (59_999, 2)] {
+        clock.advance(advance_ms);
+        let error = open.error("verify", json!({"name": "tokens", "token": unknown})).await;
+        assert!(error.message().contains("`kid`"), "{error:?}");
+        assert_eq!(keys.count(), asked, "after {advance_ms} ms");
+    }
+    for (token, said) in [("", "is none"), (&*RS256.replace("eyJpc3M", "eyJpc3N"), "not signed with the key")] {
+        let error = open.error("verify", json!({"name": "tokens", "token": token})).await;
+        assert!(matches!(error.kind(), Kind::InvalidRequest(_)) && error.message().contains(said), "{error:?}");
+    }
+    clock.advance(3_600_000);
+    let error = open.error("verify", json!({"name": "tokens", "token": RS256})).await;
+    assert!(error.message().contains("has ended"), "{error:?}");
+    assert_eq!(keys.count(), 3, "an hour later the keys are read anew");
 }

@@ -9,14 +9,19 @@ mod basic;
 mod bearer;
 pub(crate) mod device;
 pub(crate) mod hmac;
-#[allow(dead_code, reason = "checking a token waits for webhooks and for its place in secrets.wit")]
 pub(crate) mod jwt;
 pub(crate) mod oauth2;
+pub(crate) mod self_signed;
+mod sigv4;
 
+use http::HeaderMap;
+use url::Url;
 use zeroize::Zeroizing;
 
 pub(crate) use self::api_key::Place;
-use crate::manifest::CredentialFacts;
+use crate::error::Result;
+use crate::manifest::{AwsFacts, CredentialFacts};
+use crate::time::Timestamp;
 
 /// A credential as a connection may use it.
 #[derive(Clone, Debug)]
@@ -41,6 +46,10 @@ enum Scheme {
     Basic,
     /// Its one value is the access token, which the host keeps.
     Oauth2,
+    /// A token that the host signs.
+    SelfSigned(Box<self_signed::SelfSigned>),
+    /// A signature over the request.
+    Aws(Box<AwsFacts>),
     /// A client's id and secret at a token endpoint, as a user and a password (RFC 6749, 2.3.1).
     Client,
 }
@@ -82,6 +91,39 @@ pub(crate) enum Placement {
         /// The value, not yet encoded.
         value: Zeroizing<String>,
     },
+    /// Several header fields, of which the last is `authorization`.
+    Headers(Vec<(&'static str, Zeroizing<String>)>),
+}
+
+/// What a credential goes on, for schemes that sign it.
+pub(crate) struct Outgoing<'a> {
+    /// Now.
+    pub now: Timestamp,
+    /// The method.
+    pub method: &'a str,
+    /// The URL as it will be sent.
+    pub url: &'a Url,
+    /// The header fields so far.
+    pub headers: &'a HeaderMap,
+    /// The body.
+    pub payload: Payload<'a>,
+}
+
+/// A body, to be signed.
+#[derive(Clone, Copy)]
+pub(crate) enum Payload<'a> {
+    /// There as a whole, or empty.
+    Whole(&'a [u8]),
+    /// Written piece by piece.
+    InPieces,
+}
+
+/// A placement, and what was made for it that must not come back.
+pub(crate) struct Placed {
+    /// What goes where.
+    pub placement: Placement,
+    /// Made of secrets, and as good as one.
+    pub made: Option<Zeroizing<String>>,
 }
 
 impl Credential {
@@ -92,6 +134,8 @@ impl Credential {
             CredentialFacts::Bearer { .. } => Scheme::Bearer,
             CredentialFacts::Basic { .. } => Scheme::Basic,
             CredentialFacts::Oauth2(_) => Scheme::Oauth2,
+            CredentialFacts::Jwt(facts) => Scheme::SelfSigned(Box::new(self_signed::SelfSigned::new(facts))),
+            CredentialFacts::AwsSigv4(facts) => Scheme::Aws(facts.clone()),
         };
         let (methods, paths) = facts.narrowed();
         Self {
@@ -113,6 +157,12 @@ impl Credential {
         let secrets = vec![id.to_owned(), secret.to_owned()];
         let (name, methods, paths) = (name.to_owned(), Vec::new(), Vec::new());
         Self { name, audience, methods, paths, secrets, scheme: Scheme::Client }
+    }
+
+    /// A token that a plugin had made: its value is handed to whoever places it.
+    pub(crate) fn made(name: &str, audience: Vec<String>) -> Self {
+        let (name, methods, paths) = (name.to_owned(), Vec::new(), Vec::new());
+        Self { name, audience, methods, paths, secrets: Vec::new(), scheme: Scheme::Bearer }
     }
 
     /// Whether its value is an access token that the host keeps.
@@ -153,19 +203,33 @@ impl Credential {
     fn key_place(&self) -> Option<&Place> {
         match &self.scheme {
             Scheme::ApiKey(key) => key.place(),
-            Scheme::Bearer | Scheme::Basic | Scheme::Oauth2 | Scheme::Client => None,
+            _ => None,
         }
     }
 
-    /// The placement, from the values of [`Credential::secrets`] in their order.
-    pub(crate) fn placement(&self, values: &[Zeroizing<String>]) -> Option<Placement> {
-        match (&self.scheme, values) {
-            (Scheme::ApiKey(key), [value]) => key.placement(value),
-            (Scheme::Bearer | Scheme::Oauth2, [value]) => Some(bearer::placement(value)),
-            (Scheme::Client, [id, secret]) => Some(basic::placement(&encoded(id), &encoded(secret))),
-            (Scheme::Basic, [user, password]) => Some(basic::placement(user, password)),
+    /// The placement, from the values of [`Credential::secrets`] in their order; none where one is missing.
+    ///
+    /// # Errors
+    /// [`Kind::CredentialUnavailable`](crate::Kind::CredentialUnavailable) for a key that cannot sign.
+    pub(crate) fn placement(&self, values: &[Zeroizing<String>], outgoing: &Outgoing<'_>) -> Result<Option<Placed>> {
+        let plain = |placement| Placed { placement, made: None };
+        Ok(match (&self.scheme, values) {
+            (Scheme::ApiKey(key), [value]) => key.placement(value).map(plain),
+            (Scheme::Bearer | Scheme::Oauth2, [value]) => Some(plain(bearer::placement(value))),
+            (Scheme::Basic, [user, password]) => Some(plain(basic::placement(user, password))),
+            (Scheme::Client, [id, secret]) => Some(plain(basic::placement(&encoded(id), &encoded(secret)))),
+            (Scheme::SelfSigned(scheme), values) => scheme
+                .token(values, outgoing.now)?
+                .map(|token| Placed { placement: bearer::placement(&token), made: Some(token) }),
+            (Scheme::Aws(facts), [access_key, secret, rest @ ..]) => {
+                let session = rest.first().map(|value| value.as_str());
+                let signing =
+                    sigv4::Signing { access_key, secret, session, region: &facts.region, service: &facts.service };
+                let (headers, signature) = signing.headers(outgoing);
+                Some(Placed { placement: Placement::Headers(headers), made: Some(signature) })
+            }
             _ => None,
-        }
+        })
     }
 }
 
@@ -182,14 +246,22 @@ mod tests {
         toml::from_str(text).unwrap()
     }
 
+    fn put(text: &str, values: &[Zeroizing<String>]) -> Option<Placed> {
+        let (url, headers) = (Url::parse("https://api.test/").unwrap(), HeaderMap::new());
+        let (now, payload) = (Timestamp::from_millis(1_000_000), Payload::Whole(b""));
+        let outgoing = Outgoing { now, method: "GET", url: &url, headers: &headers, payload };
+        Credential::new("c", &facts(text)).placement(values, &outgoing).unwrap()
+    }
+
     fn placed(text: &str, values: &[&str]) -> String {
         let values: Vec<_> = values.iter().map(|value| Zeroizing::new((*value).to_owned())).collect();
-        match Credential::new("c", &facts(text)).placement(&values).unwrap() {
+        match put(text, &values).unwrap().placement {
             Placement::Header { name, value } => format!("{name}: {}", *value),
             Placement::Query { name, value } => format!("?{name}={}", *value),
             Placement::Cookie { name, value } => format!("Cookie: {name}={}", *value),
             Placement::Body { field, value } => format!("{{{field}: {}}}", *value),
             Placement::Path { marker, value } => format!("/{marker} -> {}", *value),
+            Placement::Headers(all) => all.iter().map(|(name, value)| format!("{name}: {}\n", **value)).collect(),
         }
     }
 
@@ -203,6 +275,12 @@ mod tests {
         assert_eq!(at("cookie='session'"), "Cookie: session=p-abc");
         assert_eq!(at("body='api_key'"), "{api_key: p-abc}");
         assert_eq!(at("path='{key}'"), "/{key} -> p-abc");
+        let jwt = "scheme='jwt'\nsecret='k'\nalgorithm='HS256'\norigins=[]";
+        assert!(placed(jwt, &["abc"]).starts_with("Authorization: Bearer eyJ"));
+        let aws = "scheme='aws-sigv4'\naccess_key='a'\nsecret='k'\nsession='s'\nregion='r'\nservice='x'\norigins=[]";
+        assert!(
+            placed(aws, &["id", "key", "temporary"]).contains("x-amz-security-token: temporary\nauthorization: AWS4")
+        );
         assert_eq!(placed("scheme='bearer'\nsecret='k'\norigins=[]", &["abc"]), "Authorization: Bearer abc");
         // RFC 7617, section 2
         assert_eq!(
@@ -213,6 +291,6 @@ mod tests {
 
     #[test]
     fn a_missing_value_places_nothing() {
-        assert!(Credential::new("c", &facts("scheme='bearer'\nsecret='k'\norigins=[]")).placement(&[]).is_none());
+        assert!(put("scheme='bearer'\nsecret='k'\norigins=[]", &[]).is_none());
     }
 }

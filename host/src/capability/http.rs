@@ -16,7 +16,7 @@ impl Host for Call {
     async fn send(&mut self, request: contract::Request) -> Result<contract::Response, types::Error> {
         let first = self.spend(1)?;
         let outbound = self.outbound.clone();
-        let result = outbound.send(&self.context, Request::from(request).numbered(first)).await;
+        let result = outbound.send(&self.context, self.with_made(request.into()).numbered(first)).await;
         self.receive(result)
     }
 
@@ -24,7 +24,7 @@ impl Host for Call {
         let first = self.spend(1)?;
         let outbound = self.outbound.clone();
         let opened = match self.place() {
-            Ok(place) => outbound.open(&self.context, Request::from(request).numbered(first), place).await,
+            Ok(place) => outbound.open(&self.context, self.with_made(request.into()).numbered(first), place).await,
             Err(error) => Err(error),
         };
         let (response, stream) = match opened {
@@ -44,7 +44,9 @@ impl Host for Call {
         let first = self.spend(1)?;
         let outbound = self.outbound.clone();
         let started = match self.place() {
-            Ok(place) => outbound.start(&self.context, Request::from(request).numbered(first), length, place).await,
+            Ok(place) => {
+                outbound.start(&self.context, self.with_made(request.into()).numbered(first), length, place).await
+            }
             Err(error) => Err(error),
         };
         match started {
@@ -59,8 +61,9 @@ impl Host for Call {
             Err(error) => return requests.iter().map(|_| Err(error.clone())).collect(),
         };
         let outbound = self.outbound.clone();
-        let requests = (first..).zip(requests).map(|(number, request)| Request::from(request).numbered(number));
-        let results = outbound.send_all(&self.context, requests.collect()).await;
+        let requests = (first..).zip(requests).map(|(number, request)| self.with_made(request.into()).numbered(number));
+        let requests = requests.collect();
+        let results = outbound.send_all(&self.context, requests).await;
         results.into_iter().map(|result| self.receive(result)).collect()
     }
 }
@@ -124,6 +127,16 @@ impl Call {
             let error = Error::limit("resources", format!("the limit resources of {most} handles is reached"));
             self.keep(error)
         })
+    }
+
+    /// With the token that the request's credential names, where this call made one of that name.
+    fn with_made(&self, mut request: Request) -> Request {
+        if let CredentialChoice::Named(name) = &request.credential
+            && let Some(made) = self.spent.made.iter().find(|made| made.credential.name == *name)
+        {
+            request.credential = CredentialChoice::Made(made.clone());
+        }
+        request
     }
 
     /// Counts requests of this call; answers the number of the first.

@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::manifest::SecretFacts;
 use crate::outbound::cache::Mark;
 use crate::outbound::stream::Place;
-use crate::outbound::{CallContext, Outbound, Source};
+use crate::outbound::{CallContext, Made, Outbound, Source};
 use crate::store::Store;
 use crate::time::Clock;
 use crate::vault::Secrets;
@@ -54,7 +54,7 @@ pub(crate) const ALL: &[Capability] = &[
     capability!("http", http, "requests to the origins below"),
     capability!("log", log, "lines in the host's log"),
     capability!("rate-limit", rate_limit, "pacing for what the host cannot see"),
-    capability!("secrets", secrets, "keyed hashes with secrets it cannot read"),
+    capability!("secrets", secrets, "hashes and tokens with secrets it cannot read"),
     capability!("state", state, "small durable values of its own"),
 ];
 
@@ -111,6 +111,8 @@ pub(crate) struct Spent {
     pub(crate) streams: Place,
     /// The last error that an import gave. Its details are for the operator, so the guest did not get them.
     pub(crate) error: Option<Error>,
+    /// The tokens that were made, which requests of this call may carry.
+    pub(crate) made: Vec<Arc<Made>>,
     /// The answers of this call that were kept.
     pub(crate) marks: Vec<Mark>,
     /// Bytes that these remember of what was kept before.

@@ -1,20 +1,34 @@
 //! `secrets`: what can be done with a secret without reading it, as far as its manifest says (R13).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+use zeroize::Zeroizing;
 
 use super::Call;
+use crate::auth::Credential;
 use crate::auth::hmac::{self, Function};
+use crate::auth::jwt::{self, Keys, Rules};
+use crate::auth::self_signed::{LIFETIME_S, stamp};
 use crate::bindings::wharfage::plugin::secrets::{Algorithm, Host};
 use crate::bindings::wharfage::plugin::types;
 use crate::error::{Error, Result};
-use crate::manifest::{Purpose, SecretFacts};
+use crate::manifest::{JwtFacts, Purpose, SecretFacts};
 use crate::observe::audit::Deed;
+use crate::outbound::tape::Tape;
+use crate::outbound::{CallContext, Made, Outbound};
+use crate::time::Timestamp;
 use crate::vault::Secrets;
 
 type Facts = BTreeMap<String, SecretFacts>;
 
 impl Host for Call {
     async fn is_available(&mut self, name: String) -> bool {
+        // Public keys are no value; they are asked for when a token is there to be checked.
+        if self.secrets.is_granted(&name) && self.facts.get(&name).is_some_and(SecretFacts::has_key_set) {
+            return true;
+        }
         for purpose in [Purpose::Credential, Purpose::Sign, Purpose::Verify] {
             if self.secrets.is_available(&name, purpose).await {
                 return true;
@@ -38,6 +52,133 @@ impl Host for Call {
         let verified = verify(&self.secrets, &self.facts, &name, algorithm.into(), &data, &mac).await;
         self.told(&name, Deed::Verify, verified)
     }
+
+    async fn make_jwt(&mut self, name: String, claims: String) -> Result<String, types::Error> {
+        let made = match self.spent.made.len() {
+            full if full >= MADE_MAX => {
+                Err(Error::limit("made_tokens", format!("the limit made_tokens of {MADE_MAX} per call is reached")))
+            }
+            before => {
+                // In a replay there are no keys, and nothing is sent.
+                let is_played = self.outbound.tape.as_ref().is_some_and(Tape::is_strict);
+                let key = if is_played { None } else { Some(&*self.secrets) };
+                make_jwt(key, &self.facts, self.clock.now(), before + 1, &name, &claims).await
+            }
+        };
+        let made = made.map(|made| {
+            let handle = made.credential.name.clone();
+            self.spent.made.push(Arc::new(made));
+            handle
+        });
+        self.told(&name, Deed::Sign, made)
+    }
+
+    async fn verify_jwt(&mut self, name: String, token: String) -> Result<String, types::Error> {
+        let now = self.clock.now();
+        let verified = verify_jwt(&self.secrets, &self.facts, &self.outbound, &self.context, now, &name, &token).await;
+        self.told(&name, Deed::Verify, verified)
+    }
+}
+
+/// Tokens that one call may have made; as many of one secret as the mask remembers.
+const MADE_MAX: usize = 8;
+/// Most bytes of what a token says.
+const CLAIMS_BYTES_MAX: usize = 8 << 10;
+
+/// Makes a token. What the manifest says of it a plugin cannot say otherwise, and when it ends only the host says.
+async fn make_jwt(
+    secrets: Option<&Secrets>,
+    all: &Facts,
+    now: Timestamp,
+    number: usize,
+    name: &str,
+    claims: &str,
+) -> Result<Made> {
+    let key = match secrets {
+        Some(secrets) => Some(secrets.value(name, Purpose::Sign).await?),
+        None => None,
+    };
+    let facts = token_facts(all, name)?;
+    if claims.len() > CLAIMS_BYTES_MAX {
+        return Err(Error::limit(
+            "claims_bytes",
+            format!("the claims are longer than the limit of {CLAIMS_BYTES_MAX}"),
+        ));
+    }
+    let read = serde_json::from_str(claims);
+    let mut claims: Map<String, Value> =
+        read.map_err(|_| Error::invalid("/claims", "the claims are no JSON object"))?;
+    for claim in ["iat", "exp"] {
+        if claims.contains_key(claim) {
+            return Err(Error::invalid(format!("/claims/{claim}"), "when a token begins and ends the host says"));
+        }
+    }
+    let audience = match facts.audience.as_slice() {
+        [] => None,
+        [one] => Some(Value::from(one.as_str())),
+        several => Some(several.to_vec().into()),
+    };
+    for (claim, fixed) in [("iss", facts.issuer.clone().map(Value::from)), ("aud", audience)] {
+        let Some(fixed) = fixed else { continue };
+        if claims.get(claim).is_some_and(|said| *said != fixed) {
+            return Err(Error::denied(
+                "secret",
+                format!("tokens of the secret `{name}` say `{claim}` as the manifest has it"),
+                format!("It says {fixed}, in [secrets.{name}.jwt] of plugin.toml."),
+            ));
+        }
+        claims.insert(claim.to_owned(), fixed);
+    }
+    stamp(&mut claims, facts.lifetime_s.unwrap_or(LIFETIME_S), now);
+    let token = match (&key, secrets) {
+        (Some(key), Some(secrets)) => {
+            let token = jwt::sign(&facts.algorithm, key, &Value::Object(claims), facts.key_id.as_deref())?;
+            secrets.learn(&format!("made of {name}"), [&token]);
+            token
+        }
+        _ => Zeroizing::new("taped".to_owned()),
+    };
+    Ok(Made { credential: Credential::made(&format!("jwt:{number}"), facts.origins.clone()), token })
+}
+
+async fn verify_jwt(
+    secrets: &Secrets,
+    all: &Facts,
+    outbound: &Outbound,
+    context: &CallContext,
+    now: Timestamp,
+    name: &str,
+    token: &str,
+) -> Result<String> {
+    let is_set = secrets.is_granted(name) && all.get(name).is_some_and(SecretFacts::has_key_set);
+    let keys = if is_set {
+        let facts = token_facts(all, name)?;
+        let sets = outbound.key_sets.as_ref().ok_or_else(|| Error::internal("there are no key sets"))?;
+        let endpoint = facts.jwks.as_deref().unwrap_or_default();
+        sets.keys(context, endpoint, &facts.algorithm, jwt::key_id(token)?.as_deref()).await?
+    } else {
+        let key = secrets.value(name, Purpose::Verify).await?;
+        Keys::one(&token_facts(all, name)?.algorithm, &key)?
+    };
+    let facts = token_facts(all, name)?;
+    let mut audience = facts.audience.clone();
+    if let Some(secret) = &facts.audience_secret {
+        audience.push(secrets.value(secret, Purpose::Credential).await?.to_string());
+    }
+    let leeway_s = facts.leeway_s.unwrap_or(jwt::LEEWAY_S);
+    let rules = Rules { issuer: facts.issuer.clone(), audience, scopes: facts.scopes.clone(), leeway_s };
+    Ok(jwt::verify(token, &keys, &rules, now)?.to_string())
+}
+
+/// What the manifest says of tokens of a secret.
+fn token_facts<'a>(all: &'a Facts, name: &str) -> Result<&'a JwtFacts> {
+    all.get(name).and_then(|facts| facts.jwt.as_ref()).ok_or_else(|| {
+        Error::denied(
+            "secret",
+            format!("the secret `{name}` is not for tokens"),
+            format!("To allow it, set in [secrets.{name}] of plugin.toml instead of algorithms and template:   jwt = {{ algorithm = \"…\", … }}"),
+        )
+    })
 }
 
 impl Call {
@@ -85,6 +226,13 @@ fn allowed<'a>(all: &'a Facts, name: &str, function: Function) -> Result<&'a Sec
         return Ok(facts);
     }
     let function = function.name();
+    if facts.jwt.is_some() {
+        return Err(Error::denied(
+            "secret",
+            format!("the secret `{name}` is for tokens and nothing else"),
+            "One use a secret: a hash of its key would sign any token.",
+        ));
+    }
     Err(Error::denied(
         "secret",
         format!("the secret `{name}` may not be asked for {function}"),

@@ -22,7 +22,7 @@ use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 use url::Url;
 
 use super::scope::Scoped;
-use super::{CallContext, Method, Outbound, Repeat, Response, Source, Step};
+use super::{CallContext, CredentialChoice, Method, Outbound, Repeat, Response, Source, Step};
 use crate::connection::Limits;
 use crate::error::{Error, Kind, RequestSent};
 use crate::manifest::Purpose;
@@ -555,7 +555,9 @@ pub(super) async fn ticket(outbound: &Outbound, scoped: &Scoped) -> Option<Ticke
     let request = scoped.request();
     let is_own = request.headers.iter().any(|(name, _)| CONDITIONAL.contains(&name.to_ascii_lowercase().as_str()));
     let is_read = matches!(request.method, Method::Get | Method::Head) && request.body.is_none();
-    if !is_read || is_own || request.keep == Keep::Never || request.is_confidential {
+    // What was answered to a token of one call is for no other.
+    let is_made = matches!(request.credential, CredentialChoice::Made(_));
+    if !is_read || is_own || is_made || request.keep == Keep::Never || request.is_confidential {
         return None;
     }
     let cache = outbound.cache.as_ref()?;

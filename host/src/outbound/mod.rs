@@ -13,6 +13,7 @@ pub(crate) mod circuit;
 pub(crate) mod classify;
 pub(crate) mod graphql;
 pub(crate) mod hints;
+pub(crate) mod key_sets;
 pub(crate) mod mask;
 mod place;
 mod ready;
@@ -47,6 +48,7 @@ use self::admit::Lanes;
 use self::cache::{Cache, Keep};
 use self::circuit::{Circuits, Verdict};
 use self::classify::{Answers, Outcome};
+use self::key_sets::KeySets;
 use self::mask::Mask;
 use self::retry::{Decision, Failed, RetryBudget, RetryPolicy};
 use self::scope::Scope;
@@ -129,7 +131,29 @@ pub(crate) enum CredentialChoice {
     Anonymous,
     /// The one of this name.
     Named(String),
+    /// A token that the plugin had made in this call.
+    Made(Arc<Made>),
 }
+
+/// A token that a plugin had made, and where it may go. The plugin knows it by the credential's name alone (R13).
+pub(crate) struct Made {
+    pub(crate) credential: Credential,
+    pub(crate) token: Zeroizing<String>,
+}
+
+impl std::fmt::Debug for Made {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Made({})", self.credential.name)
+    }
+}
+
+impl PartialEq for Made {
+    fn eq(&self, other: &Self) -> bool {
+        self.credential.name == other.credential.name && self.token == other.token
+    }
+}
+
+impl Eq for Made {}
 
 /// One request, as a plugin wants it. It has no `Debug`: that of a token's renewal holds what it is renewed with.
 #[derive(Clone)]
@@ -264,6 +288,8 @@ pub(crate) struct Outbound {
     pub(crate) tape: Option<Tape>,
     /// The tokens of its OAuth 2.0 credentials, by their names.
     pub(crate) sessions: Vec<(String, Arc<Session>)>,
+    /// The provider's public keys, where its manifest says where they are.
+    pub(crate) key_sets: Option<Arc<KeySets>>,
     /// Whether it is the host's own, whose answers no guest sees: tokens come in them.
     pub(crate) is_authority: bool,
 }
@@ -651,11 +677,12 @@ impl Outbound {
     }
 
     /// The credential that goes on a request, if any does.
-    fn chosen(&self, scoped: &scope::Scoped) -> Option<&Credential> {
+    fn chosen<'a>(&'a self, scoped: &'a scope::Scoped) -> Option<&'a Credential> {
         let name = match &scoped.request().credential {
             CredentialChoice::Anonymous => None,
             CredentialChoice::Declared => self.scope.origin_of(scoped).credential.as_deref(),
             CredentialChoice::Named(name) => Some(name.as_str()),
+            CredentialChoice::Made(made) => return Some(&made.credential),
         }?;
         self.credentials.iter().find(|credential| credential.name == name)
     }
@@ -702,6 +729,7 @@ impl Outbound {
             clock,
             tape: None,
             sessions: Vec::new(),
+            key_sets: None,
             is_authority: false,
         }
     }

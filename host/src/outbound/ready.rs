@@ -50,23 +50,23 @@ pub(super) async fn ensure(outbound: &Outbound, missed: Missed, rejected: Option
         _ => outbound.chosen(&scoped),
     };
     audience::check(outbound, chosen, &scoped)?;
-    let Some(credential) = chosen else {
+    let Some(credential) = chosen.cloned() else {
         return Ok(Ready { scoped, credential: None });
     };
+    if let CredentialChoice::Made(made) = &scoped.request().credential {
+        let credential = ReadyCredential { credential, values: vec![made.token.clone()], version: None };
+        return Ok(Ready { scoped, credential: Some(credential) });
+    }
     if credential.is_oauth2() {
-        let access = outbound.session(credential)?.access(rejected).await?;
-        let credential = ReadyCredential {
-            credential: credential.clone(),
-            values: vec![access.token],
-            version: Some(access.version),
-        };
+        let access = outbound.session(&credential)?.access(rejected).await?;
+        let credential = ReadyCredential { credential, values: vec![access.token], version: Some(access.version) };
         return Ok(Ready { scoped, credential: Some(credential) });
     }
     let mut values = Vec::with_capacity(credential.secrets.len());
     for name in &credential.secrets {
         values.push(outbound.secrets.value(name, Purpose::Credential).await?);
     }
-    Ok(Ready { scoped, credential: Some(ReadyCredential { credential: credential.clone(), values, version: None }) })
+    Ok(Ready { scoped, credential: Some(ReadyCredential { credential, values, version: None }) })
 }
 
 fn find<'a>(outbound: &'a Outbound, name: &str) -> Result<&'a Credential> {

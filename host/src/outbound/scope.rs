@@ -163,7 +163,7 @@ impl Scope {
         let is_signed = match &request.credential {
             CredentialChoice::Anonymous => false,
             CredentialChoice::Declared => granted.credential.is_some(),
-            CredentialChoice::Named(_) => true,
+            CredentialChoice::Named(_) | CredentialChoice::Made(_) => true,
         };
         if is_signed && request.headers.iter().any(|(name, _)| is_same_header(name, "range")) {
             let plugin = &self.plugin;

@@ -679,7 +679,7 @@ fn told(error: Error) -> Error {
     }
 }
 
-fn resolve(places: &[(String, Url)], written: &str) -> Result<Url> {
+pub(super) fn resolve(places: &[(String, Url)], written: &str) -> Result<Url> {
     let wrong =
         || Error::configuration(format!("`{}` is no endpoint: write {{origin}}/path", crate::manifest::shown(written)));
     let (name, path) = endpoint_parts(written).ok_or_else(wrong)?;

@@ -14,7 +14,7 @@ use super::admit::Permit;
 use super::circuit::Leave;
 use super::stream::Pour;
 use super::{CallContext, Method, Outbound, Step, place};
-use crate::auth::Placement;
+use crate::auth::{Outgoing, Payload, Placement};
 use crate::error::{Error, Kind, Result};
 
 /// A request that may leave, once.
@@ -84,7 +84,22 @@ pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned)
         if ready.values.iter().any(|value| value.is_empty()) {
             return Err(incomplete());
         }
-        match ready.credential.placement(&ready.values).ok_or_else(incomplete)? {
+        let payload = match (&request.upload, &body) {
+            (Some(_), _) => Payload::InPieces,
+            (None, body) => Payload::Whole(body.as_deref().unwrap_or_default()),
+        };
+        let (now, method) = (outbound.clock.now(), request.method.as_str());
+        let outgoing = Outgoing { now, method, url: &plain_url, headers: &headers, payload };
+        let placed = ready.credential.placement(&ready.values, &outgoing)?.ok_or_else(incomplete)?;
+        if let Some(made) = &placed.made {
+            outbound.secrets.learn(&format!("made by {name}"), [made]);
+        }
+        match placed.placement {
+            Placement::Headers(all) => {
+                for (header, value) in &all {
+                    place::header(&mut headers, name, header, value)?;
+                }
+            }
             Placement::Header { name: header, value } => place::header(&mut headers, name, &header, &value)?,
             Placement::Cookie { name: cookie, value } => place::cookie(&mut headers, name, &cookie, &value)?,
             Placement::Query { name: parameter, value } => url = place::query(&plain_url, name, &parameter, &value)?,

@@ -369,6 +369,14 @@ pub(crate) mod secrets {
     pub(crate) fn verify(_: &str, _: Algorithm, _: &[u8], _: &[u8]) -> Result<bool, types::Error> {
         Err(unavailable())
     }
+
+    pub(crate) fn make_jwt(_: &str, _: &str) -> Result<String, types::Error> {
+        Err(unavailable())
+    }
+
+    pub(crate) fn verify_jwt(_: &str, _: &str) -> Result<String, types::Error> {
+        Err(unavailable())
+    }
 }
 
 pub(crate) mod rate_limit {
