@@ -12,6 +12,10 @@ use serde::Deserialize;
 use crate::account::Account;
 use crate::drift::DriftPolicy;
 use crate::error::{Error, Result};
+use crate::inbound::poll::PollPolicy;
+use crate::inbound::sink::SinkPolicy;
+use crate::inbound::socket::SocketPolicy;
+use crate::inbound::webhook::EndpointPolicy;
 use crate::manifest::{shown, shown_lines, suggestion};
 use crate::outbound::breaker::BreakerPolicy;
 use crate::outbound::cache::CachePolicy;
@@ -30,6 +34,12 @@ pub struct Config {
     /// The connections.
     #[serde(default)]
     pub connections: BTreeMap<String, Connection>,
+    /// The webhooks that `wharfage serve` takes, by the id in their path.
+    #[serde(default)]
+    pub endpoints: BTreeMap<String, EndpointPolicy>,
+    /// Where emitted events go.
+    #[serde(default)]
+    pub sinks: BTreeMap<String, SinkPolicy>,
 }
 
 /// `[plugins.<name>]`: where a component lies, and which bytes it must be.
@@ -82,6 +92,12 @@ pub struct Connection {
     /// What happens when an answer differs from the operation's schema: `strict`, `warn` (the default) or `off`.
     #[serde(default)]
     pub drift: DriftPolicy,
+    /// The polled triggers that `wharfage serve` runs, by the name in the manifest.
+    #[serde(default)]
+    pub polls: BTreeMap<String, PollPolicy>,
+    /// The sockets that `wharfage serve` keeps open, by the name in the manifest.
+    #[serde(default)]
+    pub sockets: BTreeMap<String, SocketPolicy>,
     /// Limits that differ from the defaults.
     #[serde(default)]
     pub limits: Limits,

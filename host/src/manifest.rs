@@ -5,6 +5,10 @@
 //! without them, with two of one, or with one hidden inside a nested module is refused, for what an operator read must
 //! be what the host enforces. Nothing here runs guest code; everything here is untrusted text with a size limit.
 
+mod poll;
+mod socket;
+mod webhook;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +19,10 @@ use crate::auth::hmac::Function;
 use crate::auth::self_signed::LIFETIME_S_MAX;
 use crate::auth::{Place, jwt};
 use crate::error::{Error, Kind, Result};
+
+pub use poll::PollFacts;
+pub use socket::SocketFacts;
+pub use webhook::WebhookFacts;
 
 /// The contract this host speaks.
 pub(crate) const CONTRACT: semver::Version = semver::Version::new(0, 1, 0);
@@ -66,6 +74,26 @@ pub struct Manifest {
     /// What the operations do.
     #[serde(default)]
     pub operations: BTreeMap<String, OperationFacts>,
+    /// The webhooks it takes, by name.
+    #[serde(default)]
+    pub webhooks: BTreeMap<String, WebhookFacts>,
+    /// What it asks for anew from time to time, by name.
+    #[serde(default)]
+    pub polls: BTreeMap<String, PollFacts>,
+    /// The sockets whose messages it takes, by name.
+    #[serde(default)]
+    pub sockets: BTreeMap<String, SocketFacts>,
+    /// The events it emits, by type; nothing else leaves it.
+    #[serde(default)]
+    pub events: BTreeMap<String, EventFacts>,
+}
+
+/// A type of event that a plugin emits.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct EventFacts {
+    /// When it is emitted and what its data say, in a sentence.
+    pub description: String,
 }
 
 /// The head of a manifest.

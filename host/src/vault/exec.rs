@@ -23,12 +23,14 @@ use crate::time::Clock;
 pub(super) async fn read(program: &SecretProgram, clock: &Arc<dyn Clock>) -> Result<Zeroizing<String>, String> {
     let shown = program.shown();
     let mut command = command(program)?;
+    // The time that starting takes counts.
+    let until = clock.now().plus(program.timeout_ms);
     // Starting a process stops its thread for a while.
     let started = tokio::task::spawn_blocking(move || command.spawn()).await;
     let child = started.map_err(|_| format!("{shown} could not be started"))?;
     let child = child.map_err(|error| format!("{shown} cannot be started: {error}"))?;
     let mut family = Family(child);
-    let over = clock.alarm(clock.now().plus(program.timeout_ms));
+    let over = clock.alarm(until);
     tokio::select! {
         biased;
         printed = printed(&mut family.0, &shown) => printed,
