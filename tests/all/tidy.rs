@@ -18,7 +18,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("wasmtime_wasi", &["capability/", "plugin.rs"]),
     ("wasmparser", &["manifest.rs"]),
     ("wasm_encoder", &["manifest.rs"]),
-    ("rusqlite", &["store/sqlite.rs"]),
+    ("rusqlite", &["store/sqlite.rs", "store/sqlite/arrival.rs", "store/sqlite/writer.rs"]),
     ("axum", &["serve/", "inbound/webhook.rs"]),
     ("clap", &["cli/", "main.rs"]),
     ("anyhow", &["cli/", "main.rs"]),

@@ -1,5 +1,7 @@
 //! State that lives as long as the host.
 
+mod arrival;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
@@ -20,6 +22,7 @@ pub(crate) struct MemoryStore {
     records: Mutex<BTreeMap<(String, String), Record>>,
     leases: Mutex<BTreeMap<String, (String, Timestamp)>>,
     trail: Mutex<Trail>,
+    desk: arrival::Desk,
     /// As a disk can be, for tests.
     #[cfg(test)]
     pub(crate) is_full: std::sync::atomic::AtomicBool,

@@ -3,6 +3,7 @@
 //! Values are sealed before they reach a store (see `seal.rs`), bound to connection and key, so that a copied or edited
 //! record does not open.
 
+pub(crate) mod arrival;
 mod chain;
 mod ledger;
 mod memory;
@@ -12,6 +13,7 @@ mod sqlite;
 
 use zeroize::Zeroizing;
 
+pub(crate) use arrival::Arrivals;
 pub(crate) use chain::{Anchor, Break, Chain, Link, Place};
 pub(crate) use ledger::{Ledger, Reserved, WRITTEN_DOWN_MS, Wish};
 pub(crate) use memory::MemoryStore;
@@ -23,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::time::{BoxFuture, Timestamp};
 
 /// Where state lives.
-pub(crate) trait Store: Send + Sync + 'static {
+pub(crate) trait Store: Arrivals {
     /// The value under `key` of `connection`.
     fn get<'a>(&'a self, connection: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>>>;
 
@@ -284,6 +286,8 @@ mod tests {
     #[tokio::test]
     async fn memory() {
         keeps_the_trail(Arc::new(MemoryStore::default())).await;
+        arrival::tests::takes_arrivals(Arc::new(MemoryStore::default())).await;
+        arrival::tests::keeps_what_is_emitted(Arc::new(MemoryStore::default())).await;
         keeps_records(Arc::new(MemoryStore::default())).await;
         gives_leases(Arc::new(MemoryStore::default())).await;
         keeps_answers(Arc::new(MemoryStore::default())).await;
@@ -303,6 +307,9 @@ mod tests {
         keeps_records(Arc::new(SqliteStore::open(&path, seal()).unwrap())).await;
         gives_leases(Arc::new(SqliteStore::open(&path, seal()).unwrap())).await;
         keeps_the_trail(Arc::new(SqliteStore::open(&path, seal()).unwrap())).await;
+        arrival::tests::takes_arrivals(Arc::new(SqliteStore::open(&path, seal()).unwrap())).await;
+        let empty = folder.path().join("other.sqlite");
+        arrival::tests::keeps_what_is_emitted(Arc::new(SqliteStore::open(&empty, seal()).unwrap())).await;
         let again = SqliteStore::open(&path, seal()).unwrap();
         assert_eq!(again.get("a", "k2").await.unwrap().unwrap(), b"x", "it is not durable");
         let other = SqliteStore::open(&path, Seal::new(&[8; 32])).unwrap();

@@ -1,16 +1,21 @@
 //! State in one SQLite file, which several processes may have open at once.
 
+mod arrival;
+mod writer;
+
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, params};
+use tokio::sync::oneshot;
 
 use zeroize::Zeroizing;
 
 use super::{Anchor, Chain, Link, Listed, Place, Record, Reserved, Seal, Store, Wish, over};
 use crate::error::{Error, Result};
 use crate::time::{BoxFuture, Timestamp};
+use writer::Writer;
 
 /// How long one process waits for another's write.
 const BUSY: Duration = Duration::from_secs(5);
@@ -19,31 +24,49 @@ const BUSY: Duration = Duration::from_secs(5);
 pub(crate) struct SqliteStore(Arc<Inner>);
 
 struct Inner {
-    connection: Mutex<Connection>,
-    seal: Seal,
+    reader: Mutex<Connection>,
+    writer: Writer,
+    seal: Arc<Seal>,
 }
 
 impl SqliteStore {
     /// Opens the file, making it if it is not there.
     pub(crate) fn open(path: &Path, seal: Seal) -> Result<Self> {
-        let connection = prepare(path).map_err(|error| {
-            Error::configuration(format!("the state file {} cannot be used: {error}", path.display()))
-        })?;
-        Ok(Self(Arc::new(Inner { connection: Mutex::new(connection), seal })))
+        let open = || {
+            prepare(path).map_err(|error| {
+                Error::configuration(format!("the state file {} cannot be used: {error}", path.display()))
+            })
+        };
+        let seal = Arc::new(seal);
+        let writer = Writer::start(open()?, seal.clone())?;
+        Ok(Self(Arc::new(Inner { reader: Mutex::new(open()?), writer, seal })))
     }
 
-    fn run<T: Send + 'static>(
+    fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection, &Seal) -> Result<T> + Send + 'static,
     ) -> BoxFuture<'static, Result<T>> {
         let inner = self.0.clone();
         Box::pin(async move {
             tokio::task::spawn_blocking(move || {
-                let mut connection = inner.connection.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut connection = inner.reader.lock().unwrap_or_else(PoisonError::into_inner);
                 work(&mut connection, &inner.seal)
             })
             .await
-            .map_err(|_| Error::internal("the state's thread failed"))?
+            .map_err(|_| writer::gone())?
+        })
+    }
+
+    /// In one transaction with whatever else is written at that time; durable when it ends.
+    fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, &Seal) -> Result<T> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T>> {
+        let inner = self.0.clone();
+        Box::pin(async move {
+            let (tell, told) = oneshot::channel();
+            inner.writer.add(work, move |done| drop(tell.send(done)))?;
+            told.await.map_err(|_| writer::gone())?
         })
     }
 }
@@ -80,6 +103,58 @@ fn prepare(path: &Path) -> rusqlite::Result<Connection> {
         CREATE TABLE IF NOT EXISTS audit_anchor (
             id INTEGER PRIMARY KEY CHECK (id = 1), number INTEGER NOT NULL, hash BLOB NOT NULL, seal BLOB NOT NULL
         ) STRICT;
+        CREATE TABLE IF NOT EXISTS event (
+            id INTEGER PRIMARY KEY AUTOINCREMENT, connection TEXT NOT NULL, trigger_name TEXT NOT NULL,
+            key TEXT NOT NULL, ordering TEXT, at_ms INTEGER NOT NULL, known_until_ms INTEGER NOT NULL,
+            state INTEGER NOT NULL, attempts INTEGER NOT NULL, due_ms INTEGER NOT NULL, holder TEXT,
+            held_until_ms INTEGER NOT NULL, why TEXT NOT NULL, bytes INTEGER NOT NULL, sealed BLOB,
+            UNIQUE (connection, trigger_name, key)
+        ) STRICT;
+        CREATE INDEX IF NOT EXISTS event_waiting ON event (connection, id) WHERE state = 0;
+        CREATE INDEX IF NOT EXISTS event_over ON event (state, due_ms) WHERE state > 0;
+        CREATE INDEX IF NOT EXISTS event_order ON event (connection, trigger_name, ordering, id)
+            WHERE state = 0 AND ordering IS NOT NULL;
+        CREATE TABLE IF NOT EXISTS waiting (
+            connection TEXT NOT NULL, trigger_name TEXT NOT NULL, events INTEGER NOT NULL, bytes INTEGER NOT NULL,
+            PRIMARY KEY (connection, trigger_name)
+        ) WITHOUT ROWID, STRICT;
+        CREATE TRIGGER IF NOT EXISTS event_comes AFTER INSERT ON event WHEN new.state = 0 BEGIN
+            INSERT INTO waiting VALUES (new.connection, new.trigger_name, 1, new.bytes)
+                ON CONFLICT DO UPDATE SET events = events + 1, bytes = bytes + new.bytes;
+        END;
+        CREATE TRIGGER IF NOT EXISTS event_changes AFTER UPDATE OF state ON event WHEN new.state <> old.state BEGIN
+            INSERT INTO waiting VALUES (new.connection, new.trigger_name,
+                    (new.state = 0) - (old.state = 0), new.bytes * ((new.state = 0) - (old.state = 0)))
+                ON CONFLICT DO UPDATE SET events = events + excluded.events, bytes = bytes + excluded.bytes;
+        END;
+        CREATE TABLE IF NOT EXISTS cursor (
+            connection TEXT NOT NULL, trigger_name TEXT NOT NULL, version INTEGER NOT NULL, sealed BLOB,
+            PRIMARY KEY (connection, trigger_name)
+        ) WITHOUT ROWID, STRICT;
+        CREATE TABLE IF NOT EXISTS emitted (
+            number INTEGER PRIMARY KEY AUTOINCREMENT, connection TEXT NOT NULL, name TEXT NOT NULL,
+            at_ms INTEGER NOT NULL, known_until_ms INTEGER NOT NULL, bytes INTEGER NOT NULL, sealed BLOB,
+            UNIQUE (connection, name)
+        ) STRICT;
+        CREATE INDEX IF NOT EXISTS emitted_kept ON emitted (number) WHERE sealed IS NOT NULL;
+        CREATE TABLE IF NOT EXISTS emitted_bytes (
+            id INTEGER PRIMARY KEY CHECK (id = 1), bytes INTEGER NOT NULL
+        ) STRICT;
+        INSERT OR IGNORE INTO emitted_bytes VALUES (1, 0);
+        CREATE TRIGGER IF NOT EXISTS emitted_comes AFTER INSERT ON emitted BEGIN
+            UPDATE emitted_bytes SET bytes = bytes + new.bytes;
+        END;
+        CREATE TRIGGER IF NOT EXISTS emitted_goes AFTER UPDATE OF sealed ON emitted
+            WHEN new.sealed IS NULL AND old.sealed IS NOT NULL BEGIN
+            UPDATE emitted_bytes SET bytes = bytes - old.bytes;
+        END;
+        CREATE TABLE IF NOT EXISTS sink (
+            name TEXT NOT NULL PRIMARY KEY, position INTEGER NOT NULL
+        ) WITHOUT ROWID, STRICT;
+        CREATE TABLE IF NOT EXISTS dead_letter (
+            number INTEGER NOT NULL, sink TEXT NOT NULL, at_ms INTEGER NOT NULL, why TEXT NOT NULL,
+            PRIMARY KEY (number, sink)
+        ) WITHOUT ROWID, STRICT;
         CREATE TABLE IF NOT EXISTS quota_block (
             bucket TEXT NOT NULL PRIMARY KEY, until_ms INTEGER NOT NULL
         ) WITHOUT ROWID, STRICT;",
@@ -94,7 +169,7 @@ fn failed(error: rusqlite::Error) -> Error {
 impl Store for SqliteStore {
     fn get<'a>(&'a self, connection: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>>> {
         let (name, key) = (connection.to_owned(), key.to_owned());
-        self.run(move |connection, seal| {
+        self.read(move |connection, seal| {
             let sealed: Option<Vec<u8>> = connection
                 .prepare_cached("SELECT sealed FROM state WHERE connection = ?1 AND key = ?2")
                 .and_then(|mut query| query.query_row(params![name, key], |row| row.get(0)).optional())
@@ -117,9 +192,8 @@ impl Store for SqliteStore {
         keys_max: u64,
     ) -> BoxFuture<'a, Result<()>> {
         let (name, key) = (connection.to_owned(), key.to_owned());
-        self.run(move |connection, seal| {
+        self.write(move |write, seal| {
             let sealed = seal.seal(&["state", &name, &key], &value)?;
-            let write = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
             let (keys, bytes): (i64, i64) = write
                 .query_row(
                     "SELECT count(*), coalesce(sum(bytes), 0) FROM state WHERE connection = ?1 AND key <> ?2",
@@ -141,13 +215,13 @@ impl Store for SqliteStore {
                     params![name, key, length, sealed],
                 )
                 .map_err(failed)?;
-            write.commit().map_err(failed)
+            Ok(())
         })
     }
 
     fn delete<'a>(&'a self, connection: &'a str, key: &'a str) -> BoxFuture<'a, Result<()>> {
         let (name, key) = (connection.to_owned(), key.to_owned());
-        self.run(move |connection, _| {
+        self.write(move |connection, _| {
             connection
                 .execute("DELETE FROM state WHERE connection = ?1 AND key = ?2", params![name, key])
                 .map_err(failed)?;
@@ -157,7 +231,7 @@ impl Store for SqliteStore {
 
     fn keys<'a>(&'a self, connection: &'a str, prefix: &'a str) -> BoxFuture<'a, Result<Vec<String>>> {
         let (name, prefix) = (connection.to_owned(), prefix.to_owned());
-        self.run(move |connection, _| {
+        self.read(move |connection, _| {
             let mut query = connection
                 .prepare_cached("SELECT key FROM state WHERE connection = ?1 ORDER BY key")
                 .map_err(failed)?;
@@ -171,17 +245,15 @@ impl Store for SqliteStore {
 
     fn reserve<'a>(&'a self, bucket: &'a str, wish: Wish) -> BoxFuture<'a, Result<Reserved>> {
         let bucket = bucket.to_owned();
-        self.run(move |connection, _| {
-            let write = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        self.write(move |write, _| {
             let reserved = reserve(&write, &bucket, &wish).map_err(failed)?;
-            write.commit().map_err(failed)?;
             Ok(reserved)
         })
     }
 
     fn block<'a>(&'a self, bucket: &'a str, until: Timestamp) -> BoxFuture<'a, Result<()>> {
         let bucket = bucket.to_owned();
-        self.run(move |connection, _| {
+        self.write(move |connection, _| {
             connection
                 .execute(
                     "INSERT INTO quota_block (bucket, until_ms) VALUES (?1, ?2)
@@ -195,7 +267,7 @@ impl Store for SqliteStore {
 
     fn open_cache<'a>(&'a self, lineage: &'a str, namespace: &'a str) -> BoxFuture<'a, Result<Vec<String>>> {
         let (lineage, namespace) = (lineage.to_owned(), namespace.to_owned());
-        self.run(move |connection, _| {
+        self.write(move |connection, _| {
             connection
                 .execute("DELETE FROM answer WHERE lineage = ?1 AND namespace <> ?2", params![lineage, namespace])
                 .map_err(failed)?;
@@ -219,10 +291,9 @@ impl Store for SqliteStore {
         bytes_max: u64,
     ) -> BoxFuture<'a, Result<()>> {
         let (lineage, namespace, key) = (lineage.to_owned(), namespace.to_owned(), key.to_owned());
-        self.run(move |connection, seal| {
+        self.write(move |write, seal| {
             let bytes = i64::try_from(answer.len()).unwrap_or(i64::MAX);
             let sealed = seal.seal(&["answer", &namespace, &key], &answer)?;
-            let write = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
             write
                 .execute(
                     "INSERT OR REPLACE INTO answer (namespace, key, lineage, at_ms, bytes, sealed)
@@ -243,13 +314,13 @@ impl Store for SqliteStore {
                     params![lineage, i64::try_from(bytes_max).unwrap_or(i64::MAX)],
                 )
                 .map_err(failed)?;
-            write.commit().map_err(failed)
+            Ok(())
         })
     }
 
     fn recall<'a>(&'a self, namespace: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>>> {
         let (namespace, key) = (namespace.to_owned(), key.to_owned());
-        self.run(move |connection, seal| {
+        self.read(move |connection, seal| {
             let sealed: Option<Vec<u8>> = connection
                 .prepare_cached("SELECT sealed FROM answer WHERE namespace = ?1 AND key = ?2")
                 .and_then(|mut query| query.query_row(params![namespace, key], |row| row.get(0)).optional())
@@ -260,7 +331,7 @@ impl Store for SqliteStore {
 
     fn forget<'a>(&'a self, namespace: &'a str, key: &'a str) -> BoxFuture<'a, Result<()>> {
         let (namespace, key) = (namespace.to_owned(), key.to_owned());
-        self.run(move |connection, _| {
+        self.write(move |connection, _| {
             connection
                 .execute("DELETE FROM answer WHERE namespace = ?1 AND key = ?2", params![namespace, key])
                 .map_err(failed)?;
@@ -270,7 +341,7 @@ impl Store for SqliteStore {
 
     fn record<'a>(&'a self, owner: &'a str, name: &'a str) -> BoxFuture<'a, Result<Option<Record>>> {
         let (owner, name) = (owner.to_owned(), name.to_owned());
-        self.run(move |connection, _| {
+        self.read(move |connection, _| {
             connection
                 .prepare_cached("SELECT version, at_ms, value FROM record WHERE owner = ?1 AND name = ?2")
                 .and_then(|mut query| {
@@ -297,8 +368,7 @@ impl Store for SqliteStore {
         value: Zeroizing<Vec<u8>>,
     ) -> BoxFuture<'a, Result<Option<u64>>> {
         let (owner, name) = (owner.to_owned(), name.to_owned());
-        self.run(move |connection, _| {
-            let write = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
+        self.write(move |write, _| {
             let last: Option<i64> = write
                 .query_row("SELECT version FROM record WHERE owner = ?1 AND name = ?2", params![owner, name], |row| {
                     row.get(0)
@@ -315,14 +385,13 @@ impl Store for SqliteStore {
                     params![owner, name, last + 1, signed(at), value.as_slice()],
                 )
                 .map_err(failed)?;
-            write.commit().map_err(failed)?;
             Ok(Some((last + 1).unsigned_abs()))
         })
     }
 
     fn remove_record<'a>(&'a self, owner: &'a str, name: &'a str) -> BoxFuture<'a, Result<bool>> {
         let (owner, name) = (owner.to_owned(), name.to_owned());
-        self.run(move |connection, _| {
+        self.write(move |connection, _| {
             let changed = connection
                 .execute(
                     "UPDATE record SET value = NULL, version = version + 1
@@ -335,7 +404,7 @@ impl Store for SqliteStore {
     }
 
     fn records(&self) -> BoxFuture<'_, Result<Vec<Listed>>> {
-        self.run(move |connection, _| {
+        self.read(move |connection, _| {
             let mut query = connection
                 .prepare_cached(
                     "SELECT owner, name, version, at_ms FROM record WHERE value IS NOT NULL ORDER BY owner, name",
@@ -359,7 +428,7 @@ impl Store for SqliteStore {
         until: Timestamp,
     ) -> BoxFuture<'a, Result<bool>> {
         let (name, holder) = (name.to_owned(), holder.to_owned());
-        self.run(move |connection, _| {
+        self.write(move |connection, _| {
             let changed = connection
                 .execute(
                     "INSERT INTO lease (name, holder, until_ms) VALUES (?1, ?2, ?4)
@@ -374,7 +443,7 @@ impl Store for SqliteStore {
 
     fn release<'a>(&'a self, name: &'a str, holder: &'a str) -> BoxFuture<'a, Result<()>> {
         let (name, holder) = (name.to_owned(), holder.to_owned());
-        self.run(move |connection, _| {
+        self.write(move |connection, _| {
             connection
                 .execute("DELETE FROM lease WHERE name = ?1 AND holder = ?2", params![name, holder])
                 .map_err(failed)?;
@@ -383,14 +452,15 @@ impl Store for SqliteStore {
     }
 
     fn append_audit(&self, chain: &Chain, texts: &[String], rows_max: u64) -> Result<()> {
-        let mut connection = self.0.connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let write = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
-        append_audit(&write, chain, texts, rows_max).map_err(failed)?;
-        write.commit().map_err(failed)
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        let (chain, texts) = (chain.clone(), texts.to_vec());
+        let work = move |write: &Connection, _: &Seal| append_audit(write, &chain, &texts, rows_max).map_err(failed);
+        self.0.writer.add(work, move |done| drop(tell.send(done)))?;
+        told.recv().map_err(|_| writer::gone())?
     }
 
     fn audit(&self, after: u64, limit: u64) -> BoxFuture<'_, Result<(Option<Anchor>, Vec<Link>)>> {
-        self.run(move |connection, _| {
+        self.read(move |connection, _| {
             // One view of both, whoever prunes meanwhile.
             let read = connection.transaction().map_err(failed)?;
             let anchor = anchor(&read).map_err(failed)?;

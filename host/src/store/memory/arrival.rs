@@ -1,0 +1,332 @@
+//! What arrives and leaves, as long as the host lives.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::MemoryStore;
+use crate::error::Result;
+use crate::store::arrival::{
+    Arrival, Arrivals, Claimed, Commit, Committed, DeadLetter, EventState, Filter, Outgoing, Refused, Room, Standing,
+    Step, Stored, Sweep,
+};
+use crate::time::{BoxFuture, Timestamp};
+
+/// Everything that arrived and that leaves.
+#[derive(Default)]
+pub(super) struct Desk(Mutex<Content>);
+
+#[derive(Default)]
+struct Content {
+    last_id: u64,
+    events: BTreeMap<u64, Event>,
+    claimed: HashMap<(String, String, String), u64>,
+    cursors: HashMap<(String, String), Standing>,
+    last_number: u64,
+    outbox: BTreeMap<u64, Emitted>,
+    emitted: HashMap<(String, String), u64>,
+    positions: HashMap<String, u64>,
+    dead: Vec<DeadLetter>,
+}
+
+struct Event {
+    stored: Stored,
+    held: Option<(String, Timestamp)>,
+}
+
+struct Emitted {
+    of: (String, String),
+    at: Timestamp,
+    known_until: Timestamp,
+    /// Nothing, where it is only known by name.
+    content: Option<Vec<u8>>,
+}
+
+impl Event {
+    fn is_held_by(&self, holder: &str) -> bool {
+        self.stored.state == EventState::Waiting && self.held.as_ref().is_some_and(|(by, _)| by == holder)
+    }
+
+    fn bare(&self) -> Stored {
+        Stored { arrival: Arrival { content: Vec::new(), ..self.stored.arrival.clone() }, ..self.stored.clone() }
+    }
+}
+
+impl Desk {
+    fn lock(&self) -> MutexGuard<'_, Content> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Content {
+    fn claim(&mut self, arrival: Arrival, room: Room) -> Claimed {
+        let claim = (arrival.connection.clone(), arrival.trigger.clone(), arrival.key.clone());
+        let known = self.claimed.get(&claim).and_then(|id| self.events.get(id)).map(|event| &event.stored);
+        if known.is_some_and(|known| known.state == EventState::Waiting || known.arrival.known_until > arrival.at) {
+            return Claimed::Repeated;
+        }
+        let waiting = self.events.values().map(|event| &event.stored).filter(|stored| {
+            stored.state == EventState::Waiting
+                && (&stored.arrival.connection, &stored.arrival.trigger) == (&arrival.connection, &arrival.trigger)
+        });
+        let (events, bytes) =
+            waiting.fold((0, 0), |(events, bytes), stored| (events + 1, bytes + stored.arrival.content.len() as u64));
+        if let Some(limit) = room.over(events, bytes, arrival.content.len() as u64) {
+            return Claimed::Full(limit);
+        }
+        self.last_id += 1;
+        let id = self.last_id;
+        let due = arrival.at;
+        let stored =
+            Stored { id, arrival, has_content: true, state: EventState::Waiting, attempts: 0, due, why: String::new() };
+        self.events.insert(id, Event { stored, held: None });
+        if let Some(forgotten) = self.claimed.insert(claim, id) {
+            self.events.remove(&forgotten);
+        }
+        Claimed::New(id)
+    }
+
+    fn take(&mut self, connection: &str, holder: &str, now: Timestamp, until: Timestamp, limit: u64) -> Vec<Stored> {
+        let mut orders = HashSet::new();
+        let mut taken = Vec::new();
+        let waiting = self
+            .events
+            .values_mut()
+            .filter(|event| event.stored.state == EventState::Waiting && event.stored.arrival.connection == connection);
+        for event in waiting {
+            if taken.len() as u64 >= limit {
+                break;
+            }
+            let arrival = &event.stored.arrival;
+            let is_first =
+                arrival.order.as_ref().is_none_or(|order| orders.insert((arrival.trigger.clone(), order.clone())));
+            let is_free = event.held.as_ref().is_none_or(|(_, until)| *until <= now);
+            if is_first && is_free && event.stored.due <= now {
+                event.held = Some((holder.to_owned(), until));
+                event.stored.attempts += 1;
+                taken.push(event.stored.clone());
+            }
+        }
+        taken
+    }
+
+    fn commit(&mut self, commit: Commit) -> Committed {
+        if let Some((id, holder)) = &commit.event
+            && !self.events.get(id).is_some_and(|event| event.is_held_by(holder))
+        {
+            return Committed::Stale;
+        }
+        if let Some(Step { trigger, expected, .. }) = &commit.step {
+            let standing = self.cursors.get(&(commit.connection.clone(), trigger.clone()));
+            if standing.map_or(0, |standing| standing.version) != *expected {
+                return Committed::Stale;
+            }
+        }
+        let kept: u64 =
+            self.outbox.values().filter_map(|out| out.content.as_ref()).map(|content| content.len() as u64).sum();
+        let more: u64 = commit.emit.iter().map(|emit| emit.content.len() as u64).sum();
+        if more > 0 && kept + more > commit.bytes_max {
+            return Committed::Full;
+        }
+        if let Some(event) = commit.event.as_ref().and_then(|(id, _)| self.events.get_mut(id)) {
+            event.stored.state = EventState::Handled;
+            event.stored.due = commit.at;
+            event.stored.why.clear();
+            event.held = None;
+        }
+        if let Some(step) = commit.step {
+            let key = (commit.connection.clone(), step.trigger);
+            self.cursors.insert(key, Standing { version: step.expected + 1, cursor: step.cursor });
+        }
+        let mut emitted = 0;
+        for emit in commit.emit {
+            let of = (commit.connection.clone(), emit.name);
+            if self.emitted.contains_key(&of) {
+                continue;
+            }
+            self.last_number += 1;
+            self.emitted.insert(of.clone(), self.last_number);
+            let content = Some(emit.content);
+            let out = Emitted { of, at: commit.at, known_until: commit.known_until, content };
+            self.outbox.insert(self.last_number, out);
+            emitted += 1;
+        }
+        Committed::Kept { emitted }
+    }
+
+    fn sweep(&mut self, sweep: &Sweep) -> u64 {
+        let mut gone = 0;
+        for event in self.events.values_mut() {
+            let stored = &mut event.stored;
+            let is_over = match stored.state {
+                EventState::Waiting => false,
+                EventState::Handled => stored.due < sweep.handled_before,
+                EventState::Dead => stored.due < sweep.dead_before,
+            };
+            if is_over && stored.has_content {
+                stored.arrival.content = Vec::new();
+                stored.has_content = false;
+            }
+        }
+        let is_over = |event: &Event| !event.stored.has_content && event.stored.arrival.known_until <= sweep.now;
+        let over: Vec<u64> = self.events.iter().filter(|(_, event)| is_over(event)).map(|(id, _)| *id).collect();
+        for id in over {
+            self.events.remove(&id);
+            self.claimed.retain(|_, claimed| *claimed != id);
+            gone += 1;
+        }
+        let done = sweep.sinks.iter().map(|sink| self.positions.get(sink).copied().unwrap_or(0)).min();
+        let dead: HashSet<u64> = self.dead.iter().map(|dead| dead.number).collect();
+        for (number, out) in &mut self.outbox {
+            let is_read = done.is_some_and(|done| *number <= done) && !dead.contains(number);
+            if is_read || out.at < sweep.emitted_before {
+                out.content = None;
+            }
+        }
+        let emitted = &mut self.emitted;
+        self.outbox.retain(|_, out| {
+            let keeps = out.content.is_some() || out.known_until > sweep.now;
+            if !keeps {
+                emitted.remove(&out.of);
+                gone += 1;
+            }
+            keeps
+        });
+        self.dead.retain(|dead| dead.refused.at >= sweep.dead_before);
+        gone
+    }
+}
+
+impl Arrivals for MemoryStore {
+    fn claim(&self, arrival: Arrival, room: Room) -> BoxFuture<'_, Result<Claimed>> {
+        Box::pin(async move { Ok(self.desk.lock().claim(arrival, room)) })
+    }
+
+    fn take<'a>(
+        &'a self,
+        connection: &'a str,
+        holder: &'a str,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u64,
+    ) -> BoxFuture<'a, Result<Vec<Stored>>> {
+        Box::pin(async move { Ok(self.desk.lock().take(connection, holder, now, until, limit)) })
+    }
+
+    fn hold<'a>(&'a self, id: u64, holder: &'a str, until: Timestamp) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(async move {
+            let mut all = self.desk.lock();
+            let Some(event) = all.events.get_mut(&id).filter(|event| event.is_held_by(holder)) else {
+                return Ok(false);
+            };
+            event.held = Some((holder.to_owned(), until));
+            Ok(true)
+        })
+    }
+
+    fn put_off<'a>(
+        &'a self,
+        id: u64,
+        holder: &'a str,
+        due: Option<Timestamp>,
+        why: &'a str,
+    ) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(async move {
+            let mut all = self.desk.lock();
+            let Some(event) = all.events.get_mut(&id).filter(|event| event.is_held_by(holder)) else {
+                return Ok(false);
+            };
+            event.held = None;
+            why.clone_into(&mut event.stored.why);
+            match due {
+                Some(due) => event.stored.due = due,
+                None => event.stored.state = EventState::Dead,
+            }
+            Ok(true)
+        })
+    }
+
+    fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed>> {
+        Box::pin(async move { Ok(self.desk.lock().commit(commit)) })
+    }
+
+    fn cursor<'a>(&'a self, connection: &'a str, trigger: &'a str) -> BoxFuture<'a, Result<Standing>> {
+        Box::pin(async move {
+            let key = (connection.to_owned(), trigger.to_owned());
+            Ok(self.desk.lock().cursors.get(&key).cloned().unwrap_or_default())
+        })
+    }
+
+    fn events(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<Stored>>> {
+        Box::pin(async move {
+            let all = self.desk.lock();
+            let found = all.events.range(filter.after + 1..).map(|(_, event)| event).filter(|event| {
+                let connection = &event.stored.arrival.connection;
+                filter.connection.as_ref().is_none_or(|wanted| wanted == connection)
+                    && filter.state.is_none_or(|state| state == event.stored.state)
+            });
+            Ok(found.take(usize::try_from(filter.limit).unwrap_or(usize::MAX)).map(Event::bare).collect())
+        })
+    }
+
+    fn event(&self, id: u64) -> BoxFuture<'_, Result<Option<Stored>>> {
+        Box::pin(async move { Ok(self.desk.lock().events.get(&id).map(|event| event.stored.clone())) })
+    }
+
+    fn replay(&self, id: u64, at: Timestamp) -> BoxFuture<'_, Result<bool>> {
+        Box::pin(async move {
+            let mut all = self.desk.lock();
+            let Some(event) = all
+                .events
+                .get_mut(&id)
+                .filter(|event| event.stored.has_content && event.held.as_ref().is_none_or(|(_, until)| *until <= at))
+            else {
+                return Ok(false);
+            };
+            event.held = None;
+            event.stored.state = EventState::Waiting;
+            event.stored.attempts = 0;
+            event.stored.due = at;
+            Ok(true)
+        })
+    }
+
+    fn outbox(&self, after: u64, limit: u64) -> BoxFuture<'_, Result<Vec<Outgoing>>> {
+        Box::pin(async move {
+            let all = self.desk.lock();
+            let found = all
+                .outbox
+                .range(after + 1..)
+                .filter_map(|(number, out)| out.content.clone().map(|content| Outgoing { number: *number, content }));
+            Ok(found.take(usize::try_from(limit).unwrap_or(usize::MAX)).collect())
+        })
+    }
+
+    fn sink_position<'a>(&'a self, sink: &'a str) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(async move { Ok(self.desk.lock().positions.get(sink).copied().unwrap_or(0)) })
+    }
+
+    fn advance_sink<'a>(&'a self, sink: &'a str, to: u64, refused: Option<Refused>) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let mut all = self.desk.lock();
+            all.positions.insert(sink.to_owned(), to);
+            if let Some(refused) = refused {
+                all.dead.retain(|dead| (dead.number, dead.sink.as_str()) != (to, sink));
+                all.dead.push(DeadLetter { sink: sink.to_owned(), number: to, refused });
+            }
+            Ok(())
+        })
+    }
+
+    fn dead_letters(&self, after: u64, limit: u64) -> BoxFuture<'_, Result<Vec<DeadLetter>>> {
+        Box::pin(async move {
+            let mut dead: Vec<_> = self.desk.lock().dead.iter().filter(|dead| dead.number > after).cloned().collect();
+            dead.sort_by(|a, b| (a.number, &a.sink).cmp(&(b.number, &b.sink)));
+            dead.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+            Ok(dead)
+        })
+    }
+
+    fn sweep(&self, sweep: Sweep) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(async move { Ok(self.desk.lock().sweep(&sweep)) })
+    }
+}

@@ -1,0 +1,421 @@
+//! What arrives and leaves, in the state file.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{SqliteStore, failed, number, signed};
+use crate::error::{Error, Result};
+use crate::store::Seal;
+use crate::store::arrival::{
+    Arrival, Arrivals, Claimed, Commit, Committed, DeadLetter, EventState, Filter, Outgoing, Refused, Room, Standing,
+    Stored, Sweep,
+};
+use crate::time::{BoxFuture, Timestamp};
+
+/// The columns that [`stored`] reads.
+const COLUMNS: &str = "id, connection, trigger_name, key, ordering, at_ms, known_until_ms, state, attempts, due_ms, why, \
+                       sealed IS NOT NULL";
+
+impl Arrivals for SqliteStore {
+    fn claim(&self, arrival: Arrival, room: Room) -> BoxFuture<'_, Result<Claimed>> {
+        self.write(move |write, seal| claim(write, seal, &arrival, room))
+    }
+
+    fn take<'a>(
+        &'a self,
+        connection: &'a str,
+        holder: &'a str,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u64,
+    ) -> BoxFuture<'a, Result<Vec<Stored>>> {
+        let (connection, holder) = (connection.to_owned(), holder.to_owned());
+        Box::pin(async move {
+            // Whoever asks again and again while nothing is there keeps no other from writing.
+            let of = connection.clone();
+            let ids = self.read(move |read, _| due_ids(read, &of, now, limit).map_err(failed)).await?;
+            if ids.is_empty() {
+                return Ok(Vec::new());
+            }
+            self.write(move |write, seal| {
+                let ids = due_ids(write, &connection, now, limit).map_err(failed)?;
+                let held = |id: &u64| hold_new(write, *id, &holder, until);
+                ids.iter().map(held).collect::<rusqlite::Result<()>>().map_err(failed)?;
+                ids.iter().filter_map(|id| whole(write, seal, *id).transpose()).collect()
+            })
+            .await
+        })
+    }
+
+    fn hold<'a>(&'a self, id: u64, holder: &'a str, until: Timestamp) -> BoxFuture<'a, Result<bool>> {
+        let holder = holder.to_owned();
+        self.write(move |write, _| {
+            changed(
+                write,
+                "UPDATE event SET held_until_ms = ?3 WHERE id = ?1 AND holder = ?2 AND state = 0",
+                params![number(id), holder, signed(until)],
+            )
+        })
+    }
+
+    fn put_off<'a>(
+        &'a self,
+        id: u64,
+        holder: &'a str,
+        due: Option<Timestamp>,
+        why: &'a str,
+    ) -> BoxFuture<'a, Result<bool>> {
+        let (holder, why) = (holder.to_owned(), why.to_owned());
+        self.write(move |write, _| {
+            changed(
+                write,
+                "UPDATE event SET state = ?3, due_ms = coalesce(?4, due_ms), why = ?5, holder = NULL, held_until_ms = 0
+                 WHERE id = ?1 AND holder = ?2 AND state = 0",
+                params![number(id), holder, if due.is_some() { 0 } else { 2 }, due.map(signed), why],
+            )
+        })
+    }
+
+    fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed>> {
+        self.write(move |write, seal| match obstacle(write, &commit).map_err(failed)? {
+            Some(obstacle) => Ok(obstacle),
+            None => keep(write, seal, &commit),
+        })
+    }
+
+    fn cursor<'a>(&'a self, connection: &'a str, trigger: &'a str) -> BoxFuture<'a, Result<Standing>> {
+        let (connection, trigger) = (connection.to_owned(), trigger.to_owned());
+        self.read(move |read, seal| {
+            let row: Option<(i64, Option<Vec<u8>>)> = read
+                .prepare_cached("SELECT version, sealed FROM cursor WHERE connection = ?1 AND trigger_name = ?2")
+                .and_then(|mut query| {
+                    query.query_row(params![connection, trigger], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+                })
+                .map_err(failed)?;
+            let Some((version, sealed)) = row else { return Ok(Standing::default()) };
+            let cursor = sealed.map(|sealed| {
+                let plain = seal.open(&["cursor", &connection, &trigger], &sealed);
+                plain
+                    .and_then(|plain| String::from_utf8(plain).ok())
+                    .ok_or_else(|| changed_from_outside(&format!("the cursor of {trigger}")))
+            });
+            Ok(Standing { version: version.unsigned_abs(), cursor: cursor.transpose()? })
+        })
+    }
+
+    fn events(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<Stored>>> {
+        self.read(move |read, _| {
+            let text = format!(
+                "SELECT {COLUMNS} FROM event WHERE id > ?1 AND (?2 IS NULL OR connection = ?2)
+                 AND (?3 IS NULL OR state = ?3) ORDER BY id LIMIT ?4"
+            );
+            let state = filter.state.map(|state| state as i64);
+            read.prepare_cached(&text)
+                .and_then(|mut query| {
+                    let all = params![number(filter.after), filter.connection, state, number(filter.limit)];
+                    query.query_map(all, stored)?.collect()
+                })
+                .map_err(failed)
+        })
+    }
+
+    fn event(&self, id: u64) -> BoxFuture<'_, Result<Option<Stored>>> {
+        self.read(move |read, seal| whole(read, seal, id))
+    }
+
+    fn replay(&self, id: u64, at: Timestamp) -> BoxFuture<'_, Result<bool>> {
+        self.write(move |write, _| {
+            changed(
+                write,
+                "UPDATE event SET state = 0, attempts = 0, due_ms = ?2, holder = NULL, held_until_ms = 0
+                 WHERE id = ?1 AND sealed IS NOT NULL AND held_until_ms <= ?2",
+                params![number(id), signed(at)],
+            )
+        })
+    }
+
+    fn outbox(&self, after: u64, limit: u64) -> BoxFuture<'_, Result<Vec<Outgoing>>> {
+        self.read(move |read, seal| {
+            let rows: Vec<(i64, String, String, Vec<u8>)> = read
+                .prepare_cached(
+                    "SELECT number, connection, name, sealed FROM emitted
+                     WHERE number > ?1 AND sealed IS NOT NULL ORDER BY number LIMIT ?2",
+                )
+                .and_then(|mut query| {
+                    let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
+                    query.query_map(params![number(after), number(limit)], row)?.collect()
+                })
+                .map_err(failed)?;
+            let outgoing = |(number, connection, name, sealed): (i64, String, String, Vec<u8>)| {
+                let content = seal
+                    .open(&["emitted", &connection, &name], &sealed)
+                    .ok_or_else(|| changed_from_outside(&format!("the emitted event {number}")))?;
+                Ok(Outgoing { number: number.unsigned_abs(), content })
+            };
+            rows.into_iter().map(outgoing).collect()
+        })
+    }
+
+    fn sink_position<'a>(&'a self, sink: &'a str) -> BoxFuture<'a, Result<u64>> {
+        let sink = sink.to_owned();
+        self.read(move |read, _| {
+            let position: Option<i64> = read
+                .prepare_cached("SELECT position FROM sink WHERE name = ?1")
+                .and_then(|mut query| query.query_row([sink], |row| row.get(0)).optional())
+                .map_err(failed)?;
+            Ok(position.unwrap_or(0).unsigned_abs())
+        })
+    }
+
+    fn advance_sink<'a>(&'a self, sink: &'a str, to: u64, refused: Option<Refused>) -> BoxFuture<'a, Result<()>> {
+        let sink = sink.to_owned();
+        self.write(move |write, _| {
+            changed(
+                write,
+                "INSERT INTO sink (name, position) VALUES (?1, ?2)
+                 ON CONFLICT (name) DO UPDATE SET position = excluded.position",
+                params![sink, number(to)],
+            )?;
+            if let Some(Refused { at, why }) = refused {
+                changed(
+                    write,
+                    "INSERT OR REPLACE INTO dead_letter (number, sink, at_ms, why) VALUES (?1, ?2, ?3, ?4)",
+                    params![number(to), sink, signed(at), why],
+                )?;
+            }
+            Ok(())
+        })
+    }
+
+    fn dead_letters(&self, after: u64, limit: u64) -> BoxFuture<'_, Result<Vec<DeadLetter>>> {
+        self.read(move |read, _| {
+            read.prepare_cached(
+                "SELECT number, sink, at_ms, why FROM dead_letter WHERE number > ?1 ORDER BY number, sink LIMIT ?2",
+            )
+            .and_then(|mut query| {
+                let letter = |row: &Row<'_>| {
+                    let refused = Refused { at: time(row, 2)?, why: row.get(3)? };
+                    Ok(DeadLetter { number: unsigned(row, 0)?, sink: row.get(1)?, refused })
+                };
+                query.query_map(params![number(after), number(limit)], letter)?.collect()
+            })
+            .map_err(failed)
+        })
+    }
+
+    fn sweep(&self, sweep: Sweep) -> BoxFuture<'_, Result<u64>> {
+        self.write(move |write, _| forget(write, &sweep).map_err(failed))
+    }
+}
+
+fn claim(write: &Connection, seal: &Seal, arrival: &Arrival, room: Room) -> Result<Claimed> {
+    let Arrival { connection, trigger, key, .. } = arrival;
+    let known: Option<(i64, i64)> = write
+        .prepare_cached(
+            "SELECT state, known_until_ms FROM event WHERE connection = ?1 AND trigger_name = ?2 AND key = ?3",
+        )
+        .and_then(|mut query| {
+            query.query_row(params![connection, trigger, key], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+        })
+        .map_err(failed)?;
+    if known.is_some_and(|(state, until)| state == EventState::Waiting as i64 || until > signed(arrival.at)) {
+        return Ok(Claimed::Repeated);
+    }
+    let (events, bytes): (i64, i64) = write
+        .prepare_cached("SELECT events, bytes FROM waiting WHERE connection = ?1 AND trigger_name = ?2")
+        .and_then(|mut query| {
+            query.query_row(params![connection, trigger], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+        })
+        .map_err(failed)?
+        .unwrap_or_default();
+    let length = arrival.content.len() as u64;
+    if let Some(limit) = room.over(events.unsigned_abs(), bytes.unsigned_abs(), length) {
+        return Ok(Claimed::Full(limit));
+    }
+    let sealed = seal.seal(&["event", connection, trigger, key], &arrival.content)?;
+    // One that was forgotten makes room for the new one.
+    write
+        .prepare_cached(
+            "INSERT OR REPLACE INTO event (connection, trigger_name, key, ordering, at_ms, known_until_ms, state,
+                 attempts, due_ms, held_until_ms, why, bytes, sealed)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, 0, ?5, 0, '', ?7, ?8)",
+        )
+        .and_then(|mut query| {
+            query.execute(params![
+                connection,
+                trigger,
+                key,
+                arrival.order,
+                signed(arrival.at),
+                signed(arrival.known_until),
+                number(length),
+                sealed
+            ])
+        })
+        .map_err(failed)?;
+    Ok(Claimed::New(write.last_insert_rowid().unsigned_abs()))
+}
+
+fn due_ids(read: &Connection, connection: &str, now: Timestamp, limit: u64) -> rusqlite::Result<Vec<u64>> {
+    read.prepare_cached(
+        "SELECT id FROM event AS this WHERE connection = ?1 AND state = 0 AND due_ms <= ?2 AND held_until_ms <= ?2
+             AND (ordering IS NULL OR NOT EXISTS (
+                 SELECT 1 FROM event AS before WHERE before.connection = this.connection
+                     AND before.trigger_name = this.trigger_name AND before.ordering = this.ordering
+                     AND before.ordering IS NOT NULL AND before.state = 0 AND before.id < this.id
+             )) ORDER BY id LIMIT ?3",
+    )?
+    .query_map(params![connection, signed(now), number(limit)], |row| unsigned(row, 0))?
+    .collect()
+}
+
+fn hold_new(write: &Connection, id: u64, holder: &str, until: Timestamp) -> rusqlite::Result<()> {
+    write
+        .prepare_cached("UPDATE event SET holder = ?2, held_until_ms = ?3, attempts = attempts + 1 WHERE id = ?1")?
+        .execute(params![number(id), holder, signed(until)])?;
+    Ok(())
+}
+
+/// An event with its content.
+fn whole(read: &Connection, seal: &Seal, id: u64) -> Result<Option<Stored>> {
+    let found: Option<(Stored, Option<Vec<u8>>)> = read
+        .prepare_cached(&format!("SELECT {COLUMNS}, sealed FROM event WHERE id = ?1"))
+        .and_then(|mut query| query.query_row(params![number(id)], |row| Ok((stored(row)?, row.get(12)?))).optional())
+        .map_err(failed)?;
+    let Some((mut event, sealed)) = found else { return Ok(None) };
+    if let Some(sealed) = sealed {
+        let Arrival { connection, trigger, key, .. } = &event.arrival;
+        event.arrival.content = seal
+            .open(&["event", connection, trigger, key], &sealed)
+            .ok_or_else(|| changed_from_outside(&format!("the event {id}")))?;
+    }
+    Ok(Some(event))
+}
+
+/// Why nothing of a commit can be kept.
+fn obstacle(write: &Connection, commit: &Commit) -> rusqlite::Result<Option<Committed>> {
+    if let Some((id, holder)) = &commit.event {
+        let is_held: Option<i64> = write
+            .prepare_cached("SELECT 1 FROM event WHERE id = ?1 AND holder = ?2 AND state = 0")?
+            .query_row(params![number(*id), holder], |row| row.get(0))
+            .optional()?;
+        if is_held.is_none() {
+            return Ok(Some(Committed::Stale));
+        }
+    }
+    if let Some(step) = &commit.step {
+        let version: Option<i64> = write
+            .prepare_cached("SELECT version FROM cursor WHERE connection = ?1 AND trigger_name = ?2")?
+            .query_row(params![commit.connection, step.trigger], |row| row.get(0))
+            .optional()?;
+        if version.unwrap_or(0).unsigned_abs() != step.expected {
+            return Ok(Some(Committed::Stale));
+        }
+    }
+    let more: u64 = commit.emit.iter().map(|emit| emit.content.len() as u64).sum();
+    if more == 0 {
+        return Ok(None);
+    }
+    let kept: i64 = write.prepare_cached("SELECT bytes FROM emitted_bytes")?.query_row([], |row| row.get(0))?;
+    Ok((kept.unsigned_abs().saturating_add(more) > commit.bytes_max).then_some(Committed::Full))
+}
+
+fn keep(write: &Connection, seal: &Seal, commit: &Commit) -> Result<Committed> {
+    let Commit { connection, at, .. } = commit;
+    if let Some((id, _)) = &commit.event {
+        changed(
+            write,
+            "UPDATE event SET state = 1, due_ms = ?2, why = '', holder = NULL, held_until_ms = 0 WHERE id = ?1",
+            params![number(*id), signed(*at)],
+        )?;
+    }
+    if let Some(step) = &commit.step {
+        let seal = |cursor: &String| seal.seal(&["cursor", connection, &step.trigger], cursor.as_bytes());
+        let sealed = step.cursor.as_ref().map(seal).transpose()?;
+        changed(
+            write,
+            "INSERT OR REPLACE INTO cursor (connection, trigger_name, version, sealed) VALUES (?1, ?2, ?3, ?4)",
+            params![connection, step.trigger, number(step.expected + 1), sealed],
+        )?;
+    }
+    let mut emitted = 0;
+    for emit in &commit.emit {
+        let sealed = seal.seal(&["emitted", connection, &emit.name], &emit.content)?;
+        let (known_until, length) = (signed(commit.known_until), number(emit.content.len() as u64));
+        let is_new = changed(
+            write,
+            "INSERT INTO emitted (connection, name, at_ms, known_until_ms, bytes, sealed) SELECT ?1, ?2, ?3, ?4, ?5, ?6
+             WHERE NOT EXISTS (SELECT 1 FROM emitted WHERE connection = ?1 AND name = ?2)",
+            params![connection, emit.name, signed(*at), known_until, length, sealed],
+        )?;
+        emitted += u64::from(is_new);
+    }
+    Ok(Committed::Kept { emitted })
+}
+
+fn forget(write: &Connection, sweep: &Sweep) -> rusqlite::Result<u64> {
+    let run = |text: &str, values: &[&dyn rusqlite::ToSql]| -> rusqlite::Result<u64> {
+        Ok(write.prepare_cached(text)?.execute(values)? as u64)
+    };
+    let (handled, dead) = (signed(sweep.handled_before), signed(sweep.dead_before));
+    run(
+        "UPDATE event SET sealed = NULL WHERE sealed IS NOT NULL
+             AND ((state = 1 AND due_ms < ?1) OR (state = 2 AND due_ms < ?2))",
+        params![handled, dead],
+    )?;
+    let now = signed(sweep.now);
+    let mut gone = run("DELETE FROM event WHERE state > 0 AND sealed IS NULL AND known_until_ms <= ?1", params![now])?;
+    let mut done = None;
+    for sink in &sweep.sinks {
+        let position: Option<i64> = write
+            .prepare_cached("SELECT position FROM sink WHERE name = ?1")?
+            .query_row([sink], |row| row.get(0))
+            .optional()?;
+        let position = position.unwrap_or(0);
+        done = Some(done.map_or(position, |done: i64| done.min(position)));
+    }
+    run(
+        "UPDATE emitted SET sealed = NULL WHERE sealed IS NOT NULL AND (at_ms < ?1
+             OR (number <= ?2 AND number NOT IN (SELECT number FROM dead_letter)))",
+        params![signed(sweep.emitted_before), done.unwrap_or(0)],
+    )?;
+    gone += run("DELETE FROM emitted WHERE sealed IS NULL AND known_until_ms <= ?1", params![now])?;
+    run("DELETE FROM dead_letter WHERE at_ms < ?1", params![dead])?;
+    Ok(gone)
+}
+
+fn changed_from_outside(what: &str) -> Error {
+    Error::internal(format!("{what} was changed from outside"))
+}
+
+fn changed(write: &Connection, text: &str, values: &[&dyn rusqlite::ToSql]) -> Result<bool> {
+    write.prepare_cached(text).and_then(|mut query| query.execute(values)).map(|rows| rows > 0).map_err(failed)
+}
+
+fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    let state = usize::try_from(row.get::<_, i64>(7)?).ok().and_then(|state| EventState::ALL.get(state));
+    Ok(Stored {
+        id: unsigned(row, 0)?,
+        arrival: Arrival {
+            connection: row.get(1)?,
+            trigger: row.get(2)?,
+            key: row.get(3)?,
+            order: row.get(4)?,
+            at: time(row, 5)?,
+            known_until: time(row, 6)?,
+            content: Vec::new(),
+        },
+        state: state.copied().unwrap_or(EventState::Dead),
+        attempts: unsigned(row, 8)?,
+        due: time(row, 9)?,
+        why: row.get(10)?,
+        has_content: row.get(11)?,
+    })
+}
+
+fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    Ok(row.get::<_, i64>(column)?.unsigned_abs())
+}
+
+fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    unsigned(row, column).map(Timestamp::from_millis)
+}
