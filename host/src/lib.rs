@@ -60,6 +60,7 @@ pub use event::{Emission, Event, Outcome, Trigger};
 pub use explain::{explain, explain_change};
 pub use grant::{Grant, Missing, suggest};
 pub use host::{Host, HostBuilder, default_state_dir, read_component};
+pub use inbound::envelope::Emitted;
 pub use inbound::poll::PollPolicy;
 pub use inbound::sink::SinkPolicy;
 pub use inbound::socket::SocketPolicy;

@@ -117,6 +117,22 @@ impl fmt::Display for Timestamp {
     }
 }
 
+/// A time as RFC 3339 writes it, for serde.
+pub(crate) mod rfc3339 {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use super::Timestamp;
+
+    pub(crate) fn serialize<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(at)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
+        let text = String::deserialize(from)?;
+        Timestamp::parse(&text).ok_or_else(|| serde::de::Error::custom("no time"))
+    }
+}
+
 /// The machine's clock.
 ///
 /// It runs with the monotonic clock from the moment it was made, so setting the wall clock back does not stretch a

@@ -1,6 +1,7 @@
 //! What starts a plugin besides a call: webhooks, schedules, sockets. What arrives is verified and stored before anybody
 //! handles it; what a plugin emits is stored together with its cursor, and leaves through sinks.
 
+pub(crate) mod envelope;
 pub(crate) mod poll;
 pub(crate) mod sink;
 pub(crate) mod socket;

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::error::{Error, Kind, Result};
 use crate::store::{Anchor, Break, Chain, Link, Place, Store};
-use crate::time::{Clock, Timestamp};
+use crate::time::{Clock, Timestamp, rfc3339};
 
 /// How long an entry waits at most before it is written down.
 const FLUSH_MS: u64 = 1_000;
@@ -144,23 +144,6 @@ fn once() -> u64 {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde wants")]
 fn is_once(times: &u64) -> bool {
     *times == 1
-}
-
-mod rfc3339 {
-    //! A time as text.
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    use crate::time::Timestamp;
-
-    pub(super) fn serialize<S: Serializer>(at: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(at)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Timestamp, D::Error> {
-        let text = String::deserialize(from)?;
-        Timestamp::parse(&text).ok_or_else(|| serde::de::Error::custom("no time"))
-    }
 }
 
 impl AuditEntry {
