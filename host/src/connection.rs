@@ -132,32 +132,48 @@ pub struct GraphqlLimit {
 }
 
 macro_rules! limits {
-    ($($name:ident: $default:expr, $about:literal;)*) => {
-        /// Everything a plugin can use up, with its limit. Units stand last in the names.
-        #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+    ($(#[doc = $doc:literal])* $all:ident; $($name:ident: $default:expr, $about:literal;)*) => {
+        $(#[doc = $doc])*
+        #[derive(Clone, Copy, Debug, serde::Deserialize, PartialEq, Eq)]
         #[serde(deny_unknown_fields, default)]
         #[non_exhaustive]
-        pub struct Limits {
+        pub struct $all {
             $(#[doc = $about] pub $name: u64,)*
         }
 
-        impl Default for Limits {
+        impl Default for $all {
             fn default() -> Self {
                 Self { $($name: $default,)* }
             }
         }
 
-        impl Limits {
+        impl $all {
             /// Every limit as it stands here: name, value, default, and what it limits.
             pub fn all(&self) -> Vec<(&'static str, u64, u64, &'static str)> {
                 let default = Self::default();
                 vec![$((stringify!($name), self.$name, default.$name, $about),)*]
             }
+
+            /// Refuses what would let nothing pass.
+            pub(crate) fn check(&self) -> crate::Result<()> {
+                match self.all().into_iter().find(|(_, value, ..)| *value == 0) {
+                    None => Ok(()),
+                    Some((name, ..)) => {
+                        let message = format!("limits.{name} is 0, which would let nothing pass");
+                        Err(crate::Error::configuration(message)
+                            .with_details("Leave it out for the default, or take what it limits away"))
+                    }
+                }
+            }
         }
     };
 }
+pub(crate) use limits;
 
 limits! {
+    /// Everything a plugin can use up, with its limit. Units stand last in the names.
+    Limits;
+
     call_ms: 120_000, "Milliseconds for one call, waiting included.";
     compute_ms: 10_000, "Milliseconds of computing in one call.";
     memory_bytes: 64 << 20, "Bytes of one instance's memory.";
@@ -195,17 +211,6 @@ limits! {
     state_keys: 1_000, "Number of state values of the connection.";
 }
 
-impl Limits {
-    /// Refuses what would let nothing pass.
-    fn check(&self) -> Result<()> {
-        match self.all().into_iter().find(|(_, value, ..)| *value == 0) {
-            None => Ok(()),
-            Some((name, ..)) => Err(Error::configuration(format!("limits.{name} is 0, which would let nothing pass"))
-                .with_details("Leave it out for the default, or take the connection away")),
-        }
-    }
-}
-
 impl Config {
     /// Reads a `wharfage.toml` from its text. `path` is for messages and for what the file names relative to itself.
     ///
@@ -221,6 +226,9 @@ impl Config {
         }
         for source in config.accounts.values_mut().flat_map(|account| account.secrets.values_mut()) {
             source.found_in(path);
+        }
+        for sink in config.sinks.values_mut() {
+            sink.found_in(path);
         }
         for (name, connection) in &config.connections {
             // A file that was found by looking around is as little trusted as a manifest.
@@ -287,7 +295,7 @@ fn place(error: &toml::de::Error, text: &str) -> String {
     let number = before.matches('\n').count() + 1;
     let line = text.lines().nth(number - 1).unwrap_or_default();
     let header = before.lines().rev().map(str::trim_start).find(|line| line.starts_with('[')).unwrap_or_default();
-    if header.contains("secrets") || line.contains("secrets") {
+    if header.contains("secret") || line.contains("secret") {
         return format!("line {number}: {}", shown(error.message()));
     }
     shown_lines(&error.to_string())
