@@ -191,6 +191,10 @@ limits! {
     cache_entry_bytes: 1 << 20, "Bytes of an answer that is kept.";
     log_lines: 200, "Lines that one call may log.";
     log_bytes: 64 << 10, "Bytes that one call may log.";
+    emitted_events: 1_000, "Events that the handling of one event may emit.";
+    emitted_bytes: 4 << 20, "Bytes of the content of all these.";
+    messages: 100, "Messages that the handling of one event may send on its socket.";
+    message_bytes: 1 << 20, "Bytes of all these.";
     state_bytes: 1 << 20, "Bytes of all state values of the connection.";
     state_keys: 1_000, "Number of state values of the connection.";
 }
