@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::account::Account;
 use crate::drift::DriftPolicy;
 use crate::error::{Error, Result};
+use crate::inbound::policy::ServePolicy;
 use crate::inbound::poll::PollPolicy;
 use crate::inbound::sink::SinkPolicy;
 use crate::inbound::socket::SocketPolicy;
@@ -37,6 +38,9 @@ pub struct Config {
     /// The webhooks that `wharfage serve` takes, by the id in their path.
     #[serde(default)]
     pub endpoints: BTreeMap<String, EndpointPolicy>,
+    /// How `wharfage serve` listens, keeps and gives up.
+    #[serde(default)]
+    pub serve: ServePolicy,
     /// Where emitted events go.
     #[serde(default)]
     pub sinks: BTreeMap<String, SinkPolicy>,
@@ -132,32 +136,48 @@ pub struct GraphqlLimit {
 }
 
 macro_rules! limits {
-    ($($name:ident: $default:expr, $about:literal;)*) => {
-        /// Everything a plugin can use up, with its limit. Units stand last in the names.
-        #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+    ($(#[doc = $doc:literal])* $all:ident; $($name:ident: $default:expr, $about:literal;)*) => {
+        $(#[doc = $doc])*
+        #[derive(Clone, Copy, Debug, serde::Deserialize, PartialEq, Eq)]
         #[serde(deny_unknown_fields, default)]
         #[non_exhaustive]
-        pub struct Limits {
+        pub struct $all {
             $(#[doc = $about] pub $name: u64,)*
         }
 
-        impl Default for Limits {
+        impl Default for $all {
             fn default() -> Self {
                 Self { $($name: $default,)* }
             }
         }
 
-        impl Limits {
+        impl $all {
             /// Every limit as it stands here: name, value, default, and what it limits.
             pub fn all(&self) -> Vec<(&'static str, u64, u64, &'static str)> {
                 let default = Self::default();
                 vec![$((stringify!($name), self.$name, default.$name, $about),)*]
             }
+
+            /// Refuses what would let nothing pass.
+            pub(crate) fn check(&self) -> crate::Result<()> {
+                match self.all().into_iter().find(|(_, value, ..)| *value == 0) {
+                    None => Ok(()),
+                    Some((name, ..)) => {
+                        let message = format!("limits.{name} is 0, which would let nothing pass");
+                        Err(crate::Error::configuration(message)
+                            .with_details("Leave it out for the default, or take what it limits away"))
+                    }
+                }
+            }
         }
     };
 }
+pub(crate) use limits;
 
 limits! {
+    /// Everything a plugin can use up, with its limit. Units stand last in the names.
+    Limits;
+
     call_ms: 120_000, "Milliseconds for one call, waiting included.";
     compute_ms: 10_000, "Milliseconds of computing in one call.";
     memory_bytes: 64 << 20, "Bytes of one instance's memory.";
@@ -197,17 +217,6 @@ limits! {
     message_bytes: 1 << 20, "Bytes of all these.";
     state_bytes: 1 << 20, "Bytes of all state values of the connection.";
     state_keys: 1_000, "Number of state values of the connection.";
-}
-
-impl Limits {
-    /// Refuses what would let nothing pass.
-    fn check(&self) -> Result<()> {
-        match self.all().into_iter().find(|(_, value, ..)| *value == 0) {
-            None => Ok(()),
-            Some((name, ..)) => Err(Error::configuration(format!("limits.{name} is 0, which would let nothing pass"))
-                .with_details("Leave it out for the default, or take the connection away")),
-        }
-    }
 }
 
 impl Config {

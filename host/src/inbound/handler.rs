@@ -145,9 +145,9 @@ impl Handler {
             }
             Committed::Full => {
                 let most = self.0.keeping.bytes_max;
-                let message = format!("emitted events would exceed the limit outbox_bytes_max of {most} bytes");
-                Err(Error::limit("outbox_bytes_max", message).with_details(
-                    "A sink does not take them; look at `wharfage events dead`. To keep more, set serve.outbox_bytes_max",
+                let message = format!("emitted events would exceed the limit outbox_bytes of {most} bytes");
+                Err(Error::limit("outbox_bytes", message).with_details(
+                    "A sink does not take them; look at `wharfage events dead`. To keep more, set serve.limits.outbox_bytes",
                 ))
             }
         }

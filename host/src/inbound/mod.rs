@@ -4,6 +4,7 @@
 pub(crate) mod envelope;
 pub(crate) mod handler;
 pub(crate) mod inbox;
+pub(crate) mod policy;
 pub(crate) mod poll;
 pub(crate) mod sink;
 pub(crate) mod socket;
