@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::account::Account;
 use crate::drift::DriftPolicy;
 use crate::error::{Error, Result};
+use crate::inbound::policy::ServePolicy;
 use crate::inbound::poll::PollPolicy;
 use crate::inbound::sink::SinkPolicy;
 use crate::inbound::socket::SocketPolicy;
@@ -37,6 +38,9 @@ pub struct Config {
     /// The webhooks that `wharfage serve` takes, by the id in their path.
     #[serde(default)]
     pub endpoints: BTreeMap<String, EndpointPolicy>,
+    /// How `wharfage serve` listens, keeps and gives up.
+    #[serde(default)]
+    pub serve: ServePolicy,
     /// Where emitted events go.
     #[serde(default)]
     pub sinks: BTreeMap<String, SinkPolicy>,
@@ -207,6 +211,10 @@ limits! {
     cache_entry_bytes: 1 << 20, "Bytes of an answer that is kept.";
     log_lines: 200, "Lines that one call may log.";
     log_bytes: 64 << 10, "Bytes that one call may log.";
+    emitted_events: 1_000, "Events that the handling of one event may emit.";
+    emitted_bytes: 4 << 20, "Bytes of the content of all these.";
+    messages: 100, "Messages that the handling of one event may send on its socket.";
+    message_bytes: 1 << 20, "Bytes of all these.";
     state_bytes: 1 << 20, "Bytes of all state values of the connection.";
     state_keys: 1_000, "Number of state values of the connection.";
 }

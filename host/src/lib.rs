@@ -61,6 +61,7 @@ pub use explain::{explain, explain_change};
 pub use grant::{Grant, Missing, suggest};
 pub use host::{Host, HostBuilder, default_state_dir, read_component};
 pub use inbound::envelope::Emitted;
+pub use inbound::policy::{ServeLimits, ServePolicy};
 pub use inbound::poll::PollPolicy;
 #[cfg(feature = "serve")]
 pub use inbound::sink::channel::{Delivery, Events};

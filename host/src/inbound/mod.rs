@@ -2,6 +2,9 @@
 //! handles it; what a plugin emits is stored together with its cursor, and leaves through sinks.
 
 pub(crate) mod envelope;
+pub(crate) mod handler;
+pub(crate) mod inbox;
+pub(crate) mod policy;
 pub(crate) mod poll;
 pub(crate) mod sink;
 pub(crate) mod socket;

@@ -99,8 +99,8 @@ impl Room {
     /// The limit that so much more would break, where so much waits.
     pub(super) fn over(self, events: u64, bytes: u64, more: u64) -> Option<&'static str> {
         match (events < self.events_max, bytes.saturating_add(more) <= self.bytes_max) {
-            (false, _) => Some("waiting_events_max"),
-            (_, false) => Some("waiting_bytes_max"),
+            (false, _) => Some("waiting_events"),
+            (_, false) => Some("waiting_bytes"),
             _ => None,
         }
     }
@@ -340,9 +340,9 @@ pub(super) mod tests {
             panic!("it is not new")
         };
         let long = Arrival { content: vec![0; 97], ..arrival("k3", None, 2) };
-        assert_eq!(store.claim(long, ROOM).await.unwrap(), Claimed::Full("waiting_bytes_max"));
+        assert_eq!(store.claim(long, ROOM).await.unwrap(), Claimed::Full("waiting_bytes"));
         assert!(matches!(store.claim(arrival("k3", None, 2), ROOM).await.unwrap(), Claimed::New(_)));
-        assert_eq!(store.claim(arrival("k4", None, 2), ROOM).await.unwrap(), Claimed::Full("waiting_events_max"));
+        assert_eq!(store.claim(arrival("k4", None, 2), ROOM).await.unwrap(), Claimed::Full("waiting_events"));
 
         // The second of an order waits for the first; nothing is due before its time.
         let taken = store.take("c", "me", at(1), at(60), 10).await.unwrap();
