@@ -457,3 +457,6 @@ impl From<Error> for Trouble {
         Self::Passing { why: error.message().to_owned(), until: error.retry_at() }
     }
 }
+
+#[cfg(test)]
+mod tests;
