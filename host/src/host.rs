@@ -568,7 +568,7 @@ impl Host {
     pub(crate) async fn sinks(&self, config: &Config) -> Result<Vec<Line>> {
         let inner = &self.0;
         let mut lines = Vec::new();
-        sink::check_together(&config.sinks)?;
+        sink::check_together(&config.sinks, config.serve.limits.emitted_kept_ms)?;
         for (name, policy) in &config.sinks {
             let limits = &policy.limits;
             let outlet: Box<dyn Outlet> = match &policy.place {
