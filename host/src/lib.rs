@@ -56,21 +56,17 @@ pub use connect::{Authorization, DeviceSignIn, Disconnected, SignIn, Way};
 pub use connection::{Allow, Config, Connection, GraphqlLimit, Limits, PluginSource};
 pub use drift::{Drift, DriftKind, DriftPolicy, Drifts};
 pub use error::{Blame, Error, FieldError, Kind, NetworkStage, RequestSent, Result, Severity};
-pub use event::{Emission, Event, Outcome, Trigger};
+pub use event::{Emission, Event, Outcome, Poll, Start, Trigger};
 pub use explain::{explain, explain_change};
 pub use grant::{Grant, Missing, suggest};
 pub use host::{Host, HostBuilder, default_state_dir, read_component};
 pub use inbound::envelope::Emitted;
 pub use inbound::policy::{ServeLimits, ServePolicy};
 pub use inbound::poll::PollPolicy;
-#[cfg(feature = "serve")]
-pub use inbound::sink::channel::{Delivery, Events};
-#[cfg(feature = "serve")]
-pub use inbound::sink::line::{SinkDoing, SinkState};
-pub use inbound::sink::{SinkLimits, SinkPlace, SinkPolicy};
+pub use inbound::sink::SinkPolicy;
 pub use inbound::socket::SocketPolicy;
 pub use inbound::webhook::EndpointPolicy;
-pub use manifest::{Effect, EventFacts, Manifest, Needs, Operation, PollFacts, SocketFacts, WebhookFacts};
+pub use manifest::{Effect, EventFacts, Manifest, Needs, Operation, PollFacts, Recovery, SocketFacts, WebhookFacts};
 pub use observe::audit::{Audit, AuditCheck, AuditEntry, AuditRow, Deed};
 pub use outbound::breaker::{BreakerPolicy, CircuitState};
 pub use outbound::cache::CachePolicy;
