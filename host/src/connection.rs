@@ -292,6 +292,9 @@ impl Connection {
 
     fn check(&self) -> Result<()> {
         self.breaker.check().map_err(Error::configuration)?;
+        for (name, poll) in &self.polls {
+            poll.check().map_err(|why| Error::configuration(format!("polls.{} {why}", shown(name))))?;
+        }
         self.limits.check()
     }
 }

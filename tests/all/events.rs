@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use wharfage::{Event, Kind, Trigger};
+use wharfage::{Event, Kind, Poll, Trigger};
 use wharfage_tests::{Provider, Reply, Scene, guests};
 
 use crate::assert_exists;
@@ -10,7 +10,7 @@ use crate::assert_exists;
 wharfage_tests::foreach_events!(assert_exists);
 
 fn polled(id: &str) -> Event {
-    Event { id: id.to_owned(), trigger: Trigger::Poll("things".to_owned()), cursor: Some("here".to_owned()) }
+    Event { id: id.to_owned(), trigger: Trigger::Poll(Poll::new("things")), cursor: Some("here".to_owned()) }
 }
 
 fn keys(provider: &Provider) -> Vec<(String, String)> {

@@ -70,6 +70,8 @@ pub(crate) struct Handled {
     pub(crate) send: Vec<Vec<u8>>,
     /// Whether the cursor is another than before.
     pub(crate) has_moved: bool,
+    /// Whether the plugin says that there is more at once.
+    pub(crate) more: bool,
     /// How many events were emitted that had not been before.
     pub(crate) emitted: u64,
 }
@@ -138,7 +140,7 @@ impl Handler {
         let step = step.map(|cursor| Step { trigger: name.to_owned(), expected: version, cursor: Some(cursor) });
         let emit = self.emit(outcome.emit, outcome.cursor.as_deref())?;
         match self.commit(held, step, emit).await? {
-            Committed::Kept { emitted } => Ok(Handled { send: outcome.send, has_moved, emitted }),
+            Committed::Kept { emitted } => Ok(Handled { send: outcome.send, has_moved, more: outcome.more, emitted }),
             Committed::Stale => {
                 let message = format!("{name} moved on while this was handled; nothing was kept of it");
                 Err(Error::new(Kind::Conflict, message))

@@ -292,6 +292,7 @@ mod tests {
                     }],
                     send: Vec::new(),
                     cursor: Some((count + 1).to_string()),
+                    more: false,
                 })
             })
         }

@@ -6,6 +6,8 @@ pub(crate) mod handler;
 pub(crate) mod inbox;
 pub(crate) mod policy;
 pub(crate) mod poll;
+#[cfg(feature = "serve")]
+pub(crate) mod schedule;
 pub(crate) mod sink;
 pub(crate) mod socket;
 pub(crate) mod webhook;
