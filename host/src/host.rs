@@ -16,6 +16,7 @@ use crate::connection::{Config, Connection};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::grant::Grant;
+use crate::inbound::log::EventLog;
 #[cfg(feature = "serve")]
 use crate::inbound::sink::channel::Events;
 #[cfg(feature = "serve")]
@@ -535,6 +536,11 @@ impl Host {
     /// ```
     pub fn audit(&self) -> &Audit {
         &self.0.audit
+    }
+
+    /// What arrived and what left: to see it, and to have it done once more.
+    pub fn event_log(&self) -> EventLog {
+        EventLog::new(self.0.store.clone(), self.0.clock.clone())
     }
 
     /// What plugins emit, one event after the other: at least once, in the order in which it was committed, from where the

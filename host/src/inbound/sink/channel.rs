@@ -9,7 +9,7 @@ use super::line::Means;
 use super::{check_pattern, is_meant};
 use crate::error::{Error, Result};
 use crate::inbound::envelope::Emitted;
-use crate::store::Outgoing;
+use crate::store::arrival::Outgoing;
 
 /// Events read from the outbox at once.
 const ROWS: u64 = 100;
