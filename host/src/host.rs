@@ -16,6 +16,7 @@ use crate::connection::{Config, Connection};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::grant::Grant;
+use crate::inbound::log::EventLog;
 #[cfg(feature = "serve")]
 use crate::inbound::sink::channel::Events;
 #[cfg(feature = "serve")]
@@ -537,6 +538,11 @@ impl Host {
         &self.0.audit
     }
 
+    /// What arrived and what left: to see it, and to have it done once more.
+    pub fn event_log(&self) -> EventLog {
+        EventLog::new(self.0.store.clone(), self.0.clock.clone())
+    }
+
     /// What plugins emit, one event after the other: at least once, in the order in which it was committed, from where the
     /// reader of this name has acknowledged. One name is for one reader at a time.
     ///
@@ -568,7 +574,7 @@ impl Host {
     pub(crate) async fn sinks(&self, config: &Config) -> Result<Vec<Line>> {
         let inner = &self.0;
         let mut lines = Vec::new();
-        sink::check_together(&config.sinks)?;
+        sink::check_together(&config.sinks, config.serve.limits.emitted_kept_ms)?;
         for (name, policy) in &config.sinks {
             let limits = &policy.limits;
             let outlet: Box<dyn Outlet> = match &policy.place {
