@@ -471,6 +471,7 @@ impl Host {
             owner,
             clock: self.0.clock.clone(),
             run_programs: self.0.run_programs,
+            book: Book::new(self.0.audit.clone(), &needs.manifest.plugin.name, name, account_name),
         })
     }
 
