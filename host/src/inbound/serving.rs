@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -270,7 +269,8 @@ impl Serving {
     /// everything ended by itself; what did not begins again with the next start, and loses nothing.
     pub async fn drain(self) -> bool {
         let mut running = self.running.lock().await;
-        let limit = Duration::from_millis(running.policy.limits.drain_ms);
+        let clock = self.host.clock();
+        let over = clock.alarm(clock.now().plus(running.policy.limits.drain_ms));
         for (_, unit) in std::mem::take(&mut running.units) {
             self.finish(unit);
         }
@@ -287,10 +287,27 @@ impl Serving {
                 sinks.ended().await;
             }
         };
-        #[expect(clippy::disallowed_methods, reason = "a process that is to end does so in the machine's time")]
-        let ended = tokio::time::timeout(limit, all).await.is_ok();
+        let ended = tokio::select! {
+            biased;
+            () = all => true,
+            () = over => false,
+        };
         aborts.iter().for_each(tokio::task::AbortHandle::abort);
         ended
+    }
+
+    /// What runs, in words: one line each.
+    pub async fn declared(&self) -> Vec<String> {
+        let running = self.running.lock().await;
+        let mut all = Vec::new();
+        for (connection, unit) in &running.units {
+            all.extend(unit.polls.iter().map(|(name, _)| format!("poll {name} of {connection}")));
+        }
+        let sink = |state: &Arc<Mutex<SinkState>>| {
+            format!("sink {}", state.lock().unwrap_or_else(PoisonError::into_inner).name)
+        };
+        all.extend(running.sink_states.iter().map(sink));
+        all
     }
 
     /// How it stands with polls and sinks.
