@@ -33,6 +33,7 @@ mod rules;
 mod second_opinion;
 mod secrets;
 mod simulation;
+mod sinks;
 mod state;
 mod stream;
 mod tape;
