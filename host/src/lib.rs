@@ -61,8 +61,13 @@ pub use explain::{explain, explain_change};
 pub use grant::{Grant, Missing, suggest};
 pub use host::{Host, HostBuilder, default_state_dir, read_component};
 pub use inbound::envelope::Emitted;
+pub use inbound::log::{ArrivedEvent, EventContent, EventFilter, EventLog, SinkLetter};
 pub use inbound::policy::{ServeLimits, ServePolicy};
 pub use inbound::poll::PollPolicy;
+#[cfg(feature = "serve")]
+pub use inbound::poll::run::PollHealth;
+#[cfg(feature = "serve")]
+pub use inbound::serving::{Reloaded, Serving, ServingState};
 #[cfg(feature = "serve")]
 pub use inbound::sink::channel::{Delivery, Events};
 #[cfg(feature = "serve")]
@@ -82,5 +87,6 @@ pub use outbound::{Method, Source, Step};
 pub use plugin::{Answer, Cursor, Plugin};
 #[cfg(feature = "serve")]
 pub use serve::stand_in;
+pub use store::arrival::EventState;
 pub use time::{BoxFuture, Clock, ManualClock, SystemClock, Timestamp};
 pub use vault::{KeyChange, SecretState, Secrets, Stage};

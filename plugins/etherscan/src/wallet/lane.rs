@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn a_block_larger_than_a_window_is_an_error_and_never_a_gap() {
         let chain: Vec<(u64, u8)> = (0..20).map(|name| (5, name)).collect();
-        let error = read(&chain, 100, &mut Lane::at(5), &mut BTreeSet::new()).map_err(|error| error.message);
+        let error = read(&chain, 100, &mut Lane::at(5), &mut BTreeSet::new()).map_err(|error| error.message.clone());
         assert!(error.as_ref().is_err_and(|message| message.contains("block 5 alone")), "{error:?}");
     }
 
