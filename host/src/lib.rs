@@ -66,14 +66,16 @@ pub use inbound::poll::PollPolicy;
 pub use inbound::sink::SinkPolicy;
 pub use inbound::socket::SocketPolicy;
 pub use inbound::webhook::EndpointPolicy;
-pub use manifest::{Effect, EventFacts, Manifest, Needs, Operation, PollFacts, Recovery, SocketFacts, WebhookFacts};
+pub use manifest::{
+    Effect, EventFacts, Manifest, Needs, Operation, PingFacts, PollFacts, Recovery, SocketFacts, WebhookFacts,
+};
 pub use observe::audit::{Audit, AuditCheck, AuditEntry, AuditRow, Deed};
 pub use outbound::breaker::{BreakerPolicy, CircuitState};
 pub use outbound::cache::CachePolicy;
 pub use outbound::session::TokenState;
 pub use outbound::sign::Signed;
 pub use outbound::tape;
-pub use outbound::transport::{Body, Head, Lost, Transport};
+pub use outbound::transport::{Body, Head, Lost, Transport, Wire};
 pub use outbound::{Method, Source, Step};
 pub use plugin::{Answer, Cursor, Plugin};
 #[cfg(feature = "serve")]

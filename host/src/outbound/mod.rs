@@ -24,6 +24,7 @@ pub(crate) mod sign;
 pub(crate) mod stream;
 pub mod tape;
 pub(crate) mod transport;
+pub(crate) mod upgrade;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,6 +57,7 @@ use self::session::Session;
 use self::stream::{Pour, Rest};
 use self::tape::Tape;
 use self::transport::Transport;
+use self::upgrade::Upgrade;
 
 /// The method of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -184,6 +186,8 @@ pub(crate) struct Request {
     pub(crate) is_confidential: bool,
     /// What the plugin says of how long the answer holds.
     pub(crate) keep: Keep,
+    /// What the connection is to become, where it is to carry something else after the answer.
+    pub(crate) upgrade: Option<Upgrade>,
 }
 
 impl Request {
@@ -203,6 +207,7 @@ impl Request {
             idempotency_key: None,
             is_confidential: false,
             keep: Keep::default(),
+            upgrade: None,
         }
     }
 
@@ -503,6 +508,9 @@ impl Outbound {
     /// is in use from now on.
     async fn has_another_secret(&self, trip: &mut Trip, fate: Fate) -> bool {
         let carried = std::mem::take(&mut trip.carried);
+        if trip.request.upgrade.is_some() {
+            trip.used.clone_from(&carried);
+        }
         match fate {
             Fate::Taken => {
                 for (name, value) in &carried {
@@ -633,8 +641,10 @@ impl Outbound {
                 Ok(Next::Hop)
             }
             Outcome::Failure { error, hint_at, advice } => {
+                // Whoever keeps a socket open waits by rules of its own.
+                let attempts = if trip.request.upgrade.is_some() { 1 } else { self.limits.attempts };
                 let policy = RetryPolicy {
-                    attempts_max: u32::try_from(self.limits.attempts).unwrap_or(u32::MAX),
+                    attempts_max: u32::try_from(attempts).unwrap_or(u32::MAX),
                     delay_ms_max: self.limits.retry_wait_ms,
                     ..RetryPolicy::default()
                 };
@@ -820,6 +830,8 @@ struct Trip {
     rejected: Option<u64>,
     /// The secrets that the last attempt went with.
     carried: Vec<(String, Zeroizing<String>)>,
+    /// The same, kept for a socket, which may be closed because of them.
+    used: Vec<(String, Zeroizing<String>)>,
     /// How often others were taken instead.
     replaced: u32,
     /// What is known of the attempts before the last.
@@ -855,6 +867,7 @@ impl Trip {
             access: None,
             rejected: None,
             carried: Vec::new(),
+            used: Vec::new(),
             replaced: 0,
             last: None,
         })
