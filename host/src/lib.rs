@@ -63,7 +63,11 @@ pub use host::{Host, HostBuilder, default_state_dir, read_component};
 pub use inbound::envelope::Emitted;
 pub use inbound::policy::{ServeLimits, ServePolicy};
 pub use inbound::poll::PollPolicy;
-pub use inbound::sink::SinkPolicy;
+#[cfg(feature = "serve")]
+pub use inbound::sink::channel::{Delivery, Events};
+#[cfg(feature = "serve")]
+pub use inbound::sink::line::{SinkDoing, SinkState};
+pub use inbound::sink::{SinkLimits, SinkPlace, SinkPolicy};
 pub use inbound::socket::SocketPolicy;
 pub use inbound::webhook::EndpointPolicy;
 pub use manifest::{

@@ -7,13 +7,14 @@ pub(crate) mod arrival;
 mod chain;
 mod ledger;
 mod memory;
+pub(crate) mod rules;
 mod seal;
 #[cfg(feature = "store-sqlite")]
 mod sqlite;
 
 use zeroize::Zeroizing;
 
-pub(crate) use arrival::Arrivals;
+pub(crate) use arrival::{Arrivals, DeadLetter, EventState, Filter, Outgoing, Refused, Stored};
 pub(crate) use chain::{Anchor, Break, Chain, Link, Place};
 pub(crate) use ledger::{Ledger, Reserved, WRITTEN_DOWN_MS, Wish};
 pub(crate) use memory::MemoryStore;
