@@ -68,7 +68,9 @@ pub use inbound::sink::channel::{Delivery, Events};
 #[cfg(feature = "serve")]
 pub use inbound::sink::line::{SinkDoing, SinkState};
 pub use inbound::sink::{SinkLimits, SinkPlace, SinkPolicy};
-pub use inbound::socket::SocketPolicy;
+#[cfg(feature = "serve")]
+pub use inbound::socket::{Listener, Socket, SocketState, SocketStatus};
+pub use inbound::socket::{Overflow, SocketPolicy};
 pub use inbound::webhook::EndpointPolicy;
 pub use manifest::{
     Effect, EventFacts, Manifest, Needs, Operation, PingFacts, PollFacts, Recovery, SocketFacts, WebhookFacts,

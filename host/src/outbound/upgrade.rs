@@ -139,6 +139,16 @@ impl Outbound {
         Ok(Upgraded { wire: upgraded, carried })
     }
 
+    /// A message without what a provider sends back of the connection's secrets; `url` is where it came from.
+    pub(crate) fn masked(&self, message: Vec<u8>, url: &str) -> Vec<u8> {
+        let (message, has_found) = self.mask().bytes(message);
+        if has_found {
+            let context = CallContext { deadline: self.clock.now(), observer: None, event: None, operation: None };
+            self.tell_leak(&context, url.split('?').next().unwrap_or_default());
+        }
+        message
+    }
+
     /// Whether there is another credential to try, after the provider closed a socket because of this one.
     pub(crate) async fn has_another_credential(&self, carried: &Carried) -> bool {
         let mut has_another = carried.access.is_some();
