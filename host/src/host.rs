@@ -604,6 +604,24 @@ impl Host {
         Ok(lines)
     }
 
+    /// Where everything is kept.
+    #[cfg(feature = "serve")]
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.0.store
+    }
+
+    /// What time it is.
+    #[cfg(feature = "serve")]
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
+    }
+
+    /// The digest of a connection's component as it lies there now.
+    #[cfg(feature = "serve")]
+    pub(crate) fn digest(&self, config: &Config, name: &str) -> Result<Digest> {
+        Ok(Digest::of(&Stated::read(config, name)?.bytes))
+    }
+
     /// Rung by whoever commits what a plugin emitted.
     #[cfg(feature = "serve")]
     pub(crate) fn bell(&self) -> &Bell {

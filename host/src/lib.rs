@@ -64,6 +64,10 @@ pub use inbound::envelope::Emitted;
 pub use inbound::policy::{ServeLimits, ServePolicy};
 pub use inbound::poll::PollPolicy;
 #[cfg(feature = "serve")]
+pub use inbound::poll::run::PollHealth;
+#[cfg(feature = "serve")]
+pub use inbound::serving::{Reloaded, Serving, ServingState};
+#[cfg(feature = "serve")]
 pub use inbound::sink::channel::{Delivery, Events};
 #[cfg(feature = "serve")]
 pub use inbound::sink::line::{SinkDoing, SinkState};

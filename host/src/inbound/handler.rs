@@ -52,6 +52,8 @@ pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
     /// What time it is.
     pub(crate) clock: Arc<dyn Clock>,
+    /// Told when something was emitted.
+    pub(crate) told: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// For how long emitted events are known, and how much of them is kept.
@@ -140,7 +142,12 @@ impl Handler {
         let step = step.map(|cursor| Step { trigger: name.to_owned(), expected: version, cursor: Some(cursor) });
         let emit = self.emit(outcome.emit, outcome.cursor.as_deref())?;
         match self.commit(held, step, emit).await? {
-            Committed::Kept { emitted } => Ok(Handled { send: outcome.send, has_moved, more: outcome.more, emitted }),
+            Committed::Kept { emitted } => {
+                if emitted > 0 {
+                    (self.0.told)();
+                }
+                Ok(Handled { send: outcome.send, has_moved, more: outcome.more, emitted })
+            }
             Committed::Stale => {
                 let message = format!("{name} moved on while this was handled; nothing was kept of it");
                 Err(Error::new(Kind::Conflict, message))
@@ -218,6 +225,7 @@ mod tests {
     use serde_json::value::RawValue;
 
     use super::*;
+    use crate::event::Poll;
     use crate::store::MemoryStore;
     use crate::time::{ManualClock, Timestamp};
 
@@ -236,7 +244,7 @@ mod tests {
     }
 
     fn outcome(emit: Vec<Emission>, cursor: Option<&str>) -> Outcome {
-        Outcome { emit, send: vec![b"pong".to_vec()], cursor: cursor.map(str::to_owned) }
+        Outcome { emit, send: vec![b"pong".to_vec()], cursor: cursor.map(str::to_owned), more: false }
     }
 
     fn handler(store: &Arc<dyn Store>, connection: &str, limits: Limits, outcome: Outcome) -> Handler {
@@ -248,13 +256,14 @@ mod tests {
             keeping: Keeping { known_ms: 1_000, bytes_max: 2_000 },
             store: store.clone(),
             clock: Arc::new(ManualClock::new(Timestamp::from_millis(5), 1)),
+            told: Arc::new(|| ()),
         })
     }
 
     async fn tried(limits: Limits, outcome: Outcome) -> Result<Handled> {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let handler = handler(&store, "acme", limits, outcome);
-        let handled = handler.handle("poll orders", "e-1", Trigger::Poll("orders".into())).await;
+        let handled = handler.handle("poll orders", "e-1", Trigger::Poll(Poll::new("orders"))).await;
         let kept = (handler.cursor("poll orders").await.unwrap(), store.outbox(0, 10).await.unwrap().len());
         if handled.is_err() {
             assert_eq!(kept, (Standing::default(), 0), "something was kept of what was refused");
@@ -290,7 +299,7 @@ mod tests {
             tried(Limits::default(), outcome(vec![emission("order.paid", &key, "{}")], None)).await.unwrap_err();
         }
         let fine = tried(Limits::default(), outcome(two(), Some("123"))).await.unwrap();
-        assert_eq!(fine, Handled { send: vec![b"pong".to_vec()], has_moved: true, emitted: 2 });
+        assert_eq!(fine, Handled { send: vec![b"pong".to_vec()], has_moved: true, emitted: 2, more: false });
     }
 
     /// R21: what one connection emitted hides nothing of another's.
@@ -300,7 +309,7 @@ mod tests {
         let once = |connection: &str| {
             let all = outcome(vec![emission("order.paid", "1", "{}")], None);
             let handler = handler(&store, connection, Limits::default(), all);
-            async move { handler.handle("poll orders", "e", Trigger::Poll("orders".into())).await.unwrap().emitted }
+            async move { handler.handle("poll orders", "e", Trigger::Poll(Poll::new("orders"))).await.unwrap().emitted }
         };
         assert_eq!((once("acme").await, once("acme").await, once("other").await), (1, 0, 1));
     }
@@ -339,8 +348,9 @@ mod tests {
             keeping: *keeping,
             store: store.clone(),
             clock: clock.clone(),
+            told: Arc::new(|| ()),
         });
-        let error = overtaken.handle("poll orders", "e", Trigger::Poll("orders".into())).await.unwrap_err();
+        let error = overtaken.handle("poll orders", "e", Trigger::Poll(Poll::new("orders"))).await.unwrap_err();
         assert_eq!(*error.kind(), Kind::Conflict);
         assert_eq!(overtaken.cursor("poll orders").await.unwrap().cursor.as_deref(), Some("3"));
         assert!(store.outbox(0, 10).await.unwrap().is_empty());

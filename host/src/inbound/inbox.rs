@@ -310,6 +310,7 @@ mod tests {
             keeping: Keeping { known_ms: 1 << 40, bytes_max: 1 << 20 },
             store: store.clone(),
             clock: Arc::new(clock.clone()),
+            told: Arc::new(|| ()),
         });
         let retry = RetryPolicy { attempts_max: 3, base_ms: 1_000, delay_ms_max: 60_000, jitter: 0.25 };
         let room = Room { events_max: 1_000, bytes_max: 1 << 20 };

@@ -8,6 +8,8 @@ pub(crate) mod policy;
 pub(crate) mod poll;
 #[cfg(feature = "serve")]
 pub(crate) mod schedule;
+#[cfg(feature = "serve")]
+pub(crate) mod serving;
 pub(crate) mod sink;
 pub(crate) mod socket;
 pub(crate) mod webhook;

@@ -72,7 +72,8 @@ pub(crate) struct Poller<P> {
 
 /// How a polled trigger is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PollHealth {
+#[non_exhaustive]
+pub struct PollHealth {
     /// When the last run began that came to its end.
     pub succeeded_at: Option<Timestamp>,
     /// When a run failed last, and how.

@@ -10,6 +10,7 @@ use super::{check_pattern, is_meant};
 use crate::error::{Error, Result};
 use crate::inbound::envelope::Emitted;
 use crate::store::Outgoing;
+use crate::store::arrival::READER;
 
 /// Events read from the outbox at once.
 const ROWS: u64 = 100;
@@ -48,8 +49,10 @@ impl Events {
     /// Under this name of a reader.
     pub(crate) async fn open(name: &str, means: Means) -> Result<Self> {
         // A name of its own kind, so that it is never a sink's of a file.
-        let name = format!("program {name}");
+        let name = format!("{READER}{name}");
         let done = means.store.sink_position(&name).await?;
+        // From now on nothing goes that it has not read.
+        means.store.advance_sink(&name, done, None).await?;
         let bell = means.bell.listen();
         let place = Arc::new(Place { name, means, done: Mutex::new(done) });
         Ok(Self { place, bell, connections: Vec::new(), types: Vec::new(), read: done, rows: Vec::new().into_iter() })

@@ -125,6 +125,7 @@ impl<F: FnMut(&Asked) -> Answer + Send + 'static> Scene<F> {
             keeping: Keeping { known_ms: 1 << 40, bytes_max: 1 << 20 },
             store: self.store.clone(),
             clock: Arc::new(self.clock.clone()),
+            told: Arc::new(|| ()),
         });
         Poller::new(
             ("acme", "things"),
