@@ -261,6 +261,7 @@ mod tests {
     use crate::SecretValue;
     use crate::event::Emission;
     use crate::inbound::envelope::Emitter;
+    use crate::observe::audit::Book;
     use crate::outbound::sign::Signed;
     use crate::outbound::transport::{Head, Http, Lost};
     use crate::time::ManualClock;
