@@ -259,6 +259,20 @@ impl Config {
                 .with_details(suggestion(account, &accounts)));
             }
         }
+        for (id, endpoint) in &config.endpoints {
+            let shown_id = shown(id);
+            let here = || format!("{}: [endpoints.{shown_id}]", path.display());
+            endpoint.check(id).map_err(|error| error.context(here()))?;
+            if !config.connections.contains_key(&endpoint.connection) {
+                let names: Vec<&str> = config.connections.keys().map(String::as_str).collect();
+                return Err(Error::configuration(format!(
+                    "{} names the connection `{}`, which [connections] does not hold",
+                    here(),
+                    shown(&endpoint.connection)
+                ))
+                .with_details(suggestion(&endpoint.connection, &names)));
+            }
+        }
         Ok(config)
     }
 

@@ -65,8 +65,12 @@ pub use inbound::policy::{ServeLimits, ServePolicy};
 pub use inbound::poll::PollPolicy;
 pub use inbound::sink::SinkPolicy;
 pub use inbound::socket::SocketPolicy;
-pub use inbound::webhook::EndpointPolicy;
-pub use manifest::{Effect, EventFacts, Manifest, Needs, Operation, PollFacts, SocketFacts, WebhookFacts};
+pub use inbound::webhook::{EndpointLimits, EndpointPolicy};
+pub use manifest::{
+    ChallengeFacts, ConditionFacts, Effect, EventFacts, JwtWebhookFacts, Manifest, Needs, Operation, PartFacts,
+    PollFacts, SecretEncoding, SignatureAlgorithm, SignatureEncoding, SignatureFacts, SignatureForm, SocketFacts,
+    Template, TimeFacts, TimeForm, TokenFacts, VerifyFacts, WebhookFacts,
+};
 pub use observe::audit::{Audit, AuditCheck, AuditEntry, AuditRow, Deed};
 pub use outbound::breaker::{BreakerPolicy, CircuitState};
 pub use outbound::cache::CachePolicy;

@@ -8,4 +8,5 @@ pub(crate) mod policy;
 pub(crate) mod poll;
 pub(crate) mod sink;
 pub(crate) mod socket;
+pub(crate) mod verify;
 pub(crate) mod webhook;
