@@ -235,6 +235,9 @@ impl Config {
         for source in config.accounts.values_mut().flat_map(|account| account.secrets.values_mut()) {
             source.found_in(path);
         }
+        for sink in config.sinks.values_mut() {
+            sink.found_in(path);
+        }
         for (name, connection) in &config.connections {
             // A file that was found by looking around is as little trusted as a manifest.
             let name = shown(name);
@@ -303,6 +306,9 @@ impl Connection {
 
     fn check(&self) -> Result<()> {
         self.breaker.check().map_err(Error::configuration)?;
+        for (name, poll) in &self.polls {
+            poll.check().map_err(|why| Error::configuration(format!("polls.{} {why}", shown(name))))?;
+        }
         self.limits.check()
     }
 }
@@ -314,7 +320,7 @@ fn place(error: &toml::de::Error, text: &str) -> String {
     let number = before.matches('\n').count() + 1;
     let line = text.lines().nth(number - 1).unwrap_or_default();
     let header = before.lines().rev().map(str::trim_start).find(|line| line.starts_with('[')).unwrap_or_default();
-    if header.contains("secrets") || line.contains("secrets") {
+    if header.contains("secret") || line.contains("secret") {
         return format!("line {number}: {}", shown(error.message()));
     }
     shown_lines(&error.to_string())

@@ -3,12 +3,14 @@
 use std::fmt::Write as _;
 
 use crate::capability;
+use crate::connection::Config;
 use crate::drift::DriftPolicy;
 use crate::grant::Grant;
 use crate::manifest::{Effect, JwtFacts, Needs, Purpose, SecretFacts, shown};
 use crate::outbound::Method;
 use crate::outbound::buckets::Shape;
 use crate::outbound::graphql::GraphqlRule;
+use crate::outbound::scope::OriginScope;
 
 /// What the grant holds, section by section: what is linked, where requests may go and with which credential, how fast,
 /// which operations, which limits differ from the defaults, and what is missing.
@@ -24,12 +26,16 @@ pub fn explain(needs: &Needs, grant: &Grant) -> String {
         grant.connection
     );
     section(&mut out, "It may use", imports(grant));
-    section(&mut out, "It may send", requests(needs, grant));
+    let private = grant.private_addresses.iter().map(|address| format!("private address {address}"));
+    let sent = requests(needs, grant, &grant.scope.origins).into_iter().chain(private).collect();
+    section(&mut out, "It may send", sent);
+    section(&mut out, "Only the host asks, to sign in and for keys", requests(needs, grant, &grant.authority.origins));
     section(&mut out, "Secrets, which it never reads", secrets(needs, grant));
     section(&mut out, "Paced by", budgets(grant));
     section(&mut out, "When the provider keeps failing", breaker(grant));
     section(&mut out, "Answers that are kept", cache(grant));
     section(&mut out, "Operations", operations(needs));
+    section(&mut out, "Webhooks it takes", webhooks(needs));
     section(&mut out, "Answers that differ from their schema", vec![drift(grant)]);
     section(&mut out, "Limits", limits(grant));
     let missing = grant.missing().iter().map(|missing| {
@@ -37,6 +43,20 @@ pub fn explain(needs: &Needs, grant: &Grant) -> String {
         format!("{} ({weight}); to allow it:   {}", missing.what, missing.line)
     });
     section(&mut out, "Not granted", missing.collect());
+    out
+}
+
+/// The endpoints of a `wharfage.toml` whose deliveries go to a connection, each with its limits; nothing where there are none.
+pub fn explain_endpoints(config: &Config, connection: &str) -> String {
+    let mut lines = Vec::new();
+    for (id, policy) in config.endpoints.iter().filter(|(_, policy)| policy.connection == connection) {
+        lines.push(format!("POST /webhooks/{id} takes {}", shown(&policy.webhook)));
+        lines.extend(policy.url.iter().map(|url| format!("    which the provider knows as {}", shown(url))));
+        let limits = policy.limits.all().into_iter();
+        lines.extend(limits.map(|(name, value, _, about)| format!("    {name:<16} {value:>10}  {about}")));
+    }
+    let mut out = String::new();
+    section(&mut out, "Endpoints", lines);
     out
 }
 
@@ -71,9 +91,9 @@ fn imports(grant: &Grant) -> Vec<String> {
         .collect()
 }
 
-fn requests(needs: &Needs, grant: &Grant) -> Vec<String> {
+fn requests(needs: &Needs, grant: &Grant, origins: &[OriginScope]) -> Vec<String> {
     let mut lines = Vec::new();
-    for origin in &grant.scope.origins {
+    for origin in origins {
         let methods: Vec<&str> = origin.methods.iter().copied().map(Method::as_str).collect();
         let paths = if origin.narrowed.is_empty() { &origin.paths } else { &origin.narrowed };
         for path in paths {
@@ -90,9 +110,6 @@ fn requests(needs: &Needs, grant: &Grant) -> Vec<String> {
         if let Some(facts) = needs.manifest.origins.get(&origin.name) {
             lines.push(format!("    as of {}, {}", shown(&facts.source), shown(&facts.date)));
         }
-    }
-    for address in &grant.private_addresses {
-        lines.push(format!("private address {address}"));
     }
     lines
 }
@@ -211,6 +228,16 @@ fn operations(needs: &Needs) -> Vec<String> {
             format!("{:<24} {effect}: {}", operation.name, shown(&operation.description))
         })
         .collect()
+}
+
+fn webhooks(needs: &Needs) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (name, facts) in &needs.manifest.webhooks {
+        lines.push(format!("{name:<24} {}", shown(&facts.description)).trim_end().to_owned());
+        lines.extend(facts.lines().into_iter().map(|line| format!("    {line}")));
+        lines.push(format!("    as of {}, {}", shown(&facts.source), shown(&facts.date)));
+    }
+    lines
 }
 
 fn drift(grant: &Grant) -> String {

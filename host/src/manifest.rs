@@ -20,7 +20,8 @@ use crate::auth::self_signed::LIFETIME_S_MAX;
 use crate::auth::{Place, jwt};
 use crate::error::{Error, Kind, Result};
 
-pub use poll::PollFacts;
+pub(crate) use poll::EVERY_S_MAX;
+pub use poll::{PollFacts, Recovery};
 pub use socket::SocketFacts;
 pub(crate) use webhook::Piece;
 pub use webhook::{
@@ -1231,6 +1232,17 @@ impl Manifest {
             let whole = budget.limit.or(budget.concurrency).unwrap_or(1);
             if let Some(weight) = budget.weights.iter().find(|weight| weight.units > whole) {
                 return wrong(format!("budgets.{name} has a weight of {}, more than all of it", weight.units));
+            }
+        }
+        for (name, poll) in &self.polls {
+            if !is_name(name) {
+                return wrong(format!(
+                    "polls: `{}` must be a name of lower-case letters, digits and hyphens",
+                    shown(name)
+                ));
+            }
+            if let Err(why) = poll.check() {
+                return wrong(format!("polls.{name} {why}"));
             }
         }
         for (index, rule) in self.answers.iter().enumerate() {

@@ -25,6 +25,7 @@ mod log;
 mod messages;
 mod oauth2;
 mod oauth2_connect;
+mod oauth2_killed;
 mod operations;
 mod pace;
 mod rate_limit;

@@ -43,7 +43,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("process::Command", &["vault/exec.rs", "cli/"]),
     ("Command::new", &["vault/exec.rs", "cli/"]),
     ("std::fs", &["cli/", "main.rs"]),
-    ("cap_std", &["vault/", "artifact.rs", "host.rs", "outbound/tape.rs", "inbound/sink.rs", "store/", "cli/"]),
+    ("cap_std", &["vault/", "artifact.rs", "host.rs", "outbound/tape.rs", "inbound/sink/", "store/", "cli/"]),
     ("Credential::placement", &["outbound/sign.rs"]),
     ("unsafe", &["artifact.rs"]),
     ("println", &["cli/", "main.rs"]),

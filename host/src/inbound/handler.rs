@@ -52,6 +52,8 @@ pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
     /// What time it is.
     pub(crate) clock: Arc<dyn Clock>,
+    /// Told when something was emitted.
+    pub(crate) told: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// For how long emitted events are known, and how much of them is kept.
@@ -70,6 +72,8 @@ pub(crate) struct Handled {
     pub(crate) send: Vec<Vec<u8>>,
     /// Whether the cursor is another than before.
     pub(crate) has_moved: bool,
+    /// Whether the plugin says that there is more at once.
+    pub(crate) more: bool,
     /// How many events were emitted that had not been before.
     pub(crate) emitted: u64,
 }
@@ -138,7 +142,12 @@ impl Handler {
         let step = step.map(|cursor| Step { trigger: name.to_owned(), expected: version, cursor: Some(cursor) });
         let emit = self.emit(outcome.emit, outcome.cursor.as_deref())?;
         match self.commit(held, step, emit).await? {
-            Committed::Kept { emitted } => Ok(Handled { send: outcome.send, has_moved, emitted }),
+            Committed::Kept { emitted } => {
+                if emitted > 0 {
+                    (self.0.told)();
+                }
+                Ok(Handled { send: outcome.send, has_moved, more: outcome.more, emitted })
+            }
             Committed::Stale => {
                 let message = format!("{name} moved on while this was handled; nothing was kept of it");
                 Err(Error::new(Kind::Conflict, message))
@@ -208,5 +217,142 @@ impl Handler {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::event::Poll;
+    use crate::store::MemoryStore;
+    use crate::time::{ManualClock, Timestamp};
+
+    /// Answers what it was made with.
+    struct Scripted(Outcome);
+
+    impl Handles for Scripted {
+        fn handle(&self, _: Event) -> BoxFuture<'_, Result<Outcome>> {
+            Box::pin(async { Ok(self.0.clone()) })
+        }
+    }
+
+    fn emission(event_type: &str, key: &str, data: &str) -> Emission {
+        let data = RawValue::from_string(data.into()).unwrap();
+        Emission { event_type: event_type.into(), key: key.into(), data }
+    }
+
+    fn outcome(emit: Vec<Emission>, cursor: Option<&str>) -> Outcome {
+        Outcome { emit, send: vec![b"pong".to_vec()], cursor: cursor.map(str::to_owned), more: false }
+    }
+
+    fn handler(store: &Arc<dyn Store>, connection: &str, limits: Limits, outcome: Outcome) -> Handler {
+        Handler::new(Parts {
+            handles: Arc::new(Scripted(outcome)),
+            emitter: Emitter { connection: connection.into(), account: None, plugin: "shop".into() },
+            event_types: ["order.paid".to_owned()].into(),
+            limits,
+            keeping: Keeping { known_ms: 1_000, bytes_max: 2_000 },
+            store: store.clone(),
+            clock: Arc::new(ManualClock::new(Timestamp::from_millis(5), 1)),
+            told: Arc::new(|| ()),
+        })
+    }
+
+    async fn tried(limits: Limits, outcome: Outcome) -> Result<Handled> {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let handler = handler(&store, "acme", limits, outcome);
+        let handled = handler.handle("poll orders", "e-1", Trigger::Poll(Poll::new("orders"))).await;
+        let kept = (handler.cursor("poll orders").await.unwrap(), store.outbox(0, 10).await.unwrap().len());
+        if handled.is_err() {
+            assert_eq!(kept, (Standing::default(), 0), "something was kept of what was refused");
+        }
+        handled
+    }
+
+    /// R21: what is not declared is not emitted, and nothing else of that answer is kept either.
+    #[tokio::test]
+    async fn r21_an_undeclared_type_is_refused_with_the_line_that_declares_it() {
+        let all = vec![emission("order.paid", "1", "{}"), emission("order.\u{1b}lost", "1", "{}")];
+        let error = tried(Limits::default(), outcome(all, Some("7"))).await.unwrap_err();
+        assert!(error.message().contains("does not declare"), "{error}");
+        let details = error.details().unwrap();
+        assert!(details.contains("[events.\"order.") && !details.contains('\u{1b}'), "{details:?}");
+    }
+
+    /// R21: numbers and sizes are capped, each under its name.
+    #[tokio::test]
+    async fn r21_what_is_emitted_is_bounded() {
+        let two = || vec![emission("order.paid", "1", "\"12345678\""), emission("order.paid", "2", "{}")];
+        for (limits, name) in [
+            (Limits { emitted_events: 1, ..Limits::default() }, "emitted_events"),
+            (Limits { emitted_bytes: 11, ..Limits::default() }, "emitted_bytes"),
+            (Limits { message_bytes: 3, ..Limits::default() }, "message_bytes"),
+            (Limits { cursor_bytes: 2, ..Limits::default() }, "cursor_bytes"),
+        ] {
+            let error = tried(limits, outcome(two(), Some("123"))).await.unwrap_err();
+            assert_eq!(*error.kind(), Kind::LimitExceeded(name.into()), "{error}");
+            assert!(error.details().unwrap().contains(name), "{error:?}");
+        }
+        for key in [String::new(), "k".repeat(NAME_BYTES_MAX + 1)] {
+            tried(Limits::default(), outcome(vec![emission("order.paid", &key, "{}")], None)).await.unwrap_err();
+        }
+        let fine = tried(Limits::default(), outcome(two(), Some("123"))).await.unwrap();
+        assert_eq!(fine, Handled { send: vec![b"pong".to_vec()], has_moved: true, emitted: 2, more: false });
+    }
+
+    /// R21: what one connection emitted hides nothing of another's.
+    #[tokio::test]
+    async fn r21_an_event_is_known_within_its_connection() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let once = |connection: &str| {
+            let all = outcome(vec![emission("order.paid", "1", "{}")], None);
+            let handler = handler(&store, connection, Limits::default(), all);
+            async move { handler.handle("poll orders", "e", Trigger::Poll(Poll::new("orders"))).await.unwrap().emitted }
+        };
+        assert_eq!((once("acme").await, once("acme").await, once("other").await), (1, 0, 1));
+    }
+
+    #[tokio::test]
+    async fn a_full_outbox_moves_no_cursor_and_says_what_helps() {
+        let long = format!("\"{}\"", "x".repeat(3_000));
+        let all = outcome(vec![emission("order.paid", "1", &long)], Some("7"));
+        let error = tried(Limits::default(), all).await.unwrap_err();
+        assert_eq!(*error.kind(), Kind::LimitExceeded("outbox_bytes".into()));
+        assert!(error.details().unwrap().contains("wharfage events dead"), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn whoever_is_overtaken_keeps_nothing() {
+        /// Somebody else moves the cursor while this one works.
+        struct Overtaken(Arc<dyn Store>);
+        impl Handles for Overtaken {
+            fn handle(&self, _: Event) -> BoxFuture<'_, Result<Outcome>> {
+                Box::pin(async {
+                    let other = handler(&self.0, "acme", Limits::default(), outcome(Vec::new(), None));
+                    assert!(other.set_cursor("poll orders", 0, Some("3".into())).await.unwrap());
+                    assert!(!other.set_cursor("poll orders", 0, Some("4".into())).await.unwrap());
+                    Ok(outcome(vec![emission("order.paid", "1", "{}")], Some("2")))
+                })
+            }
+        }
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let scripted = handler(&store, "acme", Limits::default(), outcome(Vec::new(), None));
+        let Parts { emitter, event_types, limits, keeping, clock, .. } = &*scripted.0;
+        let overtaken = Handler::new(Parts {
+            handles: Arc::new(Overtaken(store.clone())),
+            emitter: emitter.clone(),
+            event_types: event_types.clone(),
+            limits: *limits,
+            keeping: *keeping,
+            store: store.clone(),
+            clock: clock.clone(),
+            told: Arc::new(|| ()),
+        });
+        let error = overtaken.handle("poll orders", "e", Trigger::Poll(Poll::new("orders"))).await.unwrap_err();
+        assert_eq!(*error.kind(), Kind::Conflict);
+        assert_eq!(overtaken.cursor("poll orders").await.unwrap().cursor.as_deref(), Some("3"));
+        assert!(store.outbox(0, 10).await.unwrap().is_empty());
     }
 }

@@ -255,6 +255,14 @@ fn read(content: &[u8]) -> Result<(Head, &[u8])> {
     parts.ok_or_else(|| Error::internal("a stored event cannot be read"))
 }
 
+/// Header fields and body of what was stored, for whoever looks at it.
+///
+/// # Errors
+/// [`Kind::Internal`] where it is something else.
+pub(crate) fn opened(content: &[u8]) -> Result<(Vec<(String, String)>, Vec<u8>)> {
+    read(content).map(|(head, body)| (head.headers, body.to_vec()))
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
@@ -292,6 +300,7 @@ mod tests {
                     }],
                     send: Vec::new(),
                     cursor: Some((count + 1).to_string()),
+                    more: false,
                 })
             })
         }
@@ -309,6 +318,7 @@ mod tests {
             keeping: Keeping { known_ms: 1 << 40, bytes_max: 1 << 20 },
             store: store.clone(),
             clock: Arc::new(clock.clone()),
+            told: Arc::new(|| ()),
         });
         let retry = RetryPolicy { attempts_max: 3, base_ms: 1_000, delay_ms_max: 60_000, jitter: 0.25 };
         let room = Room { events_max: 1_000, bytes_max: 1 << 20 };

@@ -4,8 +4,13 @@
 pub(crate) mod envelope;
 pub(crate) mod handler;
 pub(crate) mod inbox;
+pub(crate) mod log;
 pub(crate) mod policy;
 pub(crate) mod poll;
+#[cfg(feature = "serve")]
+pub(crate) mod schedule;
+#[cfg(feature = "serve")]
+pub(crate) mod serving;
 pub(crate) mod sink;
 pub(crate) mod socket;
 pub(crate) mod verify;

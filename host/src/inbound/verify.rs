@@ -136,7 +136,7 @@ pub(crate) fn verify(
         (_, Some(Ok(end))) if now >= end => return Err(Refused::Stale),
         _ => {}
     }
-    let parts = Parts { delivery, json: OnceCell::new() };
+    let parts = Parts::new(facts, delivery);
     if let Some(challenge) = &facts.challenge
         && parts.text(&challenge.pointer).is_some_and(|text| text == challenge.equals)
     {
@@ -385,20 +385,37 @@ fn shown_headers(facts: &WebhookFacts, headers: &HeaderMap) -> Vec<(String, Stri
 
 /// A delivery, with its body as JSON once somebody asked for it.
 struct Parts<'a> {
+    facts: &'a WebhookFacts,
     delivery: &'a Delivery<'a>,
     json: OnceCell<Option<Value>>,
 }
 
-impl Parts<'_> {
+impl<'a> Parts<'a> {
+    fn new(facts: &'a WebhookFacts, delivery: &'a Delivery<'a>) -> Self {
+        Self { facts, delivery, json: OnceCell::new() }
+    }
+
     /// The first key that is all there; the body's hash where none is.
     fn key(&self, keys: &[PartFacts]) -> String {
-        keys.iter().find_map(|key| self.named(key)).unwrap_or_else(|| hashed(self.delivery.body))
+        keys.iter().find_map(|key| self.named(key)).unwrap_or_else(|| self.hash())
+    }
+
+    /// The hash of the body, or of a form's fields where they are what is signed: what a signature does not tell apart is
+    /// one delivery, or whoever writes it otherwise could send it again.
+    fn hash(&self) -> String {
+        match &self.facts.verify {
+            VerifyFacts::Signature(facts) if facts.content.has(&Piece::Form) => match covered(facts, self.delivery) {
+                (form, _) if !form.is_empty() => hashed(&form),
+                _ => hashed(self.delivery.body),
+            },
+            _ => hashed(self.delivery.body),
+        }
     }
 
     /// What these parts say together, if all of them are there.
     fn named(&self, part: &PartFacts) -> Option<String> {
         if part.hash {
-            return Some(hashed(self.delivery.body));
+            return Some(self.hash());
         }
         let mut all: Vec<String> = Vec::new();
         for header in &part.headers {

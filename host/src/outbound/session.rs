@@ -6,6 +6,10 @@
 //! The refresh token that was used stays behind the new one until that has worked, for a process may end between the
 //! provider's answer and the store. Where a provider accepts an old refresh token until the new one was used (RFC 9700,
 //! 4.14.2, lets it), nothing can be lost; where it does not, that moment is the one that no client can close.
+//! `session/model.rs` goes over every order of events with two renewers; a test kills processes at every step.
+
+#[cfg(test)]
+mod model;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -320,6 +324,7 @@ impl Session {
                 let error = failure.error.clone().with_retry_at(Some(failure.at.plus(COOL_DOWN_MS)));
                 return may_serve.ok_or(error);
             }
+            step("due");
             if !tokens.sealed.lease(&tokens.lease_name(), &tokens.holder, LEASE_MS).await? {
                 if let Some(access) = may_serve {
                     return Ok(access);
@@ -330,6 +335,7 @@ impl Session {
                 tokens.clock.sleep_until(now.plus(LOOK_MS)).await;
                 continue;
             }
+            step("leased");
             // Somebody may have renewed between the reading and the lease.
             let changed = tokens.read().await?.map_or(0, |(version, _)| version) != version;
             let ended = match (changed, &read) {
@@ -338,6 +344,7 @@ impl Session {
                 (false, None) => self.obtain(0, None).await,
             };
             tokens.sealed.release(&tokens.lease_name(), &tokens.holder).await?;
+            step("given back");
             match ended {
                 Ok(Some((version, set))) => {
                     *last = None;
@@ -370,6 +377,7 @@ impl Session {
         for token in refreshes {
             match self.exchange(Exchange::Refresh { token: token.clone() }, &self.scopes).await {
                 Ok(answer) => {
+                    step("answered");
                     let renewed = Arc::new(set.renewed(&token, answer, self.tokens.clock.now()));
                     return self.put(version, set, renewed).await;
                 }
@@ -402,6 +410,7 @@ impl Session {
     ) -> Result<Option<(u64, Arc<TokenSet>)>> {
         loop {
             if let Some(version) = self.tokens.write(version, &renewed).await? {
+                step("stored");
                 return Ok(Some((version, renewed)));
             }
             match self.tokens.read().await? {
@@ -637,6 +646,11 @@ impl Session {
         Error::new(Kind::ReauthorizationNeeded, message)
             .with_details(format!("{what}:   wharfage connect {}", self.connection))
     }
+}
+
+/// Tells where a renewal stands. A process may end at each of these steps, and no token is lost by it.
+fn step(name: &'static str) {
+    tracing::trace!(target: "wharfage::oauth2", step = name);
 }
 
 fn written(form: &[(String, Zeroizing<String>)]) -> Zeroizing<Vec<u8>> {

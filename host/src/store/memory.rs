@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
+use super::rules::{may_hold, may_write};
 use super::{Anchor, Chain, Link, Listed, Place, Record, Reserved, Store, Wish, over};
 use crate::error::Result;
 use crate::time::{BoxFuture, Timestamp};
@@ -196,7 +197,7 @@ impl Store for MemoryStore {
         Box::pin(async move {
             let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
             let key = (owner.to_owned(), name.to_owned());
-            if records.get(&key).map_or(0, |record| record.version) != expected {
+            if !may_write(records.get(&key).map_or(0, |record| record.version), expected) {
                 return Ok(None);
             }
             records.insert(key, Record { version: expected + 1, at, value });
@@ -234,7 +235,7 @@ impl Store for MemoryStore {
     ) -> BoxFuture<'a, Result<bool>> {
         Box::pin(async move {
             let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
-            if leases.get(name).is_some_and(|(other, ends)| other != holder && *ends > now) {
+            if !may_hold(leases.get(name).map(|(other, ends)| (other.as_str(), *ends)), holder, now) {
                 return Ok(false);
             }
             leases.insert(name.to_owned(), (holder.to_owned(), until));

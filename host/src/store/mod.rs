@@ -7,6 +7,7 @@ pub(crate) mod arrival;
 mod chain;
 mod ledger;
 mod memory;
+pub(crate) mod rules;
 mod seal;
 #[cfg(feature = "store-sqlite")]
 mod sqlite;

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use zeroize::Zeroizing;
 
+use super::rules::may_write;
 use super::{Anchor, Chain, Link, Listed, Place, Record, Reserved, Seal, Store, Wish, over};
 use crate::error::{Error, Result};
 use crate::time::{BoxFuture, Timestamp};
@@ -376,7 +377,7 @@ impl Store for SqliteStore {
                 .optional()
                 .map_err(failed)?;
             let last = last.unwrap_or(0);
-            if last.unsigned_abs() != expected {
+            if !may_write(last.unsigned_abs(), expected) {
                 return Ok(None);
             }
             write
