@@ -492,4 +492,6 @@ fn hashed(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
+mod hand;
+#[cfg(test)]
 mod tests;
