@@ -161,6 +161,8 @@ async fn a_dead_letter_is_shown_and_given_once_more() {
     until(&serving, |sink| sink.given == 1).await;
     assert!(serving.drain().await);
     assert_eq!(count.load(Ordering::SeqCst), 3);
+    let (_, out, err) = wharfage(folder.path(), &["events", "dead"]);
+    assert_eq!(out, "", "it was taken and is dead all the same: {err}");
 }
 
 /// A receiver that is gone is asked once, and the others go on.

@@ -83,7 +83,7 @@ struct Replay {
     /// Of a range, only those that stand so: waiting, handled or dead
     #[arg(long, value_parser = state, value_name = "STATE", conflicts_with = "sink")]
     state: Option<EventState>,
-    /// Have this sink given every emitted event from this number on
+    /// Have this sink given every emitted event from this number on, as far as it is kept
     #[arg(long, value_name = "NAME")]
     sink: Option<String>,
 }

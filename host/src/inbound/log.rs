@@ -173,8 +173,8 @@ impl EventLog {
         }
     }
 
-    /// Has a sink given everything from the event with this number on, once more. Its receiver knows repetitions by their
-    /// ids. Waits until nobody gives to the sink.
+    /// Has a sink given everything from the event with this number on, once more, as far as it is kept; dead letters among
+    /// it are none any more. Its receiver knows repetitions by their ids. Waits until nobody gives to the sink.
     ///
     /// # Errors
     /// [`Kind::InvalidRequest`] where the sink has not come so far; [`Kind::Conflict`] while a process keeps giving to it.

@@ -56,8 +56,8 @@ pub(crate) trait Arrivals: Send + Sync + 'static {
     /// The number of the last event that a sink is done with; 0 for one that nothing is known of.
     fn sink_position<'a>(&'a self, sink: &'a str) -> BoxFuture<'a, Result<u64>>;
 
-    /// A sink is done with everything up to this number; going back repeats. With `refused`, it did not take that last one,
-    /// which becomes a dead letter of its own.
+    /// A sink is done with everything up to this number; going back repeats, and what comes again is no dead letter any
+    /// more. With `refused`, it did not take that last one, which becomes a dead letter of its own.
     fn advance_sink<'a>(&'a self, sink: &'a str, to: u64, refused: Option<Refused>) -> BoxFuture<'a, Result<()>>;
 
     /// What sinks refused: sink, number, and why, after this number.
@@ -428,6 +428,13 @@ pub(super) mod tests {
         store.advance_sink("s", outbox[1].number, Some(refused.clone())).await.unwrap();
         store.advance_sink("s", outbox[2].number, None).await.unwrap();
         let letter = DeadLetter { sink: "s".into(), number: outbox[1].number, refused };
+        assert_eq!(store.dead_letters(0, 10).await.unwrap(), [letter.clone()]);
+        store.advance_sink("other", outbox[0].number, None).await.unwrap();
+        assert_eq!(store.dead_letters(0, 10).await.unwrap(), [letter.clone()], "another sink's went");
+        store.advance_sink("s", outbox[0].number, None).await.unwrap();
+        assert_eq!(store.dead_letters(0, 10).await.unwrap(), [], "it comes again and is dead all the same");
+        store.advance_sink("s", outbox[1].number, Some(letter.refused.clone())).await.unwrap();
+        store.advance_sink("s", outbox[2].number, None).await.unwrap();
         assert_eq!(store.dead_letters(0, 10).await.unwrap(), [letter]);
 
         let sweep = |sinks: &[&str], now| Sweep {

@@ -311,6 +311,7 @@ impl Arrivals for MemoryStore {
         Box::pin(async move {
             let mut all = self.desk.lock();
             all.positions.insert(sink.to_owned(), to);
+            all.dead.retain(|dead| dead.sink != sink || dead.number <= to);
             if let Some(refused) = refused {
                 all.dead.retain(|dead| (dead.number, dead.sink.as_str()) != (to, sink));
                 all.dead.push(DeadLetter { sink: sink.to_owned(), number: to, refused });

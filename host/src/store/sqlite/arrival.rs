@@ -175,6 +175,7 @@ impl Arrivals for SqliteStore {
                  ON CONFLICT (name) DO UPDATE SET position = excluded.position",
                 params![sink, number(to)],
             )?;
+            changed(write, "DELETE FROM dead_letter WHERE number > ?1 AND sink = ?2", params![number(to), sink])?;
             if let Some(Refused { at, why }) = refused {
                 changed(
                     write,
