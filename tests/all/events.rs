@@ -64,6 +64,19 @@ async fn r8_a_repeated_run_repeats_no_write() {
     assert_eq!(all.len(), 12, "two writes share a key: {runs:?}");
 }
 
+/// It counts in its cursor; `serve.rs` has the rest.
+#[tokio::test]
+async fn events_counts() {
+    let open = Scene::of(guests::EVENTS_COUNTS).open().await;
+    let mut cursor = None;
+    for number in 0..3 {
+        let trigger = Trigger::Poll(Poll::new("ticks"));
+        let outcome = open.plugin.handle(Event { id: "e".into(), trigger, cursor }).await.unwrap();
+        assert_eq!(outcome.emit[0].key, format!("ticks {number}"));
+        cursor = outcome.cursor;
+    }
+}
+
 #[tokio::test]
 async fn a_plugin_without_triggers_says_so() {
     let open = Scene::of(guests::HTTP_SEND).open().await;

@@ -32,6 +32,7 @@ mod rate_limit;
 mod rules;
 mod second_opinion;
 mod secrets;
+mod serve;
 mod simulation;
 mod sockets;
 mod state;
