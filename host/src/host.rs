@@ -592,12 +592,13 @@ impl Host {
                 }
                 SinkPlace::Http { secret, .. } => {
                     let owner = format!("sink {name}");
+                    let book = Book::new(inner.audit.clone(), "", &owner, None);
                     let secrets = Secrets::new("sink", name, sink::http::granted(secret)).with(Means {
                         sealed: Some(inner.sealed.clone()),
                         owner,
                         clock: inner.clock.clone(),
                         run_programs: inner.run_programs,
-                        book: Book::new(inner.audit.clone(), "sink", name, None),
+                        book: book.clone(),
                     });
                     let transport = match &inner.transport {
                         Some(transport) => transport.clone(),
@@ -608,6 +609,7 @@ impl Host {
                         resolver: inner.resolver.clone(),
                         clock: inner.clock.clone(),
                         secrets: Arc::new(secrets),
+                        book,
                     };
                     let posts = Posts::new(name, policy, way)?;
                     posts.check().await.map_err(|error| error.context(format!("sink `{name}`")))?;

@@ -34,6 +34,7 @@ mod second_opinion;
 mod secrets;
 mod serve;
 mod simulation;
+mod sinks;
 mod sockets;
 mod state;
 mod stream;

@@ -130,6 +130,13 @@ impl TryFrom<Written> for SinkPolicy {
                 SinkPlace::File { path, fsync: fsync.unwrap_or(true) }
             }
             ("http", None, None, Some(url), Some(secret), addresses) => {
+                if secret.each().contains(&&SecretSource::Sealed) {
+                    return Err(
+                        "the sealed store keeps the secrets of connections; that of a sink comes from env, env_file, \
+                                file or program"
+                            .to_owned(),
+                    );
+                }
                 let private_addresses = addresses.unwrap_or_default();
                 SinkPlace::Http { url: address(&url, &private_addresses)?, secret, private_addresses }
             }
@@ -288,6 +295,7 @@ mod tests {
             (format!("kind = 'http'\nurl = 'https://u:s3cret@a.example/'\n{secret}"), "neither a user"),
             (format!("kind = 'http'\nurl = 'https://a.example/*'\n{secret}"), "%2A"),
             ("kind = 'http'\nurl = 'https://a.example/'\nsecret = 'whsec_s3cret'".to_owned(), "env_file"),
+            ("kind = 'http'\nurl = 'https://a.example/'\nsecret = { sealed = true }".to_owned(), "env_file"),
             (format!("{HTTP}types = ['a*b']"), "no pattern"),
             (format!("{HTTP}connections = ['']"), "no pattern"),
             (format!("{HTTP}limits.attempts = 0"), "limits.attempts is 0"),

@@ -22,6 +22,7 @@ use crate::connection::Limits;
 use crate::error::{Error, Kind, Result};
 use crate::inbound::envelope::Emitted;
 use crate::manifest::Purpose;
+use crate::observe::audit::{AuditEntry, Book, Deed};
 use crate::outbound::address::Resolver;
 use crate::outbound::retry::RetryBudget;
 use crate::outbound::scope::{OriginScope, PathPattern, Scope};
@@ -48,6 +49,7 @@ pub(crate) struct Way {
     pub(crate) resolver: Arc<Resolver>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) secrets: Arc<Secrets>,
+    pub(crate) book: Book,
 }
 
 /// A sink that is posted to.
@@ -94,6 +96,7 @@ impl Posts {
             transport: way.transport,
             retry_budget: Mutex::new(RetryBudget::new(way.clock.now())),
             event_streams: Arc::new(Semaphore::new(0)),
+            book: way.book,
             ..Outbound::nowhere(way.secrets, way.clock)
         };
         Ok(Self { url: url.to_string(), outbound, attempt_ms: policy.limits.attempt_ms })
@@ -118,7 +121,11 @@ impl Posts {
         let body = event.to_cloud_event()?;
         let now = self.outbound.clock.now();
         let seconds = (now.as_millis() / 1000).to_string();
-        let signature = signature(&self.keys().await?, &event.id, &seconds, body.as_bytes());
+        let keys = self.keys().await;
+        let told = self.outbound.book.entry(Deed::Sign, None);
+        let told = AuditEntry { secrets: vec![SECRET.to_owned()], ..told };
+        self.outbound.book.tell(told.came_to(keys.as_ref().map(|_| ())));
+        let signature = signature(&keys?, &event.id, &seconds, body.as_bytes());
         let header = |name: &str, value: String| (name.to_owned(), value);
         let request = Request {
             method: Method::Post,
@@ -291,6 +298,7 @@ mod tests {
             resolver: Arc::new(Resolver::new(clock.clone())),
             clock,
             secrets: Arc::new(Secrets::new("sink", "s", granted(&secret)).with(means)),
+            book: Book::closed(),
         };
         Posts::new("s", &policy, way).unwrap()
     }
