@@ -102,6 +102,8 @@ fn wharfage_events_says_what_there_is() {
         let (found, out, err) = wharfage_events(&state, arguments);
         assert_eq!((found, out.as_str()), (code, ""), "{arguments:?}: {err}");
         assert!(err.contains(told), "{arguments:?}: {err}");
+    }
+}
 
 /// A channel that a provider closes after some days is a cursor that says when, and a poll that mostly does nothing. Each
 /// renewal is keyed by where the cursor stood, so that one that is tried again is the same to the provider.
