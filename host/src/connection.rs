@@ -295,6 +295,9 @@ impl Connection {
         for (name, poll) in &self.polls {
             poll.check().map_err(|why| Error::configuration(format!("polls.{} {why}", shown(name))))?;
         }
+        for (name, socket) in &self.sockets {
+            socket.check().map_err(|why| Error::configuration(format!("sockets.{} {why}", shown(name))))?;
+        }
         self.limits.check()
     }
 }

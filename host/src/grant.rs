@@ -146,6 +146,14 @@ impl Grant {
             };
             policy.check_against(facts).map_err(|why| wrong(format!("polls.{poll} {why}")))?;
         }
+        for (socket, policy) in &connection.sockets {
+            let Some(facts) = needs.manifest.sockets.get(socket) else {
+                let names: Vec<&str> = needs.manifest.sockets.keys().map(String::as_str).collect();
+                return Err(wrong(format!("sockets.{}: the plugin has no such socket", shown(socket)))
+                    .with_details(suggestion(socket, &names)));
+            };
+            policy.check_against(facts).map_err(|why| wrong(format!("sockets.{socket} {why}")))?;
+        }
         let limits = connection.limits;
         let bounded = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         let mut credential_headers: Vec<String> =

@@ -73,16 +73,20 @@ pub use inbound::sink::channel::{Delivery, Events};
 #[cfg(feature = "serve")]
 pub use inbound::sink::line::{SinkDoing, SinkState};
 pub use inbound::sink::{SinkLimits, SinkPlace, SinkPolicy};
-pub use inbound::socket::SocketPolicy;
+#[cfg(feature = "serve")]
+pub use inbound::socket::{Listener, Socket, SocketState, SocketStatus};
+pub use inbound::socket::{Overflow, SocketPolicy};
 pub use inbound::webhook::EndpointPolicy;
-pub use manifest::{Effect, EventFacts, Manifest, Needs, Operation, PollFacts, Recovery, SocketFacts, WebhookFacts};
+pub use manifest::{
+    Effect, EventFacts, Manifest, Needs, Operation, PingFacts, PollFacts, Recovery, SocketFacts, WebhookFacts,
+};
 pub use observe::audit::{Audit, AuditCheck, AuditEntry, AuditRow, Deed};
 pub use outbound::breaker::{BreakerPolicy, CircuitState};
 pub use outbound::cache::CachePolicy;
 pub use outbound::session::TokenState;
 pub use outbound::sign::Signed;
 pub use outbound::tape;
-pub use outbound::transport::{Body, Head, Lost, Transport};
+pub use outbound::transport::{Body, Head, Lost, Transport, Wire};
 pub use outbound::{Method, Source, Step};
 pub use plugin::{Answer, Cursor, Plugin};
 #[cfg(feature = "serve")]

@@ -22,7 +22,7 @@ use crate::error::{Error, Kind, Result};
 
 pub(crate) use poll::EVERY_S_MAX;
 pub use poll::{PollFacts, Recovery};
-pub use socket::SocketFacts;
+pub use socket::{PingFacts, SocketFacts};
 pub use webhook::WebhookFacts;
 
 /// The contract this host speaks.
@@ -1228,6 +1228,17 @@ impl Manifest {
             }
             if let Err(why) = poll.check() {
                 return wrong(format!("polls.{name} {why}"));
+            }
+        }
+        for (name, socket) in &self.sockets {
+            if !is_name(name) {
+                return wrong(format!(
+                    "sockets: `{}` must be a name of lower-case letters, digits and hyphens",
+                    shown(name)
+                ));
+            }
+            if let Err(why) = socket.check(self) {
+                return wrong(format!("sockets.{name} {why}"));
             }
         }
         for (index, rule) in self.answers.iter().enumerate() {
