@@ -192,6 +192,11 @@ impl Plugin {
         self.0.outbound.circuits.states()
     }
 
+    /// Its outbound path.
+    pub(crate) fn outbound(&self) -> &Arc<Outbound> {
+        &self.0.outbound
+    }
+
     /// How answers differed from the operations' schemas since the connection was made.
     pub fn drift(&self) -> Drifts {
         self.0.drift.drifts()
