@@ -1,6 +1,6 @@
 //! `events`: what a plugin makes of something that happened, and what a second try at it repeats.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -225,4 +225,101 @@ async fn guide_s26_the_wallet_monitor_loses_nothing() {
         // Coins and tokens of the same rows.
         assert_eq!(outbox.len() as u64, is_final * 7 * 2, "at block {head:?}");
     }
+}
+
+/// The same through everything that `wharfage serve` starts: from a `wharfage.toml` over the schedule, the component, the
+/// store on a disk and a sink to a file. Processes end, by draining or by being killed, while transfers come about; in the
+/// end the file holds every final one.
+#[tokio::test]
+async fn guide_s26_the_wallet_monitor_is_served() {
+    let has_wallet = |plugin: &&PluginFolder| plugin.manifest().contains("[polls.wallet]");
+    let plugin = PLUGINS.iter().find(has_wallet).expect("a plugin with a wallet monitor");
+    let bytes = component::built(plugin.name, || plugin.compiled(), &plugin.manifest()).await;
+    // A block is made with every third request.
+    let asked = Arc::new(AtomicU64::new(300));
+    let head = |asked: &AtomicU64| asked.load(Ordering::SeqCst) / 3;
+    let provider = Provider::answering({
+        let asked = asked.clone();
+        move |seen| match asked.fetch_add(1, Ordering::SeqCst) % 7 {
+            3 => Reply::status(503),
+            _ => Reply::json(&wallet_rows(&seen.target, head(&asked))),
+        }
+    })
+    .await;
+
+    let (folder, secrets) = wharfage_tests::scene::secret_files("me");
+    std::fs::write(folder.path().join("plugin.wasm"), &*bytes).unwrap();
+    let out = folder.path().join("events.jsonl");
+    let url = provider.url();
+    let imports = wharfage_tests::scene::imports(&bytes).unwrap();
+    let text = format!(
+        r#"
+            [plugins.wallets]
+            component = "plugin.wasm"
+            {secrets}
+            [connections.treasury]
+            plugin = "wallets"
+            account = "me"
+            imports = {imports:?}
+            origins = ["{url}"]
+            base = {{ api = "{url}" }}
+            private_addresses = ["127.0.0.1/32"]
+            secrets = ["api_key"]
+            [connections.treasury.polls.wallet]
+            first = "all"
+            [connections.treasury.polls.wallet.input]
+            addresses = ["0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"]
+            [sinks.out]
+            kind = "file"
+            path = "{}"
+            [serve.limits]
+            # On a clock that skips, minutes pass while somebody blinks.
+            drain_ms = 1000000000000
+        "#,
+        out.display()
+    );
+    let config = wharfage::Config::parse(&text, &folder.path().join("wharfage.toml")).unwrap();
+    let clock = wharfage_tests::skipping();
+    for process in 1..=6u64 {
+        let host = wharfage::Host::builder()
+            .state_dir(folder.path().join("state"))
+            .code_dir(wharfage_tests::compiled_code())
+            .clock(clock.clone())
+            .build()
+            .unwrap();
+        let serving = host.serve(&config).await.unwrap();
+        assert_eq!(serving.declared().await, ["poll wallet of treasury", "sink out"]);
+        // On this clock whoever waits is there at once, so the schedule runs as fast as it can.
+        let until = asked.load(Ordering::SeqCst) + 40 + process * 7;
+        while asked.load(Ordering::SeqCst) < until {
+            tokio::task::yield_now().await;
+        }
+        if process == 6 {
+            let (_, _, health) = serving.state().await.unwrap().polls.remove(0);
+            assert!(health.succeeded_at.is_some(), "{health:?}");
+        }
+        match process % 2 {
+            0 => assert!(serving.drain().await, "it did not end by itself"),
+            _ => drop(serving),
+        }
+    }
+
+    let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in std::fs::read_to_string(&out).unwrap().lines() {
+        let event: Value = serde_json::from_str(line).unwrap();
+        assert_eq!((&event["type"], &event["connection"]), (&json!("transfer.seen"), &json!("treasury")));
+        let place = format!("{:05} {}", event["data"]["block_number"].as_u64().unwrap(), event["key"]);
+        told.entry(place).or_default().push(event["id"].to_string());
+    }
+    for (place, ids) in &told {
+        assert!(ids.iter().all(|id| id == &ids[0]), "{place} has two ids: {ids:?}");
+    }
+    // Seven coins and seven tokens of each block, from the first one on, without a gap before the last block told.
+    let last: u64 = told.keys().next_back().unwrap()[..5].parse().unwrap();
+    let per_block = |block: u64| told.keys().filter(|place| place.starts_with(&format!("{block:05} "))).count();
+    for block in 100..last {
+        let lists = if block + 40 < last { 14..=14 } else { 7..=14 };
+        assert!(lists.contains(&per_block(block)), "block {block} of {last}: {}", per_block(block));
+    }
+    assert!(last > 120 && last + 12 <= head(&asked), "{last}");
 }
