@@ -1,5 +1,6 @@
 //! Sockets: opened like a request, kept open, opened again after a wait, and never a way around a rule.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -233,11 +234,12 @@ async fn guide_s07_a_handler_that_fails_does_not_end_the_socket() {
     let clock = skipping();
     let script = vec![Act::say("bad"), Act::say("busy"), Act::say("good"), Act::UntilClose];
     let server = served(&clock, [script]).await;
-    let running = run_on(&clock, scene(&server), "attempts = 3", false, |number, text| {
+    let is_first = AtomicBool::new(true);
+    let running = run_on(&clock, scene(&server), "attempts = 3", false, move |_, text| {
         let error = match text {
             "bad" => Some(Error::new(Kind::SchemaViolation, "it cannot be read")),
             // The second time it passes.
-            "busy" if number < 2 => Some(Error::new(Kind::Transient, "busy")),
+            "busy" if is_first.swap(false, Ordering::SeqCst) => Some(Error::new(Kind::Transient, "busy")),
             _ => None,
         };
         Box::pin(async { error.map_or_else(|| Ok(vec![b"fine".to_vec()]), Err) })
