@@ -20,6 +20,7 @@ use crate::error::Kind;
 use crate::error::{Error, Result};
 use crate::host::Stated;
 use crate::manifest::{CredentialFacts, Needs, Oauth2Facts, Oauth2Flow, endpoint_parts};
+use crate::outbound::cache::KeptAnswers;
 use crate::outbound::session::{Revoked, Session};
 use crate::random;
 #[cfg(feature = "serve")]
@@ -44,6 +45,7 @@ pub struct Authorization {
     redirect: Url,
     scopes: Vec<String>,
     clock: Arc<dyn Clock>,
+    kept: KeptAnswers,
 }
 
 /// How an account is connected.
@@ -113,9 +115,10 @@ impl Authorization {
         connection: &str,
         account: Option<&Account>,
         scopes: Vec<String>,
+        kept: KeptAnswers,
     ) -> Result<Self> {
         let redirect = redirect(account.and_then(|account| account.redirect.as_deref()))?;
-        Ok(Self { session, secrets, connection: connection.to_owned(), redirect, scopes, clock })
+        Ok(Self { session, secrets, connection: connection.to_owned(), redirect, scopes, clock, kept })
     }
 
     /// The way that the manifest declares.
@@ -228,27 +231,31 @@ impl Authorization {
         self.session.keep(answer, self.scopes.clone(), Default::default()).await
     }
 
-    /// Revokes the tokens at the provider, where it has an endpoint for that, and takes them away here. With `force` they
-    /// are taken away also where the provider cannot be told.
+    /// Revokes the tokens at the provider, where it has an endpoint for that, and takes them away here, with the answers
+    /// that were kept for them. With `force` they are taken away also where the provider cannot be told.
     ///
     /// # Errors
     /// Without `force`, whatever the provider can answer. Then the tokens are still here.
     pub async fn disconnect(&self, force: bool) -> Result<Disconnected> {
-        match self.session.revoke().await {
-            Ok(Revoked::Told) => Ok(Disconnected::Revoked),
-            Ok(Revoked::TakenAway) => Ok(Disconnected::TakenAway),
-            Ok(Revoked::Nothing) => Ok(Disconnected::Nothing),
+        let ended = match self.session.revoke().await {
+            Ok(Revoked::Told) => Disconnected::Revoked,
+            Ok(Revoked::TakenAway) => Disconnected::TakenAway,
+            Ok(Revoked::Nothing) => Disconnected::Nothing,
             Err(error) if force => {
                 self.session.forget().await?;
-                Ok(Disconnected::TakenAwayUntold(error))
+                Disconnected::TakenAwayUntold(error)
             }
-            Err(error) => Err(error
-                .context("the tokens are still here, for the provider could not be told")
-                .with_details(format!(
-                    "Try again later, or take them away here alone:   wharfage disconnect {} --force",
-                    self.connection
-                ))),
-        }
+            Err(error) => {
+                return Err(error
+                    .context("the tokens are still here, for the provider could not be told")
+                    .with_details(format!(
+                        "Try again later, or take them away here alone:   wharfage disconnect {} --force",
+                        self.connection
+                    )));
+            }
+        };
+        self.kept.delete().await?;
+        Ok(ended)
     }
 
     fn again(&self) -> String {

@@ -9,6 +9,7 @@ use crate::manifest::{Effect, JwtFacts, Needs, Purpose, SecretFacts, shown};
 use crate::outbound::Method;
 use crate::outbound::buckets::Shape;
 use crate::outbound::graphql::GraphqlRule;
+use crate::outbound::scope::OriginScope;
 
 /// What the grant holds, section by section: what is linked, where requests may go and with which credential, how fast,
 /// which operations, which limits differ from the defaults, and what is missing.
@@ -24,7 +25,10 @@ pub fn explain(needs: &Needs, grant: &Grant) -> String {
         grant.connection
     );
     section(&mut out, "It may use", imports(grant));
-    section(&mut out, "It may send", requests(needs, grant));
+    let private = grant.private_addresses.iter().map(|address| format!("private address {address}"));
+    let sent = requests(needs, grant, &grant.scope.origins).into_iter().chain(private).collect();
+    section(&mut out, "It may send", sent);
+    section(&mut out, "Only the host asks, to sign in and for keys", requests(needs, grant, &grant.authority.origins));
     section(&mut out, "Secrets, which it never reads", secrets(needs, grant));
     section(&mut out, "Paced by", budgets(grant));
     section(&mut out, "When the provider keeps failing", breaker(grant));
@@ -71,9 +75,9 @@ fn imports(grant: &Grant) -> Vec<String> {
         .collect()
 }
 
-fn requests(needs: &Needs, grant: &Grant) -> Vec<String> {
+fn requests(needs: &Needs, grant: &Grant, origins: &[OriginScope]) -> Vec<String> {
     let mut lines = Vec::new();
-    for origin in &grant.scope.origins {
+    for origin in origins {
         let methods: Vec<&str> = origin.methods.iter().copied().map(Method::as_str).collect();
         let paths = if origin.narrowed.is_empty() { &origin.paths } else { &origin.narrowed };
         for path in paths {
@@ -90,9 +94,6 @@ fn requests(needs: &Needs, grant: &Grant) -> Vec<String> {
         if let Some(facts) = needs.manifest.origins.get(&origin.name) {
             lines.push(format!("    as of {}, {}", shown(&facts.source), shown(&facts.date)));
         }
-    }
-    for address in &grant.private_addresses {
-        lines.push(format!("private address {address}"));
     }
     lines
 }

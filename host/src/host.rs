@@ -16,6 +16,7 @@ use crate::connection::{Config, Connection};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::grant::Grant;
+use crate::inbound::log::EventLog;
 #[cfg(feature = "serve")]
 use crate::inbound::sink::channel::Events;
 #[cfg(feature = "serve")]
@@ -31,7 +32,7 @@ use crate::observe::audit::{AUDIT_ROWS, AUDIT_ROWS_IN_MEMORY, Audit, Book};
 use crate::outbound::address::Resolver;
 use crate::outbound::admit::{Lane, Lanes};
 use crate::outbound::buckets::Shape;
-use crate::outbound::cache::Cache;
+use crate::outbound::cache::{Cache, KeptAnswers, lineage};
 use crate::outbound::circuit::Circuits;
 use crate::outbound::classify::Answers;
 use crate::outbound::key_sets::KeySets;
@@ -296,8 +297,15 @@ impl Host {
             return Err(Error::configuration(message).with_details(crate::manifest::suggestion(wanted, &names)));
         };
         let scopes = crate::connect::scopes(config, name, &needs, chosen)?;
+        // What was answered to its tokens: all connections of the account have them.
+        let sharing = config.connections.iter().filter(|(other, connection)| {
+            other.as_str() == name
+                || (stated.account_name.is_some() && connection.account.as_deref() == stated.account_name)
+        });
+        let lineages = sharing.map(|(other, _)| lineage(&self.0.path_key, other, Some(chosen))).collect();
+        let kept = KeptAnswers { store: self.0.store.clone(), lineages };
         let clock = self.0.clock.clone();
-        Authorization::new(session.clone(), outbound.secrets.clone(), clock, name, stated.account, scopes)
+        Authorization::new(session.clone(), outbound.secrets.clone(), clock, name, stated.account, scopes, kept)
     }
 
     async fn connect_as(
@@ -479,6 +487,7 @@ impl Host {
             owner,
             clock: self.0.clock.clone(),
             run_programs: self.0.run_programs,
+            book: Book::new(self.0.audit.clone(), &needs.manifest.plugin.name, name, account_name),
         })
     }
 
@@ -537,6 +546,11 @@ impl Host {
         &self.0.audit
     }
 
+    /// What arrived and what left: to see it, and to have it done once more.
+    pub fn event_log(&self) -> EventLog {
+        EventLog::new(self.0.store.clone(), self.0.clock.clone())
+    }
+
     /// What plugins emit, one event after the other: at least once, in the order in which it was committed, from where the
     /// reader of this name has acknowledged. One name is for one reader at a time.
     ///
@@ -568,7 +582,7 @@ impl Host {
     pub(crate) async fn sinks(&self, config: &Config) -> Result<Vec<Line>> {
         let inner = &self.0;
         let mut lines = Vec::new();
-        sink::check_together(&config.sinks)?;
+        sink::check_together(&config.sinks, config.serve.limits.emitted_kept_ms)?;
         for (name, policy) in &config.sinks {
             let limits = &policy.limits;
             let outlet: Box<dyn Outlet> = match &policy.place {

@@ -61,6 +61,7 @@ pub use explain::{explain, explain_change};
 pub use grant::{Grant, Missing, suggest};
 pub use host::{Host, HostBuilder, default_state_dir, read_component};
 pub use inbound::envelope::Emitted;
+pub use inbound::log::{ArrivedEvent, EventContent, EventFilter, EventLog, SinkLetter};
 pub use inbound::policy::{ServeLimits, ServePolicy};
 pub use inbound::poll::PollPolicy;
 #[cfg(feature = "serve")]
@@ -90,5 +91,6 @@ pub use outbound::{Method, Source, Step};
 pub use plugin::{Answer, Cursor, Plugin};
 #[cfg(feature = "serve")]
 pub use serve::stand_in;
+pub use store::arrival::EventState;
 pub use time::{BoxFuture, Clock, ManualClock, SystemClock, Timestamp};
 pub use vault::{KeyChange, SecretState, Secrets, Stage};

@@ -327,7 +327,6 @@ impl Plugin {
 
     /// The same, handled by the plugin itself through this handler.
     #[cfg(feature = "serve")]
-    #[allow(dead_code, reason = "`wharfage serve` runs it")]
     pub(crate) fn handled_socket(&self, name: &str, policy: &SocketPolicy, handler: Handler) -> Result<Socket> {
         Socket::handled(name, self.socket_facts(name)?, policy, self.0.outbound.clone(), handler)
     }

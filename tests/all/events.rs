@@ -67,3 +67,37 @@ async fn a_plugin_without_triggers_says_so() {
     let error = open.plugin.handle(polled("e-1")).await.unwrap_err();
     assert_eq!(*error.kind(), Kind::UnknownOperation);
 }
+
+/// Runs `wharfage events`.
+fn wharfage_events(state: &std::path::Path, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = std::process::Command::new(crate::cli::program());
+    command.arg("events").args(arguments).arg("--state-dir").arg(state).env("NO_COLOR", "1");
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// What the program says where nothing has arrived, and to what makes no sense.
+#[test]
+fn wharfage_events_says_what_there_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    for (arguments, code, told) in [
+        (&["list"][..], 0, "no event"),
+        (&["list", "--state", "dead", "--connection", "x", "--json"], 0, "no event"),
+        (&["dead"], 0, "no letter of sinks"),
+        (&["dead", "--sink", "billing"], 0, "no letter of sinks"),
+        (&["list", "--state", "lost"], 2, "waiting, handled, dead"),
+        (&["show", "7"], 2, "there is no event 7"),
+        (&["show", "seven"], 2, "invalid value"),
+        (&["replay", "7"], 2, "wharfage events list"),
+        (&["replay", "7..9"], 0, "0 events due"),
+        (&["replay", "9..7"], 2, "begins with the lower id"),
+        (&["replay", "7", "--sink", "billing"], 2, "has not come to 7"),
+        (&["replay", "7..9", "--sink", "billing"], 2, "from one number on"),
+    ] {
+        let (found, out, err) = wharfage_events(&state, arguments);
+        assert_eq!((found, out.as_str()), (code, ""), "{arguments:?}: {err}");
+        assert!(err.contains(told), "{arguments:?}: {err}");
+    }
+}

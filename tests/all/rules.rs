@@ -12,7 +12,7 @@ use wharfage::{
     BoxFuture, Clock, Connection, Head, Host, Kind, Lost, ManualClock, NetworkStage, RequestSent, Signed, Step,
     Transport,
 };
-use wharfage_tests::scene::{account, imports};
+use wharfage_tests::scene::{AUTHORITY, account, imports};
 use wharfage_tests::{API_KEY, NOW, Provider, Reply, Scene, compiled_code, guests, skipping};
 
 fn budget(limit: u32) -> String {
@@ -20,6 +20,34 @@ fn budget(limit: u32) -> String {
         "\n[budgets.pace]\nlimit = {limit}\nwindow_s = 60\nsource = \"made up for the tests\"\ndate = \"2026-11-22\"\n"
     )
 }
+
+const SIGNED_IN: &str = r#"
+[credentials.account]
+scheme = "oauth2"
+flow = "client-credentials"
+token = "{auth}/token"
+client_id = "user"
+secret = "api_key"
+origins = ["api"]
+source = "made up for the tests"
+date = "2026-11-24"
+"#;
+
+/// One at a time, and one a minute.
+const ONE_PERMIT: &str = r#"
+[budgets.at-once]
+concurrency = 1
+origins = ["api"]
+source = "made up for the tests"
+date = "2026-11-24"
+
+[budgets.pace]
+limit = 1
+window_s = 60
+origins = ["api"]
+source = "made up for the tests"
+date = "2026-11-24"
+"#;
 
 /// A provider inside this process, for what a socket on loopback cannot show: https, and how long an answer takes.
 struct Inside<F>(F);
@@ -119,6 +147,43 @@ async fn r2_no_permit_is_held_while_a_credential_is_sought() {
     }
     open.output("send", json!({"url": "{api}/x", "credential": "anonymous"})).await;
     assert_eq!(provider.seen()[0].at, Some(NOW));
+}
+
+/// R2: while a token is renewed, the only permit there is goes to whoever is ready to send. The token endpoint answers when
+/// that request was seen, so a permit held meanwhile would be waited for in vain.
+#[tokio::test]
+async fn r2_no_permit_is_held_while_a_token_is_renewed() {
+    let clock = skipping();
+    let is_renewed = Arc::new(tokio::sync::Notify::new());
+    let answer = {
+        let is_renewed = is_renewed.clone();
+        move |seen: &wharfage_tests::Seen| {
+            if seen.target != "/token" {
+                return Reply::status(200);
+            }
+            is_renewed.notify_one();
+            Reply::json(&json!({"access_token": "a-token-of-the-harbour", "expires_in": 3600})).once_seen(2)
+        }
+    };
+    let provider = Provider::answering_at(Arc::new(clock.clone()), Box::new(answer)).await;
+    let open = Scene::of(guests::HTTP_SEND)
+        .with(&provider)
+        .at("auth", &provider.url())
+        .manifest_with("credential = \"key\"", "credential = \"account\"")
+        .manifest(AUTHORITY)
+        .manifest(SIGNED_IN)
+        .manifest(ONE_PERMIT)
+        .clock(&clock)
+        .open()
+        .await;
+    let signed = open.output("send", json!({"url": "{api}/signed"}));
+    let other = async {
+        is_renewed.notified().await;
+        open.output("send", json!({"url": "{api}/other", "credential": "anonymous"})).await
+    };
+    tokio::join!(signed, other);
+    let seen: Vec<_> = provider.seen().into_iter().map(|seen| (seen.target, seen.at.unwrap().since(NOW))).collect();
+    assert_eq!(seen, [("/token".to_owned(), 0), ("/other".to_owned(), 0), ("/signed".to_owned(), 60_100)]);
 }
 
 /// R3: what began under TLS does not go on without, whoever says so.

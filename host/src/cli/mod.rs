@@ -10,6 +10,7 @@ mod check;
 mod connect;
 mod demo;
 mod disconnect;
+mod events;
 mod explain;
 mod inspect;
 mod programs;
@@ -58,6 +59,8 @@ enum Command {
     Connect(connect::Connect),
     /// Withdraw that consent, and take the tokens away
     Disconnect(disconnect::Disconnect),
+    /// Show what arrived and what left, and have it done once more
+    Events(events::Events),
     /// Show everything a plugin may do, what an upgrade would change, or the lines it needs
     Explain(explain::Explain),
     /// Show who used which secret, for what, and what came of it
@@ -103,6 +106,7 @@ pub(crate) fn run() -> ExitCode {
             Command::Serve(serve) => serve.run(common).await,
             Command::Connect(connect) => connect.run(common).await,
             Command::Disconnect(disconnect) => disconnect.run(common).await,
+            Command::Events(events) => events.run(common).await,
             Command::Explain(explain) => explain.run(common).await,
             Command::Audit(audit) => audit.run(common).await,
             Command::Inspect(inspect) => inspect.run(),

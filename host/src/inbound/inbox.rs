@@ -255,6 +255,14 @@ fn read(content: &[u8]) -> Result<(Head, &[u8])> {
     parts.ok_or_else(|| Error::internal("a stored event cannot be read"))
 }
 
+/// Header fields and body of what was stored, for whoever looks at it.
+///
+/// # Errors
+/// [`Kind::Internal`] where it is something else.
+pub(crate) fn opened(content: &[u8]) -> Result<(Vec<(String, String)>, Vec<u8>)> {
+    read(content).map(|(head, body)| (head.headers, body.to_vec()))
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;

@@ -4,6 +4,7 @@
 pub(crate) mod envelope;
 pub(crate) mod handler;
 pub(crate) mod inbox;
+pub(crate) mod log;
 pub(crate) mod policy;
 pub(crate) mod poll;
 #[cfg(feature = "serve")]

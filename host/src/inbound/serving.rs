@@ -16,6 +16,7 @@ use super::inbox::Inbox;
 use super::policy::{ServeLimits, ServePolicy};
 use super::poll::run::{PollHealth, Poller};
 use super::sink::line::{Line, SinkState};
+use super::socket::{Socket, SocketStatus};
 use crate::account::Account;
 use crate::connection::{Config, Connection};
 use crate::error::{Error, Result};
@@ -56,6 +57,7 @@ struct Unit {
     plugin: Plugin,
     inbox: Inbox,
     polls: Vec<(String, Arc<Poller<Handler>>)>,
+    sockets: Vec<(String, Socket)>,
     group: Group,
 }
 
@@ -75,6 +77,7 @@ struct Ready {
     handler: Handler,
     inbox: Inbox,
     polls: Vec<(String, Arc<Poller<Handler>>)>,
+    sockets: Vec<(String, Socket)>,
 }
 
 /// What a reload changed, by connection.
@@ -95,6 +98,8 @@ pub struct Reloaded {
 pub struct ServingState {
     /// Polled triggers, by connection and name.
     pub polls: Vec<(String, String, PollHealth)>,
+    /// Sockets, by connection and name.
+    pub sockets: Vec<(String, String, SocketStatus)>,
     /// Sinks.
     pub sinks: Vec<SinkState>,
 }
@@ -218,7 +223,10 @@ impl Serving {
         let handler = self.handler(name, connection, &plugin, &limits);
         let inbox = Inbox::new(handler.clone(), limits.inbox())?;
         let polls = polls(name, connection, plugin.needs(), &handler)?;
-        Ok(Some(Ready { stated, plugin, handler, inbox, polls }))
+        let socket =
+            |(name, policy): (&String, _)| Ok((name.clone(), plugin.handled_socket(name, policy, handler.clone())?));
+        let sockets = connection.sockets.iter().map(socket).collect::<Result<_>>()?;
+        Ok(Some(Ready { stated, plugin, handler, inbox, polls, sockets }))
     }
 
     fn handler(&self, name: &str, connection: &Connection, plugin: &Plugin, limits: &ServeLimits) -> Handler {
@@ -259,6 +267,7 @@ impl Serving {
     /// Lets a unit finish beside whatever runs.
     fn finish(&self, mut unit: Unit) {
         unit.inbox.drain();
+        unit.sockets.iter().for_each(|(_, socket)| socket.drain());
         unit.group.end();
         let mut ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
         ending.retain(|task| !task.is_finished());
@@ -302,6 +311,7 @@ impl Serving {
         let mut all = Vec::new();
         for (connection, unit) in &running.units {
             all.extend(unit.polls.iter().map(|(name, _)| format!("poll {name} of {connection}")));
+            all.extend(unit.sockets.iter().map(|(name, _)| format!("socket {name} of {connection}")));
         }
         let sink = |state: &Arc<Mutex<SinkState>>| {
             format!("sink {}", state.lock().unwrap_or_else(PoisonError::into_inner).name)
@@ -310,7 +320,7 @@ impl Serving {
         all
     }
 
-    /// How it stands with polls and sinks.
+    /// How it stands with polls, sockets and sinks.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -321,6 +331,9 @@ impl Serving {
             for (name, poll) in &unit.polls {
                 state.polls.push((connection.clone(), name.clone(), poll.health().await?));
             }
+            for (name, socket) in &unit.sockets {
+                state.sockets.push((connection.clone(), name.clone(), socket.status()));
+            }
         }
         let sink = |state: &Arc<Mutex<SinkState>>| state.lock().unwrap_or_else(PoisonError::into_inner).clone();
         state.sinks = running.sink_states.iter().map(sink).collect();
@@ -330,7 +343,7 @@ impl Serving {
 
 impl Ready {
     fn start(self) -> Unit {
-        let Self { stated, plugin, inbox, polls, .. } = self;
+        let Self { stated, plugin, inbox, polls, sockets, .. } = self;
         let mut group = Group::new();
         let worker = inbox.clone();
         group.spawn(async move { worker.run().await });
@@ -338,7 +351,15 @@ impl Ready {
             let (poll, stop) = (poll.clone(), group.stop.subscribe());
             group.spawn(async move { poll.run(stop).await });
         }
-        Unit { stated, plugin, inbox, polls, group }
+        for (name, socket) in &sockets {
+            let (name, socket) = (name.clone(), socket.clone());
+            group.spawn(async move {
+                if let Err(error) = socket.run().await {
+                    tracing::error!(target: "wharfage::inbound", socket = name, "the socket did not start: {error}");
+                }
+            });
+        }
+        Unit { stated, plugin, inbox, polls, sockets, group }
     }
 }
 

@@ -89,7 +89,7 @@ limits! {
     retry_ms: 1_000, "Milliseconds before the second attempt; each further wait is twice as long.";
     retry_wait_ms: 300_000, "Milliseconds that one wait before another attempt may last.";
     hold_ms: 3_600_000, "Milliseconds that the sink's own word (Retry-After) may hold its events back.";
-    retention_ms: 604_800_000, "Milliseconds that an event waits for the sink before it goes to the sink's dead letters.";
+    retention_ms: 259_200_000, "Milliseconds that an event waits for the sink before it goes to the sink's dead letters.";
     rotate_bytes: 64 << 20, "Bytes of a file after which the next one begins.";
     files: 10, "Files kept, the one being written included; the oldest go first.";
 }
@@ -229,30 +229,32 @@ impl SinkPolicy {
     }
 }
 
-/// Refuses sinks that do not fit together.
+/// Refuses sinks that do not fit together, or with how long the outbox keeps what was emitted: an event that waited too long
+/// is to be a dead letter before it is gone.
 ///
 /// # Errors
-/// [`Kind::Configuration`](crate::Kind::Configuration) where two write one file.
+/// [`Kind::Configuration`](crate::Kind::Configuration) with what to change.
 #[cfg(feature = "serve")]
-pub(crate) fn check_together(sinks: &BTreeMap<String, SinkPolicy>) -> crate::Result<()> {
+pub(crate) fn check_together(sinks: &BTreeMap<String, SinkPolicy>, emitted_kept_ms: u64) -> crate::Result<()> {
     let mut files: BTreeMap<&Path, &str> = BTreeMap::new();
     for (name, policy) in sinks {
+        let shown_name = shown(name);
         if let SinkPlace::File { path, .. } = &policy.place
             && let Some(other) = files.insert(path, name)
         {
-            let message = format!("the sinks `{}` and `{}` write one file", shown(other), shown(name));
+            let message = format!("the sinks `{}` and `{shown_name}` write one file", shown(other));
             return Err(crate::Error::configuration(message).with_details("Give each a path of its own"));
+        }
+        let retention_ms = policy.limits.retention_ms;
+        if retention_ms >= emitted_kept_ms {
+            let message = format!(
+                "sink `{shown_name}`: limits.retention_ms = {retention_ms} is not less than serve.limits.emitted_kept_ms = \
+                 {emitted_kept_ms}, so events would go without a dead letter"
+            );
+            return Err(crate::Error::configuration(message).with_details("Set one of them otherwise"));
         }
     }
     Ok(())
-}
-
-/// How long the outbox must keep what was emitted, so that no sink misses an event without a dead letter that says so:
-/// twice as long as the most patient one waits, once for the event and once for the letter.
-#[cfg(feature = "serve")]
-pub(crate) fn kept_ms(sinks: &BTreeMap<String, SinkPolicy>) -> u64 {
-    let longest = sinks.values().map(|policy| policy.limits.retention_ms).max();
-    longest.unwrap_or(SinkLimits::default().retention_ms).saturating_mul(2)
 }
 
 #[cfg(test)]
@@ -306,6 +308,21 @@ mod tests {
             let (_, value, default, about) = all.iter().find(|(known, ..)| *known == name).unwrap();
             assert!(*value > 0 && value == default && about.ends_with('.'), "{name}");
         }
+    }
+
+    /// R22: what goes by age goes with a word.
+    #[cfg(feature = "serve")]
+    #[test]
+    fn r22_an_event_waits_for_a_sink_no_longer_than_the_outbox_keeps_it() {
+        let sinks = |names: [&str; 2], text: &str| -> BTreeMap<String, SinkPolicy> {
+            names.into_iter().map(|name| (name.to_owned(), SinkPolicy::parse(text).unwrap())).collect()
+        };
+        let two = sinks(["a", "b"], "kind = 'stdout'\nlimits.retention_ms = 1000");
+        check_together(&two, 1_001).unwrap();
+        let error = check_together(&two, 1_000).unwrap_err().to_string();
+        assert!(error.contains("retention_ms = 1000") && error.contains("emitted_kept_ms = 1000"), "{error}");
+        let error = check_together(&sinks(["a", "b"], "kind = 'file'\npath = 'x'"), u64::MAX).unwrap_err();
+        assert!(error.to_string().contains("the sinks `a` and `b` write one file"), "{error}");
     }
 
     #[test]

@@ -603,8 +603,32 @@ fn namespace(outbound: &Outbound, scoped: &Scoped) -> Option<(String, String)> {
     let name = credential.map(|credential| credential.name.as_str());
     let mut parts: Vec<&str> = vec!["namespace", &cache.place];
     parts.extend(version.iter().map(String::as_str));
-    let lineage = cache.hashed(&["lineage", &outbound.scope.connection, name.unwrap_or_default()]);
-    Some((lineage, cache.hashed(&parts)))
+    Some((lineage_of(&cache.key, &outbound.scope.connection, name), cache.hashed(&parts)))
+}
+
+/// Under which name a store keeps what a connection was answered with a credential, whatever its version.
+pub(crate) fn lineage(key: &[u8; 32], connection: &str, credential: Option<&str>) -> String {
+    lineage_of(&hmac::Key::new(hmac::HMAC_SHA256, key), connection, credential)
+}
+
+fn lineage_of(key: &hmac::Key, connection: &str, credential: Option<&str>) -> String {
+    hashed(key, &["lineage", connection, credential.unwrap_or_default()])
+}
+
+/// Answers that were kept for an account, wherever its connections are open.
+pub(crate) struct KeptAnswers {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) lineages: Vec<String>,
+}
+
+impl KeptAnswers {
+    /// Deletes them. What a running process still has in memory serves nobody without the tokens it was answered to.
+    pub(crate) async fn delete(&self) -> Result<(), Error> {
+        for lineage in &self.lineages {
+            self.store.open_cache(lineage, "").await?;
+        }
+        Ok(())
+    }
 }
 
 /// Looks for a kept answer. One that is not fresh any more is asked about with its validators.
@@ -864,4 +888,25 @@ fn matches(ticket: &Ticket, kept: &Kept, now: Timestamp) -> bool {
     }
     let asked = || Some(kept.rules(ticket)?.before_request(&request_of(ticket)?, now.into()));
     matches!(asked(), Some(BeforeRequest::Fresh(_) | BeforeRequest::Stale { matches: true, .. }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+
+    #[tokio::test]
+    async fn what_was_kept_for_an_account_is_deleted_for_all_its_connections() {
+        let (key, store): (_, Arc<dyn Store>) = ([7; 32], Arc::new(MemoryStore::default()));
+        for (connection, credential) in [("acme", "sign-in"), ("mail", "sign-in"), ("acme", "key")] {
+            let (lineage, at) = (lineage(&key, connection, Some(credential)), Timestamp::from_millis(1));
+            let namespace = format!("{connection}, {credential}");
+            store.keep(&lineage, &namespace, "k", b"an answer".to_vec(), at, 1_000).await.unwrap();
+        }
+        let lineages = ["acme", "mail"].map(|connection| lineage(&key, connection, Some("sign-in"))).to_vec();
+        KeptAnswers { store: store.clone(), lineages }.delete().await.unwrap();
+        assert_eq!(store.recall("acme, sign-in", "k").await.unwrap(), None);
+        assert_eq!(store.recall("mail, sign-in", "k").await.unwrap(), None);
+        assert!(store.recall("acme, key", "k").await.unwrap().is_some(), "another credential's answers");
+    }
 }

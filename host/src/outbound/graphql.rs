@@ -626,6 +626,16 @@ mod tests {
         assert_eq!(refused.unwrap_err().allow, r#"graphql = { operations = ["A", "B"] }"#);
     }
 
+    /// What the property below found: in braces, the words of a mutation are fields of a query, for every server too.
+    #[test]
+    fn a_mutation_inside_a_query_is_none() {
+        let document = "{\nmutation M { drop }\n}";
+        assert_eq!(asked(&rule("queries_only = true"), document), Ok(()));
+        let refused = asked(&rule("fields = [\"a\", \"M\"]"), document).unwrap_err();
+        assert!(refused.contains("the field `mutation`"), "{refused}");
+        assert!(asked(&rule("queries_only = true"), "{ a }\nmutation M { drop }").is_err());
+    }
+
     proptest! {
         #[test]
         fn nothing_makes_it_panic(document in "[{}()a-c\"#\\\\ \n.:@$!\\[\\],ä-]{0,40}", body in "\\PC{0,40}") {
@@ -639,7 +649,10 @@ mod tests {
             // Inside of a block string it would be none.
             prop_assume!(!before.contains("\"\"\""));
             let document = format!("{before}\nmutation M {{ drop }}\n{after}");
-            prop_assert!(asked(&rule("queries_only = true"), &document).is_err(), "{}", document);
+            if asked(&rule("queries_only = true"), &document).is_ok() {
+                // Then it is none: it stands in braces that are still open, where `mutation` and `M` are fields.
+                prop_assert!(Document::read(&format!("{before}\n{{ a }}")).is_err(), "{}", document);
+            }
         }
 
         /// And whatever stands in strings and comments, a query is none the less one.

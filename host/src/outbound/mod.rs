@@ -493,7 +493,7 @@ impl Outbound {
             };
             let outcome = self.keep(ticket.as_ref(), trip, outcome);
             let fate = Fate::of(&outcome);
-            if self.has_another_secret(trip, fate).await {
+            if self.has_another_credential(trip, fate).await {
                 continue;
             }
             match self.after(context, trip, outcome)? {
@@ -504,32 +504,32 @@ impl Outbound {
         }
     }
 
-    /// Whether a secret that was refused has a version that was not (what was refused so was not done); one that was taken
-    /// is in use from now on.
-    async fn has_another_secret(&self, trip: &mut Trip, fate: Fate) -> bool {
-        let carried = std::mem::take(&mut trip.carried);
-        if trip.request.upgrade.is_some() {
-            trip.used.clone_from(&carried);
-        }
-        match fate {
-            Fate::Taken => {
-                for (name, value) in &carried {
-                    self.secrets.worked(name, value).await;
-                }
-                false
-            }
-            Fate::Refused => {
-                if trip.replaced == SECRET_VERSIONS || trip.request.upload.as_ref().is_some_and(Pour::has_begun) {
-                    return false;
-                }
+    /// Whether what the provider refused can go once more with another credential, for what was refused so was not done: a
+    /// secret with a version that was not refused yet, or a token, which may have ended before its time and is renewed
+    /// once. A secret that was taken is in use from now on.
+    async fn has_another_credential(&self, trip: &mut Trip, fate: Fate) -> bool {
+        let Some(carried) = trip.carried.take() else { return false };
+        trip.used = Some(carried.clone());
+        let secrets = carried.credential.secrets.iter().zip(&carried.values);
+        match (fate, carried.version) {
+            (Fate::Refused, _) if trip.request.upload.as_ref().is_some_and(Pour::has_begun) => false,
+            (Fate::Refused, Some(version)) => trip.rejected.replace(version).is_none(),
+            (Fate::Refused, None) if trip.replaced == SECRET_VERSIONS => false,
+            (Fate::Refused, None) => {
                 trip.replaced += 1;
                 let mut has_another = false;
-                for (name, value) in &carried {
+                for (name, value) in secrets {
                     has_another |= self.secrets.try_next(name, value).await;
                 }
                 has_another
             }
-            Fate::Unknown => false,
+            (Fate::Taken, None) => {
+                for (name, value) in secrets {
+                    self.secrets.worked(name, value).await;
+                }
+                false
+            }
+            (Fate::Taken, Some(_)) | (Fate::Unknown, _) => false,
         }
     }
 
@@ -544,8 +544,7 @@ impl Outbound {
         let ready = ready::ensure(self, missed, trip.rejected).await?;
         self.secrets.know_all().await;
         let used = ready.credential.as_ref().map(|used| self.used(context, &ready, &used.credential));
-        trip.access = ready.access();
-        trip.carried = ready.carried();
+        trip.carried.clone_from(&ready.credential);
         let admitted = admit::acquire(self, context, ready).await.map_err(|error| trip.after_failures(error))?;
         trip.tries += 1;
         match address::pin(self, context, admitted).await {
@@ -659,11 +658,6 @@ impl Outbound {
                 };
                 if trip.request.upload.as_ref().is_some_and(Pour::has_begun) {
                     return Err(trip.lost_write(error));
-                }
-                // A token may end before its time. What was refused so was not done, so a new one is worth one more try.
-                if *error.kind() == Kind::Unauthorized && trip.rejected.is_none() && trip.access.is_some() {
-                    trip.rejected = trip.access;
-                    return Ok(Next::At(now));
                 }
                 match retry::decide(&policy, &failed, now, context.deadline, self.clock.jitter()) {
                     Decision::After(_) if !self.retry_budget().withdraw(now) => {
@@ -824,15 +818,13 @@ struct Trip {
     may_repeat: bool,
     /// Whether the body of the answer is left to be read.
     is_opened: bool,
-    /// The version of the tokens that the last attempt went with.
-    access: Option<u64>,
-    /// The version that the provider did not accept.
+    /// What the last attempt went with.
+    carried: Option<Arc<ready::ReadyCredential>>,
+    /// What the last one went with of which the provider has said something.
+    used: Option<Arc<ready::ReadyCredential>>,
+    /// The version of the tokens that the provider did not accept.
     rejected: Option<u64>,
-    /// The secrets that the last attempt went with.
-    carried: Vec<(String, Zeroizing<String>)>,
-    /// The same, kept for a socket, which may be closed because of them.
-    used: Vec<(String, Zeroizing<String>)>,
-    /// How often others were taken instead.
+    /// How often another version of a secret was taken instead.
     replaced: u32,
     /// What is known of the attempts before the last.
     reached: RequestSent,
@@ -864,10 +856,9 @@ impl Trip {
             reached: RequestSent::No,
             may_repeat,
             is_opened: false,
-            access: None,
+            carried: None,
+            used: None,
             rejected: None,
-            carried: Vec::new(),
-            used: Vec::new(),
             replaced: 0,
             last: None,
         })

@@ -3,6 +3,8 @@
 //! A credential that cannot be had ends the request here, so that nothing is ever sent without the key it should
 //! carry, and no permit waits for a refresh.
 
+use std::sync::Arc;
+
 use zeroize::Zeroizing;
 
 use super::cache::Missed;
@@ -15,7 +17,8 @@ use crate::manifest::Purpose;
 /// A request whose credential can be had.
 pub(super) struct Ready {
     pub(super) scoped: Scoped,
-    pub(super) credential: Option<ReadyCredential>,
+    /// Shared with the trip, which asks afterwards what the provider refused.
+    pub(super) credential: Option<Arc<ReadyCredential>>,
 }
 
 /// A credential with its values.
@@ -23,22 +26,12 @@ pub(super) struct ReadyCredential {
     pub(super) credential: Credential,
     pub(super) values: Vec<Zeroizing<String>>,
     /// Of an access token, the version of its record.
-    version: Option<u64>,
+    pub(super) version: Option<u64>,
 }
 
 impl Ready {
-    /// The version of the tokens it goes with.
-    pub(super) fn access(&self) -> Option<u64> {
-        self.credential.as_ref()?.version
-    }
-
-    /// The secrets it goes with, by name; none for a token, which is renewed and not replaced.
-    pub(super) fn carried(&self) -> Vec<(String, Zeroizing<String>)> {
-        let credential = self.credential.as_ref().filter(|credential| credential.version.is_none());
-        let pairs = |ready: &ReadyCredential| {
-            ready.credential.secrets.iter().cloned().zip(ready.values.iter().cloned()).collect()
-        };
-        credential.map(pairs).unwrap_or_default()
+    fn with(scoped: Scoped, credential: Credential, values: Vec<Zeroizing<String>>, version: Option<u64>) -> Self {
+        Self { scoped, credential: Some(Arc::new(ReadyCredential { credential, values, version })) }
     }
 }
 
@@ -54,19 +47,18 @@ pub(super) async fn ensure(outbound: &Outbound, missed: Missed, rejected: Option
         return Ok(Ready { scoped, credential: None });
     };
     if let CredentialChoice::Made(made) = &scoped.request().credential {
-        let credential = ReadyCredential { credential, values: vec![made.token.clone()], version: None };
-        return Ok(Ready { scoped, credential: Some(credential) });
+        let values = vec![made.token.clone()];
+        return Ok(Ready::with(scoped, credential, values, None));
     }
     if credential.is_oauth2() {
         let access = outbound.session(&credential)?.access(rejected).await?;
-        let credential = ReadyCredential { credential, values: vec![access.token], version: Some(access.version) };
-        return Ok(Ready { scoped, credential: Some(credential) });
+        return Ok(Ready::with(scoped, credential, vec![access.token], Some(access.version)));
     }
     let mut values = Vec::with_capacity(credential.secrets.len());
     for name in &credential.secrets {
         values.push(outbound.secrets.value(name, Purpose::Credential).await?);
     }
-    Ok(Ready { scoped, credential: Some(ReadyCredential { credential, values, version: None }) })
+    Ok(Ready::with(scoped, credential, values, None))
 }
 
 fn find<'a>(outbound: &'a Outbound, name: &str) -> Result<&'a Credential> {

@@ -7,12 +7,14 @@
 
 #![cfg_attr(not(feature = "serve"), allow(dead_code, reason = "sockets are kept open by what listens"))]
 
+use std::sync::Arc;
+
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue, header};
-use zeroize::Zeroizing;
 
+use super::ready::ReadyCredential;
 use super::stream::Rest;
 use super::transport::{self, Wire};
 use super::{CallContext, Outbound, Request, Response, Trip};
@@ -35,12 +37,7 @@ pub(crate) struct Upgraded {
 
 /// What a socket's credential was made of, for the case that it ends while the socket is open.
 #[derive(Default)]
-pub(crate) struct Carried {
-    /// The version of the tokens.
-    access: Option<u64>,
-    /// The secrets.
-    secrets: Vec<(String, Zeroizing<String>)>,
-}
+pub(crate) struct Carried(Option<Arc<ReadyCredential>>);
 
 /// What a key is hashed with (RFC 6455, 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -123,7 +120,7 @@ impl Outbound {
         let request = Request { upgrade: Some(upgrade.clone()), ..Request::get(url) };
         let mut trip = Trip::begin(self, context, request)?;
         trip.is_opened = true;
-        trip.rejected = before.and_then(|carried| carried.access);
+        trip.rejected = before.and_then(|Carried(carried)| carried.as_ref()?.version);
         let (response, rest) = self.travel(context, &mut trip).await.map_err(|error| trip.count(error))?;
         upgrade.check(&response).map_err(|error| trip.count(error))?;
         // With the rest the permit goes back: what a budget counts are requests, and this one has its answer.
@@ -135,8 +132,7 @@ impl Outbound {
                 return Err(Error::new(Kind::Deadline, "the socket was not there in time"));
             }
         };
-        let carried = Carried { access: trip.access, secrets: trip.used };
-        Ok(Upgraded { wire: upgraded, carried })
+        Ok(Upgraded { wire: upgraded, carried: Carried(trip.used) })
     }
 
     /// A message without what a provider sends back of the connection's secrets; `url` is where it came from.
@@ -149,11 +145,15 @@ impl Outbound {
         message
     }
 
-    /// Whether there is another credential to try, after the provider closed a socket because of this one.
-    pub(crate) async fn has_another_credential(&self, carried: &Carried) -> bool {
-        let mut has_another = carried.access.is_some();
-        for (name, value) in &carried.secrets {
-            has_another |= self.secrets.try_next(name, value).await;
+    /// Whether there is another credential to try, after the provider closed a socket because of this one: a token is
+    /// renewed, a secret may have another version.
+    pub(crate) async fn may_sign_in_again(&self, Carried(carried): &Carried) -> bool {
+        let Some(carried) = carried else { return false };
+        let mut has_another = carried.version.is_some();
+        if !has_another {
+            for (name, value) in carried.credential.secrets.iter().zip(&carried.values) {
+                has_another |= self.secrets.try_next(name, value).await;
+            }
         }
         has_another
     }

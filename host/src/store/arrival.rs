@@ -119,7 +119,7 @@ pub(crate) enum Claimed {
 
 /// How it stands with an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EventState {
+pub enum EventState {
     /// It is to be handled.
     Waiting,
     /// It was.
@@ -130,10 +130,10 @@ pub(crate) enum EventState {
 
 impl EventState {
     /// In the order of their numbers in a store.
-    pub(crate) const ALL: [Self; 3] = [Self::Waiting, Self::Handled, Self::Dead];
+    pub const ALL: [Self; 3] = [Self::Waiting, Self::Handled, Self::Dead];
 
     /// In a word.
-    pub(crate) const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
             Self::Handled => "handled",

@@ -14,7 +14,7 @@ mod sqlite;
 
 use zeroize::Zeroizing;
 
-pub(crate) use arrival::{Arrivals, DeadLetter, EventState, Filter, Outgoing, Refused, Stored};
+pub(crate) use arrival::Arrivals;
 pub(crate) use chain::{Anchor, Break, Chain, Link, Place};
 pub(crate) use ledger::{Ledger, Reserved, WRITTEN_DOWN_MS, Wish};
 pub(crate) use memory::MemoryStore;

@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 use crate::account::{SecretSource, SecretValue};
 use crate::error::{Error, Kind, Result};
 use crate::manifest::Purpose;
+use crate::observe::audit::{AuditEntry, Book, Deed};
 use crate::outbound::mask::{Mask, SEARCHED_BYTES_MIN};
 use crate::time::{Clock, SystemClock, Timestamp};
 use source::{Answer, Trouble};
@@ -67,6 +68,8 @@ pub(crate) struct Means {
     pub(crate) clock: Arc<dyn Clock>,
     /// Whether programs that a file names may run.
     pub(crate) run_programs: bool,
+    /// Where it is told that a secret was changed.
+    pub(crate) book: Book,
 }
 
 /// Which of its versions a value becomes.
@@ -179,6 +182,7 @@ impl Secrets {
             owner: format!("connection {connection}"),
             clock: Arc::new(SystemClock::new()),
             run_programs: false,
+            book: Book::closed(),
         };
         Self {
             service: service.to_owned(),
@@ -415,6 +419,13 @@ impl Secrets {
     /// [`Kind::PolicyDenied`] where the connection does not grant the secret; [`Kind::Configuration`] where it does not
     /// come from the sealed store.
     pub async fn keep(&self, name: &str, value: &SecretValue, stage: Stage) -> Result<u64> {
+        let kept = self.put(name, value, stage).await;
+        let deed = if stage == Stage::Next { Deed::Rotate } else { Deed::Set };
+        self.tell(deed, name, kept.as_ref().map(drop));
+        kept
+    }
+
+    async fn put(&self, name: &str, value: &SecretValue, stage: Stage) -> Result<u64> {
         self.sized(name, value.0.len())?;
         let since = Some(self.means.clock.now());
         self.known().learn(&source::record_name(name), [&value.0]);
@@ -440,7 +451,9 @@ impl Secrets {
     pub async fn remove(&self, name: &str) -> Result<bool> {
         let sealed = self.kept_here(name)?;
         self.forget(name);
-        sealed.remove(&self.means.owner, &source::record_name(name)).await
+        let removed = sealed.remove(&self.means.owner, &source::record_name(name)).await;
+        self.tell_removed(name, &removed);
+        removed
     }
 
     /// Takes a secret's previous value away from the sealed store. False where there was none.
@@ -450,7 +463,24 @@ impl Secrets {
     pub async fn remove_previous(&self, name: &str) -> Result<bool> {
         self.kept_here(name)?;
         self.forget(name);
-        Ok(self.change(name, |versions| versions.previous.take().is_some()).await?.is_some())
+        let removed =
+            self.change(name, |versions| versions.previous.take().is_some()).await.map(|there| there.is_some());
+        self.tell_removed(name, &removed);
+        removed
+    }
+
+    fn tell_removed(&self, name: &str, removed: &Result<bool>) {
+        // Where nothing was there, nothing was done.
+        if !matches!(removed, Ok(false)) {
+            self.tell(Deed::Remove, name, removed.as_ref().map(drop));
+        }
+    }
+
+    /// Tells the audit trail that a secret was changed. A name that is not granted is whatever was typed, and is not kept.
+    fn tell(&self, deed: Deed, name: &str, outcome: std::result::Result<(), &Error>) {
+        let name = if self.is_granted(name) { name } else { "(not granted)" };
+        let entry = self.means.book.entry(deed, None);
+        self.means.book.tell(AuditEntry { secrets: vec![name.to_owned()], ..entry }.came_to(outcome));
     }
 
     /// The sealed store, if the secret is granted and comes from there.
@@ -703,6 +733,7 @@ mod tests {
                 owner: "account acme".to_owned(),
                 clock: Arc::new(self.clock.clone()),
                 run_programs,
+                book: Book::closed(),
             })
         }
 

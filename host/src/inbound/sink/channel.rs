@@ -9,8 +9,7 @@ use super::line::Means;
 use super::{check_pattern, is_meant};
 use crate::error::{Error, Result};
 use crate::inbound::envelope::Emitted;
-use crate::store::Outgoing;
-use crate::store::arrival::READER;
+use crate::store::arrival::{Outgoing, READER};
 
 /// Events read from the outbox at once.
 const ROWS: u64 = 100;
@@ -149,4 +148,72 @@ fn checked<T: Into<String>>(patterns: impl IntoIterator<Item = T>) -> Result<Vec
     let patterns: Vec<String> = patterns.into_iter().map(Into::into).collect();
     patterns.iter().try_for_each(|pattern| check_pattern(pattern)).map_err(Error::configuration)?;
     Ok(patterns)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::event::Emission;
+    use crate::inbound::envelope::Emitter;
+    use crate::inbound::sink::line::Bell;
+    use crate::store::arrival::{Commit, Emit};
+    use crate::store::{MemoryStore, Store};
+    use crate::time::{Clock as _, ManualClock, Timestamp};
+
+    async fn emit(means: &Means, event_type: &str, key: &str) {
+        let emitter = Emitter { connection: "acme".into(), account: None, plugin: "shop".into() };
+        let data = RawValue::from_string("{}".into()).unwrap();
+        let emission = Emission { event_type: event_type.into(), key: key.into(), data };
+        let content = serde_json::to_vec(&emitter.emitted(emission, means.clock.now(), None)).unwrap();
+        let commit = Commit {
+            connection: "acme".into(),
+            at: means.clock.now(),
+            event: None,
+            step: None,
+            emit: vec![Emit { name: format!("{event_type} {key}"), content }],
+            known_until: Timestamp::MAX,
+            bytes_max: u64::MAX,
+        };
+        means.store.commit(commit).await.unwrap();
+        means.bell.ring();
+    }
+
+    fn means() -> Means {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        Means { store, clock: Arc::new(ManualClock::new(Timestamp::from_millis(1_000), 1)), bell: Bell::new() }
+    }
+
+    #[tokio::test]
+    async fn what_is_not_acknowledged_comes_again() {
+        let means = means();
+        for key in ["1", "2", "3"] {
+            emit(&means, "order", key).await;
+        }
+        let open = || Events::open("billing", means.clone());
+        let mut events = open().await.unwrap();
+        let (first, second) = (events.next().await.unwrap(), events.next().await.unwrap());
+        assert_eq!((&*first.event.key, &*second.event.key), ("1", "2"));
+        let mut again = open().await.unwrap();
+        let repeated = again.next().await.unwrap();
+        assert_eq!((&*repeated.event.key, repeated.event.id), ("1", first.event.id.clone()));
+        // Whatever is acknowledged last, it never goes back.
+        second.acknowledge().await.unwrap();
+        first.acknowledge().await.unwrap();
+        assert_eq!(open().await.unwrap().next().await.unwrap().event.key, "3");
+        assert_eq!(Events::open("other", means.clone()).await.unwrap().next().await.unwrap().event.key, "1");
+    }
+
+    #[tokio::test]
+    async fn only_what_is_meant_comes_and_whoever_waits_is_woken() {
+        let means = means();
+        emit(&means, "order.paid", "1").await;
+        let events = Events::open("billing", means.clone()).await.unwrap().types(["stock.*"]).unwrap();
+        let mut events = std::pin::pin!(events.connections(["acme"]).unwrap().into_stream());
+        let (_, delivery) = tokio::join!(emit(&means, "stock.low", "2"), events.next());
+        assert_eq!(delivery.unwrap().unwrap().event.event_type, "stock.low");
+        assert!(Events::open("x", means.clone()).await.unwrap().types(["a*b"]).is_err());
+    }
 }

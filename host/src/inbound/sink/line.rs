@@ -11,7 +11,8 @@ use tokio::sync::watch;
 use super::SinkPolicy;
 use crate::error::{Error, Result};
 use crate::inbound::envelope::Emitted;
-use crate::store::{Outgoing, Refused, Store};
+use crate::store::Store;
+use crate::store::arrival::{Outgoing, Refused};
 use crate::time::{BoxFuture, Clock, Timestamp};
 
 /// Events read from the outbox at once.
@@ -457,3 +458,6 @@ impl From<Error> for Trouble {
         Self::Passing { why: error.message().to_owned(), until: error.retry_at() }
     }
 }
+
+#[cfg(test)]
+mod tests;

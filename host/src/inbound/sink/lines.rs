@@ -284,3 +284,203 @@ fn is_device(about: &Metadata) -> bool {
 fn is_device(_: &Metadata) -> bool {
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use serde_json::Value;
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::event::Emission;
+    use crate::inbound::envelope::Emitter;
+    use crate::time::Timestamp;
+
+    fn event(key: u64, data: &str) -> Emitted {
+        let emitter = Emitter { connection: "acme".into(), account: None, plugin: "shop".into() };
+        let data = RawValue::from_string(data.into()).unwrap();
+        let emission = Emission { event_type: "order".into(), key: key.to_string(), data };
+        emitter.emitted(emission, Timestamp::from_millis(1_700_000_000_000), None)
+    }
+
+    fn lines(keys: std::ops::Range<u64>) -> Vec<u8> {
+        let mut lines = Vec::new();
+        keys.for_each(|key| line(&event(key, "{}"), &mut lines).unwrap());
+        lines
+    }
+
+    /// The keys of a file, each line of which must be an event.
+    fn keys(path: &Path) -> Vec<u64> {
+        let text = std::fs::read_to_string(path).unwrap();
+        assert!(text.is_empty() || text.ends_with('\n'), "half a line stayed: {text}");
+        let key = |line: &str| serde_json::from_str::<Value>(line).unwrap()["key"].as_str().unwrap().parse().unwrap();
+        text.lines().map(key).collect()
+    }
+
+    fn journal(path: &Path) -> Journal {
+        Journal::new(path, false, u64::MAX, 3)
+    }
+
+    #[test]
+    fn an_event_is_one_line_however_its_content_is_written() {
+        let mut out = Vec::new();
+        line(&event(1, "{\r\n  \"a\": \"x\\ny\",\n  \"b\": 1.50\n}"), &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.matches('\n').count(), 1);
+        assert!(text.ends_with("\"data\":{    \"a\": \"x\\ny\",   \"b\": 1.50 }}\n"), "{text}");
+    }
+
+    /// A kill may leave any part of what was being written.
+    #[test]
+    fn wherever_a_kill_cut_the_file_only_whole_lines_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let (before, torn) = (lines(0..2), lines(2..4));
+        for cut in 0..torn.len() {
+            std::fs::write(&path, [&before, &torn[..cut]].concat()).unwrap();
+            journal(&path).append(&lines(7..8)).unwrap();
+            let whole = torn[..cut].iter().filter(|byte| **byte == b'\n').count() as u64;
+            let expected: Vec<u64> = (0..2 + whole).chain([7]).collect();
+            assert_eq!(keys(&path), expected, "cut at {cut}");
+        }
+        // Also where the line is longer than what is looked at once.
+        let mut long = Vec::new();
+        line(&event(2, &format!("\"{}\"", "x".repeat(3 * LOOK_BYTES))), &mut long).unwrap();
+        std::fs::write(&path, [&before, &long[..long.len() - 1]].concat()).unwrap();
+        journal(&path).append(&lines(7..8)).unwrap();
+        assert_eq!(keys(&path), [0, 1, 7]);
+    }
+
+    #[test]
+    fn a_file_of_something_else_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notes.txt");
+        for text in ["my notes", "{\"specversion\":\"1.0\"}\nmy notes", "{\"specversion\":\"0.3\",\"id\""] {
+            std::fs::write(&path, text).unwrap();
+            let error = journal(&path).append(&lines(0..1)).unwrap_err().to_string();
+            assert!(error.contains("name a file that holds nothing else"), "{error}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+        std::fs::create_dir(folder.path().join("folder")).unwrap();
+        assert!(journal(&folder.path().join("folder")).append(&lines(0..1)).is_err());
+        let missing = journal(&folder.path().join("none/e.jsonl")).append(&lines(0..1)).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+    }
+
+    /// R22: the disk that a sink takes is bounded by `rotate_bytes` and `files`.
+    #[test]
+    fn r22_files_are_rotated_and_the_oldest_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let size = lines(0..1).len() as u64;
+        let numbered = |number: u64| folder.path().join(format!("events.jsonl.{number}"));
+        let mut journal = Journal::new(&path, true, 2 * size, 3);
+        for key in 0..9 {
+            journal.append(&lines(key..key + 1)).unwrap();
+        }
+        assert_eq!(keys(&path), [8]);
+        assert_eq!((keys(&numbered(1)), keys(&numbered(2))), (vec![6, 7], vec![4, 5]));
+        assert!(!numbered(3).exists());
+        // Fewer are kept from now on; and one that is larger than a file is still written.
+        let mut journal = Journal::new(&path, true, 1, 2);
+        journal.append(&lines(0..1)).unwrap();
+        assert_eq!((keys(&path), keys(&numbered(1))), (vec![0], vec![8]));
+        assert!(!numbered(2).exists());
+        let mut journal = Journal::new(&path, true, 1, 1);
+        journal.append(&lines(1..2)).unwrap();
+        assert_eq!(keys(&path), [1]);
+        assert!(!numbered(1).exists());
+    }
+
+    /// A kill between two renames leaves a gap; nothing that is there is written over.
+    #[test]
+    fn a_rotation_that_was_cut_short_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let numbered = |number: u64| folder.path().join(format!("events.jsonl.{number}"));
+        std::fs::write(&path, lines(3..4)).unwrap();
+        std::fs::write(numbered(2), lines(2..3)).unwrap();
+        Journal::new(&path, false, 1, 4).append(&lines(4..5)).unwrap();
+        assert_eq!((keys(&path), keys(&numbered(1)), keys(&numbered(2))), (vec![4], vec![3], vec![2]));
+        // And one that was moved away without a new one beginning.
+        std::fs::rename(&path, folder.path().join("elsewhere")).unwrap();
+        Journal::new(&path, false, 1, 4).append(&lines(5..6)).unwrap();
+        assert_eq!((keys(&path), keys(&numbered(1))), (vec![5], vec![3]));
+    }
+
+    #[test]
+    fn a_file_that_somebody_moved_or_emptied_is_begun_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let mut journal = journal(&path);
+        journal.append(&lines(0..1)).unwrap();
+        std::fs::rename(&path, folder.path().join("moved")).unwrap();
+        journal.append(&lines(1..2)).unwrap();
+        assert_eq!((keys(&folder.path().join("moved")), keys(&path)), (vec![0], vec![1]));
+        std::fs::write(&path, "").unwrap();
+        journal.append(&lines(2..3)).unwrap();
+        assert_eq!(keys(&path), [2]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_plugins_tell_is_nobody_elses() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        journal(&path).append(&lines(0..1)).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    /// The disk is full: that is said, and the event waits.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_full_disk_is_trouble_that_passes() {
+        let mut sink = Lines::file(Journal::new(Path::new("/dev/full"), true, 10, 2));
+        for _ in 0..2 {
+            let Err(Trouble::Passing { why, .. }) = sink.give(&[event(1, "{}")]).await else { panic!("it was taken") };
+            assert!(why.contains("its events wait, make room"), "{why}");
+        }
+    }
+
+    /// What cannot be taken back at once is taken back before the next line.
+    #[test]
+    fn what_a_failed_write_left_is_not_there_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("events.jsonl");
+        let mut journal = journal(&path);
+        journal.append(&lines(0..1)).unwrap();
+        let open = journal.open.take().unwrap();
+        journal.torn = Some((open.identity, open.bytes));
+        let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(&lines(1..3)).unwrap();
+        journal.append(&lines(1..4)).unwrap();
+        assert_eq!(keys(&path), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_stream_that_broke_goes_on_with_a_line_of_its_own() {
+        struct Narrow(Vec<u8>, usize);
+        impl Write for Narrow {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let room = self.1.min(bytes.len());
+                if room == 0 {
+                    return Err(io::Error::from(io::ErrorKind::BrokenPipe));
+                }
+                self.0.extend(&bytes[..room]);
+                self.1 -= room;
+                Ok(room)
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (mut out, mut is_torn) = (Narrow(Vec::new(), 5), false);
+        assert!(write_all(&mut out, &mut is_torn, b"first\n").is_err());
+        out.1 = 100;
+        write_all(&mut out, &mut is_torn, b"first\n").unwrap();
+        write_all(&mut out, &mut is_torn, b"second\n").unwrap();
+        assert_eq!(out.0, b"first\nfirst\nsecond\n");
+    }
+}

@@ -147,7 +147,6 @@ impl Socket {
     ///
     /// # Errors
     /// As for [`Socket::new`].
-    #[allow(dead_code, reason = "`wharfage serve` runs it")]
     pub(crate) fn handled(
         name: &str,
         facts: &SocketFacts,
@@ -431,7 +430,7 @@ impl Keeper {
         if next.signs_in
             && let (Some(carried), End::Closed(Some(code))) = (carried, end)
         {
-            if parts.outbound.has_another_credential(&carried).await {
+            if parts.outbound.may_sign_in_again(&carried).await {
                 self.before = Some(carried);
             } else {
                 self.machine.cannot_sign_in(code);
