@@ -57,11 +57,11 @@ pub struct Poll {
     pub name: String,
     /// What the operator set for it.
     pub input: Map<String, Value>,
-    /// Where it begins, while there is no cursor.
+    /// Where it begins while there is no cursor, and with what its cursor does not know yet.
     pub start: Start,
 }
 
-/// Where a polled trigger begins that has no cursor.
+/// Where a polled trigger begins.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Start {

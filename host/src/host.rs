@@ -597,6 +597,7 @@ impl Host {
                         owner,
                         clock: inner.clock.clone(),
                         run_programs: inner.run_programs,
+                        book: Book::new(inner.audit.clone(), "sink", name, None),
                     });
                     let transport = match &inner.transport {
                         Some(transport) => transport.clone(),

@@ -820,7 +820,7 @@ struct Trip {
     is_opened: bool,
     /// What the last attempt went with.
     carried: Option<Arc<ready::ReadyCredential>>,
-    /// What the last one went with of which the provider has said something.
+    /// The same once its fate is known, for a socket, which may be closed because of it.
     used: Option<Arc<ready::ReadyCredential>>,
     /// The version of the tokens that the provider did not accept.
     rejected: Option<u64>,

@@ -120,7 +120,7 @@ impl Outbound {
         let request = Request { upgrade: Some(upgrade.clone()), ..Request::get(url) };
         let mut trip = Trip::begin(self, context, request)?;
         trip.is_opened = true;
-        trip.rejected = before.and_then(|Carried(carried)| carried.as_ref()?.version);
+        trip.rejected = before.and_then(|carried| carried.0.as_ref()?.version);
         let (response, rest) = self.travel(context, &mut trip).await.map_err(|error| trip.count(error))?;
         upgrade.check(&response).map_err(|error| trip.count(error))?;
         // With the rest the permit goes back: what a budget counts are requests, and this one has its answer.
@@ -145,15 +145,13 @@ impl Outbound {
         message
     }
 
-    /// Whether there is another credential to try, after the provider closed a socket because of this one: a token is
-    /// renewed, a secret may have another version.
-    pub(crate) async fn may_sign_in_again(&self, Carried(carried): &Carried) -> bool {
-        let Some(carried) = carried else { return false };
+    /// Whether there is another credential to try, after the provider closed a socket because of this one.
+    pub(crate) async fn has_replacement(&self, carried: &Carried) -> bool {
+        let Some(carried) = &carried.0 else { return false };
+        // Tokens are renewed, where this version is still the one in use.
         let mut has_another = carried.version.is_some();
-        if !has_another {
-            for (name, value) in carried.credential.secrets.iter().zip(&carried.values) {
-                has_another |= self.secrets.try_next(name, value).await;
-            }
+        for (name, value) in carried.credential.secrets.iter().zip(&carried.values) {
+            has_another |= self.secrets.try_next(name, value).await;
         }
         has_another
     }

@@ -239,10 +239,10 @@ impl<P: Pages> Poller<P> {
                 return Ok(Ran::Left);
             }
             let Standing { version, cursor } = self.pages.cursor(&self.trigger).await?;
-            let start = match (version, self.recovery) {
-                (0, _) => self.first,
-                (_, Recovery::Restart) => Start::All,
-                (_, Recovery::FromNow) => Start::FromNow,
+            let start = match (version, &cursor, self.recovery) {
+                (1.., None, Recovery::Restart) => Start::All,
+                (1.., None, Recovery::FromNow) => Start::FromNow,
+                _ => self.first,
             };
             let poll = Poll::new(&*self.name).input(self.input.clone()).start(start);
             // The same until the cursor moves: a page that is handed over again repeats no keyed write.

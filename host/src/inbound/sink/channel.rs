@@ -161,7 +161,7 @@ mod tests {
     use crate::inbound::sink::line::Bell;
     use crate::store::arrival::{Commit, Emit};
     use crate::store::{MemoryStore, Store};
-    use crate::time::{Clock as _, ManualClock, Timestamp};
+    use crate::time::{ManualClock, Timestamp};
 
     async fn emit(means: &Means, event_type: &str, key: &str) {
         let emitter = Emitter { connection: "acme".into(), account: None, plugin: "shop".into() };

@@ -254,6 +254,7 @@ mod tests {
     use crate::SecretValue;
     use crate::event::Emission;
     use crate::inbound::envelope::Emitter;
+    use crate::observe::audit::Book;
     use crate::outbound::sign::Signed;
     use crate::outbound::transport::{Head, Http, Lost};
     use crate::time::ManualClock;
@@ -278,7 +279,13 @@ mod tests {
         let text = format!("kind = 'http'\nurl = '{url}'\nsecret = {{ env = 'X' }}\n{private}");
         let policy = SinkPolicy::parse(&text).unwrap();
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(NOW, 1));
-        let means = Means { sealed: None, owner: "sink s".into(), clock: clock.clone(), run_programs: false };
+        let means = Means {
+            sealed: None,
+            owner: "sink s".into(),
+            clock: clock.clone(),
+            run_programs: false,
+            book: Book::closed(),
+        };
         let way = Way {
             transport: transport.unwrap_or_else(|| Arc::new(Http::new(&path_limits(&policy.limits)).unwrap())),
             resolver: Arc::new(Resolver::new(clock.clone())),

@@ -147,6 +147,7 @@ impl Socket {
     ///
     /// # Errors
     /// As for [`Socket::new`].
+    #[allow(dead_code, reason = "`wharfage serve` runs it")]
     pub(crate) fn handled(
         name: &str,
         facts: &SocketFacts,
@@ -430,7 +431,7 @@ impl Keeper {
         if next.signs_in
             && let (Some(carried), End::Closed(Some(code))) = (carried, end)
         {
-            if parts.outbound.may_sign_in_again(&carried).await {
+            if parts.outbound.has_replacement(&carried).await {
                 self.before = Some(carried);
             } else {
                 self.machine.cannot_sign_in(code);
