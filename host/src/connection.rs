@@ -238,6 +238,8 @@ impl Config {
         for sink in config.sinks.values_mut() {
             sink.found_in(path);
         }
+        let serve = config.serve.limits.check();
+        serve.map_err(|error| error.context(format!("{}: [serve]", path.display())))?;
         for (name, connection) in &config.connections {
             // A file that was found by looking around is as little trusted as a manifest.
             let name = shown(name);
@@ -260,6 +262,20 @@ impl Config {
                     shown(account)
                 ))
                 .with_details(suggestion(account, &accounts)));
+            }
+        }
+        for (id, endpoint) in &config.endpoints {
+            let shown_id = shown(id);
+            let here = || format!("{}: [endpoints.{shown_id}]", path.display());
+            endpoint.check(id).map_err(|error| error.context(here()))?;
+            if !config.connections.contains_key(&endpoint.connection) {
+                let names: Vec<&str> = config.connections.keys().map(String::as_str).collect();
+                return Err(Error::configuration(format!(
+                    "{} names the connection `{}`, which [connections] does not hold",
+                    here(),
+                    shown(&endpoint.connection)
+                ))
+                .with_details(suggestion(&endpoint.connection, &names)));
             }
         }
         Ok(config)

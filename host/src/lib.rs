@@ -57,7 +57,7 @@ pub use connection::{Allow, Config, Connection, GraphqlLimit, Limits, PluginSour
 pub use drift::{Drift, DriftKind, DriftPolicy, Drifts};
 pub use error::{Blame, Error, FieldError, Kind, NetworkStage, RequestSent, Result, Severity};
 pub use event::{Emission, Event, Outcome, Poll, Start, Trigger};
-pub use explain::{explain, explain_change};
+pub use explain::{explain, explain_change, explain_endpoints};
 pub use grant::{Grant, Missing, suggest};
 pub use host::{Host, HostBuilder, default_state_dir, read_component};
 pub use inbound::envelope::Emitted;
@@ -76,9 +76,13 @@ pub use inbound::sink::{SinkLimits, SinkPlace, SinkPolicy};
 #[cfg(feature = "serve")]
 pub use inbound::socket::{Listener, Socket, SocketState, SocketStatus};
 pub use inbound::socket::{Overflow, SocketPolicy};
-pub use inbound::webhook::EndpointPolicy;
+#[cfg(feature = "serve")]
+pub use inbound::webhook::Counts;
+pub use inbound::webhook::{EndpointLimits, EndpointPolicy};
 pub use manifest::{
-    Effect, EventFacts, Manifest, Needs, Operation, PingFacts, PollFacts, Recovery, SocketFacts, WebhookFacts,
+    ChallengeFacts, ConditionFacts, Effect, EventFacts, JwtWebhookFacts, Manifest, Needs, Operation, PartFacts,
+    PingFacts, PollFacts, Recovery, SecretEncoding, SignatureAlgorithm, SignatureEncoding, SignatureFacts,
+    SignatureForm, SocketFacts, Template, TimeFacts, TimeForm, TokenFacts, VerifyFacts, WebhookFacts,
 };
 pub use observe::audit::{Audit, AuditCheck, AuditEntry, AuditRow, Deed};
 pub use outbound::breaker::{BreakerPolicy, CircuitState};

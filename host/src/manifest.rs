@@ -23,7 +23,11 @@ use crate::error::{Error, Kind, Result};
 pub(crate) use poll::EVERY_S_MAX;
 pub use poll::{PollFacts, Recovery};
 pub use socket::{PingFacts, SocketFacts};
-pub use webhook::WebhookFacts;
+pub(crate) use webhook::Piece;
+pub use webhook::{
+    ChallengeFacts, ConditionFacts, JwtWebhookFacts, PartFacts, SecretEncoding, SignatureAlgorithm, SignatureEncoding,
+    SignatureFacts, SignatureForm, Template, TimeFacts, TimeForm, TokenFacts, VerifyFacts, WebhookFacts,
+};
 
 /// The contract this host speaks.
 pub(crate) const CONTRACT: semver::Version = semver::Version::new(0, 1, 0);
@@ -1199,6 +1203,17 @@ impl Manifest {
                 }
             }
         }
+        for (name, webhook) in &self.webhooks {
+            if !is_name(name) {
+                return wrong(format!(
+                    "webhooks.{} must be called in lower-case letters, digits and hyphens",
+                    shown(name)
+                ));
+            }
+            if let Err(why) = webhook.check(self) {
+                return wrong(format!("webhooks.{name} {why}"));
+            }
+        }
         for (name, budget) in &self.budgets {
             match (budget.limit, budget.window_s, budget.concurrency) {
                 (Some(1..), Some(1..), None) | (None, None, Some(1..)) => {}
@@ -1391,9 +1406,6 @@ fn check_signing(algorithm: &str, lifetime_s: Option<u64>) -> std::result::Resul
 
 /// What is wrong with the name of a place, if anything is.
 fn misplaced(place: &Place) -> Option<String> {
-    let is_token = |name: &str| {
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
-    };
     match place {
         Place::Header(name) | Place::Cookie(name) if !is_token(name) => {
             Some(format!("`{}` is no name that a header or a cookie can have", shown(name)))
@@ -1409,6 +1421,11 @@ fn misplaced(place: &Place) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Whether a header can be called so (RFC 9110, 5.6.2).
+fn is_token(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 fn is_name(name: &str) -> bool {

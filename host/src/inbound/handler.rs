@@ -99,11 +99,6 @@ impl Handler {
         &self.0.clock
     }
 
-    /// The connection's limits.
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.0.limits
-    }
-
     /// Where a trigger stands; version 0 is: there never was a cursor.
     pub(crate) async fn cursor(&self, name: &str) -> Result<Standing> {
         self.0.store.cursor(self.connection(), name).await

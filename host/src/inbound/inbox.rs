@@ -110,6 +110,11 @@ impl Inbox {
         Ok(claimed)
     }
 
+    /// The connection.
+    pub(crate) fn connection(&self) -> &str {
+        self.0.handler.connection()
+    }
+
     /// Looks at once for what is due, as after a replay.
     pub(crate) fn wake(&self) {
         self.0.wake.notify_one();

@@ -13,4 +13,5 @@ pub(crate) mod schedule;
 pub(crate) mod serving;
 pub(crate) mod sink;
 pub(crate) mod socket;
+pub(crate) mod verify;
 pub(crate) mod webhook;

@@ -42,6 +42,11 @@ limits! {
     /// Everything about arriving and leaving events that has a limit. Units stand last in the names.
     ServeLimits;
 
+    connections: 1_024, "Connections of the webhooks' listener at once; further ones wait.";
+    head_ms: 10_000, "Milliseconds that the first head of a connection may take.";
+    idle_ms: 30_000, "Milliseconds from an answer to the end of the next head.";
+    head_bytes: 32 << 10, "Bytes of a head.";
+    headers: 100, "Header fields of one.";
     drain_ms: 30_000, "Milliseconds that work under way has to end when the host stops.";
     side_by_side: 8, "Stored events of one connection that are handled at once.";
     attempts: 15, "Times that an event is handed to its plugin before it becomes a dead letter.";

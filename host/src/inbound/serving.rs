@@ -5,6 +5,7 @@
 //! same way or not at all; what it does not touch goes on, and what it ends finishes its work.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
@@ -17,12 +18,14 @@ use super::policy::{ServeLimits, ServePolicy};
 use super::poll::run::{PollHealth, Poller};
 use super::sink::line::{Line, SinkState};
 use super::socket::{Socket, SocketStatus};
+use super::webhook::{Counts, Endpoint};
 use crate::account::Account;
 use crate::connection::{Config, Connection};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::manifest::{Needs, shown, suggestion};
 use crate::plugin::Plugin;
+use crate::serve::webhooks::Webhooks;
 
 /// How often what is over is forgotten.
 const SWEEP_MS: u64 = 600_000;
@@ -39,6 +42,7 @@ pub struct Serving {
 #[derive(Default)]
 struct Running {
     policy: ServePolicy,
+    webhooks: Option<Webhooks>,
     units: BTreeMap<String, Unit>,
     sinks: Option<Group>,
     sink_states: Vec<Arc<Mutex<SinkState>>>,
@@ -74,7 +78,6 @@ struct Stated {
 struct Ready {
     stated: Stated,
     plugin: Plugin,
-    handler: Handler,
     inbox: Inbox,
     polls: Vec<(String, Arc<Poller<Handler>>)>,
     sockets: Vec<(String, Socket)>,
@@ -100,6 +103,8 @@ pub struct ServingState {
     pub polls: Vec<(String, String, PollHealth)>,
     /// Sockets, by connection and name.
     pub sockets: Vec<(String, String, SocketStatus)>,
+    /// Endpoints of webhooks, by id.
+    pub endpoints: Vec<(String, Counts)>,
     /// Sinks.
     pub sinks: Vec<SinkState>,
 }
@@ -169,12 +174,33 @@ impl Serving {
                 Err(error) => wrong.push(error),
             }
         }
+        let endpoints = self.endpoints(config, &running, &ready, &mut wrong).await;
+        let webhooks = match self.listen(config, &running, !endpoints.is_empty()).await {
+            Ok(webhooks) => webhooks,
+            Err(error) => {
+                wrong.push(error);
+                None
+            }
+        };
         let lines = self.host.sinks(config).await.map_err(|error| wrong.push(error)).unwrap_or_default();
         if let Some(error) = together(wrong) {
             return Err(error);
         }
 
-        // From here on nothing fails.
+        // From here on nothing fails. What is received from now on is for the new ones.
+        if let Some(webhooks) = webhooks
+            && let Some(before) = running.webhooks.replace(webhooks)
+        {
+            self.ending().push(tokio::spawn(before.close()));
+        }
+        match endpoints.is_empty() {
+            false => running.webhooks.iter().for_each(|webhooks| webhooks.replace(endpoints.clone())),
+            true => {
+                if let Some(before) = running.webhooks.take() {
+                    self.ending().push(tokio::spawn(before.close()));
+                }
+            }
+        }
         let mut reloaded = Reloaded::default();
         let gone: Vec<String> = running.units.keys().filter(|name| !same.contains(*name)).cloned().collect();
         for name in gone {
@@ -223,10 +249,46 @@ impl Serving {
         let handler = self.handler(name, connection, &plugin, &limits);
         let inbox = Inbox::new(handler.clone(), limits.inbox())?;
         let polls = polls(name, connection, plugin.needs(), &handler)?;
-        let socket =
-            |(name, policy): (&String, _)| Ok((name.clone(), plugin.handled_socket(name, policy, handler.clone())?));
-        let sockets = connection.sockets.iter().map(socket).collect::<Result<_>>()?;
-        Ok(Some(Ready { stated, plugin, handler, inbox, polls, sockets }))
+        let sockets = sockets(name, connection, &plugin, &handler)?;
+        Ok(Some(Ready { stated, plugin, inbox, polls, sockets }))
+    }
+
+    /// Opens every endpoint over the connection as it runs, or as it will.
+    async fn endpoints(
+        &self,
+        config: &Config,
+        running: &Running,
+        ready: &BTreeMap<String, Ready>,
+        wrong: &mut Vec<Error>,
+    ) -> Vec<Arc<Endpoint>> {
+        let mut endpoints = Vec::new();
+        for (id, policy) in &config.endpoints {
+            let new = ready.get(&policy.connection).map(|ready| (&ready.plugin, &ready.inbox));
+            let unit = || running.units.get(&policy.connection).map(|unit| (&unit.plugin, &unit.inbox));
+            // A connection that cannot start has said so.
+            let Some((plugin, inbox)) = new.or_else(unit) else { continue };
+            match Endpoint::open(id, policy, plugin, Arc::new(inbox.clone())).await {
+                Ok(endpoint) => endpoints.push(Arc::new(endpoint)),
+                Err(error) => wrong.push(error),
+            }
+        }
+        endpoints
+    }
+
+    /// A listener where there is none yet, or at another address than before.
+    async fn listen(&self, config: &Config, running: &Running, is_needed: bool) -> Result<Option<Webhooks>> {
+        let policy = &config.serve;
+        let is_there = running.webhooks.is_some()
+            && (running.policy.listen, running.policy.limits) == (policy.listen, policy.limits);
+        if is_there || !is_needed {
+            return Ok(None);
+        }
+        let clock = self.host.clock().clone();
+        Webhooks::listen(policy.listen, Vec::new(), policy.limits, clock).await.map(Some)
+    }
+
+    fn ending(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn handler(&self, name: &str, connection: &Connection, plugin: &Plugin, limits: &ServeLimits) -> Handler {
@@ -269,7 +331,7 @@ impl Serving {
         unit.inbox.drain();
         unit.sockets.iter().for_each(|(_, socket)| socket.drain());
         unit.group.end();
-        let mut ending = self.ending.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ending = self.ending();
         ending.retain(|task| !task.is_finished());
         ending.push(tokio::spawn(async move { unit.group.ended().await }));
     }
@@ -283,7 +345,10 @@ impl Serving {
         for (_, unit) in std::mem::take(&mut running.units) {
             self.finish(unit);
         }
-        let ending = std::mem::take(&mut *self.ending.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(webhooks) = running.webhooks.take() {
+            self.ending().push(tokio::spawn(webhooks.close()));
+        }
+        let ending = std::mem::take(&mut *self.ending());
         let aborts: Vec<_> = ending.iter().map(JoinHandle::abort_handle).collect();
         let sinks = running.sinks.take();
         let all = async move {
@@ -309,6 +374,10 @@ impl Serving {
     pub async fn declared(&self) -> Vec<String> {
         let running = self.running.lock().await;
         let mut all = Vec::new();
+        if let Some(webhooks) = &running.webhooks {
+            let (address, endpoints) = (webhooks.address(), webhooks.endpoints());
+            all.extend(endpoints.keys().map(|id| format!("webhook http://{address}/webhooks/{id}")));
+        }
         for (connection, unit) in &running.units {
             all.extend(unit.polls.iter().map(|(name, _)| format!("poll {name} of {connection}")));
             all.extend(unit.sockets.iter().map(|(name, _)| format!("socket {name} of {connection}")));
@@ -320,7 +389,17 @@ impl Serving {
         all
     }
 
-    /// How it stands with polls, sockets and sinks.
+    /// Where webhooks arrive, if any do.
+    pub async fn address(&self) -> Option<SocketAddr> {
+        self.running.lock().await.webhooks.as_ref().map(Webhooks::address)
+    }
+
+    /// Looks at once for stored events that are due, as after a replay.
+    pub async fn wake(&self) {
+        self.running.lock().await.units.values().for_each(|unit| unit.inbox.wake());
+    }
+
+    /// How it stands with everything.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -335,6 +414,10 @@ impl Serving {
                 state.sockets.push((connection.clone(), name.clone(), socket.status()));
             }
         }
+        if let Some(webhooks) = &running.webhooks {
+            let counted = |(id, endpoint): (&String, &Arc<Endpoint>)| (id.clone(), endpoint.counts());
+            state.endpoints = webhooks.endpoints().iter().map(counted).collect();
+        }
         let sink = |state: &Arc<Mutex<SinkState>>| state.lock().unwrap_or_else(PoisonError::into_inner).clone();
         state.sinks = running.sink_states.iter().map(sink).collect();
         Ok(state)
@@ -343,7 +426,7 @@ impl Serving {
 
 impl Ready {
     fn start(self) -> Unit {
-        let Self { stated, plugin, inbox, polls, sockets, .. } = self;
+        let Self { stated, plugin, inbox, polls, sockets } = self;
         let mut group = Group::new();
         let worker = inbox.clone();
         group.spawn(async move { worker.run().await });
@@ -352,10 +435,10 @@ impl Ready {
             group.spawn(async move { poll.run(stop).await });
         }
         for (name, socket) in &sockets {
-            let (name, socket) = (name.clone(), socket.clone());
+            let (name, socket, connection) = (name.clone(), socket.clone(), inbox.connection().to_owned());
             group.spawn(async move {
                 if let Err(error) = socket.run().await {
-                    tracing::error!(target: "wharfage::inbound", socket = name, "the socket did not start: {error}");
+                    tracing::error!(target: "wharfage::inbound", connection, socket = name, "it cannot run: {error}");
                 }
             });
         }
@@ -391,6 +474,24 @@ fn polls(
         Ok((name.clone(), Arc::new(poller)))
     };
     stated.polls.iter().map(poll).collect()
+}
+
+fn sockets(connection: &str, stated: &Connection, plugin: &Plugin, handler: &Handler) -> Result<Vec<(String, Socket)>> {
+    let needs = plugin.needs();
+    let socket = |(name, policy): (&String, _)| {
+        let facts = needs.manifest.sockets.get(name).ok_or_else(|| {
+            undeclared(
+                connection,
+                "sockets",
+                name,
+                needs,
+                &needs.manifest.sockets.keys().map(String::as_str).collect::<Vec<_>>(),
+            )
+        })?;
+        let socket = Socket::handled(name, facts, policy, plugin.outbound().clone(), handler.clone())?;
+        Ok((name.clone(), socket))
+    };
+    stated.sockets.iter().map(socket).collect()
 }
 
 /// What a connection wants to run and its plugin does not declare.
