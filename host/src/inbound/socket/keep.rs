@@ -147,7 +147,6 @@ impl Socket {
     ///
     /// # Errors
     /// As for [`Socket::new`].
-    #[allow(dead_code, reason = "`wharfage serve` runs it")]
     pub(crate) fn handled(
         name: &str,
         facts: &SocketFacts,
