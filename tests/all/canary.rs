@@ -5,13 +5,15 @@
 //! word that is none, in the same forms: it must be found in every sink that a provider's words can reach, or nobody
 //! looked there.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
+use aho_corasick::AhoCorasick;
 use base64::Engine as _;
 use serde_json::{Value, json};
 use wharfage::tape::{Tape, TapeMode};
-use wharfage::{Error, Host, Plugin, SecretSource, SecretValue};
+use wharfage::{Config, Error, Host, Plugin, SecretSource, SecretValue, Stage};
 use wharfage_tests::scene::{AUTHORITY, account};
 use wharfage_tests::{Provider, Reply, Scene, Seen, compiled_code, guests, skipping};
 
@@ -19,7 +21,7 @@ use crate::cli::program;
 use crate::log::Logged;
 
 /// Name and value of each secret. Values begin with a word of their own and go on with what encoders write differently.
-const CANARIES: [(&str, &str); 11] = [
+const CANARIES: [(&str, &str); 19] = [
     ("api_key", r#"HdrCanary7fKq2+/="a\b'%41&c d"#),
     ("k_query", r#"QryCanaryZ81xw+/="a\b'%41&c d"#),
     ("k_bearer", r#"BrrCanaryP30mt+/="a\b'%41&c d"#),
@@ -29,12 +31,28 @@ const CANARIES: [(&str, &str); 11] = [
     ("verifying", r#"VfyCanaryN47js+/="a\b'%41&c d"#),
     ("client_id", "CidCanaryB83fo+/='a~%41"),
     ("client_secret", r#"CscCanaryX06ru+/="a\b'%41&c d"#),
+    ("k_cookie", r#"CkiCanaryV58lq+/='a~%41&c"#),
+    ("k_body", r#"BdyCanaryJ03sd+/="a\b'%41&c d"#),
+    ("k_path", r#"PthCanaryH77gx+/="a\b'%41&c d"#),
+    ("k_aws_id", "AidCanaryQ40mn+='a~%41"),
+    ("k_aws", r#"AwsCanaryE29bk+/="a\b'%41&c d"#),
+    ("k_jwt", r#"JwtCanaryU84wz+/="a\b'%41&c d"#),
     ("(access token)", r#"AcsCanaryM71pe+/="a\b'%41&c"#),
     ("(refresh token)", r#"RfrCanaryG95wa+/="a\b'%41&c"#),
+    ("(code)", r#"CodCanaryK36ty+/="a\b'%41&c"#),
+    ("(device code)", r#"DevCanaryS12rn+/="a\b'%41&c"#),
 ];
 
 /// So many of them an account holds; the others the provider gives.
-const HELD: usize = 9;
+const HELD: usize = 15;
+
+const COOKIE: &str = CANARIES[9].1;
+const BODY: &str = CANARIES[10].1;
+const PATH: &str = CANARIES[11].1;
+const ACCESS: &str = CANARIES[15].1;
+const REFRESH: &str = CANARIES[16].1;
+const CODE: &str = CANARIES[17].1;
+const DEVICE: &str = CANARIES[18].1;
 
 /// What the provider says beside them, which is no secret.
 const PLAIN: &str = r#"PlnCanaryR24du+/="a\b'%41&c d"#;
@@ -78,9 +96,95 @@ scopes = ["orders.read"]
 origins = ["api"]
 source = "made up for the tests"
 date = "2026-11-24"
+
+[secrets.k_cookie]
+[secrets.k_body]
+[secrets.k_path]
+[secrets.k_aws_id]
+[secrets.k_aws]
+[secrets.k_jwt]
+purpose = "sign"
+jwt = { algorithm = "HS256", issuer = "app", lifetime_s = 600, origins = ["api"] }
+
+[credentials.c-cookie]
+scheme = "api-key"
+secret = "k_cookie"
+cookie = "session"
+origins = ["api"]
+
+[credentials.c-body]
+scheme = "api-key"
+secret = "k_body"
+body = "key"
+origins = ["api"]
+
+[credentials.c-path]
+scheme = "api-key"
+secret = "k_path"
+path = "{key}"
+origins = ["api"]
+
+[credentials.c-aws]
+scheme = "aws-sigv4"
+access_key = "k_aws_id"
+secret = "k_aws"
+region = "here-1"
+service = "x"
+origins = ["api"]
 "#;
 
-const CREDENTIALS: [&str; 5] = ["c-oauth", "key", "c-query", "c-bearer", "c-basic"];
+/// How a person signs in, each way.
+const SIGN_INS: &str = r#"
+[credentials.c-code]
+scheme = "oauth2"
+authorize = "{auth}/authorize"
+token = "{auth}/token"
+client_id = "client_id"
+secret = "client_secret"
+scopes = ["orders.read"]
+origins = ["api"]
+source = "made up for the tests"
+date = "2026-11-24"
+
+[credentials.c-device]
+scheme = "oauth2"
+flow = "device-code"
+device = "{auth}/device"
+token = "{auth}/token"
+client_id = "client_id"
+secret = "client_secret"
+scopes = ["orders.read"]
+origins = ["api"]
+source = "made up for the tests"
+date = "2026-11-24"
+"#;
+
+const CREDENTIALS: [&str; 9] =
+    ["c-oauth", "key", "c-query", "c-bearer", "c-basic", "c-cookie", "c-body", "c-path", "c-aws"];
+
+/// A request with a credential: where it has its place, and the operation that may send it.
+fn request(credential: &str, path: &str, query: &str) -> (&'static str, Value) {
+    let url = match credential {
+        "c-path" => format!("{{api}}/k{{key}}{path}{query}"),
+        _ => format!("{{api}}{path}{query}"),
+    };
+    match credential {
+        "c-body" => {
+            let typed = json!([["content-type", "application/json"]]);
+            let request = json!({"method": "POST", "headers": typed, "body": "{\"a\": 1}"});
+            ("dump.write", with(request, json!({"url": url, "credential": credential})))
+        }
+        _ => ("dump", json!({"url": url, "credential": credential})),
+    }
+}
+
+/// An object with more fields.
+fn with(mut object: Value, more: Value) -> Value {
+    for (name, value) in more.as_object().unwrap() {
+        object[name] = value.clone();
+    }
+    object
+}
 
 /// What the provider does on each path, and whether the guest reads it piece by piece.
 const PATHS: [(&str, bool); 16] = [
@@ -207,11 +311,20 @@ impl Sinks {
 
     /// Where a value shows itself, and how.
     fn showing(&self, value: &str) -> Vec<(&str, &'static str)> {
-        let forms = forms(value);
-        let shows = |(_, text): &(String, String)| {
-            forms.iter().filter(|(_, form)| text.contains(form)).map(|(form, _)| *form).collect::<Vec<_>>()
-        };
-        self.0.iter().flat_map(|sink| shows(sink).into_iter().map(|form| (sink.0.as_str(), form))).collect()
+        let (names, texts): (Vec<&str>, Vec<String>) = forms(value).into_iter().unzip();
+        self.holding(&texts).into_iter().map(|(sink, form)| (sink, names[form])).collect()
+    }
+
+    /// Which sink holds which of these, once each.
+    fn holding(&self, texts: &[String]) -> Vec<(&str, usize)> {
+        let search = AhoCorasick::new(texts).unwrap();
+        let mut found = Vec::new();
+        for (sink, text) in &self.0 {
+            let held: BTreeSet<usize> =
+                search.find_overlapping_iter(text).map(|found| found.pattern().as_usize()).collect();
+            found.extend(held.into_iter().map(|at| (sink.as_str(), at)));
+        }
+        found
     }
 
     fn assert_clean(&self) {
@@ -256,26 +369,57 @@ fn unhex(text: &str) -> Vec<u8> {
 fn tokens(seen: &Seen) -> Reply {
     match seen.number {
         3 => Reply::status(400).body(json!({"error": "invalid_scope", "error_description": seen.text()}).to_string()),
-        4 => Reply::status(500).body(format!("{} {}", seen.text(), written(CANARIES[9].1))),
-        _ => Reply::json(&json!({
-            "access_token": CANARIES[9].1, "refresh_token": CANARIES[10].1, "token_type": "Bearer", "expires_in": 600,
-            "echo": seen.text(),
-        })),
+        4 => Reply::status(500).body(format!("{} {}", seen.text(), written(ACCESS))),
+        _ => given(seen),
     }
 }
 
-/// Says everything it knows, in everything it can say. Tokens it knows from whoever has one.
+fn given(seen: &Seen) -> Reply {
+    Reply::json(&json!({
+        "access_token": ACCESS, "refresh_token": REFRESH, "token_type": "Bearer", "expires_in": 600, "echo": seen.text(),
+    }))
+}
+
+/// Signs a person in, and refuses each way once, saying what it was asked with.
+fn sign_in(seen: &Seen) -> Reply {
+    let refused = |code: &str, words: String| {
+        let body = json!({"error": code, "error_description": words});
+        Reply::status(400).header("content-type", "application/json").body(body.to_string())
+    };
+    let form = String::from_utf8_lossy(&seen.body);
+    match seen.number {
+        _ if seen.target == "/device" => Reply::json(&json!({
+            "device_code": DEVICE, "user_code": "WDJB-MJHT", "interval": 5, "expires_in": 1800,
+            "verification_uri": "https://stand-in.test/device", "echo": seen.text(),
+        })),
+        1 => refused("invalid_grant", format!("{} {}", seen.text(), written(CODE))),
+        4 => refused("authorization_pending", format!("{form} {DEVICE}")),
+        _ => given(seen),
+    }
+}
+
+/// Says everything it knows, in everything it can say. Tokens it knows from whoever has one, and so it is with what a
+/// program prints, which is not run before it is needed.
 fn answer(seen: &Seen) -> Reply {
-    let has_token = seen.header("authorization").is_some_and(|value| value.contains(CANARIES[9].1));
-    let known = if has_token { &CANARIES[..] } else { &CANARIES[..HELD] };
+    let has = |name: &str, value: &str| seen.header(name).is_some_and(|field| field.contains(value));
+    let (has_token, has_cookie) = (has("authorization", ACCESS), has("cookie", COOKIE));
+    let known: Vec<&(&str, &str)> = CANARIES
+        .iter()
+        .filter(|(name, value)| match *name {
+            "k_cookie" => has_cookie,
+            "(code)" | "(device code)" => false,
+            _ => has_token || ![ACCESS, REFRESH].contains(value),
+        })
+        .collect();
     let all: Vec<String> =
         std::iter::once(written(PLAIN)).chain(known.iter().map(|(_, value)| written(value))).collect();
     let body = format!("{}\n{}", all.join("\n"), seen.text());
     let path = seen.target.split('?').next().unwrap();
+    let path = &path[path.rfind('/').unwrap()..];
     let asked = seen.target.split_once('?').map_or("", |(_, query)| query);
     let reply = |status| {
         let mut reply = Reply::status(status).body(body.clone()).header("x-request-id", CANARIES[0].1);
-        for (number, (_, value)) in known.iter().chain([&("plain", PLAIN)]).enumerate() {
+        for (number, (_, value)) in known.iter().copied().chain([&("plain", PLAIN)]).enumerate() {
             reply =
                 reply.header(&format!("x-echo-{number}"), value).header(&format!("x-forms-{number}"), &written(value));
         }
@@ -332,12 +476,32 @@ fn scene(provider: &Both) -> Scene {
     })
 }
 
-/// The secrets, one of them in a file.
+/// Where those come from that the embedding program does not hold itself.
+fn sources(folder: &Path) -> String {
+    let (bearer, cookie) = (key_file(folder, "bearer", CANARIES[2].1), key_file(folder, "cookie", COOKIE));
+    let text = |path: &Path| toml::Value::from(path.display().to_string());
+    format!(
+        "k_bearer = {{ file = {} }}\nk_cookie = {{ program = ['cat', {}], env = ['PATH'] }}\nk_body = {{ sealed = true }}\n",
+        text(&bearer),
+        text(&cookie)
+    )
+}
+
+const ELSEWHERE: [&str; 3] = ["k_bearer", "k_cookie", "k_body"];
+
+/// The secrets: in the program, a file, the sealed store, and from another program.
 fn secrets(folder: &Path) -> wharfage::Account {
-    let held = CANARIES[..HELD].iter().fold(account(""), |account, (name, value)| {
+    let held = CANARIES[..HELD].iter().filter(|(name, _)| !ELSEWHERE.contains(name));
+    held.fold(account(&format!("[secrets]\n{}", sources(folder))), |account, (name, value)| {
         account.with_secret(name, SecretSource::Value(SecretValue::new(*value)))
-    });
-    held.with_secret("k_bearer", SecretSource::File(key_file(folder, "bearer", CANARIES[2].1)))
+    })
+}
+
+/// Connects, and keeps what comes from the sealed store.
+async fn connect(scene: Scene, host: &Host, keys: &Path) -> Plugin {
+    let plugin = scene.connect(host, &secrets(keys)).await.unwrap();
+    plugin.secrets().keep("k_body", &SecretValue::new(BODY), Stage::Current).await.unwrap();
+    plugin
 }
 
 /// A file that is its owner's alone.
@@ -353,7 +517,11 @@ fn key_file(folder: &Path, name: &str, value: &str) -> std::path::PathBuf {
 }
 
 async fn dump(plugin: &Plugin, input: Value) -> Result<Value, Error> {
-    plugin.call::<Value>("dump", &input).await.map(|answer| answer.output)
+    ask(plugin, "dump", input).await
+}
+
+async fn ask(plugin: &Plugin, operation: &str, input: Value) -> Result<Value, Error> {
+    plugin.call::<Value>(operation, &input).await.map(|answer| answer.output)
 }
 
 /// One after the other, every credential on every path, and everything else that a plugin can do.
@@ -361,15 +529,18 @@ async fn traffic(plugin: &Plugin, sinks: &mut Sinks) {
     let signing = json!({"sign": ["signing", "k_query"], "verify": ["verifying", "api_key"]});
     sinks.told("signing", dump(plugin, signing).await);
     for credential in CREDENTIALS {
-        sinks.told("first", dump(plugin, json!({"requests": [{"url": "{api}/ok", "credential": credential}]})).await);
+        let (operation, request) = request(credential, "/ok", "");
+        sinks.told("first", ask(plugin, operation, json!({"requests": [request]})).await);
     }
+    sinks.told("a made token", dump(plugin, json!({"make": ["k_jwt", "k_aws"], "dump": true})).await);
     for (at, (path, open)) in PATHS.into_iter().enumerate() {
         for (number, credential) in CREDENTIALS.into_iter().enumerate() {
-            let request = json!({"url": format!("{{api}}{path}?q={number}"), "credential": credential, "open": open});
-            let is_dumped = at % 4 == 0 && at / 4 == number;
-            sinks.told(path, dump(plugin, json!({"requests": [request], "dump": is_dumped})).await);
+            let (operation, request) = request(credential, path, &format!("?q={number}"));
+            let request = with(request, json!({"open": open}));
+            let is_dumped = at % 4 == 0 && number % 4 == at / 4;
+            sinks.told(path, ask(plugin, operation, json!({"requests": [request], "dump": is_dumped})).await);
             // Handed on as the plugin's own error.
-            sinks.told(path, dump(plugin, json!({"requests": [request], "fail": true})).await);
+            sinks.told(path, ask(plugin, operation, json!({"requests": [request], "fail": true})).await);
         }
     }
     let ok = json!({"url": "{api}/ok"});
@@ -388,6 +559,22 @@ async fn traffic(plugin: &Plugin, sinks: &mut Sinks) {
     sinks.told("a write", written);
 }
 
+/// A value as a part of a path.
+fn in_path(value: &str) -> String {
+    let keeps = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte);
+    value.bytes().map(|b| if keeps(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+}
+
+/// What the host made of a secret for one request: tokens and signatures. They work as long as they last.
+fn made(provider: &Provider) -> Vec<String> {
+    let fields = provider.seen().into_iter().filter_map(|seen| seen.header("authorization").map(str::to_owned));
+    let made = fields.filter_map(|field| {
+        let token = field.strip_prefix("Bearer ").filter(|token| token.starts_with("ey"));
+        token.or(field.split("Signature=").nth(1)).map(str::to_owned)
+    });
+    made.collect()
+}
+
 fn assert_everything_was_sent(provider: &Both) {
     let seen: String = provider.api.seen().iter().map(|seen| seen.text() + "\n").collect();
     let basic = base64::engine::general_purpose::STANDARD.encode(format!("{}:{}", CANARIES[3].1, CANARIES[4].1));
@@ -396,8 +583,12 @@ fn assert_everything_was_sent(provider: &Both) {
         format!("App {}", CANARIES[0].1),
         query,
         format!("Bearer {}", CANARIES[2].1),
-        format!("Bearer {}", CANARIES[9].1),
+        format!("Bearer {ACCESS}"),
         format!("Basic {basic}"),
+        format!("session={COOKIE}"),
+        serde_json::to_string(BODY).unwrap(),
+        format!("/k{}", in_path(PATH)),
+        format!("AWS4-HMAC-SHA256 Credential={}", CANARIES[12].1),
     ] {
         assert!(seen.contains(&sent), "{sent} was never sent, so nothing was tried");
     }
@@ -416,8 +607,9 @@ pub(crate) async fn hostile_dumps_memory() {
         let builder =
             Host::builder().state_dir(folder.path().join("state")).code_dir(compiled_code()).clock(skipping());
         let heard = steps.clone();
-        let host = builder.observer(move |step| *heard.lock().unwrap() += &format!("{step:?}\n")).build().unwrap();
-        let plugin = scene(&provider).connect(&host, &secrets(keys.path())).await.unwrap();
+        let builder = builder.observer(move |step| *heard.lock().unwrap() += &format!("{step:?}\n"));
+        let host = builder.run_programs(true).build().unwrap();
+        let plugin = connect(scene(&provider), &host, keys.path()).await;
         traffic(&plugin, &mut sinks).await;
         assert_everything_was_sent(&provider);
         assert!(plugin.leaks() > 100, "the provider said {} times what it knows", plugin.leaks());
@@ -433,9 +625,10 @@ pub(crate) async fn hostile_dumps_memory() {
     }
     // With the breaker open, the last good answers and what is said without any.
     {
-        let host = Host::builder().code_dir(compiled_code()).clock(skipping()).build().unwrap();
+        let builder = Host::builder().code_dir(compiled_code()).clock(skipping());
+        let host = builder.run_programs(true).build().unwrap();
         let broken = scene(&provider).grant(|connection| connection.breaker.failures = 2);
-        let plugin = broken.connect(&host, &secrets(keys.path())).await.unwrap();
+        let plugin = connect(broken, &host, keys.path()).await;
         for path in ["/500", "/500", "/ok", "/kept"] {
             sinks
                 .told("an open breaker", dump(&plugin, json!({"requests": [{"url": format!("{{api}}{path}")}]})).await);
@@ -448,6 +641,11 @@ pub(crate) async fn hostile_dumps_memory() {
     sinks.folder("state folder", &folder.path().join("state"));
     assert!(sinks.0.iter().any(|(name, _)| name.contains("state.sqlite")));
     sinks.assert_clean();
+    let made = made(&provider.api);
+    assert!(made.iter().any(|made| made.starts_with("ey")) && made.iter().any(|made| made.len() == 64), "{made:?}");
+    let made: Vec<String> = made.iter().map(|made| made.to_lowercase()).collect();
+    let found = sinks.holding(&made);
+    assert!(found.is_empty(), "what was made of a secret came out: {found:?}");
     sinks.assert_reached(&[
         "answer of /ok",
         "answer of /chunked",
@@ -466,13 +664,14 @@ async fn taped(provider: &Both, folder: &Path, keys: &Path, sinks: &mut Sinks) {
         let file = folder.join("tape.json");
         let _ = std::fs::remove_file(&file);
         let tape = Tape::open(&file, TapeMode::Record).unwrap();
-        let host = Host::builder().code_dir(compiled_code()).clock(skipping()).tape(tape.clone()).build().unwrap();
-        let plugin = scene(provider).connect(&host, &secrets(keys)).await.unwrap();
-        let ask = |credential| json!({"url": format!("{{api}}{path}"), "credential": credential, "open": open});
+        let builder = Host::builder().code_dir(compiled_code()).clock(skipping()).tape(tape.clone());
+        let host = builder.run_programs(true).build().unwrap();
+        let plugin = connect(scene(provider), &host, keys).await;
         // A tape holds one call.
-        let requests: Vec<Value> = CREDENTIALS.map(ask).to_vec();
-        let input = json!({"requests": requests, "sign": ["signing"], "verify": ["verifying"]});
-        sinks.told("a recording", dump(&plugin, input).await);
+        let requests: Vec<Value> =
+            CREDENTIALS.iter().map(|credential| with(request(credential, path, "").1, json!({"open": open}))).collect();
+        let input = json!({"requests": requests, "make": ["k_jwt"], "sign": ["signing"], "verify": ["verifying"]});
+        sinks.told("a recording", ask(&plugin, "dump.write", input).await);
         match tape.finish() {
             Ok(()) => {
                 let text = std::fs::read_to_string(&file).unwrap();
@@ -525,21 +724,13 @@ fn the_search_finds_what_is_there() {
     }
 }
 
-/// The program with everything said aloud, its keys from the environment and a file.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_program_shows_no_value_either() {
-    let provider = Both::start().await;
-    let folder = tempfile::tempdir().unwrap();
-    let bytes = scene(&provider).component().await;
-    std::fs::write(folder.path().join("plugin.wasm"), bytes.as_slice()).unwrap();
-    let file = key_file(folder.path(), "bearer", CANARIES[2].1);
+/// A folder with the component and a `wharfage.toml` that leads to the provider.
+async fn write_config(provider: &Both, scene: Scene, folder: &Path) -> String {
+    std::fs::write(folder.join("plugin.wasm"), scene.component().await.as_slice()).unwrap();
     let mut lines = String::from("[plugins.p]\ncomponent = 'plugin.wasm'\n[accounts.a.secrets]\n");
-    for (name, _) in &CANARIES[..HELD] {
-        let name = *name;
-        lines += &match name {
-            "k_bearer" => format!("{name} = {{ file = {} }}\n", toml::Value::from(file.display().to_string())),
-            _ => format!("{name} = {{ env = 'CANARY_{name}' }}\n"),
-        };
+    lines += &sources(folder);
+    for (name, _) in CANARIES[..HELD].iter().filter(|(name, _)| !ELSEWHERE.contains(name)) {
+        lines += &format!("{name} = {{ env = 'CANARY_{name}' }}\n");
     }
     let names: Vec<String> = CANARIES[..HELD].iter().map(|(name, _)| format!("'{name}'")).collect();
     let names = names.join(", ");
@@ -550,22 +741,38 @@ async fn the_program_shows_no_value_either() {
         provider.api.url(),
         provider.auth.url()
     );
-    std::fs::write(folder.path().join("wharfage.toml"), lines).unwrap();
+    std::fs::write(folder.join("wharfage.toml"), &lines).unwrap();
+    lines
+}
+
+/// The program with everything said aloud, its keys from the environment and a file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_program_shows_no_value_either() {
+    let provider = Both::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    write_config(&provider, scene(&provider), folder.path()).await;
+    let mut command = Command::new(program());
+    command.args(["secret", "set", "desk", "k_body", "--state-dir", "state"]).current_dir(folder.path());
+    let mut setting = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut setting.stdin.take().unwrap(), BODY.as_bytes()).unwrap();
+    assert!(setting.wait().unwrap().success());
     let mut sinks = Sinks::default();
     let runs: Vec<Vec<String>> = CREDENTIALS
         .iter()
         .flat_map(|credential| ["/ok", "/401", "/400", "/away"].map(|path| (credential, path)))
         .map(|(credential, path)| {
-            let request = json!({"url": format!("{{api}}{path}"), "credential": credential});
-            let input = json!({"requests": [request], "sign": ["signing"], "fail": path == "/401"});
-            vec!["call".into(), "desk".into(), "dump".into(), "--input".into(), input.to_string()]
+            let (operation, request) = request(credential, path, "");
+            let input = json!({"requests": [request], "make": ["k_jwt"], "sign": ["signing"], "fail": path == "/401"});
+            ["call", "desk", operation, "--input", &input.to_string(), "--config", "wharfage.toml"]
+                .map(String::from)
+                .to_vec()
         })
         .chain([vec!["explain".into(), "desk".into()], vec!["audit".into(), "--json".into()]])
         .collect();
     for arguments in runs {
         let mut command = Command::new(program());
         command.args(&arguments).args(["-vv", "--state-dir", "state"]).current_dir(folder.path()).env("NO_COLOR", "1");
-        for (name, value) in CANARIES[..HELD].iter().filter(|(name, _)| *name != "k_bearer") {
+        for (name, value) in CANARIES[..HELD].iter().filter(|(name, _)| !ELSEWHERE.contains(name)) {
             command.env(format!("CANARY_{name}"), value);
         }
         let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
@@ -580,4 +787,69 @@ async fn the_program_shows_no_value_either() {
     sinks.folder("state folder", &folder.path().join("state"));
     sinks.assert_clean();
     sinks.assert_reached(&["call out", "call err"]);
+}
+
+/// A person signs in in a browser and on another device, is refused once each way, and calls are made with what came of it.
+#[tokio::test]
+async fn no_value_of_a_sign_in_comes_out() {
+    let (folder, mut sinks) = (tempfile::tempdir().unwrap(), Sinks::default());
+    let provider = Both { api: Provider::answering(answer).await, auth: Provider::answering(sign_in).await };
+    let logged = Logged::default();
+    let _listening = logged.listen("wharfage=trace,hyper=trace,hyper_util=trace,reqwest=trace,h2=trace,rustls=trace");
+    let lines = write_config(&provider, scene(&provider).manifest(SIGN_INS), folder.path()).await;
+    let mut config = Config::parse(&lines, &folder.path().join("wharfage.toml")).unwrap();
+    let (name, held) = config.accounts.pop_first().unwrap();
+    let held = CANARIES[..HELD]
+        .iter()
+        .filter(|(name, _)| !ELSEWHERE.contains(name))
+        .fold(held, |account, (name, value)| account.with_secret(name, SecretSource::Value(SecretValue::new(*value))));
+    config.accounts.insert(name, held);
+    let state = folder.path().join("state");
+    {
+        let builder = Host::builder().state_dir(&state).code_dir(compiled_code()).clock(skipping());
+        let host = builder.run_programs(true).build().unwrap();
+        let code = host.authorize(&config, "desk", Some("c-code")).await.unwrap();
+        for is_refused in [true, false] {
+            let mut signing_in = code.sign_in().await.unwrap();
+            let link = url::Url::parse(signing_in.link()).unwrap();
+            let state = link.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
+            let mut back = url::Url::parse(signing_in.redirect()).unwrap();
+            back.query_pairs_mut().append_pair("state", &state).append_pair("code", CODE);
+            match signing_in.finish(back.as_str()).await {
+                Ok(connected) => sinks.add("connected", format!("{connected} {connected:?}")),
+                Err(error) if is_refused => sinks.error("a refused code", &error),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let device = host.authorize(&config, "desk", Some("c-device")).await.unwrap().device().await.unwrap();
+        sinks.add("device", format!("{} {} {:?}", device.user_code(), device.address(), device.whole_address()));
+        let connected = device.wait().await.unwrap();
+        sinks.add("connected", format!("{connected} {connected:?}"));
+        assert_eq!(provider.auth.count(), 5, "refused, given; a device, pending, given");
+        let plugin = host.open(&config, "desk").await.unwrap();
+        plugin.secrets().keep("k_body", &SecretValue::new(BODY), Stage::Current).await.unwrap();
+        for credential in ["c-code", "c-device"] {
+            for (path, is_dumped) in [("/ok", true), ("/401", false), ("/400", false), ("/away", false)] {
+                let request = request(credential, path, "").1;
+                sinks.told(path, dump(&plugin, json!({"requests": [request], "dump": is_dumped})).await);
+            }
+        }
+        sinks.add("states", format!("{:?}", plugin.token_states().await.unwrap()));
+        sinks.add("explain", wharfage::explain(plugin.needs(), plugin.grant()));
+        plugin.settle().await;
+        let rows = host.audit().page(0, 100_000).await.unwrap();
+        sinks.add("audit", rows.iter().map(|row| row.text.clone() + "\n").collect::<String>());
+        for deed in ["connect", "placed", "refresh"] {
+            assert!(rows.iter().any(|row| row.text.contains(&format!("\"deed\":\"{deed}\""))), "{deed}");
+        }
+    }
+    sinks.add("log", logged.text());
+    sinks.folder("state folder", &state);
+    let seen: String = provider.auth.seen().iter().map(|seen| seen.text() + "\n").collect();
+    let form = |value: &str| url::form_urlencoded::byte_serialize(value.as_bytes()).collect::<String>();
+    assert!(seen.contains(&form(CODE)) && seen.contains(&form(DEVICE)), "nothing was signed in with");
+    let api: String = provider.api.seen().iter().map(|seen| seen.text()).collect();
+    assert!(api.contains(&format!("Bearer {ACCESS}")));
+    sinks.assert_clean();
+    sinks.assert_reached(&["answer of /ok", "log", "memory"]);
 }

@@ -1,6 +1,7 @@
 //! Does what its input lists, logs, prints and keeps all it sees of it, and answers that together with its whole memory.
 //!
-//! `requests` are sent, or read piece by piece where they say `open`; `sign` and `verify` are names of secrets.
+//! `requests` are sent, or read piece by piece where they say `open`; `sign`, `verify` and `make` are names of secrets, and
+//! what is made of the last goes with a request.
 
 use wharfage_guests::log::{Level, write as log};
 use wharfage_guests::secrets::{self, Algorithm};
@@ -27,6 +28,10 @@ impl Operations for Guest {
         for name in names("verify") {
             let verified = secrets::verify(&name, Algorithm::HmacSha256, b"data", b"mac");
             seen.push(shown(verified.map(|is_right| json!(is_right))));
+        }
+        for name in names("make") {
+            let made = secrets::make_jwt(&name, "{}");
+            seen.push(shown(made.and_then(|handle| ask(&json!({"url": "{api}/ok", "credential": handle})))));
         }
         for (number, value) in seen.iter().enumerate() {
             let text = value.to_string();
