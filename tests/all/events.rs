@@ -171,11 +171,19 @@ description = "a thing"
     let serving = host().serve(&config).await.unwrap();
     let all = server.until("a third time", |all| all.len() == 3 && all[2].messages.len() == 3).await;
     assert_eq!(all[2].texts(), ["hello", "filled", "took g"]);
+    let path = folder.path().join("events.jsonl");
+    let lines = || std::fs::read_to_string(&path).unwrap_or_default();
+    let written = async {
+        while lines().lines().count() < 7 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let in_time = tokio::time::timeout(std::time::Duration::from_secs(60), written).await.is_ok();
+    assert!(in_time, "{}", lines());
     assert!(serving.drain().await);
     assert_eq!(rest.seen().iter().map(|seen| seen.target.clone()).collect::<Vec<_>>(), ["/after/b", "/after/e"]);
-    let lines = std::fs::read_to_string(folder.path().join("events.jsonl")).unwrap();
     let key = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["data"]["key"].clone();
-    let keys: Vec<serde_json::Value> = lines.lines().map(key).collect();
+    let keys: Vec<serde_json::Value> = lines().lines().map(key).collect();
     assert_eq!(keys, ["a", "b", "c", "d", "e", "f", "g"]);
 }
 

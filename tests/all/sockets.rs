@@ -4,10 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use wharfage::{BoxFuture, Clock, Error, Kind, Listener, ManualClock, Socket, SocketPolicy, SocketState, Trigger};
-use wharfage_tests::{API_KEY, Act, NOW, Open, Scene, SocketServer, guests, skipping};
+use wharfage_tests::scene::AUTHORITY;
+use wharfage_tests::{API_KEY, Act, NOW, Open, Provider, Reply, Scene, SocketServer, guests, skipping};
 
 /// What a manifest says of the socket in most tests; more lines may follow.
 const SOCKET: &str = r#"
@@ -319,6 +321,56 @@ async fn codes_that_mean_stop_end_it() {
         let SocketState::Closed(advice) = running.socket.status().state else { panic!() };
         assert!(advice.contains(says), "{advice}");
         assert_eq!(running.socket.status().openings, 1, "a key that is not replaced is not tried again");
+        running.stop().await;
+    }
+}
+
+const TOKENS: &str = r#"
+[credentials.account]
+scheme = "oauth2"
+flow = "client-credentials"
+token = "{auth}/token"
+client_id = "user"
+secret = "api_key"
+origins = ["api"]
+source = "made up for the tests"
+date = "2026-11-24"
+"#;
+
+/// A token that the provider does not take any more is renewed, once; one that had worked may end again.
+#[tokio::test]
+async fn a_code_that_means_sign_in_renews_the_token_once() {
+    let refused = || vec![Act::Close(4401)];
+    let works = || vec![Act::Until(2), Act::say("it works"), Act::Close(4401)];
+    for (scripts, tokens, is_closed) in [
+        (vec![refused(), vec![Act::Until(2), Act::UntilClose]], vec![1, 2], false),
+        (vec![refused(), refused()], vec![1, 2], true),
+        (vec![works(), works(), vec![Act::Until(2), Act::UntilClose]], vec![1, 2, 3], false),
+    ] {
+        let clock = skipping();
+        let server = served(&clock, scripts).await;
+        let auth = Provider::answering(|seen| {
+            let token = format!("access-token-{}", seen.number);
+            Reply::json(&json!({"access_token": token, "token_type": "Bearer", "expires_in": 3600}))
+        })
+        .await;
+        let scene = scene(&server)
+            .at("auth", &auth.url())
+            .manifest_with("credential = \"key\"", "credential = \"account\"")
+            .manifest(AUTHORITY)
+            .manifest(TOKENS);
+        let running = run_on(&clock, scene, "", false, nothing).await;
+        let count = tokens.len();
+        if is_closed {
+            running.until("it stays closed", |it| matches!(it.socket.status().state, SocketState::Closed(_))).await;
+        } else {
+            server.until("it is open", |all| all.len() == count && all[count - 1].messages.len() == 2).await;
+        }
+        let carried = |number: &usize| Some(format!("Bearer access-token-{number}"));
+        let expected: Vec<Option<String>> = tokens.iter().map(carried).collect();
+        let openings = server.openings();
+        let carried = openings.iter().map(|opening| opening.header("authorization").map(str::to_owned));
+        assert_eq!(carried.collect::<Vec<_>>(), expected);
         running.stop().await;
     }
 }
