@@ -524,7 +524,7 @@ async fn a_provider_that_takes_nothing_is_left() {
 
 #[tokio::test]
 async fn what_is_not_granted_is_not_opened_and_the_line_that_would_allow_it_is_told() {
-    let clock = skipping();
+    let clock = ManualClock::new(NOW, 1);
     let server = served(&clock, [vec![Act::UntilClose]]).await;
     for (scene, says, stays_closed) in [
         (scene(&server).grant(|connection| connection.origins.clear()), "origins = [\"http://127.0.0.1:", true),
