@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 use wharfage::{Clock as _, Connection, Event, Kind, Poll, Start, Trigger};
-use wharfage_tests::{PLUGINS, PluginFolder, Provider, Reply, Scene, component, guests};
+use wharfage_tests::{Act, PLUGINS, PluginFolder, Provider, Reply, Scene, SocketServer, component, guests};
 
 use crate::assert_exists;
 
@@ -116,6 +116,88 @@ fn wharfage_events_says_what_there_is() {
         assert_eq!((found, out.as_str()), (code, ""), "{arguments:?}: {err}");
         assert!(err.contains(told), "{arguments:?}: {err}");
     }
+}
+
+/// A socket as `wharfage serve` runs it: what the plugin answers leaves after its cursor and events are kept, a gap is
+/// filled by REST from the cursor, and the next process goes on where this one ended.
+#[tokio::test]
+async fn events_socket() {
+    const LINES: &str = r#"
+[sockets.ticks]
+origin = "api"
+path = "/ws"
+subscribe = ["hello"]
+source = "made up for the tests"
+date = "2026-11-24"
+
+[events."thing.updated"]
+description = "a thing"
+"#;
+    let folder = tempfile::tempdir().unwrap();
+    let scene = Scene::of(guests::EVENTS_SOCKET).manifest(LINES);
+    std::fs::write(folder.path().join("plugin.wasm"), scene.component().await.as_slice()).unwrap();
+    let imports = wharfage_tests::scene::imports(&scene.component().await).unwrap();
+    let (_secrets, accounts) = wharfage_tests::scene::secret_files("desk");
+
+    let rest = Provider::answering(|seen| match seen.target.as_str() {
+        "/after/b" => Reply::json(&serde_json::json!(["c", "d"])),
+        "/after/e" => Reply::json(&serde_json::json!(["f"])),
+        _ => Reply::json(&serde_json::json!([])),
+    })
+    .await;
+    let clock = wharfage_tests::skipping();
+    let say = |text: &str| Act::Say(text.to_owned());
+    let server = SocketServer::scripted(
+        std::sync::Arc::new(clock.clone()),
+        [
+            vec![Act::Until(1), say("a"), say("b"), Act::Until(3), Act::Close(1000)],
+            vec![Act::Until(2), say("e"), Act::Until(3), Act::UntilClose],
+            vec![Act::Until(2), say("g"), Act::Until(3), Act::UntilClose],
+        ],
+    )
+    .await;
+    let (ws, other) = (server.url(), rest.url());
+    let text = format!(
+        "{accounts}\n[plugins.guest]\ncomponent = 'plugin.wasm'\n[connections.acme]\nplugin = 'guest'\naccount = 'desk'\n\
+         imports = {imports:?}\norigins = ['{ws}', '{other}']\nsecrets = ['api_key']\n\
+         private_addresses = ['127.0.0.1/32']\n[connections.acme.base]\napi = '{ws}'\nother = '{other}'\n\
+         [connections.acme.sockets.ticks]\n[sinks.log]\nkind = 'file'\npath = 'events.jsonl'\n"
+    );
+    let config = wharfage::Config::parse(&text, &folder.path().join("wharfage.toml")).unwrap();
+    let host = || {
+        let builder = wharfage::Host::builder().state_dir(folder.path().join("state"));
+        builder.code_dir(wharfage_tests::compiled_code()).clock(clock.clone()).build().unwrap()
+    };
+
+    let serving = host().serve(&config).await.unwrap();
+    assert!(serving.declared().await.contains(&"socket ticks of acme".to_owned()));
+    let all = server.until("twice", |all| all.len() == 2 && all[1].messages.len() == 3).await;
+    assert_eq!(all[0].texts(), ["hello", "took a", "took b"]);
+    assert_eq!(all[1].texts(), ["hello", "filled", "took e"]);
+    let state = serving.state().await.unwrap();
+    assert_eq!((state.sockets[0].1.as_str(), state.sockets[0].2.openings), ("ticks", 2));
+    assert!(serving.drain().await);
+    let all = server.until("it goes away", |all| all[1].closed.is_some()).await;
+    assert_eq!(all[1].closed, Some(1001));
+
+    // The next process: it had begun, so there may be a gap at once.
+    let serving = host().serve(&config).await.unwrap();
+    let all = server.until("a third time", |all| all.len() == 3 && all[2].messages.len() == 3).await;
+    assert_eq!(all[2].texts(), ["hello", "filled", "took g"]);
+    let path = folder.path().join("events.jsonl");
+    let lines = || std::fs::read_to_string(&path).unwrap_or_default();
+    let written = async {
+        while lines().lines().count() < 7 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let in_time = tokio::time::timeout(std::time::Duration::from_secs(60), written).await.is_ok();
+    assert!(in_time, "{}", lines());
+    assert!(serving.drain().await);
+    assert_eq!(rest.seen().iter().map(|seen| seen.target.clone()).collect::<Vec<_>>(), ["/after/b", "/after/e"]);
+    let key = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["data"]["key"].clone();
+    let keys: Vec<serde_json::Value> = lines().lines().map(key).collect();
+    assert_eq!(keys, ["a", "b", "c", "d", "e", "f", "g"]);
 }
 
 /// A channel that a provider closes after some days is a cursor that says when, and a poll that mostly does nothing. Each

@@ -37,7 +37,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("lookup_host", &["outbound/address.rs"]),
     ("ToSocketAddrs", &[]),
     ("tokio_websockets", &["inbound/socket"]),
-    ("TcpStream", &[]),
+    ("TcpStream", &["serve/"]),
     ("TcpListener", &["serve/", "inbound/webhook.rs"]),
     ("UdpSocket", &[]),
     ("process::exit", &["cli/", "main.rs"]),
