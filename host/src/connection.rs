@@ -12,6 +12,7 @@ use serde::Deserialize;
 use crate::account::Account;
 use crate::drift::DriftPolicy;
 use crate::error::{Error, Result};
+use crate::inbound::policy::ServePolicy;
 use crate::inbound::poll::PollPolicy;
 use crate::inbound::sink::SinkPolicy;
 use crate::inbound::socket::SocketPolicy;
@@ -37,6 +38,9 @@ pub struct Config {
     /// The webhooks that `wharfage serve` takes, by the id in their path.
     #[serde(default)]
     pub endpoints: BTreeMap<String, EndpointPolicy>,
+    /// How `wharfage serve` listens, keeps and gives up.
+    #[serde(default)]
+    pub serve: ServePolicy,
     /// Where emitted events go.
     #[serde(default)]
     pub sinks: BTreeMap<String, SinkPolicy>,
@@ -132,32 +136,48 @@ pub struct GraphqlLimit {
 }
 
 macro_rules! limits {
-    ($($name:ident: $default:expr, $about:literal;)*) => {
-        /// Everything a plugin can use up, with its limit. Units stand last in the names.
-        #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+    ($(#[doc = $doc:literal])* $all:ident; $($name:ident: $default:expr, $about:literal;)*) => {
+        $(#[doc = $doc])*
+        #[derive(Clone, Copy, Debug, serde::Deserialize, PartialEq, Eq)]
         #[serde(deny_unknown_fields, default)]
         #[non_exhaustive]
-        pub struct Limits {
+        pub struct $all {
             $(#[doc = $about] pub $name: u64,)*
         }
 
-        impl Default for Limits {
+        impl Default for $all {
             fn default() -> Self {
                 Self { $($name: $default,)* }
             }
         }
 
-        impl Limits {
+        impl $all {
             /// Every limit as it stands here: name, value, default, and what it limits.
             pub fn all(&self) -> Vec<(&'static str, u64, u64, &'static str)> {
                 let default = Self::default();
                 vec![$((stringify!($name), self.$name, default.$name, $about),)*]
             }
+
+            /// Refuses what would let nothing pass.
+            pub(crate) fn check(&self) -> crate::Result<()> {
+                match self.all().into_iter().find(|(_, value, ..)| *value == 0) {
+                    None => Ok(()),
+                    Some((name, ..)) => {
+                        let message = format!("limits.{name} is 0, which would let nothing pass");
+                        Err(crate::Error::configuration(message)
+                            .with_details("Leave it out for the default, or take what it limits away"))
+                    }
+                }
+            }
         }
     };
 }
+pub(crate) use limits;
 
 limits! {
+    /// Everything a plugin can use up, with its limit. Units stand last in the names.
+    Limits;
+
     call_ms: 120_000, "Milliseconds for one call, waiting included.";
     compute_ms: 10_000, "Milliseconds of computing in one call.";
     memory_bytes: 64 << 20, "Bytes of one instance's memory.";
@@ -191,19 +211,12 @@ limits! {
     cache_entry_bytes: 1 << 20, "Bytes of an answer that is kept.";
     log_lines: 200, "Lines that one call may log.";
     log_bytes: 64 << 10, "Bytes that one call may log.";
+    emitted_events: 1_000, "Events that the handling of one event may emit.";
+    emitted_bytes: 4 << 20, "Bytes of the content of all these.";
+    messages: 100, "Messages that the handling of one event may send on its socket.";
+    message_bytes: 1 << 20, "Bytes of all these.";
     state_bytes: 1 << 20, "Bytes of all state values of the connection.";
     state_keys: 1_000, "Number of state values of the connection.";
-}
-
-impl Limits {
-    /// Refuses what would let nothing pass.
-    fn check(&self) -> Result<()> {
-        match self.all().into_iter().find(|(_, value, ..)| *value == 0) {
-            None => Ok(()),
-            Some((name, ..)) => Err(Error::configuration(format!("limits.{name} is 0, which would let nothing pass"))
-                .with_details("Leave it out for the default, or take the connection away")),
-        }
-    }
 }
 
 impl Config {
@@ -222,6 +235,11 @@ impl Config {
         for source in config.accounts.values_mut().flat_map(|account| account.secrets.values_mut()) {
             source.found_in(path);
         }
+        for sink in config.sinks.values_mut() {
+            sink.found_in(path);
+        }
+        let serve = config.serve.limits.check();
+        serve.map_err(|error| error.context(format!("{}: [serve]", path.display())))?;
         for (name, connection) in &config.connections {
             // A file that was found by looking around is as little trusted as a manifest.
             let name = shown(name);
@@ -244,6 +262,20 @@ impl Config {
                     shown(account)
                 ))
                 .with_details(suggestion(account, &accounts)));
+            }
+        }
+        for (id, endpoint) in &config.endpoints {
+            let shown_id = shown(id);
+            let here = || format!("{}: [endpoints.{shown_id}]", path.display());
+            endpoint.check(id).map_err(|error| error.context(here()))?;
+            if !config.connections.contains_key(&endpoint.connection) {
+                let names: Vec<&str> = config.connections.keys().map(String::as_str).collect();
+                return Err(Error::configuration(format!(
+                    "{} names the connection `{}`, which [connections] does not hold",
+                    here(),
+                    shown(&endpoint.connection)
+                ))
+                .with_details(suggestion(&endpoint.connection, &names)));
             }
         }
         Ok(config)
@@ -276,6 +308,12 @@ impl Connection {
 
     fn check(&self) -> Result<()> {
         self.breaker.check().map_err(Error::configuration)?;
+        for (name, poll) in &self.polls {
+            poll.check().map_err(|why| Error::configuration(format!("polls.{} {why}", shown(name))))?;
+        }
+        for (name, socket) in &self.sockets {
+            socket.check().map_err(|why| Error::configuration(format!("sockets.{} {why}", shown(name))))?;
+        }
         self.limits.check()
     }
 }
@@ -287,7 +325,7 @@ fn place(error: &toml::de::Error, text: &str) -> String {
     let number = before.matches('\n').count() + 1;
     let line = text.lines().nth(number - 1).unwrap_or_default();
     let header = before.lines().rev().map(str::trim_start).find(|line| line.starts_with('[')).unwrap_or_default();
-    if header.contains("secrets") || line.contains("secrets") {
+    if header.contains("secret") || line.contains("secret") {
         return format!("line {number}: {}", shown(error.message()));
     }
     shown_lines(&error.to_string())

@@ -4,7 +4,9 @@
 //! Handling the same event again, with the same id, sends no keyed write a second time: the idempotency keys of its
 //! requests are made of the event's id and of the request's number.
 
+use serde::Deserialize;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::bindings::exports::wharfage::plugin::events as contract;
 use crate::bindings::wharfage::plugin::types;
@@ -34,8 +36,8 @@ pub enum Trigger {
         /// The body as received.
         body: Vec<u8>,
     },
-    /// The schedule of this polled trigger is due.
-    Poll(String),
+    /// The schedule of a polled trigger is due.
+    Poll(Poll),
     /// A message came in on this socket.
     Message {
         /// The socket's name.
@@ -45,6 +47,50 @@ pub enum Trigger {
     },
     /// This socket was away and is back: what happened meanwhile may be missing.
     Gap(String),
+}
+
+/// A polled trigger that is due.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Poll {
+    /// Its name in the manifest.
+    pub name: String,
+    /// What the operator set for it.
+    pub input: Map<String, Value>,
+    /// Where it begins while there is no cursor, and with what its cursor does not know yet.
+    pub start: Start,
+}
+
+/// Where a polled trigger begins.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// With what happens from now on.
+    #[default]
+    FromNow,
+    /// With so many of the newest, and then onwards.
+    Backfill(u32),
+    /// With everything there is.
+    All,
+}
+
+impl Poll {
+    /// The poll of this name, without an input, from now on.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), input: Map::new(), start: Start::FromNow }
+    }
+
+    /// With this input.
+    pub fn input(mut self, input: Map<String, Value>) -> Self {
+        self.input = input;
+        self
+    }
+
+    /// Beginning there.
+    pub fn start(mut self, start: Start) -> Self {
+        self.start = start;
+        self
+    }
 }
 
 /// What comes of an event. Cursor and emissions belong together: keep both or neither, and send messages afterwards.
@@ -57,6 +103,8 @@ pub struct Outcome {
     pub send: Vec<Vec<u8>>,
     /// The new cursor; absent leaves it where it was.
     pub cursor: Option<String>,
+    /// Whether there is more at once. Hand a poll over again then, as long as its cursor moves.
+    pub more: bool,
 }
 
 /// An event to emit.
@@ -81,7 +129,15 @@ impl From<Event> for contract::Event {
                     headers: headers.into_iter().map(|(name, value)| types::Header { name, value }).collect(),
                     body,
                 }),
-                Trigger::Poll(name) => contract::Trigger::Poll(name),
+                Trigger::Poll(poll) => contract::Trigger::Poll(contract::Poll {
+                    name: poll.name,
+                    input: Value::Object(poll.input).to_string(),
+                    start: match poll.start {
+                        Start::FromNow => contract::Start::FromNow,
+                        Start::Backfill(newest) => contract::Start::Backfill(newest),
+                        Start::All => contract::Start::All,
+                    },
+                }),
                 Trigger::Message { socket, message } => contract::Trigger::Message((socket, message)),
                 Trigger::Gap(socket) => contract::Trigger::Gap(socket),
             },
@@ -101,6 +157,6 @@ impl Outcome {
                 .map_err(|_| Error::internal(format!("{plugin} emitted something that is no JSON")))?;
             Ok(Emission { event_type: emission.event_type, key: emission.key, data })
         });
-        Ok(Self { emit: emit.collect::<Result<_>>()?, send: said.send, cursor: said.cursor })
+        Ok(Self { emit: emit.collect::<Result<_>>()?, send: said.send, cursor: said.cursor, more: said.more })
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::capability;
+use crate::connection::Config;
 use crate::drift::DriftPolicy;
 use crate::grant::Grant;
 use crate::manifest::{Effect, JwtFacts, Needs, Purpose, SecretFacts, shown};
@@ -34,6 +35,7 @@ pub fn explain(needs: &Needs, grant: &Grant) -> String {
     section(&mut out, "When the provider keeps failing", breaker(grant));
     section(&mut out, "Answers that are kept", cache(grant));
     section(&mut out, "Operations", operations(needs));
+    section(&mut out, "Webhooks it takes", webhooks(needs));
     section(&mut out, "Answers that differ from their schema", vec![drift(grant)]);
     section(&mut out, "Limits", limits(grant));
     let missing = grant.missing().iter().map(|missing| {
@@ -41,6 +43,20 @@ pub fn explain(needs: &Needs, grant: &Grant) -> String {
         format!("{} ({weight}); to allow it:   {}", missing.what, missing.line)
     });
     section(&mut out, "Not granted", missing.collect());
+    out
+}
+
+/// The endpoints of a `wharfage.toml` whose deliveries go to a connection, each with its limits; nothing where there are none.
+pub fn explain_endpoints(config: &Config, connection: &str) -> String {
+    let mut lines = Vec::new();
+    for (id, policy) in config.endpoints.iter().filter(|(_, policy)| policy.connection == connection) {
+        lines.push(format!("POST /webhooks/{id} takes {}", shown(&policy.webhook)));
+        lines.extend(policy.url.iter().map(|url| format!("    which the provider knows as {}", shown(url))));
+        let limits = policy.limits.all().into_iter();
+        lines.extend(limits.map(|(name, value, _, about)| format!("    {name:<16} {value:>10}  {about}")));
+    }
+    let mut out = String::new();
+    section(&mut out, "Endpoints", lines);
     out
 }
 
@@ -212,6 +228,16 @@ fn operations(needs: &Needs) -> Vec<String> {
             format!("{:<24} {effect}: {}", operation.name, shown(&operation.description))
         })
         .collect()
+}
+
+fn webhooks(needs: &Needs) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (name, facts) in &needs.manifest.webhooks {
+        lines.push(format!("{name:<24} {}", shown(&facts.description)).trim_end().to_owned());
+        lines.extend(facts.lines().into_iter().map(|line| format!("    {line}")));
+        lines.push(format!("    as of {}, {}", shown(&facts.source), shown(&facts.date)));
+    }
+    lines
 }
 
 fn drift(grant: &Grant) -> String {

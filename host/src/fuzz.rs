@@ -28,6 +28,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("schema", schema),
     ("component", component),
     ("tape", tape),
+    ("webhook", webhook),
 ];
 
 /// `<now> <longest wait>` in a line, then header fields. A hint is never earlier than now nor later than the longest wait,
@@ -140,6 +141,85 @@ pub fn schema(bytes: &[u8]) -> String {
         _ => "does not fit".to_owned(),
     }
 }
+
+/// A recipe's number in a line, header fields to an empty one, a query in the next, then a body. It is judged alike twice;
+/// what passes has a key of some length, shows no plugin what proved it, and passes neither with one byte more nor a day
+/// later.
+pub fn webhook(bytes: &[u8]) -> String {
+    use crate::inbound::verify::{Delivery, Proof, Verified, verify};
+
+    let mut lines = bytes.splitn(2, |byte| *byte == b'\n');
+    let number = lines.next().and_then(|line| std::str::from_utf8(line).ok()?.parse::<usize>().ok()).unwrap_or(0);
+    let Some(recipe) = RECIPES.get(number % RECIPES.len()) else { return "no recipe".to_owned() };
+    let Ok(manifest) = Manifest::parse(&format!("{RECIPES_HEAD}{recipe}")) else { return "no manifest".to_owned() };
+    let mut rest = lines.next().unwrap_or_default();
+    let mut headers = http::HeaderMap::new();
+    let mut next = || {
+        let at = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+        let (line, after) = rest.split_at(at);
+        rest = after.get(1..).unwrap_or_default();
+        line
+    };
+    loop {
+        let line = next();
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { break };
+        let name = http::HeaderName::from_bytes(&line[..colon]);
+        let value = http::HeaderValue::from_bytes(&line[colon + 1..]);
+        if let (Ok(name), Ok(value)) = (name, value)
+            && headers.len() < 100
+        {
+            headers.append(name, value);
+        }
+    }
+    let query = std::str::from_utf8(next()).ok().filter(|query| !query.is_empty());
+    let (body, url) = (rest, Some("https://hooks.example.org/webhooks/w"));
+    let secrets = [zeroize::Zeroizing::new("c2lnbmluZy1zZWNyZXQtb2YtMzItYnl0ZXMtb3Itc28=".to_owned())];
+    let now = Timestamp::from_millis(1_764_000_000_000);
+    let judged = |body: &[u8], now| match manifest.webhooks.get("w") {
+        Some(facts) => verify(facts, &Proof::Secrets(&secrets), &Delivery { headers: &headers, url, query, body }, now)
+            .map_err(|refused| format!("{refused:?}")),
+        None => Err("no webhook".to_owned()),
+    };
+    let verified = judged(body, now);
+    assert!(verified == judged(body, now), "the same delivery is judged in two ways");
+    if verified.is_ok() {
+        let (is_timed, is_token) = (recipe.contains("time="), recipe.contains("'token'"));
+        assert!(is_token || judged(&[body, b"!"].concat(), now).is_err(), "one byte more passes");
+        assert!(!is_timed || judged(body, now.plus(86_400_000)).is_err(), "it passes a day later");
+    }
+    match verified {
+        Ok(Verified::Event(event)) => {
+            assert!((1..=256).contains(&event.key.len()), "a key of {} bytes", event.key.len());
+            let shows = |name: &str| event.headers.iter().any(|(known, _)| known == name);
+            assert!(!["x-sign", "authorization", "cookie"].into_iter().any(shows), "it shows what proved it");
+            format!("passes {number} {} {}", event.key.starts_with("sha256:"), event.order.is_some())
+        }
+        Ok(other) => format!("passes {number} {}", matches!(other, Verified::Ignored)),
+        Err(refused) => format!("{number} {refused}"),
+    }
+}
+
+const RECIPES_HEAD: &str = "[plugin]\nname='sample'\nversion='1.0.0'\ncontract='0.1.0'\nprovider='Sample'\n\
+    [secrets.hook]\npurpose='verify'\n[webhooks.w]\nsource='made up'\ndate='2026-11-24'\n\
+    order={pointers=['/order']}\nignored=[{header='X-Event',equals='ping'},{pointer='/type',equals='ping'}]\n";
+
+/// The shapes in which a delivery can be proven; the secret is the same for all.
+const RECIPES: [&str; 5] = [
+    "keys=[{pointers=['/id']}]\ntime={header='X-Sign',name='t'}\n\
+     challenge={pointer='/type',equals='ask',answer='/challenge'}\n\
+     verify={scheme='signature',secret='hook',header='X-Sign',form='pairs',name='v1',algorithm='hmac-sha256',\
+     encoding='hex',content='{timestamp}.{body}'}",
+    "keys=[{headers=['X-Id']}]\ntime={header='X-Time'}\n\
+     verify={scheme='signature',secret='hook',secret_encoding='base64',header='X-Sign',form='list',name='v1',\
+     algorithm='hmac-sha256',encoding='base64',id='X-Id',content='{id}.{timestamp}.{body}'}",
+    "keys=[{fields=['Sid','Status']},{pointers=['/*/id']},{hash=true}]\n\
+     verify={scheme='signature',secret='hook',header='X-Sign',algorithm='hmac-sha1',encoding='base64',\
+     content='{url}{form}',body_hash='bodySHA256'}",
+    "keys=[{headers=['X-Channel','X-Number']}]\nends='X-Ends'\nverify={scheme='token',secret='hook',header='X-Sign'}",
+    "keys=[{pointers=['/*/id','/*/at']},{hash=true}]\ntime={header='X-Time',form='rfc3339'}\n\
+     verify={scheme='signature',secret='hook',header='X-Sign',prefix='v0=',algorithm='hmac-sha512',encoding='hex',\
+     content='v0:{timestamp}:{body}'}",
+];
 
 /// A component, before a byte of it is compiled.
 pub fn component(bytes: &[u8]) -> String {

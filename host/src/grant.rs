@@ -16,7 +16,7 @@ use crate::capability;
 use crate::connection::{Allow, Connection, Limits};
 use crate::drift::DriftPolicy;
 use crate::error::{Error, Result};
-use crate::manifest::{BudgetFacts, BudgetScope, Needs, WeightFacts};
+use crate::manifest::{BudgetFacts, BudgetScope, Needs, WeightFacts, shown, suggestion};
 use crate::outbound::Method;
 use crate::outbound::admit::{Cover, Weight};
 use crate::outbound::breaker::BreakerPolicy;
@@ -137,6 +137,22 @@ impl Grant {
             for path in &credential.paths {
                 pattern(path, &wrong)?;
             }
+        }
+        for (poll, policy) in &connection.polls {
+            let Some(facts) = needs.manifest.polls.get(poll) else {
+                let names: Vec<&str> = needs.manifest.polls.keys().map(String::as_str).collect();
+                return Err(wrong(format!("polls.{}: the plugin has no such poll", shown(poll)))
+                    .with_details(suggestion(poll, &names)));
+            };
+            policy.check_against(facts).map_err(|why| wrong(format!("polls.{poll} {why}")))?;
+        }
+        for (socket, policy) in &connection.sockets {
+            let Some(facts) = needs.manifest.sockets.get(socket) else {
+                let names: Vec<&str> = needs.manifest.sockets.keys().map(String::as_str).collect();
+                return Err(wrong(format!("sockets.{}: the plugin has no such socket", shown(socket)))
+                    .with_details(suggestion(socket, &names)));
+            };
+            policy.check_against(facts).map_err(|why| wrong(format!("sockets.{socket} {why}")))?;
         }
         let limits = connection.limits;
         let bounded = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);

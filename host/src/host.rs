@@ -16,6 +16,17 @@ use crate::connection::{Config, Connection};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::grant::Grant;
+use crate::inbound::log::EventLog;
+#[cfg(feature = "serve")]
+use crate::inbound::sink::channel::Events;
+#[cfg(feature = "serve")]
+use crate::inbound::sink::http::{Posts, Way};
+#[cfg(feature = "serve")]
+use crate::inbound::sink::line::{Bell, Line, Means as SinkMeans, Outlet};
+#[cfg(feature = "serve")]
+use crate::inbound::sink::lines::{Journal, Lines};
+#[cfg(feature = "serve")]
+use crate::inbound::sink::{self, SinkPlace};
 use crate::manifest::{BudgetScope, COMPONENT_BYTES_MAX, CredentialFacts, Needs, Operation, SecretFacts, embed};
 use crate::observe::audit::{AUDIT_ROWS, AUDIT_ROWS_IN_MEMORY, Audit, Book};
 use crate::outbound::address::Resolver;
@@ -58,6 +69,9 @@ struct Inner {
     audit: Audit,
     run_programs: bool,
     lanes: Mutex<HashMap<(String, String), Arc<Lane>>>,
+    /// Rung when something was emitted.
+    #[cfg(feature = "serve")]
+    bell: Bell,
     sealed: Sealed,
     /// The tokens of connected accounts, by owner and credential.
     tokens: Mutex<HashMap<(String, String), Arc<Tokens>>>,
@@ -190,6 +204,8 @@ impl HostBuilder {
             tape: self.tape,
             run_programs: self.run_programs,
             lanes: Mutex::default(),
+            #[cfg(feature = "serve")]
+            bell: Bell::new(),
             components: Mutex::default(),
         })))
     }
@@ -528,6 +544,108 @@ impl Host {
     /// ```
     pub fn audit(&self) -> &Audit {
         &self.0.audit
+    }
+
+    /// What arrived and what left: to see it, and to have it done once more.
+    pub fn event_log(&self) -> EventLog {
+        EventLog::new(self.0.store.clone(), self.0.clock.clone())
+    }
+
+    /// What plugins emit, one event after the other: at least once, in the order in which it was committed, from where the
+    /// reader of this name has acknowledged. One name is for one reader at a time.
+    ///
+    /// ```no_run
+    /// # async fn example(host: &wharfage::Host) -> wharfage::Result<()> {
+    /// let mut events = host.emitted("billing").await?.types(["order.*"])?;
+    /// loop {
+    ///     let delivery = events.next().await?;
+    ///     println!("{}", delivery.event.to_cloud_event()?);
+    ///     // Until here it may come again; its id is the same then.
+    ///     delivery.acknowledge().await?;
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    #[cfg(feature = "serve")]
+    pub async fn emitted(&self, reader: &str) -> Result<Events> {
+        Events::open(reader, self.sink_means()).await
+    }
+
+    /// The sinks of a `wharfage.toml`, of which none has begun: each can do what it is told to, as far as that can be known.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`](crate::Kind::Configuration) where two would write one file or a secret is none;
+    /// [`Kind::CredentialUnavailable`](crate::Kind::CredentialUnavailable) where there is no secret.
+    #[cfg(feature = "serve")]
+    pub(crate) async fn sinks(&self, config: &Config) -> Result<Vec<Line>> {
+        let inner = &self.0;
+        let mut lines = Vec::new();
+        sink::check_together(&config.sinks, config.serve.limits.emitted_kept_ms)?;
+        for (name, policy) in &config.sinks {
+            let limits = &policy.limits;
+            let outlet: Box<dyn Outlet> = match &policy.place {
+                SinkPlace::Stdout => Box::new(Lines::stdout()),
+                SinkPlace::File { path, fsync } => {
+                    Box::new(Lines::file(Journal::new(path, *fsync, limits.rotate_bytes, limits.files)))
+                }
+                SinkPlace::Http { secret, .. } => {
+                    let owner = format!("sink {name}");
+                    let secrets = Secrets::new("sink", name, sink::http::granted(secret)).with(Means {
+                        sealed: Some(inner.sealed.clone()),
+                        owner,
+                        clock: inner.clock.clone(),
+                        run_programs: inner.run_programs,
+                        book: Book::new(inner.audit.clone(), "sink", name, None),
+                    });
+                    let transport = match &inner.transport {
+                        Some(transport) => transport.clone(),
+                        None => Arc::new(Http::new(&sink::http::path_limits(limits))?),
+                    };
+                    let way = Way {
+                        transport,
+                        resolver: inner.resolver.clone(),
+                        clock: inner.clock.clone(),
+                        secrets: Arc::new(secrets),
+                    };
+                    let posts = Posts::new(name, policy, way)?;
+                    posts.check().await.map_err(|error| error.context(format!("sink `{name}`")))?;
+                    Box::new(posts)
+                }
+            };
+            lines.push(Line::new(name, policy.clone(), outlet, self.sink_means())?);
+        }
+        Ok(lines)
+    }
+
+    /// Where everything is kept.
+    #[cfg(feature = "serve")]
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.0.store
+    }
+
+    /// What time it is.
+    #[cfg(feature = "serve")]
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
+    }
+
+    /// The digest of a connection's component as it lies there now.
+    #[cfg(feature = "serve")]
+    pub(crate) fn digest(&self, config: &Config, name: &str) -> Result<Digest> {
+        Ok(Digest::of(&Stated::read(config, name)?.bytes))
+    }
+
+    /// Rung by whoever commits what a plugin emitted.
+    #[cfg(feature = "serve")]
+    pub(crate) fn bell(&self) -> &Bell {
+        &self.0.bell
+    }
+
+    #[cfg(feature = "serve")]
+    fn sink_means(&self) -> SinkMeans {
+        SinkMeans { store: self.0.store.clone(), clock: self.0.clock.clone(), bell: self.0.bell.clone() }
     }
 
     /// Whether instances come from a pool; false where the address space is short.

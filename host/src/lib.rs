@@ -56,26 +56,45 @@ pub use connect::{Authorization, DeviceSignIn, Disconnected, SignIn, Way};
 pub use connection::{Allow, Config, Connection, GraphqlLimit, Limits, PluginSource};
 pub use drift::{Drift, DriftKind, DriftPolicy, Drifts};
 pub use error::{Blame, Error, FieldError, Kind, NetworkStage, RequestSent, Result, Severity};
-pub use event::{Emission, Event, Outcome, Trigger};
-pub use explain::{explain, explain_change};
+pub use event::{Emission, Event, Outcome, Poll, Start, Trigger};
+pub use explain::{explain, explain_change, explain_endpoints};
 pub use grant::{Grant, Missing, suggest};
 pub use host::{Host, HostBuilder, default_state_dir, read_component};
 pub use inbound::envelope::Emitted;
+pub use inbound::log::{ArrivedEvent, EventContent, EventFilter, EventLog, SinkLetter};
+pub use inbound::policy::{ServeLimits, ServePolicy};
 pub use inbound::poll::PollPolicy;
-pub use inbound::sink::SinkPolicy;
-pub use inbound::socket::SocketPolicy;
-pub use inbound::webhook::EndpointPolicy;
-pub use manifest::{Effect, EventFacts, Manifest, Needs, Operation, PollFacts, SocketFacts, WebhookFacts};
+#[cfg(feature = "serve")]
+pub use inbound::poll::run::PollHealth;
+#[cfg(feature = "serve")]
+pub use inbound::serving::{Reloaded, Serving, ServingState};
+#[cfg(feature = "serve")]
+pub use inbound::sink::channel::{Delivery, Events};
+#[cfg(feature = "serve")]
+pub use inbound::sink::line::{SinkDoing, SinkState};
+pub use inbound::sink::{SinkLimits, SinkPlace, SinkPolicy};
+#[cfg(feature = "serve")]
+pub use inbound::socket::{Listener, Socket, SocketState, SocketStatus};
+pub use inbound::socket::{Overflow, SocketPolicy};
+#[cfg(feature = "serve")]
+pub use inbound::webhook::Counts;
+pub use inbound::webhook::{EndpointLimits, EndpointPolicy};
+pub use manifest::{
+    ChallengeFacts, ConditionFacts, Effect, EventFacts, JwtWebhookFacts, Manifest, Needs, Operation, PartFacts,
+    PingFacts, PollFacts, Recovery, SecretEncoding, SignatureAlgorithm, SignatureEncoding, SignatureFacts,
+    SignatureForm, SocketFacts, Template, TimeFacts, TimeForm, TokenFacts, VerifyFacts, WebhookFacts,
+};
 pub use observe::audit::{Audit, AuditCheck, AuditEntry, AuditRow, Deed};
 pub use outbound::breaker::{BreakerPolicy, CircuitState};
 pub use outbound::cache::CachePolicy;
 pub use outbound::session::TokenState;
 pub use outbound::sign::Signed;
 pub use outbound::tape;
-pub use outbound::transport::{Body, Head, Lost, Transport};
+pub use outbound::transport::{Body, Head, Lost, Transport, Wire};
 pub use outbound::{Method, Source, Step};
 pub use plugin::{Answer, Cursor, Plugin};
 #[cfg(feature = "serve")]
 pub use serve::stand_in;
+pub use store::arrival::EventState;
 pub use time::{BoxFuture, Clock, ManualClock, SystemClock, Timestamp};
 pub use vault::{KeyChange, SecretState, Secrets, Stage};

@@ -20,9 +20,14 @@ use crate::auth::self_signed::LIFETIME_S_MAX;
 use crate::auth::{Place, jwt};
 use crate::error::{Error, Kind, Result};
 
-pub use poll::PollFacts;
-pub use socket::SocketFacts;
-pub use webhook::WebhookFacts;
+pub(crate) use poll::EVERY_S_MAX;
+pub use poll::{PollFacts, Recovery};
+pub use socket::{PingFacts, SocketFacts};
+pub(crate) use webhook::Piece;
+pub use webhook::{
+    ChallengeFacts, ConditionFacts, JwtWebhookFacts, PartFacts, SecretEncoding, SignatureAlgorithm, SignatureEncoding,
+    SignatureFacts, SignatureForm, Template, TimeFacts, TimeForm, TokenFacts, VerifyFacts, WebhookFacts,
+};
 
 /// The contract this host speaks.
 pub(crate) const CONTRACT: semver::Version = semver::Version::new(0, 1, 0);
@@ -1198,6 +1203,17 @@ impl Manifest {
                 }
             }
         }
+        for (name, webhook) in &self.webhooks {
+            if !is_name(name) {
+                return wrong(format!(
+                    "webhooks.{} must be called in lower-case letters, digits and hyphens",
+                    shown(name)
+                ));
+            }
+            if let Err(why) = webhook.check(self) {
+                return wrong(format!("webhooks.{name} {why}"));
+            }
+        }
         for (name, budget) in &self.budgets {
             match (budget.limit, budget.window_s, budget.concurrency) {
                 (Some(1..), Some(1..), None) | (None, None, Some(1..)) => {}
@@ -1216,6 +1232,28 @@ impl Manifest {
             let whole = budget.limit.or(budget.concurrency).unwrap_or(1);
             if let Some(weight) = budget.weights.iter().find(|weight| weight.units > whole) {
                 return wrong(format!("budgets.{name} has a weight of {}, more than all of it", weight.units));
+            }
+        }
+        for (name, poll) in &self.polls {
+            if !is_name(name) {
+                return wrong(format!(
+                    "polls: `{}` must be a name of lower-case letters, digits and hyphens",
+                    shown(name)
+                ));
+            }
+            if let Err(why) = poll.check() {
+                return wrong(format!("polls.{name} {why}"));
+            }
+        }
+        for (name, socket) in &self.sockets {
+            if !is_name(name) {
+                return wrong(format!(
+                    "sockets: `{}` must be a name of lower-case letters, digits and hyphens",
+                    shown(name)
+                ));
+            }
+            if let Err(why) = socket.check(self) {
+                return wrong(format!("sockets.{name} {why}"));
             }
         }
         for (index, rule) in self.answers.iter().enumerate() {
@@ -1368,9 +1406,6 @@ fn check_signing(algorithm: &str, lifetime_s: Option<u64>) -> std::result::Resul
 
 /// What is wrong with the name of a place, if anything is.
 fn misplaced(place: &Place) -> Option<String> {
-    let is_token = |name: &str| {
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
-    };
     match place {
         Place::Header(name) | Place::Cookie(name) if !is_token(name) => {
             Some(format!("`{}` is no name that a header or a cookie can have", shown(name)))
@@ -1386,6 +1421,11 @@ fn misplaced(place: &Place) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Whether a header can be called so (RFC 9110, 5.6.2).
+fn is_token(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 fn is_name(name: &str) -> bool {

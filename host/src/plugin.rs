@@ -28,7 +28,13 @@ use crate::engine::{Engine, TICK_MS};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Outcome};
 use crate::grant::Grant;
+#[cfg(feature = "serve")]
+use crate::inbound::handler::Handler;
+#[cfg(feature = "serve")]
+use crate::inbound::socket::{Listener, Socket, SocketPolicy};
 use crate::manifest::{CONTRACT, Effect, Needs, Operation, SecretFacts, check_operations, shown, shown_lines};
+#[cfg(feature = "serve")]
+use crate::manifest::{SocketFacts, suggestion};
 use crate::outbound::breaker::CircuitState;
 use crate::outbound::session::TokenState;
 use crate::outbound::tape::Ended;
@@ -186,6 +192,11 @@ impl Plugin {
         self.0.outbound.circuits.states()
     }
 
+    /// Its outbound path.
+    pub(crate) fn outbound(&self) -> &Arc<Outbound> {
+        &self.0.outbound
+    }
+
     /// How answers differed from the operations' schemas since the connection was made.
     pub fn drift(&self) -> Drifts {
         self.0.drift.drifts()
@@ -306,6 +317,34 @@ impl Plugin {
             tape.ended(&loaded.outbound, &ended);
         }
         result
+    }
+
+    /// A socket of the plugin's manifest, for an embedder that has its own delivery: what comes over it goes to `listener`.
+    /// It is opened when it is run.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`] when the manifest has no such socket, or the policy does not fit it.
+    #[cfg(feature = "serve")]
+    pub fn socket(&self, name: &str, policy: &SocketPolicy, listener: impl Listener) -> Result<Socket> {
+        let listener = Arc::new(listener);
+        Socket::new(name, self.socket_facts(name)?, policy, self.0.outbound.clone(), listener)
+    }
+
+    /// The same, handled by the plugin itself through this handler.
+    #[cfg(feature = "serve")]
+    #[allow(dead_code, reason = "`wharfage serve` runs it")]
+    pub(crate) fn handled_socket(&self, name: &str, policy: &SocketPolicy, handler: Handler) -> Result<Socket> {
+        Socket::handled(name, self.socket_facts(name)?, policy, self.0.outbound.clone(), handler)
+    }
+
+    #[cfg(feature = "serve")]
+    fn socket_facts(&self, name: &str) -> Result<&SocketFacts> {
+        let sockets = &self.0.needs.manifest.sockets;
+        sockets.get(name).ok_or_else(|| {
+            let names: Vec<&str> = sockets.keys().map(String::as_str).collect();
+            let message = format!("{} has no socket `{}`", self.0.name, shown(name));
+            Error::configuration(message).with_details(suggestion(name, &names))
+        })
     }
 
     /// Hands one event to the plugin, for an embedder that has its own delivery. Handling it again with the same id

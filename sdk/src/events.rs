@@ -3,11 +3,14 @@
 //! `handle` may run again for the same event, with the same id. Cursor and emitted events are kept together or not at
 //! all, so an event is emitted once however often the handler ran; messages leave afterwards, at most once.
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::bindings::exports::wharfage::plugin::events as wire;
 use crate::bindings::wharfage::plugin::types;
-use crate::{Error, ErrorKind, json};
+use crate::{Cursor, Error, ErrorKind, json};
 
-pub use wire::{Event, Trigger, Webhook};
+pub use wire::{Event, Poll, Start, Trigger, Webhook};
 
 /// What comes of an event. `Outcome::default()` is: nothing, and the cursor stays.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -18,6 +21,8 @@ pub struct Outcome {
     pub send: Vec<Vec<u8>>,
     /// The new cursor; absent leaves it where it was.
     pub cursor: Option<String>,
+    /// Whether there is more at once: a poll that moved its cursor is then handed over again.
+    pub more: bool,
 }
 
 /// An event to emit. The host adds id, source, account, connection and time.
@@ -29,6 +34,37 @@ pub struct Emission {
     pub key: String,
     /// Its content.
     pub data: serde_json::Value,
+}
+
+impl Event {
+    /// The state that the last outcome of this trigger kept with [`Outcome::keep`]; nothing where there is no cursor.
+    ///
+    /// # Errors
+    /// `cursor-invalid` when the cursor is no such state; the host then starts the trigger again.
+    pub fn kept<S: DeserializeOwned>(&self) -> Result<Option<S>, Error> {
+        self.cursor.as_deref().map(|cursor| Cursor::from(cursor).decode()).transpose()
+    }
+}
+
+impl Poll {
+    /// What the operator set for it.
+    ///
+    /// # Errors
+    /// `invalid-request` when it is not such an input.
+    pub fn read_input<I: DeserializeOwned>(&self) -> Result<I, Error> {
+        json::parse_input(&self.input)
+    }
+}
+
+impl Outcome {
+    /// Keeps a state as the new cursor, for [`Event::kept`].
+    ///
+    /// # Errors
+    /// `internal` when the state has no JSON form.
+    pub fn keep<S: Serialize>(mut self, state: &S) -> Result<Self, Error> {
+        self.cursor = Some(Cursor::encode(state)?.into());
+        Ok(self)
+    }
 }
 
 /// The handler of a plugin without triggers: a refusal.
@@ -50,7 +86,12 @@ fn to_wire(outcome: Outcome) -> Result<wire::Outcome, Error> {
     let emit = outcome.emit.into_iter().map(|emission| {
         Ok(wire::Emission { event_type: emission.event_type, key: emission.key, data: json::to_text(&emission.data)? })
     });
-    Ok(wire::Outcome { emit: emit.collect::<Result<_, Error>>()?, send: outcome.send, cursor: outcome.cursor })
+    Ok(wire::Outcome {
+        emit: emit.collect::<Result<_, Error>>()?,
+        send: outcome.send,
+        cursor: outcome.cursor,
+        more: outcome.more,
+    })
 }
 
 #[cfg(test)]
@@ -59,7 +100,8 @@ mod tests {
 
     #[test]
     fn a_plugin_without_triggers_says_so() {
-        let event = Event { id: "1".into(), trigger: Trigger::Poll("orders".into()), cursor: None };
+        let poll = Poll { name: "orders".into(), input: "{}".into(), start: Start::All };
+        let event = Event { id: "1".into(), trigger: Trigger::Poll(poll), cursor: None };
         let error = answer(no_triggers, event).unwrap_err();
         assert_eq!(error.message, "this plugin declares no triggers");
     }
@@ -75,11 +117,29 @@ mod tests {
                 }],
                 send: Vec::new(),
                 cursor: Some("7".into()),
+                more: true,
             })
         };
         let event = Event { id: "1".into(), trigger: Trigger::Gap("prices".into()), cursor: None };
         let outcome = answer(handle, event).unwrap();
         assert_eq!(outcome.emit[0].data, r#"{"number":"SO-1"}"#);
-        assert_eq!(outcome.cursor.as_deref(), Some("7"));
+        assert_eq!((outcome.cursor.as_deref(), outcome.more), (Some("7"), true));
+    }
+
+    #[test]
+    fn a_state_is_kept_from_event_to_event() {
+        let event = |cursor| Event { id: "1".into(), trigger: Trigger::Gap("prices".into()), cursor };
+        assert_eq!(event(None).kept::<Vec<u8>>().unwrap(), None);
+        let outcome = Outcome::default().keep(&[1, 2]).unwrap();
+        assert_eq!(event(outcome.cursor).kept::<Vec<u8>>().unwrap(), Some(vec![1, 2]));
+        let error = event(Some("of long ago".into())).kept::<Vec<u8>>().unwrap_err();
+        assert_eq!(error.kind, ErrorKind::CursorInvalid);
+    }
+
+    #[test]
+    fn an_input_is_read_or_the_operator_is_told_which_field() {
+        let poll = |input: &str| Poll { name: "p".into(), input: input.into(), start: Start::FromNow };
+        assert_eq!(poll(r#"["a"]"#).read_input::<Vec<String>>().unwrap(), ["a"]);
+        assert!(matches!(poll("7").read_input::<Vec<String>>().unwrap_err().kind, ErrorKind::InvalidRequest(_)));
     }
 }

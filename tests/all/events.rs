@@ -1,16 +1,19 @@
 //! `events`: what a plugin makes of something that happened, and what a second try at it repeats.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use wharfage::{Event, Kind, Trigger};
-use wharfage_tests::{Provider, Reply, Scene, guests};
+use serde_json::{Value, json};
+use wharfage::{Clock as _, Connection, Event, Kind, Poll, Start, Trigger};
+use wharfage_tests::{PLUGINS, PluginFolder, Provider, Reply, Scene, component, guests};
 
 use crate::assert_exists;
 
 wharfage_tests::foreach_events!(assert_exists);
 
 fn polled(id: &str) -> Event {
-    Event { id: id.to_owned(), trigger: Trigger::Poll("things".to_owned()), cursor: Some("here".to_owned()) }
+    Event { id: id.to_owned(), trigger: Trigger::Poll(Poll::new("things")), cursor: Some("here".to_owned()) }
 }
 
 fn keys(provider: &Provider) -> Vec<(String, String)> {
@@ -66,4 +69,147 @@ async fn a_plugin_without_triggers_says_so() {
     let open = Scene::of(guests::HTTP_SEND).open().await;
     let error = open.plugin.handle(polled("e-1")).await.unwrap_err();
     assert_eq!(*error.kind(), Kind::UnknownOperation);
+}
+
+/// Runs `wharfage events`.
+fn wharfage_events(state: &std::path::Path, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = std::process::Command::new(crate::cli::program());
+    command.arg("events").args(arguments).arg("--state-dir").arg(state).env("NO_COLOR", "1");
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// What the program says where nothing has arrived, and to what makes no sense.
+#[test]
+fn wharfage_events_says_what_there_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    for (arguments, code, told) in [
+        (&["list"][..], 0, "no event"),
+        (&["list", "--state", "dead", "--connection", "x", "--json"], 0, "no event"),
+        (&["dead"], 0, "no letter of sinks"),
+        (&["dead", "--sink", "billing"], 0, "no letter of sinks"),
+        (&["list", "--state", "lost"], 2, "waiting, handled, dead"),
+        (&["show", "7"], 2, "there is no event 7"),
+        (&["show", "seven"], 2, "invalid value"),
+        (&["replay", "7"], 2, "wharfage events list"),
+        (&["replay", "7..9"], 0, "0 events due"),
+        (&["replay", "9..7"], 2, "begins with the lower id"),
+        (&["replay", "7", "--sink", "billing"], 2, "has not come to 7"),
+        (&["replay", "7..9", "--sink", "billing"], 2, "from one number on"),
+    ] {
+        let (found, out, err) = wharfage_events(&state, arguments);
+        assert_eq!((found, out.as_str()), (code, ""), "{arguments:?}: {err}");
+        assert!(err.contains(told), "{arguments:?}: {err}");
+    }
+}
+
+/// A channel that a provider closes after some days is a cursor that says when, and a poll that mostly does nothing. Each
+/// renewal is keyed by where the cursor stood, so that one that is tried again is the same to the provider.
+#[tokio::test]
+async fn events_renews() {
+    let clock = wharfage_tests::skipping();
+    let (answers, hour) = (clock.clone(), 3_600_000);
+    let provider =
+        Provider::answering(move |_| Reply::status(200).body((answers.now().as_millis() + 10 * hour).to_string()))
+            .await;
+    let open = Scene::of(guests::EVENTS_RENEWS).with(&provider).clock(&clock).open().await;
+    let (mut version, mut cursor) = (0, None);
+    for _ in 0..40 {
+        // What the host's runner does: the id is made of the cursor's version.
+        for _ in 0..2 {
+            let trigger = Trigger::Poll(Poll::new("channel"));
+            let event = Event { id: format!("poll acme channel {version}"), trigger, cursor: cursor.clone() };
+            let outcome = open.plugin.handle(event).await.unwrap();
+            if let Some(renewed) = outcome.cursor {
+                (version, cursor) = (version + 1, Some(renewed));
+            }
+            let ends: u64 = cursor.as_deref().unwrap().parse().unwrap();
+            assert!(ends > clock.now().as_millis(), "the channel has ended");
+        }
+        clock.advance(hour / 2);
+    }
+    // 20 hours, and a channel lasts for 10 of which 9 are used.
+    let keys: BTreeSet<String> = keys(&provider).into_iter().map(|(_, key)| key).collect();
+    assert_eq!((provider.count(), keys.len()), (3, 3));
+}
+
+/// A wallet on a chain, as a provider tells of it: rows of a list by block, oldest first.
+fn wallet_rows(target: &str, head: u64) -> Value {
+    let url = url::Url::parse(&format!("http://stand-in.test{target}")).unwrap();
+    let asked: HashMap<String, String> = url.query_pairs().into_owned().collect();
+    let number = |name: &str| asked.get(name).and_then(|text| text.parse::<u64>().ok());
+    if asked["module"] == "proxy" {
+        return json!({"jsonrpc": "2.0", "id": 1, "result": format!("{head:#x}")});
+    }
+    let (start, limit) = (number("startblock").unwrap(), number("offset").unwrap());
+    // From block 100 on, seven transfers in each, all of them between the same two.
+    let there = (100..=head).filter(|block| *block >= start).flat_map(|block| (0..7).map(move |nth| (block, nth)));
+    let page = there.skip(((number("page").unwrap() - 1) * limit) as usize).take(limit as usize);
+    let row = |(block, nth): (u64, u64)| {
+        json!({
+            "blockNumber": block.to_string(), "timeStamp": "1764000000", "hash": format!("0x{block}{nth}"),
+            "from": "0xfb6916095ca1df60bb79ce92ce3ea74c37c5d359", "to": asked["address"].to_lowercase(),
+            "contractAddress": "", "value": "1000000000000000001", "gas": "1", "gasUsed": "1", "gasPrice": "1",
+            "confirmations": (head - block).to_string(),
+        })
+    };
+    let rows: Vec<Value> = page.map(row).collect();
+    match rows.is_empty() {
+        true => json!({"status": "0", "message": "No transactions found", "result": []}),
+        false => json!({"status": "1", "message": "OK", "result": rows}),
+    }
+}
+
+/// The guide's wallet monitor (S26) as the component that is shipped: over bursts, refusals and new processes, every
+/// transfer that is final comes out once, with its exact value. Whatever plugin has a poll `wallet` has to do so.
+#[tokio::test]
+async fn guide_s26_the_wallet_monitor_loses_nothing() {
+    let has_wallet = |plugin: &&PluginFolder| plugin.manifest().contains("[polls.wallet]");
+    let plugin = PLUGINS.iter().find(has_wallet).expect("a plugin with a wallet monitor");
+    let bytes = component::built(plugin.name, || plugin.compiled(), &plugin.manifest()).await;
+    let head = Arc::new(AtomicU64::new(100));
+    let provider = Provider::answering({
+        let (head, asked) = (head.clone(), AtomicU64::new(0));
+        move |seen| match asked.fetch_add(1, Ordering::SeqCst) % 5 {
+            3 => Reply::status(503),
+            _ => Reply::json(&wallet_rows(&seen.target, head.load(Ordering::SeqCst))),
+        }
+    })
+    .await;
+
+    let mut input = serde_json::Map::new();
+    input.insert("addresses".into(), json!(["0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"]));
+    let (mut cursor, mut outbox) = (None, HashMap::new());
+    for blocks in [0, 3, 150, 1, 0, 40] {
+        head.fetch_add(blocks, Ordering::SeqCst);
+        // Each run in a process of its own, with nothing but the cursor.
+        let host =
+            wharfage::Host::builder().code_dir(wharfage_tests::compiled_code()).clock(wharfage_tests::skipping());
+        let mut policy = Connection::parse("private_addresses = ['127.0.0.1/32']\nsecrets = ['api_key']").unwrap();
+        policy.imports = wharfage_tests::scene::imports(&bytes).unwrap();
+        policy.origins = vec![provider.url()];
+        policy.base.insert("api".into(), provider.url());
+        let account = wharfage_tests::scene::account("");
+        let plugin = host.build().unwrap().connect("acme", &bytes, &policy, Some(&account)).await.unwrap();
+        loop {
+            let poll = Poll::new("wallet").start(Start::All).input(input.clone());
+            let event = Event { id: "e".into(), trigger: Trigger::Poll(poll), cursor: cursor.clone() };
+            let outcome = plugin.handle(event).await.unwrap();
+            for emission in outcome.emit {
+                assert_eq!(emission.event_type, "transfer.seen");
+                let data: Value = serde_json::from_str(emission.data.get()).unwrap();
+                assert_eq!((&data["direction"], &data["raw"]), (&json!("in"), &json!("1000000000000000001")));
+                outbox.insert(emission.key, data);
+            }
+            cursor = outcome.cursor;
+            if !outcome.more {
+                break;
+            }
+        }
+        let is_final = (head.load(Ordering::SeqCst) + 1).saturating_sub(100 + 12);
+        // Coins and tokens of the same rows.
+        assert_eq!(outbox.len() as u64, is_final * 7 * 2, "at block {head:?}");
+    }
 }

@@ -70,6 +70,11 @@ fn schema() {
 }
 
 #[test]
+fn webhook() {
+    fuzz("webhook", 30_000);
+}
+
+#[test]
 fn component() {
     fuzz("component", 25_000);
 }

@@ -33,6 +33,7 @@ mod rules;
 mod second_opinion;
 mod secrets;
 mod simulation;
+mod sockets;
 mod state;
 mod stream;
 mod tape;

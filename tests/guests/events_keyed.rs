@@ -27,12 +27,12 @@ impl Events for Guest {
         for answer in http::send_all(&[write("c"), write("d")]) {
             answer?;
         }
-        let Trigger::Poll(name) = event.trigger else {
-            return Ok(Outcome { emit: vec![], send: vec![], cursor: None });
+        let Trigger::Poll(poll) = event.trigger else {
+            return Ok(Outcome { emit: vec![], send: vec![], cursor: None, more: false });
         };
-        let data = json!({"polled": name, "from": event.cursor}).to_string();
+        let data = json!({"polled": poll.name, "from": event.cursor}).to_string();
         let emission = Emission { event_type: "thing.updated".to_owned(), key: "1".to_owned(), data };
-        Ok(Outcome { emit: vec![emission], send: vec![], cursor: Some("next".to_owned()) })
+        Ok(Outcome { emit: vec![emission], send: vec![], cursor: Some("next".to_owned()), more: false })
     }
 }
 

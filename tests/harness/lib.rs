@@ -14,9 +14,11 @@ pub mod fixture;
 pub mod mutate;
 pub mod provider;
 pub mod scene;
+pub mod socket;
 
 pub use provider::{Count, Provider, Reply, Seen};
 pub use scene::{Open, Scene};
+pub use socket::{Act, Opening, SocketServer};
 
 use wharfage::{ManualClock, Timestamp};
 

@@ -211,6 +211,7 @@ impl From<contract::Request> for Request {
                 contract::Keep::Immutable => Keep::Immutable,
                 contract::Keep::Never => Keep::Never,
             },
+            upgrade: None,
         }
     }
 }

@@ -10,10 +10,12 @@ mod check;
 mod connect;
 mod demo;
 mod disconnect;
+mod events;
 mod explain;
 mod inspect;
 mod programs;
 mod secret;
+mod serve;
 mod text;
 
 use std::io::IsTerminal as _;
@@ -51,10 +53,14 @@ enum Command {
     Demo(demo::Demo),
     /// Call an operation over a connection
     Call(call::Call),
+    /// Run everything that a wharfage.toml declares: webhooks, polls, sockets, workers and sinks
+    Serve(serve::Serve),
     /// Sign in at a provider, so that a connection's account has tokens
     Connect(connect::Connect),
     /// Withdraw that consent, and take the tokens away
     Disconnect(disconnect::Disconnect),
+    /// Show what arrived and what left, and have it done once more
+    Events(events::Events),
     /// Show everything a plugin may do, what an upgrade would change, or the lines it needs
     Explain(explain::Explain),
     /// Show who used which secret, for what, and what came of it
@@ -77,7 +83,14 @@ pub(crate) fn run() -> ExitCode {
     let arguments = Arguments::parse();
     // The demo tells in words what the log would; both at once is hard to read.
     let is_quiet = matches!(arguments.command, Command::Demo(_));
-    listen(arguments.common.verbose, if is_quiet { "error" } else { "warn" });
+    // What runs for days tells what it does.
+    let is_service = matches!(arguments.command, Command::Serve(_));
+    let least = match (is_quiet, is_service) {
+        (true, _) => "error",
+        (_, true) => "wharfage=info,warn",
+        _ => "warn",
+    };
+    listen(arguments.common.verbose, least);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -90,8 +103,10 @@ pub(crate) fn run() -> ExitCode {
         match arguments.command {
             Command::Demo(demo) => demo.run(common).await,
             Command::Call(call) => call.run(common).await,
+            Command::Serve(serve) => serve.run(common).await,
             Command::Connect(connect) => connect.run(common).await,
             Command::Disconnect(disconnect) => disconnect.run(common).await,
+            Command::Events(events) => events.run(common).await,
             Command::Explain(explain) => explain.run(common).await,
             Command::Audit(audit) => audit.run(common).await,
             Command::Inspect(inspect) => inspect.run(),

@@ -9,7 +9,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use wharfage::{Config, Digest, HostBuilder, SecretProgram};
+use wharfage::{Config, Digest, HostBuilder, SecretProgram, SecretSource, SinkPlace};
 
 use super::text::{BOLD, one_line};
 use super::{Common, read_config};
@@ -39,15 +39,31 @@ pub(super) fn open(common: &Common, stated: Option<&Path>, connection: &str) -> 
     Ok((config, host))
 }
 
+/// The same with a host for everything that the file holds.
+pub(super) fn open_all(common: &Common, stated: Option<&Path>) -> anyhow::Result<(Config, HostBuilder)> {
+    let config = read_config(stated.unwrap_or(Path::new(FOUND)))?;
+    let sinks = config.sinks.values().filter_map(|sink| match &sink.place {
+        SinkPlace::Http { secret, .. } => Some(secret),
+        _ => None,
+    });
+    let accounts = config.accounts.values().flat_map(|account| account.secrets.values());
+    let host = match stated {
+        Some(_) => common.host().run_programs(true),
+        None => host_running(common, accounts.chain(sinks))?,
+    };
+    Ok((config, host))
+}
+
 /// A host for a connection of the file that lies here.
 fn host_of_found(common: &Common, config: &Config, connection: &str) -> anyhow::Result<HostBuilder> {
     let account = config.connections.get(connection).and_then(|connection| connection.account.as_ref());
     let account = account.and_then(|name| config.accounts.get(name));
-    let programs: Vec<&SecretProgram> = account
-        .iter()
-        .flat_map(|account| account.secrets.values())
-        .flat_map(wharfage::SecretSource::programs)
-        .collect();
+    host_running(common, account.iter().flat_map(|account| account.secrets.values()))
+}
+
+/// A host that runs the programs of these sources, if it may.
+fn host_running<'a>(common: &Common, sources: impl Iterator<Item = &'a SecretSource>) -> anyhow::Result<HostBuilder> {
+    let programs: Vec<&SecretProgram> = sources.flat_map(SecretSource::programs).collect();
     let may_run = !programs.is_empty() && allowed(common, Path::new(FOUND), &programs)?;
     Ok(common.host().run_programs(may_run))
 }

@@ -2,7 +2,16 @@
 //! handles it; what a plugin emits is stored together with its cursor, and leaves through sinks.
 
 pub(crate) mod envelope;
+pub(crate) mod handler;
+pub(crate) mod inbox;
+pub(crate) mod log;
+pub(crate) mod policy;
 pub(crate) mod poll;
+#[cfg(feature = "serve")]
+pub(crate) mod schedule;
+#[cfg(feature = "serve")]
+pub(crate) mod serving;
 pub(crate) mod sink;
 pub(crate) mod socket;
+pub(crate) mod verify;
 pub(crate) mod webhook;

@@ -24,6 +24,7 @@ pub(crate) mod sign;
 pub(crate) mod stream;
 pub mod tape;
 pub(crate) mod transport;
+pub(crate) mod upgrade;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,6 +57,7 @@ use self::session::Session;
 use self::stream::{Pour, Rest};
 use self::tape::Tape;
 use self::transport::Transport;
+use self::upgrade::Upgrade;
 
 /// The method of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -184,6 +186,8 @@ pub(crate) struct Request {
     pub(crate) is_confidential: bool,
     /// What the plugin says of how long the answer holds.
     pub(crate) keep: Keep,
+    /// What the connection is to become, where it is to carry something else after the answer.
+    pub(crate) upgrade: Option<Upgrade>,
 }
 
 impl Request {
@@ -203,6 +207,7 @@ impl Request {
             idempotency_key: None,
             is_confidential: false,
             keep: Keep::default(),
+            upgrade: None,
         }
     }
 
@@ -504,6 +509,7 @@ impl Outbound {
     /// once. A secret that was taken is in use from now on.
     async fn has_another_credential(&self, trip: &mut Trip, fate: Fate) -> bool {
         let Some(carried) = trip.carried.take() else { return false };
+        trip.used = Some(carried.clone());
         let secrets = carried.credential.secrets.iter().zip(&carried.values);
         match (fate, carried.version) {
             (Fate::Refused, _) if trip.request.upload.as_ref().is_some_and(Pour::has_begun) => false,
@@ -634,8 +640,10 @@ impl Outbound {
                 Ok(Next::Hop)
             }
             Outcome::Failure { error, hint_at, advice } => {
+                // Whoever keeps a socket open waits by rules of its own.
+                let attempts = if trip.request.upgrade.is_some() { 1 } else { self.limits.attempts };
                 let policy = RetryPolicy {
-                    attempts_max: u32::try_from(self.limits.attempts).unwrap_or(u32::MAX),
+                    attempts_max: u32::try_from(attempts).unwrap_or(u32::MAX),
                     delay_ms_max: self.limits.retry_wait_ms,
                     ..RetryPolicy::default()
                 };
@@ -812,6 +820,8 @@ struct Trip {
     is_opened: bool,
     /// What the last attempt went with.
     carried: Option<Arc<ready::ReadyCredential>>,
+    /// The same once its fate is known, for a socket, which may be closed because of it.
+    used: Option<Arc<ready::ReadyCredential>>,
     /// The version of the tokens that the provider did not accept.
     rejected: Option<u64>,
     /// How often another version of a secret was taken instead.
@@ -847,6 +857,7 @@ impl Trip {
             may_repeat,
             is_opened: false,
             carried: None,
+            used: None,
             rejected: None,
             replaced: 0,
             last: None,

@@ -135,7 +135,7 @@ fn may_repeat(failed: &Failed<'_>) -> bool {
 }
 
 /// `base · 2^(attempt - 1)`, moved by the jitter, and only then cut: jitter never leads over the cap.
-fn backoff_ms(policy: &RetryPolicy, attempt: u32, jitter: f64) -> u64 {
+pub(crate) fn backoff_ms(policy: &RetryPolicy, attempt: u32, jitter: f64) -> u64 {
     let doublings = attempt.saturating_sub(1);
     let middle_ms = 2u64.checked_pow(doublings).map_or(u64::MAX, |factor| policy.base_ms.saturating_mul(factor));
     // Beyond twice the cap the jitter changes nothing, and doubles are exact below.

@@ -75,6 +75,9 @@ pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned)
     if let (Some(name), Some(key)) = (&outbound.idempotency_header, &request.idempotency_key) {
         headers.insert(header_name(name)?, header_value(key)?);
     }
+    if let Some(upgrade) = &request.upgrade {
+        upgrade.write(&mut headers)?;
+    }
     headers.entry(http::header::ACCEPT).or_insert(HeaderValue::from_static("application/json"));
     let mut url = Zeroizing::new(String::from(plain_url.as_str()));
     let mut body = request.body;

@@ -6,12 +6,13 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use tokio::io::{AsyncRead, AsyncWrite};
 use url::Url;
 
 use super::circuit::Leave;
@@ -42,7 +43,19 @@ pub struct Head {
 pub trait Body: Send {
     /// The next piece; nothing at the end.
     fn chunk(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, Lost>>;
+
+    /// The connection itself, after an answer that it carries something else from now on (101).
+    fn upgrade(self: Box<Self>) -> BoxFuture<'static, Result<Box<dyn Wire>, Lost>> {
+        let details = "this transport carries nothing but requests".to_owned();
+        let lost = Lost { stage: NetworkStage::Connect, sent: RequestSent::Yes, details };
+        Box::pin(std::future::ready(Err(lost)))
+    }
 }
+
+/// A connection that carries what both ends have agreed on.
+pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 /// Why no answer came.
 #[derive(Debug)]
@@ -251,6 +264,9 @@ impl Transport for Nowhere {
 /// The real thing.
 pub(crate) struct Http {
     client: reqwest::Client,
+    /// For connections that become something else, which HTTP/2 has another way for; made when it is needed.
+    upgrading: OnceLock<reqwest::Client>,
+    limits: Limits,
     pins: Arc<Pins>,
 }
 
@@ -261,24 +277,46 @@ impl Http {
     /// [`Kind::Internal`] when the machine's trust roots cannot be loaded.
     pub(crate) fn new(limits: &Limits) -> Result<Self> {
         let pins = Arc::new(Pins::default());
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .no_proxy()
-            .tls_version_min(reqwest::tls::Version::TLS_1_2)
-            .connect_timeout(Duration::from_millis(limits.connect_ms))
-            .pool_max_idle_per_host(64)
-            .pool_idle_timeout(Duration::from_secs(60))
-            .tcp_nodelay(true)
-            .http1_max_headers(usize::try_from(limits.headers).unwrap_or(usize::MAX))
-            .http2_max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
-            .user_agent(concat!("wharfage/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(pins.clone())
+        let client = client(limits, &pins)
             .build()
             .map_err(|error| Error::internal(format!("the HTTP client cannot start: {error}")))?;
-        Ok(Self { client, pins })
+        Ok(Self { client, upgrading: OnceLock::new(), limits: *limits, pins })
     }
+
+    /// The client for this request.
+    fn client(&self, signed: &Signed) -> Result<&reqwest::Client, Lost> {
+        if !signed.headers.contains_key(http::header::UPGRADE) {
+            return Ok(&self.client);
+        }
+        if let Some(client) = self.upgrading.get() {
+            return Ok(client);
+        }
+        // No such connection comes back, and one that was refused is not kept for a while.
+        let made = client(&self.limits, &self.pins).http1_only().pool_max_idle_per_host(0).build();
+        let made = made.map_err(|_| Lost {
+            stage: NetworkStage::Connect,
+            sent: RequestSent::No,
+            details: "the HTTP client cannot start".to_owned(),
+        })?;
+        Ok(self.upgrading.get_or_init(|| made))
+    }
+}
+
+fn client(limits: &Limits, pins: &Arc<Pins>) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .no_proxy()
+        .tls_version_min(reqwest::tls::Version::TLS_1_2)
+        .connect_timeout(Duration::from_millis(limits.connect_ms))
+        .pool_max_idle_per_host(64)
+        .pool_idle_timeout(Duration::from_secs(60))
+        .tcp_nodelay(true)
+        .http1_max_headers(usize::try_from(limits.headers).unwrap_or(usize::MAX))
+        .http2_max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .user_agent(concat!("wharfage/", env!("CARGO_PKG_VERSION")))
+        .dns_resolver(pins.clone())
 }
 
 impl Transport for Http {
@@ -295,7 +333,7 @@ impl Transport for Http {
                 Method::Patch => reqwest::Method::PATCH,
                 Method::Delete => reqwest::Method::DELETE,
             };
-            let mut request = self.client.request(method, signed.url.as_str()).headers(signed.headers.clone());
+            let mut request = self.client(signed)?.request(method, signed.url.as_str()).headers(signed.headers.clone());
             if let Some(body) = &signed.body {
                 request = request.body(body.clone());
             } else if let Some(upload) = &signed.upload {
@@ -343,6 +381,13 @@ struct Pieces(reqwest::Response);
 impl Body for Pieces {
     fn chunk(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, Lost>> {
         Box::pin(async move { self.0.chunk().await.map_err(|error| lost_by(&error)) })
+    }
+
+    fn upgrade(self: Box<Self>) -> BoxFuture<'static, Result<Box<dyn Wire>, Lost>> {
+        Box::pin(async move {
+            let upgraded = self.0.upgrade().await.map_err(|error| lost_by(&error))?;
+            Ok(Box::new(upgraded) as Box<dyn Wire>)
+        })
     }
 }
 

@@ -1,4 +1,6 @@
-//! What listens: a stand-in provider, and where a sign-in comes back to; webhooks, console and API come beside it.
+//! What listens: a stand-in provider, where a sign-in comes back to, and where webhooks arrive; console and API come
+//! beside it.
 
 pub(crate) mod callback;
 pub mod stand_in;
+pub(crate) mod webhooks;

@@ -99,8 +99,8 @@ impl Room {
     /// The limit that so much more would break, where so much waits.
     pub(super) fn over(self, events: u64, bytes: u64, more: u64) -> Option<&'static str> {
         match (events < self.events_max, bytes.saturating_add(more) <= self.bytes_max) {
-            (false, _) => Some("waiting_events_max"),
-            (_, false) => Some("waiting_bytes_max"),
+            (false, _) => Some("waiting_events"),
+            (_, false) => Some("waiting_bytes"),
             _ => None,
         }
     }
@@ -119,7 +119,7 @@ pub(crate) enum Claimed {
 
 /// How it stands with an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum EventState {
+pub enum EventState {
     /// It is to be handled.
     Waiting,
     /// It was.
@@ -130,10 +130,10 @@ pub(crate) enum EventState {
 
 impl EventState {
     /// In the order of their numbers in a store.
-    pub(crate) const ALL: [Self; 3] = [Self::Waiting, Self::Handled, Self::Dead];
+    pub const ALL: [Self; 3] = [Self::Waiting, Self::Handled, Self::Dead];
 
     /// In a word.
-    pub(crate) const fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
             Self::Handled => "handled",
@@ -265,6 +265,9 @@ pub(crate) struct Filter {
     pub limit: u64,
 }
 
+/// What the names of sinks that are a program's own readers begin with.
+pub(crate) const READER: &str = "program ";
+
 /// What is over, and may be forgotten.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sweep {
@@ -276,7 +279,7 @@ pub(crate) struct Sweep {
     pub dead_before: Timestamp,
     /// What was emitted before this goes, whoever has not read it.
     pub emitted_before: Timestamp,
-    /// Emitted events that all of these are done with go.
+    /// Emitted events go that all of these are done with, and every reader of a program's own that ever was.
     pub sinks: Vec<String>,
 }
 
@@ -340,9 +343,9 @@ pub(super) mod tests {
             panic!("it is not new")
         };
         let long = Arrival { content: vec![0; 97], ..arrival("k3", None, 2) };
-        assert_eq!(store.claim(long, ROOM).await.unwrap(), Claimed::Full("waiting_bytes_max"));
+        assert_eq!(store.claim(long, ROOM).await.unwrap(), Claimed::Full("waiting_bytes"));
         assert!(matches!(store.claim(arrival("k3", None, 2), ROOM).await.unwrap(), Claimed::New(_)));
-        assert_eq!(store.claim(arrival("k4", None, 2), ROOM).await.unwrap(), Claimed::Full("waiting_events_max"));
+        assert_eq!(store.claim(arrival("k4", None, 2), ROOM).await.unwrap(), Claimed::Full("waiting_events"));
 
         // The second of an order waits for the first; nothing is due before its time.
         let taken = store.take("c", "me", at(1), at(60), 10).await.unwrap();
@@ -437,6 +440,10 @@ pub(super) mod tests {
         store.sweep(sweep(&[], 100)).await.unwrap();
         store.sweep(sweep(&["s", "t"], 100)).await.unwrap();
         assert_eq!(store.outbox(0, 10).await.unwrap().len(), 3, "one that a sink has not read went");
+        store.advance_sink("program p", 0, None).await.unwrap();
+        store.sweep(sweep(&["s"], 100)).await.unwrap();
+        assert_eq!(store.outbox(0, 10).await.unwrap().len(), 3, "one that a program has not read went");
+        store.advance_sink("program p", 99, None).await.unwrap();
         store.sweep(sweep(&["s"], 100)).await.unwrap();
         assert_eq!(store.outbox(0, 10).await.unwrap(), outbox[1..2], "all but the refused one are done with");
         let again = store.commit(commit(None, None, &["a"])).await.unwrap();

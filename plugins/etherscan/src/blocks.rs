@@ -24,10 +24,14 @@ pub(crate) struct Block {
 }
 
 pub(crate) fn latest(input: Input) -> Result<Block, Error> {
-    let number: String = Question::new(input.chainid, "proxy", "eth_blockNumber").ask_one()?;
-    let block_number = number
+    Ok(Block { chainid: input.chainid, block_number: newest(input.chainid)? })
+}
+
+/// The number of a chain's newest block.
+pub(crate) fn newest(chainid: u64) -> Result<u64, Error> {
+    let number: String = Question::new(chainid, "proxy", "eth_blockNumber").ask_one()?;
+    number
         .strip_prefix("0x")
         .and_then(|digits| u64::from_str_radix(digits, 16).ok())
-        .ok_or_else(|| Error::schema_violation("the block number is not the hex number it should be"))?;
-    Ok(Block { chainid: input.chainid, block_number })
+        .ok_or_else(|| Error::schema_violation("the block number is not the hex number it should be"))
 }

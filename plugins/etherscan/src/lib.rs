@@ -2,7 +2,8 @@
 //!
 //! Its answers have their own ways, and each has one place here: an HTTP 200 that is an error and an empty set that
 //! looks like one (`answer`; what the host must wait for is data, in plugin.toml), numbers longer than a float
-//! (`exact`), lists that end after 10,000 rows (`window`), and addresses whose letters carry a checksum (`address`).
+//! (`exact`), lists that end after 10,000 rows (`window`), and addresses whose letters carry a checksum (`address`). What
+//! happens to accounts is told by `wallet`.
 
 mod address;
 mod answer;
@@ -16,7 +17,10 @@ mod rows;
 mod token_transfers;
 mod tokens;
 mod transactions;
+mod wallet;
 mod window;
+
+pub use wallet::handle;
 
 wharfage_sdk::operations! {
     /// What an account holds of the chain's own currency, in wei and in whole coins.
@@ -37,7 +41,7 @@ wharfage_sdk::operations! {
     /// The chains that Etherscan serves, and how each is doing. Needs no key.
     list "chains.list" => chains::list;
 }
-wharfage_sdk::plugin!();
+wharfage_sdk::plugin!(handle = handle);
 
 /// Ethereum's main chain.
 fn mainnet() -> u64 {

@@ -7,7 +7,7 @@ use wharfage_sdk::{Cursor, Error, Page, Timestamp, money};
 use crate::{
     address::Address,
     answer::Question,
-    exact, rows,
+    exact, rows, wallet,
     window::{self, Sort, Span},
 };
 
@@ -77,7 +77,7 @@ pub(crate) struct TokenTransfer {
 /// A transfer as Etherscan writes it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Row {
+pub(crate) struct Row {
     hash: String,
     #[serde(default, deserialize_with = "exact::count_some")]
     log_index: Option<u64>,
@@ -120,6 +120,39 @@ impl window::Row for Row {
                 [&self.hash, &self.contract_address, &self.from, &self.to, &self.value].map(String::as_str).join(" ")
             }
         }
+    }
+}
+
+impl wallet::Movement for Row {
+    fn confirmations(&self) -> u64 {
+        self.confirmations
+    }
+
+    fn is_unlike_others(&self) -> bool {
+        self.log_index.is_some()
+    }
+
+    fn transfer(self) -> Result<wallet::Transfer, Error> {
+        let transfer = transfer(self)?;
+        Ok(wallet::Transfer {
+            hash: transfer.hash,
+            log_index: transfer.log_index,
+            block_number: transfer.block_number,
+            time: transfer.time,
+            confirmations: transfer.confirmations,
+            from: transfer.from,
+            to: transfer.to,
+            token: Some(wallet::Token {
+                contract: transfer.contract,
+                name: transfer.token_name,
+                symbol: transfer.token_symbol,
+                decimals: transfer.decimals,
+            }),
+            raw: transfer.raw,
+            amount: transfer.amount,
+            // A transaction that failed moved no tokens and has no such row.
+            has_failed: false,
+        })
     }
 }
 

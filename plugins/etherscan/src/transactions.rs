@@ -7,7 +7,7 @@ use wharfage_sdk::{Cursor, Error, Page, Timestamp};
 use crate::{
     address::Address,
     answer::Question,
-    balances, exact, rows,
+    balances, exact, rows, wallet,
     window::{self, Sort, Span},
 };
 
@@ -79,7 +79,7 @@ pub(crate) struct Transaction {
 /// A transaction as Etherscan writes it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Row {
+pub(crate) struct Row {
     hash: String,
     #[serde(deserialize_with = "exact::count")]
     block_number: u64,
@@ -122,6 +122,34 @@ impl window::Row for Row {
 
     fn identity(&self) -> String {
         self.hash.clone()
+    }
+}
+
+impl wallet::Movement for Row {
+    fn confirmations(&self) -> u64 {
+        self.confirmations
+    }
+
+    /// An account's list has a transaction once.
+    fn is_unlike_others(&self) -> bool {
+        true
+    }
+
+    fn transfer(self) -> Result<wallet::Transfer, Error> {
+        let transaction = transaction(self)?;
+        Ok(wallet::Transfer {
+            hash: transaction.hash,
+            log_index: None,
+            block_number: transaction.block_number,
+            time: transaction.time,
+            confirmations: transaction.confirmations,
+            from: transaction.from,
+            to: transaction.to.or(transaction.created_contract),
+            token: None,
+            raw: transaction.wei,
+            amount: Some(transaction.ether),
+            has_failed: transaction.has_failed,
+        })
     }
 }
 

@@ -214,7 +214,7 @@ impl Window {
 
 /// `page` times `offset` may not be more. Source: the refusal "Result window is too large, PageNo x Offset size must be
 /// less than or equal to 10000", seen 2026-11-22.
-const WINDOW_ROWS: u32 = 10_000;
+pub(crate) const WINDOW_ROWS: u32 = 10_000;
 
 /// Rows per page where nobody asks for another number.
 pub(crate) fn limit() -> u32 {

@@ -13,6 +13,7 @@ use wharfage_sdk::{Error, Response};
 mod customers;
 mod orders;
 mod products;
+mod webhooks;
 
 wharfage_sdk::operations! {
     /// Orders by their last change: newest first to look at, oldest first to keep in step with.
@@ -30,7 +31,7 @@ wharfage_sdk::operations! {
     /// One customer by id.
     read "customers.get" => customers::find;
 }
-wharfage_sdk::plugin!();
+wharfage_sdk::plugin!(handle = webhooks::handle);
 
 /// Which form of the API this connection talks to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]

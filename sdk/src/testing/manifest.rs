@@ -7,10 +7,11 @@ use serde_json::Value;
 
 use super::fixture::Response;
 use crate::bindings::wharfage::plugin::http as wire;
+use crate::events::{Emission, Trigger};
 use crate::http::Name;
 use crate::{Error, ErrorKind};
 
-#[derive(Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 pub(super) struct Manifest {
     #[serde(default)]
     origins: BTreeMap<String, Origin>,
@@ -18,21 +19,29 @@ pub(super) struct Manifest {
     answers: Vec<Answer>,
     #[serde(default)]
     pub(super) operations: BTreeMap<String, Facts>,
+    #[serde(default)]
+    polls: BTreeMap<String, toml::Value>,
+    #[serde(default)]
+    webhooks: BTreeMap<String, toml::Value>,
+    #[serde(default)]
+    sockets: BTreeMap<String, toml::Value>,
+    #[serde(default)]
+    events: BTreeMap<String, toml::Value>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct Origin {
     methods: Vec<String>,
     paths: Vec<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 pub(super) struct Facts {
     pub(super) effect: String,
 }
 
 /// A rule about what an answer means. What only the host needs (the budget, the exact time to come back) is passed over.
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct Answer {
     #[serde(default)]
     origin: Option<String>,
@@ -49,7 +58,7 @@ struct Answer {
     code: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct Condition {
     #[serde(default)]
     pointer: Option<String>,
@@ -69,6 +78,24 @@ impl Manifest {
         match manifest.answers.iter().find(|answer| ErrorKind::named(&answer.kind).is_none()) {
             Some(answer) => Err(format!("plugin.toml: an answer is of the unknown kind `{}`", answer.kind)),
             None => Ok(manifest),
+        }
+    }
+
+    /// Refuses a trigger and emissions that are not declared, as the host does.
+    pub(super) fn declares(&self, trigger: &Trigger, emit: &[Emission]) -> Result<(), String> {
+        let (table, name, is_declared) = match trigger {
+            Trigger::Poll(poll) => ("polls", &poll.name, self.polls.contains_key(&poll.name)),
+            Trigger::Webhook(webhook) => ("webhooks", &webhook.endpoint, self.webhooks.contains_key(&webhook.endpoint)),
+            Trigger::Message((socket, _)) | Trigger::Gap(socket) => {
+                ("sockets", socket, self.sockets.contains_key(socket))
+            }
+        };
+        if !is_declared {
+            return Err(format!("plugin.toml has no [{table}.{name}]"));
+        }
+        match emit.iter().find(|emission| !self.events.contains_key(&emission.event_type)) {
+            Some(emission) => Err(format!("plugin.toml has no [events.\"{}\"]", emission.event_type)),
+            None => Ok(()),
         }
     }
 

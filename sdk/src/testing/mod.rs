@@ -21,6 +21,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::events::{Event, Outcome};
 use crate::operations::{self, Effect, Operation};
 use crate::{Cursor, Error};
 
@@ -188,6 +189,39 @@ fn difference(expected: &Value, got: &Value) -> String {
     format!("the outcome differs in line {}:\n{before}{}{}", same + 1, show('-', &expected), show('+', &got))
 }
 
+/// Hands an event to a plugin's handler while these exchanges answer: JSON, a list as in a fixture.
+///
+/// ```ignore
+/// let poll = Poll { name: "orders".into(), input: "{}".into(), start: Start::FromNow };
+/// let event = Event { id: "1".into(), trigger: Trigger::Poll(poll), cursor: None };
+/// let outcome = testing::handle(include_str!("../plugin.toml"), events::handle, event, "[]")?;
+/// ```
+///
+/// # Errors
+/// What the handler says.
+///
+/// # Panics
+/// When the exchanges cannot be read, are not all used, or something else was asked for; when the trigger or the type of
+/// an emission is not declared.
+pub fn handle(
+    manifest: &str,
+    handler: fn(Event) -> Result<Outcome, Error>,
+    event: Event,
+    exchanges: &str,
+) -> Result<Outcome, Error> {
+    let manifest = Manifest::read(manifest).unwrap_or_else(|why| panic!("{why}"));
+    let exchanges: Vec<Exchange> = serde_json::from_str(&manifest.expand(exchanges))
+        .unwrap_or_else(|error| panic!("these exchanges cannot be read: {error}"));
+    let trigger = event.trigger.clone();
+    let stage = host::Stage::new(manifest.clone(), exchanges, None, Default::default());
+    let (outcome, _, troubles) = host::on(stage, || (handler(event), 0));
+    let emit = outcome.as_ref().map(|outcome| outcome.emit.as_slice()).unwrap_or_default();
+    let undeclared = manifest.declares(&trigger, emit).err();
+    let troubles: Vec<String> = troubles.into_iter().chain(undeclared).collect();
+    assert!(troubles.is_empty(), "\n{}\n", troubles.join("\n"));
+    outcome
+}
+
 /// Runs `run` while these exchanges answer; for unit tests below the level of an operation. The one origin is `api`.
 ///
 /// # Panics
@@ -260,6 +294,48 @@ mod tests {
         outcome(&exchanges, r#"{"output": [1, 2], "pages": 2}"#).unwrap();
         assert!(outcome(&exchanges, r#"{"output": [1, 3]}"#).unwrap_err().contains("-   3\n"));
         assert!(outcome(&exchanges, r#"{"output": [1, 2], "pages": 1}"#).unwrap_err().contains("2"));
+    }
+
+    /// Emits each number that is new, two at most.
+    fn numbers(event: Event) -> Result<Outcome, Error> {
+        let last = event.kept::<u64>()?.unwrap_or_default();
+        let numbers: Vec<u64> = Request::get("{api}/numbers").query("after", last).send()?.json()?;
+        let emit = numbers.iter().map(|number| crate::events::Emission {
+            event_type: if *number < 10 { "number" } else { "big" }.to_owned(),
+            key: number.to_string(),
+            data: Value::from(*number),
+        });
+        Outcome { emit: emit.collect(), ..Outcome::default() }.keep(&numbers.last())
+    }
+
+    fn polled(name: &str, answer: &str) -> Outcome {
+        use crate::events::{Poll, Start, Trigger};
+        let manifest = format!("{MANIFEST}\n[polls.numbers]\n[events.number]\ndescription = 'A number.'\n");
+        let poll = Poll { name: name.into(), input: "{}".into(), start: Start::All };
+        let event = Event { id: "1".into(), trigger: Trigger::Poll(poll), cursor: Some("3".into()) };
+        let exchanges = format!(
+            r#"[{{"request": {{"method": "GET", "url": "{{api}}/numbers?after=3"}},
+                  "response": {{"status": 200, "json": {answer}}}}}]"#
+        );
+        handle(&manifest, numbers, event, &exchanges).unwrap()
+    }
+
+    #[test]
+    fn a_handler_runs_against_exchanges() {
+        let outcome = polled("numbers", "[4, 5]");
+        assert_eq!((outcome.emit.len(), outcome.cursor.as_deref()), (2, Some("5")));
+    }
+
+    #[test]
+    #[should_panic(expected = "plugin.toml has no [polls.letters]")]
+    fn a_trigger_that_is_not_declared_is_told() {
+        polled("letters", "[]");
+    }
+
+    #[test]
+    #[should_panic(expected = "plugin.toml has no [events.\"big\"]")]
+    fn an_emission_that_is_not_declared_is_told() {
+        polled("numbers", "[11]");
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::MemoryStore;
 use crate::error::Result;
 use crate::store::arrival::{
-    Arrival, Arrivals, Claimed, Commit, Committed, DeadLetter, EventState, Filter, Outgoing, Refused, Room, Standing,
-    Step, Stored, Sweep,
+    Arrival, Arrivals, Claimed, Commit, Committed, DeadLetter, EventState, Filter, Outgoing, READER, Refused, Room,
+    Standing, Step, Stored, Sweep,
 };
 use crate::time::{BoxFuture, Timestamp};
 
@@ -174,7 +174,9 @@ impl Content {
             self.claimed.retain(|_, claimed| *claimed != id);
             gone += 1;
         }
-        let done = sweep.sinks.iter().map(|sink| self.positions.get(sink).copied().unwrap_or(0)).min();
+        let readers = self.positions.keys().filter(|sink| sink.starts_with(READER));
+        let all = sweep.sinks.iter().chain(readers);
+        let done = all.map(|sink| self.positions.get(sink).copied().unwrap_or(0)).min();
         let dead: HashSet<u64> = self.dead.iter().map(|dead| dead.number).collect();
         for (number, out) in &mut self.outbox {
             let is_read = done.is_some_and(|done| *number <= done) && !dead.contains(number);

@@ -6,8 +6,8 @@ use super::{SqliteStore, failed, number, signed};
 use crate::error::{Error, Result};
 use crate::store::Seal;
 use crate::store::arrival::{
-    Arrival, Arrivals, Claimed, Commit, Committed, DeadLetter, EventState, Filter, Outgoing, Refused, Room, Standing,
-    Stored, Sweep,
+    Arrival, Arrivals, Claimed, Commit, Committed, DeadLetter, EventState, Filter, Outgoing, READER, Refused, Room,
+    Standing, Stored, Sweep,
 };
 use crate::time::{BoxFuture, Timestamp};
 
@@ -364,8 +364,12 @@ fn forget(write: &Connection, sweep: &Sweep) -> rusqlite::Result<u64> {
     )?;
     let now = signed(sweep.now);
     let mut gone = run("DELETE FROM event WHERE state > 0 AND sealed IS NULL AND known_until_ms <= ?1", params![now])?;
+    let readers: Vec<String> = write
+        .prepare_cached("SELECT name FROM sink WHERE substr(name, 1, length(?1)) = ?1")?
+        .query_map([READER], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
     let mut done = None;
-    for sink in &sweep.sinks {
+    for sink in sweep.sinks.iter().chain(&readers) {
         let position: Option<i64> = write
             .prepare_cached("SELECT position FROM sink WHERE name = ?1")?
             .query_row([sink], |row| row.get(0))

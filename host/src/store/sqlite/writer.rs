@@ -99,3 +99,71 @@ fn together(connection: &mut Connection, seal: &Seal, jobs: Vec<Job>, told: &mut
     }
     all.commit().map_err(failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn rows(connection: &Connection) -> i64 {
+        connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap()
+    }
+
+    /// Those that wait share one commit; one that fails takes nobody with it.
+    #[test]
+    fn writes_that_wait_are_committed_together_and_fail_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.sqlite");
+        let open = || Connection::open(&path).unwrap();
+        let reader = open();
+        reader.pragma_update(None, "journal_mode", "WAL").unwrap();
+        reader.execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY) STRICT").unwrap();
+        let writer = Writer::start(open(), Arc::new(Seal::new(&[7; 32]))).unwrap();
+        let (go, gate) = mpsc::channel::<()>();
+        let (tell, told) = mpsc::channel();
+        // While this one is at it, the others come.
+        let held = tell.clone();
+        writer.add(move |_, _| Ok(gate.recv().is_ok()), move |done| held.send((0, done.is_ok())).unwrap()).unwrap();
+        for number in 1..=20i64 {
+            let (tell, other) = (tell.clone(), open());
+            let work = move |write: &Connection, _: &Seal| {
+                write.execute("INSERT INTO t (n) VALUES (?1)", [number]).map_err(failed)?;
+                assert_eq!(rows(&other), 0, "{number}: one was committed by itself");
+                // After what it wrote: that goes with it.
+                if number == 7 { Err(Error::internal("seven")) } else { Ok(()) }
+            };
+            writer.add(work, move |done| tell.send((number, done.is_ok())).unwrap()).unwrap();
+        }
+        go.send(()).unwrap();
+        let mut all: Vec<(i64, bool)> = told.iter().take(21).collect();
+        all.sort_unstable();
+        let expected: Vec<(i64, bool)> = (0..=20).map(|number| (number, number != 7)).collect();
+        assert_eq!(all, expected);
+        assert_eq!(rows(&reader), 19);
+    }
+
+    /// Where nothing can be written, everybody hears why, and the thread goes on.
+    #[test]
+    fn a_file_that_takes_nothing_is_an_error_for_each() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.sqlite");
+        let open = || Connection::open(&path).unwrap();
+        open().execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY) STRICT").unwrap();
+        let writing = open();
+        writing.pragma_update(None, "max_page_count", 2).unwrap();
+        let writer = Writer::start(writing, Arc::new(Seal::new(&[7; 32]))).unwrap();
+        let write = |statement: &'static str| {
+            let (tell, told) = mpsc::channel();
+            let work = move |write: &Connection, _: &Seal| write.execute(statement, []).map(|_| ()).map_err(failed);
+            writer.add(work, move |done| tell.send(done).unwrap()).unwrap();
+            told.recv().unwrap()
+        };
+        let full = write(
+            "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 9999) INSERT INTO t SELECT n FROM c",
+        );
+        assert!(full.unwrap_err().details().unwrap().contains("full"));
+        write("INSERT INTO t VALUES (1)").unwrap();
+        assert_eq!(rows(&open()), 1);
+    }
+}

@@ -1,0 +1,223 @@
+//! `wharfage serve`: everything that a `wharfage.toml` declares, until it is asked to stop.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+use notify::{RecursiveMode, Watcher as _};
+use tokio::sync::mpsc;
+use wharfage::{Clock, Config, Reloaded, Serving, SystemClock};
+
+use super::text::{DIM, GREEN, RED};
+use super::{Common, programs, read_config};
+
+/// A file is written in several steps; so long nothing more may happen before it is read.
+const SETTLED_MS: u64 = 500;
+
+#[derive(Args)]
+pub(super) struct Serve {
+    /// The file that declares everything; by default the wharfage.toml here
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Why the program goes on.
+enum Asked {
+    Stop(&'static str),
+    Reload(&'static str),
+}
+
+impl Serve {
+    pub(super) async fn run(self, common: &Common) -> anyhow::Result<()> {
+        let path = self.config.clone().unwrap_or_else(|| PathBuf::from(programs::FOUND));
+        let (mut config, host) = programs::open_all(common, self.config.as_deref())?;
+        let host = host.build()?;
+        let mut signals = Signals::new()?;
+        let serving = host.serve(&config).await?;
+        told(&serving, &config).await;
+        let mut watch = Watch::of(&path, &config);
+        loop {
+            let asked = tokio::select! {
+                asked = signals.next() => asked,
+                () = watch.changed() => Asked::Reload("a file changed"),
+            };
+            match asked {
+                Asked::Stop(why) => {
+                    anstream::eprintln!("{DIM}{why}: finishing what is under way{DIM:#}");
+                    // Whoever asks again does not wait.
+                    let ended = tokio::select! {
+                        ended = serving.drain() => ended,
+                        () = signals.stop() => false,
+                    };
+                    match ended {
+                        true => anstream::eprintln!("{GREEN}stopped{GREEN:#}"),
+                        false => anstream::eprintln!(
+                            "{GREEN}stopped{GREEN:#} {DIM}with work under way, which begins again with the next start{DIM:#}"
+                        ),
+                    }
+                    return Ok(());
+                }
+                Asked::Reload(why) => {
+                    match reload(&serving, &path).await {
+                        Ok((changed, reloaded)) => {
+                            config = changed;
+                            said(why, &reloaded);
+                        }
+                        Err(error) => {
+                            anstream::eprintln!(
+                                "{RED}{why}, and was not taken up{RED:#}; everything goes on as before"
+                            );
+                            super::text::failure(&error);
+                        }
+                    }
+                    watch = Watch::of(&path, &config);
+                }
+            }
+        }
+    }
+}
+
+async fn reload(serving: &Serving, path: &Path) -> anyhow::Result<(Config, Reloaded)> {
+    let config = read_config(path)?;
+    let reloaded = serving.reload(&config).await?;
+    Ok((config, reloaded))
+}
+
+/// What runs, in a line each.
+async fn told(serving: &Serving, config: &Config) {
+    for line in serving.declared().await {
+        anstream::eprintln!("{GREEN}running{GREEN:#} {line}");
+    }
+    if config.sinks.is_empty() {
+        anstream::eprintln!(
+            "{DIM}no [sinks] are declared: what plugins emit is kept, and `wharfage events list` shows it{DIM:#}"
+        );
+    }
+}
+
+fn said(why: &str, reloaded: &Reloaded) {
+    let mut parts = Vec::new();
+    for (word, names) in [("started", &reloaded.started), ("changed", &reloaded.changed), ("ended", &reloaded.ended)] {
+        if !names.is_empty() {
+            parts.push(format!("{word} {}", names.join(", ")));
+        }
+    }
+    let what = if parts.is_empty() { "no connection changed".to_owned() } else { parts.join("; ") };
+    anstream::eprintln!("{GREEN}taken up{GREEN:#} {DIM}({why}){DIM:#} {what}");
+}
+
+/// What the system asks.
+#[cfg(unix)]
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listen = |kind| signal(kind).context("listen to signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Asked::Stop("interrupted"),
+            _ = self.hang_up.recv() => Asked::Reload("SIGHUP"),
+        }
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) -> Asked {
+        self.stop().await;
+        Asked::Stop("interrupted")
+    }
+
+    async fn stop(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// The files that a reload reads. What they hold decides, not how often somebody wrote them.
+struct Watch {
+    /// Kept for as long as it is to watch.
+    _watcher: Option<notify::RecommendedWatcher>,
+    events: mpsc::Receiver<()>,
+    seen: BTreeMap<PathBuf, Option<wharfage::Digest>>,
+}
+
+impl Watch {
+    /// Of the file and of its components; of nothing, where the file does not want that.
+    fn of(path: &Path, config: &Config) -> Self {
+        let (tell, events) = mpsc::channel(1);
+        let components = config.plugins.values().map(|plugin| plugin.component.clone());
+        let files: Vec<PathBuf> = std::iter::once(path.to_owned()).chain(components).collect();
+        let seen = files.iter().map(|file| (file.clone(), content(file))).collect();
+        let watcher = config.serve.reload.then(|| {
+            let mut watcher = notify::recommended_watcher(move |_| drop(tell.try_send(())))?;
+            // The folder: an editor puts another file in the place of this one.
+            let folders: std::collections::BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
+            for folder in folders {
+                let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+                watcher.watch(folder, RecursiveMode::NonRecursive)?;
+            }
+            Ok::<_, notify::Error>(watcher)
+        });
+        let watcher = watcher.and_then(|watcher| {
+            watcher.map_err(|error| tracing::warn!("changes are not noticed ({error}); SIGHUP takes them up")).ok()
+        });
+        Self { _watcher: watcher, events, seen }
+    }
+
+    /// Ends when a file holds something else than before.
+    async fn changed(&mut self) {
+        let clock = SystemClock::new();
+        loop {
+            if self.events.recv().await.is_none() {
+                return std::future::pending().await;
+            }
+            loop {
+                let settled = clock.sleep_until(clock.now().plus(SETTLED_MS));
+                tokio::select! {
+                    biased;
+                    more = self.events.recv() => if more.is_none() { break },
+                    () = settled => break,
+                }
+            }
+            if self.seen.iter().any(|(file, before)| content(file) != *before) {
+                return;
+            }
+        }
+    }
+}
+
+/// What a file holds; nothing where it cannot be read.
+fn content(file: &Path) -> Option<wharfage::Digest> {
+    std::fs::read(file).ok().map(|bytes| wharfage::Digest::of(&bytes))
+}

@@ -1,0 +1,353 @@
+//! Hands triggers to a plugin and keeps what comes of them: the new cursor and the emitted events together, or neither.
+//!
+//! Whatever a plugin answers is judged before any of it is kept: the types are declared, and numbers and sizes are within
+//! their limits. Whoever hands the same event over again, because the process died or the plugin failed, does nothing
+//! twice: events that were emitted are known by name, and a cursor only moves from where it stood.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::envelope::Emitter;
+use crate::connection::Limits;
+use crate::error::{Error, Kind, Result};
+use crate::event::{Emission, Event, Outcome, Trigger};
+use crate::manifest::shown;
+use crate::plugin::Plugin;
+use crate::store::Store;
+use crate::store::arrival::{Commit, Committed, Emit, Standing, Step};
+use crate::time::{BoxFuture, Clock};
+
+/// Most bytes of an emitted event's type, and of its key.
+const NAME_BYTES_MAX: usize = 1_024;
+
+/// Whoever handles events: a plugin, or a script in a test.
+pub(crate) trait Handles: Send + Sync + 'static {
+    /// Handles one.
+    fn handle(&self, event: Event) -> BoxFuture<'_, Result<Outcome>>;
+}
+
+impl Handles for Plugin {
+    fn handle(&self, event: Event) -> BoxFuture<'_, Result<Outcome>> {
+        Box::pin(Self::handle(self, event))
+    }
+}
+
+/// Hands triggers of one connection to its plugin. Clones are the same one.
+#[derive(Clone)]
+pub(crate) struct Handler(Arc<Parts>);
+
+/// What a handler is made of.
+pub(crate) struct Parts {
+    /// Who handles.
+    pub(crate) handles: Arc<dyn Handles>,
+    /// In whose name events are emitted.
+    pub(crate) emitter: Emitter,
+    /// The types of events that may be.
+    pub(crate) event_types: BTreeSet<String>,
+    /// The connection's limits.
+    pub(crate) limits: Limits,
+    /// For how long emitted events are known and kept.
+    pub(crate) keeping: Keeping,
+    /// Where everything is kept.
+    pub(crate) store: Arc<dyn Store>,
+    /// What time it is.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Told when something was emitted.
+    pub(crate) told: Arc<dyn Fn() + Send + Sync>,
+}
+
+/// For how long emitted events are known, and how much of them is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keeping {
+    /// Milliseconds that an emitted event is known by name, so that it is not emitted again.
+    pub(crate) known_ms: u64,
+    /// Bytes of all emitted events that sinks have not read.
+    pub(crate) bytes_max: u64,
+}
+
+/// A trigger that was handled and kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Handled {
+    /// Messages to send on the socket that it came from: now, and never again.
+    pub(crate) send: Vec<Vec<u8>>,
+    /// Whether the cursor is another than before.
+    pub(crate) has_moved: bool,
+    /// Whether the plugin says that there is more at once.
+    pub(crate) more: bool,
+    /// How many events were emitted that had not been before.
+    pub(crate) emitted: u64,
+}
+
+impl Handler {
+    /// Over these parts.
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// The connection.
+    pub(crate) fn connection(&self) -> &str {
+        &self.0.emitter.connection
+    }
+
+    /// The store that it keeps things in.
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.0.store
+    }
+
+    /// The clock it goes by.
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.0.clock
+    }
+
+    /// Where a trigger stands; version 0 is: there never was a cursor.
+    pub(crate) async fn cursor(&self, name: &str) -> Result<Standing> {
+        self.0.store.cursor(self.connection(), name).await
+    }
+
+    /// Sets a cursor from outside, or forgets it: false where it moved meanwhile.
+    pub(crate) async fn set_cursor(&self, name: &str, expected: u64, cursor: Option<String>) -> Result<bool> {
+        let step = Step { trigger: name.to_owned(), expected, cursor };
+        Ok(self.commit(None, Some(step), Vec::new()).await? != Committed::Stale)
+    }
+
+    /// Hands a trigger over. `name` is what its cursor is kept under, as `poll transfers`; `id` is the event's, the same
+    /// over all attempts.
+    ///
+    /// # Errors
+    /// The plugin's own; [`Kind::Internal`] for an answer that is none; [`Kind::LimitExceeded`] for one that is too much;
+    /// [`Kind::Conflict`] when somebody else moved the cursor meanwhile. Nothing is kept then.
+    pub(crate) async fn handle(&self, name: &str, id: &str, trigger: Trigger) -> Result<Handled> {
+        self.handle_held(name, id, trigger, None).await
+    }
+
+    /// The same for an event of the store, which is over when what comes of it is kept.
+    pub(crate) async fn handle_held(
+        &self,
+        name: &str,
+        id: &str,
+        trigger: Trigger,
+        held: Option<(u64, String)>,
+    ) -> Result<Handled> {
+        let Standing { version, cursor } = self.cursor(name).await?;
+        let event = Event { id: id.to_owned(), trigger, cursor: cursor.clone() };
+        let outcome = self.0.handles.handle(event).await?;
+        self.check(&outcome)?;
+        let has_moved = outcome.cursor.is_some() && outcome.cursor != cursor;
+        let step = outcome.cursor.clone().filter(|_| has_moved);
+        let step = step.map(|cursor| Step { trigger: name.to_owned(), expected: version, cursor: Some(cursor) });
+        let emit = self.emit(outcome.emit, outcome.cursor.as_deref())?;
+        match self.commit(held, step, emit).await? {
+            Committed::Kept { emitted } => {
+                if emitted > 0 {
+                    (self.0.told)();
+                }
+                Ok(Handled { send: outcome.send, has_moved, more: outcome.more, emitted })
+            }
+            Committed::Stale => {
+                let message = format!("{name} moved on while this was handled; nothing was kept of it");
+                Err(Error::new(Kind::Conflict, message))
+            }
+            Committed::Full => {
+                let most = self.0.keeping.bytes_max;
+                let message = format!("emitted events would exceed the limit outbox_bytes of {most} bytes");
+                Err(Error::limit("outbox_bytes", message).with_details(
+                    "A sink does not take them; look at `wharfage events dead`. To keep more, set serve.limits.outbox_bytes",
+                ))
+            }
+        }
+    }
+
+    async fn commit(&self, event: Option<(u64, String)>, step: Option<Step>, emit: Vec<Emit>) -> Result<Committed> {
+        let at = self.0.clock.now();
+        let Keeping { known_ms, bytes_max } = self.0.keeping;
+        let connection = self.connection().to_owned();
+        let commit = Commit { connection, at, event, step, emit, known_until: at.plus(known_ms), bytes_max };
+        self.0.store.commit(commit).await
+    }
+
+    fn emit(&self, emissions: Vec<Emission>, cursor: Option<&str>) -> Result<Vec<Emit>> {
+        let at = self.0.clock.now();
+        let emit = emissions.into_iter().map(|emission| {
+            let emitted = self.0.emitter.emitted(emission, at, cursor);
+            let content = serde_json::to_vec(&emitted);
+            let content = content.map_err(|_| Error::internal("an emitted event could not be written"))?;
+            Ok(Emit { name: emitted.id, content })
+        });
+        emit.collect()
+    }
+
+    /// R21: what a plugin emits is declared and bounded.
+    fn check(&self, outcome: &Outcome) -> Result<()> {
+        let (limits, plugin) = (&self.0.limits, &self.0.emitter.plugin);
+        let over = |name: &str, value: u64, most: u64| {
+            (value > most).then(|| {
+                Error::limit(name, format!("{plugin} answered an event with {value}; the limit {name} is {most}"))
+                    .with_details(format!("To allow more, set limits.{name} on the connection"))
+            })
+        };
+        let bytes: usize = outcome.emit.iter().map(|emission| emission.data.get().len()).sum();
+        let sent: usize = outcome.send.iter().map(Vec::len).sum();
+        let cursor = outcome.cursor.as_ref().map_or(0, String::len);
+        let over = over("emitted_events", outcome.emit.len() as u64, limits.emitted_events)
+            .or_else(|| over("emitted_bytes", bytes as u64, limits.emitted_bytes))
+            .or_else(|| over("messages", outcome.send.len() as u64, limits.messages))
+            .or_else(|| over("message_bytes", sent as u64, limits.message_bytes))
+            .or_else(|| over("cursor_bytes", cursor as u64, limits.cursor_bytes));
+        if let Some(over) = over {
+            return Err(over);
+        }
+        for Emission { event_type, key, .. } in &outcome.emit {
+            let cut: String = event_type.chars().take(100).collect();
+            if event_type.len().max(key.len()) > NAME_BYTES_MAX || key.is_empty() {
+                let message =
+                    format!("{plugin} emitted an event whose key has no bytes, or more than {NAME_BYTES_MAX}");
+                return Err(Error::internal(message));
+            }
+            if !self.0.event_types.contains(event_type) {
+                return Err(Error::internal(format!(
+                    "{plugin} emitted an event of the type `{}`, which its manifest does not declare",
+                    shown(&cut)
+                ))
+                .with_details(format!("In plugin.toml:   [events.\"{}\"]", shown(&cut))));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::event::Poll;
+    use crate::store::MemoryStore;
+    use crate::time::{ManualClock, Timestamp};
+
+    /// Answers what it was made with.
+    struct Scripted(Outcome);
+
+    impl Handles for Scripted {
+        fn handle(&self, _: Event) -> BoxFuture<'_, Result<Outcome>> {
+            Box::pin(async { Ok(self.0.clone()) })
+        }
+    }
+
+    fn emission(event_type: &str, key: &str, data: &str) -> Emission {
+        let data = RawValue::from_string(data.into()).unwrap();
+        Emission { event_type: event_type.into(), key: key.into(), data }
+    }
+
+    fn outcome(emit: Vec<Emission>, cursor: Option<&str>) -> Outcome {
+        Outcome { emit, send: vec![b"pong".to_vec()], cursor: cursor.map(str::to_owned), more: false }
+    }
+
+    fn handler(store: &Arc<dyn Store>, connection: &str, limits: Limits, outcome: Outcome) -> Handler {
+        Handler::new(Parts {
+            handles: Arc::new(Scripted(outcome)),
+            emitter: Emitter { connection: connection.into(), account: None, plugin: "shop".into() },
+            event_types: ["order.paid".to_owned()].into(),
+            limits,
+            keeping: Keeping { known_ms: 1_000, bytes_max: 2_000 },
+            store: store.clone(),
+            clock: Arc::new(ManualClock::new(Timestamp::from_millis(5), 1)),
+            told: Arc::new(|| ()),
+        })
+    }
+
+    async fn tried(limits: Limits, outcome: Outcome) -> Result<Handled> {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let handler = handler(&store, "acme", limits, outcome);
+        let handled = handler.handle("poll orders", "e-1", Trigger::Poll(Poll::new("orders"))).await;
+        let kept = (handler.cursor("poll orders").await.unwrap(), store.outbox(0, 10).await.unwrap().len());
+        if handled.is_err() {
+            assert_eq!(kept, (Standing::default(), 0), "something was kept of what was refused");
+        }
+        handled
+    }
+
+    /// R21: what is not declared is not emitted, and nothing else of that answer is kept either.
+    #[tokio::test]
+    async fn r21_an_undeclared_type_is_refused_with_the_line_that_declares_it() {
+        let all = vec![emission("order.paid", "1", "{}"), emission("order.\u{1b}lost", "1", "{}")];
+        let error = tried(Limits::default(), outcome(all, Some("7"))).await.unwrap_err();
+        assert!(error.message().contains("does not declare"), "{error}");
+        let details = error.details().unwrap();
+        assert!(details.contains("[events.\"order.") && !details.contains('\u{1b}'), "{details:?}");
+    }
+
+    /// R21: numbers and sizes are capped, each under its name.
+    #[tokio::test]
+    async fn r21_what_is_emitted_is_bounded() {
+        let two = || vec![emission("order.paid", "1", "\"12345678\""), emission("order.paid", "2", "{}")];
+        for (limits, name) in [
+            (Limits { emitted_events: 1, ..Limits::default() }, "emitted_events"),
+            (Limits { emitted_bytes: 11, ..Limits::default() }, "emitted_bytes"),
+            (Limits { message_bytes: 3, ..Limits::default() }, "message_bytes"),
+            (Limits { cursor_bytes: 2, ..Limits::default() }, "cursor_bytes"),
+        ] {
+            let error = tried(limits, outcome(two(), Some("123"))).await.unwrap_err();
+            assert_eq!(*error.kind(), Kind::LimitExceeded(name.into()), "{error}");
+            assert!(error.details().unwrap().contains(name), "{error:?}");
+        }
+        for key in [String::new(), "k".repeat(NAME_BYTES_MAX + 1)] {
+            tried(Limits::default(), outcome(vec![emission("order.paid", &key, "{}")], None)).await.unwrap_err();
+        }
+        let fine = tried(Limits::default(), outcome(two(), Some("123"))).await.unwrap();
+        assert_eq!(fine, Handled { send: vec![b"pong".to_vec()], has_moved: true, emitted: 2, more: false });
+    }
+
+    /// R21: what one connection emitted hides nothing of another's.
+    #[tokio::test]
+    async fn r21_an_event_is_known_within_its_connection() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let once = |connection: &str| {
+            let all = outcome(vec![emission("order.paid", "1", "{}")], None);
+            let handler = handler(&store, connection, Limits::default(), all);
+            async move { handler.handle("poll orders", "e", Trigger::Poll(Poll::new("orders"))).await.unwrap().emitted }
+        };
+        assert_eq!((once("acme").await, once("acme").await, once("other").await), (1, 0, 1));
+    }
+
+    #[tokio::test]
+    async fn a_full_outbox_moves_no_cursor_and_says_what_helps() {
+        let long = format!("\"{}\"", "x".repeat(3_000));
+        let all = outcome(vec![emission("order.paid", "1", &long)], Some("7"));
+        let error = tried(Limits::default(), all).await.unwrap_err();
+        assert_eq!(*error.kind(), Kind::LimitExceeded("outbox_bytes".into()));
+        assert!(error.details().unwrap().contains("wharfage events dead"), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn whoever_is_overtaken_keeps_nothing() {
+        /// Somebody else moves the cursor while this one works.
+        struct Overtaken(Arc<dyn Store>);
+        impl Handles for Overtaken {
+            fn handle(&self, _: Event) -> BoxFuture<'_, Result<Outcome>> {
+                Box::pin(async {
+                    let other = handler(&self.0, "acme", Limits::default(), outcome(Vec::new(), None));
+                    assert!(other.set_cursor("poll orders", 0, Some("3".into())).await.unwrap());
+                    assert!(!other.set_cursor("poll orders", 0, Some("4".into())).await.unwrap());
+                    Ok(outcome(vec![emission("order.paid", "1", "{}")], Some("2")))
+                })
+            }
+        }
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let scripted = handler(&store, "acme", Limits::default(), outcome(Vec::new(), None));
+        let Parts { emitter, event_types, limits, keeping, clock, .. } = &*scripted.0;
+        let overtaken = Handler::new(Parts {
+            handles: Arc::new(Overtaken(store.clone())),
+            emitter: emitter.clone(),
+            event_types: event_types.clone(),
+            limits: *limits,
+            keeping: *keeping,
+            store: store.clone(),
+            clock: clock.clone(),
+            told: Arc::new(|| ()),
+        });
+        let error = overtaken.handle("poll orders", "e", Trigger::Poll(Poll::new("orders"))).await.unwrap_err();
+        assert_eq!(*error.kind(), Kind::Conflict);
+        assert_eq!(overtaken.cursor("poll orders").await.unwrap().cursor.as_deref(), Some("3"));
+        assert!(store.outbox(0, 10).await.unwrap().is_empty());
+    }
+}

@@ -1,0 +1,539 @@
+//! The inbox: what has arrived is stored before anybody is told that it has, and is handed to its plugin until it is
+//! handled or given up.
+//!
+//! One inbox serves one connection. Several processes may serve the same: an event is held by one of them, which goes on
+//! holding it while it works and lets go when it dies. Events of one order are handled one after the other; the others
+//! side by side.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use super::handler::Handler;
+use crate::error::{Error, Kind, Result};
+use crate::event::Trigger;
+use crate::outbound::retry::{RetryPolicy, backoff_ms};
+use crate::store::arrival::{Arrival, Claimed, Room, Stored};
+use crate::time::Timestamp;
+
+/// For how long an event is held without word from its holder.
+const HELD_MS: u64 = 30_000;
+/// How often a holder says that it is still there, and how often it looks for what others left.
+const BEAT_MS: u64 = 5_000;
+
+/// How often an event is handled anew at once because another moved the cursor.
+const CONFLICTS_MAX: u32 = 16;
+
+/// How patiently events are handed over, and how much may wait.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct InboxPolicy {
+    /// Waits between attempts, and how many there are.
+    pub(crate) retry: RetryPolicy,
+    /// Events handled side by side.
+    pub(crate) side_by_side: usize,
+    /// How much may wait of one webhook.
+    pub(crate) room: Room,
+}
+
+/// Where a connection's events wait. Clones are the same one.
+#[derive(Clone)]
+pub(crate) struct Inbox(Arc<Parts>);
+
+struct Parts {
+    handler: Handler,
+    policy: InboxPolicy,
+    /// This process, among others.
+    holder: String,
+    wake: Notify,
+    stop: tokio::sync::watch::Sender<bool>,
+}
+
+/// A webhook that has been verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Webhook {
+    /// Its name in the manifest.
+    pub(crate) name: String,
+    /// What identifies it.
+    pub(crate) key: String,
+    /// Those with the same are handled one after the other.
+    pub(crate) order: Option<String>,
+    /// For how long its key is known, in milliseconds.
+    pub(crate) known_ms: u64,
+    /// Its header fields, without those that carry signatures.
+    pub(crate) headers: Vec<(String, String)>,
+    /// The body as received.
+    pub(crate) body: Vec<u8>,
+}
+
+/// What is stored of a webhook before its body.
+#[derive(Deserialize, Serialize)]
+struct Head {
+    webhook: String,
+    headers: Vec<(String, String)>,
+}
+
+impl Inbox {
+    /// Of a handler's connection.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] when the operating system gives no random bytes.
+    pub(crate) fn new(handler: Handler, policy: InboxPolicy) -> Result<Self> {
+        let (stop, _) = tokio::sync::watch::channel(false);
+        let holder = crate::random::name()?;
+        Ok(Self(Arc::new(Parts { handler, policy, holder, wake: Notify::new(), stop })))
+    }
+
+    /// Stores a webhook, durable when this ends, unless its key is known.
+    ///
+    /// # Errors
+    /// What the store says; then nothing was stored.
+    pub(crate) async fn receive(&self, webhook: Webhook) -> Result<Claimed> {
+        let Parts { handler, policy, wake, .. } = &*self.0;
+        let at = handler.clock().now();
+        let Webhook { name, key, order, known_ms, headers, body } = webhook;
+        let arrival = Arrival {
+            connection: handler.connection().to_owned(),
+            trigger: format!("webhook {name}"),
+            key,
+            order,
+            at,
+            known_until: at.plus(known_ms),
+            content: write(&Head { webhook: name, headers }, &body)?,
+        };
+        let claimed = handler.store().claim(arrival, policy.room).await?;
+        if matches!(claimed, Claimed::New(_)) {
+            wake.notify_one();
+        }
+        Ok(claimed)
+    }
+
+    /// The connection.
+    pub(crate) fn connection(&self) -> &str {
+        self.0.handler.connection()
+    }
+
+    /// Looks at once for what is due, as after a replay.
+    pub(crate) fn wake(&self) {
+        self.0.wake.notify_one();
+    }
+
+    /// Begins nothing new; [`Inbox::run`] ends when what it holds is over.
+    pub(crate) fn drain(&self) {
+        self.0.stop.send_replace(true);
+    }
+
+    /// Hands events over until it is drained. What the store does not answer is asked for again.
+    pub(crate) async fn run(&self) {
+        let clock = self.0.handler.clock().clone();
+        let mut stop = self.0.stop.subscribe();
+        let mut working = JoinSet::new();
+        let mut held: HashMap<tokio::task::Id, u64> = HashMap::new();
+        let mut beat = clock.now().plus(BEAT_MS);
+        loop {
+            let free = self.0.policy.side_by_side.saturating_sub(working.len());
+            let is_over = *stop.borrow();
+            if free > 0 && !is_over {
+                for stored in self.due(free).await {
+                    let (inbox, id) = (self.clone(), stored.id);
+                    let task = working.spawn(async move { inbox.work(stored).await });
+                    held.insert(task.id(), id);
+                }
+            }
+            if working.is_empty() && is_over {
+                return;
+            }
+            tokio::select! {
+                Some(done) = working.join_next_with_id() => {
+                    held.remove(&match done {
+                        Ok((id, ())) => id,
+                        Err(failed) => failed.id(),
+                    });
+                }
+                () = self.0.wake.notified(), if !is_over && working.len() < self.0.policy.side_by_side => {}
+                _ = stop.changed(), if !is_over => {}
+                () = clock.alarm(beat) => {
+                    beat = clock.now().plus(BEAT_MS);
+                    for id in held.values() {
+                        let until = clock.now().plus(HELD_MS);
+                        // Where it is not ours any more, nothing is kept of what comes of it.
+                        let _ = self.0.handler.store().hold(*id, &self.0.holder, until).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn due(&self, limit: usize) -> Vec<Stored> {
+        let Parts { handler, holder, .. } = &*self.0;
+        let now = handler.clock().now();
+        let (connection, until) = (handler.connection(), now.plus(HELD_MS));
+        let taken = handler.store().take(connection, holder, now, until, limit as u64).await;
+        taken.unwrap_or_else(|error| {
+            tracing::error!(target: "wharfage::inbound", connection, "events cannot be read: {error}");
+            Vec::new()
+        })
+    }
+
+    /// Hands one event over, and lets it go.
+    async fn work(&self, stored: Stored) {
+        let Parts { handler, holder, wake, .. } = &*self.0;
+        let Stored { id, attempts, arrival, .. } = stored;
+        let handled = self.hand_over(id, &arrival).await;
+        let connection = handler.connection();
+        let Err(error) = handled else {
+            tracing::debug!(target: "wharfage::inbound", connection, id, "an event was handled");
+            // Whoever waited for the order is free now.
+            wake.notify_one();
+            return;
+        };
+        let due = self.again(&error, u32::try_from(attempts).unwrap_or(u32::MAX));
+        match due {
+            Some(at) => tracing::warn!(
+                target: "wharfage::inbound", connection, id, attempts, again = %at, "an event was not handled: {error}"
+            ),
+            None => tracing::error!(
+                target: "wharfage::inbound", connection, id, attempts,
+                "an event is given up: {error}; to try it again: wharfage events replay {id}"
+            ),
+        }
+        let why = error.to_string();
+        if let Err(error) = handler.store().put_off(id, holder, due, &why).await {
+            // It is let go when its time is over.
+            tracing::error!(target: "wharfage::inbound", connection, id, "an event cannot be put off: {error}");
+        }
+        wake.notify_one();
+    }
+
+    async fn hand_over(&self, id: u64, arrival: &Arrival) -> Result<()> {
+        let Parts { handler, holder, .. } = &*self.0;
+        let (head, body) = read(&arrival.content)?;
+        let trigger = Trigger::Webhook { endpoint: head.webhook, headers: head.headers, body: body.to_vec() };
+        let event = format!("{} {id}", arrival.trigger);
+        for _ in 0..CONFLICTS_MAX {
+            let held = Some((id, holder.clone()));
+            match handler.handle_held(&arrival.trigger, &event, trigger.clone(), held).await {
+                // Another event moved the cursor, and nothing is wrong with this one; or it is another process's by now.
+                Err(error) if *error.kind() == Kind::Conflict => {
+                    let until = handler.clock().now().plus(HELD_MS);
+                    if !handler.store().hold(id, holder, until).await? {
+                        return Ok(());
+                    }
+                }
+                other => return other.map(|_| ()),
+            }
+        }
+        Err(Error::new(Kind::Conflict, format!("the cursor moved {CONFLICTS_MAX} times while this was handled")))
+    }
+
+    /// When an event that was not handled is tried again; never, after so many attempts.
+    fn again(&self, error: &Error, attempts: u32) -> Option<Timestamp> {
+        let Parts { handler, policy, .. } = &*self.0;
+        let clock = handler.clock();
+        if attempts >= policy.retry.attempts_max {
+            return None;
+        }
+        let wait_ms = backoff_ms(&policy.retry, attempts, clock.jitter());
+        let at = clock.now().plus(wait_ms);
+        Some(error.retry_at().map_or(at, |hint| hint.max(at)))
+    }
+}
+
+/// A head's length in four bytes, the head, the body as it came.
+fn write(head: &Head, body: &[u8]) -> Result<Vec<u8>> {
+    let head = serde_json::to_vec(head).map_err(|_| Error::internal("an event could not be written"))?;
+    let length = u32::try_from(head.len()).map_err(|_| Error::internal("an event's head is too long"))?;
+    let mut out = Vec::with_capacity(4 + head.len() + body.len());
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(&head);
+    out.extend_from_slice(body);
+    Ok(out)
+}
+
+fn read(content: &[u8]) -> Result<(Head, &[u8])> {
+    let parts = content.split_first_chunk::<4>().and_then(|(length, rest)| {
+        let (head, body) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
+        Some((serde_json::from_slice(head).ok()?, body))
+    });
+    parts.ok_or_else(|| Error::internal("a stored event cannot be read"))
+}
+
+/// Header fields and body of what was stored, for whoever looks at it.
+///
+/// # Errors
+/// [`Kind::Internal`] where it is something else.
+pub(crate) fn opened(content: &[u8]) -> Result<(Vec<(String, String)>, Vec<u8>)> {
+    read(content).map(|(head, body)| (head.headers, body.to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use serde_json::value::RawValue;
+
+    use super::*;
+    use crate::connection::Limits;
+    use crate::event::{Emission, Event, Outcome};
+    use crate::inbound::envelope::Emitter;
+    use crate::inbound::handler::{Handles, Keeping, Parts as Made};
+    use crate::store::arrival::{EventState, Filter};
+    use crate::store::{MemoryStore, Store};
+    use crate::time::{BoxFuture, Clock, ManualClock};
+
+    /// Emits each body once and counts in its cursor; `script` says how often and how it fails before.
+    struct Script<F>(F);
+
+    impl<F> Handles for Script<F>
+    where
+        F: Fn(&Event) -> BoxFuture<'static, Result<()>> + Send + Sync + 'static,
+    {
+        fn handle(&self, event: Event) -> BoxFuture<'_, Result<Outcome>> {
+            let scripted = (self.0)(&event);
+            Box::pin(async move {
+                scripted.await?;
+                let Trigger::Webhook { body, .. } = event.trigger else { panic!("no webhook") };
+                let count: u64 = event.cursor.map_or(0, |cursor| cursor.parse().unwrap());
+                Ok(Outcome {
+                    emit: vec![Emission {
+                        event_type: "thing.seen".into(),
+                        key: String::from_utf8(body).unwrap(),
+                        data: RawValue::from_string("{}".into()).unwrap(),
+                    }],
+                    send: Vec::new(),
+                    cursor: Some((count + 1).to_string()),
+                    more: false,
+                })
+            })
+        }
+    }
+
+    fn inbox<F>(store: &Arc<dyn Store>, clock: &ManualClock, script: F) -> Inbox
+    where
+        F: Fn(&Event) -> BoxFuture<'static, Result<()>> + Send + Sync + 'static,
+    {
+        let handler = Handler::new(Made {
+            handles: Arc::new(Script(script)),
+            emitter: Emitter { connection: "c".into(), account: None, plugin: "p".into() },
+            event_types: ["thing.seen".to_owned()].into(),
+            limits: Limits::default(),
+            keeping: Keeping { known_ms: 1 << 40, bytes_max: 1 << 20 },
+            store: store.clone(),
+            clock: Arc::new(clock.clone()),
+            told: Arc::new(|| ()),
+        });
+        let retry = RetryPolicy { attempts_max: 3, base_ms: 1_000, delay_ms_max: 60_000, jitter: 0.25 };
+        let room = Room { events_max: 1_000, bytes_max: 1 << 20 };
+        Inbox::new(handler, InboxPolicy { retry, side_by_side: 4, room }).unwrap()
+    }
+
+    fn webhook(key: &str, order: Option<&str>) -> Webhook {
+        Webhook {
+            name: "w".into(),
+            key: key.into(),
+            order: order.map(str::to_owned),
+            known_ms: 86_400_000,
+            headers: vec![("x-a".into(), "1".into())],
+            body: key.as_bytes().to_vec(),
+        }
+    }
+
+    async fn emitted(store: &Arc<dyn Store>) -> Vec<String> {
+        let outbox = store.outbox(0, 1_000).await.unwrap();
+        let key = |out: &crate::store::arrival::Outgoing| {
+            serde_json::from_slice::<crate::inbound::envelope::Emitted>(&out.content).unwrap().key
+        };
+        outbox.iter().map(key).collect()
+    }
+
+    async fn states(store: &Arc<dyn Store>) -> Vec<EventState> {
+        let all = store.events(Filter { limit: 1_000, ..Filter::default() }).await.unwrap();
+        all.iter().map(|stored| stored.state).collect()
+    }
+
+    fn fine(_: &Event) -> BoxFuture<'static, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    /// Turns the clock until nothing waits any more.
+    async fn until_nothing_waits(store: &Arc<dyn Store>, clock: &ManualClock) {
+        for _ in 0..10_000 {
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            if !states(store).await.contains(&EventState::Waiting) {
+                return;
+            }
+            clock.advance(500);
+        }
+        panic!("something waits for ever");
+    }
+
+    fn parts() -> (Arc<dyn Store>, ManualClock) {
+        (Arc::new(MemoryStore::default()), ManualClock::new(Timestamp::from_millis(1_000), 7))
+    }
+
+    /// The guide checks whether an event is known, and remembers it afterwards: ten copies at once are all handled.
+    #[tokio::test]
+    async fn guide_s29_copies_at_once_have_one_effect() {
+        let (store, clock) = parts();
+        let all: Vec<Inbox> = (0..4).map(|_| inbox(&store, &clock, fine)).collect();
+        let received = (0..64).map(|number| all[number % 4].receive(webhook("e", None)));
+        let received = futures_util::future::join_all(received).await;
+        let new = received.into_iter().filter(|claimed| matches!(claimed, Ok(Claimed::New(_)))).count();
+        assert_eq!(new, 1);
+        let running: Vec<_> = all
+            .iter()
+            .map(|inbox| {
+                tokio::spawn({
+                    let inbox = inbox.clone();
+                    async move { inbox.run().await }
+                })
+            })
+            .collect();
+        until_nothing_waits(&store, &clock).await;
+        assert_eq!(emitted(&store).await, ["e"]);
+        all.iter().for_each(Inbox::drain);
+        for running in running {
+            running.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_keeps_failing_becomes_a_dead_letter_and_can_be_replayed() {
+        let (store, clock) = parts();
+        let tries = Arc::new(AtomicU64::new(0));
+        let counted = tries.clone();
+        let failing = inbox(&store, &clock, move |_| {
+            let number = counted.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async move { if number < 3 { Err(Error::internal("it traps")) } else { Ok(()) } })
+        });
+        failing.receive(webhook("e", None)).await.unwrap();
+        let running = tokio::spawn({
+            let failing = failing.clone();
+            async move { failing.run().await }
+        });
+        until_nothing_waits(&store, &clock).await;
+        assert_eq!((states(&store).await, tries.load(Ordering::Relaxed)), (vec![EventState::Dead], 3));
+        let dead = store.events(Filter { limit: 1, ..Filter::default() }).await.unwrap();
+        assert!(dead[0].why.contains("it traps"), "{}", dead[0].why);
+        assert!(store.replay(dead[0].id, clock.now()).await.unwrap());
+        failing.wake();
+        until_nothing_waits(&store, &clock).await;
+        assert_eq!((states(&store).await, emitted(&store).await), (vec![EventState::Handled], vec!["e".to_owned()]));
+        failing.drain();
+        running.await.unwrap();
+    }
+
+    /// One that fails holds up its own order and nobody else's.
+    #[tokio::test]
+    async fn events_of_one_order_are_handled_one_after_the_other() {
+        let (store, clock) = parts();
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let noted = seen.clone();
+        let ordered = inbox(&store, &clock, move |event| {
+            let Trigger::Webhook { body, .. } = &event.trigger else { panic!("no webhook") };
+            let body = String::from_utf8(body.clone()).unwrap();
+            let first_time = !noted.lock().unwrap().contains(&body);
+            noted.lock().unwrap().push(body.clone());
+            Box::pin(async move {
+                tokio::task::yield_now().await;
+                if first_time && body == "a1" { Err(Error::internal("not yet")) } else { Ok(()) }
+            })
+        });
+        for (key, order) in [("a1", Some("a")), ("a2", Some("a")), ("b1", Some("b")), ("x", None), ("a3", Some("a"))] {
+            ordered.receive(webhook(key, order)).await.unwrap();
+        }
+        let running = tokio::spawn({
+            let ordered = ordered.clone();
+            async move { ordered.run().await }
+        });
+        until_nothing_waits(&store, &clock).await;
+        let emitted = emitted(&store).await;
+        let place = |key: &str| emitted.iter().position(|found| found == key).unwrap();
+        assert!(place("a1") < place("a2") && place("a2") < place("a3"), "{emitted:?}");
+        assert!(place("b1") < place("a1") && place("x") < place("a1"), "others were held up: {emitted:?}");
+        ordered.drain();
+        running.await.unwrap();
+    }
+
+    /// Ten thousand rounds of: events arrive, processes handle them and die anywhere, others go on. Whatever was claimed
+    /// has its effect once, and the cursor counts exactly what was emitted, at every moment.
+    #[test]
+    fn killed_anywhere_nothing_is_lost_and_nothing_done_twice() {
+        let die = ManualClock::new(Timestamp::from_millis(0), 11);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a die")]
+        let roll = |sides: u64| (((die.jitter() + 1.0) / 2.0) * sides as f64) as u64;
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut kills_in_work = 0;
+        for round in 0..10_000u64 {
+            runtime.block_on(async {
+                let (store, clock) = parts();
+                let mut claimed = Vec::new();
+                let events = 1 + roll(4);
+                for process in 0..3 {
+                    let (pauses, fails) = (roll(4), roll(3) == 0 && process < 2);
+                    let working = inbox(&store, &clock, move |_| {
+                        Box::pin(async move {
+                            for _ in 0..pauses {
+                                tokio::task::yield_now().await;
+                            }
+                            if fails { Err(Error::internal("scripted")) } else { Ok(()) }
+                        })
+                    });
+                    for number in 0..events {
+                        let key = format!("{number}");
+                        let order = (number % 2 == 0).then_some("even");
+                        match working.receive(webhook(&key, order)).await.unwrap() {
+                            Claimed::New(_) => claimed.push(key),
+                            other => assert_eq!(other, Claimed::Repeated, "round {round}"),
+                        }
+                    }
+                    let running = tokio::spawn({
+                        let working = working.clone();
+                        async move { working.run().await }
+                    });
+                    for _ in 0..roll(12) {
+                        tokio::task::yield_now().await;
+                        let standing = store.cursor("c", "webhook w").await.unwrap();
+                        let count = emitted(&store).await.len() as u64;
+                        assert_eq!(standing.version, count, "round {round}: cursor and events part");
+                    }
+                    running.abort();
+                    kills_in_work += u64::from(states(&store).await.contains(&EventState::Waiting));
+                    clock.advance(HELD_MS);
+                }
+                let last = inbox(&store, &clock, fine);
+                let running = tokio::spawn({
+                    let last = last.clone();
+                    async move { last.run().await }
+                });
+                until_nothing_waits(&store, &clock).await;
+                last.drain();
+                running.await.unwrap();
+                let mut emitted = emitted(&store).await;
+                emitted.sort();
+                let dead: Vec<_> = states(&store).await;
+                assert!(!dead.contains(&EventState::Dead), "round {round}");
+                claimed.sort();
+                assert_eq!(emitted, claimed, "round {round}");
+            });
+        }
+        assert!(kills_in_work > 1_000, "the kills hit nothing: {kills_in_work}");
+    }
+
+    #[test]
+    fn a_stored_event_comes_back_byte_for_byte() {
+        let head = Head { webhook: "w".into(), headers: vec![("a".into(), "b".into())] };
+        let body = [0, 255, 10, 13];
+        let content = write(&head, &body).unwrap();
+        let (read_head, read_body) = read(&content).unwrap();
+        assert_eq!((read_head.webhook.as_str(), read_head.headers.len(), read_body), ("w", 1, &body[..]));
+        for cut in 0..content.len() - body.len() {
+            assert!(read(&content[..cut]).is_err(), "{cut}");
+        }
+    }
+}

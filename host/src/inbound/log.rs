@@ -1,0 +1,346 @@
+//! What arrived and what left, for whoever looks after it: to see it, and to have it done once more.
+
+use std::sync::Arc;
+
+use super::envelope::Emitted;
+use super::inbox;
+use crate::error::{Error, Kind, Result};
+use crate::outbound::mask::header_is_secret;
+use crate::store::Store;
+use crate::store::arrival::{DeadLetter, EventState, Filter, Stored};
+use crate::time::{Clock, Timestamp};
+
+/// How long a change of a sink's position waits for whoever gives to it, in milliseconds; longer than a lease holds.
+const WAIT_MS: u64 = 20_000;
+
+/// How often it asks meanwhile, in milliseconds.
+const ASK_MS: u64 = 500;
+
+/// The events of a host's store; see [`Host::event_log`](crate::Host::event_log).
+pub struct EventLog {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+}
+
+/// Which events a list holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventFilter {
+    /// Only of this connection.
+    pub connection: Option<String>,
+    /// Only in this state.
+    pub state: Option<EventState>,
+    /// Only after this id.
+    pub after: u64,
+}
+
+/// An event that arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ArrivedEvent {
+    /// Its number; later ones are higher.
+    pub id: u64,
+    /// Whose it is.
+    pub connection: String,
+    /// What it arrived by, as `webhook orders`.
+    pub trigger: String,
+    /// What identifies it there.
+    pub key: String,
+    /// Those with the same are handled one after the other.
+    pub order: Option<String>,
+    /// When it arrived.
+    pub at: Timestamp,
+    /// How it stands.
+    pub state: EventState,
+    /// How often it was handed over.
+    pub attempts: u64,
+    /// When it is due, while it waits.
+    pub due: Timestamp,
+    /// What went wrong last.
+    pub why: String,
+    /// Whether its content is kept.
+    pub has_content: bool,
+}
+
+/// What an event brought along.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EventContent {
+    /// The header fields; the value of one that may carry a credential is left out.
+    pub headers: Vec<(String, String)>,
+    /// The body as received.
+    pub body: Vec<u8>,
+}
+
+/// An event that a sink did not take.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SinkLetter {
+    /// The sink.
+    pub sink: String,
+    /// The event's number in the outbox.
+    pub number: u64,
+    /// When it was given up.
+    pub at: Timestamp,
+    /// Why.
+    pub why: String,
+    /// The event, as long as it is kept.
+    pub event: Option<Emitted>,
+}
+
+impl EventLog {
+    /// Of this store.
+    pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, clock }
+    }
+
+    /// A page of what arrived: at most `limit` events, in order of their ids.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn page(&self, filter: &EventFilter, limit: u64) -> Result<Vec<ArrivedEvent>> {
+        let EventFilter { connection, state, after } = filter.clone();
+        let stored = self.store.events(Filter { connection, state, after, limit }).await?;
+        Ok(stored.into_iter().map(ArrivedEvent::from).collect())
+    }
+
+    /// One event, with what it brought along as long as that is kept.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`], and when the store cannot be read.
+    pub async fn event(&self, id: u64) -> Result<(ArrivedEvent, Option<EventContent>)> {
+        let stored = self.store.event(id).await?.ok_or_else(|| unknown(id))?;
+        let content = match stored.has_content {
+            true => Some(inbox::opened(&stored.arrival.content)?),
+            false => None,
+        };
+        let content = content.map(|(headers, body)| {
+            let shown = |(name, value): (String, String)| match header_is_secret(&name) {
+                true => (name, "[left out]".to_owned()),
+                false => (name, value),
+            };
+            EventContent { headers: headers.into_iter().map(shown).collect(), body }
+        });
+        Ok((ArrivedEvent::from(stored), content))
+    }
+
+    /// Has an event handed to its plugin once more, by whoever serves its connection.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`]; [`Kind::Conflict`] where its content is not kept any more, or it is being handled.
+    pub async fn replay(&self, id: u64) -> Result<()> {
+        if self.store.replay(id, self.clock.now()).await? {
+            return Ok(());
+        }
+        let (event, _) = self.event(id).await?;
+        let why = match event.has_content {
+            true => "is being handled",
+            false => "has nothing left to hand over: its content is not kept any more",
+        };
+        Err(Error::new(Kind::Conflict, format!("event {id} {why}")))
+    }
+
+    /// What sinks did not take, in order of the events' numbers: about `limit` letters of events after this number, and
+    /// always all sinks' letters of an event together.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn letters(&self, after: u64, limit: u64) -> Result<Vec<SinkLetter>> {
+        let mut letters = Vec::new();
+        for letter in self.whole_groups(after, limit.max(1)).await? {
+            let row = self.store.outbox(letter.number.saturating_sub(1), 1).await?.pop();
+            let row = row.filter(|row| row.number == letter.number);
+            let event = row.and_then(|row| serde_json::from_slice(&row.content).ok());
+            let (at, why) = (letter.refused.at, letter.refused.why);
+            letters.push(SinkLetter { sink: letter.sink, number: letter.number, at, why, event });
+        }
+        Ok(letters)
+    }
+
+    /// No event's letters are cut apart by the end of a page.
+    async fn whole_groups(&self, after: u64, limit: u64) -> Result<Vec<DeadLetter>> {
+        let mut limit = limit;
+        loop {
+            let mut page = self.store.dead_letters(after, limit).await?;
+            let Some(last) = page.last().map(|letter| letter.number).filter(|_| page.len() as u64 == limit) else {
+                return Ok(page);
+            };
+            page.retain(|letter| letter.number != last);
+            if !page.is_empty() {
+                return Ok(page);
+            }
+            // More sinks than that have one event; there are only so many sinks.
+            limit = limit.saturating_mul(2);
+        }
+    }
+
+    /// Has a sink given everything from the event with this number on, once more. Its receiver knows repetitions by their
+    /// ids. Waits until nobody gives to the sink.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidRequest`] where the sink has not come so far; [`Kind::Conflict`] while a process keeps giving to it.
+    pub async fn rewind(&self, sink: &str, number: u64) -> Result<()> {
+        let (lease, holder) = (format!("sink {sink}"), crate::random::name()?);
+        let give_up_at = self.clock.now().plus(WAIT_MS);
+        loop {
+            let now = self.clock.now();
+            if self.store.lease(&lease, &holder, now, now.plus(WAIT_MS)).await? {
+                break;
+            }
+            if now >= give_up_at {
+                let message = format!("the sink `{sink}` is being given events without a pause");
+                return Err(Error::new(Kind::Conflict, message)
+                    .with_details("Stop `wharfage serve` for a moment, and run this again"));
+            }
+            self.clock.sleep_until(now.plus(ASK_MS)).await;
+        }
+        let moved = self.move_back(sink, number).await;
+        self.store.release(&lease, &holder).await?;
+        moved
+    }
+
+    async fn move_back(&self, sink: &str, number: u64) -> Result<()> {
+        let position = self.store.sink_position(sink).await?;
+        if number == 0 || number > position {
+            return Err(Error::invalid(
+                "",
+                format!("the sink `{sink}` is done with {position} and has not come to {number}"),
+            ));
+        }
+        self.store.advance_sink(sink, number - 1, None).await
+    }
+}
+
+impl From<Stored> for ArrivedEvent {
+    fn from(stored: Stored) -> Self {
+        let Stored { id, arrival, has_content, state, attempts, due, why } = stored;
+        Self {
+            id,
+            connection: arrival.connection,
+            trigger: arrival.trigger,
+            key: arrival.key,
+            order: arrival.order,
+            at: arrival.at,
+            state,
+            attempts,
+            due,
+            why,
+            has_content,
+        }
+    }
+}
+
+fn unknown(id: u64) -> Error {
+    Error::new(Kind::NotFound, format!("there is no event {id}, or not any more"))
+        .with_details("See which there are:   wharfage events list")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+    use crate::store::arrival::{Arrival, Claimed, Commit, Emit, Refused, Room};
+    use crate::time::ManualClock;
+
+    const ROOM: Room = Room { events_max: 100, bytes_max: 10_000 };
+
+    fn log() -> (Arc<dyn Store>, EventLog) {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let clock = ManualClock::skipping(Timestamp::from_millis(1_000), 1);
+        (store.clone(), EventLog::new(store, Arc::new(clock)))
+    }
+
+    /// A stored webhook, as the inbox writes it.
+    async fn arrive(store: &Arc<dyn Store>, connection: &str, key: &str) -> u64 {
+        let head = br#"{"webhook":"orders","headers":[["x-a","1"],["authorization","Bearer s3cret"]]}"#;
+        let mut content = (head.len() as u32).to_be_bytes().to_vec();
+        content.extend_from_slice(head);
+        content.extend_from_slice(b"\x1b[2J body");
+        let arrival = Arrival {
+            connection: connection.into(),
+            trigger: "webhook orders".into(),
+            key: key.into(),
+            order: None,
+            at: Timestamp::from_millis(1_000),
+            known_until: Timestamp::from_millis(2_000),
+            content,
+        };
+        let Claimed::New(id) = store.claim(arrival, ROOM).await.unwrap() else { panic!("it is not new") };
+        id
+    }
+
+    #[tokio::test]
+    async fn an_event_is_listed_shown_and_replayed() {
+        let (store, log) = log();
+        let (first, _) = (arrive(&store, "a", "k1").await, arrive(&store, "b", "k2").await);
+        let of_a = EventFilter { connection: Some("a".into()), ..EventFilter::default() };
+        let page = log.page(&of_a, 10).await.unwrap();
+        assert_eq!((page.len(), page[0].id, page[0].key.as_str()), (1, first, "k1"));
+        let (event, content) = log.event(first).await.unwrap();
+        let content = content.unwrap();
+        assert_eq!((event.state, content.body.as_slice()), (EventState::Waiting, b"\x1b[2J body".as_slice()));
+        let shown = [("x-a", "1"), ("authorization", "[left out]")];
+        assert_eq!(content.headers, shown.map(|(name, value)| (name.to_owned(), value.to_owned())));
+
+        let at = |ms| Timestamp::from_millis(ms);
+        store.take("a", "me", at(1_000), at(9_000), 10).await.unwrap();
+        let error = log.replay(first).await.unwrap_err();
+        assert_eq!(error.message(), format!("event {first} is being handled"));
+        store.put_off(first, "me", None, "no").await.unwrap();
+        log.replay(first).await.unwrap();
+        assert_eq!(log.event(first).await.unwrap().0.state, EventState::Waiting);
+        assert_eq!(log.replay(99).await.unwrap_err().kind(), &Kind::NotFound);
+    }
+
+    async fn emit(store: &Arc<dyn Store>, count: usize) {
+        let emit = (0..count).map(|name| Emit { name: name.to_string(), content: b"{}".to_vec() }).collect();
+        let commit = Commit {
+            connection: "a".into(),
+            at: Timestamp::from_millis(1_000),
+            event: None,
+            step: None,
+            emit,
+            known_until: Timestamp::MAX,
+            bytes_max: u64::MAX,
+        };
+        store.commit(commit).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_sinks_did_not_take_is_listed_page_by_page() {
+        let (store, log) = log();
+        emit(&store, 4).await;
+        for (sink, number) in [("x", 1), ("y", 1), ("z", 1), ("x", 2), ("y", 3), ("z", 3)] {
+            let refused = Some(Refused { at: Timestamp::from_millis(5), why: "no".into() });
+            store.advance_sink(sink, number, refused).await.unwrap();
+        }
+        for limit in 1..8 {
+            let (mut all, mut after) = (Vec::new(), 0);
+            loop {
+                let page = log.letters(after, limit).await.unwrap();
+                let Some(last) = page.last() else { break };
+                after = last.number;
+                all.extend(page.into_iter().map(|letter| (letter.number, letter.sink)));
+            }
+            let all: Vec<(u64, &str)> = all.iter().map(|(number, sink)| (*number, sink.as_str())).collect();
+            assert_eq!(all, [(1, "x"), (1, "y"), (1, "z"), (2, "x"), (3, "y"), (3, "z")], "{limit} at once");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_sink_goes_back_when_nobody_gives_to_it() {
+        let (store, log) = log();
+        emit(&store, 4).await;
+        store.advance_sink("s", 3, None).await.unwrap();
+        let at = |ms| Timestamp::from_millis(ms);
+        // Somebody who lets go soon is waited for.
+        assert!(store.lease("sink s", "other", at(1_000), at(5_000)).await.unwrap());
+        log.rewind("s", 2).await.unwrap();
+        assert_eq!(store.sink_position("s").await.unwrap(), 1);
+        let error = log.rewind("s", 2).await.unwrap_err();
+        assert!(error.message().contains("has not come to 2"), "{error}");
+        assert!(log.rewind("s", 0).await.is_err());
+        // And somebody who does not is not pushed aside.
+        assert!(store.lease("sink s", "other", at(1_000), Timestamp::MAX).await.unwrap(), "it kept the lease");
+        assert_eq!(log.rewind("s", 1).await.unwrap_err().kind(), &Kind::Conflict);
+    }
+}

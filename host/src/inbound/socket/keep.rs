@@ -1,0 +1,673 @@
+//! Keeps one socket open: the loop over opening, talking, waiting, until the host stops.
+//!
+//! One task does all of it, so that a quiet socket costs one task, its buffers and nothing else. Whoever handles messages
+//! is asked one at a time, over all openings, in their order. What it answers leaves on the opening that the message came
+//! from, and on no other: a provider that was away has forgotten what it asked.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+use tokio_websockets::{CloseCode, Message};
+
+use super::SocketPolicy;
+use super::line::{Came, Line};
+use super::machine::{End, Machine, Pace, State, Why};
+use super::queue::{Item, Put, Queue, Queued};
+use crate::error::{Error, Kind, Result};
+use crate::event::Trigger;
+use crate::inbound::handler::Handler;
+use crate::manifest::{SocketFacts, shown};
+use crate::outbound::retry::{RetryPolicy, backoff_ms};
+use crate::outbound::upgrade::{Carried, Upgraded};
+use crate::outbound::{CallContext, Outbound};
+use crate::time::{BoxFuture, Clock, Timestamp};
+
+/// Whoever takes what comes over a socket.
+pub trait Listener: Send + Sync + 'static {
+    /// Whether anything was kept of an earlier run, so that something may have been missed since then.
+    fn has_begun(&self) -> BoxFuture<'_, Result<bool>>;
+
+    /// Takes a message or a gap, keeps what comes of it and answers the messages to send. `id` is the same over all
+    /// attempts.
+    fn take(&self, id: &str, trigger: Trigger) -> BoxFuture<'_, Result<Vec<Vec<u8>>>>;
+}
+
+/// The plugin's own handling, with its cursor.
+struct Handled {
+    handler: Handler,
+    /// What the cursor is kept under.
+    name: String,
+}
+
+impl Listener for Handled {
+    fn has_begun(&self) -> BoxFuture<'_, Result<bool>> {
+        Box::pin(async { Ok(self.handler.cursor(&self.name).await?.cursor.is_some()) })
+    }
+
+    fn take(&self, id: &str, trigger: Trigger) -> BoxFuture<'_, Result<Vec<Vec<u8>>>> {
+        let id = id.to_owned();
+        Box::pin(async move { Ok(self.handler.handle(&self.name, &id, trigger).await?.send) })
+    }
+}
+
+/// A socket that is kept open. Clones are the same one.
+#[derive(Clone)]
+pub struct Socket(Arc<Parts>);
+
+struct Parts {
+    name: String,
+    facts: SocketFacts,
+    policy: SocketPolicy,
+    url: String,
+    first: Vec<String>,
+    outbound: Arc<Outbound>,
+    listener: Arc<dyn Listener>,
+    stop: watch::Sender<bool>,
+    status: Mutex<SocketStatus>,
+}
+
+/// How a socket is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SocketStatus {
+    /// Where it stands.
+    pub state: SocketState,
+    /// Since when.
+    pub since: Timestamp,
+    /// How often it was opened.
+    pub openings: u64,
+    /// Messages that found no room.
+    pub dropped: u64,
+    /// Messages and gaps that the plugin could not handle.
+    pub given_up: u64,
+    /// Why it ended the last time.
+    pub last_end: Option<String>,
+}
+
+/// Where a socket stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SocketState {
+    /// It is being opened.
+    Connecting,
+    /// It is open.
+    Open,
+    /// It is opened again at that time.
+    Backoff(Timestamp),
+    /// It stays closed; what the operator can do about it.
+    Closed(String),
+}
+
+/// How long it is waited for the other end to close, when this one stops.
+const GOODBYE_MS: u64 = 2_000;
+
+/// The longest wait before something is handed over anew.
+const RETRY_WAIT_MS_MAX: u64 = 60_000;
+
+impl Socket {
+    /// The socket of this name, as its manifest has it and the operator wants it.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`] when one of them does not fit the other.
+    pub(crate) fn new(
+        name: &str,
+        facts: &SocketFacts,
+        policy: &SocketPolicy,
+        outbound: Arc<Outbound>,
+        listener: Arc<dyn Listener>,
+    ) -> Result<Self> {
+        let connection = &outbound.scope.connection;
+        let wrong = |why: String| Error::configuration(format!("[connections.{connection}.sockets.{name}] {why}"));
+        policy.check().and_then(|()| policy.check_against(facts)).map_err(wrong)?;
+        let (url, first) = (facts.url(&policy.values).map_err(wrong)?, facts.first_messages(&policy.values));
+        let (stop, _) = watch::channel(false);
+        let status = SocketStatus {
+            state: SocketState::Connecting,
+            since: outbound.clock.now(),
+            openings: 0,
+            dropped: 0,
+            given_up: 0,
+            last_end: None,
+        };
+        Ok(Self(Arc::new(Parts {
+            name: name.to_owned(),
+            facts: facts.clone(),
+            policy: policy.clone(),
+            url,
+            first: first.map_err(wrong)?,
+            outbound,
+            listener,
+            stop,
+            status: Mutex::new(status),
+        })))
+    }
+
+    /// The same, handled by the plugin: cursor and events are kept together, and what it answers leaves afterwards.
+    ///
+    /// # Errors
+    /// As for [`Socket::new`].
+    #[allow(dead_code, reason = "`wharfage serve` runs it")]
+    pub(crate) fn handled(
+        name: &str,
+        facts: &SocketFacts,
+        policy: &SocketPolicy,
+        outbound: Arc<Outbound>,
+        handler: Handler,
+    ) -> Result<Self> {
+        let listener = Handled { handler, name: format!("socket {name}") };
+        Self::new(name, facts, policy, outbound, Arc::new(listener))
+    }
+
+    /// Keeps it open until [`Socket::drain`]. Dropping the future breaks it off.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`] when the operating system gives no random bytes.
+    pub async fn run(&self) -> Result<()> {
+        let desk = Desk {
+            queue: Queue::new(self.0.policy.queue_messages_max, self.0.policy.queue_bytes_max, self.0.policy.overflow),
+            running: None,
+            id: format!("{}/{}/{}", self.0.outbound.scope.connection, self.0.name, crate::random::name()?),
+            number: 0,
+            parts: self.0.clone(),
+        };
+        let machine = Machine::new(self.0.pace());
+        Keeper { machine, desk, opening: 0, has_begun: false, before: None, parts: self.0.clone() }.run().await;
+        Ok(())
+    }
+
+    /// Opens it no more, and closes it as going away (1001) where it is open. [`Socket::run`] ends when what came is
+    /// handled.
+    pub fn drain(&self) {
+        self.0.stop.send_replace(true);
+    }
+
+    /// How it is.
+    pub fn status(&self) -> SocketStatus {
+        self.0.status().clone()
+    }
+}
+
+impl Parts {
+    fn pace(&self) -> Pace {
+        Pace {
+            wait_ms_min: self.policy.wait_ms_min,
+            wait_ms_max: self.policy.wait_ms_max,
+            stable_ms: self.facts.stable_after_s.saturating_mul(1_000),
+            stop_codes: self.facts.stop_codes.clone(),
+            sign_in_codes: self.facts.sign_in_codes.clone(),
+        }
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        self.outbound.clock.as_ref()
+    }
+
+    fn connection(&self) -> &str {
+        &self.outbound.scope.connection
+    }
+
+    fn status(&self) -> std::sync::MutexGuard<'_, SocketStatus> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell(&self, state: &State) {
+        let state = match state {
+            State::Connecting => SocketState::Connecting,
+            State::Open(_) => SocketState::Open,
+            State::Backoff(at) => SocketState::Backoff(*at),
+            State::Closed(why) => SocketState::Closed(self.advice(*why)),
+        };
+        let mut status = self.status();
+        status.since = self.clock().now();
+        status.state = state;
+    }
+
+    /// What the operator can do about a socket that stays closed.
+    fn advice(&self, why: Why) -> String {
+        let connection = self.connection();
+        match why {
+            Why::Refused => "what it needs is not granted; change wharfage.toml as its last end says".to_owned(),
+            Why::Told(code) => format!("the provider closed it for good, by the code {code}"),
+            Why::SignIn(code) => format!(
+                "the provider does not take the credential, by the code {code}; connect again:   wharfage connect {connection}"
+            ),
+        }
+    }
+}
+
+/// Hands on what came, one after the other.
+struct Desk {
+    queue: Queue,
+    running: Option<BoxFuture<'static, Answered>>,
+    /// What the ids of its events begin with.
+    id: String,
+    /// How many events there were.
+    number: u64,
+    parts: Arc<Parts>,
+}
+
+/// What came of one item.
+struct Answered {
+    opening: u64,
+    send: Vec<Vec<u8>>,
+    /// Whether a message was given up.
+    is_missing: bool,
+}
+
+impl Desk {
+    /// Of one more event.
+    fn number(&mut self) -> u64 {
+        self.number += 1;
+        self.number
+    }
+
+    /// Waits for the next that is done. Cancel-safe.
+    async fn done(&mut self) -> Answered {
+        loop {
+            if let Some(running) = &mut self.running {
+                let answered = running.await;
+                self.running = None;
+                if answered.is_missing {
+                    let number = self.number();
+                    self.queue.gap(answered.opening, number);
+                }
+                return answered;
+            }
+            match self.queue.pop() {
+                Some(next) => self.running = Some(Box::pin(hand(self.parts.clone(), self.id.clone(), next))),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Goes on while there is no line; what is answered has nowhere to go.
+    async fn work(&mut self) -> Infallible {
+        loop {
+            let answered = self.done().await;
+            self.forget(&answered);
+        }
+    }
+
+    /// Handles all that is left.
+    async fn finish(&mut self) {
+        while self.running.is_some() || !self.queue.is_empty() {
+            let answered = self.done().await;
+            self.forget(&answered);
+        }
+    }
+
+    fn forget(&self, answered: &Answered) {
+        if !answered.send.is_empty() {
+            let (connection, socket) = (self.parts.connection(), &self.parts.name);
+            let messages = answered.send.len();
+            tracing::warn!(target: "wharfage::inbound", connection, socket, messages, "answers were not sent: their socket is closed");
+        }
+    }
+}
+
+/// Hands one item over until it is taken or given up.
+async fn hand(parts: Arc<Parts>, id: String, next: Queued) -> Answered {
+    let Queued { item, opening, number } = next;
+    let id = format!("{id}/{number}");
+    let is_message = matches!(item, Item::Message(_));
+    let trigger = match item {
+        Item::Message(message) => Trigger::Message { socket: parts.name.clone(), message },
+        Item::Gap => Trigger::Gap(parts.name.clone()),
+    };
+    let policy = RetryPolicy {
+        attempts_max: parts.policy.attempts,
+        base_ms: 1_000,
+        delay_ms_max: RETRY_WAIT_MS_MAX,
+        ..RetryPolicy::default()
+    };
+    let (connection, socket) = (parts.connection(), &parts.name);
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let error = match parts.listener.take(&id, trigger.clone()).await {
+            Ok(send) => return Answered { opening, send, is_missing: false },
+            Err(error) => error,
+        };
+        let may_pass = error.may_retry() || matches!(error.kind(), Kind::Conflict | Kind::Deadline);
+        if !may_pass || attempt >= policy.attempts_max {
+            parts.status().given_up += 1;
+            tracing::error!(target: "wharfage::inbound", connection, socket, id, attempt, "given up: {error}");
+            return Answered { opening, send: Vec::new(), is_missing: is_message };
+        }
+        let now = parts.clock().now();
+        let asked_ms = error.retry_at().map_or(0, |at| at.since(now)).min(RETRY_WAIT_MS_MAX);
+        let wait_ms = backoff_ms(&policy, attempt, parts.clock().jitter()).max(asked_ms);
+        tracing::warn!(target: "wharfage::inbound", connection, socket, id, attempt, wait_ms, "not handled: {error}");
+        parts.clock().sleep_until(now.plus(wait_ms)).await;
+    }
+}
+
+/// The loop.
+struct Keeper {
+    machine: Machine,
+    desk: Desk,
+    /// Which opening it is.
+    opening: u64,
+    has_begun: bool,
+    /// What the provider does not take any more.
+    before: Option<Carried>,
+    parts: Arc<Parts>,
+}
+
+/// When something must be done on an open line.
+struct Times {
+    heard_at: Timestamp,
+    /// The host has asked whether anybody is there.
+    asked_at: Option<Timestamp>,
+    /// When the provider's own question is due.
+    ping_at: Option<Timestamp>,
+    /// That was asked, and an answer is waited for.
+    pinged_at: Option<Timestamp>,
+}
+
+impl Keeper {
+    async fn run(mut self) {
+        let mut stop = self.parts.stop.subscribe();
+        self.has_begun = self.parts.listener.has_begun().await.unwrap_or_else(|error| {
+            let (connection, socket) = (self.parts.connection(), &self.parts.name);
+            tracing::error!(target: "wharfage::inbound", connection, socket, "its cursor cannot be read: {error}");
+            true
+        });
+        loop {
+            self.parts.tell(self.machine.state());
+            match self.machine.state() {
+                State::Connecting => {
+                    if self.open(&mut stop).await.is_none() {
+                        break;
+                    }
+                }
+                State::Backoff(at) => {
+                    let over = self.parts.clock().sleep_until(*at);
+                    tokio::select! {
+                        biased;
+                        () = stopped(&mut stop) => break,
+                        () = over => self.machine.connecting(),
+                        never = self.desk.work() => match never {},
+                    }
+                }
+                State::Open(_) | State::Closed(_) => {
+                    tokio::select! {
+                        biased;
+                        () = stopped(&mut stop) => break,
+                        never = self.desk.work() => match never {},
+                    }
+                }
+            }
+        }
+        self.desk.finish().await;
+    }
+
+    /// Opens it and talks until its end; nothing when the host stops.
+    async fn open(&mut self, stop: &mut watch::Receiver<bool>) -> Option<()> {
+        let parts = self.parts.clone();
+        let deadline = parts.clock().now().plus(parts.outbound.limits.call_ms);
+        let context = CallContext { deadline, observer: None, event: None, operation: None };
+        let opened = {
+            let before = self.before.take();
+            // On the heap, for a quiet socket shall not carry the room that opening takes.
+            let protocol = parts.facts.protocol.as_ref();
+            let opening = Box::pin(parts.outbound.upgrade(&context, &parts.url, protocol, before.as_ref()));
+            tokio::select! {
+                biased;
+                () = stopped(stop) => return None,
+                opened = opening => opened,
+                never = self.desk.work() => match never {},
+            }
+        };
+        let (end, carried) = match opened {
+            Ok(Upgraded { wire, carried }) => {
+                let line = Line::over(wire, parts.policy.message_bytes_max);
+                (self.talk(line, stop).await?, Some(carried))
+            }
+            Err(error) => (self.not_opened(&error), None),
+        };
+        let next = self.machine.ended(parts.clock().now(), end, parts.clock().jitter());
+        if next.signs_in
+            && let (Some(carried), End::Closed(Some(code))) = (carried, end)
+        {
+            if parts.outbound.has_replacement(&carried).await {
+                self.before = Some(carried);
+            } else {
+                self.machine.cannot_sign_in(code);
+            }
+        }
+        let (connection, socket) = (parts.connection(), &parts.name);
+        let why = parts.status().last_end.clone().unwrap_or_default();
+        match self.machine.state() {
+            State::Closed(stays) => {
+                let advice = parts.advice(*stays);
+                tracing::error!(target: "wharfage::inbound", connection, socket, "the socket stays closed: {advice} ({why})");
+            }
+            State::Backoff(at) => {
+                tracing::warn!(target: "wharfage::inbound", connection, socket, again = %at, "the socket ended: {why}");
+            }
+            State::Connecting | State::Open(_) => {}
+        }
+        Some(())
+    }
+
+    /// What keeps it from being opened, and whether that passes.
+    fn not_opened(&self, error: &Error) -> End {
+        let parts = &self.parts;
+        let details = error.details().map_or_else(String::new, |details| format!("\n{details}"));
+        parts.status().last_end = Some(format!("{}{details}", error.message()));
+        match error.kind() {
+            Kind::PolicyDenied(_) | Kind::Configuration | Kind::LimitExceeded(_) => End::Refused,
+            _ if error.may_retry() || *error.kind() == Kind::Deadline => {
+                let latest = parts.clock().now().plus(parts.outbound.limits.block_ms);
+                End::Lost(error.retry_at().map(|at| at.min(latest)))
+            }
+            // Somebody may connect the account again, or the provider mend what it broke; asking faster helps nobody.
+            _ => End::Kept,
+        }
+    }
+
+    /// Talks on an open line until its end; nothing when the host stops.
+    async fn talk(&mut self, mut line: Line, stop: &mut watch::Receiver<bool>) -> Option<End> {
+        let parts = self.parts.clone();
+        let now = parts.clock().now();
+        self.opening += 1;
+        self.machine.opened(now);
+        parts.tell(self.machine.state());
+        parts.status().openings += 1;
+        let (connection, socket) = (parts.connection(), &parts.name);
+        tracing::info!(target: "wharfage::inbound", connection, socket, opening = self.opening, "the socket is open");
+        for text in &parts.first {
+            line.send(Message::text(text.clone()), now);
+        }
+        // The gap is told when the subscriptions have left, so that what happens from then on comes by itself.
+        let is_taken = tokio::select! {
+            biased;
+            () = stopped(stop) => {
+                line.close(CloseCode::GOING_AWAY);
+                self.goodbye(line).await;
+                return None;
+            }
+            is_taken = line.flush() => is_taken,
+            () = parts.clock().alarm(now.plus(parts.facts.pong_s.saturating_mul(1_000))) => false,
+            never = self.desk.work() => match never {},
+        };
+        if !is_taken {
+            parts.status().last_end = Some("the provider did not take the first messages".to_owned());
+            return Some(End::Lost(None));
+        }
+        if self.opening > 1 || self.has_begun {
+            let number = self.desk.number();
+            self.desk.queue.gap(self.opening, number);
+        }
+        let every_ms = |ping: &crate::manifest::PingFacts| ping.every_s.saturating_mul(1_000);
+        let ping_at = parts.facts.ping.as_ref().map(|ping| now.plus(every_ms(ping)));
+        let mut times = Times { heard_at: now, asked_at: None, ping_at, pinged_at: None };
+        let (end, why) = loop {
+            tokio::select! {
+                biased;
+                () = stopped(stop) => {
+                    line.close(CloseCode::GOING_AWAY);
+                    self.goodbye(line).await;
+                    return None;
+                }
+                () = parts.clock().alarm(times.next(&parts.facts, &line)) => {
+                    if let Some(why) = times.act(&parts, &mut line) {
+                        line.close(CloseCode::GOING_AWAY);
+                        break (End::Lost(None), why.to_owned());
+                    }
+                }
+                answered = self.desk.done() => self.answer(&mut line, answered),
+                came = line.next(|| parts.clock().now()) => {
+                    times.heard_at = parts.clock().now();
+                    times.asked_at = None;
+                    match came {
+                        Came::Sign => {}
+                        Came::Message(message) => {
+                            if !self.take_in(message, &mut times) {
+                                line.close(CloseCode::GOING_AWAY);
+                                break (End::Lost(None), "messages came faster than they were handled".to_owned());
+                            }
+                        }
+                        Came::Closed(code) => {
+                            let said = code.map_or_else(|| "no code".to_owned(), |code| format!("the code {code}"));
+                            break (End::Closed(code), format!("the provider closed it, with {said}"));
+                        }
+                        Came::Broken(why) => break (End::Lost(None), why),
+                    }
+                }
+            }
+        };
+        parts.status().last_end = Some(why);
+        self.goodbye(line).await;
+        Some(end)
+    }
+
+    /// Lets the last frames leave, for a moment.
+    async fn goodbye(&mut self, mut line: Line) {
+        let until = self.parts.clock().now().plus(GOODBYE_MS);
+        tokio::select! {
+            biased;
+            () = line.end() => {}
+            () = self.parts.clock().alarm(until) => {}
+            never = self.desk.work() => match never {},
+        }
+    }
+
+    /// Takes a message in. False where there is no room and it must end for it.
+    fn take_in(&mut self, message: Vec<u8>, times: &mut Times) -> bool {
+        let parts = self.parts.clone();
+        if parts.facts.ping.as_ref().is_some_and(|ping| ping.is_answer(&message)) {
+            times.pinged_at = None;
+            return true;
+        }
+        self.machine.heard();
+        // What a provider sends back must not reach the plugin here either.
+        let message = parts.outbound.masked(message, &parts.url);
+        let number = self.desk.number();
+        let (dropped, goes_on) = match self.desk.queue.put(message, self.opening, number) {
+            Put::Kept => return true,
+            Put::Dropped(dropped) => (dropped, true),
+            Put::Reconnect => (1, false),
+        };
+        let before = {
+            let mut status = parts.status();
+            let before = status.dropped;
+            status.dropped = before.saturating_add(dropped);
+            before
+        };
+        if before == 0 {
+            let (connection, socket) = (parts.connection(), &parts.name);
+            tracing::warn!(
+                target: "wharfage::inbound", connection, socket, overflow = ?parts.policy.overflow,
+                "messages come faster than they are handled; to let more wait, raise queue_messages_max and queue_bytes_max"
+            );
+        }
+        goes_on
+    }
+
+    /// Sends what the plugin answered, where its opening is still this one.
+    fn answer(&self, line: &mut Line, answered: Answered) {
+        if answered.opening != self.opening {
+            self.desk.forget(&answered);
+            return;
+        }
+        let now = self.parts.clock().now();
+        for message in answered.send {
+            let message = match self.parts.facts.binary {
+                true => Message::binary(message),
+                false => match String::from_utf8(message) {
+                    Ok(text) => Message::text(text),
+                    Err(_) => {
+                        let (connection, socket) = (self.parts.connection(), shown(&self.parts.name));
+                        tracing::error!(
+                            target: "wharfage::inbound", connection, socket,
+                            "a message that is no text was not sent; in plugin.toml:   binary = true"
+                        );
+                        continue;
+                    }
+                },
+            };
+            line.send(message, now);
+        }
+    }
+}
+
+impl Times {
+    /// When the next of them is.
+    fn next(&self, facts: &SocketFacts, line: &Line) -> Timestamp {
+        let pong_ms = facts.pong_s.saturating_mul(1_000);
+        let late = |since: Option<Timestamp>| since.map(|at| at.plus(pong_ms));
+        let asks_at = self.heard_at.plus(facts.ping_s.saturating_mul(1_000));
+        let all =
+            [late(self.asked_at).or(Some(asks_at)), self.ping_at, late(self.pinged_at), late(line.waiting_since())];
+        all.into_iter().flatten().min().unwrap_or(Timestamp::MAX)
+    }
+
+    /// Asks what is due; the end of it where an answer is.
+    fn act(&mut self, parts: &Parts, line: &mut Line) -> Option<&'static str> {
+        let now = parts.clock().now();
+        let pong_ms = parts.facts.pong_s.saturating_mul(1_000);
+        let is_late = |since: Option<Timestamp>| since.is_some_and(|at| now >= at.plus(pong_ms));
+        if is_late(line.waiting_since()) {
+            return Some("the provider took nothing within pong_s");
+        }
+        if is_late(self.asked_at) || is_late(self.pinged_at) {
+            return Some("the provider did not answer within pong_s");
+        }
+        if self.asked_at.is_none() && now >= self.heard_at.plus(parts.facts.ping_s.saturating_mul(1_000)) {
+            self.asked_at = Some(now);
+            line.send(Message::ping(""), now);
+        }
+        if let (Some(ping), Some(at)) = (&parts.facts.ping, self.ping_at)
+            && now >= at
+        {
+            self.ping_at = Some(now.plus(ping.every_s.saturating_mul(1_000)));
+            if ping.answer.is_some() {
+                self.pinged_at.get_or_insert(now);
+            }
+            line.send(Message::text(ping.message.clone()), now);
+        }
+        None
+    }
+}
+
+/// Waits until the host stops.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quiet_socket_carries_little() {
+        // What runs on is one of these, in its task, beside the line's buffer of 8 KiB.
+        assert!(size_of::<Keeper>() < 1 << 10, "{}", size_of::<Keeper>());
+        assert!(size_of::<Line>() < 1 << 10, "{}", size_of::<Line>());
+    }
+}

@@ -1,0 +1,340 @@
+//! An endpoint that is open: its recipe, its secret, and where its deliveries go.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::HeaderMap;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use zeroize::Zeroizing;
+
+use super::{EndpointLimits, EndpointPolicy};
+use crate::auth::jwt::{self, Keys, Rules};
+use crate::error::{Error, Kind, Result};
+use crate::inbound::inbox::{Inbox, Webhook};
+use crate::inbound::verify::{self, Delivery, Identified, Proof, Refused, Verified};
+use crate::manifest::{JwtFacts, Purpose, VerifyFacts, WebhookFacts, shown, suggestion};
+use crate::observe::audit::Deed;
+use crate::outbound::{CallContext, Outbound};
+use crate::plugin::Plugin;
+use crate::store::arrival::Claimed;
+use crate::time::BoxFuture;
+
+/// Milliseconds that asking for a provider's keys may take.
+const KEYS_MS: u64 = 10_000;
+
+/// Who stores deliveries: an inbox, or a script in a test.
+pub(crate) trait Receives: Send + Sync + 'static {
+    /// Stores one, durable when this ends, unless its key is known.
+    fn receive(&self, webhook: Webhook) -> BoxFuture<'_, Result<Claimed>>;
+}
+
+impl Receives for Inbox {
+    fn receive(&self, webhook: Webhook) -> BoxFuture<'_, Result<Claimed>> {
+        Box::pin(Self::receive(self, webhook))
+    }
+}
+
+/// An endpoint that is open.
+pub(crate) struct Endpoint {
+    id: String,
+    policy: EndpointPolicy,
+    facts: WebhookFacts,
+    /// What tokens must be, where it is proven by one.
+    jwt: Option<JwtFacts>,
+    outbound: Arc<Outbound>,
+    receives: Arc<dyn Receives>,
+    in_flight: Semaphore,
+    received: AtomicU64,
+    repeated: AtomicU64,
+    refused: AtomicU64,
+    turned_away: AtomicU64,
+}
+
+/// What became of deliveries since the endpoint was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Acknowledged for the first time.
+    pub received: u64,
+    /// Acknowledged again.
+    pub repeated: u64,
+    /// Not the provider's own.
+    pub refused: u64,
+    /// Told to come again, because there was no room or the store was in trouble.
+    pub turned_away: u64,
+}
+
+/// What a delivery is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// It is stored, or was.
+    Received,
+    /// What the provider wants to hear.
+    Challenge(String),
+    /// It is not the provider's own.
+    Unauthorized,
+    /// Its time is no time.
+    Malformed,
+    /// It is to come again.
+    Busy,
+}
+
+impl Endpoint {
+    /// Opens an endpoint over a plugin: its recipe is in the manifest, and its secret can be had.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`] where the manifest has no such webhook or the URL that it signs is not stated;
+    /// [`Kind::CredentialUnavailable`] where the secret cannot be had, with the command that sets it. There is no endpoint
+    /// without one.
+    pub(crate) async fn open(
+        id: &str,
+        policy: &EndpointPolicy,
+        plugin: &Plugin,
+        receives: Arc<dyn Receives>,
+    ) -> Result<Self> {
+        let manifest = &plugin.needs().manifest;
+        let Some(facts) = manifest.webhooks.get(&policy.webhook) else {
+            let names: Vec<&str> = manifest.webhooks.keys().map(String::as_str).collect();
+            let message =
+                format!("[endpoints.{id}]: {} has no webhook `{}`", manifest.plugin.name, shown(&policy.webhook));
+            return Err(Error::configuration(message).with_details(suggestion(&policy.webhook, &names)));
+        };
+        let jwt = manifest.secrets.get(facts.verify.secret()).and_then(|secret| secret.jwt.clone());
+        Self::over(id, policy, facts, jwt, plugin.outbound().clone(), receives).await
+    }
+
+    /// The same over its parts.
+    pub(crate) async fn over(
+        id: &str,
+        policy: &EndpointPolicy,
+        facts: &WebhookFacts,
+        jwt: Option<JwtFacts>,
+        outbound: Arc<Outbound>,
+        receives: Arc<dyn Receives>,
+    ) -> Result<Self> {
+        if facts.signs_url() && policy.url.is_none() {
+            let message =
+                format!("[endpoints.{id}]: the provider signs the address that it was given, and none is stated");
+            return Err(Error::configuration(message).with_details(format!(
+                "Add, letter by letter as the provider has it:   url = \"https://hooks.example.org/webhooks/{id}\""
+            )));
+        }
+        let in_flight = usize::try_from(policy.limits.in_flight).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
+        let endpoint = Self {
+            id: id.to_owned(),
+            policy: policy.clone(),
+            facts: facts.clone(),
+            jwt,
+            outbound,
+            receives,
+            in_flight: Semaphore::new(in_flight),
+            received: AtomicU64::new(0),
+            repeated: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            turned_away: AtomicU64::new(0),
+        };
+        endpoint.check_secret().await.map_err(|error| error.context(format!("open [endpoints.{id}]")))?;
+        Ok(endpoint)
+    }
+
+    /// Its id: the last part of its path.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its limits.
+    pub(crate) fn limits(&self) -> &EndpointLimits {
+        &self.policy.limits
+    }
+
+    /// A place for one more delivery, if there is one.
+    pub(crate) fn admit(&self) -> Option<SemaphorePermit<'_>> {
+        let permit = self.in_flight.try_acquire().ok();
+        if permit.is_none() {
+            count(&self.turned_away);
+        }
+        permit
+    }
+
+    /// What became of deliveries.
+    pub(crate) fn counts(&self) -> Counts {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Counts {
+            received: read(&self.received),
+            repeated: read(&self.repeated),
+            refused: read(&self.refused),
+            turned_away: read(&self.turned_away),
+        }
+    }
+
+    /// Takes a delivery: verifies and stores it. It is acknowledged only when it is stored.
+    pub(crate) async fn take(&self, headers: &HeaderMap, query: Option<&str>, body: Vec<u8>) -> Reply {
+        let endpoint = self.id.as_str();
+        let verified = match self.verify(headers, query, &body).await {
+            Ok(verified) => verified,
+            Err(error) => {
+                tracing::error!(target: "wharfage::inbound", endpoint, "a delivery cannot be verified: {error}");
+                count(&self.turned_away);
+                return Reply::Busy;
+            }
+        };
+        let event = match verified {
+            Ok(Verified::Event(event)) => event,
+            Ok(Verified::Ignored) => return Reply::Received,
+            Ok(Verified::Challenge(answer)) => return Reply::Challenge(answer),
+            Err(refused) => {
+                count(&self.refused);
+                tracing::info!(target: "wharfage::inbound", endpoint, "a delivery was refused: {refused:?}");
+                return match refused {
+                    Refused::Unproven | Refused::Stale => Reply::Unauthorized,
+                    Refused::MalformedTime => Reply::Malformed,
+                };
+            }
+        };
+        match self.receives.receive(self.webhook(event, body)).await {
+            Ok(Claimed::New(_)) => {
+                count(&self.received);
+                Reply::Received
+            }
+            Ok(Claimed::Repeated) => {
+                count(&self.repeated);
+                tracing::debug!(target: "wharfage::inbound", endpoint, "a delivery came again");
+                Reply::Received
+            }
+            Ok(Claimed::Full(limit)) => {
+                count(&self.turned_away);
+                tracing::error!(
+                    target: "wharfage::inbound", endpoint,
+                    "a delivery is turned away: the limit {limit} is reached; to let more wait, set serve.limits.{limit}"
+                );
+                Reply::Busy
+            }
+            Err(error) => {
+                count(&self.turned_away);
+                tracing::error!(target: "wharfage::inbound", endpoint, "a delivery cannot be stored: {error}");
+                Reply::Busy
+            }
+        }
+    }
+
+    fn webhook(&self, event: Identified, body: Vec<u8>) -> Webhook {
+        let Identified { key, order, headers } = event;
+        let known_ms = self.facts.known_ms().max(self.policy.known_s.unwrap_or(0) * 1_000);
+        Webhook { name: self.policy.webhook.clone(), key, order, known_ms, headers, body }
+    }
+
+    /// Verifies a delivery, and tells the audit trail that the secret was used.
+    ///
+    /// # Errors
+    /// What is our trouble and not the delivery's: no secret, no keys of the provider.
+    async fn verify(
+        &self,
+        headers: &HeaderMap,
+        query: Option<&str>,
+        body: &[u8],
+    ) -> Result<std::result::Result<Verified, Refused>> {
+        let now = self.outbound.clock.now();
+        let delivery = Delivery { headers, url: self.policy.url.as_deref(), query, body };
+        let context = self.context();
+        let verified = match &self.jwt {
+            Some(facts) => match self.tokens(&context, facts, headers).await? {
+                Some((keys, rules, email)) => {
+                    let email = email.as_ref().map(|email| email.as_str());
+                    verify::verify(&self.facts, &Proof::Tokens(&keys, &rules, email), &delivery, now)
+                }
+                None => Err(Refused::Unproven),
+            },
+            None => {
+                let secrets = self.outbound.secrets.versions(self.facts.verify.secret(), Purpose::Verify).await?;
+                verify::verify(&self.facts, &Proof::Secrets(&secrets), &delivery, now)
+            }
+        };
+        let refused = Error::new(Kind::Unauthorized, "a delivery was refused");
+        let outcome = verified.as_ref().map(|_| ()).map_err(|_| &refused);
+        self.outbound.tell_use(&context, self.facts.verify.secret(), Deed::Verify, outcome);
+        Ok(verified)
+    }
+
+    /// What a token is checked with; nothing where there is no token that could be.
+    async fn tokens(
+        &self,
+        context: &CallContext,
+        facts: &JwtFacts,
+        headers: &HeaderMap,
+    ) -> Result<Option<(Keys, Rules, Option<Zeroizing<String>>)>> {
+        let Some(token) = verify::token(&self.facts, headers) else { return Ok(None) };
+        let Ok(key_id) = jwt::key_id(token) else { return Ok(None) };
+        let secrets = &self.outbound.secrets;
+        let secret = self.facts.verify.secret();
+        let keys = match &facts.jwks {
+            Some(endpoint) => {
+                let sets = self.outbound.key_sets.as_ref().ok_or_else(|| Error::internal("there are no key sets"))?;
+                sets.keys(context, endpoint, &facts.algorithm, key_id.as_deref()).await?
+            }
+            None => Keys::one(&facts.algorithm, &*secrets.value(secret, Purpose::Verify).await?)?,
+        };
+        let mut audience = facts.audience.clone();
+        if let Some(name) = &facts.audience_secret {
+            audience.push(secrets.value(name, Purpose::Credential).await?.to_string());
+        }
+        let email = match &self.facts.verify {
+            VerifyFacts::Jwt(webhook) => webhook.email_secret.as_ref(),
+            _ => None,
+        };
+        let email = match email {
+            Some(name) => Some(secrets.value(name, Purpose::Credential).await?),
+            None => None,
+        };
+        let leeway_s = facts.leeway_s.unwrap_or(jwt::LEEWAY_S);
+        let rules = Rules { issuer: facts.issuer.clone(), audience, scopes: facts.scopes.clone(), leeway_s };
+        Ok(Some((keys, rules, email)))
+    }
+
+    /// Whether everything is there that a delivery is checked with.
+    async fn check_secret(&self) -> Result<()> {
+        let secrets = &self.outbound.secrets;
+        let name = self.facts.verify.secret();
+        if let Some(facts) = &self.jwt {
+            let email = match &self.facts.verify {
+                VerifyFacts::Jwt(webhook) => webhook.email_secret.as_ref(),
+                _ => None,
+            };
+            for needed in facts.audience_secret.iter().chain(email) {
+                secrets.value(needed, Purpose::Credential).await?;
+            }
+            if facts.jwks.is_some() {
+                // Its keys are asked for when the first token is there; whether they may be is the grant's.
+                return match secrets.is_granted(name) {
+                    true => Ok(()),
+                    false => secrets.value(name, Purpose::Verify).await.map(drop),
+                };
+            }
+            return Keys::one(&facts.algorithm, &*secrets.value(name, Purpose::Verify).await?).map(drop);
+        }
+        let versions = secrets.versions(name, Purpose::Verify).await?;
+        let VerifyFacts::Signature(facts) = &self.facts.verify else { return Ok(()) };
+        if versions.iter().any(|version| verify::key_bytes(facts, version).is_some()) {
+            return Ok(());
+        }
+        let message = format!("the secret `{name}` is there, and is no key of this webhook's");
+        let encoding = format!("{:?}", facts.secret_encoding).to_lowercase();
+        Err(Error::new(Kind::CredentialUnavailable, message).with_details(format!(
+            "Its text is read as {encoding}{}. Copy it again:   wharfage secret set {} {name}",
+            match facts.secret_prefix.as_str() {
+                "" => String::new(),
+                prefix => format!(", with `{}` before it or without", shown(prefix)),
+            },
+            self.policy.connection
+        )))
+    }
+
+    fn context(&self) -> CallContext {
+        let deadline = self.outbound.clock.now().plus(KEYS_MS);
+        let operation = Some(format!("webhook {}", self.policy.webhook).into());
+        CallContext { deadline, observer: None, event: None, operation }
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
