@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use wharfage::{Config, Error, Host, ManualClock, SecretSource, SecretValue, Serving, Timestamp};
+use wharfage::{Config, Error, Grant, Host, ManualClock, Needs, SecretSource, SecretValue, Serving, Timestamp};
 use wharfage_tests::{Provider, Reply, Scene, guests};
 
 use crate::secrets::{MODULUS, RS256};
@@ -190,4 +190,44 @@ description = "A thing has changed."
     assert_eq!(deliver(&serving, &bearer(RS256)).await.0, "200");
     assert_eq!(deliver(&serving, "authorization: Bearer ").await.0, "401");
     assert_eq!((keys.count(), counts(&serving).await.0), (2, 1));
+}
+
+/// A reload that changes limits keeps the door where it is.
+#[tokio::test]
+async fn a_reload_takes_up_endpoints_and_limits_at_the_same_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let provider = Provider::scripted([Reply::status(200)]).await;
+    let mut config = signed(folder.path(), &provider).await;
+    let serving = host(&folder.path().join("state"), &clock()).serve(&config).await.unwrap();
+    let address = serving.address().await;
+    config.serve.limits.head_bytes += 1;
+    config.endpoints.get_mut("things-8c1f").unwrap().limits.body_bytes = 5;
+    serving.reload(&config).await.unwrap();
+    assert_eq!(serving.address().await, address);
+    assert_eq!(deliver(&serving, SIGNED).await.0, "413");
+    config.endpoints.clear();
+    serving.reload(&config).await.unwrap();
+    assert_eq!(serving.address().await, None, "there is nothing to listen for");
+}
+
+#[tokio::test]
+async fn what_an_endpoint_takes_and_how_it_is_verified_is_explained() {
+    let folder = tempfile::tempdir().unwrap();
+    let provider = Provider::scripted([Reply::status(200)]).await;
+    let config = signed(folder.path(), &provider).await;
+    let needs = Needs::read(&std::fs::read(folder.path().join("plugin.wasm")).unwrap()).unwrap();
+    let grant = Grant::new(&needs, "acme", &config.connections["acme"], config.accounts.get("a")).unwrap();
+    let explained = wharfage::explain(&needs, &grant);
+    for line in [
+        "Webhooks it takes:\n  things",
+        "    verified by X-Sign: hmac-sha256 in hex over `{body}`, with the secret hook\n",
+        "    taken once by /id; known for 24 h\n",
+        "    as of made up for the tests, 2026-11-24\n",
+    ] {
+        assert!(explained.contains(line), "{line}: {explained}");
+    }
+    let endpoints = wharfage::explain_endpoints(&config, "acme");
+    assert!(endpoints.contains("POST /webhooks/things-8c1f takes things\n"), "{endpoints}");
+    assert!(endpoints.contains("body_bytes          1048576  Bytes of one delivery's body."), "{endpoints}");
+    assert_eq!(wharfage::explain_endpoints(&config, "other"), "");
 }
