@@ -41,6 +41,7 @@ mod stream;
 mod tape;
 mod tidy;
 mod vault;
+mod webhooks;
 
 /// Fails to compile where a guest has no test of its name, and where a suite has no module.
 macro_rules! assert_exists {
