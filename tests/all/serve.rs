@@ -211,6 +211,7 @@ async fn a_delivery_comes_out_of_the_sink_once() {
 /// out was counted once, and no number is missing or there twice: the cursor is nowhere ahead of its events.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_for_real_nothing_acknowledged_is_lost() {
+    #[allow(clippy::disallowed_methods, reason = "a switch of the tests")]
     let rounds: u64 = std::env::var("WHARFAGE_KILL_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(12);
     let port = Port::new("").await;
     let acknowledged = Arc::new(Mutex::new(BTreeSet::new()));

@@ -274,7 +274,7 @@ impl Store for SqliteStore {
     fn reserve<'a>(&'a self, bucket: &'a str, wish: Wish) -> BoxFuture<'a, Result<Reserved>> {
         let bucket = bucket.to_owned();
         self.write(move |write, _| {
-            let reserved = reserve(&write, &bucket, &wish).map_err(failed)?;
+            let reserved = reserve(write, &bucket, &wish).map_err(failed)?;
             Ok(reserved)
         })
     }

@@ -35,7 +35,7 @@ struct Record {
 /// # Errors
 /// `schema-violation` for a body of another shape.
 #[allow(clippy::result_large_err)] // the SDK's own error
-pub(crate) fn handle(event: Event) -> Result<Outcome, Error> {
+pub fn handle(event: Event) -> Result<Outcome, Error> {
     let Trigger::Webhook(webhook) = event.trigger else { return Ok(Outcome::default()) };
     let told: Told = serde_json::from_slice(&webhook.body).map_err(|_| {
         let message = "the webhook's body has another shape";

@@ -69,7 +69,7 @@ fn write_all(mut connection: Connection, seal: &Seal, waiting: &mut UnboundedRec
         let mut told = Vec::with_capacity(jobs.len());
         let ended = together(&mut connection, seal, jobs, &mut told);
         for tell in told {
-            tell(ended.as_ref().map(|()| ()));
+            tell(ended.as_ref().copied());
         }
     }
 }

@@ -34,6 +34,9 @@ fn is_first(page: &u32) -> bool {
     *page == 1
 }
 
+/// Rows that count, each with the number of those before it that look the same; where to go on; whether there is more.
+type Read<R> = (Vec<(R, usize)>, Lane, bool);
+
 impl Lane {
     /// Reads from this block on.
     pub(crate) fn at(start: u64) -> Self {
@@ -55,11 +58,7 @@ impl Lane {
     ///
     /// # Errors
     /// When rows are not in the order asked for, and when one block alone has more than can be asked for.
-    pub(crate) fn after<R: Movement>(
-        &self,
-        rows: Vec<R>,
-        confirmations: u64,
-    ) -> Result<(Vec<(R, usize)>, Self, bool), Error> {
+    pub(crate) fn after<R: Movement>(&self, rows: Vec<R>, confirmations: u64) -> Result<Read<R>, Error> {
         self.after_within(rows, confirmations, ROWS, WINDOW_ROWS)
     }
 
@@ -69,7 +68,7 @@ impl Lane {
         confirmations: u64,
         page_rows: u32,
         window_rows: u32,
-    ) -> Result<(Vec<(R, usize)>, Self, bool), Error> {
+    ) -> Result<Read<R>, Error> {
         let mut more = rows.len() >= page_rows as usize;
         let mut next = self.clone();
         let mut found = Vec::with_capacity(rows.len());

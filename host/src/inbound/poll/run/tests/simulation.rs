@@ -76,7 +76,7 @@ async fn one(seed: u32) -> u32 {
         let world = world.clone();
         let mut breaks = roll(5) == 0;
         move |asked: &Asked| {
-            breaks = !breaks && asked.id.len() % 3 == 0;
+            breaks = !breaks && asked.id.len().is_multiple_of(3);
             let world = world.lock().unwrap();
             if breaks { Err(Error::new(Kind::Transient, "no luck")) } else { world.answer(asked) }
         }
