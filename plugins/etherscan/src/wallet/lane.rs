@@ -9,10 +9,13 @@ use crate::{address::fingerprint, window::WINDOW_ROWS};
 /// Rows asked for at once. Most runs find a few; a burst takes more pages.
 pub(crate) const ROWS: u32 = 200;
 
+/// Blocks beyond the confirmations after which nothing more comes to light of a block.
+const SETTLED: u64 = 100;
+
 /// A place in a list.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 pub(crate) struct Lane {
-    /// The block to ask from.
+    /// The block to ask from: the last one that was read, or the one after it once that is settled.
     start: u64,
     /// The page to read, from 1.
     #[serde(default = "first", skip_serializing_if = "is_first")]
@@ -72,6 +75,7 @@ impl Lane {
         let mut more = rows.len() >= page_rows as usize;
         let mut next = self.clone();
         let mut found = Vec::with_capacity(rows.len());
+        let mut is_settled = false;
         for row in rows {
             if row.block() < next.block.unwrap_or(self.start) {
                 return Err(Error::schema_violation(format!(
@@ -83,6 +87,7 @@ impl Lane {
                 more = false;
                 break;
             }
+            is_settled = row.confirmations() >= confirmations.saturating_add(SETTLED);
             if next.block != Some(row.block()) {
                 next.block = Some(row.block());
                 next.seen.clear();
@@ -92,7 +97,9 @@ impl Lane {
         }
         let block = next.block.unwrap_or(self.start);
         if !more {
-            return Ok((found, Self::at(block), false));
+            // A block that is settled is not read again: the host knows a name for a month, and an account may be quiet
+            // for longer.
+            return Ok((found, Self::at(block + u64::from(is_settled)), false));
         }
         if (next.page + 1) * page_rows <= window_rows {
             next.page += 1;
