@@ -150,7 +150,8 @@ pub fn webhook(bytes: &[u8]) -> String {
 
     let mut lines = bytes.splitn(2, |byte| *byte == b'\n');
     let number = lines.next().and_then(|line| std::str::from_utf8(line).ok()?.parse::<usize>().ok()).unwrap_or(0);
-    let Some(recipe) = RECIPES.get(number % RECIPES.len()) else { return "no recipe".to_owned() };
+    let number = number % RECIPES.len();
+    let Some(recipe) = RECIPES.get(number) else { return "no recipe".to_owned() };
     let Ok(manifest) = Manifest::parse(&format!("{RECIPES_HEAD}{recipe}")) else { return "no manifest".to_owned() };
     let mut rest = lines.next().unwrap_or_default();
     let mut headers = http::HeaderMap::new();

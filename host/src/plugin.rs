@@ -29,8 +29,6 @@ use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Outcome};
 use crate::grant::Grant;
 #[cfg(feature = "serve")]
-use crate::inbound::handler::Handler;
-#[cfg(feature = "serve")]
 use crate::inbound::socket::{Listener, Socket, SocketPolicy};
 use crate::manifest::{CONTRACT, Effect, Needs, Operation, SecretFacts, check_operations, shown, shown_lines};
 #[cfg(feature = "serve")]
@@ -328,13 +326,6 @@ impl Plugin {
     pub fn socket(&self, name: &str, policy: &SocketPolicy, listener: impl Listener) -> Result<Socket> {
         let listener = Arc::new(listener);
         Socket::new(name, self.socket_facts(name)?, policy, self.0.outbound.clone(), listener)
-    }
-
-    /// The same, handled by the plugin itself through this handler.
-    #[cfg(feature = "serve")]
-    #[allow(dead_code, reason = "`wharfage serve` runs it")]
-    pub(crate) fn handled_socket(&self, name: &str, policy: &SocketPolicy, handler: Handler) -> Result<Socket> {
-        Socket::handled(name, self.socket_facts(name)?, policy, self.0.outbound.clone(), handler)
     }
 
     #[cfg(feature = "serve")]

@@ -835,7 +835,10 @@ async fn no_value_of_a_sign_in_comes_out() {
             }
         }
         sinks.add("states", format!("{:?}", plugin.token_states().await.unwrap()));
-        sinks.add("explain", wharfage::explain(plugin.needs(), plugin.grant()));
+        let explained = wharfage::explain(plugin.needs(), plugin.grant());
+        let asked = format!("\nOnly the host asks, to sign in and for keys:\n  POST {}/**\n", provider.auth.url());
+        assert!(explained.contains(&asked), "{explained}");
+        sinks.add("explain", explained);
         plugin.settle().await;
         let rows = host.audit().page(0, 100_000).await.unwrap();
         sinks.add("audit", rows.iter().map(|row| row.text.clone() + "\n").collect::<String>());

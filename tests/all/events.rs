@@ -1,12 +1,12 @@
 //! `events`: what a plugin makes of something that happened, and what a second try at it repeats.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 use wharfage::{Clock as _, Connection, Event, Kind, Poll, Start, Trigger};
-use wharfage_tests::{PLUGINS, PluginFolder, Provider, Reply, Scene, component, guests};
+use wharfage_tests::{Act, PLUGINS, PluginFolder, Provider, Reply, Scene, SocketServer, component, guests};
 
 use crate::assert_exists;
 
@@ -64,6 +64,19 @@ async fn r8_a_repeated_run_repeats_no_write() {
     assert_eq!(all.len(), 12, "two writes share a key: {runs:?}");
 }
 
+/// It counts in its cursor; `serve.rs` has the rest.
+#[tokio::test]
+async fn events_counts() {
+    let open = Scene::of(guests::EVENTS_COUNTS).open().await;
+    let mut cursor = None;
+    for number in 0..3 {
+        let trigger = Trigger::Poll(Poll::new("ticks"));
+        let outcome = open.plugin.handle(Event { id: "e".into(), trigger, cursor }).await.unwrap();
+        assert_eq!(outcome.emit[0].key, format!("ticks {number}"));
+        cursor = outcome.cursor;
+    }
+}
+
 #[tokio::test]
 async fn a_plugin_without_triggers_says_so() {
     let open = Scene::of(guests::HTTP_SEND).open().await;
@@ -103,6 +116,88 @@ fn wharfage_events_says_what_there_is() {
         assert_eq!((found, out.as_str()), (code, ""), "{arguments:?}: {err}");
         assert!(err.contains(told), "{arguments:?}: {err}");
     }
+}
+
+/// A socket as `wharfage serve` runs it: what the plugin answers leaves after its cursor and events are kept, a gap is
+/// filled by REST from the cursor, and the next process goes on where this one ended.
+#[tokio::test]
+async fn events_socket() {
+    const LINES: &str = r#"
+[sockets.ticks]
+origin = "api"
+path = "/ws"
+subscribe = ["hello"]
+source = "made up for the tests"
+date = "2026-11-24"
+
+[events."thing.updated"]
+description = "a thing"
+"#;
+    let folder = tempfile::tempdir().unwrap();
+    let scene = Scene::of(guests::EVENTS_SOCKET).manifest(LINES);
+    std::fs::write(folder.path().join("plugin.wasm"), scene.component().await.as_slice()).unwrap();
+    let imports = wharfage_tests::scene::imports(&scene.component().await).unwrap();
+    let (_secrets, accounts) = wharfage_tests::scene::secret_files("desk");
+
+    let rest = Provider::answering(|seen| match seen.target.as_str() {
+        "/after/b" => Reply::json(&serde_json::json!(["c", "d"])),
+        "/after/e" => Reply::json(&serde_json::json!(["f"])),
+        _ => Reply::json(&serde_json::json!([])),
+    })
+    .await;
+    let clock = wharfage_tests::skipping();
+    let say = |text: &str| Act::Say(text.to_owned());
+    let server = SocketServer::scripted(
+        std::sync::Arc::new(clock.clone()),
+        [
+            vec![Act::Until(1), say("a"), say("b"), Act::Until(3), Act::Close(1000)],
+            vec![Act::Until(2), say("e"), Act::Until(3), Act::UntilClose],
+            vec![Act::Until(2), say("g"), Act::Until(3), Act::UntilClose],
+        ],
+    )
+    .await;
+    let (ws, other) = (server.url(), rest.url());
+    let text = format!(
+        "{accounts}\n[plugins.guest]\ncomponent = 'plugin.wasm'\n[connections.acme]\nplugin = 'guest'\naccount = 'desk'\n\
+         imports = {imports:?}\norigins = ['{ws}', '{other}']\nsecrets = ['api_key']\n\
+         private_addresses = ['127.0.0.1/32']\n[connections.acme.base]\napi = '{ws}'\nother = '{other}'\n\
+         [connections.acme.sockets.ticks]\n[sinks.log]\nkind = 'file'\npath = 'events.jsonl'\n"
+    );
+    let config = wharfage::Config::parse(&text, &folder.path().join("wharfage.toml")).unwrap();
+    let host = || {
+        let builder = wharfage::Host::builder().state_dir(folder.path().join("state"));
+        builder.code_dir(wharfage_tests::compiled_code()).clock(clock.clone()).build().unwrap()
+    };
+
+    let serving = host().serve(&config).await.unwrap();
+    assert!(serving.declared().await.contains(&"socket ticks of acme".to_owned()));
+    let all = server.until("twice", |all| all.len() == 2 && all[1].messages.len() == 3).await;
+    assert_eq!(all[0].texts(), ["hello", "took a", "took b"]);
+    assert_eq!(all[1].texts(), ["hello", "filled", "took e"]);
+    let state = serving.state().await.unwrap();
+    assert_eq!((state.sockets[0].1.as_str(), state.sockets[0].2.openings), ("ticks", 2));
+    assert!(serving.drain().await);
+    let all = server.until("it goes away", |all| all[1].closed.is_some()).await;
+    assert_eq!(all[1].closed, Some(1001));
+
+    // The next process: it had begun, so there may be a gap at once.
+    let serving = host().serve(&config).await.unwrap();
+    let all = server.until("a third time", |all| all.len() == 3 && all[2].messages.len() == 3).await;
+    assert_eq!(all[2].texts(), ["hello", "filled", "took g"]);
+    let path = folder.path().join("events.jsonl");
+    let lines = || std::fs::read_to_string(&path).unwrap_or_default();
+    let written = async {
+        while lines().lines().count() < 7 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let in_time = tokio::time::timeout(std::time::Duration::from_secs(60), written).await.is_ok();
+    assert!(in_time, "{}", lines());
+    assert!(serving.drain().await);
+    assert_eq!(rest.seen().iter().map(|seen| seen.target.clone()).collect::<Vec<_>>(), ["/after/b", "/after/e"]);
+    let key = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["data"]["key"].clone();
+    let keys: Vec<serde_json::Value> = lines().lines().map(key).collect();
+    assert_eq!(keys, ["a", "b", "c", "d", "e", "f", "g"]);
 }
 
 /// A channel that a provider closes after some days is a cursor that says when, and a poll that mostly does nothing. Each
@@ -212,4 +307,101 @@ async fn guide_s26_the_wallet_monitor_loses_nothing() {
         // Coins and tokens of the same rows.
         assert_eq!(outbox.len() as u64, is_final * 7 * 2, "at block {head:?}");
     }
+}
+
+/// The same through everything that `wharfage serve` starts: from a `wharfage.toml` over the schedule, the component, the
+/// store on a disk and a sink to a file. Processes end, by draining or by being killed, while transfers come about; in the
+/// end the file holds every final one.
+#[tokio::test]
+async fn guide_s26_the_wallet_monitor_is_served() {
+    let has_wallet = |plugin: &&PluginFolder| plugin.manifest().contains("[polls.wallet]");
+    let plugin = PLUGINS.iter().find(has_wallet).expect("a plugin with a wallet monitor");
+    let bytes = component::built(plugin.name, || plugin.compiled(), &plugin.manifest()).await;
+    // A block is made with every third request.
+    let asked = Arc::new(AtomicU64::new(300));
+    let head = |asked: &AtomicU64| asked.load(Ordering::SeqCst) / 3;
+    let provider = Provider::answering({
+        let asked = asked.clone();
+        move |seen| match asked.fetch_add(1, Ordering::SeqCst) % 7 {
+            3 => Reply::status(503),
+            _ => Reply::json(&wallet_rows(&seen.target, head(&asked))),
+        }
+    })
+    .await;
+
+    let (folder, secrets) = wharfage_tests::scene::secret_files("me");
+    std::fs::write(folder.path().join("plugin.wasm"), &*bytes).unwrap();
+    let out = folder.path().join("events.jsonl");
+    let url = provider.url();
+    let imports = wharfage_tests::scene::imports(&bytes).unwrap();
+    let text = format!(
+        r#"
+            [plugins.wallets]
+            component = "plugin.wasm"
+            {secrets}
+            [connections.treasury]
+            plugin = "wallets"
+            account = "me"
+            imports = {imports:?}
+            origins = ["{url}"]
+            base = {{ api = "{url}" }}
+            private_addresses = ["127.0.0.1/32"]
+            secrets = ["api_key"]
+            [connections.treasury.polls.wallet]
+            first = "all"
+            [connections.treasury.polls.wallet.input]
+            addresses = ["0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"]
+            [sinks.out]
+            kind = "file"
+            path = "{}"
+            [serve.limits]
+            # On a clock that skips, minutes pass while somebody blinks.
+            drain_ms = 1000000000000
+        "#,
+        out.display()
+    );
+    let config = wharfage::Config::parse(&text, &folder.path().join("wharfage.toml")).unwrap();
+    let clock = wharfage_tests::skipping();
+    for process in 1..=6u64 {
+        let host = wharfage::Host::builder()
+            .state_dir(folder.path().join("state"))
+            .code_dir(wharfage_tests::compiled_code())
+            .clock(clock.clone())
+            .build()
+            .unwrap();
+        let serving = host.serve(&config).await.unwrap();
+        assert_eq!(serving.declared().await, ["poll wallet of treasury", "sink out"]);
+        // On this clock whoever waits is there at once, so the schedule runs as fast as it can.
+        let until = asked.load(Ordering::SeqCst) + 40 + process * 7;
+        while asked.load(Ordering::SeqCst) < until {
+            tokio::task::yield_now().await;
+        }
+        if process == 6 {
+            let (_, _, health) = serving.state().await.unwrap().polls.remove(0);
+            assert!(health.succeeded_at.is_some(), "{health:?}");
+        }
+        match process % 2 {
+            0 => assert!(serving.drain().await, "it did not end by itself"),
+            _ => drop(serving),
+        }
+    }
+
+    let mut told: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in std::fs::read_to_string(&out).unwrap().lines() {
+        let event: Value = serde_json::from_str(line).unwrap();
+        assert_eq!((&event["type"], &event["connection"]), (&json!("transfer.seen"), &json!("treasury")));
+        let place = format!("{:05} {}", event["data"]["block_number"].as_u64().unwrap(), event["key"]);
+        told.entry(place).or_default().push(event["id"].to_string());
+    }
+    for (place, ids) in &told {
+        assert!(ids.iter().all(|id| id == &ids[0]), "{place} has two ids: {ids:?}");
+    }
+    // Seven coins and seven tokens of each block, from the first one on, without a gap before the last block told.
+    let last: u64 = told.keys().next_back().unwrap()[..5].parse().unwrap();
+    let per_block = |block: u64| told.keys().filter(|place| place.starts_with(&format!("{block:05} "))).count();
+    for block in 100..last {
+        let lists = if block + 40 < last { 14..=14 } else { 7..=14 };
+        assert!(lists.contains(&per_block(block)), "block {block} of {last}: {}", per_block(block));
+    }
+    assert!(last > 120 && last + 12 <= head(&asked), "{last}");
 }

@@ -32,6 +32,7 @@ mod rate_limit;
 mod rules;
 mod second_opinion;
 mod secrets;
+mod serve;
 mod simulation;
 mod sinks;
 mod sockets;
@@ -40,6 +41,7 @@ mod stream;
 mod tape;
 mod tidy;
 mod vault;
+mod webhooks;
 
 /// Fails to compile where a guest has no test of its name, and where a suite has no module.
 macro_rules! assert_exists {

@@ -125,6 +125,36 @@ async fn guide_s15_many_who_need_a_token_ask_once() {
     assert_eq!(set.asked(), 2, "it was to be renewed, and once");
 }
 
+/// The guide wrote tokens as plain text, and made the file its owner's afterwards.
+#[tokio::test]
+async fn guide_s16_tokens_lie_sealed_in_files_that_are_their_owner_s_alone() {
+    let set = Set::new().await;
+    send(&set.open().await).await.unwrap();
+    set.clock.advance(3_600_000);
+    let plugin = set.open().await;
+    send(&plugin).await.unwrap();
+    plugin.settle().await;
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(set.state.path()).unwrap().map(Result::unwrap) {
+        let (name, bytes) = (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap());
+        for token in ["access-token-", "refresh-token-"] {
+            let is_there = bytes.windows(token.len()).any(|part| part == token.as_bytes());
+            assert!(!is_there, "{token} lies in {name} in the clear");
+        }
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let mode = entry.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{name} can be read by others: {mode:o}");
+        }
+        names.push(name);
+    }
+    assert!(
+        names.iter().any(|name| name == "state.sqlite") && names.iter().any(|name| name == "sealing.key"),
+        "{names:?}"
+    );
+}
+
 #[tokio::test]
 async fn a_refused_token_is_renewed_once_and_the_call_goes_on() {
     let set = Set::new().await;

@@ -8,6 +8,21 @@
 //! oauth2-mock-server -a 127.0.0.1 -p 3301                                             # npm i oauth2-mock-server@9
 //! WHARFAGE_OAUTH2=http://127.0.0.1:3301 cargo test -p wharfage-tests oauth2_connect
 //! ```
+//!
+//! It gives a new refresh token with each renewal. Some providers give none, and take consent back whenever they like; made
+//! to do so, it is told by `WHARFAGE_OAUTH2_SPARSE`:
+//!
+//! ```text
+//! import { OAuth2Server } from 'oauth2-mock-server';
+//! const server = new OAuth2Server();
+//! await server.issuer.keys.generate('RS256');
+//! await server.start(3302, '127.0.0.1');
+//! let answers = 0;
+//! server.service.on('beforeResponse', (response, request) => {
+//!   if (request.body.grant_type === 'refresh_token') delete response.body.refresh_token;
+//!   if (++answers === 3) { response.statusCode = 400; response.body = { error: 'invalid_grant' }; }
+//! });
+//! ```
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -154,13 +169,18 @@ impl Desk {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    /// One more connection of the account, with a component of its own.
-    async fn connection(&mut self, name: &str, credential: &str) {
+    /// A component with these lines of the credential.
+    async fn component(&self, name: &str, credential: &str) {
         let scene = Scene::of(guests::HTTP_SEND)
             .manifest_with("credential = \"key\"", "credential = \"account\"")
             .manifest(AUTHORITY)
             .manifest(&replaced(credential));
         std::fs::write(self.folder.path().join(format!("{name}.wasm")), scene.component().await.as_slice()).unwrap();
+    }
+
+    /// One more connection of the account, with a component of its own.
+    async fn connection(&mut self, name: &str, credential: &str) {
+        self.component(name, credential).await;
         let url = self.provider.url();
         self.text += &format!(
             "[plugins.{name}]\ncomponent = '{name}.wasm'\n[connections.{name}]\nplugin = '{name}'\naccount = 'harbour'\n\
@@ -498,6 +518,37 @@ async fn what_the_provider_cannot_be_told_stays_unless_forced() {
     assert_eq!(authorization.disconnect(false).await.unwrap(), Disconnected::TakenAway);
 }
 
+/// R12: what a person approved is where tokens go and where they are renewed. A component that wants other places gets
+/// none, loaded anew in this host or in another, until a person approves it.
+#[tokio::test]
+async fn r12_another_place_for_tokens_is_refused_until_it_is_approved() {
+    let flow = "flow = \"client-credentials\"\n";
+    let mut desk = Desk::with(flow, "").await;
+    let other = Provider::scripted([Reply::status(200)]).await;
+    desk.text = desk.text.replace("origins = [", &format!("origins = ['{}', ", other.url()));
+    desk.text = desk.text.replace("base = { ", &format!("base = {{ other = '{}', ", other.url()));
+    let host = desk.host(&skipping());
+    host.authorize(&desk.config(), "acme", None).await.unwrap().obtain().await.unwrap();
+    desk.bearer(&host).await.unwrap();
+    for (wanted, said) in [
+        ("token = \"{auth}/elsewhere\"", "the token endpoint was"),
+        ("revoke = \"{auth}/elsewhere\"", "the endpoint that revokes is another"),
+        ("origins = [\"api\", \"other\"]", &other.url()),
+    ] {
+        desk.component("acme", &format!("{flow}{wanted}")).await;
+        let asked = desk.provider.count();
+        for host in [&host, &desk.host(&skipping())] {
+            let error = desk.bearer(host).await.unwrap_err();
+            assert_eq!(*error.kind(), Kind::ReauthorizationNeeded, "{wanted}: {error}");
+            assert!(error.message().contains(said), "{wanted}: {error}");
+            assert!(error.details().unwrap().contains("approve it:   wharfage connect acme"), "{error}");
+        }
+        assert_eq!((desk.provider.count(), other.count()), (asked, 0), "{wanted}: something was sent");
+    }
+    host.authorize(&desk.config(), "acme", None).await.unwrap().obtain().await.unwrap();
+    assert_eq!(desk.bearer(&host).await.unwrap(), "Bearer access-token-2");
+}
+
 /// A sign-in whose tokens could not be fetched would be a person's time lost.
 #[tokio::test]
 async fn nobody_signs_in_where_the_token_endpoint_is_not_granted() {
@@ -604,4 +655,38 @@ async fn oauth2_mock_server() {
     assert_eq!(desk.bearer(&host).await.unwrap(), bearer, "what was there is still there");
     assert_eq!(authorization.disconnect(false).await.unwrap(), Disconnected::Revoked);
     desk.bearer(&host).await.unwrap_err();
+}
+
+/// The same server, that gives no refresh token with a renewal, and refuses the second one.
+#[tokio::test]
+#[allow(clippy::disallowed_methods, reason = "a switch of the tests")]
+async fn oauth2_mock_server_that_gives_no_new_refresh_token() {
+    let Ok(url) = std::env::var("WHARFAGE_OAUTH2_SPARSE") else {
+        println!("SKIPPED: no WHARFAGE_OAUTH2_SPARSE; tests/all/oauth2_connect.rs tells how to start it");
+        return;
+    };
+    let mut desk = Desk::new().await;
+    desk.text = desk.text.replace(&format!("auth = '{}'", desk.provider.url()), &format!("auth = '{url}'"));
+    desk.text = desk.text.replace("origins = [", &format!("origins = ['{url}', "));
+    let clock = skipping();
+    let host = desk.host(&clock);
+    let authorization = host.authorize(&desk.config(), "acme", None).await.unwrap();
+    let sign_in = async || {
+        let mut signing_in = authorization.sign_in().await.unwrap();
+        let back = ends_on(signing_in.link()).await;
+        signing_in.finish(&back).await.unwrap();
+    };
+    sign_in().await;
+    desk.bearer(&host).await.unwrap();
+    clock.advance(3_600_000);
+    desk.bearer(&host).await.unwrap();
+    clock.advance(3_600_000);
+    let error = desk.bearer(&host).await.unwrap_err();
+    assert_eq!(*error.kind(), Kind::ReauthorizationNeeded, "the refresh token of the sign-in went on, and was refused");
+    assert!(error.to_string().contains("wharfage connect acme"), "{error}");
+    sign_in().await;
+    for _ in 0..3 {
+        desk.bearer(&host).await.unwrap();
+        clock.advance(3_600_000);
+    }
 }

@@ -180,7 +180,10 @@ impl Watch {
         let files: Vec<PathBuf> = std::iter::once(path.to_owned()).chain(components).collect();
         let seen = files.iter().map(|file| (file.clone(), content(file))).collect();
         let watcher = config.serve.reload.then(|| {
-            let mut watcher = notify::recommended_watcher(move |_| drop(tell.try_send(())))?;
+            let mut watcher = notify::recommended_watcher(move |_| {
+                // Full is: it is told already.
+                let _ = tell.try_send(());
+            })?;
             // The folder: an editor puts another file in the place of this one.
             let folders: std::collections::BTreeSet<&Path> = files.iter().filter_map(|file| file.parent()).collect();
             for folder in folders {

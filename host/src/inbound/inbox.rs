@@ -260,11 +260,14 @@ fn read(content: &[u8]) -> Result<(Head, &[u8])> {
     parts.ok_or_else(|| Error::internal("a stored event cannot be read"))
 }
 
+/// Header fields.
+pub(crate) type Headers = Vec<(String, String)>;
+
 /// Header fields and body of what was stored, for whoever looks at it.
 ///
 /// # Errors
 /// [`Kind::Internal`] where it is something else.
-pub(crate) fn opened(content: &[u8]) -> Result<(Vec<(String, String)>, Vec<u8>)> {
+pub(crate) fn opened(content: &[u8]) -> Result<(Headers, Vec<u8>)> {
     read(content).map(|(head, body)| (head.headers, body.to_vec()))
 }
 

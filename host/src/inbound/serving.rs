@@ -175,7 +175,7 @@ impl Serving {
             }
         }
         let endpoints = self.endpoints(config, &running, &ready, &mut wrong).await;
-        let webhooks = match self.listen(config, &running, !endpoints.is_empty()).await {
+        let webhooks = match self.listen(config, &running, &endpoints).await {
             Ok(webhooks) => webhooks,
             Err(error) => {
                 wrong.push(error);
@@ -194,7 +194,9 @@ impl Serving {
             self.ending().push(tokio::spawn(before.close()));
         }
         match endpoints.is_empty() {
-            false => running.webhooks.iter().for_each(|webhooks| webhooks.replace(endpoints.clone())),
+            false => {
+                running.webhooks.iter().for_each(|webhooks| webhooks.replace(endpoints.clone(), config.serve.limits))
+            }
             true => {
                 if let Some(before) = running.webhooks.take() {
                     self.ending().push(tokio::spawn(before.close()));
@@ -276,15 +278,19 @@ impl Serving {
     }
 
     /// A listener where there is none yet, or at another address than before.
-    async fn listen(&self, config: &Config, running: &Running, is_needed: bool) -> Result<Option<Webhooks>> {
+    async fn listen(
+        &self,
+        config: &Config,
+        running: &Running,
+        endpoints: &[Arc<Endpoint>],
+    ) -> Result<Option<Webhooks>> {
         let policy = &config.serve;
-        let is_there = running.webhooks.is_some()
-            && (running.policy.listen, running.policy.limits) == (policy.listen, policy.limits);
-        if is_there || !is_needed {
+        let is_there = running.webhooks.is_some() && running.policy.listen == policy.listen;
+        if is_there || endpoints.is_empty() {
             return Ok(None);
         }
         let clock = self.host.clock().clone();
-        Webhooks::listen(policy.listen, Vec::new(), policy.limits, clock).await.map(Some)
+        Webhooks::listen(policy.listen, endpoints.to_vec(), policy.limits, clock).await.map(Some)
     }
 
     fn ending(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {

@@ -492,6 +492,4 @@ fn hashed(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod hand;
-#[cfg(test)]
 mod tests;

@@ -20,7 +20,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -46,11 +47,16 @@ pub(crate) struct Webhooks {
 }
 
 struct Shared {
-    endpoints: RwLock<Arc<BTreeMap<String, Arc<Endpoint>>>>,
+    served: RwLock<Arc<Served>>,
     /// Places for deliveries to endpoints that are not there.
     strangers: Semaphore,
-    limits: ServeLimits,
     clock: Arc<dyn Clock>,
+}
+
+/// What is served now, and within which limits.
+struct Served {
+    endpoints: BTreeMap<String, Arc<Endpoint>>,
+    limits: ServeLimits,
 }
 
 impl Webhooks {
@@ -72,8 +78,8 @@ impl Webhooks {
         let listener = TcpListener::bind(address).await.map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;
         let strangers = Semaphore::new(bounded(EndpointLimits::default().in_flight));
-        let endpoints = RwLock::new(Arc::new(by_id(endpoints)));
-        let shared = Arc::new(Shared { endpoints, strangers, limits, clock });
+        let served = RwLock::new(Arc::new(Served::new(endpoints, limits)));
+        let shared = Arc::new(Shared { served, strangers, clock });
         let closing = watch::Sender::new(false);
         let server = tokio::spawn(accept(listener, shared.clone(), closing.subscribe()));
         Ok(Self { address, shared, closing, server })
@@ -84,14 +90,16 @@ impl Webhooks {
         self.address
     }
 
-    /// Serves these endpoints from now on; what is under way at others is finished.
-    pub(crate) fn replace(&self, endpoints: Vec<Arc<Endpoint>>) {
-        *self.shared.endpoints.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(by_id(endpoints));
+    /// Serves these endpoints from now on, within these limits; what is under way at others is finished. How many
+    /// connections there may be at once stays as it was.
+    pub(crate) fn replace(&self, endpoints: Vec<Arc<Endpoint>>, limits: ServeLimits) {
+        let served = Arc::new(Served::new(endpoints, limits));
+        *self.shared.served.write().unwrap_or_else(PoisonError::into_inner) = served;
     }
 
     /// The endpoints that are served.
-    pub(crate) fn endpoints(&self) -> Arc<BTreeMap<String, Arc<Endpoint>>> {
-        self.shared.endpoints()
+    pub(crate) fn endpoints(&self) -> BTreeMap<String, Arc<Endpoint>> {
+        self.shared.served().endpoints.clone()
     }
 
     /// Takes no more deliveries, and ends when those under way are answered or their time to drain is over.
@@ -108,13 +116,16 @@ impl Drop for Webhooks {
 }
 
 impl Shared {
-    fn endpoints(&self) -> Arc<BTreeMap<String, Arc<Endpoint>>> {
-        self.endpoints.read().unwrap_or_else(PoisonError::into_inner).clone()
+    fn served(&self) -> Arc<Served> {
+        self.served.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-fn by_id(endpoints: Vec<Arc<Endpoint>>) -> BTreeMap<String, Arc<Endpoint>> {
-    endpoints.into_iter().map(|endpoint| (endpoint.id().to_owned(), endpoint)).collect()
+impl Served {
+    fn new(endpoints: Vec<Arc<Endpoint>>, limits: ServeLimits) -> Self {
+        let endpoints = endpoints.into_iter().map(|endpoint| (endpoint.id().to_owned(), endpoint)).collect();
+        Self { endpoints, limits }
+    }
 }
 
 fn bounded(limit: u64) -> usize {
@@ -123,7 +134,7 @@ fn bounded(limit: u64) -> usize {
 
 /// Takes connections, never more at once than may be; the others wait in the system's queue.
 async fn accept(listener: TcpListener, shared: Arc<Shared>, mut closing: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(bounded(shared.limits.connections)));
+    let places = Arc::new(Semaphore::new(bounded(shared.served().limits.connections)));
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -153,7 +164,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, mut closing: watch::
         }
     }
     drop(listener);
-    let end = shared.clock.alarm(shared.clock.now().plus(shared.limits.drain_ms));
+    let end = shared.clock.alarm(shared.clock.now().plus(shared.served().limits.drain_ms));
     let drained = async { while connections.join_next().await.is_some() {} };
     // What is not over by then is cut off when the set goes.
     tokio::select! {
@@ -163,8 +174,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, mut closing: watch::
 }
 
 /// Serves one connection until it is closed, or too slow.
-async fn serve(stream: TcpStream, shared: Arc<Shared>, mut closing: watch::Receiver<bool>) {
-    let ServeLimits { head_ms, idle_ms, head_bytes, headers, .. } = shared.limits;
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared>, mut closing: watch::Receiver<bool>) {
+    let ServeLimits { head_ms, idle_ms, head_bytes, headers, .. } = shared.served().limits;
     let clock = shared.clock.clone();
     // Until when the next head has to be there; no time while a delivery is worked on, which has times of its own.
     let (until, mut waits) = watch::channel(Some(clock.now().plus(head_ms)));
@@ -223,8 +234,8 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response {
     if is_encoded(&head.headers) {
         return refused(StatusCode::UNSUPPORTED_MEDIA_TYPE);
     }
-    let endpoints = shared.endpoints();
-    let endpoint = endpoints.get(id);
+    let served = shared.served();
+    let endpoint = served.endpoints.get(id);
     let place = match endpoint {
         Some(endpoint) => endpoint.admit(),
         None => shared.strangers.try_acquire().ok(),
@@ -317,6 +328,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
 
     use super::*;
     use crate::account::{SecretSource, SecretValue};
@@ -740,7 +752,7 @@ mod tests {
     async fn other_endpoints_are_served_from_the_next_delivery_on() {
         let scene = plain().await;
         assert_eq!(parts(&scene.ask(&signed(b"1")).await).0, "200");
-        scene.webhooks.replace(Vec::new());
+        scene.webhooks.replace(Vec::new(), ServeLimits::default());
         assert_eq!(parts(&scene.ask(&signed(b"1")).await).0, "404");
     }
 

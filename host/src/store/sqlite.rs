@@ -33,11 +33,12 @@ struct Inner {
 impl SqliteStore {
     /// Opens the file, making it if it is not there.
     pub(crate) fn open(path: &Path, seal: Seal) -> Result<Self> {
-        let open = || {
-            prepare(path).map_err(|error| {
-                Error::configuration(format!("the state file {} cannot be used: {error}", path.display()))
-            })
+        let unusable = |error: &dyn std::fmt::Display| {
+            Error::configuration(format!("the state file {} cannot be used: {error}", path.display()))
         };
+        #[cfg(unix)]
+        make(path).map_err(|error| unusable(&error))?;
+        let open = || prepare(path).map_err(|error| unusable(&error));
         let seal = Arc::new(seal);
         let writer = Writer::start(open()?, seal.clone())?;
         Ok(Self(Arc::new(Inner { reader: Mutex::new(open()?), writer, seal })))
@@ -70,6 +71,32 @@ impl SqliteStore {
             told.await.map_err(|_| writer::gone())?
         })
     }
+}
+
+/// Makes the file as its owner's alone, before anything is in it; SQLite gives those beside it the same mode. Made beside
+/// and linked: to close a file that SQLite has open in this process would end its locks.
+#[cfg(unix)]
+fn make(path: &Path) -> std::io::Result<()> {
+    use std::io::ErrorKind::AlreadyExists;
+
+    use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt as _, Permissions, PermissionsExt as _};
+
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return Ok(());
+    };
+    let dir = Dir::open_ambient_dir(folder, cap_std::ambient_authority())?;
+    if let Ok(found) = dir.metadata(name) {
+        // One of an earlier version, which others can read.
+        return match found.permissions().mode() & 0o077 {
+            0 => Ok(()),
+            _ => dir.set_permissions(name, Permissions::from_mode(0o600)),
+        };
+    }
+    let beside = format!("{name}.{}", crate::random::name().map_err(std::io::Error::other)?);
+    drop(dir.open_with(&beside, OpenOptions::new().write(true).create_new(true).mode(0o600))?);
+    let linked = dir.hard_link(&beside, &dir, name);
+    dir.remove_file(&beside)?;
+    linked.or_else(|error| if error.kind() == AlreadyExists { Ok(()) } else { Err(error) })
 }
 
 fn prepare(path: &Path) -> rusqlite::Result<Connection> {
@@ -247,7 +274,7 @@ impl Store for SqliteStore {
     fn reserve<'a>(&'a self, bucket: &'a str, wish: Wish) -> BoxFuture<'a, Result<Reserved>> {
         let bucket = bucket.to_owned();
         self.write(move |write, _| {
-            let reserved = reserve(&write, &bucket, &wish).map_err(failed)?;
+            let reserved = reserve(write, &bucket, &wish).map_err(failed)?;
             Ok(reserved)
         })
     }

@@ -1,9 +1,9 @@
 //! `polls.wallet`: what comes to the watched accounts and what leaves them, coins and tokens, once it is final.
 //!
-//! Each account has two lists, and each list a place in the cursor: the last block that was read, which is read again the
-//! next time. A transfer is named by what the chain says of it, and the host emits a name once, so reading again costs
-//! nothing and loses nothing. Only rows with enough blocks on top count: what another chain of blocks may still replace is
-//! left for the next run.
+//! Each account has two lists, and each list a place in the cursor: the last block that was read, which is read again
+//! until it is settled. A transfer is named by what the chain says of it, and the host emits a name once, so reading
+//! again costs nothing and loses nothing. Only rows with enough blocks on top count: what another chain of blocks may
+//! still replace is left for the next run.
 
 mod lane;
 

@@ -31,7 +31,9 @@ wharfage_sdk::operations! {
     /// One customer by id.
     read "customers.get" => customers::find;
 }
-wharfage_sdk::plugin!(handle = webhooks::handle);
+pub use webhooks::handle;
+
+wharfage_sdk::plugin!(handle = handle);
 
 /// Which form of the API this connection talks to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]

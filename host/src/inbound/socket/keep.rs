@@ -147,7 +147,6 @@ impl Socket {
     ///
     /// # Errors
     /// As for [`Socket::new`].
-    #[allow(dead_code, reason = "`wharfage serve` runs it")]
     pub(crate) fn handled(
         name: &str,
         facts: &SocketFacts,
@@ -400,6 +399,11 @@ impl Keeper {
                 }
             }
         }
+        {
+            let mut status = self.parts.status();
+            status.state = SocketState::Closed("the host has stopped it".to_owned());
+            status.since = self.parts.clock().now();
+        }
         self.desk.finish().await;
     }
 
@@ -458,6 +462,8 @@ impl Keeper {
         let details = error.details().map_or_else(String::new, |details| format!("\n{details}"));
         parts.status().last_end = Some(format!("{}{details}", error.message()));
         match error.kind() {
+            // A name may lead somewhere else in a minute, and then be granted.
+            Kind::PolicyDenied(rule) if rule == "address" => End::Kept,
             Kind::PolicyDenied(_) | Kind::Configuration | Kind::LimitExceeded(_) => End::Refused,
             _ if error.may_retry() || *error.kind() == Kind::Deadline => {
                 let latest = parts.clock().now().plus(parts.outbound.limits.block_ms);

@@ -271,7 +271,7 @@ impl Endpoint {
                 let sets = self.outbound.key_sets.as_ref().ok_or_else(|| Error::internal("there are no key sets"))?;
                 sets.keys(context, endpoint, &facts.algorithm, key_id.as_deref()).await?
             }
-            None => Keys::one(&facts.algorithm, &*secrets.value(secret, Purpose::Verify).await?)?,
+            None => Keys::one(&facts.algorithm, &secrets.value(secret, Purpose::Verify).await?)?,
         };
         let mut audience = facts.audience.clone();
         if let Some(name) = &facts.audience_secret {
@@ -309,7 +309,7 @@ impl Endpoint {
                     false => secrets.value(name, Purpose::Verify).await.map(drop),
                 };
             }
-            return Keys::one(&facts.algorithm, &*secrets.value(name, Purpose::Verify).await?).map(drop);
+            return Keys::one(&facts.algorithm, &secrets.value(name, Purpose::Verify).await?).map(drop);
         }
         let versions = secrets.versions(name, Purpose::Verify).await?;
         let VerifyFacts::Signature(facts) = &self.facts.verify else { return Ok(()) };

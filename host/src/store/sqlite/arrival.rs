@@ -39,7 +39,7 @@ impl Arrivals for SqliteStore {
             self.write(move |write, seal| {
                 let ids = due_ids(write, &connection, now, limit).map_err(failed)?;
                 let held = |id: &u64| hold_new(write, *id, &holder, until);
-                ids.iter().map(held).collect::<rusqlite::Result<()>>().map_err(failed)?;
+                ids.iter().try_for_each(held).map_err(failed)?;
                 ids.iter().filter_map(|id| whole(write, seal, *id).transpose()).collect()
             })
             .await

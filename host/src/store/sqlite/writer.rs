@@ -69,7 +69,7 @@ fn write_all(mut connection: Connection, seal: &Seal, waiting: &mut UnboundedRec
         let mut told = Vec::with_capacity(jobs.len());
         let ended = together(&mut connection, seal, jobs, &mut told);
         for tell in told {
-            tell(ended.as_ref().map(|()| ()));
+            tell(ended.as_ref().copied());
         }
     }
 }
@@ -120,11 +120,16 @@ mod tests {
         reader.pragma_update(None, "journal_mode", "WAL").unwrap();
         reader.execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY) STRICT").unwrap();
         let writer = Writer::start(open(), Arc::new(Seal::new(&[7; 32]))).unwrap();
-        let (go, gate) = mpsc::channel::<()>();
+        let ((go, gate), (begun, begins)) = (mpsc::channel::<()>(), mpsc::channel());
         let (tell, told) = mpsc::channel();
         // While this one is at it, the others come.
         let held = tell.clone();
-        writer.add(move |_, _| Ok(gate.recv().is_ok()), move |done| held.send((0, done.is_ok())).unwrap()).unwrap();
+        let wait = move |_: &Connection, _: &Seal| {
+            begun.send(()).unwrap();
+            Ok(gate.recv().is_ok())
+        };
+        writer.add(wait, move |done| held.send((0, done.is_ok())).unwrap()).unwrap();
+        begins.recv().unwrap();
         for number in 1..=20i64 {
             let (tell, other) = (tell.clone(), open());
             let work = move |write: &Connection, _: &Seal| {
@@ -136,6 +141,7 @@ mod tests {
             writer.add(work, move |done| tell.send((number, done.is_ok())).unwrap()).unwrap();
         }
         go.send(()).unwrap();
+        drop(tell);
         let mut all: Vec<(i64, bool)> = told.iter().take(21).collect();
         all.sort_unstable();
         let expected: Vec<(i64, bool)> = (0..=20).map(|number| (number, number != 7)).collect();

@@ -9,10 +9,13 @@ use crate::{address::fingerprint, window::WINDOW_ROWS};
 /// Rows asked for at once. Most runs find a few; a burst takes more pages.
 pub(crate) const ROWS: u32 = 200;
 
+/// Blocks beyond the confirmations after which nothing more comes to light of a block.
+const SETTLED: u64 = 100;
+
 /// A place in a list.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 pub(crate) struct Lane {
-    /// The block to ask from.
+    /// The block to ask from: the last one that was read, or the one after it once that is settled.
     start: u64,
     /// The page to read, from 1.
     #[serde(default = "first", skip_serializing_if = "is_first")]
@@ -33,6 +36,9 @@ fn first() -> u32 {
 fn is_first(page: &u32) -> bool {
     *page == 1
 }
+
+/// Rows that count, each with the number of those before it that look the same; where to go on; whether there is more.
+type Read<R> = (Vec<(R, usize)>, Lane, bool);
 
 impl Lane {
     /// Reads from this block on.
@@ -55,11 +61,7 @@ impl Lane {
     ///
     /// # Errors
     /// When rows are not in the order asked for, and when one block alone has more than can be asked for.
-    pub(crate) fn after<R: Movement>(
-        &self,
-        rows: Vec<R>,
-        confirmations: u64,
-    ) -> Result<(Vec<(R, usize)>, Self, bool), Error> {
+    pub(crate) fn after<R: Movement>(&self, rows: Vec<R>, confirmations: u64) -> Result<Read<R>, Error> {
         self.after_within(rows, confirmations, ROWS, WINDOW_ROWS)
     }
 
@@ -69,10 +71,11 @@ impl Lane {
         confirmations: u64,
         page_rows: u32,
         window_rows: u32,
-    ) -> Result<(Vec<(R, usize)>, Self, bool), Error> {
+    ) -> Result<Read<R>, Error> {
         let mut more = rows.len() >= page_rows as usize;
         let mut next = self.clone();
         let mut found = Vec::with_capacity(rows.len());
+        let mut is_settled = false;
         for row in rows {
             if row.block() < next.block.unwrap_or(self.start) {
                 return Err(Error::schema_violation(format!(
@@ -84,6 +87,7 @@ impl Lane {
                 more = false;
                 break;
             }
+            is_settled = row.confirmations() >= confirmations.saturating_add(SETTLED);
             if next.block != Some(row.block()) {
                 next.block = Some(row.block());
                 next.seen.clear();
@@ -93,7 +97,9 @@ impl Lane {
         }
         let block = next.block.unwrap_or(self.start);
         if !more {
-            return Ok((found, Self::at(block), false));
+            // A block that is settled is not read again: the host knows a name for a month, and an account may be quiet
+            // for longer.
+            return Ok((found, Self::at(block + u64::from(is_settled)), false));
         }
         if (next.page + 1) * page_rows <= window_rows {
             next.page += 1;

@@ -1,0 +1,401 @@
+//! `wharfage serve` as a process of its own: from the arrival to the sink, over changes, kills and everything that is
+//! wrong with what arrives.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+use wharfage_tests::{Scene, guests};
+
+const TOKEN: &str = "the-token-of-the-hooks";
+
+const FACTS: &str = r#"
+[webhooks.things]
+keys = [{ headers = ["X-Id"] }, { hash = true }]
+source = "made up for the tests"
+date = "2026-11-24"
+
+[webhooks.things.verify]
+scheme = "token"
+secret = "verifying"
+header = "X-Token"
+
+[polls.ticks]
+every_s = 3600
+source = "made up for the tests"
+date = "2026-11-24"
+
+[events."thing.seen"]
+description = "Something was seen"
+"#;
+
+/// A folder with a component and a `wharfage.toml`.
+struct Port {
+    folder: tempfile::TempDir,
+}
+
+/// `wharfage serve` over it.
+struct Serving {
+    child: Child,
+    /// Lines of standard error.
+    told: mpsc::UnboundedReceiver<String>,
+    /// Events on standard output.
+    events: mpsc::UnboundedReceiver<Value>,
+    address: String,
+    heard: Vec<String>,
+}
+
+impl Port {
+    async fn new(more: &str) -> Self {
+        let bytes = Scene::of(guests::EVENTS_COUNTS).manifest(FACTS).component().await;
+        let port = Self { folder: tempfile::tempdir().unwrap() };
+        std::fs::write(port.folder.path().join("plugin.wasm"), bytes.as_slice()).unwrap();
+        port.write(more);
+        port
+    }
+
+    fn write(&self, more: &str) {
+        let text = format!(
+            "[plugins.p]\ncomponent = 'plugin.wasm'\n[accounts.a.secrets]\nverifying = {{ env = 'SERVE_TOKEN' }}\n\
+             [connections.acme]\nplugin = 'p'\naccount = 'a'\nsecrets = ['verifying']\n\
+             [endpoints.hooks]\nconnection = 'acme'\nwebhook = 'things'\n[sinks.out]\nkind = 'stdout'\n\
+             {more}"
+        );
+        let text = match more.contains("[serve]") {
+            true => text.replace("[serve]", "[serve]\nlisten = '127.0.0.1:0'\nreload = false"),
+            false => format!("{text}\n[serve]\nlisten = '127.0.0.1:0'\nreload = false\n"),
+        };
+        std::fs::write(self.folder.path().join("wharfage.toml"), text).unwrap();
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(crate::cli::program());
+        command.args(arguments).current_dir(self.folder.path());
+        command.arg("--state-dir").arg(self.folder.path().join("state"));
+        command.env("SERVE_TOKEN", TOKEN).env("NO_COLOR", "1").kill_on_drop(true);
+        command
+    }
+
+    /// Starts it, and waits until all of it runs.
+    async fn serve(&self) -> Serving {
+        let mut child = self.command(&["serve"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (tell, told) = mpsc::unbounded_channel();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                if tell.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let (emit, events) = mpsc::unbounded_channel();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                // What a kill tore is given again.
+                let Ok(event) = serde_json::from_str(&line) else { continue };
+                if emit.send(event).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut serving = Serving { child, told, events, address: String::new(), heard: Vec::new() };
+        let line = serving.hear("running webhook").await;
+        serving.address = line.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned();
+        serving.hear("running sink").await;
+        serving
+    }
+
+    /// What it says where it does not start.
+    async fn refusal(&self) -> (i32, String) {
+        let output = self.command(&["serve"]).output().await.unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    }
+}
+
+impl Serving {
+    /// The next line on standard error that holds this.
+    async fn hear(&mut self, wanted: &str) -> String {
+        while let Some(line) = self.told.recv().await {
+            self.heard.push(line.clone());
+            if line.contains(wanted) {
+                return line;
+            }
+        }
+        panic!("it ended without saying {wanted:?}: {:#?}", self.heard);
+    }
+
+    /// The texts of the next so many events.
+    async fn seen(&mut self, count: usize) -> Vec<String> {
+        let mut all = Vec::new();
+        while all.len() < count {
+            let event = self.events.recv().await.unwrap_or_else(|| panic!("it ended after {all:?}"));
+            all.push(event["data"]["text"].as_str().unwrap().to_owned());
+        }
+        all
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.id().unwrap().to_string();
+        assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    async fn ends(mut self) -> (i32, String) {
+        let status = self.child.wait().await.unwrap();
+        while let Some(line) = self.told.recv().await {
+            self.heard.push(line);
+        }
+        (status.code().unwrap_or(-1), self.heard.join("\n"))
+    }
+}
+
+/// Delivers a webhook; the status and the body of its answer, or nothing where none came.
+async fn deliver(
+    client: &reqwest::Client,
+    address: &str,
+    id: &str,
+    body: &str,
+    token: Option<&str>,
+) -> Option<(u16, String)> {
+    let mut request = client.post(format!("http://{address}/webhooks/{id}")).body(body.to_owned());
+    request = request.header("x-id", body);
+    if let Some(token) = token {
+        request = request.header("x-token", token);
+    }
+    let answer = request.send().await.ok()?;
+    let status = answer.status().as_u16();
+    Some((status, answer.text().await.ok()?))
+}
+
+#[tokio::test]
+async fn a_delivery_comes_out_of_the_sink_once() {
+    let port = Port::new("[connections.acme.polls.ticks]\n").await;
+    let mut serving = port.serve().await;
+    let (client, address) = (reqwest::Client::new(), serving.address.clone());
+    let received = Some((200, r#"{"status":"received"}"#.to_owned()));
+    let first: BTreeSet<String> = serving.seen(1).await.into_iter().collect();
+    assert_eq!(first, ["ticks 0".to_owned()].into(), "a poll begins at once");
+    for _ in 0..2 {
+        assert_eq!(deliver(&client, &address, "hooks", "one", Some(TOKEN)).await, received);
+    }
+    assert_eq!(deliver(&client, &address, "hooks", "two", Some(TOKEN)).await, received);
+    let mut seen = serving.seen(2).await;
+    seen.sort();
+    assert_eq!(seen, ["one", "two"]);
+    for (id, token, status) in
+        [("hooks", None, 401), ("hooks", Some("another"), 401), ("other", Some(TOKEN), 404), ("other", None, 404)]
+    {
+        let answer = deliver(&client, &address, id, "three", token).await.unwrap();
+        assert_eq!(answer.0, status, "{answer:?}");
+    }
+    serving.signal("-TERM");
+    let (code, told) = serving.ends().await;
+    assert_eq!(code, 0, "{told}");
+    assert!(told.contains("finishing what is under way") && told.contains("stopped"), "{told}");
+
+    // What is there can be seen afterwards, and had done once more.
+    let list = port.command(&["events", "list", "--json"]).output().await.unwrap();
+    let rows: Vec<Value> =
+        String::from_utf8(list.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    assert!(rows.iter().all(|row| row["state"] == "handled"), "{rows:?}");
+}
+
+/// Some tens of rounds here; some hundred by hand: `WHARFAGE_KILL_ROUNDS=300`. Every round delivers from several sides and
+/// kills the process with SIGKILL after some acknowledgements. Whatever got its 2xx comes out of the sink, whatever comes
+/// out was counted once, and no number is missing or there twice: the cursor is nowhere ahead of its events.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_for_real_nothing_acknowledged_is_lost() {
+    #[allow(clippy::disallowed_methods, reason = "a switch of the tests")]
+    let rounds: u64 = std::env::var("WHARFAGE_KILL_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(12);
+    let port = Port::new("").await;
+    let acknowledged = Arc::new(Mutex::new(BTreeSet::new()));
+    let mut seen: BTreeMap<String, (u64, String)> = BTreeMap::new();
+    let mut note = |event: &Value| {
+        let data = &event["data"];
+        let (text, count) = (data["text"].as_str().unwrap().to_owned(), data["count"].as_u64().unwrap());
+        let id = event["id"].as_str().unwrap().to_owned();
+        // At least once: what comes again is the same.
+        let before = seen.insert(text.clone(), (count, id.clone()));
+        assert!(before.is_none_or(|before| before == (count, id)), "{text} came out as two events");
+        seen.len()
+    };
+    let mut kills_with_work = 0;
+    for round in 0..=rounds {
+        let mut serving = port.serve().await;
+        let is_last = round == rounds;
+        let count = Arc::new(AtomicU64::new(0));
+        let senders: Vec<_> = (0..4)
+            .map(|sender| {
+                let (address, acknowledged, count) = (serving.address.clone(), acknowledged.clone(), count.clone());
+                tokio::spawn(async move {
+                    let client = reqwest::Client::new();
+                    for number in 0..50 {
+                        let text = format!("{round}-{sender}-{number}");
+                        let Some((status, _)) = deliver(&client, &address, "hooks", &text, Some(TOKEN)).await else {
+                            return;
+                        };
+                        if status == 200 {
+                            acknowledged.lock().unwrap().insert(text);
+                            count.fetch_add(1, Ordering::SeqCst);
+                        }
+                        if is_last && number == 5 {
+                            return;
+                        }
+                    }
+                })
+            })
+            .collect();
+        if is_last {
+            for sender in senders {
+                sender.await.unwrap();
+            }
+            // What is there comes out by itself, now that nothing is killed any more.
+            while !acknowledged.lock().unwrap().is_empty() {
+                let event = serving.events.recv().await.expect("it goes on");
+                note(&event);
+                acknowledged.lock().unwrap().remove(event["data"]["text"].as_str().unwrap());
+            }
+            serving.signal("-TERM");
+            while let Some(event) = serving.events.recv().await {
+                note(&event);
+            }
+            assert_eq!(serving.ends().await.0, 0);
+            break;
+        }
+        // Another moment each round.
+        let after = 1 + round * 7 % 40;
+        while count.load(Ordering::SeqCst) < after {
+            tokio::task::yield_now().await;
+        }
+        serving.child.start_kill().unwrap();
+        for sender in senders {
+            sender.await.unwrap();
+        }
+        serving.child.wait().await.unwrap();
+        while let Some(event) = serving.events.recv().await {
+            note(&event);
+            acknowledged.lock().unwrap().remove(event["data"]["text"].as_str().unwrap());
+        }
+        kills_with_work += u64::from(!acknowledged.lock().unwrap().is_empty());
+    }
+    assert!(kills_with_work > 0, "every kill came when all was done");
+    let counts: BTreeSet<u64> = seen.values().map(|(count, _)| *count).collect();
+    assert_eq!(counts.len(), seen.len(), "two events were counted as one");
+    assert_eq!(counts.last().copied(), Some(seen.len() as u64 - 1), "the cursor is ahead of its events");
+}
+
+#[tokio::test]
+async fn nothing_starts_where_something_cannot_and_every_reason_is_told() {
+    let port = Port::new("[connections.acme.polls.tick]\n[endpoints.more]\nconnection='acme'\nwebhook='thing'\n").await;
+    let (code, told) = port.refusal().await;
+    assert_eq!(code, 3, "{told}");
+    assert!(told.contains("polls.tick: the plugin has no such poll") && told.contains("Did you mean ticks?"), "{told}");
+
+    port.write(
+        "[endpoints.more]\nconnection='acme'\nwebhook='thing'\n[endpoints.third]\nconnection='acme'\nwebhook='x'\n",
+    );
+    let (code, told) = port.refusal().await;
+    assert_eq!(code, 3, "{told}");
+    assert!(told.contains("2 things keep") && told.contains("[endpoints.more]"), "{told}");
+    assert!(told.contains("Did you mean things?") && told.contains("[endpoints.third]"), "{told}");
+
+    // No secret, no route.
+    port.write("");
+    let output = port.command(&["serve"]).env_remove("SERVE_TOKEN").output().await.unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{told}");
+    assert!(told.contains("verifying") && told.contains("SERVE_TOKEN"), "{told}");
+}
+
+#[tokio::test]
+async fn a_change_is_taken_up_whole_or_not_at_all() {
+    let port = Port::new("").await;
+    let mut serving = port.serve().await;
+    let (client, address) = (reqwest::Client::new(), serving.address.clone());
+    port.write("[endpoints.more]\nconnection = 'acme'\nwebhook = 'things'\n");
+    serving.signal("-HUP");
+    serving.hear("taken up").await;
+    assert_eq!(deliver(&client, &address, "more", "a", Some(TOKEN)).await.unwrap().0, 200);
+    port.write("[endpoints.broken]\nconnection = 'acme'\nwebhook = 'nothing'\n");
+    serving.signal("-HUP");
+    serving.hear("was not taken up").await;
+    assert_eq!(deliver(&client, &address, "more", "b", Some(TOKEN)).await.unwrap().0, 200);
+    port.write("");
+    serving.signal("-HUP");
+    serving.hear("taken up").await;
+    assert_eq!(deliver(&client, &address, "more", "c", Some(TOKEN)).await.unwrap().0, 404);
+    assert_eq!(deliver(&client, &address, "hooks", "d", Some(TOKEN)).await.unwrap().0, 200);
+    let mut seen = serving.seen(3).await;
+    seen.sort();
+    assert_eq!(seen, ["a", "b", "d"]);
+    serving.signal("-TERM");
+    assert_eq!(serving.ends().await.0, 0);
+}
+
+/// A plugin that traps, loops or floods on an event loses that event to the dead letters, and holds up no other.
+#[tokio::test]
+async fn a_plugin_that_fails_on_an_event_holds_up_no_other() {
+    let limits = "[serve]\nlimits = { attempts = 2, retry_ms = 1 }\n[connections.acme.limits]\ncompute_ms = 100\n";
+    let port = Port::new(limits).await;
+    let mut serving = port.serve().await;
+    let (client, address) = (reqwest::Client::new(), serving.address.clone());
+    for text in ["trap", "loop", "flood", "fine", "more"] {
+        assert_eq!(deliver(&client, &address, "hooks", text, Some(TOKEN)).await.unwrap().0, 200, "{text}");
+    }
+    let mut seen = serving.seen(2).await;
+    seen.sort();
+    assert_eq!(seen, ["fine", "more"]);
+    for _ in 0..3 {
+        serving.hear("given up").await;
+    }
+    serving.signal("-TERM");
+    assert_eq!(serving.ends().await.0, 0);
+    let list = port.command(&["events", "list", "--state", "dead", "--json"]).output().await.unwrap();
+    let rows = String::from_utf8(list.stdout).unwrap();
+    assert_eq!(rows.lines().count(), 3, "{rows}");
+    for why in ["as it was told", "compute_ms", "emitted_events"] {
+        assert!(rows.contains(why), "{why}: {rows}");
+    }
+}
+
+#[tokio::test]
+async fn where_no_more_may_wait_the_provider_is_told_to_come_again() {
+    let limits = "[serve]\nlimits = { waiting_events = 2, attempts = 9, retry_ms = 3600000 }\n";
+    let port = Port::new(limits).await;
+    let serving = port.serve().await;
+    let (client, address) = (reqwest::Client::new(), serving.address.clone());
+    // Three that fail: two of them wait for their next attempt, and there is no room for the third.
+    let mut statuses = Vec::new();
+    for number in 0..3 {
+        let request = client.post(format!("http://{address}/webhooks/hooks")).body("trap");
+        let answer = request.header("x-id", number.to_string()).header("x-token", TOKEN).send().await.unwrap();
+        statuses.push((answer.status().as_u16(), answer.headers().contains_key("retry-after")));
+    }
+    assert_eq!(statuses, [(200, false), (200, false), (503, true)]);
+    serving.signal("-TERM");
+    assert_eq!(serving.ends().await.0, 0);
+}
+
+#[tokio::test]
+async fn a_state_that_is_damaged_is_an_error_and_not_a_fresh_start() {
+    let port = Port::new("").await;
+    let serving = port.serve().await;
+    serving.signal("-TERM");
+    assert_eq!(serving.ends().await.0, 0);
+    let file = port.folder.path().join("state/state.sqlite");
+    // What is not yet in the file itself would mend it.
+    for beside in ["state.sqlite-wal", "state.sqlite-shm"] {
+        let _ = std::fs::remove_file(port.folder.path().join("state").join(beside));
+    }
+    std::fs::write(&file, b"this is no database, and was never one of any kind at all").unwrap();
+    let (code, told) = port.refusal().await;
+    assert_eq!(code, 3, "{told}");
+    assert!(told.contains("state.sqlite") && told.contains("cannot be used"), "{told}");
+    assert!(std::fs::read(&file).unwrap().starts_with(b"this is no database"), "it was written over");
+}
