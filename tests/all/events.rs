@@ -145,7 +145,8 @@ description = "a thing"
         _ => Reply::json(&serde_json::json!([])),
     })
     .await;
-    let clock = wharfage_tests::skipping();
+    // It stands still but for the wait between two openings, so that nothing else is ever late.
+    let clock = wharfage::ManualClock::new(wharfage_tests::NOW, 1);
     let say = |text: &str| Act::Say(text.to_owned());
     let server = SocketServer::scripted(
         std::sync::Arc::new(clock.clone()),
@@ -171,6 +172,13 @@ description = "a thing"
 
     let serving = host().serve(&config).await.unwrap();
     assert!(serving.declared().await.contains(&"socket ticks of acme".to_owned()));
+    server.until("it was closed", |all| all.first().is_some_and(|one| one.is_over)).await;
+    while server.openings().len() < 2 {
+        clock.advance(50);
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+    }
     let all = server.until("twice", |all| all.len() == 2 && all[1].messages.len() == 3).await;
     assert_eq!(all[0].texts(), ["hello", "took a", "took b"]);
     assert_eq!(all[1].texts(), ["hello", "filled", "took e"]);

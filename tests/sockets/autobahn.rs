@@ -176,7 +176,7 @@ impl Drop for Server {
 }
 
 fn wstest() -> Option<PathBuf> {
-    let stated = std::env::var_os("WSTEST").map(PathBuf::from);
+    let stated = std::env::var_os("WSTEST").filter(|path| !path.is_empty()).map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|folder| folder.join("wstest")).find(|path| path.is_file());
     stated.or(found)
