@@ -359,7 +359,9 @@ async fn a_slow_or_dead_sink_holds_back_its_own_events_and_nobody_elses() {
     stuck.script().is_stuck = true;
     gone.script().answers = vec![Trouble::Gone { why: "answered 410".into() }];
     for _ in 0..400 {
-        [&mut dead, &mut stuck, &mut gone, &mut well].into_iter().for_each(Sink::step);
+        for sink in [&mut dead, &mut stuck, &mut gone, &mut well] {
+            sink.step();
+        }
     }
     assert_eq!(well.got(), keys(1..=50));
     assert!(dead.got().is_empty() && stuck.got().is_empty() && gone.got().is_empty());
