@@ -27,6 +27,9 @@ const LOOK_MS: u64 = 1_000;
 /// How long a lease holds. Whoever was killed holds it for no longer than this.
 const LEASE_MS: u64 = 15_000;
 
+/// Steps that a line still makes when it is to stop.
+const LAST_ROUNDS: usize = 100;
+
 /// A lease is renewed when it holds for no longer than this.
 const RENEW_MS: u64 = 10_000;
 
@@ -178,8 +181,8 @@ impl Line {
         self.state.clone()
     }
 
-    /// Works until `stop` is true or nobody can say so any more. What is being given then is waited for, and the lease goes
-    /// back. Dropped, it may repeat the last events when it begins again, and loses none.
+    /// Works until `stop` is true or nobody can say so any more. What is being given then is waited for, what is there is
+    /// given as far as the sink takes it, and the lease goes back. Dropped, it may repeat the last events when it begins again, and loses none.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut bell = self.means.bell.listen();
         while !*stop.borrow_and_update() {
@@ -199,6 +202,12 @@ impl Line {
                 changed = stop.changed() => if changed.is_err() { break },
                 _ = bell.changed(), if may_wake => {}
                 () = self.means.clock.sleep_until(until) => {}
+            }
+        }
+        // What was emitted until now still goes, as far as the sink takes it.
+        for _ in 0..LAST_ROUNDS {
+            if !matches!(self.round(self.means.clock.now()).await, Ok(Round::More)) {
+                break;
             }
         }
         self.end().await;

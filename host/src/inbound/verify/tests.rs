@@ -524,6 +524,20 @@ fn what_carries_a_signature_is_not_handed_on() {
     assert_eq!(names, ["x-delivery", "x-event"]);
 }
 
+/// The guide's comparison of texts raises where a header is no ASCII, and the sender learns of it by a 500.
+#[test]
+fn guide_s11_a_header_that_is_no_ascii_is_refused_like_any_other() {
+    for case in CASES {
+        let signed = case.headers.iter().find(|(_, value)| value.contains("{s}")).unwrap().0;
+        for bytes in [&b"\xff\xfe"[..], "sch\u{f6}n".as_bytes(), b"v1=\xc3,t=1\xf0"] {
+            let mut delivery = Try::new(case);
+            delivery.headers.retain(|(name, _)| name != signed);
+            delivery.headers.push((signed.to_owned(), bytes.to_vec()));
+            assert!(delivery.verify().is_err(), "{}: {bytes:?} was taken", case.name);
+        }
+    }
+}
+
 #[test]
 fn a_channels_token_is_compared_whole_and_ends() {
     let facts = facts(
