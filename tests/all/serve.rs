@@ -338,6 +338,33 @@ async fn a_change_is_taken_up_whole_or_not_at_all() {
     assert_eq!(serving.ends().await.0, 0);
 }
 
+/// Without a signal: the file is written anew, as an editor does it, by another one that takes its place.
+#[tokio::test]
+async fn a_changed_file_is_noticed() {
+    let port = Port::new("").await;
+    let file = port.folder.path().join("wharfage.toml");
+    let text = std::fs::read_to_string(&file).unwrap().replace("reload = false", "reload = true");
+    std::fs::write(&file, &text).unwrap();
+    let mut serving = port.serve().await;
+    let (client, address) = (reqwest::Client::new(), serving.address.clone());
+    for id in ["more", "evenmore"] {
+        let beside = port.folder.path().join("wharfage.toml.new");
+        std::fs::write(&beside, format!("{text}[endpoints.{id}]\nconnection = 'acme'\nwebhook = 'things'\n")).unwrap();
+        std::fs::rename(&beside, &file).unwrap();
+        serving.hear("a file changed").await;
+        assert_eq!(deliver(&client, &address, id, id, Some(TOKEN)).await.unwrap().0, 200);
+    }
+    // A component that is no component is not taken up, and everything goes on.
+    std::fs::write(port.folder.path().join("plugin.wasm"), b"torn").unwrap();
+    serving.hear("was not taken up").await;
+    assert_eq!(deliver(&client, &address, "hooks", "after", Some(TOKEN)).await.unwrap().0, 200);
+    let mut seen = serving.seen(3).await;
+    seen.sort();
+    assert_eq!(seen, ["after", "evenmore", "more"]);
+    serving.signal("-TERM");
+    assert_eq!(serving.ends().await.0, 0);
+}
+
 /// A plugin that traps, loops or floods on an event loses that event to the dead letters, and holds up no other.
 #[tokio::test]
 async fn a_plugin_that_fails_on_an_event_holds_up_no_other() {
