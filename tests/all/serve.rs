@@ -213,7 +213,8 @@ async fn a_delivery_comes_out_of_the_sink_once() {
 async fn killed_for_real_nothing_acknowledged_is_lost() {
     #[allow(clippy::disallowed_methods, reason = "a switch of the tests")]
     let rounds: u64 = std::env::var("WHARFAGE_KILL_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(12);
-    let port = Port::new("").await;
+    // Who was killed lets go soon, so that the next kill meets what this one left.
+    let port = Port::new("[serve]\nlimits = { held_ms = 1000 }\n").await;
     let acknowledged = Arc::new(Mutex::new(BTreeSet::new()));
     let mut seen: BTreeMap<String, (u64, String)> = BTreeMap::new();
     let mut note = |event: &Value| {

@@ -19,11 +19,6 @@ use crate::outbound::retry::{RetryPolicy, backoff_ms};
 use crate::store::arrival::{Arrival, Claimed, Room, Stored};
 use crate::time::Timestamp;
 
-/// For how long an event is held without word from its holder.
-const HELD_MS: u64 = 30_000;
-/// How often a holder says that it is still there, and how often it looks for what others left.
-const BEAT_MS: u64 = 5_000;
-
 /// How often an event is handled anew at once because another moved the cursor.
 const CONFLICTS_MAX: u32 = 16;
 
@@ -36,6 +31,15 @@ pub(crate) struct InboxPolicy {
     pub(crate) side_by_side: usize,
     /// How much may wait of one webhook.
     pub(crate) room: Room,
+    /// Milliseconds for which an event is held without word from its holder.
+    pub(crate) held_ms: u64,
+}
+
+impl InboxPolicy {
+    /// How often a holder says that it is still there, and looks for what others left.
+    fn beat_ms(&self) -> u64 {
+        (self.held_ms / 6).max(1)
+    }
 }
 
 /// Where a connection's events wait. Clones are the same one.
@@ -131,7 +135,7 @@ impl Inbox {
         let mut stop = self.0.stop.subscribe();
         let mut working = JoinSet::new();
         let mut held: HashMap<tokio::task::Id, u64> = HashMap::new();
-        let mut beat = clock.now().plus(BEAT_MS);
+        let mut beat = clock.now().plus(self.0.policy.beat_ms());
         loop {
             let free = self.0.policy.side_by_side.saturating_sub(working.len());
             let is_over = *stop.borrow();
@@ -155,9 +159,9 @@ impl Inbox {
                 () = self.0.wake.notified(), if !is_over && working.len() < self.0.policy.side_by_side => {}
                 _ = stop.changed(), if !is_over => {}
                 () = clock.alarm(beat) => {
-                    beat = clock.now().plus(BEAT_MS);
+                    beat = clock.now().plus(self.0.policy.beat_ms());
                     for id in held.values() {
-                        let until = clock.now().plus(HELD_MS);
+                        let until = clock.now().plus(self.0.policy.held_ms);
                         // Where it is not ours any more, nothing is kept of what comes of it.
                         let _ = self.0.handler.store().hold(*id, &self.0.holder, until).await;
                     }
@@ -169,7 +173,7 @@ impl Inbox {
     async fn due(&self, limit: usize) -> Vec<Stored> {
         let Parts { handler, holder, .. } = &*self.0;
         let now = handler.clock().now();
-        let (connection, until) = (handler.connection(), now.plus(HELD_MS));
+        let (connection, until) = (handler.connection(), now.plus(self.0.policy.held_ms));
         let taken = handler.store().take(connection, holder, now, until, limit as u64).await;
         taken.unwrap_or_else(|error| {
             tracing::error!(target: "wharfage::inbound", connection, "events cannot be read: {error}");
@@ -217,7 +221,7 @@ impl Inbox {
             match handler.handle_held(&arrival.trigger, &event, trigger.clone(), held).await {
                 // Another event moved the cursor, and nothing is wrong with this one; or it is another process's by now.
                 Err(error) if *error.kind() == Kind::Conflict => {
-                    let until = handler.clock().now().plus(HELD_MS);
+                    let until = handler.clock().now().plus(self.0.policy.held_ms);
                     if !handler.store().hold(id, holder, until).await? {
                         return Ok(());
                     }
@@ -330,7 +334,7 @@ mod tests {
         });
         let retry = RetryPolicy { attempts_max: 3, base_ms: 1_000, delay_ms_max: 60_000, jitter: 0.25 };
         let room = Room { events_max: 1_000, bytes_max: 1 << 20 };
-        Inbox::new(handler, InboxPolicy { retry, side_by_side: 4, room }).unwrap()
+        Inbox::new(handler, InboxPolicy { retry, side_by_side: 4, room, held_ms: 30_000 }).unwrap()
     }
 
     fn webhook(key: &str, order: Option<&str>) -> Webhook {
@@ -507,7 +511,7 @@ mod tests {
                     }
                     running.abort();
                     kills_in_work += u64::from(states(&store).await.contains(&EventState::Waiting));
-                    clock.advance(HELD_MS);
+                    clock.advance(30_000);
                 }
                 let last = inbox(&store, &clock, fine);
                 let running = tokio::spawn({

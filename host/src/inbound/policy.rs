@@ -49,6 +49,7 @@ limits! {
     headers: 100, "Header fields of one.";
     drain_ms: 30_000, "Milliseconds that work under way has to end when the host stops.";
     side_by_side: 8, "Stored events of one connection that are handled at once.";
+    held_ms: 30_000, "Milliseconds after which a stored event goes to another process than one that gives no sign any more.";
     attempts: 15, "Times that an event is handed to its plugin before it becomes a dead letter.";
     retry_ms: 1_000, "Milliseconds before the second time; each further wait is twice as long.";
     retry_wait_ms: 3_600_000, "Milliseconds that one such wait may last.";
@@ -72,6 +73,7 @@ impl ServeLimits {
                 jitter: RetryPolicy::default().jitter,
             },
             side_by_side: usize::try_from(self.side_by_side).unwrap_or(usize::MAX),
+            held_ms: self.held_ms,
             room: Room { events_max: self.waiting_events, bytes_max: self.waiting_bytes },
         }
     }
