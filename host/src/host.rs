@@ -16,6 +16,7 @@ use crate::connection::{Config, Connection};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::grant::Grant;
+#[cfg(feature = "serve")]
 use crate::inbound::log::EventLog;
 #[cfg(feature = "serve")]
 use crate::inbound::sink::channel::Events;
@@ -547,6 +548,7 @@ impl Host {
     }
 
     /// What arrived and what left: to see it, and to have it done once more.
+    #[cfg(feature = "serve")]
     pub fn event_log(&self) -> EventLog {
         EventLog::new(self.0.store.clone(), self.0.clock.clone())
     }

@@ -60,7 +60,9 @@ pub use event::{Emission, Event, Outcome, Poll, Start, Trigger};
 pub use explain::{explain, explain_change, explain_endpoints};
 pub use grant::{Grant, Missing, suggest};
 pub use host::{Host, HostBuilder, default_state_dir, read_component};
+#[cfg(feature = "serve")]
 pub use inbound::envelope::Emitted;
+#[cfg(feature = "serve")]
 pub use inbound::log::{ArrivedEvent, EventContent, EventFilter, EventLog, SinkLetter};
 pub use inbound::policy::{ServeLimits, ServePolicy};
 pub use inbound::poll::PollPolicy;

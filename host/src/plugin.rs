@@ -191,6 +191,7 @@ impl Plugin {
     }
 
     /// Its outbound path.
+    #[cfg(feature = "serve")]
     pub(crate) fn outbound(&self) -> &Arc<Outbound> {
         &self.0.outbound
     }

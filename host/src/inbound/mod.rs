@@ -1,9 +1,13 @@
 //! What starts a plugin besides a call: webhooks, schedules, sockets. What arrives is verified and stored before anybody
 //! handles it; what a plugin emits is stored together with its cursor, and leaves through sinks.
 
+#[cfg(feature = "serve")]
 pub(crate) mod envelope;
+#[cfg(feature = "serve")]
 pub(crate) mod handler;
+#[cfg(feature = "serve")]
 pub(crate) mod inbox;
+#[cfg(feature = "serve")]
 pub(crate) mod log;
 pub(crate) mod policy;
 pub(crate) mod poll;

@@ -5,11 +5,16 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::Deserialize;
 
+#[cfg(feature = "serve")]
 use super::handler::Keeping;
+#[cfg(feature = "serve")]
 use super::inbox::InboxPolicy;
 use crate::connection::limits;
+#[cfg(feature = "serve")]
 use crate::outbound::retry::RetryPolicy;
+#[cfg(feature = "serve")]
 use crate::store::arrival::{Room, Sweep};
+#[cfg(feature = "serve")]
 use crate::time::Timestamp;
 
 /// `[serve]` of a `wharfage.toml`.
@@ -62,6 +67,7 @@ limits! {
     outbox_bytes: 1 << 30, "Bytes of all emitted events that are kept; beyond them no event is handled.";
 }
 
+#[cfg(feature = "serve")]
 impl ServeLimits {
     /// For inboxes.
     pub(crate) fn inbox(&self) -> InboxPolicy {

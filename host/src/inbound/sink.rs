@@ -21,6 +21,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 use url::Url;
 
+#[cfg(feature = "serve")]
 use super::envelope::Emitted;
 use crate::account::SecretSource;
 use crate::connection::limits;
@@ -192,6 +193,7 @@ fn check_pattern(pattern: &str) -> Result<(), String> {
     Ok(())
 }
 
+#[cfg(feature = "serve")]
 fn is_meant(patterns: &[String], name: &str) -> bool {
     patterns.is_empty()
         || patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
@@ -222,6 +224,7 @@ impl SinkPolicy {
     }
 
     /// Whether an event goes to this sink.
+    #[cfg(feature = "serve")]
     pub fn wants(&self, event: &Emitted) -> bool {
         is_meant(&self.connections, &event.connection) && is_meant(&self.types, &event.event_type)
     }

@@ -385,6 +385,7 @@ impl WebhookFacts {
         KNOWN_MS + self.retries_for_s.unwrap_or(0) * 1_000
     }
 
+    #[cfg(feature = "serve")]
     /// Whether the public URL is signed, which only an operator can know.
     pub(crate) fn signs_url(&self) -> bool {
         matches!(&self.verify, VerifyFacts::Signature(facts) if facts.content.has(&Piece::Url))

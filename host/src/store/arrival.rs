@@ -2,6 +2,8 @@
 //! the events that were emitted with it are kept together or not at all; sinks read what was emitted, each from its own
 //! place.
 
+#![cfg_attr(not(feature = "serve"), allow(dead_code, reason = "what arrives and leaves belongs to what serves"))]
+
 use crate::error::Result;
 use crate::time::{BoxFuture, Timestamp};
 
