@@ -5,20 +5,8 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 use wharfage::{Account, Host, Kind, ManualClock, Plugin};
 use wharfage_tests::provider::{Reply, Seen};
-use wharfage_tests::scene::{AUTHORITY, account};
+use wharfage_tests::scene::{AUTHORITY, SIGNED_IN, account};
 use wharfage_tests::{NOW, Provider, Scene, guests};
-
-const MANIFEST: &str = r#"
-[credentials.account]
-scheme = "oauth2"
-flow = "client-credentials"
-token = "{auth}/token"
-client_id = "user"
-secret = "api_key"
-origins = ["api"]
-source = "made up for the tests"
-date = "2026-11-24"
-"#;
 
 /// A provider that rotates: a refresh token is good until the one after it was used.
 #[derive(Default)]
@@ -92,7 +80,7 @@ impl Set {
             .at("auth", &self.provider.url())
             .manifest_with("credential = \"key\"", "credential = \"account\"")
             .manifest(AUTHORITY)
-            .manifest(MANIFEST)
+            .manifest(SIGNED_IN)
             .grant(|connection| connection.cache.enabled = false)
             .connect(&host, &account)
             .await

@@ -16,7 +16,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use wharfage::{Account, Clock as _, Host, Kind, ManualClock, Timestamp};
 use wharfage_tests::provider::{Reply, Seen};
-use wharfage_tests::scene::{AUTHORITY, account};
+use wharfage_tests::scene::{AUTHORITY, SIGNED_IN, account};
 use wharfage_tests::{NOW, Provider, Scene, guests};
 
 /// Says to the test program that it is one of the processes, and where things are.
@@ -105,18 +105,6 @@ fn answer(desk: &Mutex<Desk>, held: &mpsc::UnboundedSender<Step>, seen: &Seen) -
         "token_type": "Bearer", "expires_in": 3600,
     }))
 }
-
-const MANIFEST: &str = r#"
-[credentials.account]
-scheme = "oauth2"
-flow = "client-credentials"
-token = "{auth}/token"
-client_id = "user"
-secret = "api_key"
-origins = ["api"]
-source = "made up for the tests"
-date = "2026-11-24"
-"#;
 
 struct Set {
     desk: Arc<Mutex<Desk>>,
@@ -261,7 +249,7 @@ fn a_process_of_its_own() {
             .at("auth", url)
             .manifest_with("credential = \"key\"", "credential = \"account\"")
             .manifest(AUTHORITY)
-            .manifest(MANIFEST)
+            .manifest(SIGNED_IN)
             .grant(|connection| connection.cache.enabled = false)
             .connect(&host, &account)
             .await

@@ -12,7 +12,7 @@ use wharfage::{
     BoxFuture, Clock, Connection, Head, Host, Kind, Lost, ManualClock, NetworkStage, RequestSent, Signed, Step,
     Transport,
 };
-use wharfage_tests::scene::{AUTHORITY, account, imports};
+use wharfage_tests::scene::{AUTHORITY, SIGNED_IN, account, imports};
 use wharfage_tests::{API_KEY, NOW, Provider, Reply, Scene, compiled_code, guests, skipping};
 
 fn budget(limit: u32) -> String {
@@ -20,18 +20,6 @@ fn budget(limit: u32) -> String {
         "\n[budgets.pace]\nlimit = {limit}\nwindow_s = 60\nsource = \"made up for the tests\"\ndate = \"2026-11-22\"\n"
     )
 }
-
-const SIGNED_IN: &str = r#"
-[credentials.account]
-scheme = "oauth2"
-flow = "client-credentials"
-token = "{auth}/token"
-client_id = "user"
-secret = "api_key"
-origins = ["api"]
-source = "made up for the tests"
-date = "2026-11-24"
-"#;
 
 /// One at a time, and one a minute.
 const ONE_PERMIT: &str = r#"

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use wharfage::{Kind, ManualClock, RequestSent, Step, Timestamp};
+use wharfage_tests::scene::KEYS;
 use wharfage_tests::{API_KEY, Provider, Reply, SIGNING, Scene, guests};
 
 use crate::assert_exists;
@@ -192,14 +193,6 @@ async fn a_token_is_checked_with_the_providers_keys_which_are_asked_for_once() {
     let set = json!({"keys": [{"kty": "RSA", "kid": "k1", "alg": "RS256", "n": MODULUS, "e": "AQAB"}]});
     let keys = Provider::scripted([Reply::status(200).body(set.to_string())]).await;
     let manifest = r#"
-[origins.keys]
-url = "https://keys.stand-in.test"
-methods = ["GET"]
-paths = ["/jwks"]
-host_only = true
-source = "made up for the tests"
-date = "2026-11-24"
-
 [secrets.tokens]
 purpose = "verify"
 [secrets.tokens.jwt]
@@ -208,7 +201,7 @@ issuer = "https://issuer.test"
 audience = ["us"]
 jwks = "{keys}/jwks"
 "#;
-    let scene = Scene::of(guests::SECRETS_JWT).manifest(manifest).at("keys", &keys.url()).clock(&clock);
+    let scene = Scene::of(guests::SECRETS_JWT).manifest(KEYS).manifest(manifest).at("keys", &keys.url()).clock(&clock);
     let open = scene.grant(|connection| connection.secrets.push("tokens".to_owned())).open().await;
     assert_eq!(open.output("is-available", json!({"name": "tokens"})).await, json!(true));
     assert_eq!(keys.count(), 0);

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use wharfage::{BoxFuture, Clock, Error, Kind, Listener, ManualClock, Socket, SocketPolicy, SocketState, Trigger};
-use wharfage_tests::scene::AUTHORITY;
+use wharfage_tests::scene::{AUTHORITY, SIGNED_IN};
 use wharfage_tests::{API_KEY, Act, NOW, Open, Provider, Reply, Scene, SocketServer, guests, skipping};
 
 /// What a manifest says of the socket in most tests; more lines may follow.
@@ -325,18 +325,6 @@ async fn codes_that_mean_stop_end_it() {
     }
 }
 
-const TOKENS: &str = r#"
-[credentials.account]
-scheme = "oauth2"
-flow = "client-credentials"
-token = "{auth}/token"
-client_id = "user"
-secret = "api_key"
-origins = ["api"]
-source = "made up for the tests"
-date = "2026-11-24"
-"#;
-
 /// A token that the provider does not take any more is renewed, once; one that had worked may end again.
 #[tokio::test]
 async fn a_code_that_means_sign_in_renews_the_token_once() {
@@ -358,7 +346,7 @@ async fn a_code_that_means_sign_in_renews_the_token_once() {
             .at("auth", &auth.url())
             .manifest_with("credential = \"key\"", "credential = \"account\"")
             .manifest(AUTHORITY)
-            .manifest(TOKENS);
+            .manifest(SIGNED_IN);
         let running = run_on(&clock, scene, "", false, nothing).await;
         let count = tokens.len();
         if is_closed {

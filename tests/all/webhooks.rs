@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wharfage::{Config, Error, Grant, Host, ManualClock, Needs, SecretSource, SecretValue, Serving, Timestamp};
+use wharfage_tests::scene::KEYS;
 use wharfage_tests::{Provider, Reply, Scene, guests};
 
 use crate::secrets::{MODULUS, RS256};
@@ -145,14 +146,6 @@ async fn r20_unknown_key_ids_are_asked_for_once_a_minute() {
     let set = json!({"keys": [{"kty": "RSA", "kid": "k1", "alg": "RS256", "n": MODULUS, "e": "AQAB"}]});
     let keys = Provider::scripted([Reply::status(200).body(set.to_string())]).await;
     let manifest = r#"
-[origins.keys]
-url = "https://keys.stand-in.test"
-methods = ["GET"]
-paths = ["/jwks"]
-host_only = true
-source = "made up for the tests"
-date = "2026-11-24"
-
 [secrets.tokens]
 purpose = "verify"
 jwt = { algorithm = "RS256", issuer = "https://issuer.test", audience = ["us"], jwks = "{keys}/jwks" }
@@ -166,7 +159,7 @@ date = "2026-11-24"
 [events."thing.updated"]
 description = "A thing has changed."
 "#;
-    let scene = Scene::of(guests::EVENTS_KEYED).manifest(manifest);
+    let scene = Scene::of(guests::EVENTS_KEYED).manifest(KEYS).manifest(manifest);
     let more = format!("secrets = ['api_key', 'tokens']\nbase.keys = '{}'\n", keys.url());
     let mut config = config(folder.path(), scene, &provider, &more).await;
     config.connections.get_mut("acme").unwrap().origins.push(keys.url());

@@ -3,19 +3,11 @@
 use wharfage_guests::bindings::exports::wharfage::plugin::events::{
     Emission, Event, Guest as Events, Outcome, Trigger,
 };
-use wharfage_guests::{Error, Operation, Operations, Page, bindings, http, json, page, read, request};
+use wharfage_guests::{Error, bindings, http, json, request};
 
 struct Guest;
 
-impl Operations for Guest {
-    fn describe() -> Vec<Operation> {
-        vec![read("idle")]
-    }
-
-    fn call(_: String, _: String, _: Option<String>) -> Result<Page, Error> {
-        Ok(page("null"))
-    }
-}
+wharfage_guests::idle!(Guest);
 
 impl Events for Guest {
     fn handle(event: Event) -> Result<Outcome, Error> {

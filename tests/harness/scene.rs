@@ -256,6 +256,30 @@ source = "made up for the tests"
 date = "2026-11-24"
 "#;
 
+/// A credential of tokens that the host gets there by itself.
+pub const SIGNED_IN: &str = r#"
+[credentials.account]
+scheme = "oauth2"
+flow = "client-credentials"
+token = "{auth}/token"
+client_id = "user"
+secret = "api_key"
+origins = ["api"]
+source = "made up for the tests"
+date = "2026-11-24"
+"#;
+
+/// Where a provider's public keys are.
+pub const KEYS: &str = r#"
+[origins.keys]
+url = "https://keys.stand-in.test"
+methods = ["GET"]
+paths = ["/jwks"]
+host_only = true
+source = "made up for the tests"
+date = "2026-11-24"
+"#;
+
 /// An account that holds every secret of a scene, and what these lines say.
 pub fn account(lines: &str) -> Account {
     let account: Account = toml::from_str(lines).unwrap_or_else(|error| panic!("{error}"));

@@ -31,12 +31,14 @@ enum Asked {
 impl Serve {
     pub(super) async fn run(self, common: &Common) -> anyhow::Result<()> {
         let path = self.config.clone().unwrap_or_else(|| PathBuf::from(programs::FOUND));
+        let before = content(&path);
         let (mut config, host) = programs::open_all(common, self.config.as_deref())?;
         let host = host.build()?;
         let mut signals = Signals::new()?;
+        // Before anything is loaded, so that no change falls between.
+        let mut watch = Watch::of(&path, &config, before);
         let serving = host.serve(&config).await?;
         told(&serving, &config).await;
-        let mut watch = Watch::of(&path, &config);
         loop {
             let asked = tokio::select! {
                 asked = signals.next() => asked,
@@ -59,7 +61,16 @@ impl Serve {
                     return Ok(());
                 }
                 Asked::Reload(why) => {
-                    match reload(&serving, &path).await {
+                    let before = content(&path);
+                    let read = read_config(&path);
+                    watch = Watch::of(&path, read.as_ref().unwrap_or(&config), before);
+                    let taken = match read {
+                        Ok(changed) => {
+                            serving.reload(&changed).await.map(|reloaded| (changed, reloaded)).map_err(Into::into)
+                        }
+                        Err(error) => Err(error),
+                    };
+                    match taken {
                         Ok((changed, reloaded)) => {
                             config = changed;
                             said(why, &reloaded);
@@ -71,17 +82,10 @@ impl Serve {
                             super::text::failure(&error);
                         }
                     }
-                    watch = Watch::of(&path, &config);
                 }
             }
         }
     }
-}
-
-async fn reload(serving: &Serving, path: &Path) -> anyhow::Result<(Config, Reloaded)> {
-    let config = read_config(path)?;
-    let reloaded = serving.reload(&config).await?;
-    Ok((config, reloaded))
 }
 
 /// What runs, in a line each.
@@ -173,12 +177,13 @@ struct Watch {
 }
 
 impl Watch {
-    /// Of the file and of its components; of nothing, where the file does not want that.
-    fn of(path: &Path, config: &Config) -> Self {
+    /// Of the file, which held that when it was read, and of its components; of nothing, where the file does not want that.
+    fn of(path: &Path, config: &Config, before: Option<wharfage::Digest>) -> Self {
         let (tell, events) = mpsc::channel(1);
         let components = config.plugins.values().map(|plugin| plugin.component.clone());
         let files: Vec<PathBuf> = std::iter::once(path.to_owned()).chain(components).collect();
-        let seen = files.iter().map(|file| (file.clone(), content(file))).collect();
+        let held = |file: &PathBuf| if file == path { before } else { content(file) };
+        let seen = files.iter().map(|file| (file.clone(), held(file))).collect();
         let watcher = config.serve.reload.then(|| {
             let mut watcher = notify::recommended_watcher(move |_| {
                 // Full is: it is told already.
@@ -201,20 +206,18 @@ impl Watch {
     /// Ends when a file holds something else than before.
     async fn changed(&mut self) {
         let clock = SystemClock::new();
-        loop {
+        // What changed before there was somebody to notice is seen at once.
+        while !self.seen.iter().any(|(file, before)| content(file) != *before) {
             if self.events.recv().await.is_none() {
                 return std::future::pending().await;
             }
-            loop {
-                let settled = clock.sleep_until(clock.now().plus(SETTLED_MS));
-                tokio::select! {
-                    biased;
-                    more = self.events.recv() => if more.is_none() { break },
-                    () = settled => break,
-                }
-            }
-            if self.seen.iter().any(|(file, before)| content(file) != *before) {
-                return;
+        }
+        loop {
+            let settled = clock.sleep_until(clock.now().plus(SETTLED_MS));
+            tokio::select! {
+                biased;
+                more = self.events.recv() => if more.is_none() { return },
+                () = settled => return,
             }
         }
     }

@@ -43,6 +43,22 @@ pub fn list(name: &str) -> Operation {
     Operation { is_list: true, ..read(name) }
 }
 
+/// The operations of a guest that is about events: one, which does nothing.
+#[macro_export]
+macro_rules! idle {
+    ($guest:ident) => {
+        impl $crate::Operations for $guest {
+            fn describe() -> Vec<$crate::Operation> {
+                vec![$crate::read("idle")]
+            }
+
+            fn call(_: String, _: String, _: Option<String>) -> Result<$crate::Page, $crate::Error> {
+                Ok($crate::page("null"))
+            }
+        }
+    };
+}
+
 /// The last page.
 pub fn page(output: impl ToString) -> Page {
     Page { output: output.to_string(), next: None }
