@@ -291,6 +291,47 @@ async fn killed_for_real_nothing_acknowledged_is_lost() {
     assert_eq!(counts.last().copied(), Some(seen.len() as u64 - 1), "the cursor is ahead of its events");
 }
 
+/// Two processes over one state folder: what arrives at both, 64 copies of it at once, is one event, and comes out of one
+/// of the two; when that one is killed, the other goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_over_one_state_do_nothing_twice() {
+    let port = Port::new("[serve]\nlimits = { held_ms = 1000 }\n").await;
+    let (mut one, mut other) = (port.serve().await, port.serve().await);
+    let client = reqwest::Client::new();
+    for round in ["first", "second"] {
+        let copies = (0..64).map(|number| {
+            let address = if number % 2 == 0 { &one.address } else { &other.address };
+            deliver(&client, address, "hooks", round, Some(TOKEN))
+        });
+        let answers = futures_util::future::join_all(copies).await;
+        assert!(answers.iter().all(|answer| answer.as_ref().is_some_and(|(status, _)| *status == 200)), "{answers:?}");
+        // Whoever has the sink gives it.
+        let event = tokio::select! {
+            event = one.events.recv() => event,
+            event = other.events.recv() => event,
+        };
+        assert_eq!(event.unwrap()["data"]["text"], round);
+    }
+    one.child.start_kill().unwrap();
+    one.child.wait().await.unwrap();
+    assert_eq!(deliver(&client, &other.address, "hooks", "third", Some(TOKEN)).await.unwrap().0, 200);
+    let mut seen: Vec<Value> = Vec::new();
+    while seen.last().is_none_or(|event| event["data"]["text"] != "third") {
+        seen.push(other.events.recv().await.unwrap());
+    }
+    other.signal("-TERM");
+    while let Some(event) = other.events.recv().await {
+        seen.push(event);
+    }
+    while let Some(event) = one.events.recv().await {
+        seen.push(event);
+    }
+    assert_eq!(other.ends().await.0, 0);
+    // Only what was being given when the one was killed may come again.
+    let third = seen.iter().filter(|event| event["data"]["text"] == "third").count();
+    assert_eq!((third, seen.iter().map(|event| event["data"]["count"].as_u64()).max()), (1, Some(Some(2))), "{seen:?}");
+}
+
 #[tokio::test]
 async fn nothing_starts_where_something_cannot_and_every_reason_is_told() {
     let port = Port::new("[connections.acme.polls.tick]\n[endpoints.more]\nconnection='acme'\nwebhook='thing'\n").await;
