@@ -6,6 +6,8 @@ use crate::capability;
 use crate::connection::Config;
 use crate::drift::DriftPolicy;
 use crate::grant::Grant;
+use crate::inbound::poll::PollPolicy;
+use crate::inbound::socket::SocketPolicy;
 use crate::manifest::{Effect, JwtFacts, Needs, Purpose, SecretFacts, shown};
 use crate::outbound::Method;
 use crate::outbound::buckets::Shape;
@@ -46,8 +48,9 @@ pub fn explain(needs: &Needs, grant: &Grant) -> String {
     out
 }
 
-/// The endpoints of a `wharfage.toml` whose deliveries go to a connection, each with its limits; nothing where there are none.
-pub fn explain_endpoints(config: &Config, connection: &str) -> String {
+/// What starts a connection's plugin by itself, as a `wharfage.toml` has it: endpoints with their limits, polls and sockets;
+/// nothing where there is nothing of a kind.
+pub fn explain_starts(config: &Config, connection: &str) -> String {
     let mut lines = Vec::new();
     for (id, policy) in config.endpoints.iter().filter(|(_, policy)| policy.connection == connection) {
         lines.push(format!("POST /webhooks/{id} takes {}", shown(&policy.webhook)));
@@ -57,6 +60,20 @@ pub fn explain_endpoints(config: &Config, connection: &str) -> String {
     }
     let mut out = String::new();
     section(&mut out, "Endpoints", lines);
+    let Some(connection) = config.connections.get(connection) else { return out };
+    let poll = |(name, policy): (&String, &PollPolicy)| {
+        let when = match (&policy.cron, policy.every_s) {
+            (Some(cron), _) => format!("at {} {}", shown(cron), shown(policy.timezone.as_deref().unwrap_or("UTC"))),
+            (None, Some(every_s)) => format!("every {every_s} s"),
+            (None, None) => "as often as its plugin says".to_owned(),
+        };
+        format!("{} {when}, at most {} pages a run", shown(name), policy.pages_max)
+    };
+    section(&mut out, "Polls", connection.polls.iter().map(poll).collect());
+    let socket = |(name, policy): (&String, &SocketPolicy)| {
+        format!("{}, at most {} messages waiting", shown(name), policy.queue_messages_max)
+    };
+    section(&mut out, "Sockets", connection.sockets.iter().map(socket).collect());
     out
 }
 

@@ -57,7 +57,7 @@ pub use connection::{Allow, Config, Connection, GraphqlLimit, Limits, PluginSour
 pub use drift::{Drift, DriftKind, DriftPolicy, Drifts};
 pub use error::{Blame, Error, FieldError, Kind, NetworkStage, RequestSent, Result, Severity};
 pub use event::{Emission, Event, Outcome, Poll, Start, Trigger};
-pub use explain::{explain, explain_change, explain_endpoints};
+pub use explain::{explain, explain_change, explain_starts};
 pub use grant::{Grant, Missing, suggest};
 pub use host::{Host, HostBuilder, default_state_dir, read_component};
 #[cfg(feature = "serve")]

@@ -207,7 +207,7 @@ async fn a_reload_takes_up_endpoints_and_limits_at_the_same_address() {
 async fn what_an_endpoint_takes_and_how_it_is_verified_is_explained() {
     let folder = tempfile::tempdir().unwrap();
     let provider = Provider::scripted([Reply::status(200)]).await;
-    let config = signed(folder.path(), &provider).await;
+    let mut config = signed(folder.path(), &provider).await;
     let needs = Needs::read(&std::fs::read(folder.path().join("plugin.wasm")).unwrap()).unwrap();
     let grant = Grant::new(&needs, "acme", &config.connections["acme"], config.accounts.get("a")).unwrap();
     let explained = wharfage::explain(&needs, &grant);
@@ -219,8 +219,15 @@ async fn what_an_endpoint_takes_and_how_it_is_verified_is_explained() {
     ] {
         assert!(explained.contains(line), "{line}: {explained}");
     }
-    let endpoints = wharfage::explain_endpoints(&config, "acme");
+    let endpoints = wharfage::explain_starts(&config, "acme");
     assert!(endpoints.contains("POST /webhooks/things-8c1f takes things\n"), "{endpoints}");
     assert!(endpoints.contains("body_bytes          1048576  Bytes of one delivery's body."), "{endpoints}");
-    assert_eq!(wharfage::explain_endpoints(&config, "other"), "");
+    assert_eq!(wharfage::explain_starts(&config, "other"), "");
+    let acme = config.connections.get_mut("acme").unwrap();
+    acme.polls.insert("ticks".to_owned(), toml::from_str("cron = '0 6 * * *'\ntimezone = 'Europe/Berlin'").unwrap());
+    acme.sockets.insert("trades".to_owned(), toml::from_str("queue_messages_max = 7").unwrap());
+    let all = wharfage::explain_starts(&config, "acme");
+    for line in ["ticks at 0 6 * * * Europe/Berlin", "trades, at most 7 messages waiting"] {
+        assert!(all.contains(line), "{all}");
+    }
 }

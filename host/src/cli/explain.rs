@@ -44,7 +44,7 @@ impl Explain {
         match &self.against {
             None => {
                 anstream::print!("{}", explained(&now)?);
-                anstream::print!("{}", wharfage::explain_endpoints(&config, &self.target));
+                anstream::print!("{}", wharfage::explain_starts(&config, &self.target));
                 let found = Digest::of(&now).to_string();
                 match &source.digest {
                     Some(pinned) if *pinned == found => anstream::println!("\nPinned: {found}"),
