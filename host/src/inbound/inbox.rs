@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::handler::Handler;
@@ -52,7 +52,6 @@ struct Parts {
     /// This process, among others.
     holder: String,
     wake: Notify,
-    stop: tokio::sync::watch::Sender<bool>,
 }
 
 /// A webhook that has been verified.
@@ -85,9 +84,8 @@ impl Inbox {
     /// # Errors
     /// [`Kind::Internal`] when the operating system gives no random bytes.
     pub(crate) fn new(handler: Handler, policy: InboxPolicy) -> Result<Self> {
-        let (stop, _) = tokio::sync::watch::channel(false);
         let holder = crate::random::name()?;
-        Ok(Self(Arc::new(Parts { handler, policy, holder, wake: Notify::new(), stop })))
+        Ok(Self(Arc::new(Parts { handler, policy, holder, wake: Notify::new() })))
     }
 
     /// Stores a webhook, durable when this ends, unless its key is known.
@@ -124,21 +122,17 @@ impl Inbox {
         self.0.wake.notify_one();
     }
 
-    /// Begins nothing new; [`Inbox::run`] ends when what it holds is over.
-    pub(crate) fn drain(&self) {
-        self.0.stop.send_replace(true);
-    }
-
-    /// Hands events over until it is drained. What the store does not answer is asked for again.
-    pub(crate) async fn run(&self) {
+    /// Hands events over until `stop` is true; then it begins nothing new, and ends when what it holds is over. What the
+    /// store does not answer is asked for again.
+    pub(crate) async fn run(&self, mut stop: watch::Receiver<bool>) {
         let clock = self.0.handler.clock().clone();
-        let mut stop = self.0.stop.subscribe();
         let mut working = JoinSet::new();
         let mut held: HashMap<tokio::task::Id, u64> = HashMap::new();
         let mut beat = clock.now().plus(self.0.policy.beat_ms());
         loop {
             let free = self.0.policy.side_by_side.saturating_sub(working.len());
-            let is_over = *stop.borrow();
+            // Where nobody can say so any more, it is the same.
+            let is_over = *stop.borrow() || stop.has_changed().is_err();
             if free > 0 && !is_over {
                 for stored in self.due(free).await {
                     let (inbox, id) = (self.clone(), stored.id);
@@ -365,6 +359,18 @@ mod tests {
         Box::pin(async { Ok(()) })
     }
 
+    /// An inbox at work, and what stops it.
+    fn running(inbox: &Inbox) -> (watch::Sender<bool>, tokio::task::JoinHandle<()>) {
+        let (stop, stopped) = watch::channel(false);
+        let inbox = inbox.clone();
+        (stop, tokio::spawn(async move { inbox.run(stopped).await }))
+    }
+
+    async fn drained((stop, working): (watch::Sender<bool>, tokio::task::JoinHandle<()>)) {
+        stop.send_replace(true);
+        working.await.unwrap();
+    }
+
     /// Turns the clock until nothing waits any more.
     async fn until_nothing_waits(store: &Arc<dyn Store>, clock: &ManualClock) {
         for _ in 0..10_000 {
@@ -392,20 +398,11 @@ mod tests {
         let received = futures_util::future::join_all(received).await;
         let new = received.into_iter().filter(|claimed| matches!(claimed, Ok(Claimed::New(_)))).count();
         assert_eq!(new, 1);
-        let running: Vec<_> = all
-            .iter()
-            .map(|inbox| {
-                tokio::spawn({
-                    let inbox = inbox.clone();
-                    async move { inbox.run().await }
-                })
-            })
-            .collect();
+        let all: Vec<_> = all.iter().map(running).collect();
         until_nothing_waits(&store, &clock).await;
         assert_eq!(emitted(&store).await, ["e"]);
-        all.iter().for_each(Inbox::drain);
-        for running in running {
-            running.await.unwrap();
+        for at_work in all {
+            drained(at_work).await;
         }
     }
 
@@ -419,10 +416,7 @@ mod tests {
             Box::pin(async move { if number < 3 { Err(Error::internal("it traps")) } else { Ok(()) } })
         });
         failing.receive(webhook("e", None)).await.unwrap();
-        let running = tokio::spawn({
-            let failing = failing.clone();
-            async move { failing.run().await }
-        });
+        let at_work = running(&failing);
         until_nothing_waits(&store, &clock).await;
         assert_eq!((states(&store).await, tries.load(Ordering::Relaxed)), (vec![EventState::Dead], 3));
         let dead = store.events(Filter { limit: 1, ..Filter::default() }).await.unwrap();
@@ -431,8 +425,7 @@ mod tests {
         failing.wake();
         until_nothing_waits(&store, &clock).await;
         assert_eq!((states(&store).await, emitted(&store).await), (vec![EventState::Handled], vec!["e".to_owned()]));
-        failing.drain();
-        running.await.unwrap();
+        drained(at_work).await;
     }
 
     /// One that fails holds up its own order and nobody else's.
@@ -454,17 +447,13 @@ mod tests {
         for (key, order) in [("a1", Some("a")), ("a2", Some("a")), ("b1", Some("b")), ("x", None), ("a3", Some("a"))] {
             ordered.receive(webhook(key, order)).await.unwrap();
         }
-        let running = tokio::spawn({
-            let ordered = ordered.clone();
-            async move { ordered.run().await }
-        });
+        let at_work = running(&ordered);
         until_nothing_waits(&store, &clock).await;
         let emitted = emitted(&store).await;
         let place = |key: &str| emitted.iter().position(|found| found == key).unwrap();
         assert!(place("a1") < place("a2") && place("a2") < place("a3"), "{emitted:?}");
         assert!(place("b1") < place("a1") && place("x") < place("a1"), "others were held up: {emitted:?}");
-        ordered.drain();
-        running.await.unwrap();
+        drained(at_work).await;
     }
 
     /// Ten thousand rounds of: events arrive, processes handle them and die anywhere, others go on. Whatever was claimed
@@ -499,28 +488,21 @@ mod tests {
                             other => assert_eq!(other, Claimed::Repeated, "round {round}"),
                         }
                     }
-                    let running = tokio::spawn({
-                        let working = working.clone();
-                        async move { working.run().await }
-                    });
+                    let (_stop, killed) = running(&working);
                     for _ in 0..roll(12) {
                         tokio::task::yield_now().await;
                         let standing = store.cursor("c", "webhook w").await.unwrap();
                         let count = emitted(&store).await.len() as u64;
                         assert_eq!(standing.version, count, "round {round}: cursor and events part");
                     }
-                    running.abort();
+                    killed.abort();
                     kills_in_work += u64::from(states(&store).await.contains(&EventState::Waiting));
                     clock.advance(30_000);
                 }
                 let last = inbox(&store, &clock, fine);
-                let running = tokio::spawn({
-                    let last = last.clone();
-                    async move { last.run().await }
-                });
+                let at_work = running(&last);
                 until_nothing_waits(&store, &clock).await;
-                last.drain();
-                running.await.unwrap();
+                drained(at_work).await;
                 let mut emitted = emitted(&store).await;
                 emitted.sort();
                 let dead: Vec<_> = states(&store).await;

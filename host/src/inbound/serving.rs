@@ -23,7 +23,7 @@ use crate::account::Account;
 use crate::connection::{Config, Connection};
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::manifest::{Needs, shown, suggestion};
+use crate::manifest::Needs;
 use crate::plugin::Plugin;
 use crate::serve::webhooks::Webhooks;
 
@@ -57,11 +57,7 @@ struct Group {
 
 /// A connection at work.
 struct Unit {
-    stated: Stated,
-    plugin: Plugin,
-    inbox: Inbox,
-    polls: Vec<(String, Arc<Poller<Handler>>)>,
-    sockets: Vec<(String, Socket)>,
+    ready: Ready,
     group: Group,
 }
 
@@ -74,7 +70,7 @@ struct Stated {
     limits: ServeLimits,
 }
 
-/// A connection that could start.
+/// A connection that can start.
 struct Ready {
     stated: Stated,
     plugin: Plugin,
@@ -240,18 +236,20 @@ impl Serving {
     /// Loads a connection and judges everything that it states, or finds that it runs as it is stated.
     async fn prepare(&self, config: &Config, name: &str, running: Option<&Unit>) -> Result<Option<Ready>> {
         let connection = config.connection(name)?;
-        let account = connection.account.as_ref().and_then(|account| config.accounts.get(account)).cloned();
-        let digest = self.host.digest(config, name)?;
+        let account = connection.account.as_ref().and_then(|account| config.accounts.get(account));
         let limits = config.serve.limits;
-        let stated = Stated { digest, connection: connection.clone(), account, limits };
-        if running.is_some_and(|unit| unit.stated == stated) {
+        let stated = |digest| Stated { digest, connection: connection.clone(), account: account.cloned(), limits };
+        if let Some(unit) = running
+            && unit.ready.stated == stated(self.host.digest(config, name)?)
+        {
             return Ok(None);
         }
         let plugin = self.host.open(config, name).await?;
+        let stated = stated(plugin.digest());
         let handler = self.handler(name, connection, &plugin, &limits);
         let inbox = Inbox::new(handler.clone(), limits.inbox())?;
         let polls = polls(name, connection, plugin.needs(), &handler)?;
-        let sockets = sockets(name, connection, &plugin, &handler)?;
+        let sockets = sockets(connection, &plugin, &handler)?;
         Ok(Some(Ready { stated, plugin, inbox, polls, sockets }))
     }
 
@@ -265,10 +263,9 @@ impl Serving {
     ) -> Vec<Arc<Endpoint>> {
         let mut endpoints = Vec::new();
         for (id, policy) in &config.endpoints {
-            let new = ready.get(&policy.connection).map(|ready| (&ready.plugin, &ready.inbox));
-            let unit = || running.units.get(&policy.connection).map(|unit| (&unit.plugin, &unit.inbox));
+            let unit = || running.units.get(&policy.connection).map(|unit| &unit.ready);
             // A connection that cannot start has said so.
-            let Some((plugin, inbox)) = new.or_else(unit) else { continue };
+            let Some(Ready { plugin, inbox, .. }) = ready.get(&policy.connection).or_else(unit) else { continue };
             match Endpoint::open(id, policy, plugin, Arc::new(inbox.clone())).await {
                 Ok(endpoint) => endpoints.push(Arc::new(endpoint)),
                 Err(error) => wrong.push(error),
@@ -334,8 +331,7 @@ impl Serving {
 
     /// Lets a unit finish beside whatever runs.
     fn finish(&self, mut unit: Unit) {
-        unit.inbox.drain();
-        unit.sockets.iter().for_each(|(_, socket)| socket.drain());
+        unit.ready.sockets.iter().for_each(|(_, socket)| socket.drain());
         unit.group.end();
         let mut ending = self.ending();
         ending.retain(|task| !task.is_finished());
@@ -385,8 +381,8 @@ impl Serving {
             all.extend(endpoints.keys().map(|id| format!("webhook http://{address}/webhooks/{id}")));
         }
         for (connection, unit) in &running.units {
-            all.extend(unit.polls.iter().map(|(name, _)| format!("poll {name} of {connection}")));
-            all.extend(unit.sockets.iter().map(|(name, _)| format!("socket {name} of {connection}")));
+            all.extend(unit.ready.polls.iter().map(|(name, _)| format!("poll {name} of {connection}")));
+            all.extend(unit.ready.sockets.iter().map(|(name, _)| format!("socket {name} of {connection}")));
         }
         let sink = |state: &Arc<Mutex<SinkState>>| {
             format!("sink {}", state.lock().unwrap_or_else(PoisonError::into_inner).name)
@@ -402,7 +398,7 @@ impl Serving {
 
     /// Looks at once for stored events that are due, as after a replay.
     pub async fn wake(&self) {
-        self.running.lock().await.units.values().for_each(|unit| unit.inbox.wake());
+        self.running.lock().await.units.values().for_each(|unit| unit.ready.inbox.wake());
     }
 
     /// How it stands with everything.
@@ -413,10 +409,10 @@ impl Serving {
         let running = self.running.lock().await;
         let mut state = ServingState::default();
         for (connection, unit) in &running.units {
-            for (name, poll) in &unit.polls {
+            for (name, poll) in &unit.ready.polls {
                 state.polls.push((connection.clone(), name.clone(), poll.health().await?));
             }
-            for (name, socket) in &unit.sockets {
+            for (name, socket) in &unit.ready.sockets {
                 state.sockets.push((connection.clone(), name.clone(), socket.status()));
             }
         }
@@ -432,23 +428,22 @@ impl Serving {
 
 impl Ready {
     fn start(self) -> Unit {
-        let Self { stated, plugin, inbox, polls, sockets } = self;
         let mut group = Group::new();
-        let worker = inbox.clone();
-        group.spawn(async move { worker.run().await });
-        for (_, poll) in &polls {
+        let (inbox, stop) = (self.inbox.clone(), group.stop.subscribe());
+        group.spawn(async move { inbox.run(stop).await });
+        for (_, poll) in &self.polls {
             let (poll, stop) = (poll.clone(), group.stop.subscribe());
             group.spawn(async move { poll.run(stop).await });
         }
-        for (name, socket) in &sockets {
-            let (name, socket, connection) = (name.clone(), socket.clone(), inbox.connection().to_owned());
+        for (name, socket) in &self.sockets {
+            let (name, socket, connection) = (name.clone(), socket.clone(), self.inbox.connection().to_owned());
             group.spawn(async move {
                 if let Err(error) = socket.run().await {
                     tracing::error!(target: "wharfage::inbound", connection, socket = name, "it cannot run: {error}");
                 }
             });
         }
-        Unit { stated, plugin, inbox, polls, sockets, group }
+        Unit { ready: self, group }
     }
 }
 
@@ -459,6 +454,7 @@ fn working(config: &Config) -> BTreeSet<&str> {
     polled.map(|(name, _)| name.as_str()).chain(endpoints).collect()
 }
 
+/// The polls that a connection wants to run; that its plugin declares them, its grant has seen to.
 fn polls(
     connection: &str,
     stated: &Connection,
@@ -466,49 +462,22 @@ fn polls(
     handler: &Handler,
 ) -> Result<Vec<(String, Arc<Poller<Handler>>)>> {
     let poll = |(name, policy): (&String, _)| {
-        let facts = needs.manifest.polls.get(name).ok_or_else(|| {
-            undeclared(
-                connection,
-                "polls",
-                name,
-                needs,
-                &needs.manifest.polls.keys().map(String::as_str).collect::<Vec<_>>(),
-            )
-        })?;
+        let facts = needs.manifest.polls.get(name)?;
         let (store, clock) = (handler.store().clone(), handler.clock().clone());
-        let poller = Poller::new((connection, name), facts, policy, handler.clone(), store, clock)?;
-        Ok((name.clone(), Arc::new(poller)))
+        let poller = Poller::new((connection, name), facts, policy, handler.clone(), store, clock);
+        Some(poller.map(|poller| (name.clone(), Arc::new(poller))))
     };
-    stated.polls.iter().map(poll).collect()
+    stated.polls.iter().filter_map(poll).collect()
 }
 
-fn sockets(connection: &str, stated: &Connection, plugin: &Plugin, handler: &Handler) -> Result<Vec<(String, Socket)>> {
-    let needs = plugin.needs();
+/// The sockets, likewise.
+fn sockets(stated: &Connection, plugin: &Plugin, handler: &Handler) -> Result<Vec<(String, Socket)>> {
     let socket = |(name, policy): (&String, _)| {
-        let facts = needs.manifest.sockets.get(name).ok_or_else(|| {
-            undeclared(
-                connection,
-                "sockets",
-                name,
-                needs,
-                &needs.manifest.sockets.keys().map(String::as_str).collect::<Vec<_>>(),
-            )
-        })?;
-        let socket = Socket::handled(name, facts, policy, plugin.outbound().clone(), handler.clone())?;
-        Ok((name.clone(), socket))
+        let facts = plugin.needs().manifest.sockets.get(name)?;
+        let socket = Socket::handled(name, facts, policy, plugin.outbound().clone(), handler.clone());
+        Some(socket.map(|socket| (name.clone(), socket)))
     };
-    stated.sockets.iter().map(socket).collect()
-}
-
-/// What a connection wants to run and its plugin does not declare.
-fn undeclared(connection: &str, kind: &str, name: &str, needs: &Needs, there: &[&str]) -> Error {
-    Error::configuration(format!(
-        "[connections.{}.{kind}.{}] is not declared by the plugin {}",
-        shown(connection),
-        shown(name),
-        needs.manifest.plugin.name
-    ))
-    .with_details(suggestion(name, there))
+    stated.sockets.iter().filter_map(socket).collect()
 }
 
 /// Several reasons as one error: the first in the sentence, all of them in the details.

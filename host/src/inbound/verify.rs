@@ -24,6 +24,7 @@ use crate::manifest::{
     ConditionFacts, PartFacts, Piece, SecretEncoding, SignatureEncoding, SignatureFacts, SignatureForm, TimeFacts,
     TimeForm, VerifyFacts, WebhookFacts,
 };
+use crate::outbound::classify::reach;
 use crate::time::Timestamp;
 
 /// Signatures of one delivery that are looked at; those beyond are not.
@@ -464,10 +465,8 @@ impl<'a> Parts<'a> {
         for segment in pointer.split('/').skip(1) {
             let mut next: Vec<&Value> = Vec::new();
             for value in reached {
-                match (segment, value) {
-                    ("*", Value::Array(items)) => next.extend(items),
-                    ("*", Value::Object(members)) => next.extend(members.values()),
-                    _ => next.push(value.pointer(&format!("/{segment}"))?),
+                if !reach(value, segment, &mut next) {
+                    return None;
                 }
             }
             // Two that differ only in what is beyond would be one.

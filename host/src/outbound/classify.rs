@@ -429,6 +429,19 @@ fn fits(condition: &Condition, raw: &Raw, body: &Lazy<'_>) -> bool {
 /// Most values that a pointer with `*` reaches; what is beyond is not looked at.
 const REACHED_MAX: usize = 256;
 
+/// Adds what a segment of a JSON Pointer leads to, where `*` stands for every item or member; false where it leads nowhere.
+pub(crate) fn reach<'a>(value: &'a Value, segment: &str, reached: &mut Vec<&'a Value>) -> bool {
+    match (segment, value) {
+        ("*", Value::Array(items)) => reached.extend(items),
+        ("*", Value::Object(members)) => reached.extend(members.values()),
+        _ => match value.pointer(&format!("/{segment}")) {
+            Some(found) => reached.push(found),
+            None => return false,
+        },
+    }
+    true
+}
+
 /// The texts, numbers and booleans at a JSON Pointer, in which `*` stands for any one item or member.
 fn texts_at(body: &Value, pointer: &str) -> Vec<String> {
     let mut reached = vec![body];
@@ -436,11 +449,7 @@ fn texts_at(body: &Value, pointer: &str) -> Vec<String> {
         for segment in pointer.split('/').skip(1) {
             let mut next: Vec<&Value> = Vec::new();
             for value in reached {
-                match (segment, value) {
-                    ("*", Value::Array(items)) => next.extend(items),
-                    ("*", Value::Object(members)) => next.extend(members.values()),
-                    _ => next.extend(value.pointer(&format!("/{segment}"))),
-                }
+                reach(value, segment, &mut next);
             }
             next.truncate(REACHED_MAX);
             reached = next;
