@@ -3,7 +3,7 @@
 //! itself and nothing else.
 
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -20,19 +20,24 @@ const TOGETHER_MAX: usize = 256;
 type Job = Box<dyn FnOnce(Result<(&Connection, &Seal)>) -> (bool, Told) + Send>;
 type Told = Box<dyn FnOnce(std::result::Result<(), &Error>) + Send>;
 
-/// Where writes go; the thread ends when this does. What waits needs no bound of its own: whoever writes waits for it, and
-/// calls, requests and webhooks under way are bounded.
-pub(super) struct Writer(UnboundedSender<Job>);
+/// Where writes go. Dropped, it waits for what was added and for the thread: afterwards the file is closed. What waits
+/// needs no bound of its own: whoever writes waits for it, and calls, requests and webhooks under way are bounded.
+pub(super) struct Writer {
+    /// There until it is dropped: the thread ends when nobody can add any more.
+    jobs: Option<UnboundedSender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
 
 impl Writer {
     /// Starts the thread.
     pub(super) fn start(connection: Connection, seal: Arc<Seal>) -> Result<Self> {
         let (jobs, mut waiting) = unbounded_channel();
         let run = move || write_all(connection, &seal, &mut waiting);
-        let started = thread::Builder::new().name("wharfage-store".into()).spawn(run);
-        started
+        let thread = thread::Builder::new()
+            .name("wharfage-store".into())
+            .spawn(run)
             .map_err(|error| Error::internal("the state's thread cannot be started").with_details(error.to_string()))?;
-        Ok(Self(jobs))
+        Ok(Self { jobs: Some(jobs), thread: Some(thread) })
     }
 
     /// Adds a write; `tell` is called once it is durable, or has failed.
@@ -41,7 +46,18 @@ impl Writer {
         work: impl FnOnce(&Connection, &Seal) -> Result<T> + Send + 'static,
         tell: impl FnOnce(Result<T>) + Send + 'static,
     ) -> Result<()> {
-        self.0.send(job(work, tell)).map_err(|_| gone())
+        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
+        jobs.send(job(work, tell)).map_err(|_| gone())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.jobs = None;
+        // Whoever is told of a write may hold the last of this: the thread cannot wait for itself.
+        let thread = self.thread.take().filter(|thread| thread.thread().id() != thread::current().id());
+        // One that panicked has said so already.
+        let _ = thread.map(JoinHandle::join);
     }
 }
 
