@@ -175,7 +175,7 @@ impl Cast<'_> {
     async fn perform(&self, folder: &Path, number: usize, act: &Act, tally: &mut Tally) -> anyhow::Result<()> {
         let fixture = Fixture::parse(&read_text(&folder.join("fixtures").join(&act.fixture))?)?;
         let secret = secret();
-        let mut manner = Manner::default().repeating();
+        let mut manner = Manner::default().repeating().filled_for(&self.needs);
         if self.is_signed() {
             manner = manner.signed_with(&secret);
         }
@@ -223,7 +223,8 @@ impl Cast<'_> {
 
     fn is_signed(&self) -> bool {
         let manifest = &self.needs.manifest;
-        manifest.origins.keys().all(|origin| manifest.declared_credential(origin).is_some())
+        let mut asked = manifest.origins.iter().filter(|(_, facts)| !facts.host_only);
+        asked.all(|(origin, _)| manifest.declared_credential(origin).is_some())
     }
 
     /// What the host did, in words.
