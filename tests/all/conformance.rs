@@ -162,6 +162,67 @@ async fn every_operation_has_a_case_that_succeeds_and_one_that_fails() {
     assert_none(accounts);
 }
 
+/// A plugin asks for no method and no path that none of its operations uses, as far as its fixtures show.
+#[tokio::test]
+async fn needs_are_no_wider_than_what_is_used() {
+    let mut accounts = Vec::new();
+    for plugin in PLUGINS {
+        let theatre = Theatre::of(*plugin).await;
+        let mut used: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+        for (name, text) in theatre.fixtures() {
+            let fixture: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            for exchange in fixture["exchanges"].as_array().into_iter().flatten() {
+                let text = |field: &str| exchange["request"][field].as_str().unwrap_or_default();
+                let Some((origin, path)) = text("url").strip_prefix('{').and_then(|rest| rest.split_once('}')) else {
+                    continue;
+                };
+                let path = path.split_once('?').map_or(path, |(path, _)| path);
+                used.entry(origin.to_owned()).or_default().push((text("method").to_owned(), path.to_owned()));
+            }
+        }
+        for (origin, facts) in theatre.needs.manifest.origins.iter().filter(|(_, facts)| !facts.host_only) {
+            let used = used.remove(origin).unwrap_or_default();
+            let methods = facts.methods.iter().filter(|method| used.iter().all(|(own, _)| own != *method));
+            let paths = facts.paths.iter().filter(|pattern| used.iter().all(|(_, path)| !covers(pattern, path)));
+            for unused in methods.chain(paths) {
+                accounts.push(format!("{} asks for {unused} at {origin}, and no fixture uses it", plugin.name));
+            }
+        }
+    }
+    assert_none(accounts);
+}
+
+/// Whether a path pattern of a manifest covers a path, as the host has it.
+fn covers(pattern: &str, path: &str) -> bool {
+    let mut parts = path.split('/');
+    for wanted in pattern.split('/') {
+        match (wanted, parts.next()) {
+            ("**", _) => return true,
+            ("*", Some(part)) if !part.is_empty() => {}
+            (wanted, Some(part)) if wanted == part => {}
+            _ => return false,
+        }
+    }
+    parts.next().is_none()
+}
+
+/// Most bytes of a component, as the compiler made it. Fresh pages are what a fresh instance costs, and what a person waits
+/// for who loads it the first time.
+const COMPONENT_BYTES_MAX: usize = 600_000;
+
+#[test]
+fn components_are_small() {
+    let mut accounts = Vec::new();
+    for plugin in PLUGINS {
+        let bytes = plugin.compiled().0.len();
+        println!("{}: {} kB", plugin.name, bytes / 1000);
+        if bytes > COMPONENT_BYTES_MAX {
+            accounts.push(format!("{} has {bytes} bytes; the most is {COMPONENT_BYTES_MAX}", plugin.name));
+        }
+    }
+    assert_none(accounts);
+}
+
 #[tokio::test]
 async fn descriptions_are_whole() {
     let mut accounts = Vec::new();

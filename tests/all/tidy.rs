@@ -453,6 +453,7 @@ fn every_fixture_says_where_it_is_from() {
 #[test]
 fn every_plugin_folder_has_what_it_must() {
     let mut wrong = Vec::new();
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
     for plugin in PLUGINS {
         for name in ["Cargo.toml", "plugin.toml", "README.md", "src/lib.rs", "fixtures", "demo.toml"] {
             if !Path::new(plugin.folder).join(name).exists() {
@@ -460,6 +461,10 @@ fn every_plugin_folder_has_what_it_must() {
             }
         }
         let manifest: toml::Table = plugin.manifest().parse().unwrap();
+        let row = format!("| [`{0}`](plugins/{0}/README.md) |", plugin.name);
+        if !readme.contains(&row) {
+            wrong.push(format!("README.md has no row that begins with {row}"));
+        }
         if manifest["plugin"]["name"].as_str() != Some(plugin.name) {
             wrong.push(format!("plugins/{} calls itself {}", plugin.name, manifest["plugin"]["name"]));
         }
