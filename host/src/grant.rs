@@ -158,7 +158,7 @@ impl Grant {
         let bounded = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         let mut credential_headers: Vec<String> =
             credentials.iter().filter_map(Credential::header_name).map(str::to_owned).collect();
-        credential_headers.extend(needs.manifest.idempotency.iter().map(|idempotency| idempotency.header.clone()));
+        credential_headers.extend(needs.manifest.idempotency.iter().filter_map(|place| place.header.clone()));
         let scope = |origins, asked, credential_headers| Scope {
             plugin: needs.manifest.plugin.name.clone(),
             connection: name.to_owned(),

@@ -76,6 +76,8 @@ pub struct Manifest {
     pub idempotency: Option<Idempotency>,
     /// A header by which the provider says whether trying again is of use.
     pub retry: Option<RetryHeader>,
+    /// A header with the provider's id of a request, where it is not one of the usual ones.
+    pub request_id: Option<RequestIdHeader>,
     /// What the operations do.
     #[serde(default)]
     pub operations: BTreeMap<String, OperationFacts>,
@@ -512,7 +514,8 @@ pub struct Oauth2Facts {
     /// Further parameters of every token request.
     #[serde(default)]
     pub token_params: BTreeMap<String, String>,
-    /// Parameters of the redirect that are kept beside the tokens, as the id of a company.
+    /// Parameters of the redirect that are kept beside the tokens, as the id of a company. A plugin writes `{name}` into
+    /// the path of a request that carries this credential, and the host puts the value there.
     #[serde(default)]
     pub capture: Vec<String>,
     /// Seconds that an access token lives where the answer does not say.
@@ -557,6 +560,15 @@ impl Oauth2Facts {
                 }
                 Some(_) => {}
             }
+        }
+        let is_word = |name: &String| {
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+        };
+        if let Some(name) = self.capture.iter().find(|name| !is_word(name) || origins.contains_key(*name)) {
+            return Err(format!(
+                "`capture` names `{}`: letters, digits, `_` and `-`, and no origin's name",
+                shown(name)
+            ));
         }
         if let Some(name) = self.authorize_params.keys().find(|name| OWN_PARAMS.contains(&name.as_str())) {
             return Err(format!("`authorize_params` names `{name}`, which only the host says"));
@@ -782,6 +794,20 @@ pub struct RetryHeader {
     pub date: String,
 }
 
+/// A header of an answer that holds the provider's id of the request, to quote in a support case.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct RequestIdHeader {
+    /// The header's name.
+    pub header: String,
+    /// Who says so.
+    #[serde(default)]
+    pub source: String,
+    /// When that was read.
+    #[serde(default)]
+    pub date: String,
+}
+
 /// What an answer means.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -869,12 +895,14 @@ impl Condition {
     }
 }
 
-/// Where an idempotency key goes.
+/// Where an idempotency key goes: into a header or into the query.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Idempotency {
     /// The header's name.
-    pub header: String,
+    pub header: Option<String>,
+    /// The query parameter's name.
+    pub query: Option<String>,
     /// Who says so.
     #[serde(default)]
     pub source: String,
@@ -1284,6 +1312,9 @@ impl Manifest {
             if let Some(bucket) = rule.bucket.as_ref().filter(|bucket| !self.budgets.contains_key(*bucket)) {
                 return wrong(format!("answers[{index}] is about the budget `{bucket}`, which is not declared"));
             }
+        }
+        if self.idempotency.as_ref().is_some_and(|place| place.header.is_some() == place.query.is_some()) {
+            return wrong("idempotency needs one place for its key: `header` or `query`".to_owned());
         }
         for (index, named) in self.rate_headers.iter().enumerate() {
             if named.names().next().is_none() {

@@ -39,7 +39,7 @@ use crate::auth::Credential;
 use crate::connection::Limits;
 use crate::error::{Error, Kind, RequestSent, Result};
 use crate::hex::hex;
-use crate::manifest::RateHeaders;
+use crate::manifest::{Idempotency, RateHeaders};
 use crate::observe::audit::{AuditEntry, Book, Deed};
 use crate::time::{Clock, Timestamp};
 use crate::vault::Secrets;
@@ -263,6 +263,23 @@ pub(crate) struct Response {
     pub(crate) mark: Option<cache::Mark>,
 }
 
+/// Where the host puts an idempotency key that it made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum KeyPlace {
+    /// Into this header.
+    Header(String),
+    /// Into this parameter of the query.
+    Query(String),
+}
+
+impl KeyPlace {
+    /// The place that a manifest names.
+    pub(crate) fn of(facts: &Idempotency) -> Option<Self> {
+        let query = || facts.query.clone().map(Self::Query);
+        facts.header.clone().map(Self::Header).or_else(query)
+    }
+}
+
 /// The outbound path of one connection.
 pub(crate) struct Outbound {
     pub(crate) scope: Scope,
@@ -271,7 +288,9 @@ pub(crate) struct Outbound {
     pub(crate) answers: Answers,
     pub(crate) rate_headers: Vec<RateHeaders>,
     pub(crate) retry_header: Option<String>,
-    pub(crate) idempotency_header: Option<String>,
+    pub(crate) idempotency: Option<KeyPlace>,
+    /// Where the provider puts its id of a request, if not where most do.
+    pub(crate) request_id_header: Option<String>,
     pub(crate) limits: Limits,
     pub(crate) lanes: Lanes,
     /// What is kept of the answers; nothing where the operator wants no cache, or with a tape.
@@ -719,7 +738,8 @@ impl Outbound {
             answers: Answers::new(Vec::new()),
             rate_headers: Vec::new(),
             retry_header: None,
-            idempotency_header: None,
+            idempotency: None,
+            request_id_header: None,
             limits: Limits::default(),
             lanes: Lanes::default(),
             cache: None,
@@ -840,10 +860,10 @@ impl Trip {
     fn begin(outbound: &Outbound, context: &CallContext, mut request: Request) -> Result<Self> {
         let may_repeat = request.may_repeat();
         if request.repeat == Repeat::Keyed {
-            if outbound.idempotency_header.is_none() {
+            if outbound.idempotency.is_none() {
                 return Err(Error::invalid(
                     "/repeat",
-                    "a keyed request needs [idempotency] header = \"…\" in plugin.toml",
+                    "a keyed request needs [idempotency] header = \"…\" or query = \"…\" in plugin.toml",
                 ));
             }
             request.idempotency_key = Some(match &context.event {

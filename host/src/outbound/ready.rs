@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::cache::Missed;
 use super::scope::Scoped;
-use super::{CredentialChoice, Outbound, audience};
+use super::{CredentialChoice, Outbound, audience, place};
 use crate::auth::Credential;
 use crate::error::{Error, Result};
 use crate::manifest::Purpose;
@@ -27,11 +27,14 @@ pub(super) struct ReadyCredential {
     pub(super) values: Vec<Zeroizing<String>>,
     /// Of an access token, the version of its record.
     pub(super) version: Option<u64>,
+    /// What stands for markers in the path: the marker and what the sign-in left behind.
+    pub(super) captured: Vec<(String, String)>,
 }
 
 impl Ready {
     fn with(scoped: Scoped, credential: Credential, values: Vec<Zeroizing<String>>, version: Option<u64>) -> Self {
-        Self { scoped, credential: Some(Arc::new(ReadyCredential { credential, values, version })) }
+        let ready = ReadyCredential { credential, values, version, captured: Vec::new() };
+        Self { scoped, credential: Some(Arc::new(ready)) }
     }
 }
 
@@ -51,8 +54,17 @@ pub(super) async fn ensure(outbound: &Outbound, missed: Missed, rejected: Option
         return Ok(Ready::with(scoped, credential, values, None));
     }
     if credential.is_oauth2() {
-        let access = outbound.session(&credential)?.access(rejected).await?;
-        return Ok(Ready::with(scoped, credential, vec![access.token], Some(access.version)));
+        let session = outbound.session(&credential)?;
+        let access = session.access(rejected).await?;
+        let mut captured = Vec::new();
+        for (name, marker) in credential.captures.iter().zip(credential.capture_markers()) {
+            if place::markers(scoped.url().path(), &marker) > 0 {
+                let value = access.captured.get(name).ok_or_else(|| session.has_not_captured(name))?;
+                captured.push((marker, value.clone()));
+            }
+        }
+        let ready = ReadyCredential { credential, values: vec![access.token], version: access.version, captured };
+        return Ok(Ready { scoped, credential: Some(Arc::new(ready)) });
     }
     let mut values = Vec::with_capacity(credential.secrets.len());
     for name in &credential.secrets {
