@@ -235,7 +235,8 @@ fn nothing_in_the_host_knows_a_provider() {
     let mut wrong = Vec::new();
     assert!(PLUGINS.len() >= 2);
     for file in files().iter().filter(|file| file.path.starts_with("host/") && !file.path.ends_with(".md")) {
-        let text = file.text.as_deref().unwrap_or_default().to_lowercase();
+        // Where a specification is read is no knowledge of whoever keeps it.
+        let text = file.text.as_deref().unwrap_or_default().to_lowercase().replace("<https://github.com/", "<");
         for plugin in PLUGINS {
             for (at, line) in text.lines().enumerate().filter(|(_, line)| line.contains(plugin.name)) {
                 wrong.push(format!("{}:{} knows `{}`: {}", file.path, at + 1, plugin.name, line.trim()));
