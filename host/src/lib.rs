@@ -47,7 +47,7 @@ mod store;
 mod time;
 mod vault;
 
-pub use account::{Account, BudgetOverride, SecretProgram, SecretSource, SecretValue};
+pub use account::{Account, BudgetOverride, GivenAccess, SecretProgram, SecretSource, SecretValue};
 pub use artifact::Digest;
 pub use auth::oauth2::Connected;
 #[cfg(feature = "serve")]

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use wharfage::stand_in::{captured, is_made_key, signed_in};
 use wharfage::tape::{Answered, Exchange, Expect, Fixture, Tape, TapeMode, Wanted, placed};
 use wharfage::{
     Account, BoxFuture, Connection, Error, FieldError, Head, Host, HostBuilder, Kind, Lost, ManualClock, Needs,
@@ -59,6 +60,8 @@ struct Stage {
     requests: usize,
     signed: usize,
     troubles: Vec<String>,
+    /// The query parameter into which the host puts idempotency keys.
+    key_parameter: Option<String>,
 }
 
 impl Theatre {
@@ -117,8 +120,10 @@ impl Theatre {
     }
 
     async fn play_on(&self, text: &str, broken: Option<Break>, builder: HostBuilder) -> (Fixture, Played) {
-        let stage =
-            Arc::new(Mutex::new(Stage { exchanges: Vec::new(), broken, requests: 0, signed: 0, troubles: Vec::new() }));
+        let key_parameter = self.needs.manifest.idempotency.as_ref().and_then(|place| place.query.clone());
+        let (exchanges, troubles) = (Vec::new(), Vec::new());
+        let stage = Stage { exchanges, broken, requests: 0, signed: 0, troubles, key_parameter };
+        let stage = Arc::new(Mutex::new(stage));
         let mut providers = Vec::new();
         let mut connection = Connection::default();
         let mut bases: Vec<(String, String)> = Vec::new();
@@ -136,6 +141,8 @@ impl Theatre {
             bases.push((name.clone(), base));
             providers.push(provider);
         }
+        // What a sign-in would have left behind stands in paths.
+        bases.extend(captured(&self.needs));
         let base_of = |name: &str| bases.iter().find(|(own, _)| own == name).map(|(_, base)| base.clone());
         let fixture = Fixture::parse(&placed(text, &base_of)).unwrap_or_else(|error| panic!("the fixture: {error}"));
         lock(&stage).exchanges = fixture.exchanges.iter().map(|exchange| (exchange.clone(), false)).collect();
@@ -149,6 +156,8 @@ impl Theatre {
         let account = connection.secrets.iter().fold(Account::default(), |account, name| {
             account.with_secret(name, SecretSource::Value(SecretValue::new(API_KEY)))
         });
+        // Where a person would sign in, the play has done so.
+        let account = signed_in(account, &self.needs, API_KEY);
 
         let now = fixture.clock();
         // Only compiled code is kept between plays; each has a host and a connection of its own.
@@ -242,16 +251,14 @@ impl Stage {
         self.requests += 1;
         let host = seen.header("host").unwrap_or_default();
         let mut url = url::Url::parse(&format!("http://{host}{}", seen.target)).expect("a target is a URL");
+        if let Some(parameter) = &self.key_parameter {
+            strip(&mut url, |name, value| name == parameter && is_made_key(value));
+        }
         let is_signed = match credential {
             None => true,
             Some(Mark::Header(name)) => seen.header(name).is_some_and(|value| value.contains(API_KEY)),
             Some(Mark::Query(hidden)) => {
-                let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
-                let (marks, kept): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(name, _)| name == hidden);
-                url.set_query(None);
-                if !kept.is_empty() {
-                    url.query_pairs_mut().extend_pairs(&kept);
-                }
+                let marks = strip(&mut url, |name, _| name == hidden);
                 marks.iter().any(|(_, value)| value == API_KEY)
             }
         };
@@ -273,6 +280,17 @@ impl Stage {
             }
         }
     }
+}
+
+/// Takes parameters out of the query.
+fn strip(url: &mut url::Url, is_hidden: impl Fn(&str, &str) -> bool) -> Vec<(String, String)> {
+    let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+    let (marks, kept): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(name, value)| is_hidden(name, value));
+    url.set_query(None);
+    if !kept.is_empty() {
+        url.query_pairs_mut().extend_pairs(&kept);
+    }
+    marks
 }
 
 /// An answer of a fixture, whose places are filled in, as a provider gives it.

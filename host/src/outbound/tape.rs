@@ -679,6 +679,7 @@ mod tests {
             graphql: None,
             narrowed: Vec::new(),
             credential: None,
+            credential_optional: false,
         };
         let scope = Scope {
             origins: vec![origin],

@@ -111,7 +111,8 @@ impl Stage {
         let header = |name: &str| {
             response.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
         };
-        let request_id = REQUEST_ID_HEADERS.into_iter().find_map(header).map(str::to_owned);
+        let mut names = self.manifest.request_id_header().into_iter().chain(REQUEST_ID_HEADERS);
+        let request_id = names.find_map(header).map(str::to_owned);
         let (mut error, wait_s) = match (self.manifest.judge(origin, response), response.status) {
             (Some(judged), _) => judged,
             (None, status) if status >= 400 => {
