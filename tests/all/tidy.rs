@@ -485,6 +485,20 @@ fn no_file_names_a_machine() {
     assert_none(wrong);
 }
 
+/// Nor does a component: where its parts were compiled shows in the messages of panics.
+#[test]
+fn no_component_tells_where_it_was_built() {
+    let home = std::env::home_dir().unwrap();
+    let homes = [home.display().to_string(), root().display().to_string(), ".cargo/registry".to_owned()];
+    for plugin in PLUGINS {
+        let (component, _) = plugin.compiled();
+        for word in &homes {
+            let is_there = component.windows(word.len()).any(|part| part == word.as_bytes());
+            assert!(!is_there, "the component of {} says {word}", plugin.name);
+        }
+    }
+}
+
 #[test]
 fn the_checks_themselves_see() {
     assert!(says("use reqwest::Client;", "reqwest") && !says("my_reqwest", "reqwest") && says("a.Instant", "Instant"));

@@ -98,7 +98,7 @@ impl Demo {
             );
             let compiled = build::compile(folder, &build::target_folder(folder)?)?;
             let manifest = read_text(&folder.join("plugin.toml"))?;
-            let component = host.build(&wharfage::read_component(&compiled)?, &manifest).await?;
+            let component = compiled.build(&host, &manifest).await?;
             let needs = Needs::read(&component)?;
             let plugin = &needs.manifest.plugin;
             anstream::println!(
