@@ -25,8 +25,9 @@ pub use poll::{PollFacts, Recovery};
 pub use socket::{PingFacts, SocketFacts};
 pub(crate) use webhook::Piece;
 pub use webhook::{
-    ChallengeFacts, ConditionFacts, JwtWebhookFacts, PartFacts, SecretEncoding, SignatureAlgorithm, SignatureEncoding,
-    SignatureFacts, SignatureForm, Template, TimeFacts, TimeForm, TokenFacts, VerifyFacts, WebhookFacts,
+    AnswerFacts, ChallengeFacts, ConditionFacts, JwtWebhookFacts, PartFacts, SecretEncoding, SignatureAlgorithm,
+    SignatureEncoding, SignatureFacts, SignatureForm, Template, TimeFacts, TimeForm, TokenFacts, VerifyFacts,
+    WebhookFacts,
 };
 
 /// The contract this host speaks.

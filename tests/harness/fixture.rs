@@ -8,6 +8,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -256,7 +258,12 @@ impl Stage {
         }
         let is_signed = match credential {
             None => true,
-            Some(Mark::Header(name)) => seen.header(name).is_some_and(|value| value.contains(API_KEY)),
+            Some(Mark::Header(name)) => seen.header(name).is_some_and(|value| match value.strip_prefix("Basic ") {
+                Some(encoded) => {
+                    STANDARD.decode(encoded).is_ok_and(|pair| pair == format!("{API_KEY}:{API_KEY}").as_bytes())
+                }
+                None => value.contains(API_KEY),
+            }),
             Some(Mark::Query(hidden)) => {
                 let marks = strip(&mut url, |name, _| name == hidden);
                 marks.iter().any(|(_, value)| value == API_KEY)

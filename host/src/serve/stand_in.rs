@@ -14,6 +14,8 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use url::Url;
 
 use crate::account::{Account, GivenAccess, SecretSource, SecretValue};
@@ -178,7 +180,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let body = to_bytes(body, REQUEST_BYTES_MAX).await.unwrap_or_default();
     let target = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
     let is_signed = shared.secret.as_deref().is_none_or(|secret| {
-        let holds = |text: &str| text.contains(secret);
+        let holds = |text: &str| text.contains(secret) || in_clear(text).is_some_and(|clear| clear.contains(secret));
         holds(&target) || parts.headers.values().any(|value| value.to_str().is_ok_and(holds))
     });
     let exchange = shared.take(parts.method.as_str(), &target, &parts.headers, &body);
@@ -203,6 +205,12 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         return plain(401, "the credential is missing".to_owned());
     }
     shared.respond(&exchange.response)
+}
+
+/// User and password of `Basic` (RFC 7617).
+fn in_clear(header: &str) -> Option<String> {
+    let encoded = header.strip_prefix("Basic ")?;
+    String::from_utf8(STANDARD.decode(encoded).ok()?).ok()
 }
 
 impl Shared {
