@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use wharfage_sdk::events::{Emission, Outcome, Poll, Webhook};
+use wharfage_sdk::http::Repeat;
 use wharfage_sdk::secrets::{self, Algorithm};
 use wharfage_sdk::{Error, ErrorKind, Request, Timestamp, clock, log};
 
@@ -123,7 +124,8 @@ pub(crate) fn stop(input: StopInput) -> Result<Stopped, Error> {
 
 fn close(id: &str, resource_id: &str) -> Result<(), Error> {
     let request = Request::post("{api}/channels/stop").json(&json!({"id": id, "resourceId": resource_id}))?;
-    must_be_empty(&request.send()?)
+    // Ending it twice ends it once; the second time there is no such channel.
+    must_be_empty(&request.repeat(Repeat::Safe).send()?)
 }
 
 /// `polls.channel`: opens a channel, and the next one when less than a day is left. Until that one is open the old one
