@@ -150,7 +150,7 @@ impl StandIn {
     /// An account whose every secret and access token has this value.
     pub fn account(needs: &Needs, secret: &str) -> Account {
         let names = needs.manifest.secrets.keys();
-        let with = |account: Account, name| account.with_secret(name, value_of(needs, name, secret));
+        let with = |account: Account, name: &String| account.with_secret(name, value_of(needs, name, secret));
         signed_in(names.fold(Account::default(), with), needs, secret)
     }
 
