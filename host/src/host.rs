@@ -40,7 +40,7 @@ use crate::outbound::key_sets::KeySets;
 use crate::outbound::retry::RetryBudget;
 use crate::outbound::scope::Asked;
 use crate::outbound::session::{CLIENT, Session, Tokens};
-use crate::outbound::tape::Tape;
+use crate::outbound::tape::{NO_SECRET, Tape};
 use crate::outbound::transport::{Http, Nowhere, Transport};
 use crate::outbound::{KeyPlace, Observer, Outbound};
 use crate::plugin::{self, Parts, Plugin};
@@ -768,7 +768,7 @@ fn taped(tape: &Tape, granted: &BTreeMap<String, Granted>) -> BTreeMap<String, G
     let Some(fixture) = tape.fixture().filter(|_| tape.is_strict()) else { return granted.clone() };
     let there = fixture.secrets.as_deref().unwrap_or_default();
     let named = granted.iter().filter(|(name, _)| there.contains(name));
-    let value = || Some(SecretSource::Value(SecretValue::new("a-tape-holds-no-secret")));
+    let value = || Some(SecretSource::Value(SecretValue::new(NO_SECRET)));
     named.map(|(name, granted)| (name.clone(), Granted { source: value(), ..granted.clone() })).collect()
 }
 

@@ -13,11 +13,11 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wharfage::stand_in::{captured, is_made_key, signed_in};
+use wharfage::stand_in::{captured, is_made_key, signed_in, value_of};
 use wharfage::tape::{Answered, Exchange, Expect, Fixture, Tape, TapeMode, Wanted, placed};
 use wharfage::{
     Account, BoxFuture, Connection, Error, FieldError, Head, Host, HostBuilder, Kind, Lost, ManualClock, Needs,
-    NetworkStage, RequestSent, SecretSource, SecretValue, Severity, Signed, Transport,
+    NetworkStage, RequestSent, Severity, Signed, Transport,
 };
 
 use crate::{API_KEY, PluginFolder, Provider, Reply, Seen, component};
@@ -155,9 +155,10 @@ impl Theatre {
             Some(names) => names.clone(),
             None => self.needs.manifest.secrets.keys().cloned().collect(),
         };
-        let account = connection.secrets.iter().fold(Account::default(), |account, name| {
-            account.with_secret(name, SecretSource::Value(SecretValue::new(API_KEY)))
-        });
+        let account = connection
+            .secrets
+            .iter()
+            .fold(Account::default(), |account, name| account.with_secret(name, value_of(&self.needs, name, API_KEY)));
         // Where a person would sign in, the play has done so.
         let account = signed_in(account, &self.needs, API_KEY);
 

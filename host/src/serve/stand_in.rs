@@ -21,8 +21,8 @@ use url::Url;
 use crate::account::{Account, GivenAccess, SecretSource, SecretValue};
 use crate::connection::Connection;
 use crate::error::{Error, Result};
-use crate::manifest::{CredentialFacts, Needs};
-use crate::tape::{Answered, Exchange, Wanted, placed};
+use crate::manifest::{CredentialFacts, Needs, Purpose};
+use crate::tape::{Answered, Exchange, NO_SECRET, Wanted, placed};
 
 /// Most bytes of a request that are read.
 const REQUEST_BYTES_MAX: usize = 16 << 20;
@@ -151,9 +151,9 @@ impl StandIn {
 
     /// An account whose every secret and access token has this value.
     pub fn account(needs: &Needs, secret: &str) -> Account {
-        let value = || SecretSource::Value(SecretValue::new(secret));
         let names = needs.manifest.secrets.keys();
-        signed_in(names.fold(Account::default(), |account, name| account.with_secret(name, value())), needs, secret)
+        let with = |account: Account, name: &String| account.with_secret(name, value_of(needs, name, secret));
+        signed_in(names.fold(Account::default(), with), needs, secret)
     }
 
     /// What came so far.
@@ -275,6 +275,13 @@ impl Shared {
         }
         response
     }
+}
+
+/// What a secret of this name is while fixtures are played: this value, and for one that signs what it is in every replay, because
+/// what it made stands in the fixtures.
+pub fn value_of(needs: &Needs, name: &str, secret: &str) -> SecretSource {
+    let signs = needs.manifest.secrets.get(name).is_some_and(|facts| facts.purpose == Purpose::Sign);
+    SecretSource::Value(SecretValue::new(if signs { NO_SECRET } else { secret }))
 }
 
 /// The account as if a person had signed in for every credential that wants it, and got this access token.
