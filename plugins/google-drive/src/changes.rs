@@ -1,4 +1,4 @@
-//! What changed: asked for from a token on, polled, or told by a watch channel.
+//! What changed: asked for from a token on, or polled.
 //!
 //! Drive keeps one list of changes and hands out tokens into it. A page ends with the token of the next page or, on the last
 //! one, with the token from which to ask next time; both go on the same way, so one text is all that is kept.
@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use wharfage_sdk::events::{Emission, Event, Outcome, Poll, Start, Trigger, Webhook};
+use wharfage_sdk::events::{Emission, Outcome, Poll, Start};
 use wharfage_sdk::page::Opaque;
 use wharfage_sdk::{Error, ErrorKind, Request, Timestamp, log};
 
@@ -24,34 +24,6 @@ pub(crate) struct ListInput {
     #[serde(default = "limit")]
     #[schemars(range(min = 1, max = 1000))]
     limit: u32,
-}
-
-/// What to watch, and whom to tell.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct WatchInput {
-    /// A name for the channel that was never used before, of at most 64 letters, digits and `-_`; a UUID is good.
-    channel_id: String,
-    /// The https address of the webhook `changes`, on a domain of yours.
-    address: String,
-    /// The text that is kept as the secret `channel_token`: Google sends it with every notification.
-    channel_token: String,
-    /// When the channel ends; an hour from now where it is left out, and a week at most.
-    #[serde(default)]
-    ends: Option<Timestamp>,
-    /// The token of changes.list from which on to watch; from now on where it is left out.
-    #[serde(default)]
-    token: Option<String>,
-}
-
-/// Which channel.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct UnwatchInput {
-    /// The name that the channel was given.
-    channel_id: String,
-    /// What changes.watch answered as `resource_id`.
-    resource_id: String,
 }
 
 /// Changes, and where to go on.
@@ -76,28 +48,6 @@ pub(crate) struct Change {
     file_id: String,
     /// The file as it is now; null where it is removed.
     file: Option<File>,
-}
-
-/// An open channel.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Channel {
-    /// Its name.
-    channel_id: String,
-    /// What changes.unwatch wants to know beside it.
-    resource_id: String,
-    /// When it ends. Nothing renews it: open another one before.
-    ends: Option<Timestamp>,
-    /// The token from which on it watches.
-    token: String,
-}
-
-/// A closed channel.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Stopped {
-    /// Its name.
-    channel_id: String,
-    /// Whether it is closed; a notification that is on its way may still come.
-    is_stopped: bool,
 }
 
 #[derive(Deserialize)]
@@ -131,18 +81,9 @@ struct StartToken {
     start_page_token: String,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ChannelRecord {
-    resource_id: String,
-    /// Milliseconds since 1970, as text.
-    #[serde(default)]
-    expiration: Option<String>,
-}
-
 /// Where the poll stands.
 #[derive(Deserialize, Serialize)]
-struct Place {
+pub(crate) struct Place {
     /// The token to ask with.
     #[serde(rename = "t")]
     token: String,
@@ -174,44 +115,8 @@ pub(crate) fn list(input: ListInput) -> Result<Changes, Error> {
     }
 }
 
-pub(crate) fn watch(input: WatchInput) -> Result<Channel, Error> {
-    let token = input.token.map_or_else(now, Ok)?;
-    let mut channel = json!({
-        "id": input.channel_id, "type": "web_hook", "address": input.address, "token": input.channel_token,
-    });
-    if let Some(ends) = input.ends {
-        channel["expiration"] = ends.as_ms().to_string().into();
-    }
-    let request = with_drives(Request::post("{api}/changes/watch")).query("pageToken", &token);
-    let record: ChannelRecord = request.json(&channel)?.send()?.json()?;
-    let ends = record.expiration.and_then(|ms| ms.parse().ok()).map(Timestamp::from_ms);
-    Ok(Channel { channel_id: input.channel_id, resource_id: record.resource_id, ends, token })
-}
-
-pub(crate) fn unwatch(input: UnwatchInput) -> Result<Stopped, Error> {
-    let channel = json!({"id": &input.channel_id, "resourceId": &input.resource_id});
-    let response = Request::post("{api}/channels/stop").json(&channel)?.send()?;
-    // The answer is nothing at all; anything else is from somebody in between.
-    if response.status != 204 {
-        return Err(response.error(ErrorKind::SchemaViolation, "expected no content from Drive"));
-    }
-    Ok(Stopped { channel_id: input.channel_id, is_stopped: true })
-}
-
-/// Makes events of changes, and of notifications that there are some.
-///
-/// # Errors
-/// Drive's; `cursor-invalid` where it does not know a token any more.
-#[allow(clippy::result_large_err)] // the SDK's own error
-pub fn handle(event: Event) -> Result<Outcome, Error> {
-    match &event.trigger {
-        Trigger::Poll(poll) => polled(poll, event.kept()?),
-        Trigger::Webhook(webhook) => Ok(told(webhook, event.id)),
-        _ => Ok(Outcome::default()),
-    }
-}
-
-fn polled(poll: &Poll, place: Option<Place>) -> Result<Outcome, Error> {
+/// `polls.changes`: what changed since the last run, after the files that are told first.
+pub(crate) fn polled(poll: &Poll, place: Option<Place>) -> Result<Outcome, Error> {
     let Some(place) = place else { return begin(&poll.start) };
     let Some(files) = place.files else {
         let Changes { changes, token, has_more } = since(&place.token, AT_ONCE)?;
@@ -238,24 +143,8 @@ fn begin(start: &Start) -> Result<Outcome, Error> {
     Outcome { more: true, ..Outcome::default() }.keep(&Place { token: now()?, files: Some(files) })
 }
 
-fn told(webhook: &Webhook, key: String) -> Outcome {
-    let header = |wanted: &str| {
-        let found = webhook.headers.iter().find(|header| header.name.eq_ignore_ascii_case(wanted));
-        found.map(|header| header.value.as_str())
-    };
-    let Some(state) = header("X-Goog-Resource-State") else {
-        log::warn("a notification does not say what it is about", &[]);
-        return Outcome::default();
-    };
-    let data = json!({
-        "channel_id": header("X-Goog-Channel-ID"), "state": state, "number": header("X-Goog-Message-Number"),
-    });
-    let emission = Emission { event_type: "changes.pending".to_owned(), key, data };
-    Outcome { emit: vec![emission], ..Outcome::default() }
-}
-
 /// The token of now.
-fn now() -> Result<String, Error> {
+pub(crate) fn now() -> Result<String, Error> {
     let request = on_file(Request::get("{api}/changes/startPageToken"));
     let token: StartToken = request.send()?.json()?;
     Ok(token.start_page_token)
@@ -284,7 +173,7 @@ fn since(token: &str, limit: u32) -> Result<Changes, Error> {
     })
 }
 
-fn with_drives(request: Request) -> Request {
+pub(crate) fn with_drives(request: Request) -> Request {
     on_file(request).query("includeItemsFromAllDrives", "true")
 }
 

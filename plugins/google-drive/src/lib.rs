@@ -5,10 +5,12 @@
 
 use schemars::JsonSchema;
 use serde::Deserialize;
-use wharfage_sdk::Request;
+use wharfage_sdk::events::{Event, Outcome, Trigger};
+use wharfage_sdk::{Error, Request};
 
 mod base64;
 mod changes;
+mod channels;
 mod content;
 mod files;
 mod upload;
@@ -32,13 +34,26 @@ wharfage_sdk::operations! {
     /// What changed since a token; without one, the token to begin with.
     read "changes.list" => changes::list;
     /// Opens a watch channel: Google then tells a webhook that something changed, for a week at most.
-    write "changes.watch" => changes::watch;
-    /// Closes a watch channel.
-    write "changes.unwatch" => changes::unwatch;
+    write "channels.create" => channels::create;
+    /// Ends a watch channel.
+    write "channels.stop" => channels::stop;
 }
-pub use changes::handle;
 
 wharfage_sdk::plugin!(handle = handle);
+
+/// Makes events of changes, and of notifications that there are some; keeps a watch channel open.
+///
+/// # Errors
+/// Drive's; `cursor-invalid` where it does not know a token any more.
+#[allow(clippy::result_large_err)] // the SDK's own error
+pub fn handle(event: Event) -> Result<Outcome, Error> {
+    match &event.trigger {
+        Trigger::Webhook(webhook) => Ok(channels::told(webhook, event.id)),
+        Trigger::Poll(poll) if poll.name == "channel" => channels::keep_open(poll, event.kept()?),
+        Trigger::Poll(poll) => changes::polled(poll, event.kept()?),
+        _ => Ok(Outcome::default()),
+    }
+}
 
 /// Text, or bytes as Base64.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]

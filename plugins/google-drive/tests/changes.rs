@@ -101,23 +101,34 @@ fn changes_that_lead_nowhere_are_told() {
 
 #[test]
 fn a_notification_is_a_hint_whatever_it_says() {
-    let told = |headers: &[(&str, &str)]| {
-        let headers = headers
-            .iter()
-            .map(|(name, value)| wharfage_sdk::bindings::wharfage::plugin::types::Header {
-                name: (*name).to_owned(),
-                value: (*value).to_owned(),
-            })
-            .collect();
-        let webhook = Webhook { endpoint: "changes".into(), headers, body: Vec::new() };
-        let event = Event { id: "webhook changes c 2".into(), trigger: Trigger::Webhook(webhook), cursor: None };
-        testing::handle(MANIFEST, handle, event, "[]").unwrap()
+    let header = |name: &str, value: &str| wharfage_sdk::bindings::wharfage::plugin::types::Header {
+        name: name.to_owned(),
+        value: value.to_owned(),
     };
     for state in ["change", "something-new"] {
-        let outcome =
-            told(&[("x-goog-channel-id", "c"), ("x-goog-resource-state", state), ("x-goog-message-number", "2")]);
+        let headers = vec![header("x-goog-channel-id", "c"), header("x-goog-resource-state", state)];
+        let webhook = Webhook { endpoint: "changes".into(), headers, body: Vec::new() };
+        let event = Event { id: "webhook changes c 2".into(), trigger: Trigger::Webhook(webhook), cursor: None };
+        let outcome = testing::handle(MANIFEST, handle, event, "[]").unwrap();
         assert_eq!(keys(&outcome), [("changes.pending", "webhook changes c 2")]);
-        assert_eq!(outcome.emit[0].data, json!({"channel_id": "c", "state": state, "number": "2"}));
+        assert_eq!(outcome.emit[0].data, json!({"channel": "c", "resource": null, "state": state}));
     }
-    assert_eq!(told(&[]), Outcome::default());
+}
+
+fn keep_open(cursor: Option<String>, exchanges: &[Value]) -> Outcome {
+    let input = r#"{"address": "https://hooks.example.org/webhooks/drive-7"}"#;
+    let poll = Poll { name: "channel".into(), input: input.into(), start: Start::FromNow };
+    let event = Event { id: "1".into(), trigger: Trigger::Poll(poll), cursor };
+    testing::handle(MANIFEST, handle, event, &json!(exchanges).to_string()).unwrap()
+}
+
+/// It is 2026-01-01 here. What the request is marked with is compared in the fixtures.
+#[test]
+fn a_channel_is_opened_and_left_alone_while_it_has_time_and_its_address() {
+    let kept = |ends: &str, address: &str| {
+        let channel = json!({"id": "old", "resource_id": "r", "expires_at": ends});
+        Some(json!({"channel": channel, "address": address}).to_string())
+    };
+    let address = "https://hooks.example.org/webhooks/drive-7";
+    assert_eq!(keep_open(kept("2026-01-03T00:00:00Z", address), &[]), Outcome::default());
 }
