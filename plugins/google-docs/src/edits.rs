@@ -153,10 +153,20 @@ fn change(id: &str, requests: Vec<Value>, revision: Option<String>) -> Result<An
     let url = ["{api}/documents/", &segment("/id", id)?, ":batchUpdate"].concat();
     let asked = requests.len();
     let mut body = json!({"requests": requests});
+    let is_bound = revision.is_some();
     if let Some(revision) = revision {
         body["writeControl"] = json!({"requiredRevisionId": revision});
     }
-    let response = Request::post(url).json(&body)?.send()?;
+    let response = Request::post(url).json(&body)?.send().map_err(|mut error| {
+        // Google says 400 for a revision that is no longer the last, as for a wrong request, and documents no words for it.
+        if is_bound && error.status == Some(400) {
+            error.kind = ErrorKind::Conflict;
+            error.message =
+                "nothing was changed: the document is not at this revision any more, or Google refuses the change"
+                    .to_owned();
+        }
+        error
+    })?;
     let answer: Answer = response.json()?;
     if answer.replies.len() != asked {
         return Err(response.error(ErrorKind::SchemaViolation, "another number of replies came than was asked for"));
