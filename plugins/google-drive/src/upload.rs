@@ -238,6 +238,26 @@ mod tests {
         uploaded(&content, puts, json!({"error": {"kind": "transient"}}));
     }
 
+    /// What went wrong: a URL in an answer was followed wherever it led, with the credential (the guide's S34).
+    #[test]
+    fn guide_s34_a_session_elsewhere_gets_neither_content_nor_credential() {
+        for session in
+            ["https://upload.attacker.example/files?upload_id=1", "{upload}/elsewhere?upload_id=1", "{api}/files"]
+        {
+            let begin = json!({
+                "request": {"method": "POST", "url": format!("{{upload}}/files?supportsAllDrives=true&uploadType=resumable&fields={}", super::FIELDS),
+                    "json": {"name": "a"}},
+                "response": {"status": 200, "headers": {"location": session}}
+            });
+            let fixture = json!({
+                "operation": "files.upload", "input": {"name": "a", "text": "a"},
+                "from": "from-docs", "source": "an attacker's behaviour", "date": "2026-11-24",
+                "exchanges": [begin], "expect": {"error": {"kind": "policy-denied", "detail": "session-in-origin"}}
+            });
+            replay(include_str!("../plugin.toml"), crate::OPERATIONS, &fixture.to_string());
+        }
+    }
+
     #[test]
     fn an_empty_file_is_a_file() {
         uploaded(b"", vec![exchange("bytes */0", None, done())], file());
