@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use wharfage::tape::Fixture;
-use wharfage::{Blame, Kind};
+use wharfage::{Blame, Effect, Kind};
 use wharfage_tests::fixture::{Break, Theatre, compare, error_json};
 use wharfage_tests::{API_KEY, PLUGINS, Provider, Reply};
 
@@ -195,6 +195,9 @@ async fn descriptions_are_whole() {
 
 /// Breaks each request of each good case. What passes by itself must come out as if nothing had been; what does not must
 /// end in a typed error that blames who can act, with nothing secret in it.
+///
+/// A write is not made again where the provider may have acted on it, so for one of those an honest error is as good, except
+/// where the provider said that it was only asked too often.
 #[tokio::test]
 async fn every_request_may_break_in_every_way() {
     let elsewhere = Provider::scripted([Reply::status(200)]).await;
@@ -230,10 +233,13 @@ async fn every_request_may_break_in_every_way() {
     for plugin in PLUGINS {
         let theatre = Theatre::of(*plugin).await;
         let mut tried: BTreeSet<String> = BTreeSet::new();
+        let renews = plugin.manifest().contains("scheme = \"oauth2\"");
         for (name, text) in theatre.fixtures() {
             let raw: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
             let operation = raw["operation"].as_str().unwrap_or_default().to_owned();
             // One good case of each operation is enough.
+            let about = theatre.needs.operations.iter().find(|about| about.name == operation);
+            let is_write = about.is_some_and(|about| about.effect == Effect::Write);
             if raw["expect"].get("output").is_none() || !tried.insert(operation) {
                 continue;
             }
@@ -245,6 +251,12 @@ async fn every_request_may_break_in_every_way() {
                 plays += passing.len() + lasting.len();
                 for (what, reply) in &passing {
                     let (fixture, played) = theatre.play(&text, Some(Break { at, reply: reply.clone() })).await;
+                    let is_honest = |error: &wharfage::Error| {
+                        !matches!(error.kind(), Kind::Internal(_)) && error.kind().blame() != Blame::Caller
+                    };
+                    if is_write && !what.starts_with("429") && played.outcome.as_ref().is_err_and(is_honest) {
+                        continue;
+                    }
                     if let Err(account) = compare(&fixture.expect, &played) {
                         accounts
                             .push(format!("{} {name}: {what} at request {at} does not pass: {account}", plugin.name));
@@ -255,6 +267,8 @@ async fn every_request_may_break_in_every_way() {
                     let account = match &played.outcome {
                         // A plugin may do without one of several answers; then it is not the only one.
                         Ok(_) if whole.requests > 1 => continue,
+                        // A token that is refused is renewed, once.
+                        Ok(_) if renews && *what == "401" => continue,
                         Ok(output) => format!("comes out as {output:#}"),
                         Err(error) if matches!(error.kind(), Kind::Internal(_)) => {
                             format!("is taken for a defect: {error:?}")
