@@ -4,9 +4,6 @@
 //! be, `{name}` stands for where they are, and the call runs through the whole host. What was asked for and not there,
 //! what was there and not asked for are both told, and how many requests came with the credential that the manifest declares.
 //!
-//! Where a person would sign in (OAuth 2.0), the client stands for itself here, and the token is there at once: what goes on
-//! requests afterwards is the same.
-//!
 //! A play can break one request, to see what comes of that.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -72,8 +69,7 @@ struct Stage {
 impl Theatre {
     /// Opens a plugin's folder.
     pub async fn of(plugin: PluginFolder) -> Self {
-        let manifest = without_a_person(&plugin.manifest());
-        let bytes = component::built(plugin.name, || plugin.compiled(), &manifest).await;
+        let bytes = component::built(plugin.name, || plugin.compiled(), &plugin.manifest()).await;
         let needs = Needs::read(&bytes).unwrap_or_else(|error| panic!("{}: {error}", plugin.name));
         Self { plugin, bytes, needs, state: tempfile::tempdir().expect("a folder") }
     }
@@ -136,10 +132,9 @@ impl Theatre {
         for (name, facts) in &self.needs.manifest.origins {
             let path = url::Url::parse(&facts.url).expect("an origin is a URL").path().trim_end_matches('/').to_owned();
             let credential = self.declared_credential(name);
-            let is_hosts = facts.host_only;
             let provider = Provider::answering({
                 let stage = stage.clone();
-                move |seen| if is_hosts { token() } else { lock(&stage).answer(seen, credential.as_ref()) }
+                move |seen| lock(&stage).answer(seen, credential.as_ref())
             })
             .await;
             let base = format!("{}{path}", provider.url());
@@ -242,23 +237,6 @@ impl Transport for Closed {
     fn send<'a>(&'a self, _: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>> {
         panic!("a replay reached the network")
     }
-}
-
-/// A manifest in which no sign-in needs a person.
-fn without_a_person(manifest: &str) -> String {
-    let lines = manifest.lines().filter(|line| !line.starts_with("flow = "));
-    lines.fold(String::new(), |mut text, line| {
-        text.extend([line, "\n"]);
-        if line == "scheme = \"oauth2\"" {
-            text.push_str("flow = \"client-credentials\"\n");
-        }
-        text
-    })
-}
-
-/// What a token endpoint answers.
-fn token() -> Reply {
-    Reply::json(&json!({"access_token": API_KEY, "token_type": "Bearer", "expires_in": 3600}))
 }
 
 /// Where a credential must be.
