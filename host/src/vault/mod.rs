@@ -664,7 +664,7 @@ fn words(source: &SecretSource) -> String {
     }
 }
 
-/// A name as a shell can set it: `google-calendar` becomes `GOOGLE_CALENDAR`.
+/// A name as a shell can set it: `acme-orders` becomes `ACME_ORDERS`.
 fn shell_name(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
 }
@@ -688,7 +688,7 @@ mod tests {
 
     #[test]
     fn guide_s35_the_variable_can_be_set_in_a_shell() {
-        assert_eq!(shell_name("google-calendar"), "GOOGLE_CALENDAR");
+        assert_eq!(shell_name("acme-orders"), "ACME_ORDERS");
     }
 
     #[tokio::test]

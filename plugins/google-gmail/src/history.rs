@@ -1,15 +1,78 @@
-//! `polls.history`: what happened in a mailbox, in Gmail's own order.
+//! What happened in a mailbox, in Gmail's own order: for whoever asks, and as events of `polls.history`.
 //!
 //! Gmail keeps its history for about a week, sometimes hours only, and answers 404 for what it no more remembers. Then messages
 //! that came meanwhile are found by their date instead, and an event says of which time nothing else is known. Reading
 //! messages anew costs no more than their ids.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::json;
 use wharfage_sdk::events::{Emission, Outcome, Poll, Start};
-use wharfage_sdk::{Error, ErrorKind, Request, Timestamp, clock, log};
+use wharfage_sdk::page::Opaque;
+use wharfage_sdk::{Cursor, Error, ErrorKind, Page, Request, Timestamp, clock, log};
 
 use crate::messages::Named;
+
+/// Nothing to choose.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MailboxInput {}
+
+/// A mailbox.
+#[derive(Deserialize, Serialize, JsonSchema)]
+pub(crate) struct Mailbox {
+    /// The address that it belongs to.
+    #[serde(rename(deserialize = "emailAddress"))]
+    address: String,
+    /// Where its history stands, for `history.list`.
+    #[serde(rename(deserialize = "historyId"))]
+    history_id: String,
+    /// How many messages it holds.
+    #[serde(rename(deserialize = "messagesTotal"), default)]
+    messages: u64,
+}
+
+/// From where on.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListInput {
+    /// A history id, as `mailbox.get`, `watch.create` and the event `mailbox.changed` tell one. Gmail forgets after about a week.
+    since: String,
+    /// Only messages with this label, by its id; every one unless stated.
+    #[serde(default)]
+    label: Option<String>,
+}
+
+/// Something that happened to a message.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Row {
+    /// Where in the history it stands.
+    history_id: String,
+    /// What happened.
+    what: What,
+    /// The message's id.
+    id: String,
+    /// The thread that it belongs to.
+    thread_id: Option<String>,
+    /// Its labels then, by their ids.
+    labels: Vec<String>,
+    /// The labels that it got.
+    added: Vec<String>,
+    /// The labels that it lost.
+    removed: Vec<String>,
+}
+
+/// What happened to a message.
+#[derive(Clone, Copy, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum What {
+    /// It came.
+    Added,
+    /// It was deleted for ever.
+    Deleted,
+    /// It got labels or lost them.
+    LabelsChanged,
+}
 
 /// `[connections.<name>.polls.history.input]`.
 #[derive(Default, Deserialize)]
@@ -36,12 +99,6 @@ enum Stage {
     Follow { page: Option<String> },
     /// Reads the ids of messages instead: those since a time, or so many, or all.
     Messages { since: Option<Timestamp>, left: Option<u32>, page: Option<String> },
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Profile {
-    history_id: String,
 }
 
 #[derive(Deserialize)]
@@ -128,22 +185,36 @@ fn go_on(emit: Vec<Emission>, history: String, at: Timestamp, stage: Stage) -> R
 }
 
 fn now() -> Result<String, Error> {
-    let profile: Profile = Request::get("{api}/users/me/profile").send()?.json()?;
-    Ok(profile.history_id)
+    Ok(mailbox(MailboxInput {})?.history_id)
+}
+
+pub(crate) fn mailbox(_: MailboxInput) -> Result<Mailbox, Error> {
+    Request::get("{api}/users/me/profile").send()?.json()
+}
+
+pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Row>, Error> {
+    let at = Opaque::resume(cursor)?;
+    let record: Record = ask(&input.since, input.label.as_deref(), at.mark()).send()?.json()?;
+    let next = at.advance(record.next_page_token.as_deref())?;
+    Page::new(record.history.into_iter().flat_map(Step::rows).collect(), next.as_ref())
+}
+
+fn ask(history: &str, label: Option<&str>, page: Option<&str>) -> Request {
+    Request::get("{api}/users/me/history")
+        .query("startHistoryId", history)
+        .query("maxResults", LIMIT)
+        .query_some("labelId", label)
+        .query_some("pageToken", page)
 }
 
 fn follow(input: &Input, history: String, at: Timestamp, page: Option<String>) -> Result<Outcome, Error> {
     let asked_at = clock::now();
-    let request = Request::get("{api}/users/me/history")
-        .query("startHistoryId", &history)
-        .query("maxResults", LIMIT)
-        .query_some("labelId", input.label.as_deref())
-        .query_some("pageToken", page.as_deref());
+    let request = ask(&history, input.label.as_deref(), page.as_deref());
     let record: Record = match request.send() {
         Err(error) if error.kind == ErrorKind::NotFound => return recover(at),
         answer => answer?.json()?,
     };
-    let emit = record.history.iter().flat_map(Step::emissions).collect();
+    let emit = record.history.into_iter().flat_map(Step::rows).map(Row::emission).collect();
     match record.next_page_token {
         Some(page) => go_on(emit, history, at, Stage::Follow { page: Some(page) }),
         None => go_on(emit, record.history_id, asked_at, Stage::Follow { page: None }),
@@ -196,27 +267,44 @@ fn added(id: &str, thread: Option<&str>, labels: &[String]) -> Emission {
 }
 
 impl Step {
-    fn emissions(&self) -> Vec<Emission> {
-        let mut emit = Vec::new();
-        for Happened { message, .. } in &self.messages_added {
-            emit.push(added(&message.id, message.thread_id.as_deref(), &message.label_ids));
+    fn rows(self) -> Vec<Row> {
+        let none = Vec::new;
+        let mut rows = Vec::new();
+        let mut push = |what, message: Message, added, removed| {
+            let Message { id, thread_id, label_ids } = message;
+            rows.push(Row { history_id: self.id.clone(), what, id, thread_id, labels: label_ids, added, removed });
+        };
+        for happened in self.messages_added {
+            push(What::Added, happened.message, none(), none());
         }
-        for Happened { message, .. } in &self.messages_deleted {
-            let data = json!({"id": message.id, "thread_id": message.thread_id});
-            let key = ["deleted ", &message.id].concat();
-            emit.push(Emission { event_type: "message.deleted".to_owned(), key, data });
+        for happened in self.messages_deleted {
+            push(What::Deleted, happened.message, none(), none());
         }
-        for (all, name, other) in [(&self.labels_added, "added", "removed"), (&self.labels_removed, "removed", "added")]
-        {
-            for Happened { message, label_ids } in all {
-                let mut data = json!({"id": message.id, "thread_id": message.thread_id, "labels": message.label_ids});
-                data[name] = json!(label_ids);
-                data[other] = Value::Array(Vec::new());
-                let key = [self.id.as_str(), " labels ", name, " ", &message.id].concat();
-                emit.push(Emission { event_type: "message.labels-changed".to_owned(), key, data });
+        for happened in self.labels_added {
+            push(What::LabelsChanged, happened.message, happened.label_ids, none());
+        }
+        for happened in self.labels_removed {
+            push(What::LabelsChanged, happened.message, none(), happened.label_ids);
+        }
+        rows
+    }
+}
+
+impl Row {
+    fn emission(self) -> Emission {
+        let Self { history_id, what, id, thread_id, labels, added: got, removed } = self;
+        let (event_type, key, data) = match what {
+            What::Added => return added(&id, thread_id.as_deref(), &labels),
+            What::Deleted => ("message.deleted", ["deleted ", &id].concat(), json!({"id": id, "thread_id": thread_id})),
+            What::LabelsChanged => {
+                let way = if removed.is_empty() { "added" } else { "removed" };
+                let key = [history_id.as_str(), " labels ", way, " ", &id].concat();
+                let data =
+                    json!({"id": id, "thread_id": thread_id, "labels": labels, "added": got, "removed": removed});
+                ("message.labels-changed", key, data)
             }
-        }
-        emit
+        };
+        Emission { event_type: event_type.to_owned(), key, data }
     }
 }
 

@@ -33,6 +33,10 @@ wharfage_sdk::operations! {
     write "drafts.create" => drafts::create;
     /// Sends a draft as it is.
     write "drafts.send" => drafts::send;
+    /// The mailbox: whose it is, and where its history stands.
+    read "mailbox.get" => history::mailbox;
+    /// What happened in the mailbox since a place in its history: messages that came and went, labels put on and taken off.
+    list "history.list" => history::list;
     /// Starts the mailbox's push to a Pub/Sub topic for seven days, or renews it. The poll `watch` does this by itself.
     idempotent "watch.create" => watch::create;
     /// Stops the mailbox's push.
