@@ -170,9 +170,9 @@ fn create_as_guide(input: CreateInput) -> Result<Adjustment, Error> {
     let product = guide::adjust(json!({
         "productId": product_id, "locationId": location_id, "adjustment": adjustment, "reason": input.reason,
     }))?;
-    Ok(Adjustment {
+    product.settle(Adjustment {
         id: None,
-        product_id: Some(product.needed("id")?),
+        product_id: Some(product.needed("id")),
         batch_id: None,
         package_id: None,
         location_id: Some(location_id),
@@ -222,20 +222,20 @@ fn in_our_words(mut error: Error) -> Error {
 }
 
 fn adjustment(record: &Record, with_raw: bool) -> Result<Adjustment, Error> {
-    let created_on = record.time("inserted_datetime")?;
-    Ok(Adjustment {
-        id: Some(record.needed("id")?),
-        product_id: record.text("product_id")?,
-        batch_id: record.text("batch_id")?,
-        package_id: record.text("package_id")?,
-        location_id: record.text("location_id")?,
-        quantity: record.text("quantity")?,
-        unit: record.text_of("unit_type", "name")?,
-        reason: record.text("reason")?,
-        description: record.text("description")?,
-        completed_on: record.time("completion_datetime")?,
+    let created_on = record.time("inserted_datetime");
+    record.settle(Adjustment {
+        id: Some(record.needed("id")),
+        product_id: record.text("product_id"),
+        batch_id: record.text("batch_id"),
+        package_id: record.text("package_id"),
+        location_id: record.text("location_id"),
+        quantity: record.text("quantity"),
+        unit: record.text_of("unit_type", "name"),
+        reason: record.text("reason"),
+        description: record.text("description"),
+        completed_on: record.time("completion_datetime"),
         // Its name until 2026-08-03 was the other one.
-        created_on: if created_on.is_some() { created_on } else { record.time("inserted_at")? },
+        created_on: if created_on.is_some() { created_on } else { record.time("inserted_at") },
         stock: None,
         raw: record.raw(with_raw),
     })

@@ -64,16 +64,16 @@ pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Batc
 }
 
 fn batch(record: &Record, with_raw: bool) -> Result<Batch, Error> {
-    let product_id = record.text("product_id")?;
-    Ok(Batch {
-        id: record.needed("id")?,
-        batch_number: record.text("batch_number")?,
-        name: record.text("name")?,
-        product_id: if product_id.is_some() { product_id } else { record.text_of("product", "id")? },
-        on_hand: record.text("quantity_active")?,
-        manufactured_on: record.time("manufactured_datetime")?,
-        expires: record.first_text(["expiration_date", "expiration_datetime"])?,
-        deleted_on: record.time("deleted_at")?,
+    let product_id = record.text("product_id");
+    record.settle(Batch {
+        id: record.needed("id"),
+        batch_number: record.text("batch_number"),
+        name: record.text("name"),
+        product_id: if product_id.is_some() { product_id } else { record.text_of("product", "id") },
+        on_hand: record.text("quantity_active"),
+        manufactured_on: record.time("manufactured_datetime"),
+        expires: record.first_text(["expiration_date", "expiration_datetime"]),
+        deleted_on: record.time("deleted_at"),
         raw: record.raw(with_raw),
     })
 }

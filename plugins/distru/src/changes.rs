@@ -110,47 +110,47 @@ fn told(body: &[u8], key: String) -> Result<Outcome, Error> {
     let raw: Box<RawValue> = serde_json::from_slice(body)
         .map_err(|_| Error::new(ErrorKind::SchemaViolation, "the webhook's body is not JSON"))?;
     let record = Record::read(raw, String::new())?;
-    let about = record.needed("type")?;
+    let about = record.settle(record.needed("type"))?;
     let Some(watched) = WATCHED.iter().find(|watched| watched.told == about && !about.is_empty()) else {
         // Something that Distru tells and nobody here asks about is no failure.
         log::info("a webhook is about something that is not known here", &[("type", &about)]);
         return Ok(Outcome::default());
     };
-    let action = match record.text("event")?.as_deref() {
+    let action = match record.text("event").as_deref() {
         Some("CREATE") => "created",
         Some("DELETE") => "deleted",
         // Until 2026-09-01 nothing was said of it.
         _ => "changed",
     };
-    let mut data = match record.part("object")? {
+    let mut data = match record.part("object") {
         Some(object) => watched.data(&object, action)?,
         None => json!({"action": action}),
     };
-    data["id"] = record.needed("id")?.into();
-    data["occurred"] = record.text("occurred_datetime")?.into();
-    let changes = record.part("changes")?;
+    data["id"] = record.needed("id").into();
+    data["occurred"] = record.text("occurred_datetime").into();
+    let changes = record.part("changes");
     data["fields"] = changes.iter().flat_map(Record::names).map(|name| Value::from(name.as_str())).collect();
     let emission = Emission { event_type: watched.event.to_owned(), key, data };
-    Ok(Outcome { emit: vec![emission], ..Outcome::default() })
+    record.settle(Outcome { emit: vec![emission], ..Outcome::default() })
 }
 
 impl Watched {
     /// The event about a record that was listed. Its key is the list, the record and the
     /// time of its change, to the microsecond.
     fn emission(&self, record: &Record) -> Result<Emission, Error> {
-        let (id, changed) = (record.needed("id")?, record.needed(self.changed_by)?);
-        let action = if record.text("deleted_at")?.is_some() { "deleted" } else { "changed" };
+        let (id, changed) = (record.needed("id"), record.needed(self.changed_by));
+        let action = if record.text("deleted_at").is_some() { "deleted" } else { "changed" };
         let mut data = self.data(record, action)?;
         data["id"] = id.clone().into();
         Ok(Emission { event_type: self.event.to_owned(), key: format!("{} {id} {changed}", self.poll), data })
     }
 
     fn data(&self, record: &Record, action: &str) -> Result<Value, Error> {
-        let mut data = json!({"action": action, "modified": record.text(self.changed_by)?});
+        let mut data = json!({"action": action, "modified": record.text(self.changed_by)});
         for (ours, theirs) in self.fields {
-            data[*ours] = record.text(theirs)?.into();
+            data[*ours] = record.text(theirs).into();
         }
-        Ok(data)
+        record.settle(data)
     }
 }
 

@@ -76,21 +76,21 @@ pub(crate) fn find(input: FindInput) -> Result<Company, Error> {
 
 fn company(record: &Record, with_raw: bool) -> Result<Company, Error> {
     let mut licenses = Vec::new();
-    for license in record.parts("licenses")? {
-        licenses.extend(license.text("license_number")?);
+    for license in record.parts("licenses") {
+        licenses.extend(license.settle(license.text("license_number"))?);
     }
-    Ok(Company {
-        id: record.needed("id")?,
-        name: record.text("name")?,
+    record.settle(Company {
+        id: record.needed("id"),
+        name: record.text("name"),
         // Never set, it is an empty text.
-        legal_name: record.text("legal_business_name")?.filter(|name| !name.is_empty()),
-        category: record.text("category")?,
-        relationship: record.text_of("relationship_type", "name")?,
-        outstanding_balance: record.money("outstanding_balance")?,
+        legal_name: record.text("legal_business_name").filter(|name| !name.is_empty()),
+        category: record.text("category"),
+        relationship: record.text_of("relationship_type", "name"),
+        outstanding_balance: record.money("outstanding_balance"),
         licenses,
-        created_on: record.time("inserted_datetime")?,
-        modified: record.time("updated_datetime")?,
-        deleted_on: record.time("deleted_at")?,
+        created_on: record.time("inserted_datetime"),
+        modified: record.time("updated_datetime"),
+        deleted_on: record.time("deleted_at"),
         raw: record.raw(with_raw),
     })
 }

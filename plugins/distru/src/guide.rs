@@ -105,6 +105,7 @@ pub(crate) fn adjust(input: Value) -> Result<Record, Error> {
 
 /// What there is of a product, place by place. The guide's text leaves open whether it is a list or one place.
 pub(crate) fn stock(product: &Record) -> Result<Vec<Stock>, Error> {
-    let places = product.parts("currentInventory")?;
-    places.iter().map(|at| Ok(Stock { location: at.text("locationName")?, quantity: at.text("quantity")? })).collect()
+    let places = product.parts("currentInventory");
+    let stock = |at: &Record| at.settle(Stock { location: at.text("locationName"), quantity: at.text("quantity") });
+    product.settle(places.iter().map(stock).collect::<Result<_, Error>>()?)
 }

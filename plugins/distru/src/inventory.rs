@@ -75,16 +75,16 @@ pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Row>
     let first = listing::any_of(first, "location_ids[]", &input.location_ids);
     let first = listing::any_of(first, "product_skus[]", &input.skus);
     listing::list(cursor, first, |record| {
-        Ok(Row {
-            product_id: record.needed("product_id")?,
+        record.settle(Row {
+            product_id: record.needed("product_id"),
             product_name: None,
-            location_id: record.text("location_id")?,
+            location_id: record.text("location_id"),
             location: None,
-            batch_number: record.text("batch_number")?,
-            on_hand: record.text("active")?,
-            reserved: record.text("reserved")?,
-            available: record.text("available")?,
-            modified: record.time("updated_datetime")?,
+            batch_number: record.text("batch_number"),
+            on_hand: record.text("active"),
+            reserved: record.text("reserved"),
+            available: record.text("available"),
+            modified: record.time("updated_datetime"),
             raw: record.raw(input.raw),
         })
     })
@@ -109,9 +109,9 @@ fn of_products(input: &ListInput, cursor: Option<Cursor>) -> Result<Page<Row>, E
 }
 
 fn row(product: &Record, location: Option<String>, on_hand: Option<String>, with_raw: bool) -> Result<Row, Error> {
-    Ok(Row {
-        product_id: product.needed("id")?,
-        product_name: product.text("name")?,
+    product.settle(Row {
+        product_id: product.needed("id"),
+        product_name: product.text("name"),
         location_id: None,
         location,
         batch_number: None,

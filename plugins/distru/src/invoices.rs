@@ -85,22 +85,22 @@ pub(crate) fn find(input: FindInput) -> Result<Invoice, Error> {
 }
 
 fn invoice(record: &Record, with_raw: bool) -> Result<Invoice, Error> {
-    Ok(Invoice {
-        id: record.needed("id")?,
-        number: record.text("invoice_number")?,
-        status: record.text("status")?,
-        order_id: record.text_of("order", "id")?,
-        order_number: record.text_of("order", "order_number")?,
-        customer_id: record.text_of("company", "id")?,
-        customer_name: record.text_of("company", "name")?,
-        total: record.money("total")?,
-        paid: record.money("paid_amount")?,
-        remaining: record.money("remaining_amount")?,
-        invoiced_on: record.time("invoice_datetime")?,
-        due_on: record.time("due_datetime")?,
-        voided_on: record.time("voided_datetime")?,
-        created_on: record.time("inserted_datetime")?,
-        modified: record.time("updated_datetime")?,
+    record.settle(Invoice {
+        id: record.needed("id"),
+        number: record.text("invoice_number"),
+        status: record.text("status"),
+        order_id: record.text_of("order", "id"),
+        order_number: record.text_of("order", "order_number"),
+        customer_id: record.text_of("company", "id"),
+        customer_name: record.text_of("company", "name"),
+        total: record.money("total"),
+        paid: record.money("paid_amount"),
+        remaining: record.money("remaining_amount"),
+        invoiced_on: record.time("invoice_datetime"),
+        due_on: record.time("due_datetime"),
+        voided_on: record.time("voided_datetime"),
+        created_on: record.time("inserted_datetime"),
+        modified: record.time("updated_datetime"),
         raw: record.raw(with_raw),
     })
 }

@@ -30,21 +30,19 @@ pub(crate) fn list<T: Serialize>(
 pub(crate) fn one<T>(request: Request, item: impl Fn(&Record) -> Result<T, Error>) -> Result<T, Error> {
     let response = request.send().map_err(refined)?;
     let whole = body(&response)?;
-    let record = whole.part("data").and_then(|data| item(data.as_ref().unwrap_or(&whole)));
-    record.map_err(|error| about(&response, error))
+    let data = whole.part("data");
+    item(data.as_ref().unwrap_or(&whole)).map_err(|error| about(&response, error))
 }
 
 /// A page as it came, and where the list goes on.
 pub(crate) fn page(at: &NextUrl, first: Request) -> Result<(Response, Vec<Record>, Option<NextUrl>), Error> {
     let response = at.request(|| first).send().map_err(refined)?;
     let whole = body(&response)?;
-    let read = || {
-        if !whole.has("data") {
-            return Err(misfit("", "data", "a list, and there is none"));
-        }
-        Ok((whole.parts("data")?, whole.text("next_page")?))
+    let read = match whole.has("data") {
+        true => whole.settle((whole.parts("data"), whole.text("next_page"))),
+        false => Err(misfit("", "data", "a list, and there is none")),
     };
-    let (records, next) = read().map_err(|error| about(&response, error))?;
+    let (records, next) = read.map_err(|error| about(&response, error))?;
     let next = at.advance(&response.url, next.as_deref())?;
     Ok((response, records, next))
 }
@@ -96,7 +94,8 @@ fn field_errors(body: &str) -> Result<Vec<FieldError>, Error> {
     let field = |raw: Box<RawValue>| {
         let record = Record::read(raw, String::new())?;
         let path = record.path("pointer").iter().fold(String::new(), |path, step| path + "/" + step);
-        Ok(FieldError { path, message: record.text("message")?.unwrap_or_default().chars().take(300).collect() })
+        let message = record.text("message").unwrap_or_default().chars().take(300).collect();
+        record.settle(FieldError { path, message })
     };
     errors.into_iter().map(field).collect()
 }

@@ -237,34 +237,34 @@ fn written(request: Request) -> Result<Order, Error> {
 }
 
 fn order(record: &Record, with_lines: bool, with_raw: bool) -> Result<Order, Error> {
-    let lines = if with_lines { Some(record.parts("items")?) } else { None };
-    Ok(Order {
-        id: record.needed("id")?,
-        number: record.text("order_number")?,
-        status: record.text("status")?,
-        customer_id: record.text_of("company", "id")?,
-        customer_name: record.text_of("company", "name")?,
-        total: record.money("total")?,
-        ordered_on: record.time("order_datetime")?,
-        due_on: record.time("due_datetime")?,
-        delivered_on: record.time("delivery_datetime")?,
-        created_on: record.time("inserted_datetime")?,
-        modified: record.time("updated_datetime")?,
+    let lines = if with_lines { Some(record.parts("items")) } else { None };
+    record.settle(Order {
+        id: record.needed("id"),
+        number: record.text("order_number"),
+        status: record.text("status"),
+        customer_id: record.text_of("company", "id"),
+        customer_name: record.text_of("company", "name"),
+        total: record.money("total"),
+        ordered_on: record.time("order_datetime"),
+        due_on: record.time("due_datetime"),
+        delivered_on: record.time("delivery_datetime"),
+        created_on: record.time("inserted_datetime"),
+        modified: record.time("updated_datetime"),
         line_items: lines.map(|lines| lines.iter().map(line).collect::<Result<_, Error>>()).transpose()?,
         raw: record.raw(with_raw),
     })
 }
 
 fn line(record: &Record) -> Result<Line, Error> {
-    Ok(Line {
-        id: record.needed("id")?,
-        product_id: record.text_of("product", "id")?,
-        product_name: record.text_of("product", "name")?,
-        batch_id: record.text_of("batch", "id")?,
-        package_id: record.text_of("package", "id")?,
-        quantity: record.text("quantity")?,
-        unit_price: record.money("price")?,
-        is_sample: record.flag("is_sample")?,
+    record.settle(Line {
+        id: record.needed("id"),
+        product_id: record.text_of("product", "id"),
+        product_name: record.text_of("product", "name"),
+        batch_id: record.text_of("batch", "id"),
+        package_id: record.text_of("package", "id"),
+        quantity: record.text("quantity"),
+        unit_price: record.money("price"),
+        is_sample: record.flag("is_sample"),
     })
 }
 

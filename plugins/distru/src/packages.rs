@@ -74,19 +74,19 @@ pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Pack
 }
 
 fn package(record: &Record, with_raw: bool) -> Result<Package, Error> {
-    let product_id = record.text("product_id")?;
-    Ok(Package {
-        id: record.needed("id")?,
-        label: record.first_text(["compliance_label", "metrc_label"])?,
-        product_id: if product_id.is_some() { product_id } else { record.text_of("product", "id")? },
-        batch_number: record.text("batch_number")?,
-        quantity: record.text("quantity")?,
-        available: record.text("quantity_available")?,
-        unit: record.text_of("unit_type", "name")?,
-        status: record.text("status")?,
-        location: record.text_of("location", "name")?,
-        lab_state: record.text("lab_testing_state")?,
-        expires: record.first_text(["expiration_date", "expiration_datetime"])?,
+    let product_id = record.text("product_id");
+    record.settle(Package {
+        id: record.needed("id"),
+        label: record.first_text(["compliance_label", "metrc_label"]),
+        product_id: if product_id.is_some() { product_id } else { record.text_of("product", "id") },
+        batch_number: record.text("batch_number"),
+        quantity: record.text("quantity"),
+        available: record.text("quantity_available"),
+        unit: record.text_of("unit_type", "name"),
+        status: record.text("status"),
+        location: record.text_of("location", "name"),
+        lab_state: record.text("lab_testing_state"),
+        expires: record.first_text(["expiration_date", "expiration_datetime"]),
         raw: record.raw(with_raw),
     })
 }

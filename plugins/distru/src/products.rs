@@ -108,26 +108,26 @@ pub(crate) fn find(input: FindInput) -> Result<Product, Error> {
 
 /// A product as either profile writes it.
 fn product(record: &Record, with_raw: bool) -> Result<Product, Error> {
-    let price = record.money("unit_price")?;
+    let price = record.money("unit_price");
     let is_guides = record.has("currentInventory") || record.has("metrcTagIds");
-    Ok(Product {
-        id: record.needed("id")?,
-        name: record.text("name")?,
-        sku: record.text("sku")?,
-        category: record.text_of("category", "name")?,
-        brand: record.text_of("brand", "name")?,
-        unit_price: if price.is_some() { price } else { record.money("unitPrice")? },
-        unit: record.text_of("unit_type", "name")?,
-        tracked_by: record.text("inventory_tracking_method")?,
-        on_hand: record.text("quantity_active")?,
-        reserved: record.text("quantity_reserved")?,
-        available: record.text("quantity_available")?,
-        is_active: record.flag("is_active")?,
-        created_on: record.time("inserted_datetime")?,
-        modified: record.time("updated_datetime")?,
-        deleted_on: record.time("deleted_at")?,
+    record.settle(Product {
+        id: record.needed("id"),
+        name: record.text("name"),
+        sku: record.text("sku"),
+        category: record.text_of("category", "name"),
+        brand: record.text_of("brand", "name"),
+        unit_price: if price.is_some() { price } else { record.money("unitPrice") },
+        unit: record.text_of("unit_type", "name"),
+        tracked_by: record.text("inventory_tracking_method"),
+        on_hand: record.text("quantity_active"),
+        reserved: record.text("quantity_reserved"),
+        available: record.text("quantity_available"),
+        is_active: record.flag("is_active"),
+        created_on: record.time("inserted_datetime"),
+        modified: record.time("updated_datetime"),
+        deleted_on: record.time("deleted_at"),
         stock: if is_guides { Some(guide::stock(record)?) } else { None },
-        metrc_tags: if is_guides { Some(record.texts("metrcTagIds")?) } else { None },
+        metrc_tags: if is_guides { Some(record.texts("metrcTagIds")) } else { None },
         raw: record.raw(with_raw),
     })
 }

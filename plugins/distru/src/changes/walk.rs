@@ -78,7 +78,7 @@ fn read(watched: &Watched, place: Place) -> Result<Outcome, Error> {
         };
         let mut take = |record: &Record| {
             emit.push(watched.emission(record)?);
-            reading.latest = reading.latest.max(record.time(watched.changed_by)?);
+            reading.latest = reading.latest.max(record.settle(record.time(watched.changed_by))?);
             Ok(())
         };
         records.iter().try_for_each(&mut take).map_err(|error| listing::about(&response, error))?;
