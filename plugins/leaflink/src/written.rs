@@ -4,6 +4,7 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
+use wharfage_sdk::http::Keep;
 use wharfage_sdk::json::Kept;
 use wharfage_sdk::money::Decimal;
 use wharfage_sdk::{Error, ErrorKind, Request, Response, log};
@@ -25,7 +26,8 @@ pub(crate) fn once<T: DeserializeOwned>(
         Err(error) if is_open(&error.kind) => error,
         Err(error) => return Err(error),
     };
-    match read(look) {
+    // What was kept from before cannot tell what has happened since.
+    match read(look.keep(Keep::Never)) {
         Ok(record) if is_done(&record.value) => {
             log::info(
                 "the answer to a write was lost, and a look shows that it was done",
