@@ -4,9 +4,11 @@
 //! asked for as it is.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::{Value, json};
 use wharfage_sdk::{Error, Request};
 
+use crate::record::{Picked, at, pick, record};
 use crate::{JSON, asked, of, path};
 
 /// Which file or folder.
@@ -23,95 +25,64 @@ pub(crate) struct FindInput {
     at: Option<String>,
 }
 
-/// A file, a folder, or something that stands for one.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Content {
-    /// Where it is in the repository.
-    path: String,
-    /// `file`, `dir`, `symlink` or `submodule`.
-    kind: String,
-    /// How large the file is.
-    size_bytes: u64,
-    /// The hash of what it holds, as Git makes it.
-    sha: Option<String>,
-    /// The file's text; none where it is no text, or no file.
-    text: Option<String>,
-    /// What the folder holds; none where it is none. GitHub lists at most 1000.
-    entries: Option<Vec<Entry>>,
-    /// Where a person sees it.
-    url: Option<String>,
+record! {
+    /// A file, a folder, or something that stands for one.
+    Content {
+        /// Where it is in the repository.
+        path: String = "path",
+        /// `file`, `dir`, `symlink` or `submodule`.
+        kind: String = "type",
+        /// How large the file is.
+        size_bytes: Option<u64> = "size",
+        /// The hash of what it holds, as Git makes it.
+        sha: Option<String> = "sha",
+        /// The file's text; none where it is no text, or no file.
+        text: Option<String> = "text",
+        /// What the folder holds; none where it is none. GitHub lists at most 1000.
+        entries: Option<Vec<Entry>> = "entries",
+        /// Where a person sees it.
+        url: Option<String> = "html_url",
+    }
 }
 
-/// Something in a folder.
-#[derive(Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Entry {
-    /// Where it is in the repository.
-    path: String,
-    /// `file`, `dir`, `symlink` or `submodule`.
-    #[serde(rename(deserialize = "type"))]
-    kind: String,
-    /// How large it is; 0 for a folder.
-    #[serde(default, rename(deserialize = "size"))]
-    size_bytes: u64,
+record! {
+    /// Something in a folder.
+    Entry {
+        /// Where it is in the repository.
+        path: String = "path",
+        /// `file`, `dir`, `symlink` or `submodule`.
+        kind: String = "type",
+        /// How large it is; 0 for a folder.
+        size_bytes: Option<u64> = "size",
+    }
 }
 
-#[derive(Deserialize)]
-struct Record {
-    path: String,
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    size: u64,
-    #[serde(default)]
-    sha: Option<String>,
-    #[serde(default)]
-    encoding: Option<String>,
-    #[serde(default)]
-    content: Option<String>,
-    #[serde(default)]
-    html_url: Option<String>,
-}
-
-pub(crate) fn find(input: FindInput) -> Result<Content, Error> {
+pub(crate) fn find(input: FindInput) -> Result<Picked<Content>, Error> {
     let place = input.path.trim_matches('/');
     let below = if place.is_empty() { "/".to_owned() } else { path("/path", place)? };
     let url = of("{api}", &input.repository, &["/contents", &below].concat())?;
-    let ask = |accept| asked(Request::get(url.as_str()).query_some("ref", input.at.as_deref()), accept).send();
-    let response = ask(JSON)?;
-    if response.body.trim_ascii_start().starts_with(b"[") {
-        let entries: Vec<Entry> = response.json()?;
-        return Ok(Content {
-            path: place.to_owned(),
-            kind: "dir".to_owned(),
-            size_bytes: 0,
-            sha: None,
-            text: None,
-            entries: Some(entries),
-            url: None,
-        });
+    let request = Request::get(url).query_some("ref", input.at.as_deref());
+    let response = asked(request.clone(), JSON).send()?;
+    let mut found: Value = response.json()?;
+    if found.is_array() {
+        found = json!({"path": place, "type": "dir", "size": 0, "entries": found});
     }
-    let record: Record = response.json()?;
-    let bytes = match record.encoding.as_deref() {
+    let bytes = match at(&found, "encoding").as_str() {
         Some("base64") => {
-            let decoded = decode(record.content.as_deref().unwrap_or_default());
+            let decoded = decode(at(&found, "content").as_str().unwrap_or_default());
             Some(
                 decoded
                     .ok_or_else(|| Error::schema_violation("the file's content is not the Base64 it is said to be"))?,
             )
         }
         // What GitHub says of a file that is too large for JSON.
-        Some("none") => Some(ask("application/vnd.github.raw+json")?.body),
+        Some("none") => Some(asked(request, "application/vnd.github.raw+json").send()?.body),
         _ => None,
     };
-    Ok(Content {
-        path: record.path,
-        kind: record.kind,
-        size_bytes: record.size,
-        sha: record.sha,
-        text: bytes.and_then(|bytes| String::from_utf8(bytes).ok()),
-        entries: None,
-        url: record.html_url,
-    })
+    if let (Some(text), Value::Object(found)) = (bytes.and_then(|bytes| String::from_utf8(bytes).ok()), &mut found) {
+        found.insert("text".to_owned(), text.into());
+    }
+    pick(&response, &found)
 }
 
 /// Base64 (RFC 4648, 4) with line breaks; nothing where it is none.

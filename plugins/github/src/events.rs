@@ -4,13 +4,12 @@
 //! for it. What GitHub tells is said in a header, so the same body could be delivered as something else: what is not there
 //! is then missing, and that is a failure.
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 use wharfage_sdk::events::{Emission, Event, Outcome, Trigger, Webhook};
-use wharfage_sdk::{Error, Timestamp, log};
+use wharfage_sdk::{Error, log};
 
-use crate::{parts, watch};
+use crate::record::{at, find};
+use crate::watch;
 
 /// Takes what the host hands over.
 ///
@@ -25,180 +24,120 @@ pub fn handle(event: Event) -> Result<Outcome, Error> {
     }
 }
 
-/// A webhook's body: of what GitHub sends, what is passed on.
-#[derive(Deserialize)]
-struct Told {
-    #[serde(default)]
-    action: Option<String>,
-    #[serde(default)]
-    repository: Option<Named>,
-    #[serde(default, deserialize_with = "parts::login")]
-    sender: Option<String>,
-    #[serde(default)]
-    issue: Option<Thing>,
-    #[serde(default)]
-    pull_request: Option<Thing>,
-    #[serde(default)]
-    comment: Option<Remark>,
-    #[serde(default)]
-    release: Option<Released>,
-    #[serde(default)]
-    workflow_run: Option<Run>,
-    #[serde(default, rename = "ref")]
-    reference: Option<String>,
-    #[serde(default)]
-    before: Option<String>,
-    #[serde(default)]
-    after: Option<String>,
-    #[serde(default)]
-    forced: bool,
-    #[serde(default)]
-    commits: Vec<IgnoredAny>,
+/// What is told of one kind of change: the value of `X-GitHub-Event`, the event it becomes, and its content.
+struct About {
+    told: &'static str,
+    event_type: &'static str,
+    /// What the content is called and where it stands; the first must be there.
+    fields: &'static [(&'static str, &'static str)],
 }
 
-#[derive(Deserialize)]
-struct Named {
-    full_name: String,
-}
-
-/// An issue or a pull request.
-#[derive(Deserialize)]
-struct Thing {
-    number: u64,
-    #[serde(default)]
-    title: Option<String>,
-    #[serde(default)]
-    state: Option<String>,
-    #[serde(default)]
-    merged: Option<bool>,
-    #[serde(default)]
-    updated_at: Option<Timestamp>,
-    #[serde(default, rename = "pull_request", deserialize_with = "parts::is_there")]
-    is_pull_request: bool,
-}
-
-#[derive(Deserialize)]
-struct Remark {
-    id: u64,
-    #[serde(default)]
-    html_url: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Released {
-    id: u64,
-    tag_name: String,
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    prerelease: bool,
-    #[serde(default)]
-    published_at: Option<Timestamp>,
-    #[serde(default)]
-    html_url: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Run {
-    id: u64,
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    head_branch: Option<String>,
-    #[serde(default)]
-    head_sha: Option<String>,
-    #[serde(default)]
-    status: Option<String>,
-    #[serde(default)]
-    conclusion: Option<String>,
-    #[serde(default)]
-    html_url: Option<String>,
-}
+const ABOUT: [About; 6] = [
+    About {
+        told: "issues",
+        event_type: "issue.changed",
+        fields: &[
+            ("number", "issue/number"),
+            ("title", "issue/title"),
+            ("state", "issue/state"),
+            ("updated_at", "issue/updated_at"),
+        ],
+    },
+    About {
+        told: "pull_request",
+        event_type: "pull-request.changed",
+        fields: &[
+            ("number", "pull_request/number"),
+            ("title", "pull_request/title"),
+            ("state", "pull_request/state"),
+            ("merged", "pull_request/merged"),
+            ("updated_at", "pull_request/updated_at"),
+        ],
+    },
+    About {
+        told: "issue_comment",
+        event_type: "comment.changed",
+        fields: &[
+            ("id", "comment/id"),
+            ("number", "issue/number"),
+            ("is_pull_request", "issue/pull_request?"),
+            ("url", "comment/html_url"),
+        ],
+    },
+    About {
+        told: "release",
+        event_type: "release.changed",
+        fields: &[
+            ("id", "release/id"),
+            ("tag", "release/tag_name"),
+            ("name", "release/name"),
+            ("prerelease", "release/prerelease"),
+            ("published_at", "release/published_at"),
+            ("url", "release/html_url"),
+        ],
+    },
+    About {
+        told: "workflow_run",
+        event_type: "workflow-run.changed",
+        fields: &[
+            ("id", "workflow_run/id"),
+            ("name", "workflow_run/name"),
+            ("branch", "workflow_run/head_branch"),
+            ("sha", "workflow_run/head_sha"),
+            ("status", "workflow_run/status"),
+            ("conclusion", "workflow_run/conclusion"),
+            ("url", "workflow_run/html_url"),
+        ],
+    },
+    About {
+        told: "push",
+        event_type: "push.received",
+        fields: &[("ref", "ref"), ("before", "before"), ("after", "after"), ("is_forced", "forced")],
+    },
+];
 
 fn told(webhook: &Webhook, id: &str) -> Result<Outcome, Error> {
     let header = webhook.headers.iter().find(|header| header.name.eq_ignore_ascii_case("X-GitHub-Event"));
-    let Some(about) = header.map(|header| header.value.as_str()) else { return Err(missing("header X-GitHub-Event")) };
-    if !ABOUT.contains(&about) {
+    let kind = header.map(|header| header.value.as_str()).ok_or_else(|| missing("header X-GitHub-Event"))?;
+    let Some(about) = ABOUT.iter().find(|about| about.told == kind) else {
         // What was subscribed to and is not known here, or is new, is no failure.
-        log::info("a webhook is about something that is not known here", &[("event", &about)]);
+        log::info("a webhook is about something that is not known here", &[("event", &kind)]);
         return Ok(Outcome::default());
-    }
-    let text = text(&webhook.body)?;
-    let told: Told =
-        serde_json::from_str(&text).map_err(|_| Error::schema_violation("the webhook's body has another shape"))?;
-    let Some(repository) = told.repository.as_ref().map(|repository| repository.full_name.as_str()) else {
-        return Err(missing("repository"));
     };
-    let mut key = id.to_owned();
-    let (event_type, mut data) = match about {
-        "issues" => ("issue.changed", changed(told.issue.as_ref().ok_or_else(|| missing("issue"))?)),
-        "pull_request" => {
-            ("pull-request.changed", changed(told.pull_request.as_ref().ok_or_else(|| missing("pull_request"))?))
+    let body: Value = serde_json::from_str(&text(&webhook.body)?)
+        .map_err(|_| Error::schema_violation("the webhook's body is no JSON"))?;
+    let action = at(&body, "action").as_str();
+    let mut data = Map::new();
+    let always = [("repository", "repository/full_name"), ("by", "sender/login"), ("action", "action")];
+    for (index, (name, from)) in about.fields.iter().chain(&always).enumerate() {
+        let found = find(&body, from);
+        let is_needed = index == 0 || *name == "repository" || *name == "number";
+        // Nobody's texts go on, and nothing that is more than one value.
+        if found.is_object()
+            || found.is_array()
+            || (is_needed && found.is_null())
+            || (*name == "number" && !found.is_u64())
+        {
+            return Err(missing(from));
         }
-        "issue_comment" => {
-            let issue = told.issue.as_ref().ok_or_else(|| missing("issue"))?;
-            let comment = told.comment.as_ref().ok_or_else(|| missing("comment"))?;
-            let data = json!({
-                "number": issue.number, "is_pull_request": issue.is_pull_request, "id": comment.id, "url": comment.html_url,
-            });
-            ("comment.changed", data)
-        }
-        "release" => {
-            let release = told.release.as_ref().ok_or_else(|| missing("release"))?;
-            let data = json!({
-                "id": release.id, "tag": release.tag_name, "name": release.name, "prerelease": release.prerelease,
-                "published_at": release.published_at, "url": release.html_url,
-            });
-            if told.action.as_deref() == Some("published") {
-                // The same as the poll names it, so that who has both hears of it once.
-                key = watch::key(release.id, release.published_at);
-                ("release.published", data)
-            } else {
-                ("release.changed", data)
-            }
-        }
-        "workflow_run" => {
-            let run = told.workflow_run.as_ref().ok_or_else(|| missing("workflow_run"))?;
-            let data = json!({
-                "id": run.id, "name": run.name, "branch": run.head_branch, "sha": run.head_sha, "status": run.status,
-                "conclusion": run.conclusion, "url": run.html_url,
-            });
-            ("workflow-run.changed", data)
-        }
-        _ => {
-            let reference = told.reference.as_deref().ok_or_else(|| missing("ref"))?;
-            let data = json!({
-                "ref": reference, "before": told.before, "after": told.after, "commits": told.commits.len(),
-                "is_forced": told.forced,
-            });
-            ("push.received", data)
-        }
-    };
-    if let Value::Object(data) = &mut data {
-        data.insert("repository".to_owned(), repository.into());
-        data.insert("by".to_owned(), told.sender.clone().into());
-        if about != "push" {
-            data.insert("action".to_owned(), told.action.clone().into());
-        }
+        data.insert((*name).to_owned(), found);
     }
+    let (mut event_type, mut key) = (about.event_type, id.to_owned());
+    if about.told == "push" {
+        data.remove("action");
+        data.insert("commits".to_owned(), at(&body, "commits").as_array().map_or(0, Vec::len).into());
+    }
+    if about.told == "release" && action == Some("published") {
+        event_type = "release.published";
+        // The same as the poll names it, so that who has both hears of it once.
+        key = watch::key(at(&body, "release"))?;
+    }
+    let data = Value::Object(data);
     Ok(Outcome { emit: vec![Emission { event_type: event_type.to_owned(), key, data }], ..Outcome::default() })
 }
 
-/// What is understood of `X-GitHub-Event`.
-const ABOUT: [&str; 6] = ["issues", "pull_request", "issue_comment", "release", "workflow_run", "push"];
-
-fn changed(thing: &Thing) -> Value {
-    let mut data = json!({
-        "number": thing.number, "title": thing.title, "state": thing.state, "updated_at": thing.updated_at,
-    });
-    if let (Some(merged), Value::Object(data)) = (thing.merged, &mut data) {
-        data.insert("merged".to_owned(), merged.into());
-    }
-    data
-}
-
 fn missing(what: &str) -> Error {
-    Error::schema_violation(["the webhook has no ", what].concat())
+    Error::schema_violation(["the webhook has no ", what, ", or another than documented"].concat())
 }
 
 /// The JSON of a body, which is a form with the field `payload` where nobody chose otherwise at GitHub.

@@ -2,9 +2,11 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use wharfage_sdk::{Cursor, Error, Page, Request, Timestamp};
 
-use crate::{JSON, LIMIT_MAX, asked, limit, listed, of, parts, read};
+use crate::record::{Picked, at, pick_all, record};
+use crate::{JSON, LIMIT_MAX, Numbered, asked, limit, of, page, read, told};
 
 /// Which issues.
 #[derive(Deserialize, JsonSchema)]
@@ -34,16 +36,6 @@ pub(crate) struct ListInput {
     #[serde(default = "limit")]
     #[schemars(range(min = 1, max = 100))]
     limit: u32,
-}
-
-/// Which issue.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FindInput {
-    /// Owner and name, as `rust-lang/rust`.
-    repository: String,
-    /// Its number in that repository.
-    number: u64,
 }
 
 /// What to open.
@@ -118,70 +110,56 @@ impl Sort {
     }
 }
 
-/// An issue, or a pull request as an issue.
-#[derive(Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Issue {
-    /// Its number in the repository.
-    number: u64,
-    /// The title.
-    title: String,
-    /// `open` or `closed`.
-    state: String,
-    /// Why it is closed, as `completed` or `not_planned`.
-    #[serde(default)]
-    state_reason: Option<String>,
-    /// Who opened it.
-    #[serde(default, rename(deserialize = "user"), deserialize_with = "parts::login")]
-    author: Option<String>,
-    /// Its labels.
-    #[serde(default, deserialize_with = "parts::labels")]
-    labels: Vec<String>,
-    /// Who has to do it.
-    #[serde(default, deserialize_with = "parts::logins")]
-    assignees: Vec<String>,
-    /// The milestone it is for.
-    #[serde(default, deserialize_with = "parts::title")]
-    milestone: Option<String>,
-    /// How many comments it has.
-    #[serde(default)]
-    comments: u64,
-    /// Whether it is a pull request: `pull-requests.get` tells the rest.
-    #[serde(default, rename(deserialize = "pull_request"), deserialize_with = "parts::is_there")]
-    is_pull_request: bool,
-    /// When it was opened.
-    #[serde(default)]
-    created_at: Option<Timestamp>,
-    /// The last change.
-    #[serde(default)]
-    updated_at: Option<Timestamp>,
-    /// When it was closed.
-    #[serde(default)]
-    closed_at: Option<Timestamp>,
-    /// The text, in Markdown.
-    #[serde(default)]
-    body: Option<String>,
-    /// Where a person sees it.
-    #[serde(rename(deserialize = "html_url"))]
-    url: String,
+record! {
+    /// An issue, or a pull request as an issue.
+    Issue {
+        /// Its number in the repository.
+        number: u64 = "number",
+        /// The title.
+        title: String = "title",
+        /// `open` or `closed`.
+        state: String = "state",
+        /// Why it is closed, as `completed` or `not_planned`.
+        state_reason: Option<String> = "state_reason",
+        /// Who opened it.
+        author: Option<String> = "user/login",
+        /// Its labels.
+        labels: Vec<String> = "labels/*/name",
+        /// Who has to do it.
+        assignees: Vec<String> = "assignees/*/login",
+        /// The milestone it is for.
+        milestone: Option<String> = "milestone/title",
+        /// How many comments it has.
+        comments: Option<u64> = "comments",
+        /// Whether it is a pull request: `pull-requests.get` tells the rest.
+        is_pull_request: bool = "pull_request?",
+        /// When it was opened.
+        created_at: Option<Timestamp> = "created_at",
+        /// The last change.
+        updated_at: Option<Timestamp> = "updated_at",
+        /// When it was closed.
+        closed_at: Option<Timestamp> = "closed_at",
+        /// The text, in Markdown.
+        body: Option<String> = "body",
+        /// Where a person sees it.
+        url: String = "html_url",
+    }
 }
 
-/// A comment.
-#[derive(Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Comment {
-    /// GitHub's id of it.
-    id: u64,
-    /// Who wrote it.
-    #[serde(default, rename(deserialize = "user"), deserialize_with = "parts::login")]
-    author: Option<String>,
-    /// The text, in Markdown.
-    #[serde(default)]
-    body: Option<String>,
-    /// When it was written.
-    #[serde(default)]
-    created_at: Option<Timestamp>,
-    /// Where a person sees it.
-    #[serde(rename(deserialize = "html_url"))]
-    url: String,
+record! {
+    /// A comment.
+    Comment {
+        /// GitHub's id of it.
+        id: u64 = "id",
+        /// Who wrote it.
+        author: Option<String> = "user/login",
+        /// The text, in Markdown.
+        body: Option<String> = "body",
+        /// When it was written.
+        created_at: Option<Timestamp> = "created_at",
+        /// Where a person sees it.
+        url: String = "html_url",
+    }
 }
 
 /// What is sent to open an issue or to comment on one.
@@ -197,33 +175,31 @@ struct Text<'a> {
     assignees: &'a [String],
 }
 
-pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Issue>, Error> {
+pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Picked<Issue>>, Error> {
     if let Some(index) = input.labels.iter().position(|label| label.contains(',')) {
         let place = ["/labels/", &index.to_string()].concat();
         return Err(Error::invalid_request(place, "GitHub takes no label with a comma here"));
     }
-    let url = of("{api}", &input.repository, "/issues")?;
-    let first = || {
-        Request::get(url)
-            .query("state", input.state.name())
-            .query_some("labels", Some(input.labels.join(",")).filter(|labels| !labels.is_empty()))
-            .query_some("assignee", input.assignee.as_deref())
-            .query_some("since", input.since)
-            .query("sort", input.sort.name())
-            .query("per_page", input.limit.clamp(1, LIMIT_MAX))
-    };
-    let mut page = listed::<Issue>(cursor, first)?;
-    if !input.pull_requests {
-        page.items.retain(|issue| !issue.is_pull_request);
+    let first = Request::get(of("{api}", &input.repository, "/issues")?)
+        .query("state", input.state.name())
+        .query_some("labels", Some(input.labels.join(",")).filter(|labels| !labels.is_empty()))
+        .query_some("assignee", input.assignee.as_deref())
+        .query_some("since", input.since)
+        .query("sort", input.sort.name())
+        .query("per_page", input.limit.clamp(1, LIMIT_MAX));
+    let (response, next) = page(cursor, first)?;
+    let mut found: Value = response.json()?;
+    if let (false, Value::Array(items)) = (input.pull_requests, &mut found) {
+        items.retain(|item| at(item, "pull_request").is_null());
     }
-    Ok(page)
+    Page::new(pick_all(&response, &found)?, next.as_ref())
 }
 
-pub(crate) fn find(input: FindInput) -> Result<Issue, Error> {
-    read(of("{api}", &input.repository, &["/issues/", &input.number.to_string()].concat())?)?.json()
+pub(crate) fn find(input: Numbered) -> Result<Picked<Issue>, Error> {
+    read(input.url("/issues/")?)
 }
 
-pub(crate) fn create(input: CreateInput) -> Result<Issue, Error> {
+pub(crate) fn create(input: CreateInput) -> Result<Picked<Issue>, Error> {
     if input.title.trim().is_empty() {
         return Err(Error::invalid_request("/title", "expected a title"));
     }
@@ -234,15 +210,15 @@ pub(crate) fn create(input: CreateInput) -> Result<Issue, Error> {
         labels: &input.labels,
         assignees: &input.assignees,
     };
-    asked(Request::post(url), JSON).json(&text)?.send()?.json()
+    told(asked(Request::post(url), JSON).json(&text)?)
 }
 
-pub(crate) fn comment(input: CommentInput) -> Result<Comment, Error> {
+pub(crate) fn comment(input: CommentInput) -> Result<Picked<Comment>, Error> {
     if input.body.trim().is_empty() {
         return Err(Error::invalid_request("/body", "expected a text"));
     }
     let place = ["/issues/", &input.number.to_string(), "/comments"].concat();
     let url = of("{write}", &input.repository, &place)?;
     let text = Text { title: None, body: Some(&input.body), labels: &[], assignees: &[] };
-    asked(Request::post(url), JSON).json(&text)?.send()?.json()
+    told(asked(Request::post(url), JSON).json(&text)?)
 }

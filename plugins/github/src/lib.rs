@@ -8,20 +8,21 @@ mod contents;
 mod events;
 mod issues;
 mod limits;
-mod parts;
 mod pull_requests;
+mod record;
 mod releases;
 mod repositories;
 mod users;
 mod watch;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use schemars::JsonSchema;
+use serde::Deserialize;
 use wharfage_sdk::http::segment;
 use wharfage_sdk::page::NextUrl;
 use wharfage_sdk::{Cursor, Error, Page, Request, Response};
 
 pub use events::handle;
+use record::{Picked, Record, pick, pick_all};
 
 wharfage_sdk::operations! {
     /// One repository by its full name.
@@ -74,26 +75,53 @@ fn asked(request: Request, accept: &str) -> Request {
 
 const JSON: &str = "application/vnd.github+json";
 
-/// Reads what stands at a URL.
-fn read(url: String) -> Result<Response, Error> {
-    asked(Request::get(url), JSON).send()
+/// The record that stands at a URL.
+fn read<T: Record>(url: String) -> Result<Picked<T>, Error> {
+    told(asked(Request::get(url), JSON))
+}
+
+/// The record that a request is answered with.
+fn told<T: Record>(request: Request) -> Result<Picked<T>, Error> {
+    let response = request.send()?;
+    pick(&response, &response.json()?)
 }
 
 /// The next page of a list, wherever the links of the page before lead, and where to go on from it.
-fn page(cursor: Option<Cursor>, first: impl FnOnce() -> Request) -> Result<(Response, Option<NextUrl>), Error> {
+fn page(cursor: Option<Cursor>, first: Request) -> Result<(Response, Option<NextUrl>), Error> {
     let at = NextUrl::resume(cursor)?;
-    let response = asked(at.request(first), JSON).send()?;
+    let response = asked(at.request(|| first), JSON).send()?;
     let next = at.advance_by_link(&response)?;
     Ok((response, next))
 }
 
-/// A page of a list whose answer is an array of what comes out.
-fn listed<T: DeserializeOwned + Serialize>(
-    cursor: Option<Cursor>,
-    first: impl FnOnce() -> Request,
-) -> Result<Page<T>, Error> {
+/// A page of a list whose answer is an array of records.
+fn listed<T: Record>(cursor: Option<Cursor>, first: Request) -> Result<Page<Picked<T>>, Error> {
     let (response, next) = page(cursor, first)?;
-    Page::new(response.json()?, next.as_ref())
+    Page::new(pick_all(&response, &response.json()?)?, next.as_ref())
+}
+
+/// Which repository.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct InRepository {
+    /// Owner and name, as `rust-lang/rust`.
+    repository: String,
+}
+
+/// Which one, and where.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Numbered {
+    /// Owner and name, as `rust-lang/rust`.
+    repository: String,
+    /// Its number in that repository.
+    number: u64,
+}
+
+impl Numbered {
+    fn url(&self, folder: &str) -> Result<String, Error> {
+        of("{api}", &self.repository, &[folder, &self.number.to_string()].concat())
+    }
 }
 
 /// The URL of something of a repository: `{origin}/repos/owner/name/rest`.

@@ -1,19 +1,13 @@
 //! Repositories: one, those of an owner, and those that fit a search.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::Value;
 use wharfage_sdk::http::segment;
 use wharfage_sdk::{Cursor, Error, Page, Request, Timestamp, log};
 
-use crate::{LIMIT_MAX, limit, listed, of, page, parts, read};
-
-/// Which repository.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FindInput {
-    /// Owner and name, as `rust-lang/rust`.
-    repository: String,
-}
+use crate::record::{Picked, at, pick_all, record};
+use crate::{InRepository, LIMIT_MAX, limit, listed, of, page, read};
 
 /// Whose repositories.
 #[derive(Deserialize, JsonSchema)]
@@ -72,71 +66,49 @@ enum SearchSort {
     Updated,
 }
 
-/// A repository.
-#[derive(Serialize, Deserialize, JsonSchema)]
-pub(crate) struct Repository {
-    /// Owner and name: what other operations want as `repository`.
-    full_name: String,
-    /// What it is, in its owner's words.
-    #[serde(default)]
-    description: Option<String>,
-    /// Whether only those may see it who were let in.
-    #[serde(default)]
-    private: bool,
-    /// Whether it was made from another one.
-    #[serde(default)]
-    fork: bool,
-    /// Whether it takes no changes any more.
-    #[serde(default)]
-    archived: bool,
-    /// The language that most of it is written in.
-    #[serde(default)]
-    language: Option<String>,
-    /// What its owner calls it by.
-    #[serde(default)]
-    topics: Vec<String>,
-    /// The license, as `MIT`.
-    #[serde(default, deserialize_with = "parts::license")]
-    license: Option<String>,
-    /// How many have starred it.
-    #[serde(default, rename(deserialize = "stargazers_count"))]
-    stars: u64,
-    /// How many repositories were made from it.
-    #[serde(default, rename(deserialize = "forks_count"))]
-    forks: u64,
-    /// Open issues and open pull requests together, as GitHub counts.
-    #[serde(default, rename(deserialize = "open_issues_count"))]
-    open_issues: u64,
-    /// The branch that is shown and cloned.
-    #[serde(default)]
-    default_branch: Option<String>,
-    /// When it was made.
-    #[serde(default)]
-    created_at: Option<Timestamp>,
-    /// The last change of its own data, as its description.
-    #[serde(default)]
-    updated_at: Option<Timestamp>,
-    /// The last push to any branch.
-    #[serde(default)]
-    pushed_at: Option<Timestamp>,
-    /// Where a person sees it.
-    #[serde(rename(deserialize = "html_url"))]
-    url: String,
+record! {
+    /// A repository.
+    Repository {
+        /// Owner and name: what other operations want as `repository`.
+        full_name: String = "full_name",
+        /// What it is, in its owner's words.
+        description: Option<String> = "description",
+        /// Whether only those may see it who were let in.
+        private: bool = "private",
+        /// Whether it was made from another one.
+        fork: bool = "fork",
+        /// Whether it takes no changes any more.
+        archived: bool = "archived",
+        /// The language that most of it is written in.
+        language: Option<String> = "language",
+        /// What its owner calls it by.
+        topics: Vec<String> = "topics",
+        /// The license, as `MIT`; `NOASSERTION` where GitHub does not know it.
+        license: Option<String> = "license/spdx_id",
+        /// How many have starred it.
+        stars: Option<u64> = "stargazers_count",
+        /// How many repositories were made from it.
+        forks: Option<u64> = "forks_count",
+        /// Open issues and open pull requests together, as GitHub counts.
+        open_issues: Option<u64> = "open_issues_count",
+        /// The branch that is shown and cloned.
+        default_branch: Option<String> = "default_branch",
+        /// When it was made.
+        created_at: Option<Timestamp> = "created_at",
+        /// The last change of its own data, as its description.
+        updated_at: Option<Timestamp> = "updated_at",
+        /// The last push to any branch.
+        pushed_at: Option<Timestamp> = "pushed_at",
+        /// Where a person sees it.
+        url: String = "html_url",
+    }
 }
 
-/// What a search found.
-#[derive(Deserialize)]
-struct Found {
-    #[serde(default)]
-    incomplete_results: bool,
-    items: Vec<Repository>,
+pub(crate) fn find(input: InRepository) -> Result<Picked<Repository>, Error> {
+    read(of("{api}", &input.repository, "")?)
 }
 
-pub(crate) fn find(input: FindInput) -> Result<Repository, Error> {
-    read(of("{api}", &input.repository, "")?)?.json()
-}
-
-pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Repository>, Error> {
+pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Picked<Repository>>, Error> {
     let url = match &input.owner {
         Some(owner) => ["{api}/users/", &segment("/owner", owner)?, "/repos"].concat(),
         None => "{api}/user/repos".to_owned(),
@@ -147,10 +119,10 @@ pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Repo
         Sort::Updated => "updated",
         Sort::Created => "created",
     };
-    listed(cursor, || Request::get(url).query("sort", sort).query("per_page", input.limit.clamp(1, LIMIT_MAX)))
+    listed(cursor, Request::get(url).query("sort", sort).query("per_page", input.limit.clamp(1, LIMIT_MAX)))
 }
 
-pub(crate) fn search(input: SearchInput, cursor: Option<Cursor>) -> Result<Page<Repository>, Error> {
+pub(crate) fn search(input: SearchInput, cursor: Option<Cursor>) -> Result<Page<Picked<Repository>>, Error> {
     if input.query.trim().is_empty() {
         return Err(Error::invalid_request("/query", "expected what to look for, as `http client language:rust`"));
     }
@@ -159,14 +131,11 @@ pub(crate) fn search(input: SearchInput, cursor: Option<Cursor>) -> Result<Page<
         SearchSort::Forks => "forks",
         SearchSort::Updated => "updated",
     });
-    let first = || {
-        let request = Request::get("{search}/search/repositories").query("q", &input.query);
-        request.query_some("sort", sort).query("per_page", input.limit.clamp(1, LIMIT_MAX))
-    };
-    let (response, next) = page(cursor, first)?;
-    let found: Found = response.json()?;
-    if found.incomplete_results {
+    let first = Request::get("{search}/search/repositories").query("q", &input.query).query_some("sort", sort);
+    let (response, next) = page(cursor, first.query("per_page", input.limit.clamp(1, LIMIT_MAX)))?;
+    let found: Value = response.json()?;
+    if at(&found, "incomplete_results") == &Value::Bool(true) {
         log::warn("GitHub ran out of time while searching, so something may be missing", &[]);
     }
-    Page::new(found.items, next.as_ref())
+    Page::new(pick_all(&response, at(&found, "items"))?, next.as_ref())
 }

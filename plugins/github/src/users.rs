@@ -1,11 +1,12 @@
 //! People and organizations.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use wharfage_sdk::http::segment;
 use wharfage_sdk::{Error, Timestamp};
 
 use crate::read;
+use crate::record::{Picked, record};
 
 /// Who.
 #[derive(Deserialize, JsonSchema)]
@@ -15,46 +16,36 @@ pub(crate) struct FindInput {
     login: String,
 }
 
-/// A person or an organization.
-#[derive(Serialize, Deserialize, JsonSchema)]
-pub(crate) struct User {
-    /// The name at GitHub.
-    login: String,
-    /// `User`, `Organization` or `Bot`.
-    #[serde(rename(deserialize = "type"))]
-    kind: String,
-    /// The name as it is shown.
-    #[serde(default)]
-    name: Option<String>,
-    /// Where they say they work.
-    #[serde(default)]
-    company: Option<String>,
-    /// Where they say they are.
-    #[serde(default)]
-    location: Option<String>,
-    /// Their own page.
-    #[serde(default)]
-    blog: Option<String>,
-    /// What they say about themselves.
-    #[serde(default)]
-    bio: Option<String>,
-    /// How many public repositories they own.
-    #[serde(default, rename(deserialize = "public_repos"))]
-    public_repositories: u64,
-    /// How many follow them.
-    #[serde(default)]
-    followers: u64,
-    /// How many they follow.
-    #[serde(default)]
-    following: u64,
-    /// Since when they are there.
-    #[serde(default)]
-    created_at: Option<Timestamp>,
-    /// Where a person sees it.
-    #[serde(rename(deserialize = "html_url"))]
-    url: String,
+record! {
+    /// A person or an organization.
+    User {
+        /// The name at GitHub.
+        login: String = "login",
+        /// `User`, `Organization` or `Bot`.
+        kind: String = "type",
+        /// The name as it is shown.
+        name: Option<String> = "name",
+        /// Where they say they work.
+        company: Option<String> = "company",
+        /// Where they say they are.
+        location: Option<String> = "location",
+        /// Their own page.
+        blog: Option<String> = "blog",
+        /// What they say about themselves.
+        bio: Option<String> = "bio",
+        /// How many public repositories they own.
+        public_repositories: Option<u64> = "public_repos",
+        /// How many follow them.
+        followers: Option<u64> = "followers",
+        /// How many they follow.
+        following: Option<u64> = "following",
+        /// Since when they are there.
+        created_at: Option<Timestamp> = "created_at",
+        /// Where a person sees it.
+        url: String = "html_url",
+    }
 }
 
-pub(crate) fn find(input: FindInput) -> Result<User, Error> {
-    read(["{api}/users/", &segment("/login", &input.login)?].concat())?.json()
+pub(crate) fn find(input: FindInput) -> Result<Picked<User>, Error> {
+    read(["{api}/users/", &segment("/login", &input.login)?].concat())
 }

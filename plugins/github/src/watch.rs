@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use wharfage_sdk::events::{Emission, Outcome, Poll, Start};
 use wharfage_sdk::page::NextUrl;
 use wharfage_sdk::{Error, ErrorKind, Request, Timestamp, log};
 
-use crate::releases::Release;
+use crate::record::at;
 use crate::{JSON, LIMIT_MAX, asked, of};
 
 /// A cursor holds a place for each repository and has a size.
@@ -68,9 +68,17 @@ struct Reading {
 }
 
 /// What names a published release. One that is taken back and published again is told again.
-pub(crate) fn key(id: u64, published_at: Option<Timestamp>) -> String {
-    let published = published_at.map(|at| at.to_string()).unwrap_or_default();
-    ["release ", &id.to_string(), " ", &published].concat()
+///
+/// # Errors
+/// `schema-violation` where it has no id or says nothing of when.
+pub(crate) fn key(release: &Value) -> Result<String, Error> {
+    let id = at(release, "id").as_u64().ok_or_else(unlike)?;
+    let published = at(release, "published_at").as_str().and_then(Timestamp::parse).ok_or_else(unlike)?;
+    Ok(["release ", &id.to_string(), " ", &published.to_string()].concat())
+}
+
+fn unlike() -> Error {
+    Error::schema_violation("a release has no id, or does not say when it was published")
 }
 
 pub(crate) fn releases(poll: &Poll, mut round: Round) -> Result<Outcome, Error> {
@@ -141,19 +149,31 @@ fn step(
     let response = asked(reading.next.request(first), JSON).send()?;
     let next = reading.next.advance_by_link(&response)?;
     let mut is_any_new = false;
-    for release in response.json::<Vec<Release>>()? {
-        let Some(at) = release.published_at.filter(|_| !release.draft) else { continue };
-        if release.prerelease && !prereleases {
-            if !lane.early.contains(&release.id) {
+    let found: Value = response.json()?;
+    let Value::Array(releases) = &found else {
+        return Err(
+            response.error(ErrorKind::SchemaViolation, "the answer has another shape at its top: expected a list")
+        );
+    };
+    for release in releases {
+        let is = |field| at(release, field) == &Value::Bool(true);
+        if is("draft") || at(release, "published_at").is_null() {
+            continue;
+        }
+        let key = key(release)?;
+        let id = at(release, "id").as_u64().unwrap_or_default();
+        if is("prerelease") && !prereleases {
+            if !lane.early.contains(&id) {
                 lane.early.truncate(EARLY_MAX - 1);
-                lane.early.insert(0, release.id);
+                lane.early.insert(0, id);
             }
             continue;
         }
-        let was_early =
-            lane.early.iter().position(|id| *id == release.id).map(|index| lane.early.remove(index)).is_some();
-        let known = (release.id, at.as_ms());
-        let is_known = at.as_ms() <= lane.until_ms - LATE_MS || lane.near.contains(&known);
+        let at_ms = at(release, "published_at").as_str().and_then(Timestamp::parse).ok_or_else(unlike)?.as_ms();
+        let early = lane.early.iter().position(|early| *early == id);
+        let was_early = early.map(|index| lane.early.remove(index)).is_some();
+        let known = (id, at_ms);
+        let is_known = at_ms <= lane.until_ms - LATE_MS || lane.near.contains(&known);
         if (is_known && !was_early) || reading.found.contains(&known) {
             continue;
         }
@@ -163,14 +183,11 @@ fn step(
             continue;
         }
         reading.left = reading.left.map(|left| left - 1);
-        emit.push(Emission {
-            event_type: "release.published".to_owned(),
-            key: key(release.id, release.published_at),
-            data: json!({
-                "repository": name, "id": release.id, "tag": release.tag, "name": release.name,
-                "prerelease": release.prerelease, "published_at": release.published_at, "url": release.url,
-            }),
+        let data = json!({
+            "repository": name, "id": id, "tag": at(release, "tag_name"), "name": at(release, "name"),
+            "prerelease": is("prerelease"), "published_at": at(release, "published_at"), "url": at(release, "html_url"),
         });
+        emit.push(Emission { event_type: "release.published".to_owned(), key, data });
     }
     match next {
         Some(next) if is_any_new && reading.left != Some(0) => lane.reading = Some(Reading { next, ..reading }),
