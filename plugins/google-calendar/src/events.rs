@@ -265,7 +265,7 @@ struct Organizer {
 /// Where a list stands: its range stays what it was with the first page.
 #[derive(Serialize, Deserialize)]
 struct Place {
-    #[serde(flatten)]
+    #[serde(rename = "r")]
     range: Range,
     #[serde(rename = "p")]
     page: Opaque,
