@@ -8,31 +8,11 @@ use wharfage_sdk::{Cursor, Error, Page, Timestamp};
 use crate::{
     address::Address,
     answer::Question,
-    balances, exact, rows, wallet,
-    window::{self, Sort, Span},
+    balances, exact, rows,
+    transactions::Input,
+    wallet,
+    window::{self, Span},
 };
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Input {
-    /// The account: 0x and 40 hex digits; in mixed case its EIP-55 checksum must be right.
-    address: Address,
-    /// The chain's id, as chains.list names it; Ethereum's main chain when absent.
-    #[serde(default = "crate::mainnet")]
-    chainid: u64,
-    /// The first block that counts.
-    #[serde(default)]
-    start_block: u64,
-    /// The last block that counts; the newest one when absent.
-    end_block: Option<u64>,
-    /// Which end of the chain comes first; `desc` when absent.
-    #[serde(default)]
-    sort: Sort,
-    /// Rows per page, 1 to 1000.
-    #[serde(default = "window::limit")]
-    #[schemars(range(min = 1, max = 1000))]
-    limit: u32,
-}
 
 /// One step of a transaction that moved coins, made a contract or destroyed one.
 #[derive(Serialize, JsonSchema)]
