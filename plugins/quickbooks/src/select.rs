@@ -1,0 +1,213 @@
+//! Statements of QuickBooks' query language, and reading a list by them.
+//!
+//! A statement is put together from names that are checked and values that are quoted: a quote or a backslash in a value
+//! is escaped with a backslash (Intuit, "Query operations and syntax", 2026-11-24), so a value never becomes a part of the
+//! statement. There is no `OR`, no projection of more than whole records, and at most 1000 rows at once.
+//!
+//! A list goes on in one of two ways. Newest first it counts (`STARTPOSITION`), which is good for looking at: a change
+//! meanwhile moves a record to the front and shifts the rest. Oldest first it begins again at the last change seen, so that
+//! nothing is missed while others write.
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use wharfage_sdk::json::Kept;
+use wharfage_sdk::page::{Keyset, Offset};
+use wharfage_sdk::{Cursor, Error, Page, Timestamp};
+
+use crate::api::{self, Members};
+
+/// How many records QuickBooks gives at once, at most.
+const LIMIT_MAX: u32 = 1000;
+
+pub(crate) fn limit() -> u32 {
+    100
+}
+
+/// Which way a list is read.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Order {
+    /// The last change first: to look at.
+    #[default]
+    Newest,
+    /// The last change last: to keep in step with; a record that changes while the list is read comes again.
+    Oldest,
+}
+
+/// A statement about one kind of record.
+pub(crate) struct Select {
+    kind: String,
+    conditions: Vec<String>,
+    order: Order,
+    limit: u32,
+}
+
+/// A record with an id and a time of its last change.
+pub(crate) trait Changed {
+    fn id(&self) -> &str;
+    fn modified(&self) -> Option<Timestamp>;
+}
+
+/// Where a list stands.
+#[derive(Serialize, Deserialize)]
+enum Place {
+    #[serde(rename = "n")]
+    Newest(Offset),
+    #[serde(rename = "o")]
+    Oldest(Keyset),
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(rename = "QueryResponse")]
+    found: Members,
+}
+
+impl Select {
+    pub(crate) fn of(kind: &str, order: Order, limit: u32) -> Self {
+        Self { kind: kind.to_owned(), conditions: Vec::new(), order, limit: limit.clamp(1, LIMIT_MAX) }
+    }
+
+    /// With a condition on a field; `operator` is one of ours.
+    pub(crate) fn with(mut self, field: &str, operator: &str, value: &str) -> Self {
+        self.conditions.push([field, " ", operator, " ", &quoted(value)].concat());
+        self
+    }
+
+    /// With a condition, if there is a value.
+    pub(crate) fn with_some(self, field: &str, operator: &str, value: Option<&str>) -> Self {
+        match value {
+            Some(value) => self.with(field, operator, value),
+            None => self,
+        }
+    }
+
+    /// Only what changed at or after this time.
+    pub(crate) fn since(self, since: Option<Timestamp>) -> Self {
+        match since {
+            Some(since) => self.with("MetaData.LastUpdatedTime", ">=", &since.to_string()),
+            None => self,
+        }
+    }
+
+    /// Inactive records too, which QuickBooks leaves out of name lists unless it is asked.
+    pub(crate) fn with_inactive(mut self, wanted: bool) -> Self {
+        if wanted {
+            self.conditions.push("Active IN (true, false)".to_owned());
+        }
+        self
+    }
+
+    fn statement(&self, after: Option<&str>, skip: u64) -> String {
+        let mut text = ["select * from ", &self.kind].concat();
+        let after = after.map(|after| ["MetaData.LastUpdatedTime >= ", &quoted(after)].concat());
+        for (index, condition) in self.conditions.iter().chain(&after).enumerate() {
+            text.push_str(if index == 0 { " where " } else { " and " });
+            text.push_str(condition);
+        }
+        text.push_str(" ORDERBY MetaData.LastUpdatedTime");
+        text.push_str(if self.order == Order::Newest { " DESC" } else { " ASC" });
+        text.push_str(" STARTPOSITION ");
+        text.push_str(&(skip + 1).to_string());
+        text.push_str(" MAXRESULTS ");
+        text.push_str(&self.limit.to_string());
+        text
+    }
+
+    /// Reads one page.
+    pub(crate) fn page<R: DeserializeOwned + Changed, T>(
+        &self,
+        cursor: Option<Cursor>,
+        make: impl Fn(Kept<R>) -> T,
+    ) -> Result<Page<T>, Error> {
+        let place = match (cursor, self.order) {
+            (Some(cursor), _) => cursor.decode()?,
+            (None, Order::Newest) => Place::Newest(Offset::resume(None, self.limit)?),
+            (None, Order::Oldest) => Place::Oldest(Keyset::resume(None)?),
+        };
+        let statement = match &place {
+            Place::Newest(at) => self.statement(None, at.offset()),
+            Place::Oldest(at) => self.statement(at.after(), at.skip()),
+        };
+        let records = rows::<R>(&self.kind, &statement)?;
+        let is_full = records.len() as u64 >= u64::from(self.limit);
+        match place {
+            Place::Newest(at) => {
+                let next = at.advance(records.len(), None)?.map(Place::Newest);
+                Page::new(records.into_iter().map(make).collect(), next.as_ref())
+            }
+            Place::Oldest(at) => {
+                let key = |record: &Kept<R>| record.value.modified().map(|at| at.to_string()).unwrap_or_default();
+                let keys: Vec<String> = records.iter().map(key).collect();
+                let seen = keys.iter().zip(&records).map(|(key, record)| (key.as_str(), record.value.id()));
+                let next = at.advance(seen, is_full)?.map(Place::Oldest);
+                let pairs = keys.iter().zip(records);
+                let new = pairs.filter(|(key, record)| at.is_new(key, record.value.id()));
+                Page::new(new.map(|(_, record)| make(record)).collect(), next.as_ref())
+            }
+        }
+    }
+}
+
+/// What a statement finds.
+pub(crate) fn rows<R: DeserializeOwned>(kind: &str, statement: &str) -> Result<Vec<Kept<R>>, Error> {
+    let response = api::send(api::get("/query").query("query", statement))?;
+    let Answer { mut found } = response.json()?;
+    api::records(&response, &mut found, kind)
+}
+
+/// A value as a statement holds it.
+fn quoted(value: &str) -> String {
+    let mut text = String::with_capacity(value.len() + 2);
+    text.push('\'');
+    for letter in value.chars() {
+        if matches!(letter, '\'' | '\\') {
+            text.push('\\');
+        }
+        text.push(letter);
+    }
+    text.push('\'');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_is_put_together() {
+        let all = Select::of("Invoice", Order::Newest, 5000);
+        assert_eq!(
+            all.statement(None, 0),
+            "select * from Invoice ORDERBY MetaData.LastUpdatedTime DESC STARTPOSITION 1 MAXRESULTS 1000"
+        );
+        let some = Select::of("Customer", Order::Oldest, 2)
+            .since(Some(Timestamp::from_unix_s(0)))
+            .with_inactive(true)
+            .with_some("DisplayName", "=", Some("Ann"))
+            .with_some("CompanyName", "=", None);
+        assert_eq!(
+            some.statement(Some("1970-01-02T00:00:00Z"), 4),
+            "select * from Customer where MetaData.LastUpdatedTime >= '1970-01-01T00:00:00Z' and Active IN (true, \
+             false) and DisplayName = 'Ann' and MetaData.LastUpdatedTime >= '1970-01-02T00:00:00Z' ORDERBY \
+             MetaData.LastUpdatedTime ASC STARTPOSITION 5 MAXRESULTS 2"
+        );
+    }
+
+    /// No value ends its quotes: what is inside, read as QuickBooks reads it, is the value again.
+    #[test]
+    fn a_quote_does_not_end_a_value() {
+        for value in ["Amy's", "a\\", "' or Id = '1", "\\'", "''", "%", "é"] {
+            let text = quoted(value);
+            let inside = text.strip_prefix('\'').and_then(|text| text.strip_suffix('\'')).unwrap();
+            let mut read = String::new();
+            let mut letters = inside.chars();
+            while let Some(letter) = letters.next() {
+                assert_ne!(letter, '\'', "{value}: a quote that is not escaped");
+                read.push(if letter == '\\' { letters.next().unwrap() } else { letter });
+            }
+            assert_eq!(read, value);
+        }
+    }
+}
