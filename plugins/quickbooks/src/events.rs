@@ -290,3 +290,6 @@ fn happened(change: Change, realm: &Option<String>) -> Happened {
         replaced: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

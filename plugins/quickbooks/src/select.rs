@@ -38,6 +38,7 @@ pub(crate) enum Order {
 /// A statement about one kind of record.
 pub(crate) struct Select {
     kind: String,
+    since: Option<String>,
     conditions: Vec<String>,
     order: Order,
     limit: u32,
@@ -66,7 +67,7 @@ struct Answer {
 
 impl Select {
     pub(crate) fn of(kind: &str, order: Order, limit: u32) -> Self {
-        Self { kind: kind.to_owned(), conditions: Vec::new(), order, limit: limit.clamp(1, LIMIT_MAX) }
+        Self { kind: kind.to_owned(), since: None, conditions: Vec::new(), order, limit: limit.clamp(1, LIMIT_MAX) }
     }
 
     /// With a condition on a field; `operator` is one of ours.
@@ -85,10 +86,7 @@ impl Select {
 
     /// Only what changed at or after this time.
     pub(crate) fn since(self, since: Option<Timestamp>) -> Self {
-        match since {
-            Some(since) => self.with("MetaData.LastUpdatedTime", ">=", &since.to_string()),
-            None => self,
-        }
+        Self { since: since.map(|since| since.to_string()), ..self }
     }
 
     /// Inactive records too, which QuickBooks leaves out of name lists unless it is asked.
@@ -101,8 +99,9 @@ impl Select {
 
     fn statement(&self, after: Option<&str>, skip: u64) -> String {
         let mut text = ["select * from ", &self.kind].concat();
+        let after = after.or(self.since.as_deref());
         let after = after.map(|after| ["MetaData.LastUpdatedTime >= ", &quoted(after)].concat());
-        for (index, condition) in self.conditions.iter().chain(&after).enumerate() {
+        for (index, condition) in after.iter().chain(&self.conditions).enumerate() {
             text.push_str(if index == 0 { " where " } else { " and " });
             text.push_str(condition);
         }
@@ -189,9 +188,8 @@ mod tests {
             .with_some("CompanyName", "=", None);
         assert_eq!(
             some.statement(Some("1970-01-02T00:00:00Z"), 4),
-            "select * from Customer where MetaData.LastUpdatedTime >= '1970-01-01T00:00:00Z' and Active IN (true, \
-             false) and DisplayName = 'Ann' and MetaData.LastUpdatedTime >= '1970-01-02T00:00:00Z' ORDERBY \
-             MetaData.LastUpdatedTime ASC STARTPOSITION 5 MAXRESULTS 2"
+            "select * from Customer where MetaData.LastUpdatedTime >= '1970-01-02T00:00:00Z' and Active IN (true, \
+             false) and DisplayName = 'Ann' ORDERBY MetaData.LastUpdatedTime ASC STARTPOSITION 5 MAXRESULTS 2"
         );
     }
 
