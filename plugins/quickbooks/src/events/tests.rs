@@ -96,13 +96,10 @@ fn cdc(entities: &str, since: &str, records: &[(String, String, Option<&str>)], 
         .iter()
         .map(|(id, at, status)| json!({"Id": id, "status": status, "MetaData": {"LastUpdatedTime": at}}))
         .collect();
-    json!({
-        "request": {"method": "GET", "url": ["{api}/v3/company/{realmId}/cdc?minorversion=75&entities=", entities,
-            "&changedSince=", since].concat()},
-        "response": {"status": 200, "json": {
-            "CDCResponse": [{"QueryResponse": [{kind: rows}, {}]}], "time": "2026-01-01T00:00:00.5Z"}},
-    })
-    .to_string()
+    let path = "{api}/v3/company/{realmId}/cdc?minorversion=75&entities=";
+    let url = [path, entities, "&changedSince=", since].concat();
+    let answer = json!({"CDCResponse": [{"QueryResponse": [{kind: rows}, {}]}], "time": "2026-01-01T00:00:00.5Z"});
+    json!({"request": {"method": "GET", "url": url}, "response": {"status": 200, "json": answer}}).to_string()
 }
 
 fn record(id: u32, at: &str, status: Option<&'static str>) -> (String, String, Option<&'static str>) {
