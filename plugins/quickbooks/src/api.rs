@@ -4,15 +4,14 @@
 //! told to the host in `plugin.toml`; here it only gets QuickBooks' own sentence (`Object Not Found`), which is one of a
 //! fixed list. Its detail may repeat what somebody typed, so that stays in the body.
 
-use std::collections::BTreeMap;
-
-use serde::de::DeserializeOwned;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use wharfage_sdk::http::{Repeat, segment};
-use wharfage_sdk::json::Kept;
-use wharfage_sdk::money::{Decimal, Money};
+use wharfage_sdk::money::Decimal;
 use wharfage_sdk::{Error, Request, Response, Timestamp};
+
+use crate::fields::Fields;
 
 /// Where the company's part of the API is; the host puts the id there.
 const COMPANY: &str = "{api}/v3/company/{realmId}";
@@ -23,26 +22,15 @@ const MINOR_VERSION: u32 = 75;
 /// Most characters of a key that keeps a write from being done twice.
 const REQUEST_ID_MAX: usize = 50;
 
-/// Members of an answer by their names.
-pub(crate) type Members = BTreeMap<String, Box<RawValue>>;
-
-/// A reference to another record: its id, and its name where QuickBooks tells it.
-#[derive(Default, Deserialize)]
-pub(crate) struct Reference {
+/// Which record.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FindInput {
+    /// QuickBooks' id of it, which is no number that is printed.
+    pub(crate) id: String,
+    /// Also the whole record as QuickBooks wrote it; it may hold addresses, phone numbers and e-mail.
     #[serde(default)]
-    pub(crate) value: Option<String>,
-    #[serde(default)]
-    pub(crate) name: Option<String>,
-}
-
-/// When a record was made and changed.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct MetaData {
-    #[serde(default)]
-    pub(crate) create_time: Option<Timestamp>,
-    #[serde(default)]
-    pub(crate) last_updated_time: Option<Timestamp>,
+    pub(crate) raw: bool,
 }
 
 /// A request for a part of the company.
@@ -59,22 +47,23 @@ pub(crate) fn send(request: Request) -> Result<Response, Error> {
     request.send().map_err(explained)
 }
 
-/// Reads one record: `kind` as it stands in the answer, as `Invoice`.
-pub(crate) fn find<T: DeserializeOwned>(kind: &'static str, id: &str) -> Result<Kept<T>, Error> {
-    let mut path = String::from("/");
-    path.push_str(&kind.to_ascii_lowercase());
-    path.push('/');
-    path.push_str(&segment("/id", id)?);
-    only(kind, &send(get(&path))?)
+/// Reads one record, `kind` as it stands in the answer, as `Invoice`, and makes something of it.
+pub(crate) fn find<T>(kind: &'static str, input: &FindInput, make: Make<T>) -> Result<T, Error> {
+    let path = ["/", &kind.to_ascii_lowercase(), "/", &segment("/id", &input.id)?].concat();
+    only(kind, &send(get(&path))?, input.raw, make)
 }
+
+/// What makes something of a record: its fields, and its text where that is wanted too.
+pub(crate) type Make<T> = fn(Fields<'_>, Option<Box<RawValue>>) -> Result<T, Error>;
 
 /// Makes a record. Without a key of the caller's the host makes one and keeps it over all attempts, so that a lost answer
 /// is asked for again and nothing is made twice.
-pub(crate) fn create<T: DeserializeOwned, B: Serialize>(
+pub(crate) fn create<T, B: Serialize>(
     kind: &'static str,
     request_id: Option<&str>,
     body: &B,
-) -> Result<Kept<T>, Error> {
+    make: Make<T>,
+) -> Result<T, Error> {
     let path = [COMPANY, "/", &kind.to_ascii_lowercase()].concat();
     let request = with_version(Request::post(path)).json(body)?;
     let request = match request_id {
@@ -84,39 +73,15 @@ pub(crate) fn create<T: DeserializeOwned, B: Serialize>(
         }
         Some(key) => request.query("requestid", key).repeat(Repeat::Safe),
     };
-    only(kind, &send(request)?)
+    only(kind, &send(request)?, false, make)
 }
 
 /// The record in an answer about one.
-fn only<T: DeserializeOwned>(kind: &'static str, response: &Response) -> Result<Kept<T>, Error> {
-    let mut members: Members = response.json()?;
-    let raw = members.remove(kind).ok_or_else(|| missing(response, kind))?;
-    response.part(raw, &["/", kind].concat())
-}
-
-/// The records of one kind in an answer, each with its own text. QuickBooks leaves the member out where there are none.
-pub(crate) fn records<T: DeserializeOwned>(
-    response: &Response,
-    members: &mut Members,
-    kind: &str,
-) -> Result<Vec<Kept<T>>, Error> {
-    let Some(raw) = members.remove(kind) else { return Ok(Vec::new()) };
-    let place = ["/QueryResponse/", kind].concat();
-    let items: Vec<Box<RawValue>> = response.part(raw, &place)?.value;
-    let items = items.into_iter().enumerate();
-    items.map(|(index, raw)| response.part(raw, &[&place, "/", &index.to_string()].concat())).collect()
-}
-
-/// The error of an answer that lacks what it is about.
-pub(crate) fn missing(response: &Response, member: &str) -> Error {
-    let message = ["the answer has no `", member, "`"].concat();
-    response.error(wharfage_sdk::ErrorKind::SchemaViolation, message)
-}
-
-/// An amount in the record's currency, where the record names one.
-pub(crate) fn priced(amount: Option<Money>, currency: Option<&Reference>) -> Option<Money> {
-    let currency = currency.and_then(|currency| currency.value.clone());
-    amount.map(|money| Money { currency: money.currency.or(currency), ..money })
+fn only<T>(kind: &str, response: &Response, with_raw: bool, make: Make<T>) -> Result<T, Error> {
+    let mut answer = Fields::of(response)?;
+    let raw = answer.take(kind).ok_or_else(|| answer.missing(kind))?;
+    let fields = answer.taken(kind, &raw)?;
+    make(fields, with_raw.then_some(raw))
 }
 
 /// An amount as a JSON number, digit by digit.

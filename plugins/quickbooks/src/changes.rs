@@ -4,15 +4,13 @@
 //! each kind is asked for by itself, beginning again at the last change seen. QuickBooks puts what was deleted behind what
 //! is there, so of a kind with more changes than one answer holds, early deletions cannot be had; the log then says so.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use wharfage_sdk::page::Keyset;
 use wharfage_sdk::{Cursor, Error, ErrorKind, Page, Timestamp, clock, log};
 
-use crate::api::{self, Members, MetaData};
+use crate::api;
+use crate::fields::Fields;
 
 /// How many records QuickBooks tells of at once, at most.
 const ANSWER_MAX: usize = 1000;
@@ -66,30 +64,6 @@ pub(crate) struct Step {
     pub(crate) next: Option<Place>,
     /// The time at QuickBooks when it answered.
     pub(crate) time: Option<Timestamp>,
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    #[serde(rename = "CDCResponse")]
-    parts: Vec<Part>,
-    #[serde(default)]
-    time: Option<Timestamp>,
-}
-
-#[derive(Deserialize)]
-struct Part {
-    #[serde(default, rename = "QueryResponse")]
-    found: Vec<Members>,
-}
-
-#[derive(Deserialize)]
-struct Record {
-    #[serde(rename = "Id")]
-    id: String,
-    #[serde(default)]
-    status: Option<String>,
-    #[serde(default, rename = "MetaData")]
-    meta_data: MetaData,
 }
 
 pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Change>, Error> {
@@ -165,18 +139,30 @@ fn one(entities: &[String], since: Timestamp, place: Place) -> Result<Step, Erro
 fn read(entities: &[String], since: Timestamp) -> Result<(Vec<Change>, Option<Timestamp>), Error> {
     let request = api::get("/cdc").query("entities", entities.join(",")).query("changedSince", since);
     let response = api::send(request)?;
-    let Answer { parts, time } = response.json()?;
-    let mut found: BTreeMap<String, Box<RawValue>> = parts.into_iter().flat_map(|part| part.found).flatten().collect();
-    if found.contains_key("Fault") {
-        return Err(response.error(ErrorKind::ProviderReported, "QuickBooks tells of a fault among the changes"));
+    let mut answer = Fields::of(&response)?;
+    if !answer.has("CDCResponse") {
+        return Err(answer.missing("CDCResponse"));
     }
+    let time = answer.time("time")?;
     let mut changes = Vec::new();
-    for entity in entities {
-        for record in api::records::<Record>(&response, &mut found, entity)? {
-            let Record { id, status, meta_data } = record.value;
-            let change = if status.as_deref() == Some("Deleted") { "deleted" } else { "changed" };
-            changes.push(Change { entity: entity.clone(), id, change, modified: meta_data.last_updated_time });
+    for mut part in answer.objects("CDCResponse")? {
+        for mut found in part.objects("QueryResponse")? {
+            if found.has("Fault") {
+                let message = "QuickBooks tells of a fault among the changes";
+                return Err(response.error(ErrorKind::ProviderReported, message));
+            }
+            for entity in entities {
+                for record in found.objects(entity)? {
+                    changes.push(change(entity, record)?);
+                }
+            }
         }
     }
     Ok((changes, time))
+}
+
+fn change(entity: &str, mut record: Fields<'_>) -> Result<Change, Error> {
+    let is_deleted = record.text("status")?.as_deref() == Some("Deleted");
+    let change = if is_deleted { "deleted" } else { "changed" };
+    Ok(Change { entity: entity.to_owned(), id: record.id()?, change, modified: record.times()?.modified })
 }

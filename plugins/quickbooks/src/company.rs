@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use wharfage_sdk::{Error, Timestamp};
 
-use crate::api::MetaData;
+use crate::api;
 use crate::select;
 
 /// Nothing to say: a connection has one company.
@@ -40,46 +40,30 @@ pub(crate) struct Company {
     raw: Option<Box<RawValue>>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Record {
-    #[serde(default)]
-    company_name: Option<String>,
-    #[serde(default)]
-    legal_name: Option<String>,
-    #[serde(default)]
-    country: Option<String>,
-    #[serde(default)]
-    fiscal_year_start_month: Option<String>,
-    #[serde(default)]
-    name_value: Vec<Pair>,
-    #[serde(default)]
-    meta_data: MetaData,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Pair {
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    value: String,
-}
-
 /// By a query, because the id of the company would have to stand in the path a second time.
 pub(crate) fn find(input: FindInput) -> Result<Company, Error> {
-    let found = select::rows::<Record>("CompanyInfo", "select * from CompanyInfo")?;
-    let record = found.into_iter().next().ok_or_else(|| Error::not_found("QuickBooks names no company"))?;
-    let company = record.value;
-    let more = |name: &str| company.name_value.iter().find(|pair| pair.name == name).map(|pair| pair.value.clone());
+    const KIND: &str = "CompanyInfo";
+    let response = api::send(api::get("/query").query("query", "select * from CompanyInfo"))?;
+    let mut found = select::found(&response)?;
+    let first = found.items(KIND)?.into_iter().next();
+    let raw = first.ok_or_else(|| Error::not_found("QuickBooks names no company"))?;
+    let mut record = found.item(KIND, 0, &raw)?;
+    let (mut edition, mut subscription) = (None, None);
+    for mut pair in record.objects("NameValue")? {
+        match pair.text("Name")?.as_deref() {
+            Some("OfferingSku") => edition = pair.text("Value")?,
+            Some("SubscriptionStatus") => subscription = pair.text("Value")?,
+            _ => {}
+        }
+    }
     Ok(Company {
-        edition: more("OfferingSku"),
-        subscription: more("SubscriptionStatus"),
-        name: company.company_name,
-        legal_name: company.legal_name,
-        country: company.country,
-        fiscal_year_start: company.fiscal_year_start_month,
-        modified: company.meta_data.last_updated_time,
-        raw: input.raw.then_some(record.raw),
+        name: record.text("CompanyName")?,
+        legal_name: record.text("LegalName")?,
+        country: record.text("Country")?,
+        fiscal_year_start: record.text("FiscalYearStartMonth")?,
+        edition,
+        subscription,
+        modified: record.times()?.modified,
+        raw: input.raw.then_some(raw),
     })
 }

@@ -4,48 +4,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use wharfage_sdk::json::Kept;
 use wharfage_sdk::money::Money;
 use wharfage_sdk::{Cursor, Error, Page, Timestamp};
 
-use crate::api::{self, MetaData, Named, Reference, named, priced};
-use crate::select::{Changed, Order, Select, limit};
-
-/// Which customers.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListInput {
-    /// Only those changed at or after this time.
-    #[serde(default)]
-    since: Option<Timestamp>,
-    /// Only the one of exactly this name.
-    #[serde(default)]
-    name: Option<String>,
-    /// Also inactive ones.
-    #[serde(default)]
-    inactive: bool,
-    /// Newest or oldest change first.
-    #[serde(default)]
-    order: Order,
-    /// How many to a page.
-    #[serde(default = "limit")]
-    #[schemars(range(min = 1, max = 1000))]
-    limit: u32,
-    /// Also the whole record as QuickBooks wrote it; it holds addresses, phone numbers and e-mail.
-    #[serde(default)]
-    raw: bool,
-}
-
-/// Which customer.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FindInput {
-    /// QuickBooks' id of the customer.
-    id: String,
-    /// Also the whole record as QuickBooks wrote it; it holds addresses, phone numbers and e-mail.
-    #[serde(default)]
-    raw: bool,
-}
+use crate::api::{self, FindInput, Named, named};
+use crate::fields::{Fields, priced};
+use crate::select::{NamesInput, Select};
 
 /// What is known of a new customer.
 #[derive(Deserialize, JsonSchema)]
@@ -107,46 +71,16 @@ pub(crate) struct Customer {
     raw: Option<Box<RawValue>>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct Record {
-    id: String,
-    #[serde(default)]
-    sync_token: Option<String>,
-    #[serde(default)]
-    display_name: Option<String>,
-    #[serde(default)]
-    company_name: Option<String>,
-    #[serde(default)]
-    balance: Option<Money>,
-    #[serde(default)]
-    currency_ref: Option<Reference>,
-    #[serde(default)]
-    active: Option<bool>,
-    #[serde(default)]
-    meta_data: MetaData,
-}
-
-impl Changed for Record {
-    fn id(&self) -> &str {
-        &self.id
-    }
-
-    fn modified(&self) -> Option<Timestamp> {
-        self.meta_data.last_updated_time
-    }
-}
-
-pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Customer>, Error> {
+pub(crate) fn list(input: NamesInput, cursor: Option<Cursor>) -> Result<Page<Customer>, Error> {
     Select::of("Customer", input.order, input.limit)
         .since(input.since)
         .with_some("DisplayName", "=", input.name.as_deref())
         .with_inactive(input.inactive)
-        .page(cursor, |record| customer(record, input.raw))
+        .page(cursor, |fields, raw| customer(fields, input.raw.then_some(raw)))
 }
 
 pub(crate) fn find(input: FindInput) -> Result<Customer, Error> {
-    Ok(customer(api::find("Customer", &input.id)?, input.raw))
+    api::find("Customer", &input, customer)
 }
 
 pub(crate) fn create(input: CreateInput) -> Result<Customer, Error> {
@@ -160,7 +94,7 @@ pub(crate) fn create(input: CreateInput) -> Result<Customer, Error> {
         currency_ref: input.currency.map(named),
         notes: input.notes,
     };
-    Ok(customer(api::create("Customer", input.request_id.as_deref(), &new)?, false))
+    api::create("Customer", input.request_id.as_deref(), &new, customer)
 }
 
 /// A customer in QuickBooks' words.
@@ -196,17 +130,18 @@ struct Phone {
     free_form_number: String,
 }
 
-fn customer(record: Kept<Record>, with_raw: bool) -> Customer {
-    let Kept { value, raw } = record;
-    Customer {
-        id: value.id,
-        name: value.display_name,
-        company_name: value.company_name,
-        balance: priced(value.balance, value.currency_ref.as_ref()),
-        is_active: value.active,
-        version: value.sync_token,
-        created: value.meta_data.create_time,
-        modified: value.meta_data.last_updated_time,
-        raw: with_raw.then_some(raw),
-    }
+fn customer(mut record: Fields<'_>, raw: Option<Box<RawValue>>) -> Result<Customer, Error> {
+    let (currency, _) = record.reference("CurrencyRef")?;
+    let times = record.times()?;
+    Ok(Customer {
+        id: record.id()?,
+        name: record.text("DisplayName")?,
+        company_name: record.text("CompanyName")?,
+        balance: priced(record.money("Balance")?, currency.as_ref()),
+        is_active: record.flag("Active")?,
+        version: record.text("SyncToken")?,
+        created: times.created,
+        modified: times.modified,
+        raw,
+    })
 }

@@ -3,12 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use wharfage_sdk::json::Kept;
 use wharfage_sdk::money::{Decimal, Money};
 use wharfage_sdk::{Cursor, Error, Page, Timestamp};
 
-use crate::api::{self, MetaData, Named, Reference, named, number, priced};
-use crate::select::{Changed, Order, Select, limit};
+use crate::api::{self, FindInput, Named, named, number};
+use crate::fields::{Fields, priced};
+use crate::select::{Order, Select, limit};
 
 /// Which invoices.
 #[derive(Deserialize, JsonSchema)]
@@ -36,17 +36,6 @@ pub(crate) struct ListInput {
     /// Also the lines of each.
     #[serde(default)]
     lines: bool,
-    /// Also the whole record as QuickBooks wrote it; it holds addresses and e-mail.
-    #[serde(default)]
-    raw: bool,
-}
-
-/// Which invoice.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FindInput {
-    /// QuickBooks' id of the invoice, which is not the number on it.
-    id: String,
     /// Also the whole record as QuickBooks wrote it; it holds addresses and e-mail.
     #[serde(default)]
     raw: bool,
@@ -171,70 +160,6 @@ struct Line {
     amount: Option<Money>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct Record {
-    id: String,
-    #[serde(default)]
-    sync_token: Option<String>,
-    #[serde(default)]
-    doc_number: Option<String>,
-    #[serde(default)]
-    customer_ref: Reference,
-    #[serde(default)]
-    currency_ref: Option<Reference>,
-    #[serde(default)]
-    txn_date: Option<String>,
-    #[serde(default)]
-    due_date: Option<String>,
-    #[serde(default)]
-    total_amt: Option<Money>,
-    #[serde(default)]
-    balance: Option<Money>,
-    #[serde(default)]
-    email_status: Option<String>,
-    #[serde(default)]
-    line: Vec<LineRecord>,
-    #[serde(default)]
-    meta_data: MetaData,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct LineRecord {
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(default)]
-    description: Option<String>,
-    #[serde(default)]
-    amount: Option<Money>,
-    #[serde(default)]
-    detail_type: Option<String>,
-    #[serde(default)]
-    sales_item_line_detail: Detail,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Detail {
-    #[serde(default)]
-    item_ref: Reference,
-    #[serde(default)]
-    qty: Option<Money>,
-    #[serde(default)]
-    unit_price: Option<Money>,
-}
-
-impl Changed for Record {
-    fn id(&self) -> &str {
-        &self.id
-    }
-
-    fn modified(&self) -> Option<Timestamp> {
-        self.meta_data.last_updated_time
-    }
-}
-
 pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Invoice>, Error> {
     let open = input.open.then_some("0");
     Select::of("Invoice", input.order, input.limit)
@@ -242,11 +167,11 @@ pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Invo
         .with_some("CustomerRef", "=", input.customer_id.as_deref())
         .with_some("DocNumber", "=", input.number.as_deref())
         .with_some("Balance", ">", open)
-        .page(cursor, |record| invoice(record, input.lines, input.raw))
+        .page(cursor, |fields, raw| invoice(fields, input.raw.then_some(raw), input.lines))
 }
 
 pub(crate) fn find(input: FindInput) -> Result<Invoice, Error> {
-    Ok(invoice(api::find("Invoice", &input.id)?, true, input.raw))
+    api::find("Invoice", &input, |fields, raw| invoice(fields, raw, true))
 }
 
 pub(crate) fn create(input: CreateInput) -> Result<Invoice, Error> {
@@ -265,7 +190,7 @@ pub(crate) fn create(input: CreateInput) -> Result<Invoice, Error> {
         customer_memo: input.memo.map(named),
         private_note: input.note,
     };
-    Ok(invoice(api::create("Invoice", input.request_id.as_deref(), &new)?, true, false))
+    api::create("Invoice", input.request_id.as_deref(), &new, |fields, raw| invoice(fields, raw, true))
 }
 
 /// An invoice in QuickBooks' words.
@@ -331,41 +256,54 @@ fn new_line(line: LineInput) -> Result<NewLine, Error> {
     })
 }
 
-fn invoice(record: Kept<Record>, with_lines: bool, with_raw: bool) -> Invoice {
-    let Kept { value, raw } = record;
-    let currency = value.currency_ref.as_ref();
-    let lines = with_lines.then(|| {
-        let own = value.line.into_iter().filter(|line| line.detail_type.as_deref() != Some("SubTotalLineDetail"));
-        own.map(|record| line(record, currency)).collect()
-    });
-    Invoice {
-        id: value.id,
-        number: value.doc_number,
-        customer_id: value.customer_ref.value,
-        customer_name: value.customer_ref.name,
-        date: value.txn_date,
-        due_date: value.due_date,
-        total: priced(value.total_amt, currency),
-        balance: priced(value.balance, currency),
-        email_status: value.email_status,
-        version: value.sync_token,
-        created: value.meta_data.create_time,
-        modified: value.meta_data.last_updated_time,
-        lines,
-        raw: with_raw.then_some(raw),
+fn invoice(mut record: Fields<'_>, raw: Option<Box<RawValue>>, with_lines: bool) -> Result<Invoice, Error> {
+    let (currency, _) = record.reference("CurrencyRef")?;
+    let (customer_id, customer_name) = record.reference("CustomerRef")?;
+    let times = record.times()?;
+    let currency = currency.as_ref();
+    let mut lines = None;
+    if with_lines {
+        let all = record.objects("Line")?.into_iter().map(|fields| line(fields, currency));
+        lines = Some(all.filter_map(Result::transpose).collect::<Result<Vec<Line>, Error>>()?);
     }
+    Ok(Invoice {
+        id: record.id()?,
+        number: record.text("DocNumber")?,
+        customer_id,
+        customer_name,
+        date: record.text("TxnDate")?,
+        due_date: record.text("DueDate")?,
+        total: priced(record.money("TotalAmt")?, currency),
+        balance: priced(record.money("Balance")?, currency),
+        email_status: record.text("EmailStatus")?,
+        version: record.text("SyncToken")?,
+        created: times.created,
+        modified: times.modified,
+        lines,
+        raw,
+    })
 }
 
-fn line(record: LineRecord, currency: Option<&Reference>) -> Line {
-    let Detail { item_ref, qty, unit_price } = record.sales_item_line_detail;
-    Line {
-        id: record.id,
-        kind: record.detail_type,
-        description: record.description,
-        item_id: item_ref.value,
-        item_name: item_ref.name,
-        quantity: qty.map(|quantity| quantity.amount.to_string()),
-        unit_price: priced(unit_price, currency),
-        amount: priced(record.amount, currency),
+/// A line; nothing where it is the sum of those above it.
+fn line(mut record: Fields<'_>, currency: Option<&String>) -> Result<Option<Line>, Error> {
+    let kind = record.text("DetailType")?;
+    if kind.as_deref() == Some("SubTotalLineDetail") {
+        return Ok(None);
     }
+    let mut line = Line {
+        id: record.text("Id")?,
+        kind,
+        description: record.text("Description")?,
+        item_id: None,
+        item_name: None,
+        quantity: None,
+        unit_price: None,
+        amount: priced(record.money("Amount")?, currency),
+    };
+    if let Some(mut detail) = record.object("SalesItemLineDetail")? {
+        (line.item_id, line.item_name) = detail.reference("ItemRef")?;
+        line.quantity = detail.quantity("Qty")?;
+        line.unit_price = priced(detail.money("UnitPrice")?, currency);
+    }
+    Ok(Some(line))
 }

@@ -11,6 +11,7 @@ mod changes;
 mod company;
 mod customers;
 mod events;
+mod fields;
 mod invoices;
 mod items;
 mod payments;

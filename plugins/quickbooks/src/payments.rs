@@ -3,12 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use wharfage_sdk::json::Kept;
 use wharfage_sdk::money::{Decimal, Money};
 use wharfage_sdk::{Cursor, Error, Page, Timestamp};
 
-use crate::api::{self, MetaData, Named, Reference, named, number, priced};
-use crate::select::{Changed, Order, Select, limit};
+use crate::api::{self, FindInput, Named, named, number};
+use crate::fields::{Fields, priced};
+use crate::select::{Order, Select, limit};
 
 /// Which payments.
 #[derive(Deserialize, JsonSchema)]
@@ -27,17 +27,6 @@ pub(crate) struct ListInput {
     #[serde(default = "limit")]
     #[schemars(range(min = 1, max = 1000))]
     limit: u32,
-    /// Also the whole record as QuickBooks wrote it.
-    #[serde(default)]
-    raw: bool,
-}
-
-/// Which payment.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FindInput {
-    /// QuickBooks' id of the payment.
-    id: String,
     /// Also the whole record as QuickBooks wrote it.
     #[serde(default)]
     raw: bool,
@@ -130,67 +119,15 @@ struct Part {
     amount: Option<Money>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub(crate) struct Record {
-    id: String,
-    #[serde(default)]
-    sync_token: Option<String>,
-    #[serde(default)]
-    customer_ref: Reference,
-    #[serde(default)]
-    currency_ref: Option<Reference>,
-    #[serde(default)]
-    txn_date: Option<String>,
-    #[serde(default)]
-    total_amt: Option<Money>,
-    #[serde(default)]
-    unapplied_amt: Option<Money>,
-    #[serde(default)]
-    payment_ref_num: Option<String>,
-    #[serde(default)]
-    line: Vec<LineRecord>,
-    #[serde(default)]
-    meta_data: MetaData,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct LineRecord {
-    #[serde(default)]
-    amount: Option<Money>,
-    #[serde(default)]
-    linked_txn: Vec<Linked>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Linked {
-    #[serde(default)]
-    txn_id: Option<String>,
-    #[serde(default)]
-    txn_type: Option<String>,
-}
-
-impl Changed for Record {
-    fn id(&self) -> &str {
-        &self.id
-    }
-
-    fn modified(&self) -> Option<Timestamp> {
-        self.meta_data.last_updated_time
-    }
-}
-
 pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Payment>, Error> {
     Select::of("Payment", input.order, input.limit)
         .since(input.since)
         .with_some("CustomerRef", "=", input.customer_id.as_deref())
-        .page(cursor, |record| payment(record, input.raw))
+        .page(cursor, |fields, raw| payment(fields, input.raw.then_some(raw)))
 }
 
 pub(crate) fn find(input: FindInput) -> Result<Payment, Error> {
-    Ok(payment(api::find("Payment", &input.id)?, input.raw))
+    api::find("Payment", &input, payment)
 }
 
 pub(crate) fn create(input: CreateInput) -> Result<Payment, Error> {
@@ -204,7 +141,7 @@ pub(crate) fn create(input: CreateInput) -> Result<Payment, Error> {
         currency_ref: input.currency.map(named),
         private_note: input.note,
     };
-    Ok(payment(api::create("Payment", input.request_id.as_deref(), &new)?, false))
+    api::create("Payment", input.request_id.as_deref(), &new, payment)
 }
 
 /// A payment in QuickBooks' words.
@@ -243,26 +180,32 @@ fn new_line(part: Applied) -> Result<NewLine, Error> {
     Ok(NewLine { amount: number(&part.amount)?, linked_txn: [linked] })
 }
 
-fn payment(record: Kept<Record>, with_raw: bool) -> Payment {
-    let Kept { value, raw } = record;
-    let currency = value.currency_ref.as_ref();
-    let parts = value.line.into_iter().map(|line| {
-        let linked = line.linked_txn.into_iter().next();
-        let (id, kind) = linked.map_or((None, None), |linked| (linked.txn_id, linked.txn_type));
-        Part { kind, id, amount: priced(line.amount, currency) }
-    });
-    Payment {
-        id: value.id,
-        customer_id: value.customer_ref.value,
-        customer_name: value.customer_ref.name,
-        date: value.txn_date,
-        applied_to: parts.collect(),
-        total: priced(value.total_amt, currency),
-        unapplied: priced(value.unapplied_amt, currency),
-        reference: value.payment_ref_num,
-        version: value.sync_token,
-        created: value.meta_data.create_time,
-        modified: value.meta_data.last_updated_time,
-        raw: with_raw.then_some(raw),
+fn payment(mut record: Fields<'_>, raw: Option<Box<RawValue>>) -> Result<Payment, Error> {
+    let (currency, _) = record.reference("CurrencyRef")?;
+    let (customer_id, customer_name) = record.reference("CustomerRef")?;
+    let times = record.times()?;
+    let currency = currency.as_ref();
+    let mut applied_to = Vec::new();
+    for mut line in record.objects("Line")? {
+        let amount = priced(line.money("Amount")?, currency);
+        let (mut kind, mut id) = (None, None);
+        if let Some(mut linked) = line.objects("LinkedTxn")?.into_iter().next() {
+            (kind, id) = (linked.text("TxnType")?, linked.text("TxnId")?);
+        }
+        applied_to.push(Part { kind, id, amount });
     }
+    Ok(Payment {
+        id: record.id()?,
+        customer_id,
+        customer_name,
+        date: record.text("TxnDate")?,
+        total: priced(record.money("TotalAmt")?, currency),
+        unapplied: priced(record.money("UnappliedAmt")?, currency),
+        reference: record.text("PaymentRefNum")?,
+        applied_to,
+        version: record.text("SyncToken")?,
+        created: times.created,
+        modified: times.modified,
+        raw,
+    })
 }

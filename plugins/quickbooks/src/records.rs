@@ -4,11 +4,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use wharfage_sdk::json::Kept;
 use wharfage_sdk::{Cursor, Error, Page, Timestamp};
 
-use crate::api::MetaData;
-use crate::select::{Changed, Order, Select, limit};
+use crate::select::{Order, Select, limit};
 
 /// What is looked for.
 #[derive(Deserialize, JsonSchema)]
@@ -78,25 +76,6 @@ pub(crate) struct Record {
     record: Box<RawValue>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Any {
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(default)]
-    meta_data: MetaData,
-}
-
-impl Changed for Any {
-    fn id(&self) -> &str {
-        self.id.as_deref().unwrap_or_default()
-    }
-
-    fn modified(&self) -> Option<Timestamp> {
-        self.meta_data.last_updated_time
-    }
-}
-
 impl Operator {
     fn text(self) -> &'static str {
         match self {
@@ -123,11 +102,9 @@ pub(crate) fn search(input: SearchInput, cursor: Option<Cursor>) -> Result<Page<
         select = select.with(&condition.field, condition.operator.text(), &condition.value);
     }
     let entity = &input.entity;
-    select.with_inactive(input.inactive).page(cursor, |found: Kept<Any>| Record {
-        entity: entity.clone(),
-        id: found.value.id,
-        modified: found.value.meta_data.last_updated_time,
-        record: found.raw,
+    select.with_inactive(input.inactive).page(cursor, |mut fields, record| {
+        let modified = fields.times()?.modified;
+        Ok(Record { entity: entity.clone(), id: fields.text("Id")?, modified, record })
     })
 }
 

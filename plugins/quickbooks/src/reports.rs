@@ -6,9 +6,13 @@ use serde::{Deserialize, Serialize};
 use wharfage_sdk::{Error, ErrorKind, Timestamp};
 
 use crate::api;
+use crate::fields::Fields;
 
 /// Most rows of a report, so that one that does not end is an error.
 const ROWS_MAX: usize = 50_000;
+
+/// Most sections within sections.
+const DEPTH_MAX: u32 = 50;
 
 /// Which report, about what.
 #[derive(Deserialize, JsonSchema)]
@@ -89,79 +93,6 @@ struct Row {
     cells: Vec<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Answer {
-    header: Header,
-    #[serde(default)]
-    columns: Columns,
-    #[serde(default)]
-    rows: Rows,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Header {
-    #[serde(default)]
-    time: Option<Timestamp>,
-    #[serde(default)]
-    report_name: Option<String>,
-    #[serde(default)]
-    report_basis: Option<String>,
-    #[serde(default)]
-    start_period: Option<String>,
-    #[serde(default)]
-    end_period: Option<String>,
-    #[serde(default)]
-    currency: Option<String>,
-}
-
-#[derive(Default, Deserialize)]
-struct Columns {
-    #[serde(default, rename = "Column")]
-    all: Vec<Column>,
-}
-
-#[derive(Deserialize)]
-struct Column {
-    #[serde(default, rename = "ColTitle")]
-    title: String,
-}
-
-#[derive(Default, Deserialize)]
-struct Rows {
-    #[serde(default, rename = "Row")]
-    all: Vec<RowRecord>,
-}
-
-#[derive(Deserialize)]
-struct RowRecord {
-    #[serde(default)]
-    group: Option<String>,
-    #[serde(default, rename = "Header")]
-    header: Option<Cells>,
-    #[serde(default, rename = "ColData")]
-    cells: Option<Vec<Cell>>,
-    #[serde(default, rename = "Rows")]
-    rows: Rows,
-    #[serde(default, rename = "Summary")]
-    summary: Option<Cells>,
-}
-
-#[derive(Deserialize)]
-struct Cells {
-    #[serde(default, rename = "ColData")]
-    all: Vec<Cell>,
-}
-
-#[derive(Deserialize)]
-struct Cell {
-    #[serde(default)]
-    value: Option<String>,
-    #[serde(default)]
-    id: Option<String>,
-}
-
 pub(crate) fn find(input: FindInput) -> Result<Report, Error> {
     if input.name.is_empty() || !input.name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
         return Err(Error::invalid_request("/name", "expected the name of a report, as ProfitAndLoss"));
@@ -180,44 +111,61 @@ pub(crate) fn find(input: FindInput) -> Result<Report, Error> {
         .query_some("summarize_column_by", input.columns_by)
         .query_some("customer", customers);
     let response = api::send(request)?;
-    let Answer { header, columns, rows } = response.json()?;
-    let mut flat = Vec::new();
-    if !flatten(rows, 0, &mut flat) {
-        let message = "the report has more rows than can be read at once; ask for a shorter period";
-        return Err(response.error(ErrorKind::LimitExceeded("rows-max".to_owned()), message));
+    let mut answer = Fields::of(&response)?;
+    let mut header = answer.object("Header")?.ok_or_else(|| answer.missing("Header"))?;
+    let mut columns = Vec::new();
+    if let Some(mut all) = answer.object("Columns")? {
+        for mut column in all.objects("Column")? {
+            columns.push(column.text("ColTitle")?.unwrap_or_default());
+        }
     }
+    let mut rows = Vec::new();
+    flatten(answer.object("Rows")?, 0, &mut rows)?;
     Ok(Report {
-        name: header.report_name,
-        basis: header.report_basis,
-        currency: header.currency,
-        start: header.start_period,
-        end: header.end_period,
-        made: header.time,
-        columns: columns.all.into_iter().map(|column| column.title).collect(),
-        rows: flat,
+        name: header.text("ReportName")?,
+        basis: header.text("ReportBasis")?,
+        currency: header.text("Currency")?,
+        start: header.text("StartPeriod")?,
+        end: header.text("EndPeriod")?,
+        made: header.time("Time")?,
+        columns,
+        rows,
     })
 }
 
-/// Puts the rows of a section one after the other; false where there are too many.
-fn flatten(rows: Rows, depth: u32, flat: &mut Vec<Row>) -> bool {
-    for row in rows.all {
-        if let Some(header) = row.header {
-            flat.push(made(depth, "header", row.group.clone(), header.all));
+/// Puts the rows of a section one after the other.
+fn flatten(rows: Option<Fields<'_>>, depth: u32, flat: &mut Vec<Row>) -> Result<(), Error> {
+    let Some(mut rows) = rows else { return Ok(()) };
+    if depth > DEPTH_MAX {
+        return Err(rows.missing("an end"));
+    }
+    for mut row in rows.objects("Row")? {
+        let group = row.text("group")?;
+        if let Some(mut header) = row.object("Header")? {
+            flat.push(made(depth, "header", group.clone(), &mut header)?);
         }
-        if let Some(cells) = row.cells {
-            flat.push(made(depth, "data", row.group.clone(), cells));
+        if row.has("ColData") {
+            flat.push(made(depth, "data", group.clone(), &mut row)?);
         }
-        if flat.len() > ROWS_MAX || !flatten(row.rows, depth + 1, flat) {
-            return false;
+        if flat.len() > ROWS_MAX {
+            let message = "the report has more rows than can be read at once; ask for a shorter period";
+            return Err(Error::new(ErrorKind::LimitExceeded("rows-max".to_owned()), message));
         }
-        if let Some(summary) = row.summary {
-            flat.push(made(depth, "total", row.group, summary.all));
+        flatten(row.object("Rows")?, depth + 1, flat)?;
+        if let Some(mut summary) = row.object("Summary")? {
+            flat.push(made(depth, "total", group, &mut summary)?);
         }
     }
-    true
+    Ok(())
 }
 
-fn made(depth: u32, kind: &'static str, group: Option<String>, cells: Vec<Cell>) -> Row {
-    let id = cells.first().and_then(|cell| cell.id.clone()).filter(|id| !id.is_empty());
-    Row { depth, kind, group, id, cells: cells.into_iter().map(|cell| cell.value.unwrap_or_default()).collect() }
+fn made(depth: u32, kind: &'static str, group: Option<String>, record: &mut Fields<'_>) -> Result<Row, Error> {
+    let mut row = Row { depth, kind, group, id: None, cells: Vec::new() };
+    for mut cell in record.objects("ColData")? {
+        if row.cells.is_empty() {
+            row.id = cell.text("id")?.filter(|id| !id.is_empty());
+        }
+        row.cells.push(cell.text("value")?.unwrap_or_default());
+    }
+    Ok(row)
 }

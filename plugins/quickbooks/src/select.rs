@@ -9,13 +9,13 @@
 //! nothing is missed while others write.
 
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use wharfage_sdk::json::Kept;
+use serde_json::value::RawValue;
 use wharfage_sdk::page::{Keyset, Offset};
-use wharfage_sdk::{Cursor, Error, Page, Timestamp};
+use wharfage_sdk::{Cursor, Error, Page, Response, Timestamp};
 
-use crate::api::{self, Members};
+use crate::api;
+use crate::fields::Fields;
 
 /// How many records QuickBooks gives at once, at most.
 const LIMIT_MAX: u32 = 1000;
@@ -44,12 +44,6 @@ pub(crate) struct Select {
     limit: u32,
 }
 
-/// A record with an id and a time of its last change.
-pub(crate) trait Changed {
-    fn id(&self) -> &str;
-    fn modified(&self) -> Option<Timestamp>;
-}
-
 /// Where a list stands.
 #[derive(Serialize, Deserialize)]
 enum Place {
@@ -59,10 +53,36 @@ enum Place {
     Oldest(Keyset),
 }
 
-#[derive(Deserialize)]
-struct Answer {
-    #[serde(rename = "QueryResponse")]
-    found: Members,
+/// A list of names: customers, or items.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NamesInput {
+    /// Only those changed at or after this time.
+    #[serde(default)]
+    pub(crate) since: Option<Timestamp>,
+    /// Only the one of exactly this name.
+    #[serde(default)]
+    pub(crate) name: Option<String>,
+    /// Also inactive ones.
+    #[serde(default)]
+    pub(crate) inactive: bool,
+    /// Newest or oldest change first.
+    #[serde(default)]
+    pub(crate) order: Order,
+    /// How many to a page.
+    #[serde(default = "limit")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub(crate) limit: u32,
+    /// Also the whole record as QuickBooks wrote it; it may hold addresses, phone numbers and e-mail.
+    #[serde(default)]
+    pub(crate) raw: bool,
+}
+
+/// A record that was found: its text, its id and the time of its last change.
+struct Row {
+    raw: Box<RawValue>,
+    id: String,
+    modified: String,
 }
 
 impl Select {
@@ -114,46 +134,70 @@ impl Select {
         text
     }
 
-    /// Reads one page.
-    pub(crate) fn page<R: DeserializeOwned + Changed, T>(
+    /// Reads one page, and makes something of each record: of its fields and its text.
+    pub(crate) fn page<T>(
         &self,
         cursor: Option<Cursor>,
-        make: impl Fn(Kept<R>) -> T,
+        make: impl Fn(Fields<'_>, Box<RawValue>) -> Result<T, Error>,
     ) -> Result<Page<T>, Error> {
-        let place = match (cursor, self.order) {
-            (Some(cursor), _) => cursor.decode()?,
-            (None, Order::Newest) => Place::Newest(Offset::resume(None, self.limit)?),
-            (None, Order::Oldest) => Place::Oldest(Keyset::resume(None)?),
-        };
-        let statement = match &place {
+        let place = self.resume(cursor)?;
+        let response = api::send(api::get("/query").query("query", self.statement_at(&place)))?;
+        let mut found = found(&response)?;
+        let (rows, next) = self.rows(&place, &mut found)?;
+        let made = rows.into_iter().map(|(index, raw)| make(found.item(&self.kind, index, &raw)?, raw));
+        Page::new(made.collect::<Result<_, _>>()?, next.as_ref())
+    }
+
+    fn resume(&self, cursor: Option<Cursor>) -> Result<Place, Error> {
+        match (cursor, self.order) {
+            (Some(cursor), _) => cursor.decode(),
+            (None, Order::Newest) => Ok(Place::Newest(Offset::resume(None, self.limit)?)),
+            (None, Order::Oldest) => Ok(Place::Oldest(Keyset::resume(None)?)),
+        }
+    }
+
+    fn statement_at(&self, place: &Place) -> String {
+        match place {
             Place::Newest(at) => self.statement(None, at.offset()),
             Place::Oldest(at) => self.statement(at.after(), at.skip()),
-        };
-        let records = rows::<R>(&self.kind, &statement)?;
-        let is_full = records.len() as u64 >= u64::from(self.limit);
+        }
+    }
+
+    /// The records of an answer that did not come before, each with its index, and where the list goes on.
+    fn rows(
+        &self,
+        place: &Place,
+        found: &mut Fields<'_>,
+    ) -> Result<(Vec<(usize, Box<RawValue>)>, Option<Place>), Error> {
+        let items = found.items(&self.kind)?;
+        let is_full = items.len() as u64 >= u64::from(self.limit);
         match place {
             Place::Newest(at) => {
-                let next = at.advance(records.len(), None)?.map(Place::Newest);
-                Page::new(records.into_iter().map(make).collect(), next.as_ref())
+                let next = at.advance(items.len(), None)?.map(Place::Newest);
+                Ok((items.into_iter().enumerate().collect(), next))
             }
             Place::Oldest(at) => {
-                let key = |record: &Kept<R>| record.value.modified().map(|at| at.to_string()).unwrap_or_default();
-                let keys: Vec<String> = records.iter().map(key).collect();
-                let seen = keys.iter().zip(&records).map(|(key, record)| (key.as_str(), record.value.id()));
+                let mut rows = Vec::with_capacity(items.len());
+                for (index, raw) in items.into_iter().enumerate() {
+                    let mut fields = found.item(&self.kind, index, &raw)?;
+                    let id = fields.text("Id")?.unwrap_or_default();
+                    let modified = fields.times()?.modified.map(|at| at.to_string()).unwrap_or_default();
+                    rows.push(Row { raw, id, modified });
+                }
+                let seen = rows.iter().map(|row| (row.modified.as_str(), row.id.as_str()));
                 let next = at.advance(seen, is_full)?.map(Place::Oldest);
-                let pairs = keys.iter().zip(records);
-                let new = pairs.filter(|(key, record)| at.is_new(key, record.value.id()));
-                Page::new(new.map(|(_, record)| make(record)).collect(), next.as_ref())
+                let rows = rows.into_iter().enumerate();
+                let new = rows.filter(|(_, row)| at.is_new(&row.modified, &row.id));
+                Ok((new.map(|(index, row)| (index, row.raw)).collect(), next))
             }
         }
     }
 }
 
-/// What a statement finds.
-pub(crate) fn rows<R: DeserializeOwned>(kind: &str, statement: &str) -> Result<Vec<Kept<R>>, Error> {
-    let response = api::send(api::get("/query").query("query", statement))?;
-    let Answer { mut found } = response.json()?;
-    api::records(&response, &mut found, kind)
+/// What was found, by kind of record.
+pub(crate) fn found<'a>(response: &'a Response) -> Result<Fields<'a>, Error> {
+    let mut answer = Fields::of(response)?;
+    answer.object("QueryResponse")?.ok_or_else(|| answer.missing("QueryResponse"))
 }
 
 /// A value as a statement holds it.
