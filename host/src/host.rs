@@ -40,7 +40,7 @@ use crate::outbound::key_sets::KeySets;
 use crate::outbound::retry::RetryBudget;
 use crate::outbound::scope::Asked;
 use crate::outbound::session::{CLIENT, Session, Tokens};
-use crate::outbound::tape::Tape;
+use crate::outbound::tape::{NO_SECRET, Tape};
 use crate::outbound::transport::{Http, Nowhere, Transport};
 use crate::outbound::{KeyPlace, Observer, Outbound};
 use crate::plugin::{self, Parts, Plugin};
@@ -501,9 +501,23 @@ impl Host {
     /// [`Kind::Component`](crate::Kind::Component) when it is no plugin or does not describe itself;
     /// [`Kind::Configuration`](crate::Kind::Configuration) when the manifest is wrong.
     pub async fn build(&self, component: &[u8], manifest: &str) -> Result<Vec<u8>> {
+        self.build_as_described(component, component, manifest).await
+    }
+
+    /// The same for a component that was compiled twice: `described` answers with its schemas, `component` leaves them to
+    /// what it carries and is smaller for it. Built is `component`, with what the other one said.
+    ///
+    /// # Errors
+    /// As [`Host::build`], and [`Kind::Component`](crate::Kind::Component) where the two are not the same plugin.
+    pub async fn build_as_described(&self, component: &[u8], described: &[u8], manifest: &str) -> Result<Vec<u8>> {
         let outline = crate::manifest::Outline::read(component)?;
         outline.check_contract()?;
-        let operations = self.describe(component).await?;
+        let operations = self.describe(described).await?;
+        if !std::ptr::eq(component, described) && !plugin::says_the_same(&self.describe(component).await?, &operations)
+        {
+            return Err(Error::component("the component has other operations than the one that describes it")
+                .with_details("Build both from the same source: wharfage build"));
+        }
         for operation in &operations {
             for schema in [&operation.input_schema, &operation.output_schema] {
                 Schema::new(schema).map_err(|error| error.context(format!("operation `{}`", operation.name)))?;
@@ -754,7 +768,7 @@ fn taped(tape: &Tape, granted: &BTreeMap<String, Granted>) -> BTreeMap<String, G
     let Some(fixture) = tape.fixture().filter(|_| tape.is_strict()) else { return granted.clone() };
     let there = fixture.secrets.as_deref().unwrap_or_default();
     let named = granted.iter().filter(|(name, _)| there.contains(name));
-    let value = || Some(SecretSource::Value(SecretValue::new("a-tape-holds-no-secret")));
+    let value = || Some(SecretSource::Value(SecretValue::new(NO_SECRET)));
     named.map(|(name, granted)| (name.clone(), Granted { source: value(), ..granted.clone() })).collect()
 }
 

@@ -25,8 +25,9 @@ pub use poll::{PollFacts, Recovery};
 pub use socket::{PingFacts, SocketFacts};
 pub(crate) use webhook::Piece;
 pub use webhook::{
-    ChallengeFacts, ConditionFacts, JwtWebhookFacts, PartFacts, SecretEncoding, SignatureAlgorithm, SignatureEncoding,
-    SignatureFacts, SignatureForm, Template, TimeFacts, TimeForm, TokenFacts, VerifyFacts, WebhookFacts,
+    AnswerFacts, ChallengeFacts, ConditionFacts, JwtWebhookFacts, PartFacts, SecretEncoding, SignatureAlgorithm,
+    SignatureEncoding, SignatureFacts, SignatureForm, Template, TimeFacts, TimeForm, TokenFacts, VerifyFacts,
+    WebhookFacts,
 };
 
 /// The contract this host speaks.
@@ -132,6 +133,9 @@ pub struct OriginFacts {
     pub paths: Vec<String>,
     /// The credential that goes on every request there; without it, the first whose audience holds this origin.
     pub credential: Option<String>,
+    /// Whether a request of the plugin's may also go without that credential: where nobody has given its secrets.
+    #[serde(default)]
+    pub credential_optional: bool,
     /// Whether only the host talks to it, as to a token endpoint: no request of the plugin's goes there.
     #[serde(default)]
     pub host_only: bool,
@@ -1165,6 +1169,14 @@ impl Manifest {
             {
                 return wrong(format!("origins.{name} wants the credential `{credential}`, which is not declared"));
             }
+            // Whether somebody signed in is no question of a secret that is there or not.
+            let credential = self.declared_credential(name).and_then(|credential| self.credentials.get(credential));
+            if origin.credential_optional && credential.is_none_or(|facts| matches!(facts, CredentialFacts::Oauth2(_)))
+            {
+                return wrong(format!(
+                    "origins.{name} says credential_optional, which is for an origin with a credential that is made of secrets"
+                ));
+            }
             if origin.source.is_empty() || origin.date.is_empty() {
                 return wrong(format!("origins.{name} is a fact: say its source and date"));
             }
@@ -1610,6 +1622,11 @@ mod tests {
                 "host_only",
             ),
             ("methods = [\"GET\"]", "method = [\"GET\"]", "method"),
+            (
+                "origins = [\"api\"]",
+                "origins = []\n[origins.o]\nurl='https://o.test'\nmethods=[]\npaths=[]\nsource='s'\ndate='d'\ncredential_optional = true",
+                "credential_optional",
+            ),
         ] {
             let error = Manifest::parse(&PLAIN.replace(from, to)).unwrap_err();
             assert!(error.to_string().contains(expected), "{error}");

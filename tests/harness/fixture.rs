@@ -8,14 +8,16 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wharfage::stand_in::{captured, is_made_key, signed_in};
+use wharfage::stand_in::{captured, is_made_key, signed_in, value_of};
 use wharfage::tape::{Answered, Exchange, Expect, Fixture, Tape, TapeMode, Wanted, placed};
 use wharfage::{
     Account, BoxFuture, Connection, Error, FieldError, Head, Host, HostBuilder, Kind, Lost, ManualClock, Needs,
-    NetworkStage, RequestSent, SecretSource, SecretValue, Severity, Signed, Transport,
+    NetworkStage, RequestSent, Severity, Signed, Transport,
 };
 
 use crate::{API_KEY, PluginFolder, Provider, Reply, Seen, component};
@@ -153,9 +155,10 @@ impl Theatre {
             Some(names) => names.clone(),
             None => self.needs.manifest.secrets.keys().cloned().collect(),
         };
-        let account = connection.secrets.iter().fold(Account::default(), |account, name| {
-            account.with_secret(name, SecretSource::Value(SecretValue::new(API_KEY)))
-        });
+        let account = connection
+            .secrets
+            .iter()
+            .fold(Account::default(), |account, name| account.with_secret(name, value_of(&self.needs, name, API_KEY)));
         // Where a person would sign in, the play has done so.
         let account = signed_in(account, &self.needs, API_KEY);
 
@@ -256,7 +259,12 @@ impl Stage {
         }
         let is_signed = match credential {
             None => true,
-            Some(Mark::Header(name)) => seen.header(name).is_some_and(|value| value.contains(API_KEY)),
+            Some(Mark::Header(name)) => seen.header(name).is_some_and(|value| match value.strip_prefix("Basic ") {
+                Some(encoded) => {
+                    STANDARD.decode(encoded).is_ok_and(|pair| pair == format!("{API_KEY}:{API_KEY}").as_bytes())
+                }
+                None => value.contains(API_KEY),
+            }),
             Some(Mark::Query(hidden)) => {
                 let marks = strip(&mut url, |name, _| name == hidden);
                 marks.iter().any(|(_, value)| value == API_KEY)

@@ -449,6 +449,7 @@ impl Outbound {
         if steps == 1 {
             return Ok(());
         }
+        let (scoped, _) = ready::settle(self, scoped).await;
         let mut ticket = cache::ticket(self, &scoped).await;
         let missed = match cache::look(self, context, &mut ticket, scoped).await {
             cache::Looked::Missed(missed) if steps > 2 => missed,
@@ -485,7 +486,8 @@ impl Outbound {
     /// The path itself, over attempts and hops.
     async fn travel(&self, context: &CallContext, trip: &mut Trip) -> Result<(Response, Option<Rest>)> {
         loop {
-            let scoped = self.scope.check(trip.request())?;
+            let (scoped, without) = ready::settle(self, self.scope.check(trip.request())?).await;
+            trip.without = without;
             let wish = tape::wish(self, &scoped);
             let mut ticket = None;
             let missed = if trip.is_in_pieces() {
@@ -850,6 +852,8 @@ struct Trip {
     reached: RequestSent,
     /// The last failure that was to be tried again.
     last: Option<Error>,
+    /// Where a credential that is optional was left away: what would help to have it.
+    without: Option<String>,
 }
 
 impl Trip {
@@ -881,6 +885,7 @@ impl Trip {
             rejected: None,
             replaced: 0,
             last: None,
+            without: None,
         })
     }
 
@@ -896,7 +901,15 @@ impl Trip {
     /// What the whole trip came to: an attempt that never left does not undo one before it that may have arrived.
     fn count(&self, error: Error) -> Error {
         let sent = error.request_sent().max(self.reached);
-        error.with_attempts(self.attempts).with_request_sent(sent)
+        let error = error.with_attempts(self.attempts).with_request_sent(sent);
+        let helps = matches!(
+            error.kind(),
+            Kind::Unauthorized | Kind::Forbidden | Kind::NotFound | Kind::RateLimited | Kind::QuotaExhausted
+        );
+        match self.without.as_ref().filter(|_| helps) {
+            Some(without) => error.with_details(without.as_str()),
+            None => error,
+        }
     }
 
     /// What keeps a further attempt from leaving, with what made it necessary.

@@ -73,6 +73,23 @@ pub(super) async fn ensure(outbound: &Outbound, missed: Missed, rejected: Option
     Ok(Ready::with(scoped, credential, values, None))
 }
 
+/// Leaves the credential away where the origin may be asked without it and nobody has given one of its secrets. Says then
+/// what would help to have it, for an answer that refuses. What is decided here holds from here to the provider: to the
+/// cache as well this is a request without a credential.
+pub(super) async fn settle(outbound: &Outbound, scoped: Scoped) -> (Scoped, Option<String>) {
+    let is_optional = outbound.scope.origin_of(&scoped).credential_optional
+        && matches!(scoped.request().credential, CredentialChoice::Declared);
+    let Some(credential) = outbound.chosen(&scoped).filter(|_| is_optional).cloned() else { return (scoped, None) };
+    for secret in &credential.secrets {
+        if let Some(advice) = outbound.secrets.not_given(secret).await {
+            let name = &credential.name;
+            let without = format!("It was asked without the credential `{name}`, which nobody has given. {advice}");
+            return (scoped.without_credential(), Some(without));
+        }
+    }
+    (scoped, None)
+}
+
 fn find<'a>(outbound: &'a Outbound, name: &str) -> Result<&'a Credential> {
     outbound.credentials.iter().find(|credential| credential.name == name).ok_or_else(|| {
         Error::denied("credential", format!("there is no credential `{}`", crate::manifest::shown(name)), "")

@@ -14,13 +14,15 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use url::Url;
 
 use crate::account::{Account, GivenAccess, SecretSource, SecretValue};
 use crate::connection::Connection;
 use crate::error::{Error, Result};
-use crate::manifest::{CredentialFacts, Needs};
-use crate::tape::{Answered, Exchange, Wanted, placed};
+use crate::manifest::{CredentialFacts, Needs, Purpose};
+use crate::tape::{Answered, Exchange, NO_SECRET, Wanted, placed};
 
 /// Most bytes of a request that are read.
 const REQUEST_BYTES_MAX: usize = 16 << 20;
@@ -149,9 +151,9 @@ impl StandIn {
 
     /// An account whose every secret and access token has this value.
     pub fn account(needs: &Needs, secret: &str) -> Account {
-        let value = || SecretSource::Value(SecretValue::new(secret));
         let names = needs.manifest.secrets.keys();
-        signed_in(names.fold(Account::default(), |account, name| account.with_secret(name, value())), needs, secret)
+        let with = |account: Account, name: &String| account.with_secret(name, value_of(needs, name, secret));
+        signed_in(names.fold(Account::default(), with), needs, secret)
     }
 
     /// What came so far.
@@ -178,7 +180,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let body = to_bytes(body, REQUEST_BYTES_MAX).await.unwrap_or_default();
     let target = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
     let is_signed = shared.secret.as_deref().is_none_or(|secret| {
-        let holds = |text: &str| text.contains(secret);
+        let holds = |text: &str| text.contains(secret) || in_clear(text).is_some_and(|clear| clear.contains(secret));
         holds(&target) || parts.headers.values().any(|value| value.to_str().is_ok_and(holds))
     });
     let exchange = shared.take(parts.method.as_str(), &target, &parts.headers, &body);
@@ -203,6 +205,12 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         return plain(401, "the credential is missing".to_owned());
     }
     shared.respond(&exchange.response)
+}
+
+/// User and password of `Basic` (RFC 7617).
+fn in_clear(header: &str) -> Option<String> {
+    let encoded = header.strip_prefix("Basic ")?;
+    String::from_utf8(STANDARD.decode(encoded).ok()?).ok()
 }
 
 impl Shared {
@@ -267,6 +275,13 @@ impl Shared {
         }
         response
     }
+}
+
+/// What a secret of this name is while fixtures are played: this value, and for one that signs what it is in every replay, because
+/// what it made stands in the fixtures.
+pub fn value_of(needs: &Needs, name: &str, secret: &str) -> SecretSource {
+    let signs = needs.manifest.secrets.get(name).is_some_and(|facts| facts.purpose == Purpose::Sign);
+    SecretSource::Value(SecretValue::new(if signs { NO_SECRET } else { secret }))
 }
 
 /// The account as if a person had signed in for every credential that wants it, and got this access token.

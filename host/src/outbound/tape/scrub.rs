@@ -21,6 +21,7 @@ const KEPT: &[&str] = &[
     "age",
     "cache-control",
     "content-language",
+    "content-range",
     "content-type",
     "date",
     "etag",
@@ -28,6 +29,7 @@ const KEPT: &[&str] = &[
     "last-modified",
     "link",
     "location",
+    "range",
     "retry-after",
     "vary",
     "warning",
@@ -112,7 +114,7 @@ pub(super) fn asked(
     mask: &Mask,
     places: &Places,
 ) -> Asked {
-    let matter = |name: &str| matches!(name, "accept" | "content-type") || name.starts_with("if-");
+    let matter = |name: &str| matches!(name, "accept" | "content-range" | "content-type") || name.starts_with("if-");
     let headers: BTreeMap<String, String> = headers
         .iter()
         .map(|(name, value)| (name.to_ascii_lowercase(), places.shortened(&mask.text(value))))
@@ -256,6 +258,7 @@ mod tests {
             ("x-auth-token", "t"),
             ("x-ratelimit-access-token", "t"),
             ("server", "s"),
+            ("range", "bytes=0-3"),
             ("x-request-id", "r the-secret/0451"),
             ("location", "https://h/v1/y?X-Signature=abc&page=2"),
         ] {
@@ -271,6 +274,7 @@ mod tests {
                 ("content-type", "text/plain"),
                 ("link", "<{api}/a>; rel=\"next\", <{api}/b>; rel=\"last\""),
                 ("location", "{api}/y?X-Signature=[masked]&page=2"),
+                ("range", "bytes=0-3"),
                 ("x-ratelimit-remaining", "3"),
                 ("x-request-id", "r [masked]"),
                 ("x-total-count", "9"),
