@@ -46,6 +46,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use url::Url;
 
+use super::mask::header_is_secret;
 use super::scope::Scoped;
 use super::transport::{self, Raw};
 use super::{Method, Outbound, without_query};
@@ -572,7 +573,13 @@ impl Slot {
         let body = wish.body.as_deref().unwrap_or_default();
         let bytes = wish.url.as_str().len() + body.len() + raw.body.len();
         let request = scrub::asked(wish.method.as_str(), wish.url.as_str(), &wish.headers, body, &mask, &places);
-        let response = scrub::answered(raw.status, &raw.headers, &raw.body, &mask, &places);
+        let mut response = scrub::answered(raw.status, &raw.headers, &raw.body, &mask, &places);
+        // Where the manifest says that the id of a request is, a replay looks for it.
+        if let Some(name) = outbound.request_id_header.as_deref().filter(|name| !header_is_secret(name))
+            && let Some(id) = raw.headers.get(name).and_then(|id| id.to_str().ok())
+        {
+            response.headers.insert(name.to_ascii_lowercase(), mask.text(id).into_owned());
+        }
         reel.film().keep(at, Exchange { request, response }, bytes);
     }
 }

@@ -1,0 +1,295 @@
+//! What happened: told by Intuit's webhooks, and by a poll that closes the gaps of webhooks or stands in for them.
+//!
+//! An event says which record and what was done to it; who needs the record asks for it. Webhooks come in two forms, the
+//! array of CloudEvents and `eventNotifications`; both become the same events, known by company, kind, id and time, so that
+//! what comes in both ways, or from the poll as well, is told once. Webhooks are an app's and not a company's: one delivery
+//! may be about several, and each event names its own.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::RawValue;
+use wharfage_sdk::events::{Emission, Event, Outcome, Poll, Start, Trigger, Webhook};
+use wharfage_sdk::{Error, ErrorKind, Timestamp, clock, log};
+
+use crate::changes::{self, Change, Place};
+
+/// How far a run reads again what the last one has read: changes are not all there at once.
+const OVERLAP_MS: i64 = 120_000;
+
+/// Takes what the host hands over.
+///
+/// # Errors
+/// QuickBooks', `schema-violation` for a webhook of another shape, `invalid-request` for an input that is none.
+#[allow(clippy::result_large_err)] // the SDK's own error
+pub fn handle(event: Event) -> Result<Outcome, Error> {
+    match &event.trigger {
+        Trigger::Webhook(webhook) => told(webhook),
+        Trigger::Poll(poll) => look(poll, event.kept()?),
+        _ => Ok(Outcome::default()),
+    }
+}
+
+/// Something that was done to a record.
+struct Happened {
+    realm: Option<String>,
+    entity: String,
+    id: String,
+    change: String,
+    time: Option<String>,
+    /// The record that was merged into this one.
+    replaced: Option<String>,
+}
+
+impl Happened {
+    fn emission(self) -> Emission {
+        let kind = self.entity.to_ascii_lowercase();
+        let event_type = match kind.as_str() {
+            "invoice" => "invoice.changed",
+            "customer" => "customer.changed",
+            "payment" => "payment.changed",
+            "item" => "item.changed",
+            _ => "record.changed",
+        };
+        let realm = self.realm.as_deref().unwrap_or("-");
+        let time = self.time.as_deref().unwrap_or("-");
+        // An id is not given a second time, so a record is gone once. Whether a change was the first is not always told, so
+        // that is not part of the key.
+        let when = if self.change == "deleted" { "deleted" } else { time };
+        let key = [realm, &kind, &self.id, when].join("/");
+        let data = json!({
+            "entity": kind, "id": self.id, "change": self.change, "time": self.time, "realm": self.realm,
+            "replaced": self.replaced,
+        });
+        Emission { event_type: event_type.to_owned(), key, data }
+    }
+}
+
+/// `eventNotifications`, which Intuit sent until 2026.
+#[derive(Deserialize)]
+struct Notifications {
+    #[serde(rename = "eventNotifications")]
+    all: Vec<Notification>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Notification {
+    #[serde(default)]
+    realm_id: Option<String>,
+    #[serde(default)]
+    data_change_event: DataChange,
+}
+
+#[derive(Default, Deserialize)]
+struct DataChange {
+    #[serde(default)]
+    entities: Vec<Entity>,
+}
+
+#[derive(Deserialize)]
+struct Entity {
+    name: String,
+    id: String,
+    #[serde(default)]
+    operation: String,
+    #[serde(default, rename = "lastUpdated")]
+    last_updated: Option<String>,
+    #[serde(default, rename = "deletedId", alias = "deletedID")]
+    deleted_id: Option<String>,
+}
+
+/// A CloudEvent with Intuit's own members.
+#[derive(Deserialize)]
+struct CloudEvent {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    time: Option<String>,
+    #[serde(default, rename = "intuitentityid")]
+    entity_id: Option<String>,
+    #[serde(default, rename = "intuitaccountid")]
+    account_id: Option<String>,
+    #[serde(default)]
+    data: Option<Box<RawValue>>,
+}
+
+#[derive(Default, Deserialize)]
+struct Merged {
+    #[serde(default, rename = "deletedId", alias = "deletedID", alias = "deletedid")]
+    deleted_id: Option<String>,
+}
+
+#[allow(clippy::result_large_err)]
+fn told(webhook: &Webhook) -> Result<Outcome, Error> {
+    let broken = || Error::new(ErrorKind::SchemaViolation, "the webhook's body has another shape");
+    let text = std::str::from_utf8(&webhook.body).map_err(|_| broken())?.trim_start();
+    let happened = if text.starts_with('[') {
+        let events: Vec<CloudEvent> = serde_json::from_str(text).map_err(|_| broken())?;
+        let mut happened = Vec::with_capacity(events.len());
+        for event in events {
+            happened.extend(of_cloud_event(event)?);
+        }
+        happened
+    } else {
+        let all: Notifications = serde_json::from_str(text).map_err(|_| broken())?;
+        all.all.into_iter().flat_map(of_notification).collect()
+    };
+    Ok(Outcome { emit: once(happened.into_iter().map(Happened::emission)), ..Outcome::default() })
+}
+
+fn of_notification(notification: Notification) -> Vec<Happened> {
+    let Notification { realm_id, data_change_event } = notification;
+    let of_entity = |entity: Entity| Happened {
+        realm: realm_id.clone(),
+        change: past(&entity.operation),
+        entity: entity.name,
+        id: entity.id,
+        time: entity.last_updated.as_deref().map(in_utc),
+        replaced: entity.deleted_id,
+    };
+    data_change_event.entities.into_iter().map(of_entity).collect()
+}
+
+/// `qbo.invoice.created.v1` is about an invoice. What is not of `qbo` is not of the books: it is logged and passed.
+#[allow(clippy::result_large_err)]
+fn of_cloud_event(event: CloudEvent) -> Result<Option<Happened>, Error> {
+    let mut parts = event.kind.split('.');
+    let (Some("qbo"), Some(entity), Some(operation)) = (parts.next(), parts.next(), parts.next()) else {
+        log::info("a webhook is about something that is not known here", &[("type", &event.kind)]);
+        return Ok(None);
+    };
+    let Some(id) = event.entity_id else {
+        return Err(Error::new(ErrorKind::SchemaViolation, "a webhook's event does not say which record it is about"));
+    };
+    let merged = event.data.and_then(|data| serde_json::from_str::<Merged>(data.get()).ok()).unwrap_or_default();
+    Ok(Some(Happened {
+        realm: event.account_id,
+        entity: entity.to_owned(),
+        id,
+        change: past(operation),
+        time: event.time.as_deref().map(in_utc),
+        replaced: merged.deleted_id,
+    }))
+}
+
+/// The word for what was done: one form says `Create`, the other `created`.
+fn past(operation: &str) -> String {
+    let operation = operation.to_ascii_lowercase();
+    let known = match operation.as_str() {
+        "create" => "created",
+        "update" => "updated",
+        "delete" => "deleted",
+        "merge" => "merged",
+        "void" => "voided",
+        "emailed" | "email" => "emailed",
+        "" => "changed",
+        _ => return operation,
+    };
+    known.to_owned()
+}
+
+/// A time in UTC; `eventNotifications` write an offset without its colon. What is no time stays as it is.
+fn in_utc(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let has_bare_offset = bytes.len() > 5
+        && matches!(bytes[bytes.len() - 5], b'+' | b'-')
+        && bytes[bytes.len() - 4..].iter().all(u8::is_ascii_digit);
+    let whole = if has_bare_offset {
+        let (rest, minutes) = text.split_at(text.len() - 2);
+        [rest, ":", minutes].concat()
+    } else {
+        text.to_owned()
+    };
+    Timestamp::parse(&whole).map_or(whole, |time| time.to_string())
+}
+
+/// Each key once, its last event: a delivery may tell of the same twice.
+fn once(emissions: impl Iterator<Item = Emission>) -> Vec<Emission> {
+    let mut all: Vec<Emission> = Vec::new();
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    for emission in emissions {
+        match places.get(&emission.key) {
+            Some(place) => all[*place] = emission,
+            None => {
+                places.insert(emission.key.clone(), all.len());
+                all.push(emission);
+            }
+        }
+    }
+    all
+}
+
+/// `[connections.<name>.polls.changes.input]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Input {
+    /// The kinds of record, as `Invoice`.
+    #[serde(default = "changes::entities")]
+    entities: Vec<String>,
+    /// The company's id, as webhooks tell it: with it, what both tell of is emitted once.
+    #[serde(default)]
+    realm: Option<String>,
+}
+
+/// How far the poll has read.
+#[derive(Deserialize, Serialize)]
+struct Mark {
+    since: Timestamp,
+    /// Where it goes on within a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    place: Option<Place>,
+    /// The time at QuickBooks when the run began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    began: Option<Timestamp>,
+}
+
+#[allow(clippy::result_large_err)]
+fn look(poll: &Poll, mark: Option<Mark>) -> Result<Outcome, Error> {
+    let input: Input = poll.read_input()?;
+    changes::check(&input.entities)?;
+    let earliest = changes::earliest();
+    let (mut mark, newest) = match (mark, poll.start) {
+        (Some(mark), _) => (mark, None),
+        (None, Start::FromNow) => {
+            let mark = Mark { since: clock::now().plus_ms(-OVERLAP_MS), place: None, began: None };
+            return Outcome::default().keep(&mark);
+        }
+        (None, Start::Backfill(newest)) => (Mark { since: earliest, place: None, began: None }, Some(newest)),
+        (None, Start::All) => (Mark { since: earliest, place: None, began: None }, None),
+    };
+    if mark.since < earliest {
+        log::warn("QuickBooks looks back 30 days; what changed before that is not told", &[("since", &mark.since)]);
+        mark = Mark { since: earliest, place: None, began: None };
+    }
+    let step = changes::step(&input.entities, mark.since, mark.place)?;
+    let began = mark.began.or(step.time).unwrap_or_else(clock::now);
+    let mut changes = step.changes;
+    if let (Some(newest), None) = (newest, &step.next) {
+        changes.sort_by_key(|change| std::cmp::Reverse(change.modified));
+        changes.truncate(usize::try_from(newest).unwrap_or(usize::MAX));
+        changes.reverse();
+    }
+    let emit = once(changes.into_iter().map(|change| happened(change, &input.realm).emission()));
+    let more = step.next.is_some();
+    let mark = match step.next {
+        Some(place) => Mark { since: mark.since, place: Some(place), began: Some(began) },
+        None => Mark { since: mark.since.max(began.plus_ms(-OVERLAP_MS)), place: None, began: None },
+    };
+    Outcome { emit, more, ..Outcome::default() }.keep(&mark)
+}
+
+fn happened(change: Change, realm: &Option<String>) -> Happened {
+    Happened {
+        realm: realm.clone(),
+        entity: change.entity,
+        id: change.id,
+        change: change.change.to_owned(),
+        time: change.modified.map(|time| time.to_string()),
+        replaced: None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! Webhooks in both forms, and the poll over several answers.
+
+use wharfage_sdk::serde_json::Value;
+use wharfage_sdk::testing;
+
+use super::*;
+
+const LEGACY: &str = r#"{"eventNotifications":[
+    {"realmId":"1185883450","dataChangeEvent":{"entities":[
+        {"name":"Invoice","id":"130","operation":"Update","lastUpdated":"2026-11-24T02:00:00-0800"},
+        {"name":"Customer","id":"24","operation":"Merge","lastUpdated":"2026-11-24T10:00:01.000Z","deletedID":"12"}]}},
+    {"realmId":"7","dataChangeEvent":{"entities":[
+        {"name":"Vendor","id":"1","operation":"Create","lastUpdated":"2026-11-24T10:00:02Z","colour":"red"}]}}]}"#;
+
+const CLOUD: &str = r#"[
+    {"specversion":"1.0","id":"88cd52aa","source":"intuit.dsnBgbseACLLRZNxo2dfc4evmEJdxde58xeeYcZliOU=",
+     "type":"qbo.invoice.updated.v1","datacontenttype":"application/json","time":"2026-11-24T10:00:00Z",
+     "intuitentityid":"130","intuitaccountid":"1185883450","data":{}},
+    {"specversion":"1.0","id":"88cd52ab","type":"qbo.payment.deleted.v1","time":"2026-11-24T10:00:03Z",
+     "intuitentityid":"301","intuitaccountid":"1185883450"},
+    {"specversion":"1.0","id":"88cd52ac","type":"payroll.employee","time":"2026-11-24T10:00:04Z"}]"#;
+
+#[allow(clippy::result_large_err)]
+fn webhook(body: &str) -> Result<Outcome, Error> {
+    let webhook = Webhook { endpoint: "changes".to_owned(), headers: Vec::new(), body: body.as_bytes().to_vec() };
+    let event = Event { id: "webhook 1".to_owned(), trigger: Trigger::Webhook(webhook), cursor: None };
+    testing::handle(include_str!("../../plugin.toml"), handle, event, "[]")
+}
+
+#[allow(clippy::result_large_err)]
+fn poll(input: &str, start: Start, cursor: Option<String>, exchanges: &str) -> Result<Outcome, Error> {
+    let poll = Poll { name: "changes".to_owned(), input: input.to_owned(), start };
+    let event = Event { id: "poll 1".to_owned(), trigger: Trigger::Poll(poll), cursor };
+    testing::handle(include_str!("../../plugin.toml"), handle, event, exchanges)
+}
+
+fn keys(outcome: &Outcome) -> Vec<(&str, &str)> {
+    outcome.emit.iter().map(|emission| (emission.event_type.as_str(), emission.key.as_str())).collect()
+}
+
+#[test]
+fn event_notifications_are_told_one_by_one() {
+    let outcome = webhook(LEGACY).unwrap();
+    assert_eq!(
+        keys(&outcome),
+        [
+            ("invoice.changed", "1185883450/invoice/130/2026-11-24T10:00:00Z"),
+            ("customer.changed", "1185883450/customer/24/2026-11-24T10:00:01Z"),
+            ("record.changed", "7/vendor/1/2026-11-24T10:00:02Z"),
+        ]
+    );
+    let merged = &outcome.emit[1].data;
+    assert_eq!((&merged["change"], &merged["replaced"]), (&json!("merged"), &json!("12")));
+    assert_eq!(outcome.emit[2].data["realm"], json!("7"));
+}
+
+/// What is told in both forms is known by one key. A type that is not of the books is passed (R24).
+#[test]
+fn cloud_events_become_the_same_events() {
+    let outcome = webhook(CLOUD).unwrap();
+    assert_eq!(
+        keys(&outcome),
+        [
+            ("invoice.changed", "1185883450/invoice/130/2026-11-24T10:00:00Z"),
+            ("payment.changed", "1185883450/payment/301/deleted"),
+        ]
+    );
+    assert_eq!(outcome.emit[0].data["change"], json!("updated"));
+}
+
+#[test]
+fn r24_what_is_not_known_yet_is_passed() {
+    assert_eq!(webhook("[]").unwrap(), Outcome::default());
+    assert_eq!(webhook(r#"{"eventNotifications":[{"realmId":"1"}],"more":1}"#).unwrap(), Outcome::default());
+    let one = r#"[{"type":"qbo.shipment.teleported.v9","intuitentityid":"5","intuitaccountid":"1"}]"#;
+    let outcome = webhook(one).unwrap();
+    assert_eq!(keys(&outcome), [("record.changed", "1/shipment/5/-")]);
+    assert_eq!(outcome.emit[0].data["change"], json!("teleported"));
+}
+
+#[test]
+fn what_is_broken_is_a_failure() {
+    for broken in [
+        "",
+        "7",
+        "{}",
+        r#"[{"type":"qbo.invoice.created.v1"}]"#,
+        r#"{"eventNotifications":[{"dataChangeEvent":{"entities":[{"name":"Invoice"}]}}]}"#,
+    ] {
+        assert_eq!(webhook(broken).unwrap_err().kind.name(), "schema-violation", "{broken}");
+    }
+}
+
+fn cdc(entities: &str, since: &str, records: &[(String, String, Option<&str>)], kind: &str) -> String {
+    let rows: Vec<Value> = records
+        .iter()
+        .map(|(id, at, status)| json!({"Id": id, "status": status, "MetaData": {"LastUpdatedTime": at}}))
+        .collect();
+    let path = "{api}/v3/company/{realmId}/cdc?minorversion=75&entities=";
+    let url = [path, entities, "&changedSince=", since].concat();
+    let answer = json!({"CDCResponse": [{"QueryResponse": [{kind: rows}, {}]}], "time": "2026-01-01T00:00:00.5Z"});
+    json!({"request": {"method": "GET", "url": url}, "response": {"status": 200, "json": answer}}).to_string()
+}
+
+fn record(id: u32, at: &str, status: Option<&'static str>) -> (String, String, Option<&'static str>) {
+    (id.to_string(), at.to_owned(), status)
+}
+
+/// A run reads from where the last one began, with some overlap; the company's id makes its keys those of webhooks.
+#[test]
+fn the_poll_tells_what_webhooks_missed() {
+    let input = r#"{"entities": ["Invoice", "Item"], "realm": "1185883450"}"#;
+    let first = poll(input, Start::FromNow, None, "[]").unwrap();
+    assert_eq!((first.emit.len(), first.more), (0, false));
+    let records = [record(130, "2025-12-31T23:59:30-00:00", None), record(99, "2025-12-31T23:59:40Z", Some("Deleted"))];
+    let exchange = cdc("Invoice,Item", "2025-12-31T23:58:00Z", &records, "Invoice");
+    let second = poll(input, Start::FromNow, first.cursor, &["[", &exchange, "]"].concat()).unwrap();
+    assert_eq!(
+        keys(&second),
+        [
+            ("invoice.changed", "1185883450/invoice/130/2025-12-31T23:59:30Z"),
+            ("invoice.changed", "1185883450/invoice/99/deleted"),
+        ]
+    );
+    let third = cdc("Invoice,Item", "2025-12-31T23:58:00.500Z", &[], "Item");
+    let third = poll(input, Start::FromNow, second.cursor, &["[", &third, "]"].concat()).unwrap();
+    assert_eq!((third.emit.len(), third.more), (0, false));
+}
+
+/// Where 1000 are not all, each kind is read by itself, again from the last change seen, and nothing is told twice.
+#[test]
+fn a_full_answer_goes_on_kind_by_kind() {
+    let input = r#"{"entities": ["Invoice", "Item"]}"#;
+    let at = |number: u32| Timestamp::from_unix_s(1_767_000_000 + i64::from(number)).to_string();
+    let full: Vec<_> = (0..1000).map(|number| record(number, &at(number), None)).collect();
+    let since = "2025-12-02T00:10:00Z";
+    let begin =
+        ["[", &cdc("Invoice,Item", since, &full, "Invoice"), ",", &cdc("Invoice", since, &full, "Invoice"), "]"]
+            .concat();
+    let first = poll(input, Start::All, None, &begin).unwrap();
+    assert_eq!((first.emit.len(), first.more), (1000, true));
+
+    let rest = [record(999, &at(999), None), record(1000, &at(1000), None)];
+    let rest = ["[", &cdc("Invoice", &at(999), &rest, "Invoice"), "]"].concat();
+    let second = poll(input, Start::All, first.cursor, &rest).unwrap();
+    assert_eq!(
+        (keys(&second), second.more),
+        (vec![("invoice.changed", ["-/invoice/1000/", &at(1000)].concat().as_str())], true)
+    );
+
+    let items = ["[", &cdc("Item", since, &[record(5, &at(1), None)], "Item"), "]"].concat();
+    let third = poll(input, Start::All, second.cursor, &items).unwrap();
+    assert_eq!((third.emit.len(), third.more), (1, false));
+    assert!(third.cursor.unwrap().contains("2025-12-31T23:58:00.500Z"), "the next run begins where this one began");
+}
+
+#[test]
+fn a_cursor_of_long_ago_is_moved_and_a_strange_one_is_refused() {
+    let exchange = ["[", &cdc("Invoice", "2025-12-02T00:10:00Z", &[], "Invoice"), "]"].concat();
+    let input = r#"{"entities": ["Invoice"]}"#;
+    let old = Some(r#"{"since":"2025-06-01T00:00:00Z"}"#.to_owned());
+    assert_eq!(poll(input, Start::FromNow, old, &exchange).unwrap().emit.len(), 0);
+    let strange = poll(input, Start::FromNow, Some("7".to_owned()), "[]").unwrap_err();
+    assert_eq!(strange.kind.name(), "cursor-invalid");
+    let wrong = poll(r#"{"entities": ["Invoice; drop"]}"#, Start::FromNow, None, "[]").unwrap_err();
+    assert_eq!(wrong.kind.name(), "invalid-request");
+}
+
+#[test]
+fn a_backfill_tells_the_newest() {
+    let records = [record(1, "2025-12-30T00:00:00Z", None), record(2, "2025-12-31T00:00:00Z", None)];
+    let exchange = ["[", &cdc("Invoice", "2025-12-02T00:10:00Z", &records, "Invoice"), "]"].concat();
+    let outcome = poll(r#"{"entities": ["Invoice"]}"#, Start::Backfill(1), None, &exchange).unwrap();
+    assert_eq!(keys(&outcome), [("invoice.changed", "-/invoice/2/2025-12-31T00:00:00Z")]);
+}
