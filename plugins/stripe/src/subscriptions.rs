@@ -261,7 +261,10 @@ pub(crate) fn cancel(input: CancelInput) -> Result<Subscription, Error> {
     match api::send(fields.in_query(api::request(Method::Delete, &path, account))) {
         Ok(response) => subscription(&Record::whole(&response)?, false),
         Err(error) if error.kind == ErrorKind::NotFound => {
-            let Ok(response) = api::read(&path, account) else { return Err(error) };
+            let response = match api::read(&path, account) {
+                Err(again) if again.kind == ErrorKind::NotFound => return Err(error),
+                looked_up => looked_up?,
+            };
             let found = subscription(&Record::whole(&response)?, false)?;
             if found.status.as_deref() == Some("canceled") { Ok(found) } else { Err(error) }
         }
