@@ -37,7 +37,8 @@ fn main() {
 
     ensure_target();
     let built = build(&root, &plugins);
-    let text = written(&root, &plugins, &guests, &built);
+    let components = build_again(&root, &plugins);
+    let text = written(&root, &plugins, &guests, &built, &components);
     let path = PathBuf::from(variable("OUT_DIR")).join("built.rs");
     fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
@@ -104,6 +105,7 @@ fn build(root: &Path, plugins: &[PathBuf]) -> BTreeMap<(PathBuf, String), PathBu
     clean(&mut cargo);
     cargo
         .current_dir(root)
+        .args(["--config", &remap()])
         .args(["build", "--target", TARGET, "--profile", PROFILE, "--message-format", "json-render-diagnostics"])
         .arg("--target-dir")
         .arg(target_folder())
@@ -111,30 +113,57 @@ fn build(root: &Path, plugins: &[PathBuf]) -> BTreeMap<(PathBuf, String), PathBu
     for id in package_ids(root, plugins) {
         cargo.arg("--package").arg(id);
     }
-    let messages = said(&mut cargo);
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter_map(|said| artifact(&said))
-        .collect()
+    artifacts(&said(&mut cargo)).collect()
 }
 
-/// How cargo calls the packages in these folders.
+/// The plugins once more, as `wharfage build` compiles them the second time: by themselves, so that each is optimised as a
+/// whole, and without the code that makes schemas, which the first ones told.
+fn build_again(root: &Path, plugins: &[PathBuf]) -> BTreeMap<(PathBuf, String), PathBuf> {
+    let built = plugins.iter().zip(package_ids(root, plugins)).flat_map(|(plugin, id)| {
+        let mut cargo = Command::new(variable("CARGO"));
+        clean(&mut cargo);
+        cargo
+            .current_dir(root)
+            .env("WHARFAGE_SCHEMAS_ARE_CARRIED", "1")
+            .args(["--config", &remap()])
+            .args(["rustc", "--lib", "--crate-type", "cdylib", "--target", TARGET, "--profile", "component"])
+            .args(["--message-format", "json-render-diagnostics", "--package", &id, "--target-dir"])
+            .arg(target_folder());
+        let said = said(&mut cargo);
+        artifacts(&said).filter(|((folder, _), _)| folder == plugin).collect::<Vec<_>>()
+    });
+    built.collect()
+}
+
+/// The setting with which no component names the folder where this machine keeps other people's sources.
+#[allow(clippy::disallowed_methods, reason = "as cargo itself finds it")]
+fn remap() -> String {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| env::home_dir().map(|home| home.join(".cargo"))).unwrap_or_default();
+    format!("target.{TARGET}.rustflags=[{:?}]", format!("--remap-path-prefix={}=cargo", home.display()))
+}
+
+/// The components that cargo says it built.
+fn artifacts(said: &str) -> impl Iterator<Item = ((PathBuf, String), PathBuf)> {
+    said.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter_map(|said| artifact(&said))
+}
+
+/// How cargo calls the packages in these folders, in their order.
 fn package_ids(root: &Path, folders: &[PathBuf]) -> Vec<String> {
     let mut cargo = Command::new(variable("CARGO"));
     clean(&mut cargo);
     cargo.current_dir(root).args(["metadata", "--no-deps", "--format-version", "1"]);
     let about: Value =
         serde_json::from_str(&said(&mut cargo)).unwrap_or_else(|error| panic!("cargo metadata: {error}"));
-    let packages = about["packages"].as_array().into_iter().flatten();
-    packages
-        .filter(|package| {
-            folders
-                .iter()
-                .any(|folder| package["manifest_path"].as_str().map(Path::new) == Some(&folder.join("Cargo.toml")))
-        })
-        .filter_map(|package| package["id"].as_str().map(str::to_owned))
-        .collect()
+    let packages: Vec<&Value> = about["packages"].as_array().into_iter().flatten().collect();
+    let id = |folder: &PathBuf| {
+        let manifest = folder.join("Cargo.toml");
+        let package =
+            packages.iter().find(|package| package["manifest_path"].as_str().map(Path::new) == Some(&manifest));
+        let id = package.and_then(|package| package["id"].as_str());
+        id.unwrap_or_else(|| panic!("cargo does not know {}", manifest.display())).to_owned()
+    };
+    folders.iter().map(id).collect()
 }
 
 /// What a command says, if it succeeds.
@@ -188,6 +217,7 @@ fn written(
     plugins: &[PathBuf],
     guests: &[String],
     built: &BTreeMap<(PathBuf, String), PathBuf>,
+    components: &BTreeMap<(PathBuf, String), PathBuf>,
 ) -> String {
     let mut text = String::from(
         "/// The guests, each a component as the compiler made it.\npub mod guests {\n    use super::Guest;\n",
@@ -229,16 +259,20 @@ fn written(
          ($call:ident) => {{ {} }};\n}}\n",
         suites.keys().map(|suite| format!("$call!({suite});")).collect::<String>()
     );
-    text.push_str("/// Every plugin of this repository: name, folder, component as the compiler made it.\npub const PLUGINS: &[PluginFolder] = &[\n");
+    text.push_str("/// Every plugin of this repository: name, folder, component as the compiler made it, and the one that describes it.\npub const PLUGINS: &[PluginFolder] = &[\n");
     for plugin in plugins {
-        let component = built.iter().find(|((folder, _), _)| folder == plugin).map(|(_, file)| file);
-        let component = component.unwrap_or_else(|| panic!("cargo built no component in {}", plugin.display()));
+        let found = |among: &BTreeMap<(PathBuf, String), PathBuf>| {
+            let file =
+                among.iter().find(|((folder, _), _)| folder == plugin).map(|(_, file)| file.display().to_string());
+            file.unwrap_or_else(|| panic!("cargo built no component in {}", plugin.display()))
+        };
         let _ = writeln!(
             text,
-            "    PluginFolder {{ name: {:?}, folder: {:?}, path: {:?} }},",
+            "    PluginFolder {{ name: {:?}, folder: {:?}, path: {:?}, described: {:?} }},",
             name_of(plugin),
             plugin.display().to_string(),
-            component.display().to_string()
+            found(components),
+            found(built)
         );
     }
     text.push_str("];\n");

@@ -33,6 +33,20 @@ pub struct Account {
     /// The scopes that a sign-in asks for, instead of those that the plugins' manifests name.
     #[serde(default)]
     pub scopes: Vec<String>,
+    /// Access tokens that the embedding program holds, by the names of the credentials that they are for. No file can say
+    /// this.
+    #[serde(skip)]
+    pub access: BTreeMap<String, GivenAccess>,
+}
+
+/// An access token that the embedding program got and renews itself, as from a token service of its own. The host asks no
+/// token endpoint for it; open the connection again to give another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GivenAccess {
+    /// The access token.
+    pub token: SecretValue,
+    /// What the sign-in left behind besides, by the names of the manifest's `capture`.
+    pub captured: BTreeMap<String, String>,
 }
 
 /// Where a secret comes from: one source, or several that are asked in turn.
@@ -243,6 +257,12 @@ impl Account {
     /// The account with one more secret.
     pub fn with_secret(mut self, name: &str, source: SecretSource) -> Self {
         self.secrets.insert(name.to_owned(), source);
+        self
+    }
+
+    /// The account with an access token for a credential of the scheme `oauth2`, instead of what connecting it brings.
+    pub fn with_access(mut self, credential: &str, given: GivenAccess) -> Self {
+        self.access.insert(credential.to_owned(), given);
         self
     }
 }

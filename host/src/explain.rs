@@ -122,7 +122,12 @@ fn requests(needs: &Needs, grant: &Grant, origins: &[OriginScope]) -> Vec<String
             .as_ref()
             .and_then(|name| grant.credentials.iter().find(|credential| &credential.name == name));
         if let Some(credential) = credential {
-            lines.push(format!("    signed by the host with `{}` in {}", credential.name, credential.place()));
+            let optional = if origin.credential_optional { ", where somebody has given it" } else { "" };
+            lines.push(format!(
+                "    signed by the host with `{}` in {}{optional}",
+                credential.name,
+                credential.place()
+            ));
         }
         if let Some(facts) = needs.manifest.origins.get(&origin.name) {
             lines.push(format!("    as of {}, {}", shown(&facts.source), shown(&facts.date)));

@@ -265,6 +265,7 @@ fn granted() -> Option<Scope> {
             narrowed: Vec::new(),
             graphql: None,
             credential: None,
+            credential_optional: false,
         })
     };
     Some(Scope {

@@ -158,7 +158,7 @@ impl Grant {
         let bounded = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         let mut credential_headers: Vec<String> =
             credentials.iter().filter_map(Credential::header_name).map(str::to_owned).collect();
-        credential_headers.extend(needs.manifest.idempotency.iter().map(|idempotency| idempotency.header.clone()));
+        credential_headers.extend(needs.manifest.idempotency.iter().filter_map(|place| place.header.clone()));
         let scope = |origins, asked, credential_headers| Scope {
             plugin: needs.manifest.plugin.name.clone(),
             connection: name.to_owned(),
@@ -287,6 +287,7 @@ fn granted_origins(
             .map(|path| pattern(&format!("{root}{path}"), wrong))
             .collect::<Result<Vec<PathPattern>>>()?;
         let credential = needs.manifest.declared_credential(name).map(str::to_owned);
+        let credential_optional = facts.credential_optional;
         all.push(Asked { name: name.clone(), base: base.clone(), methods: methods.clone(), paths: paths.clone() });
         let before = origins.len();
         if stated.iter().any(|origin| origin.origin() == base.origin()) {
@@ -298,11 +299,13 @@ fn granted_origins(
                 narrowed: Vec::new(),
                 graphql: None,
                 credential: credential.clone(),
+                credential_optional,
             });
         }
         for allow in &connection.allow {
             if parse_origin(&allow.origin).map_err(wrong)?.origin() == base.origin() {
-                origins.push(narrowed(name, &base, &methods, &paths, allow, credential.clone(), wrong)?);
+                let narrowed = narrowed(name, &base, &methods, &paths, allow, credential.clone(), wrong)?;
+                origins.push(OriginScope { credential_optional, ..narrowed });
             }
         }
         if origins.len() == before {
@@ -336,6 +339,7 @@ fn narrowed(
         graphql: allow.graphql.clone().map(|limit| GraphqlRule::new(limit).map_err(wrong)).transpose()?,
         narrowed: allow.paths.iter().map(|path| pattern(path, wrong)).collect::<Result<Vec<_>>>()?,
         credential,
+        credential_optional: false,
     })
 }
 

@@ -40,9 +40,9 @@ use crate::outbound::key_sets::KeySets;
 use crate::outbound::retry::RetryBudget;
 use crate::outbound::scope::Asked;
 use crate::outbound::session::{CLIENT, Session, Tokens};
-use crate::outbound::tape::Tape;
+use crate::outbound::tape::{NO_SECRET, Tape};
 use crate::outbound::transport::{Http, Nowhere, Transport};
-use crate::outbound::{Observer, Outbound};
+use crate::outbound::{KeyPlace, Observer, Outbound};
 use crate::plugin::{self, Parts, Plugin};
 use crate::schema::Schema;
 use crate::store::{Ledger, MemoryStore, Seal, Store, WRITTEN_DOWN_MS};
@@ -368,7 +368,8 @@ impl Host {
             answers: Answers::new(needs.manifest.answers.clone()),
             rate_headers: needs.manifest.rate_headers.clone(),
             retry_header: needs.manifest.retry.as_ref().map(|retry| retry.header.clone()),
-            idempotency_header: needs.manifest.idempotency.as_ref().map(|idempotency| idempotency.header.clone()),
+            idempotency: needs.manifest.idempotency.as_ref().and_then(KeyPlace::of),
+            request_id_header: needs.manifest.request_id.as_ref().map(|id| id.header.clone()),
             limits: grant.limits,
             lanes,
             cache: (grant.cache.enabled && inner.tape.is_none()).then(|| {
@@ -413,7 +414,8 @@ impl Host {
             let authority = self.authority(&outbound, grant, client);
             let stated = account.map(|account| &account.scopes).filter(|scopes| !scopes.is_empty());
             let scopes = stated.unwrap_or(&facts.scopes).clone();
-            let session = Session::new(tokens, facts, name, scopes, authority, &asked)?;
+            let given = account.and_then(|account| account.access.get(&credential.name)).cloned();
+            let session = Session::new(tokens, facts, name, scopes, authority, &asked)?.with_access(given)?;
             outbound.sessions.push((credential.name.clone(), Arc::new(session)));
         }
         Ok(outbound)
@@ -499,9 +501,23 @@ impl Host {
     /// [`Kind::Component`](crate::Kind::Component) when it is no plugin or does not describe itself;
     /// [`Kind::Configuration`](crate::Kind::Configuration) when the manifest is wrong.
     pub async fn build(&self, component: &[u8], manifest: &str) -> Result<Vec<u8>> {
+        self.build_as_described(component, component, manifest).await
+    }
+
+    /// The same for a component that was compiled twice: `described` answers with its schemas, `component` leaves them to
+    /// what it carries and is smaller for it. Built is `component`, with what the other one said.
+    ///
+    /// # Errors
+    /// As [`Host::build`], and [`Kind::Component`](crate::Kind::Component) where the two are not the same plugin.
+    pub async fn build_as_described(&self, component: &[u8], described: &[u8], manifest: &str) -> Result<Vec<u8>> {
         let outline = crate::manifest::Outline::read(component)?;
         outline.check_contract()?;
-        let operations = self.describe(component).await?;
+        let operations = self.describe(described).await?;
+        if !std::ptr::eq(component, described) && !plugin::says_the_same(&self.describe(component).await?, &operations)
+        {
+            return Err(Error::component("the component has other operations than the one that describes it")
+                .with_details("Build both from the same source: wharfage build"));
+        }
         for operation in &operations {
             for schema in [&operation.input_schema, &operation.output_schema] {
                 Schema::new(schema).map_err(|error| error.context(format!("operation `{}`", operation.name)))?;
@@ -752,7 +768,7 @@ fn taped(tape: &Tape, granted: &BTreeMap<String, Granted>) -> BTreeMap<String, G
     let Some(fixture) = tape.fixture().filter(|_| tape.is_strict()) else { return granted.clone() };
     let there = fixture.secrets.as_deref().unwrap_or_default();
     let named = granted.iter().filter(|(name, _)| there.contains(name));
-    let value = || Some(SecretSource::Value(SecretValue::new("a-tape-holds-no-secret")));
+    let value = || Some(SecretSource::Value(SecretValue::new(NO_SECRET)));
     named.map(|(name, granted)| (name.clone(), Granted { source: value(), ..granted.clone() })).collect()
 }
 

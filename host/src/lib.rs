@@ -47,7 +47,7 @@ mod store;
 mod time;
 mod vault;
 
-pub use account::{Account, BudgetOverride, SecretProgram, SecretSource, SecretValue};
+pub use account::{Account, BudgetOverride, GivenAccess, SecretProgram, SecretSource, SecretValue};
 pub use artifact::Digest;
 pub use auth::oauth2::Connected;
 #[cfg(feature = "serve")]
@@ -82,8 +82,8 @@ pub use inbound::socket::{Overflow, SocketPolicy};
 pub use inbound::webhook::Counts;
 pub use inbound::webhook::{EndpointLimits, EndpointPolicy};
 pub use manifest::{
-    ChallengeFacts, ConditionFacts, Effect, EventFacts, JwtWebhookFacts, Manifest, Needs, Operation, PartFacts,
-    PingFacts, PollFacts, Recovery, SecretEncoding, SignatureAlgorithm, SignatureEncoding, SignatureFacts,
+    AnswerFacts, ChallengeFacts, ConditionFacts, Effect, EventFacts, JwtWebhookFacts, Manifest, Needs, Operation,
+    PartFacts, PingFacts, PollFacts, Recovery, SecretEncoding, SignatureAlgorithm, SignatureEncoding, SignatureFacts,
     SignatureForm, SocketFacts, Template, TimeFacts, TimeForm, TokenFacts, VerifyFacts, WebhookFacts,
 };
 pub use observe::audit::{Audit, AuditCheck, AuditEntry, AuditRow, Deed};

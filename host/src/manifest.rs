@@ -25,8 +25,9 @@ pub use poll::{PollFacts, Recovery};
 pub use socket::{PingFacts, SocketFacts};
 pub(crate) use webhook::Piece;
 pub use webhook::{
-    ChallengeFacts, ConditionFacts, JwtWebhookFacts, PartFacts, SecretEncoding, SignatureAlgorithm, SignatureEncoding,
-    SignatureFacts, SignatureForm, Template, TimeFacts, TimeForm, TokenFacts, VerifyFacts, WebhookFacts,
+    AnswerFacts, ChallengeFacts, ConditionFacts, JwtWebhookFacts, PartFacts, SecretEncoding, SignatureAlgorithm,
+    SignatureEncoding, SignatureFacts, SignatureForm, Template, TimeFacts, TimeForm, TokenFacts, VerifyFacts,
+    WebhookFacts,
 };
 
 /// The contract this host speaks.
@@ -76,6 +77,8 @@ pub struct Manifest {
     pub idempotency: Option<Idempotency>,
     /// A header by which the provider says whether trying again is of use.
     pub retry: Option<RetryHeader>,
+    /// A header with the provider's id of a request, where it is not one of the usual ones.
+    pub request_id: Option<RequestIdHeader>,
     /// What the operations do.
     #[serde(default)]
     pub operations: BTreeMap<String, OperationFacts>,
@@ -130,6 +133,9 @@ pub struct OriginFacts {
     pub paths: Vec<String>,
     /// The credential that goes on every request there; without it, the first whose audience holds this origin.
     pub credential: Option<String>,
+    /// Whether a request of the plugin's may also go without that credential: where nobody has given its secrets.
+    #[serde(default)]
+    pub credential_optional: bool,
     /// Whether only the host talks to it, as to a token endpoint: no request of the plugin's goes there.
     #[serde(default)]
     pub host_only: bool,
@@ -509,7 +515,8 @@ pub struct Oauth2Facts {
     /// Further parameters of every token request.
     #[serde(default)]
     pub token_params: BTreeMap<String, String>,
-    /// Parameters of the redirect that are kept beside the tokens, as the id of a company.
+    /// Parameters of the redirect that are kept beside the tokens, as the id of a company. A plugin writes `{name}` into
+    /// the path of a request that carries this credential, and the host puts the value there.
     #[serde(default)]
     pub capture: Vec<String>,
     /// Seconds that an access token lives where the answer does not say.
@@ -554,6 +561,15 @@ impl Oauth2Facts {
                 }
                 Some(_) => {}
             }
+        }
+        let is_word = |name: &String| {
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+        };
+        if let Some(name) = self.capture.iter().find(|name| !is_word(name) || origins.contains_key(*name)) {
+            return Err(format!(
+                "`capture` names `{}`: letters, digits, `_` and `-`, and no origin's name",
+                shown(name)
+            ));
         }
         if let Some(name) = self.authorize_params.keys().find(|name| OWN_PARAMS.contains(&name.as_str())) {
             return Err(format!("`authorize_params` names `{name}`, which only the host says"));
@@ -779,6 +795,20 @@ pub struct RetryHeader {
     pub date: String,
 }
 
+/// A header of an answer that holds the provider's id of the request, to quote in a support case.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct RequestIdHeader {
+    /// The header's name.
+    pub header: String,
+    /// Who says so.
+    #[serde(default)]
+    pub source: String,
+    /// When that was read.
+    #[serde(default)]
+    pub date: String,
+}
+
 /// What an answer means.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -866,12 +896,14 @@ impl Condition {
     }
 }
 
-/// Where an idempotency key goes.
+/// Where an idempotency key goes: into a header or into the query.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct Idempotency {
     /// The header's name.
-    pub header: String,
+    pub header: Option<String>,
+    /// The query parameter's name.
+    pub query: Option<String>,
     /// Who says so.
     #[serde(default)]
     pub source: String,
@@ -1137,6 +1169,14 @@ impl Manifest {
             {
                 return wrong(format!("origins.{name} wants the credential `{credential}`, which is not declared"));
             }
+            // Whether somebody signed in is no question of a secret that is there or not.
+            let credential = self.declared_credential(name).and_then(|credential| self.credentials.get(credential));
+            if origin.credential_optional && credential.is_none_or(|facts| matches!(facts, CredentialFacts::Oauth2(_)))
+            {
+                return wrong(format!(
+                    "origins.{name} says credential_optional, which is for an origin with a credential that is made of secrets"
+                ));
+            }
             if origin.source.is_empty() || origin.date.is_empty() {
                 return wrong(format!("origins.{name} is a fact: say its source and date"));
             }
@@ -1273,6 +1313,9 @@ impl Manifest {
             if let Some(bucket) = rule.bucket.as_ref().filter(|bucket| !self.budgets.contains_key(*bucket)) {
                 return wrong(format!("answers[{index}] is about the budget `{bucket}`, which is not declared"));
             }
+        }
+        if self.idempotency.as_ref().is_some_and(|place| place.header.is_some() == place.query.is_some()) {
+            return wrong("idempotency needs one place for its key: `header` or `query`".to_owned());
         }
         for (index, named) in self.rate_headers.iter().enumerate() {
             if named.names().next().is_none() {
@@ -1579,6 +1622,11 @@ mod tests {
                 "host_only",
             ),
             ("methods = [\"GET\"]", "method = [\"GET\"]", "method"),
+            (
+                "origins = [\"api\"]",
+                "origins = []\n[origins.o]\nurl='https://o.test'\nmethods=[]\npaths=[]\nsource='s'\ndate='d'\ncredential_optional = true",
+                "credential_optional",
+            ),
         ] {
             let error = Manifest::parse(&PLAIN.replace(from, to)).unwrap_err();
             assert!(error.to_string().contains(expected), "{error}");

@@ -116,7 +116,7 @@ impl Plugin {
         let Parts { engine, component, needs, digest, grant, outbound, store, seal, clock, observer } = parts;
         grant.check(&needs)?;
         let described = describe(&engine, &component, &clock).await?;
-        if described != needs.operations {
+        if !says_the_same(&described, &needs.operations) {
             return Err(Error::component(
                 "the component carries other operations than its `describe` names, so one of the two is forged or old",
             )
@@ -688,6 +688,19 @@ fn trap_the_rest(
 ///
 /// # Errors
 /// [`Kind::Component`] when it does not answer, or answers nonsense.
+/// Whether a component describes the operations that it carries. Its schemas it may leave to what it carries, as `{}`:
+/// then the code that makes them is not in it.
+pub(crate) fn says_the_same(described: &[Operation], carried: &[Operation]) -> bool {
+    let is_left = |schema: &serde_json::Value| schema.as_object().is_some_and(serde_json::Map::is_empty);
+    let leaves_them = described.iter().all(|one| is_left(&one.input_schema) && is_left(&one.output_schema));
+    let same = |(one, other): (&Operation, &Operation)| {
+        let named = (&one.name, &one.description, one.effect, one.is_list)
+            == (&other.name, &other.description, other.effect, other.is_list);
+        named && (leaves_them || (&one.input_schema, &one.output_schema) == (&other.input_schema, &other.output_schema))
+    };
+    described.len() == carried.len() && described.iter().zip(carried).all(same)
+}
+
 pub(crate) async fn describe(engine: &Engine, component: &Component, clock: &Arc<dyn Clock>) -> Result<Vec<Operation>> {
     let limits = Limits { call_ms: 5_000, compute_ms: 2_000, memory_bytes: 64 << 20, ..Limits::default() };
     let mut linker = linker(engine)?;

@@ -375,7 +375,7 @@ fn sentence(errors: &[Problem]) -> String {
 /// A failure of HTTP whose body is that of GraphQL.
 fn refined(mut error: Error) -> Error {
     let body = error.body.as_deref().filter(|_| error.status.is_some());
-    let Some(Envelope { errors: Some(errors), .. }) = body.and_then(|body| serde_json::from_str(body).ok()) else {
+    let Some(Envelope { errors: Some(errors), .. }) = body.and_then(|body| crate::json::read(body).ok()) else {
         return error;
     };
     // What the status and the host's rules say of waiting and repeating is not undone.

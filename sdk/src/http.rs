@@ -92,8 +92,7 @@ impl Request {
 
     /// Appends `name=value`, percent-encoded.
     pub fn query(mut self, name: &str, value: impl Display) -> Self {
-        self.0.url.push(if self.0.url.contains('?') { '&' } else { '?' });
-        push_pair(&mut self.0.url, name, &value.to_string());
+        append(&mut self.0.url, name, &value);
         self
     }
 
@@ -256,7 +255,7 @@ impl Response {
         // By way of text, as everything here that reads JSON: for each further kind of source, a component holds the code of
         // all its types once more.
         let text = std::str::from_utf8(&self.body).map_err(|_| self.not_json())?;
-        serde_json::from_str(text).map_err(|error| self.unreadable(text, "", &error))
+        json::read(text).map_err(|error| self.unreadable(text, "", &error))
     }
 
     /// A part of the body as `T`, its own text beside it: `raw` as it was found at `place`, a JSON Pointer.
@@ -264,7 +263,7 @@ impl Response {
     /// # Errors
     /// `schema-violation`, as [`json`](Self::json).
     pub fn part<T: DeserializeOwned>(&self, raw: Box<RawValue>, place: &str) -> Result<Kept<T>, Error> {
-        match serde_json::from_str(raw.get()) {
+        match json::read(raw.get()) {
             Ok(value) => Ok(Kept { value, raw }),
             Err(error) => Err(self.unreadable(raw.get(), place, &error)),
         }
@@ -292,11 +291,15 @@ impl Response {
 
     /// A proxy's page may be gone when a read is made again. A write that was answered is not made again for the sake of its
     /// answer, and a redirect to nowhere stays one.
+    #[cold]
+    #[inline(never)]
     fn not_json(&self) -> Error {
         let may_pass = self.status < 300 && matches!(self.method, Method::Get | Method::Head);
         self.error(if may_pass { ErrorKind::Transient } else { ErrorKind::SchemaViolation }, NOT_JSON)
     }
 
+    #[cold]
+    #[inline(never)]
     fn unreadable(&self, text: &str, place: &str, error: &serde_json::Error) -> Error {
         if error.classify() != Category::Data {
             return self.not_json();
@@ -346,6 +349,14 @@ impl Display for Name {
     }
 }
 
+/// Once for all types that are shown: what is said of each of them is code of every component.
+#[inline(never)]
+fn append(url: &mut String, name: &str, value: &dyn Display) {
+    url.push(if url.contains('?') { '&' } else { '?' });
+    push_pair(url, name, &value.to_string());
+}
+
+#[inline(never)]
 fn push_pair(text: &mut String, name: &str, value: &str) {
     push_encoded(text, name);
     text.push('=');

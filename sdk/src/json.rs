@@ -1,10 +1,14 @@
 //! JSON in and out, with errors that say where and what was expected, and never what was there instead.
 
+mod objects;
+
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use crate::Error;
+
+pub(crate) use objects::read;
 
 /// A value together with the JSON it was read from, so that fields nobody thought of are not lost. Read it with
 /// [`Response::part`](crate::Response::part).
@@ -23,7 +27,7 @@ pub(crate) fn to_text<T: Serialize>(value: &T) -> Result<String, Error> {
 
 /// An operation's input.
 pub(crate) fn parse_input<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
-    serde_json::from_str(text).map_err(|error| match error.classify() {
+    read(text).map_err(|error| match error.classify() {
         Category::Data => Error::invalid_request(place(text.as_bytes(), &error), expectation(&error)),
         _ => Error::invalid_request("", "expected JSON"),
     })

@@ -37,7 +37,7 @@ impl<'de> Deserialize<'de> for Money {
         }
         let text = Box::<RawValue>::deserialize(deserializer)?;
         if text.get().starts_with('{') {
-            let pair: Pair = serde_json::from_str(text.get()).map_err(|_| expected::<D::Error>())?;
+            let pair: Pair = crate::json::read(text.get()).map_err(|_| expected::<D::Error>())?;
             return Ok(Self { amount: pair.amount, currency: pair.currency });
         }
         Ok(Self { amount: exact(&text).ok_or_else(expected::<D::Error>)?, currency: None })
@@ -81,7 +81,7 @@ fn expected<E: serde::de::Error>() -> E {
 fn exact(json: &RawValue) -> Option<Decimal> {
     let text = json.get();
     let text = match text.strip_prefix('"') {
-        Some(_) => serde_json::from_str::<String>(text).ok()?,
+        Some(_) => crate::json::read::<String>(text).ok()?,
         None => without_exponent(text)?,
     };
     Decimal::from_str_exact(&text).ok()

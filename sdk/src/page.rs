@@ -73,7 +73,7 @@ impl Cursor {
     /// # Errors
     /// `cursor-invalid` when it is not such a state.
     pub fn decode<S: DeserializeOwned>(&self) -> Result<S, Error> {
-        serde_json::from_str(&self.0)
+        crate::json::read(&self.0)
             .map_err(|_| Error::cursor_invalid("this cursor is not one of this list: begin at its first page"))
     }
 

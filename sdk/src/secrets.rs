@@ -50,5 +50,5 @@ pub fn make_jwt(name: &str, claims: &serde_json::Value) -> Result<String, Error>
 /// `invalid-request` with what is wrong with the token; as for [`verify`] where there is no key.
 pub fn verify_jwt(name: &str, token: &str) -> Result<serde_json::Value, Error> {
     let claims = import::verify_jwt(name, token).map_err(Error::from_wire)?;
-    serde_json::from_str(&claims).map_err(|_| Error::internal("the host answered claims that are no JSON"))
+    crate::json::read(&claims).map_err(|_| Error::internal("the host answered claims that are no JSON"))
 }

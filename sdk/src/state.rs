@@ -48,7 +48,7 @@ pub fn keys(prefix: &str) -> Result<Vec<String>, Error> {
 /// # Errors
 /// As [`get`].
 pub fn json<T: DeserializeOwned>(key: &str) -> Result<Option<T>, Error> {
-    Ok(get(key)?.and_then(|value| serde_json::from_str(std::str::from_utf8(&value).ok()?).ok()))
+    Ok(get(key)?.and_then(|value| crate::json::read(std::str::from_utf8(&value).ok()?).ok()))
 }
 
 /// Keeps `value` under `key` as JSON.

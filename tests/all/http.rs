@@ -421,6 +421,32 @@ async fn every_keyed_write_has_a_key_of_its_own() {
     assert_eq!(keys.len(), 5);
 }
 
+/// Some providers take the key in the query. It is the same over all attempts, and the plugin cannot set it beside the host.
+#[tokio::test]
+async fn a_key_may_go_into_the_query() {
+    let provider = Provider::scripted([Reply::reset(), Reply::status(200)]).await;
+    let scene = Scene::of(guests::HTTP_SEND).manifest_with("header = \"Idempotency-Key\"", "query = \"requestid\"");
+    let open = scene.with(&provider).open().await;
+    let write = |url: &str| json!({"method": "POST", "url": url, "repeat": "keyed", "body": "{}"});
+    open.output("write", write("{api}/x?a=1")).await;
+    let seen: Vec<_> = provider.seen().iter().map(|seen| seen.target.clone()).collect();
+    let (before, key) = seen[0].split_once("&requestid=").unwrap();
+    assert_eq!((before, key.len(), &seen[0]), ("/x?a=1", 32, &seen[1]));
+    let error = open.error("write", write("{api}/x?requestid=mine")).await;
+    assert_eq!((error.kind(), provider.count()), (&denied("idempotency"), 2));
+}
+
+/// A provider with a header of its own for the id of a request, on an answer and on a failure.
+#[tokio::test]
+async fn the_manifest_may_say_where_the_id_of_a_request_is() {
+    let about = "\n[request_id]\nheader = \"acme_tid\"\nsource = \"made up\"\ndate = \"2026-11-24\"\n";
+    let reply = |status| Reply::status(status).header("acme_tid", "1-a").header("x-request-id", "of a proxy");
+    let provider = Provider::scripted([reply(200), reply(404)]).await;
+    let open = Scene::of(guests::HTTP_SEND).manifest(about).with(&provider).open().await;
+    assert_eq!(open.output("send", json!({"url": "{api}/x"})).await["request_id"], "1-a");
+    assert_eq!(open.error("send", json!({"url": "{api}/x"})).await.request_id(), Some("1-a"));
+}
+
 /// An attempt that never left does not undo one before it that may have been acted on.
 #[tokio::test]
 async fn what_was_once_sent_stays_sent() {

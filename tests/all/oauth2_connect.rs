@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use url::Url;
-use wharfage::{Config, Disconnected, Error, Host, Kind, ManualClock, Way};
+use wharfage::{Config, Disconnected, Error, GivenAccess, Host, Kind, ManualClock, SecretValue, Way};
 use wharfage_tests::provider::{Reply, Seen};
 use wharfage_tests::scene::AUTHORITY;
 use wharfage_tests::{NOW, Provider, Scene, guests, skipping};
@@ -275,6 +275,58 @@ async fn a_browser_signs_in_and_the_plugin_s_calls_carry_the_token() {
     drop(host);
     assert_eq!(desk.bearer(&desk.host(&skipping())).await.unwrap(), "Bearer access-token-1");
     assert_eq!(desk.forms("/token").len(), 1);
+}
+
+/// What the redirect said besides goes into the path where the plugin writes its name, and nowhere else; where it said
+/// nothing, a person is asked to connect again, and nothing is sent.
+#[tokio::test]
+async fn what_the_redirect_said_besides_goes_into_the_path() {
+    let desk = Desk::new().await;
+    let host = desk.host(&skipping());
+    let sign_in = async |more: &'static str| {
+        desk.consent.lock().unwrap().redirect_more = more;
+        let mut sign_in = host.authorize(&desk.config(), "acme", None).await.unwrap().sign_in().await.unwrap();
+        sign_in.finish(&ends_on(&sign_in.link().to_owned()).await).await.unwrap();
+        host.open(&desk.config(), "acme").await.unwrap()
+    };
+    let at = |url: &str| json!({"url": url});
+    let orders = "{api}/company/{realmId}/orders?x=1";
+
+    let plugin = sign_in("").await;
+    let error = plugin.call::<Value>("send", &at(orders)).await.unwrap_err();
+    assert_eq!(error.kind(), &Kind::ReauthorizationNeeded);
+    assert!(error.message().contains("did not say `realmId`"), "{error}");
+
+    let plugin = sign_in("&realmId=46%2F20").await;
+    let told = plugin.call::<Value>("send", &at(orders)).await.unwrap();
+    assert!(told.output["url"].as_str().unwrap().contains("%7BrealmId%7D"), "{:?}", told.output);
+    assert_eq!(desk.provider.seen().last().unwrap().target, "/company/46%2F20/orders?x=1");
+
+    let count = desk.provider.count();
+    for wrong in ["{api}/{realmId}/{realmId}", "{api}/x?id={realmId}", "{api}/{realmid}/x?id=%7BrealmId%7D"] {
+        let error = plugin.call::<Value>("send", &at(wrong)).await.unwrap_err();
+        assert!(matches!(error.kind(), Kind::PolicyDenied(rule) if rule == "credential"), "{wrong}: {error}");
+    }
+    let bare = json!({"url": orders, "credential": "anonymous"});
+    assert!(plugin.call::<Value>("send", &bare).await.is_err());
+    assert_eq!(desk.provider.count(), count);
+}
+
+/// A program with a token service of its own hands the token in; no endpoint is asked.
+#[tokio::test]
+async fn an_embedder_may_hand_in_the_token() {
+    let desk = Desk::new().await;
+    let host = desk.host(&skipping());
+    let captured = BTreeMap::from([("realmId".to_owned(), "7".to_owned())]);
+    let given = GivenAccess { token: SecretValue::new("of-another-service"), captured };
+    let mut config = desk.config();
+    let account = config.accounts.remove("harbour").unwrap().with_access("account", given);
+    config.accounts.insert("harbour".to_owned(), account);
+    let plugin = host.open(&config, "acme").await.unwrap();
+    plugin.call::<Value>("send", &json!({"url": "{api}/{realmId}/orders"})).await.unwrap();
+    let seen = desk.provider.seen();
+    assert_eq!((seen.len(), seen[0].target.as_str()), (1, "/7/orders"));
+    assert_eq!(seen[0].header("authorization"), Some("Bearer of-another-service"));
 }
 
 /// The guide's callback took the first request whatever it was. Here nothing that is not the answer ends the wait.

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use wharfage::{Kind, ManualClock, RequestSent, Step, Timestamp};
+use wharfage::{Account, Host, Kind, ManualClock, Plugin, RequestSent, SecretSource, SecretValue, Step, Timestamp};
 use wharfage_tests::scene::KEYS;
 use wharfage_tests::{API_KEY, Provider, Reply, SIGNING, Scene, guests};
 
@@ -227,4 +227,52 @@ jwks = "{keys}/jwks"
     let error = open.error("verify", json!({"name": "tokens", "token": RS256})).await;
     assert!(error.message().contains("has ended"), "{error:?}");
     assert_eq!(keys.count(), 3, "an hour later the keys are read anew");
+}
+
+/// A credential that an origin can do without is left away where nobody gave it, and only there: what is said to be in one
+/// place and is not, is missed. Who is refused without it reads how to have it.
+#[tokio::test]
+async fn a_credential_that_is_optional_goes_along_where_it_was_given() {
+    let provider = Provider::answering(|seen| match seen.target.as_str() {
+        "/public" => Reply::status(200).header("cache-control", "max-age=60"),
+        _ => Reply::status(404),
+    })
+    .await;
+    let optional = |is_granted: bool| {
+        let scene = Scene::of(guests::HTTP_SEND).with(&provider);
+        let scene = scene.manifest_with("credential = \"key\"", "credential = \"key\"\ncredential_optional = true");
+        scene.grant(move |connection| connection.secrets.retain(|name| is_granted || name != "api_key"))
+    };
+    let host = Host::builder().build().unwrap();
+    let carried = || provider.seen().last().unwrap().header("authorization").map(str::to_owned);
+    let send = |plugin: Plugin, target: &'static str| async move {
+        plugin.call::<Value>("send", &json!({"url": format!("{{api}}{target}")})).await
+    };
+
+    let given = Account::default().with_secret("api_key", SecretSource::Value(SecretValue::new(API_KEY)));
+    send(optional(true).connect(&host, &given).await.unwrap(), "/public").await.unwrap();
+    assert_eq!(carried(), Some(format!("App {API_KEY}")));
+    let missing = SecretSource::Env("WHARFAGE_TESTS_NOBODY_SETS_THIS".to_owned());
+    let stated = Account::default().with_secret("api_key", missing);
+    let error = send(optional(true).connect(&host, &stated).await.unwrap(), "/public").await.unwrap_err();
+    assert_eq!((error.kind(), error.request_sent()), (&Kind::CredentialUnavailable, RequestSent::No));
+
+    for (is_granted, help) in
+        [(true, "set the environment variable HTTP_SEND_API_KEY"), (false, "secrets = [\"api_key\"]")]
+    {
+        let plugin = optional(is_granted).connect(&host, &Account::default()).await.unwrap();
+        let before = provider.count();
+        for _ in 0..2 {
+            send(plugin.clone(), "/public").await.unwrap();
+        }
+        assert_eq!((carried(), provider.count()), (None, before + 1), "what is answered without it is kept as well");
+        let error = send(plugin, "/private").await.unwrap_err();
+        assert_eq!(*error.kind(), Kind::NotFound);
+        let details = error.details().unwrap();
+        assert!(details.contains("asked without the credential `key`") && details.contains(help), "{details}");
+    }
+    // Where the origin does not say so, nothing leaves.
+    let strict = Scene::of(guests::HTTP_SEND).with(&provider).grant(|connection| connection.secrets.clear());
+    let error = send(strict.connect(&host, &Account::default()).await.unwrap(), "/public").await.unwrap_err();
+    assert_eq!(*error.kind(), Kind::CredentialUnavailable);
 }

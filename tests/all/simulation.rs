@@ -269,7 +269,7 @@ async fn config(folder: &std::path::Path) -> Config {
     let mut text = String::new();
     for plugin in ["one", "two"] {
         let manifest = manifest.replace("name = \"http-send\"", &format!("name = \"{plugin}\""));
-        let bytes = component::built(plugin, || guests::HTTP_SEND.compiled(), &manifest).await;
+        let bytes = component::built(plugin, || (guests::HTTP_SEND.compiled(), None), &manifest).await;
         std::fs::write(folder.join(format!("{plugin}.wasm")), &**bytes).unwrap();
         text.push_str(&format!("[plugins.{plugin}]\ncomponent = '{plugin}.wasm'\n"));
         for account in ACCOUNTS {

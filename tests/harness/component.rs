@@ -73,18 +73,23 @@ fn length(mut value: usize) -> Vec<u8> {
 type Components = HashMap<(String, String), Arc<Vec<u8>>>;
 
 /// A component with its manifest and operations inside, made by the public function that `wharfage build` uses. Made once
-/// per process, for describing compiles.
+/// per process, for describing compiles. What is compiled is a component, and the same one that describes itself where it
+/// does not.
 ///
 /// # Panics
 /// When it cannot be built.
-pub async fn built(name: &str, compiled: impl FnOnce() -> Vec<u8>, manifest: &str) -> Arc<Vec<u8>> {
+pub async fn built(name: &str, compiled: impl FnOnce() -> (Vec<u8>, Option<Vec<u8>>), manifest: &str) -> Arc<Vec<u8>> {
     static BUILT: OnceLock<Mutex<Components>> = OnceLock::new();
     let kept = || BUILT.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     let key = (name.to_owned(), manifest.to_owned());
     if let Some(bytes) = kept().get(&key) {
         return bytes.clone();
     }
-    let bytes = builder().build(&compiled(), manifest).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+    let bytes = match compiled() {
+        (component, None) => builder().build(&component, manifest).await,
+        (component, Some(described)) => builder().build_as_described(&component, &described, manifest).await,
+    }
+    .unwrap_or_else(|error| panic!("{name}: {error}"));
     kept().entry(key).or_insert(Arc::new(bytes)).clone()
 }
 

@@ -4,17 +4,23 @@
 //! be, `{name}` stands for where they are, and the call runs through the whole host. What was asked for and not there,
 //! what was there and not asked for are both told, and how many requests came with the credential that the manifest declares.
 //!
+//! Where a person would sign in (OAuth 2.0), the client stands for itself here, and the token is there at once: what goes on
+//! requests afterwards is the same.
+//!
 //! A play can break one request, to see what comes of that.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use wharfage::stand_in::{captured, is_made_key, signed_in, value_of};
 use wharfage::tape::{Answered, Exchange, Expect, Fixture, Tape, TapeMode, Wanted, placed};
 use wharfage::{
     Account, BoxFuture, Connection, Error, FieldError, Head, Host, HostBuilder, Kind, Lost, ManualClock, Needs,
-    NetworkStage, RequestSent, SecretSource, SecretValue, Severity, Signed, Transport,
+    NetworkStage, RequestSent, Severity, Signed, Transport,
 };
 
 use crate::{API_KEY, PluginFolder, Provider, Reply, Seen, component};
@@ -59,12 +65,15 @@ struct Stage {
     requests: usize,
     signed: usize,
     troubles: Vec<String>,
+    /// The query parameter into which the host puts idempotency keys.
+    key_parameter: Option<String>,
 }
 
 impl Theatre {
     /// Opens a plugin's folder.
     pub async fn of(plugin: PluginFolder) -> Self {
-        let bytes = component::built(plugin.name, || plugin.compiled(), &plugin.manifest()).await;
+        let manifest = without_a_person(&plugin.manifest());
+        let bytes = component::built(plugin.name, || plugin.compiled(), &manifest).await;
         let needs = Needs::read(&bytes).unwrap_or_else(|error| panic!("{}: {error}", plugin.name));
         Self { plugin, bytes, needs, state: tempfile::tempdir().expect("a folder") }
     }
@@ -117,17 +126,20 @@ impl Theatre {
     }
 
     async fn play_on(&self, text: &str, broken: Option<Break>, builder: HostBuilder) -> (Fixture, Played) {
-        let stage =
-            Arc::new(Mutex::new(Stage { exchanges: Vec::new(), broken, requests: 0, signed: 0, troubles: Vec::new() }));
+        let key_parameter = self.needs.manifest.idempotency.as_ref().and_then(|place| place.query.clone());
+        let (exchanges, troubles) = (Vec::new(), Vec::new());
+        let stage = Stage { exchanges, broken, requests: 0, signed: 0, troubles, key_parameter };
+        let stage = Arc::new(Mutex::new(stage));
         let mut providers = Vec::new();
         let mut connection = Connection::default();
         let mut bases: Vec<(String, String)> = Vec::new();
         for (name, facts) in &self.needs.manifest.origins {
             let path = url::Url::parse(&facts.url).expect("an origin is a URL").path().trim_end_matches('/').to_owned();
             let credential = self.declared_credential(name);
+            let is_hosts = facts.host_only;
             let provider = Provider::answering({
                 let stage = stage.clone();
-                move |seen| lock(&stage).answer(seen, credential.as_ref())
+                move |seen| if is_hosts { token() } else { lock(&stage).answer(seen, credential.as_ref()) }
             })
             .await;
             let base = format!("{}{path}", provider.url());
@@ -136,6 +148,8 @@ impl Theatre {
             bases.push((name.clone(), base));
             providers.push(provider);
         }
+        // What a sign-in would have left behind stands in paths.
+        bases.extend(captured(&self.needs));
         let base_of = |name: &str| bases.iter().find(|(own, _)| own == name).map(|(_, base)| base.clone());
         let fixture = Fixture::parse(&placed(text, &base_of)).unwrap_or_else(|error| panic!("the fixture: {error}"));
         lock(&stage).exchanges = fixture.exchanges.iter().map(|exchange| (exchange.clone(), false)).collect();
@@ -146,9 +160,12 @@ impl Theatre {
             Some(names) => names.clone(),
             None => self.needs.manifest.secrets.keys().cloned().collect(),
         };
-        let account = connection.secrets.iter().fold(Account::default(), |account, name| {
-            account.with_secret(name, SecretSource::Value(SecretValue::new(API_KEY)))
-        });
+        let account = connection
+            .secrets
+            .iter()
+            .fold(Account::default(), |account, name| account.with_secret(name, value_of(&self.needs, name, API_KEY)));
+        // Where a person would sign in, the play has done so.
+        let account = signed_in(account, &self.needs, API_KEY);
 
         let now = fixture.clock();
         // Only compiled code is kept between plays; each has a host and a connection of its own.
@@ -227,6 +244,23 @@ impl Transport for Closed {
     }
 }
 
+/// A manifest in which no sign-in needs a person.
+fn without_a_person(manifest: &str) -> String {
+    let lines = manifest.lines().filter(|line| !line.starts_with("flow = "));
+    lines.fold(String::new(), |mut text, line| {
+        text.extend([line, "\n"]);
+        if line == "scheme = \"oauth2\"" {
+            text.push_str("flow = \"client-credentials\"\n");
+        }
+        text
+    })
+}
+
+/// What a token endpoint answers.
+fn token() -> Reply {
+    Reply::json(&json!({"access_token": API_KEY, "token_type": "Bearer", "expires_in": 3600}))
+}
+
 /// Where a credential must be.
 enum Mark {
     Header(String),
@@ -242,16 +276,19 @@ impl Stage {
         self.requests += 1;
         let host = seen.header("host").unwrap_or_default();
         let mut url = url::Url::parse(&format!("http://{host}{}", seen.target)).expect("a target is a URL");
+        if let Some(parameter) = &self.key_parameter {
+            strip(&mut url, |name, value| name == parameter && is_made_key(value));
+        }
         let is_signed = match credential {
             None => true,
-            Some(Mark::Header(name)) => seen.header(name).is_some_and(|value| value.contains(API_KEY)),
-            Some(Mark::Query(hidden)) => {
-                let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
-                let (marks, kept): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(name, _)| name == hidden);
-                url.set_query(None);
-                if !kept.is_empty() {
-                    url.query_pairs_mut().extend_pairs(&kept);
+            Some(Mark::Header(name)) => seen.header(name).is_some_and(|value| match value.strip_prefix("Basic ") {
+                Some(encoded) => {
+                    STANDARD.decode(encoded).is_ok_and(|pair| pair == format!("{API_KEY}:{API_KEY}").as_bytes())
                 }
+                None => value.contains(API_KEY),
+            }),
+            Some(Mark::Query(hidden)) => {
+                let marks = strip(&mut url, |name, _| name == hidden);
                 marks.iter().any(|(_, value)| value == API_KEY)
             }
         };
@@ -273,6 +310,17 @@ impl Stage {
             }
         }
     }
+}
+
+/// Takes parameters out of the query.
+fn strip(url: &mut url::Url, is_hidden: impl Fn(&str, &str) -> bool) -> Vec<(String, String)> {
+    let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+    let (marks, kept): (Vec<_>, Vec<_>) = pairs.into_iter().partition(|(name, value)| is_hidden(name, value));
+    url.set_query(None);
+    if !kept.is_empty() {
+        url.query_pairs_mut().extend_pairs(&kept);
+    }
+    marks
 }
 
 /// An answer of a fixture, whose places are filled in, as a provider gives it.

@@ -40,6 +40,7 @@ pub struct PluginFolder {
     /// Its folder.
     pub folder: &'static str,
     path: &'static str,
+    described: &'static str,
 }
 
 impl Guest {
@@ -50,9 +51,9 @@ impl Guest {
 }
 
 impl PluginFolder {
-    /// The compiler's component, without manifest and operations.
-    pub fn compiled(&self) -> Vec<u8> {
-        read(self.path)
+    /// The compiler's component, without manifest and operations; and the one that describes it.
+    pub fn compiled(&self) -> (Vec<u8>, Option<Vec<u8>>) {
+        (read(self.path), Some(read(self.described)))
     }
 
     /// Its `plugin.toml`.

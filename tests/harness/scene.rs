@@ -119,7 +119,7 @@ impl Scene {
     /// The component with its manifest.
     pub async fn component(&self) -> Arc<Vec<u8>> {
         let name = format!("guest {}", self.guest.name);
-        component::built(&name, || self.guest.compiled(), &self.manifest).await
+        component::built(&name, || (self.guest.compiled(), None), &self.manifest).await
     }
 
     /// Sets the scene.

@@ -36,6 +36,8 @@ pub(crate) struct Credential {
     pub paths: Vec<String>,
     /// The secrets it is made of, in the order the scheme wants them.
     pub secrets: Vec<String>,
+    /// What its sign-in leaves behind besides, which goes into paths where `{name}` stands.
+    pub captures: Vec<String>,
     scheme: Scheme,
 }
 
@@ -148,6 +150,10 @@ impl Credential {
                 CredentialFacts::Oauth2(_) => Vec::new(),
                 other => other.secrets().into_iter().map(str::to_owned).collect(),
             },
+            captures: match facts {
+                CredentialFacts::Oauth2(facts) => facts.capture.clone(),
+                _ => Vec::new(),
+            },
             scheme,
         }
     }
@@ -156,13 +162,14 @@ impl Credential {
     pub(crate) fn client(name: &str, audience: Vec<String>, id: &str, secret: &str) -> Self {
         let secrets = vec![id.to_owned(), secret.to_owned()];
         let (name, methods, paths) = (name.to_owned(), Vec::new(), Vec::new());
-        Self { name, audience, methods, paths, secrets, scheme: Scheme::Client }
+        Self { name, audience, methods, paths, secrets, captures: Vec::new(), scheme: Scheme::Client }
     }
 
     /// A token that a plugin had made: its value is handed to whoever places it.
     pub(crate) fn made(name: &str, audience: Vec<String>) -> Self {
         let (name, methods, paths) = (name.to_owned(), Vec::new(), Vec::new());
-        Self { name, audience, methods, paths, secrets: Vec::new(), scheme: Scheme::Bearer }
+        let (secrets, captures) = (Vec::new(), Vec::new());
+        Self { name, audience, methods, paths, secrets, captures, scheme: Scheme::Bearer }
     }
 
     /// Whether its value is an access token that the host keeps.
@@ -190,6 +197,11 @@ impl Credential {
             Some(Place::Query(_) | Place::Body(_) | Place::Path(_)) => None,
             None => Some("authorization"),
         }
+    }
+
+    /// What the plugin writes into the path where something goes that its sign-in left behind.
+    pub(crate) fn capture_markers(&self) -> impl Iterator<Item = String> {
+        self.captures.iter().map(|name| format!("{{{name}}}"))
     }
 
     /// What the plugin writes into the path where the value goes, if it goes there.

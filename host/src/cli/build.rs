@@ -13,15 +13,34 @@ use super::{Common, read_text};
 /// What components are compiled for.
 const TARGET: &str = "wasm32-wasip2";
 
-/// How they are compiled: small. Given on the command line, so that it holds in any workspace.
-const PROFILE: [&str; 6] = [
+/// How they are compiled: small. Given on the command line, so that it holds in any workspace. The second time has a
+/// profile of its own, so that neither undoes what cargo kept of the other.
+const PROFILES: [&str; 7] = [
     "profile.plugin.inherits='release'",
     "profile.plugin.opt-level='s'",
     "profile.plugin.lto=true",
     "profile.plugin.codegen-units=1",
     "profile.plugin.panic='abort'",
     "profile.plugin.strip=true",
+    "profile.component.inherits='plugin'",
 ];
+
+/// Tells the SDK that the component will carry its schemas, and need not be able to make them.
+const SCHEMAS_ARE_CARRIED: &str = "WHARFAGE_SCHEMAS_ARE_CARRIED";
+
+/// A plugin as it was compiled, twice.
+pub(super) struct Compiled {
+    component: Vec<u8>,
+    /// The same with the code that makes its schemas.
+    described: Vec<u8>,
+}
+
+impl Compiled {
+    /// Writes manifest and operations into the component.
+    pub(super) async fn build(&self, host: &Host, manifest: &str) -> anyhow::Result<Vec<u8>> {
+        Ok(host.build_as_described(&self.component, &self.described, manifest).await?)
+    }
+}
 
 #[derive(Args)]
 pub(super) struct Build {
@@ -44,14 +63,16 @@ impl Build {
         let manifest_path = self.manifest.clone().unwrap_or_else(|| self.folder.join("plugin.toml"));
         let manifest = read_text(&manifest_path)?;
         let host = Host::builder().build()?;
-        let (compiled, folder) = match &self.component {
-            Some(path) => (path.clone(), path.parent().unwrap_or(Path::new("")).to_owned()),
+        let (built, folder) = match &self.component {
+            Some(path) => {
+                let built = host.build(&wharfage::read_component(path)?, &manifest).await?;
+                (built, path.parent().unwrap_or(Path::new("")).to_owned())
+            }
             None => {
                 let target = target_folder(&self.folder)?;
-                (compile(&self.folder, &target)?, target.join("wharfage"))
+                (compile(&self.folder, &target)?.build(&host, &manifest).await?, target.join("wharfage"))
             }
         };
-        let built = host.build(&wharfage::read_component(&compiled)?, &manifest).await?;
         let name = wharfage::Manifest::parse(&manifest)?.plugin.name;
         let out = self.out.clone().unwrap_or_else(|| folder.join(format!("{name}.wasm")));
         write(&out, &built)?;
@@ -61,14 +82,34 @@ impl Build {
     }
 }
 
-/// Compiles the plugin in `folder` and gives the compiler's output.
-pub(super) fn compile(folder: &Path, target: &Path) -> anyhow::Result<PathBuf> {
+/// Compiles the plugin in `folder`: once to hear what it can do, once more without the code that says so.
+pub(super) fn compile(folder: &Path, target: &Path) -> anyhow::Result<Compiled> {
     add_target()?;
-    let mut cargo = cargo();
-    cargo.current_dir(folder).args(["build", "--lib", "--message-format=json-render-diagnostics"]);
-    cargo.args(["--target", TARGET, "--profile", "plugin", "--target-dir"]).arg(target.join("plugins"));
-    for setting in PROFILE {
+    let mut once = cargo();
+    once.args(["build", "--profile", "plugin"]);
+    let mut again = cargo();
+    // A library that others link is not optimised as a whole; what is linked last is.
+    again.args(["rustc", "--crate-type", "cdylib", "--profile", "component"]).env(SCHEMAS_ARE_CARRIED, "1");
+    let read = |path: PathBuf| wharfage::read_component(&path).context("read what cargo compiled");
+    Ok(Compiled {
+        described: read(compile_with(once, folder, target)?)?,
+        component: read(compile_with(again, folder, target)?)?,
+    })
+}
+
+/// Runs cargo and gives the compiler's output.
+fn compile_with(mut cargo: Command, folder: &Path, target: &Path) -> anyhow::Result<PathBuf> {
+    cargo.current_dir(folder).args(["--lib", "--message-format=json-render-diagnostics"]);
+    cargo.args(["--target", TARGET, "--target-dir"]).arg(target.join("plugins"));
+    for setting in PROFILES {
         cargo.args(["--config", setting]);
+    }
+    // Messages of panics name source files. Where this machine keeps other people's is nobody's business, and would make a
+    // component differ from machine to machine.
+    if let Some(home) = cargo_home() {
+        let flag = format!("--remap-path-prefix={}=cargo", home.display());
+        let flags = toml::Value::from(vec![flag]);
+        cargo.args(["--config", &format!("target.{TARGET}.rustflags={flags}")]);
     }
     let done = cargo.stderr(Stdio::inherit()).output().context("run cargo")?;
     if !done.status.success() {
@@ -85,6 +126,13 @@ pub(super) fn compile(folder: &Path, target: &Path) -> anyhow::Result<PathBuf> {
         .filter_map(|file| file.as_str().map(PathBuf::from))
         .find(|file| file.extension().is_some_and(|extension| extension == "wasm"))
         .with_context(|| format!("{} makes no component: set crate-type = [\"cdylib\", \"rlib\"]", manifest.display()))
+}
+
+/// Where cargo keeps what it fetched.
+#[allow(clippy::disallowed_methods, reason = "as cargo itself finds it")]
+fn cargo_home() -> Option<PathBuf> {
+    let set = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    set.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")))
 }
 
 /// The target folder of the workspace that `folder` is in.

@@ -191,17 +191,9 @@ impl Call {
     async fn single(&self, plugin: &Plugin, input: &str) -> anyhow::Result<()> {
         let answer = plugin.page(&self.operation, input, None).await?;
         tell_source(&answer);
-        let mut out = std::io::stdout().lock();
         match text::Fields::of(&answer.output) {
-            Some(fields) if self.for_people() => {
-                let width = fields.0.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-                for (name, value) in fields.0 {
-                    let value = value.get();
-                    let shown = serde_json::from_str::<String>(value).unwrap_or_else(|_| value.to_owned());
-                    writeln!(out, "{name:<width$}  {}", text::one_line(&shown, 2_000))?;
-                }
-            }
-            _ => writeln!(out, "{}", answer.output.get())?,
+            Some(fields) if self.for_people() => text::print_fields(fields)?,
+            _ => writeln!(std::io::stdout().lock(), "{}", answer.output.get())?,
         }
         Ok(())
     }

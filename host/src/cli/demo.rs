@@ -31,12 +31,18 @@ pub(super) struct Demo {
     /// Only the plugin of this name
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
+    /// Every plugin, also those that are not shown unless asked for
+    #[arg(long, conflicts_with = "only")]
+    all: bool,
 }
 
 /// A `demo.toml`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Play {
+    /// Whether it is played without being asked for: two or three show what there is, a dozen take minutes to build.
+    #[serde(default)]
+    by_default: bool,
     acts: Vec<Act>,
 }
 
@@ -80,7 +86,7 @@ struct Cast<'a> {
 
 impl Demo {
     pub(super) async fn run(self, _: &Common) -> anyhow::Result<()> {
-        let folders = self.folders()?;
+        let plays = self.plays()?;
         let steps: Arc<Mutex<Vec<Step>>> = Arc::default();
         let heard = steps.clone();
         let host = Host::builder()
@@ -89,16 +95,14 @@ impl Demo {
         let mut tally = Tally::default();
         let clock = SystemClock::new();
         let began = clock.now();
-        for folder in &folders {
-            let play: Play = toml::from_str(&read_text(&folder.join("demo.toml"))?)
-                .with_context(|| format!("read {}", folder.join("demo.toml").display()))?;
+        for (folder, play) in &plays {
             anstream::eprintln!(
                 "{DIM}building {} as a component …{DIM:#}",
                 folder.file_name().unwrap_or_default().display()
             );
             let compiled = build::compile(folder, &build::target_folder(folder)?)?;
             let manifest = read_text(&folder.join("plugin.toml"))?;
-            let component = host.build(&wharfage::read_component(&compiled)?, &manifest).await?;
+            let component = compiled.build(&host, &manifest).await?;
             let needs = Needs::read(&component)?;
             let plugin = &needs.manifest.plugin;
             anstream::println!(
@@ -119,7 +123,7 @@ impl Demo {
             "\n{GREEN}{BOLD}done{BOLD:#}{GREEN:#} in {:.1} s: {} by {} plugins cost {}; {} paced, {} repeated, {} refused. Nothing left this machine.",
             seconds(clock.now().since(began)),
             count(tally.calls, "call"),
-            folders.len(),
+            plays.len(),
             count(tally.requests, "request"),
             tally.paced,
             tally.repeated,
@@ -129,8 +133,8 @@ impl Demo {
         Ok(())
     }
 
-    /// The folders of plugins that have a play.
-    fn folders(&self) -> anyhow::Result<Vec<PathBuf>> {
+    /// The plugins' plays that are asked for, each with its folder.
+    fn plays(&self) -> anyhow::Result<Vec<(PathBuf, Play)>> {
         let root = match &self.plugins {
             Some(root) => root.clone(),
             None => {
@@ -149,10 +153,21 @@ impl Demo {
             .filter(|folder| self.only.as_ref().is_none_or(|only| folder.ends_with(only)))
             .collect();
         folders.sort();
-        if folders.is_empty() {
-            bail!("no plugin below {} has a demo.toml", root.display());
+        let mut plays = Vec::new();
+        for folder in folders {
+            let path = folder.join("demo.toml");
+            let play: Play = toml::from_str(&read_text(&path)?).with_context(|| format!("read {}", path.display()))?;
+            if play.by_default || self.all || self.only.is_some() {
+                plays.push((folder, play));
+            }
         }
-        Ok(folders)
+        if plays.is_empty() {
+            bail!(
+                "no plugin below {} has a demo.toml with by_default = true; to play all of them:   wharfage demo --all",
+                root.display()
+            );
+        }
+        Ok(plays)
     }
 }
 
@@ -160,7 +175,7 @@ impl Cast<'_> {
     async fn perform(&self, folder: &Path, number: usize, act: &Act, tally: &mut Tally) -> anyhow::Result<()> {
         let fixture = Fixture::parse(&read_text(&folder.join("fixtures").join(&act.fixture))?)?;
         let secret = secret();
-        let mut manner = Manner::default().repeating();
+        let mut manner = Manner::default().repeating().filled_for(&self.needs);
         if self.is_signed() {
             manner = manner.signed_with(&secret);
         }
@@ -208,7 +223,8 @@ impl Cast<'_> {
 
     fn is_signed(&self) -> bool {
         let manifest = &self.needs.manifest;
-        manifest.origins.keys().all(|origin| manifest.declared_credential(origin).is_some())
+        let mut asked = manifest.origins.iter().filter(|(_, facts)| !facts.host_only);
+        asked.all(|(origin, _)| manifest.declared_credential(origin).is_some())
     }
 
     /// What the host did, in words.

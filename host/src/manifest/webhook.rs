@@ -43,6 +43,8 @@ pub struct WebhookFacts {
     pub order: Option<PartFacts>,
     /// A question of the provider's that is answered at once.
     pub challenge: Option<ChallengeFacts>,
+    /// What a delivery that was taken is answered, where the provider reads the answer.
+    pub answer: Option<AnswerFacts>,
     /// Deliveries that are acknowledged and not handed over, as pings.
     #[serde(default)]
     pub ignored: Vec<ConditionFacts>,
@@ -262,6 +264,16 @@ pub struct ChallengeFacts {
     pub answer: String,
 }
 
+/// What a provider reads that acts upon the answer: an empty document in its own language, so that it does nothing.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerFacts {
+    /// The value of `Content-Type`.
+    pub content_type: String,
+    /// The body.
+    pub body: String,
+}
+
 /// What holds of some deliveries.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -438,6 +450,13 @@ impl WebhookFacts {
         {
             return Err(format!("has a challenge with `{}`, which is no JSON Pointer", shown(wrong)));
         }
+        if let Some(AnswerFacts { content_type, body }) = &self.answer {
+            check_text("answer.body", body)?;
+            check_text("answer.content_type", content_type)?;
+            if content_type.is_empty() || !content_type.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+                return Err(format!("answers as `{}`, which is no content type", shown(content_type)));
+            }
+        }
         for ConditionFacts { header, pointer, .. } in &self.ignored {
             match (header, pointer) {
                 (Some(_), None) => {}
@@ -521,6 +540,9 @@ impl WebhookFacts {
         }
         let keys: Vec<String> = self.keys.iter().map(PartFacts::words).collect();
         lines.push(format!("taken once by {}; known for {} h", keys.join(", else by "), self.known_ms() / 3_600_000));
+        if let Some(answer) = &self.answer {
+            lines.push(format!("answered with {}: {}", shown(&answer.content_type), shown(&answer.body)));
+        }
         if let Some(order) = &self.order {
             lines.push(format!("those with one {} one after the other", order.words()));
         }
@@ -718,6 +740,8 @@ mod tests {
             ("source='docs'", "source='docs'\nignored=[{equals='x'}]", "neither"),
             ("source='docs'", "source='docs'\nignored=[{pointer='x',equals='x'}]", "no JSON Pointer"),
             ("source='docs'", "source='docs'\nchallenge={pointer='/a',equals='b',answer='c'}", "no JSON Pointer"),
+            ("source='docs'", "source='docs'\nanswer={content_type='',body=''}", "no content type"),
+            ("source='docs'", "source='docs'\nanswer={content_type=\"a\\nb\",body=''}", "no content type"),
             ("source='docs'", "source='docs'\nretries_for_s=0", "leave it out"),
             ("source='docs'", "source='docs'\nretries_for_s=99999999", "more than"),
         ] {

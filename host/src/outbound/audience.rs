@@ -70,9 +70,8 @@ fn check_markers(outbound: &Outbound, credential: Option<&Credential>, scoped: &
         ));
     }
     for marker in outbound.credentials.iter().filter_map(Credential::marker) {
-        let in_headers = scoped.request().headers.iter().map(|(_, value)| place::markers(value, marker)).sum::<usize>();
         let expected = usize::from(own == Some(marker));
-        if in_headers + place::markers(scoped.url().as_str(), marker) != expected {
+        if count_everywhere(scoped, marker) != expected {
             return Err(Error::denied(
                 "credential",
                 format!("`{marker}` stands for a credential, and nothing fills it in this request"),
@@ -80,5 +79,25 @@ fn check_markers(outbound: &Outbound, credential: Option<&Credential>, scoped: &
             ));
         }
     }
+    for own in &outbound.credentials {
+        for marker in own.capture_markers() {
+            let is_carried = credential.is_some_and(|credential| credential.name == own.name);
+            let everywhere = count_everywhere(scoped, &marker);
+            let in_path = place::markers(scoped.url().path(), &marker);
+            if everywhere > usize::from(is_carried) || everywhere != in_path {
+                return Err(Error::denied(
+                    "credential",
+                    format!("`{marker}` stands for what the sign-in left behind, and nothing fills it there"),
+                    "It goes once into the path of a request that carries the credential of that sign-in.",
+                ));
+            }
+        }
+    }
     Ok(())
+}
+
+/// How often a marker stands in the URL and the header fields of a request.
+fn count_everywhere(scoped: &Scoped, marker: &str) -> usize {
+    let in_headers = scoped.request().headers.iter().map(|(_, value)| place::markers(value, marker)).sum::<usize>();
+    in_headers + place::markers(scoped.url().as_str(), marker)
 }

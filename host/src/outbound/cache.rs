@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
 use url::Url;
 
+use super::ready;
 use super::scope::Scoped;
 use super::{CallContext, CredentialChoice, Method, Outbound, Repeat, Response, Source, Step};
 use crate::connection::Limits;
@@ -863,6 +864,7 @@ pub(super) async fn fall_back(
         return Err(error);
     };
     let Ok(scoped) = outbound.scope.check(request) else { return Err(error) };
+    let (scoped, _) = ready::settle(outbound, scoped).await;
     let Some(ticket) = ticket(outbound, &scoped).await else { return Err(error) };
     let Some(kept) = cache.find(&ticket).await.filter(|kept| matches(&ticket, kept, outbound.clock.now())) else {
         return Err(error);

@@ -145,7 +145,7 @@ fn judge(outbound: &Outbound, context: &CallContext, answered: Answered) -> Outc
     {
         return Outcome::Redirect { status: raw.status, location: location.to_owned(), from: url };
     }
-    let request_id = request_id(&raw.headers);
+    let request_id = request_id(&raw.headers, outbound.request_id_header.as_deref());
     if ruled.is_none() && raw.status < 400 {
         let (response, has_leaked) = answer(outbound, context, raw, &url, request_id);
         return Outcome::Answer(response, rest.map(|rest| rest.told(has_leaked)));
@@ -268,8 +268,9 @@ fn answer(
     (response, has_found)
 }
 
-fn request_id(headers: &HeaderMap) -> Option<String> {
-    REQUEST_ID_HEADERS.iter().find_map(|name| headers.get(*name)?.to_str().ok()).map(crate::manifest::shown)
+fn request_id(headers: &HeaderMap, own: Option<&str>) -> Option<String> {
+    let mut names = own.into_iter().chain(REQUEST_ID_HEADERS);
+    names.find_map(|name| headers.get(name)?.to_str().ok()).map(crate::manifest::shown)
 }
 
 /// What a status means by itself. A 400 that calls itself temporary is (the guide's rule).

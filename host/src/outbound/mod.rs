@@ -39,7 +39,7 @@ use crate::auth::Credential;
 use crate::connection::Limits;
 use crate::error::{Error, Kind, RequestSent, Result};
 use crate::hex::hex;
-use crate::manifest::RateHeaders;
+use crate::manifest::{Idempotency, RateHeaders};
 use crate::observe::audit::{AuditEntry, Book, Deed};
 use crate::time::{Clock, Timestamp};
 use crate::vault::Secrets;
@@ -263,6 +263,23 @@ pub(crate) struct Response {
     pub(crate) mark: Option<cache::Mark>,
 }
 
+/// Where the host puts an idempotency key that it made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum KeyPlace {
+    /// Into this header.
+    Header(String),
+    /// Into this parameter of the query.
+    Query(String),
+}
+
+impl KeyPlace {
+    /// The place that a manifest names.
+    pub(crate) fn of(facts: &Idempotency) -> Option<Self> {
+        let query = || facts.query.clone().map(Self::Query);
+        facts.header.clone().map(Self::Header).or_else(query)
+    }
+}
+
 /// The outbound path of one connection.
 pub(crate) struct Outbound {
     pub(crate) scope: Scope,
@@ -271,7 +288,9 @@ pub(crate) struct Outbound {
     pub(crate) answers: Answers,
     pub(crate) rate_headers: Vec<RateHeaders>,
     pub(crate) retry_header: Option<String>,
-    pub(crate) idempotency_header: Option<String>,
+    pub(crate) idempotency: Option<KeyPlace>,
+    /// Where the provider puts its id of a request, if not where most do.
+    pub(crate) request_id_header: Option<String>,
     pub(crate) limits: Limits,
     pub(crate) lanes: Lanes,
     /// What is kept of the answers; nothing where the operator wants no cache, or with a tape.
@@ -430,6 +449,7 @@ impl Outbound {
         if steps == 1 {
             return Ok(());
         }
+        let (scoped, _) = ready::settle(self, scoped).await;
         let mut ticket = cache::ticket(self, &scoped).await;
         let missed = match cache::look(self, context, &mut ticket, scoped).await {
             cache::Looked::Missed(missed) if steps > 2 => missed,
@@ -466,7 +486,8 @@ impl Outbound {
     /// The path itself, over attempts and hops.
     async fn travel(&self, context: &CallContext, trip: &mut Trip) -> Result<(Response, Option<Rest>)> {
         loop {
-            let scoped = self.scope.check(trip.request())?;
+            let (scoped, without) = ready::settle(self, self.scope.check(trip.request())?).await;
+            trip.without = without;
             let wish = tape::wish(self, &scoped);
             let mut ticket = None;
             let missed = if trip.is_in_pieces() {
@@ -717,7 +738,8 @@ impl Outbound {
             answers: Answers::new(Vec::new()),
             rate_headers: Vec::new(),
             retry_header: None,
-            idempotency_header: None,
+            idempotency: None,
+            request_id_header: None,
             limits: Limits::default(),
             lanes: Lanes::default(),
             cache: None,
@@ -830,16 +852,18 @@ struct Trip {
     reached: RequestSent,
     /// The last failure that was to be tried again.
     last: Option<Error>,
+    /// Where a credential that is optional was left away: what would help to have it.
+    without: Option<String>,
 }
 
 impl Trip {
     fn begin(outbound: &Outbound, context: &CallContext, mut request: Request) -> Result<Self> {
         let may_repeat = request.may_repeat();
         if request.repeat == Repeat::Keyed {
-            if outbound.idempotency_header.is_none() {
+            if outbound.idempotency.is_none() {
                 return Err(Error::invalid(
                     "/repeat",
-                    "a keyed request needs [idempotency] header = \"…\" in plugin.toml",
+                    "a keyed request needs [idempotency] header = \"…\" or query = \"…\" in plugin.toml",
                 ));
             }
             request.idempotency_key = Some(match &context.event {
@@ -861,6 +885,7 @@ impl Trip {
             rejected: None,
             replaced: 0,
             last: None,
+            without: None,
         })
     }
 
@@ -876,7 +901,15 @@ impl Trip {
     /// What the whole trip came to: an attempt that never left does not undo one before it that may have arrived.
     fn count(&self, error: Error) -> Error {
         let sent = error.request_sent().max(self.reached);
-        error.with_attempts(self.attempts).with_request_sent(sent)
+        let error = error.with_attempts(self.attempts).with_request_sent(sent);
+        let helps = matches!(
+            error.kind(),
+            Kind::Unauthorized | Kind::Forbidden | Kind::NotFound | Kind::RateLimited | Kind::QuotaExhausted
+        );
+        match self.without.as_ref().filter(|_| helps) {
+            Some(without) => error.with_details(without.as_str()),
+            None => error,
+        }
     }
 
     /// What keeps a further attempt from leaving, with what made it necessary.

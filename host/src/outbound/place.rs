@@ -43,6 +43,19 @@ pub(super) fn query(url: &Url, credential: &str, name: &str, value: &str) -> Res
     Ok(Zeroizing::new(signed.into()))
 }
 
+/// An idempotency key, which is no secret, into the query.
+pub(super) fn key(url: &mut Url, name: &str, key: &str) -> Result<()> {
+    if url.query_pairs().any(|(own, _)| own == name) {
+        return Err(Error::denied(
+            "idempotency",
+            format!("the plugin set the query parameter {name} itself and asked the host for a key as well"),
+            "One of the two: a key of its own, with a request that is safe to repeat, or the host's.",
+        ));
+    }
+    url.query_pairs_mut().append_pair(name, key);
+    Ok(())
+}
+
 /// Into the path, where the marker stands.
 pub(super) fn path(url: &Url, credential: &str, marker: &str, value: &str) -> Result<Zeroizing<String>> {
     check_printable(credential, "path", value)?;

@@ -56,6 +56,8 @@ pub(crate) struct OriginScope {
     pub(crate) graphql: Option<GraphqlRule>,
     /// The credential that the manifest declares for this origin; it does not matter here.
     pub(crate) credential: Option<String>,
+    /// Whether a request may go without it where nobody has given its secrets.
+    pub(crate) credential_optional: bool,
 }
 
 /// An origin that a manifest asks for.
@@ -292,6 +294,12 @@ impl Scoped {
     /// Adds the headers by which the host asks about an answer that it has kept.
     pub(super) fn add_conditions(&mut self, conditions: Vec<(String, String)>) {
         self.request.headers.extend(conditions);
+    }
+
+    /// The same without a credential.
+    pub(super) fn without_credential(mut self) -> Self {
+        self.request.credential = CredentialChoice::Anonymous;
+        self
     }
 
     /// Takes it apart, to be signed.
@@ -541,6 +549,7 @@ mod tests {
             narrowed: Vec::new(),
             graphql: None,
             credential: None,
+            credential_optional: false,
         };
         Scope {
             plugin: "sample".to_owned(),
@@ -577,6 +586,7 @@ mod tests {
                 narrowed: Vec::new(),
                 graphql: None,
                 credential: None,
+                credential_optional: false,
             });
         }
         let origin = |url: &str| {
@@ -781,6 +791,7 @@ mod tests {
                 narrowed: Vec::new(),
                 graphql: None,
                 credential: None,
+                credential_optional: false,
             }
         });
         let scope = Scope { origins: origins.collect(), ..scope() };

@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 
 use super::scope::Asked;
 use super::{CallContext, CredentialChoice, Method, Outbound, Repeat, Request};
+use crate::account::GivenAccess;
 use crate::auth::oauth2::{self, Connected, Due, Exchange, Fixed, TokenAnswer, TokenSet};
 use crate::error::{Error, Kind, RequestSent, Result};
 use crate::manifest::{Oauth2Facts, Oauth2Flow, Purpose, endpoint_parts};
@@ -69,7 +70,10 @@ struct Failure {
 /// An access token with the version of the record it stands in.
 pub(crate) struct Access {
     pub(crate) token: Zeroizing<String>,
-    pub(crate) version: u64,
+    /// None of one that was handed in: nobody here can renew it.
+    pub(crate) version: Option<u64>,
+    /// What the redirect said besides.
+    pub(crate) captured: BTreeMap<String, String>,
 }
 
 /// One connection's use of an account's tokens.
@@ -85,6 +89,8 @@ pub(crate) struct Session {
     places: Vec<(String, Url)>,
     /// The version of the tokens that the mask knows; 0 for none.
     masked: AtomicU64,
+    /// A token that was handed in, and a name for the answers to it.
+    given: Option<(GivenAccess, String)>,
 }
 
 /// What became of tokens that were to be revoked.
@@ -201,7 +207,17 @@ impl Session {
         let secrets = authority.secrets.clone();
         let facts = facts.clone();
         let (connection, masked) = (connection.to_owned(), AtomicU64::new(0));
-        Ok(Self { tokens, facts, connection, scopes, authority, secrets, fixed, places, masked })
+        let given = None;
+        Ok(Self { tokens, facts, connection, scopes, authority, secrets, fixed, places, masked, given })
+    }
+
+    /// With a token that was handed in, which goes before whatever is stored.
+    pub(crate) fn with_access(mut self, given: Option<GivenAccess>) -> Result<Self> {
+        if let Some(given) = given {
+            self.secrets.learn(&self.tokens.record, [&given.token.0]);
+            self.given = Some((given, crate::random::name()?));
+        }
+        Ok(self)
     }
 
     /// What the manifest says of it.
@@ -220,6 +236,9 @@ impl Session {
 
     /// The same, if the tokens were read before.
     pub(crate) fn known_identity(&self) -> Option<String> {
+        if let Some((_, identity)) = &self.given {
+            return Some(identity.clone());
+        }
         self.tokens.held().map(|(_, set)| set.identity.clone())
     }
 
@@ -244,6 +263,9 @@ impl Session {
 
     /// How the tokens stand, without asking the provider.
     pub(crate) async fn state(&self) -> Result<TokenState> {
+        if self.given.is_some() {
+            return Ok(TokenState::Ready { until: None });
+        }
         let needs = |error: &Error| TokenState::NeedsConnecting { why: error.message().to_owned() };
         let Some((version, set)) = self.tokens.read().await? else {
             return Ok(match self.needs_person() {
@@ -273,6 +295,10 @@ impl Session {
     pub(crate) fn access(self: &Arc<Self>, rejected: Option<u64>) -> BoxFuture<'static, Result<Access>> {
         let session = self.clone();
         Box::pin(async move {
+            if let Some((given, _)) = &session.given {
+                let (token, captured) = (given.token.0.clone(), given.captured.clone());
+                return Ok(Access { token, version: None, captured });
+            }
             if let Some((version, set)) = session.tokens.held()
                 && rejected != Some(version)
                 && set.due(session.tokens.clock.now()) == Due::No
@@ -290,7 +316,7 @@ impl Session {
             self.secrets.learn(&self.tokens.record, set.values());
             self.masked.store(version, Ordering::Release);
         }
-        Access { token: set.access().clone(), version }
+        Access { token: set.access().clone(), version: Some(version), captured: set.extra.clone() }
     }
 
     async fn renew(&self, rejected: Option<u64>) -> Result<Access> {
@@ -628,6 +654,14 @@ impl Session {
                 "If that is right, approve it",
             )),
         }
+    }
+
+    /// What a request is refused with whose path wants what the sign-in did not leave behind.
+    pub(crate) fn has_not_captured(&self, name: &str) -> Error {
+        self.connect_again(&format!(
+            "its sign-in did not say `{}`, which the plugin needs",
+            crate::manifest::shown(name)
+        ))
     }
 
     fn not_connected(&self) -> Error {

@@ -13,7 +13,7 @@ use super::address::Pinned;
 use super::admit::Permit;
 use super::circuit::Leave;
 use super::stream::Pour;
-use super::{CallContext, Method, Outbound, Step, place};
+use super::{CallContext, KeyPlace, Method, Outbound, Step, place};
 use crate::auth::{Outgoing, Payload, Placement};
 use crate::error::{Error, Kind, Result};
 
@@ -67,13 +67,15 @@ pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned)
     let Pinned { admitted, addresses } = pinned;
     let (ready, permit, leave) = admitted.into_parts();
     let origin = ready.scoped.origin();
-    let (request, plain_url) = ready.scoped.into_parts();
+    let (request, mut plain_url) = ready.scoped.into_parts();
     let mut headers = HeaderMap::with_capacity(request.headers.len() + 4);
     for (name, value) in &request.headers {
         headers.append(header_name(name)?, header_value(value)?);
     }
-    if let (Some(name), Some(key)) = (&outbound.idempotency_header, &request.idempotency_key) {
-        headers.insert(header_name(name)?, header_value(key)?);
+    match (&outbound.idempotency, &request.idempotency_key) {
+        (Some(KeyPlace::Header(name)), Some(key)) => drop(headers.insert(header_name(name)?, header_value(key)?)),
+        (Some(KeyPlace::Query(name)), Some(key)) => place::key(&mut plain_url, name, key)?,
+        _ => {}
     }
     if let Some(upgrade) = &request.upgrade {
         upgrade.write(&mut headers)?;
@@ -111,6 +113,10 @@ pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned)
                 let whole = body.as_ref().filter(|_| request.upload.is_none());
                 body = Some(place::body(&headers, whole, name, &field, &value)?);
             }
+        }
+        for (marker, value) in &ready.captured {
+            let at = Url::parse(&url).map_err(|_| Error::internal("a signed URL cannot be read"))?;
+            url = place::path(&at, name, marker, value)?;
         }
         context.observe(|| Step::Signed { credential: ready.credential.name.clone(), place: ready.credential.place() });
     }

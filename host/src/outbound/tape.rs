@@ -60,6 +60,10 @@ pub use self::fixture::{
 };
 pub use self::matching::Wanted;
 
+/// What every secret is in a replay, where nobody needs its value. What is signed with it stands in fixtures, so whoever plays
+/// them against a provider signs with the same.
+pub const NO_SECRET: &str = "a-tape-holds-no-secret";
+
 /// The seed of everything random in a replay.
 pub(crate) const SEED: u64 = 1;
 
@@ -679,6 +683,7 @@ mod tests {
             graphql: None,
             narrowed: Vec::new(),
             credential: None,
+            credential_optional: false,
         };
         let scope = Scope {
             origins: vec![origin],

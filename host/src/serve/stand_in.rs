@@ -14,13 +14,15 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use url::Url;
 
-use crate::account::{Account, SecretSource, SecretValue};
+use crate::account::{Account, GivenAccess, SecretSource, SecretValue};
 use crate::connection::Connection;
 use crate::error::{Error, Result};
-use crate::manifest::Needs;
-use crate::tape::{Answered, Exchange, Wanted, placed};
+use crate::manifest::{CredentialFacts, Needs, Purpose};
+use crate::tape::{Answered, Exchange, NO_SECRET, Wanted, placed};
 
 /// Most bytes of a request that are read.
 const REQUEST_BYTES_MAX: usize = 16 << 20;
@@ -50,6 +52,8 @@ struct Shared {
     secret: Option<String>,
     repeats: bool,
     delays_ms: BTreeMap<usize, u64>,
+    captured: BTreeMap<String, String>,
+    key_parameter: Option<String>,
     base: String,
 }
 
@@ -63,6 +67,10 @@ pub struct Manner {
     pub repeats: bool,
     /// Milliseconds before the answer with this number, counted from 1.
     pub delays_ms: BTreeMap<usize, u64>,
+    /// What stands in a path for what a sign-in left behind, by its name.
+    pub captured: BTreeMap<String, String>,
+    /// The query parameter into which the host puts idempotency keys.
+    pub key_parameter: Option<String>,
 }
 
 impl Manner {
@@ -75,6 +83,13 @@ impl Manner {
     /// Equal requests get the last answer again.
     pub fn repeating(mut self) -> Self {
         self.repeats = true;
+        self
+    }
+
+    /// The places in a path and in the query that the host fills, as this plugin's manifest says.
+    pub fn filled_for(mut self, needs: &Needs) -> Self {
+        self.captured = captured(needs);
+        self.key_parameter = needs.manifest.idempotency.as_ref().and_then(|place| place.query.clone());
         self
     }
 
@@ -100,6 +115,8 @@ impl StandIn {
             secret: manner.secret,
             repeats: manner.repeats,
             delays_ms: manner.delays_ms,
+            captured: manner.captured,
+            key_parameter: manner.key_parameter,
             base: format!("http://{address}"),
         });
         let app = Router::new().fallback(answer).with_state(shared.clone());
@@ -132,10 +149,11 @@ impl StandIn {
         }
     }
 
-    /// An account whose every secret has this value.
+    /// An account whose every secret and access token has this value.
     pub fn account(needs: &Needs, secret: &str) -> Account {
-        let value = || SecretSource::Value(SecretValue::new(secret));
-        needs.manifest.secrets.keys().fold(Account::default(), |account, name| account.with_secret(name, value()))
+        let names = needs.manifest.secrets.keys();
+        let with = |account: Account, name: &String| account.with_secret(name, value_of(needs, name, secret));
+        signed_in(names.fold(Account::default(), with), needs, secret)
     }
 
     /// What came so far.
@@ -162,7 +180,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let body = to_bytes(body, REQUEST_BYTES_MAX).await.unwrap_or_default();
     let target = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
     let is_signed = shared.secret.as_deref().is_none_or(|secret| {
-        let holds = |text: &str| text.contains(secret);
+        let holds = |text: &str| text.contains(secret) || in_clear(text).is_some_and(|clear| clear.contains(secret));
         holds(&target) || parts.headers.values().any(|value| value.to_str().is_ok_and(holds))
     });
     let exchange = shared.take(parts.method.as_str(), &target, &parts.headers, &body);
@@ -189,6 +207,12 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     shared.respond(&exchange.response)
 }
 
+/// User and password of `Basic` (RFC 7617).
+fn in_clear(header: &str) -> Option<String> {
+    let encoded = header.strip_prefix("Basic ")?;
+    String::from_utf8(STANDARD.decode(encoded).ok()?).ok()
+}
+
 impl Shared {
     /// The first unused exchange that fits, or the last used one where answers repeat.
     fn take(&self, method: &str, target: &str, headers: &HeaderMap, body: &[u8]) -> Option<Exchange> {
@@ -207,15 +231,18 @@ impl Shared {
         Some(exchanges[index].0.clone())
     }
 
-    /// The whole URL, without a query parameter that is the secret.
+    /// The whole URL, without a query parameter that is the secret or the host's key.
     fn without_secret(&self, target: &str) -> String {
         let url = format!("{}{target}", self.base);
-        let (Some(secret), Ok(mut parsed)) = (&self.secret, Url::parse(&url)) else { return url };
+        let Ok(mut parsed) = Url::parse(&url) else { return url };
+        let is_hosts = |(name, value): &(String, String)| {
+            self.secret.as_ref() == Some(value) || (self.key_parameter.as_ref() == Some(name) && is_made_key(value))
+        };
         let pairs: Vec<(String, String)> = parsed.query_pairs().into_owned().collect();
-        if pairs.iter().all(|(_, value)| value != secret) {
+        if !pairs.iter().any(is_hosts) {
             return url;
         }
-        let kept: Vec<_> = pairs.into_iter().filter(|(_, value)| value != secret).collect();
+        let kept: Vec<_> = pairs.into_iter().filter(|pair| !is_hosts(pair)).collect();
         parsed.set_query(None);
         if !kept.is_empty() {
             parsed.query_pairs_mut().extend_pairs(kept);
@@ -225,6 +252,9 @@ impl Shared {
 
     /// Every origin has a folder of its own here.
     fn base_of(&self, name: &str) -> Option<String> {
+        if let Some(value) = self.captured.get(name) {
+            return Some(value.clone());
+        }
         let is_name = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
         is_name.then(|| format!("{}/{name}", self.base))
     }
@@ -245,6 +275,37 @@ impl Shared {
         }
         response
     }
+}
+
+/// What a secret of this name is while fixtures are played: this value, and for one that signs what it is in every replay, because
+/// what it made stands in the fixtures.
+pub fn value_of(needs: &Needs, name: &str, secret: &str) -> SecretSource {
+    let signs = needs.manifest.secrets.get(name).is_some_and(|facts| facts.purpose == Purpose::Sign);
+    SecretSource::Value(SecretValue::new(if signs { NO_SECRET } else { secret }))
+}
+
+/// The account as if a person had signed in for every credential that wants it, and got this access token.
+pub fn signed_in(account: Account, needs: &Needs, token: &str) -> Account {
+    let credentials = needs.manifest.credentials.iter();
+    let wanting = credentials.filter(|(_, facts)| matches!(facts, CredentialFacts::Oauth2(_)));
+    wanting.fold(account, |account, (name, _)| {
+        account.with_access(name, GivenAccess { token: SecretValue::new(token), captured: captured(needs) })
+    })
+}
+
+/// Whether this can be an idempotency key that the host made, which differs from run to run.
+pub fn is_made_key(value: &str) -> bool {
+    value.len() == 32 && value.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// What such a sign-in left behind, made up.
+pub fn captured(needs: &Needs) -> BTreeMap<String, String> {
+    let left_behind = |facts: &CredentialFacts| match facts {
+        CredentialFacts::Oauth2(facts) => facts.capture.clone(),
+        _ => Vec::new(),
+    };
+    let names = needs.manifest.credentials.values().flat_map(left_behind);
+    names.map(|name| (name.clone(), format!("{name}-of-the-stand-in"))).collect()
 }
 
 fn plain(status: u16, body: impl Into<Body>) -> Response {

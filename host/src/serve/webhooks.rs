@@ -29,6 +29,7 @@ use crate::error::{Error, Result};
 use crate::inbound::policy::ServeLimits;
 use crate::inbound::verify::check_in_vain;
 use crate::inbound::webhook::{Endpoint, EndpointLimits, Reply};
+use crate::manifest::AnswerFacts;
 use crate::time::{Clock, Timestamp};
 
 /// What an endpoint's path begins with.
@@ -251,7 +252,7 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response {
         return refused(StatusCode::NOT_FOUND);
     };
     match endpoint.take(&head.headers, head.uri.query(), body).await {
-        Reply::Received => said(StatusCode::OK, "application/json", r#"{"status":"received"}"#),
+        Reply::Received => received(endpoint.answer()),
         Reply::Challenge(answer) => said(StatusCode::OK, "text/plain; charset=utf-8", answer),
         Reply::Unauthorized => refused(StatusCode::UNAUTHORIZED),
         Reply::Malformed => refused(StatusCode::BAD_REQUEST),
@@ -295,6 +296,16 @@ async fn read(
             Some(Ok(chunk)) => read.extend_from_slice(&chunk),
         }
     }
+}
+
+/// It was taken, in the provider's own words where it reads them.
+fn received(answer: Option<&AnswerFacts>) -> Response {
+    let Some(answer) = answer else { return said(StatusCode::OK, "application/json", r#"{"status":"received"}"#) };
+    let mut response = said(StatusCode::OK, "text/plain; charset=utf-8", answer.body.clone());
+    if let Ok(kind) = HeaderValue::from_str(&answer.content_type) {
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    }
+    response
 }
 
 /// The same words whatever the reason.
@@ -404,9 +415,13 @@ mod tests {
     }
 
     async fn open(policy: &str, limits: ServeLimits) -> Scene {
+        open_with(policy, MANIFEST, limits).await
+    }
+
+    async fn open_with(policy: &str, manifest: &str, limits: ServeLimits) -> Scene {
         let clock = ManualClock::new(Timestamp::from_millis(AT_S * 1_000), 1);
         let shelf = Arc::new(Shelf::default());
-        let endpoint = endpoint(policy, MANIFEST, Some(SECRET), &shelf, &clock).await.unwrap();
+        let endpoint = endpoint(policy, manifest, Some(SECRET), &shelf, &clock).await.unwrap();
         let here = SocketAddr::from(([127, 0, 0, 1], 0));
         let webhooks = Webhooks::listen(here, vec![endpoint.into()], limits, Arc::new(clock.clone())).await.unwrap();
         Scene { clock, shelf, webhooks }
@@ -506,6 +521,20 @@ mod tests {
         let asked = scene.ask(&signed(br#"{"type":"ask","challenge":"<b>3eZ"}"#)).await;
         assert!(asked.contains("content-type: text/plain") && asked.ends_with("\r\n\r\n<b>3eZ"), "{asked}");
         assert_eq!(scene.shelf.keys.lock().unwrap().len(), 2);
+    }
+
+    /// Some providers read the answer and do what it says, or complain when it is in no language of theirs.
+    #[tokio::test]
+    async fn a_provider_that_reads_the_answer_gets_its_own() {
+        let answer = "answer={content_type='text/xml',body='<Nothing/>'}\nverify=";
+        let scene = open_with("", &MANIFEST.replace("verify=", answer), ServeLimits::default()).await;
+        for _ in 0..2 {
+            let said = scene.ask(&signed(br#"{"id":"e1"}"#)).await;
+            assert!(said.starts_with("HTTP/1.1 200") && said.contains("content-type: text/xml\r\n"), "{said}");
+            assert!(said.ends_with("\r\n\r\n<Nothing/>"), "{said}");
+        }
+        let refused = scene.ask(&request("POST /webhooks/orders-8c1f HTTP/1.1", b"{}")).await;
+        assert!(refused.starts_with("HTTP/1.1 401") && !refused.contains("<Nothing/>"), "{refused}");
     }
 
     /// The defect S9 of the guide, at the door: many at once are one.

@@ -315,6 +315,24 @@ impl Secrets {
         self.granted.contains_key(name)
     }
 
+    /// Why a secret is not there, with what would help; nothing where somebody has given it. Given is also what is said to
+    /// be in one place and is not there, and what is there and cannot be used: that is a mistake, and no wish to do without.
+    pub(crate) async fn not_given(&self, name: &str) -> Option<String> {
+        let Some(granted) = self.granted.get(name) else {
+            let granted = self.granted_for(name, Purpose::Credential).err();
+            return granted.and_then(|error| error.details().map(str::to_owned));
+        };
+        if granted.source.is_some() || self.known().values.contains_key(name) {
+            return None;
+        }
+        for source in self.sources_of(name, granted) {
+            if !matches!(source::ask(&source, name, &self.means).await, Ok(None)) {
+                return None;
+            }
+        }
+        Some(self.advice(name, granted))
+    }
+
     /// The value of a secret that was asked for before.
     pub(crate) fn known_value(&self, name: &str) -> Option<Zeroizing<String>> {
         self.known().values.get(name).cloned()

@@ -1,8 +1,8 @@
-//! What an account holds of the chain's own currency.
+//! What accounts hold of the chain's own currency.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use wharfage_sdk::{Error, money};
+use wharfage_sdk::{Cursor, Error, Page, money};
 
 use crate::{address::Address, answer::Question, exact};
 
@@ -29,6 +29,26 @@ pub(crate) struct Balance {
     ether: String,
 }
 
+/// Which accounts.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListInput {
+    /// The accounts, 1 to 1000 of them: 0x and 40 hex digits each.
+    #[schemars(length(min = 1, max = 1000))]
+    addresses: Vec<Address>,
+    /// The chain's id, as chains.list names it; Ethereum's main chain when absent.
+    #[serde(default = "crate::mainnet")]
+    chainid: u64,
+}
+
+/// A balance as Etherscan writes it among several.
+#[derive(Deserialize)]
+struct Row {
+    account: String,
+    #[serde(deserialize_with = "exact::whole")]
+    balance: String,
+}
+
 #[derive(Deserialize)]
 struct Wei(#[serde(deserialize_with = "exact::whole")] String);
 
@@ -40,6 +60,32 @@ pub(crate) fn find(input: Input) -> Result<Balance, Error> {
     let ether = ether(&wei)?;
     Ok(Balance { address: input.address.to_string(), chainid: input.chainid, wei, ether })
 }
+
+/// The next accounts that one request holds, in the order they were named.
+pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Balance>, Error> {
+    if !(1..=ADDRESSES_MAX).contains(&input.addresses.len()) {
+        return Err(Error::invalid_request("/addresses", "expected 1 to 1000 addresses"));
+    }
+    let from: usize = cursor.map(|cursor| cursor.decode()).transpose()?.unwrap_or_default();
+    let asked: Vec<String> = input.addresses.iter().skip(from).take(AT_ONCE).map(Address::to_string).collect();
+    if asked.is_empty() {
+        return Err(Error::cursor_invalid("the cursor belongs to another list; start again without it"));
+    }
+    let question = Question::new(input.chainid, "account", "balancemulti");
+    let rows: Vec<Row> = question.with("address", asked.join(",")).with("tag", "latest").ask_one()?;
+    let next = (from + asked.len() < input.addresses.len()).then_some(from + asked.len());
+    let balance = |address: String| {
+        let row = rows.iter().find(|row| row.account.eq_ignore_ascii_case(&address));
+        let wei = row.map(|row| row.balance.clone());
+        let wei = wei.ok_or_else(|| Error::schema_violation("the answer leaves out an account that was asked for"))?;
+        Ok(Balance { ether: ether(&wei)?, address, chainid: input.chainid, wei })
+    };
+    Page::new(asked.into_iter().map(balance).collect::<Result<_, Error>>()?, next.as_ref())
+}
+
+/// Accounts of one request. Source: docs.etherscan.io/api-reference/endpoint/balancemulti, 2026-11-24.
+const AT_ONCE: usize = 20;
+const ADDRESSES_MAX: usize = 1_000;
 
 /// An amount of wei in whole coins, exactly.
 pub(crate) fn ether(wei: &str) -> Result<String, Error> {

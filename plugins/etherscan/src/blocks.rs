@@ -1,10 +1,10 @@
-//! The newest block. Asked through `module=proxy`, which speaks JSON-RPC and counts in hex.
+//! The newest block, asked through `module=proxy`, which speaks JSON-RPC and counts in hex; and the block of a time.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use wharfage_sdk::Error;
+use wharfage_sdk::{Error, Timestamp};
 
-use crate::answer::Question;
+use crate::{answer::Question, exact};
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -30,8 +30,44 @@ pub(crate) fn latest(input: Input) -> Result<Block, Error> {
 /// The number of a chain's newest block.
 pub(crate) fn newest(chainid: u64) -> Result<u64, Error> {
     let number: String = Question::new(chainid, "proxy", "eth_blockNumber").ask_one()?;
-    number
-        .strip_prefix("0x")
-        .and_then(|digits| u64::from_str_radix(digits, 16).ok())
+    exact::hex(&number)
+        .filter(|_| number.len() > 2)
         .ok_or_else(|| Error::schema_violation("the block number is not the hex number it should be"))
+}
+
+/// At what time.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ByTimeInput {
+    /// The time, to the second.
+    time: Timestamp,
+    /// Whether the block before that time is meant or the one after it; `before` when absent.
+    #[serde(default)]
+    closest: Closest,
+    /// The chain's id, as chains.list names it; Ethereum's main chain when absent.
+    #[serde(default = "crate::mainnet")]
+    chainid: u64,
+}
+
+/// Which of the two blocks around a time.
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Closest {
+    #[default]
+    Before,
+    After,
+}
+
+#[derive(Deserialize)]
+struct Number(#[serde(deserialize_with = "exact::count")] u64);
+
+pub(crate) fn by_time(input: ByTimeInput) -> Result<Block, Error> {
+    let closest = match input.closest {
+        Closest::Before => "before",
+        Closest::After => "after",
+    };
+    let question = Question::new(input.chainid, "block", "getblocknobytime");
+    let question = question.with("timestamp", input.time.as_ms().div_euclid(1000)).with("closest", closest);
+    let Number(block_number) = question.ask_one()?;
+    Ok(Block { chainid: input.chainid, block_number })
 }

@@ -1,11 +1,13 @@
-//! The ABI of a contract, which Etherscan writes as JSON inside a text.
+//! The source of a contract and its ABI, which Etherscan writes as JSON inside a text.
+
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wharfage_sdk::{Error, ErrorKind, http::Keep};
 
-use crate::{address::Address, answer::Question};
+use crate::{address::Address, answer::Question, exact};
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -39,10 +41,116 @@ pub(crate) fn abi(input: Input) -> Result<Abi, Error> {
     Ok(Abi { contract: input.contract.to_string(), chainid: input.chainid, abi })
 }
 
+/// The source of a contract, as somebody gave it to Etherscan and Etherscan compiled it to the same code.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Source {
+    /// The contract, in EIP-55 form.
+    contract: String,
+    /// The chain's id.
+    chainid: u64,
+    /// The contract's name in its source.
+    name: String,
+    /// Its files, by their names.
+    files: BTreeMap<String, String>,
+    /// The compiler, as `v0.8.26+commit.8a97fa7a`.
+    compiler: String,
+    /// Whether the optimizer was on.
+    is_optimized: bool,
+    /// For how many runs of the code.
+    optimizer_runs: Option<u64>,
+    /// The version of the virtual machine that it was compiled for.
+    evm_version: Option<String>,
+    /// The licence, as its author states it.
+    license: Option<String>,
+    /// What the constructor was given, in hex.
+    constructor_arguments: Option<String>,
+    /// Whether it passes calls on to another contract.
+    is_proxy: bool,
+    /// That other contract, in EIP-55 form.
+    implementation: Option<String>,
+}
+
+/// A source as Etherscan writes it.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SourceRow {
+    source_code: String,
+    #[serde(default)]
+    contract_name: String,
+    #[serde(default)]
+    compiler_version: String,
+    #[serde(default, deserialize_with = "exact::text")]
+    optimization_used: String,
+    #[serde(default, deserialize_with = "exact::count_some")]
+    runs: Option<u64>,
+    #[serde(default)]
+    constructor_arguments: String,
+    #[serde(default, rename = "EVMVersion")]
+    evm_version: String,
+    #[serde(default)]
+    license_type: String,
+    #[serde(default, deserialize_with = "exact::text")]
+    proxy: String,
+    #[serde(default)]
+    implementation: String,
+}
+
+pub(crate) fn source(input: Input) -> Result<Source, Error> {
+    let question = Question::new(input.chainid, "contract", "getsourcecode").with("address", input.contract);
+    let rows: Vec<SourceRow> = question.keep(KEPT).ask_one().map_err(|error| unverified(error, input.contract))?;
+    // Without a source the answer is a row with nothing in it.
+    let row = rows.into_iter().next().filter(|row| !row.source_code.is_empty());
+    let row = row.ok_or_else(|| Error::not_found(no_source(input.contract)))?;
+    Ok(Source {
+        contract: input.contract.to_string(),
+        chainid: input.chainid,
+        files: files(&row.source_code, &row.contract_name)?,
+        name: row.contract_name,
+        compiler: row.compiler_version,
+        is_optimized: row.optimization_used == "1",
+        optimizer_runs: row.runs,
+        evm_version: written(row.evm_version),
+        license: written(row.license_type),
+        constructor_arguments: written(row.constructor_arguments),
+        is_proxy: row.proxy == "1",
+        implementation: Address::shown(&row.implementation),
+    })
+}
+
+/// The files of a source: one text without a name; a JSON object of files; or the compiler's whole JSON input, in braces
+/// doubled so that it can be told from the object.
+fn files(source: &str, name: &str) -> Result<BTreeMap<String, String>, Error> {
+    #[derive(Deserialize)]
+    struct File {
+        content: String,
+    }
+    #[derive(Deserialize)]
+    struct Whole {
+        sources: BTreeMap<String, File>,
+    }
+    let text = source.trim();
+    let inner = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).filter(|text| text.starts_with('{'));
+    let read = match inner {
+        Some(inner) => serde_json::from_str::<Whole>(inner).map(|whole| whole.sources),
+        None if text.starts_with('{') => serde_json::from_str(text),
+        None => return Ok(BTreeMap::from([(name.to_owned(), source.to_owned())])),
+    };
+    let files = read.map_err(|_| Error::schema_violation("the source is neither a text nor files in JSON"))?;
+    Ok(files.into_iter().map(|(name, file)| (name, file.content)).collect())
+}
+
+fn written(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
+
+fn no_source(contract: Address) -> String {
+    format!("the source of {contract} is not verified on Etherscan")
+}
+
 fn unverified(mut error: Error, contract: Address) -> Error {
     if error.kind == ErrorKind::ProviderReported && error.message.contains(UNVERIFIED) {
         error.kind = ErrorKind::NotFound;
-        error.message = format!("the source of {contract} is not verified on Etherscan, so there is no ABI of it");
+        error.message = no_source(contract) + ", so there is no ABI of it";
     }
     error
 }
@@ -53,3 +161,22 @@ const KEPT: Keep = Keep::Seconds(86_400);
 
 /// What Etherscan says of a contract without source, and of an account that is no contract.
 const UNVERIFIED: &str = "source code not verified";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_has_three_forms() {
+        let one = |files: Result<BTreeMap<String, String>, Error>| files.unwrap().into_iter().collect::<Vec<_>>();
+        let pair = |name: &str, text: &str| vec![(name.to_owned(), text.to_owned())];
+        assert_eq!(one(files("contract A {}", "A")), pair("A", "contract A {}"));
+        assert_eq!(one(files(r#"{"A.sol": {"content": "contract A {}"}}"#, "A")), pair("A.sol", "contract A {}"));
+        let whole =
+            r#"{{"language": "Solidity", "sources": {"src/A.sol": {"content": "contract A {}"}}, "settings": {}}}"#;
+        assert_eq!(one(files(whole, "A")), pair("src/A.sol", "contract A {}"));
+        for broken in ["{", "{{}}", r#"{"A.sol": 7}"#] {
+            assert!(files(broken, "A").is_err(), "{broken}");
+        }
+    }
+}

@@ -52,6 +52,20 @@ pub(crate) fn count_some<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u6
     }
 }
 
+/// A number in hex, as JSON-RPC and the log of events write it. `0x` alone is zero there.
+pub(crate) fn hex(text: &str) -> Option<u64> {
+    let digits = text.strip_prefix("0x")?;
+    digits.bytes().try_fold(0_u64, |sum, digit| {
+        let digit = char::from(digit).to_digit(16)?;
+        sum.checked_mul(16)?.checked_add(u64::from(digit))
+    })
+}
+
+/// Like [`hex`], of an answer.
+pub(crate) fn hex_count<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    hex(&text(from)?).ok_or_else(|| expected("a number in hex"))
+}
+
 /// Says what was expected and not what was there.
 fn expected<E: Error>(what: &'static str) -> E {
     E::invalid_value(Unexpected::Other("a value"), &what)
@@ -99,6 +113,13 @@ mod tests {
         for wrong in [r#""""#, r#""-1""#, r#""1e3""#, r#"".5""#, r#""5.""#, r#""0x10""#, "1e3", "-1", "[]", "true"] {
             assert!(serde_json::from_str::<Gwei>(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn hex_is_read_to_its_last_digit_and_nothing_else_is() {
+        let read = ["0x", "0x0", "0x10d4f", "0xffffffffffffffff", "0x0000000000000000000000006"].map(hex);
+        assert_eq!(read, [Some(0), Some(0), Some(68_943), Some(u64::MAX), Some(6)]);
+        assert_eq!(["", "7", "0x+1", "0x1ffffffffffffffff", "0xg"].map(hex), [None; 5]);
     }
 
     #[test]

@@ -8,6 +8,15 @@ use crate::{
     window::{Row, Span, Window},
 };
 
+/// What the parameters of a list are called.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Names {
+    /// `startblock`, `endblock` and `sort`.
+    Account,
+    /// `fromBlock` and `toBlock`, which must be there; always the oldest first.
+    Logs,
+}
+
 /// Asks for the page that `cursor` leads to, and answers what is new on it and where to go on.
 ///
 /// The page may be empty although there is more: every row of it may have come before.
@@ -16,13 +25,29 @@ pub(crate) fn page<R: Row + DeserializeOwned>(
     span: &Span,
     cursor: Option<Cursor>,
 ) -> Result<(Vec<R>, Option<Cursor>), Error> {
+    page_named(question, span, cursor, Names::Account)
+}
+
+/// Likewise, for a list whose parameters have names of their own.
+pub(crate) fn page_named<R: Row + DeserializeOwned>(
+    question: &Question,
+    span: &Span,
+    cursor: Option<Cursor>,
+    names: Names,
+) -> Result<(Vec<R>, Option<Cursor>), Error> {
     let window = Window::open(&question.identity(), span, cursor.as_ref())?;
-    let mut question = question.clone().with("startblock", window.start());
-    // Left out where it is not known: any number that stands for "all" is a real block on some chain one day.
-    if let Some(end) = window.end() {
-        question = question.with("endblock", end);
+    let is_log = names == Names::Logs;
+    let mut question = question.clone().with(if is_log { "fromBlock" } else { "startblock" }, window.start());
+    // Any number that stands for "all" is a real block on some chain one day.
+    question = match window.end() {
+        Some(end) => question.with(if is_log { "toBlock" } else { "endblock" }, end),
+        None if is_log => question.with("toBlock", "latest"),
+        None => question,
+    };
+    question = question.with("page", window.page()).with("offset", span.limit);
+    if !is_log {
+        question = question.with("sort", span.sort.as_str());
     }
-    let question = question.with("page", window.page()).with("offset", span.limit).with("sort", span.sort.as_str());
     let (rows, next) = window.after(span, question.ask()?.unwrap_or_default())?;
     Ok((rows, next.map(|next| Cursor::encode(&next)).transpose()?))
 }

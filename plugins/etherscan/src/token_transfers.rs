@@ -1,4 +1,4 @@
-//! ERC-20 transfers of an account.
+//! Transfers of tokens of an account: of ERC-20, and of ERC-721 and ERC-1155, whose tokens differ from each other.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -90,13 +90,16 @@ pub(crate) struct Row {
     from: String,
     to: String,
     contract_address: String,
+    #[serde(default, rename = "tokenID", deserialize_with = "exact::text")]
+    token_id: String,
     #[serde(default)]
     token_name: String,
     #[serde(default)]
     token_symbol: String,
     #[serde(default, deserialize_with = "exact::count_some")]
     token_decimal: Option<u64>,
-    #[serde(deserialize_with = "exact::whole")]
+    // ERC-1155 has its own name for it, and of an ERC-721 token there is one.
+    #[serde(default = "one", alias = "tokenValue", deserialize_with = "exact::whole")]
     value: String,
     #[serde(default, deserialize_with = "exact::count_some")]
     transaction_index: Option<u64>,
@@ -104,6 +107,10 @@ pub(crate) struct Row {
     gas_used: u64,
     #[serde(deserialize_with = "exact::whole")]
     gas_price: String,
+}
+
+fn one() -> String {
+    "1".to_owned()
 }
 
 impl window::Row for Row {
@@ -115,9 +122,11 @@ impl window::Row for Row {
     /// window counts them.
     fn identity(&self) -> String {
         match self.log_index {
-            Some(index) => format!("{} {index}", self.hash),
-            None => {
-                [&self.hash, &self.contract_address, &self.from, &self.to, &self.value].map(String::as_str).join(" ")
+            // One entry of a batch is told as several rows.
+            Some(index) if self.token_id.is_empty() => format!("{} {index}", self.hash),
+            _ => {
+                let parts = [&self.hash, &self.contract_address, &self.from, &self.to, &self.value, &self.token_id];
+                parts.map(String::as_str).join(" ").trim_end().to_owned()
             }
         }
     }
@@ -129,10 +138,11 @@ impl wallet::Movement for Row {
     }
 
     fn is_unlike_others(&self) -> bool {
-        self.log_index.is_some()
+        self.log_index.is_some() && self.token_id.is_empty()
     }
 
-    fn transfer(self) -> Result<wallet::Transfer, Error> {
+    fn transfer(mut self) -> Result<wallet::Transfer, Error> {
+        let id = Some(std::mem::take(&mut self.token_id)).filter(|id| !id.is_empty());
         let transfer = transfer(self)?;
         Ok(wallet::Transfer {
             hash: transfer.hash,
@@ -144,6 +154,7 @@ impl wallet::Movement for Row {
             to: transfer.to,
             token: Some(wallet::Token {
                 contract: transfer.contract,
+                id,
                 name: transfer.token_name,
                 symbol: transfer.token_symbol,
                 decimals: transfer.decimals,
@@ -156,13 +167,116 @@ impl wallet::Movement for Row {
     }
 }
 
-pub(crate) fn list(input: Input, cursor: Option<Cursor>) -> Result<Page<TokenTransfer>, Error> {
+/// Which NFTs' transfers.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NftInput {
+    /// The account: 0x and 40 hex digits; in mixed case its EIP-55 checksum must be right.
+    address: Address,
+    /// Which kind; `erc721` when absent. Each is a list of its own at Etherscan.
+    #[serde(default)]
+    standard: Standard,
+    /// The contract whose tokens count; all when absent.
+    contract: Option<Address>,
+    /// The chain's id, as chains.list names it; Ethereum's main chain when absent.
+    #[serde(default = "crate::mainnet")]
+    chainid: u64,
+    /// The first block that counts.
+    #[serde(default)]
+    start_block: u64,
+    /// The last block that counts; the newest one when absent.
+    end_block: Option<u64>,
+    /// Which end of the chain comes first; `desc` when absent.
+    #[serde(default)]
+    sort: Sort,
+    /// Rows per page, 1 to 1000.
+    #[serde(default = "window::limit")]
+    #[schemars(range(min = 1, max = 1000))]
+    limit: u32,
+}
+
+/// A standard for tokens that differ from each other.
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Standard {
+    /// Each token is one of its kind.
+    #[default]
+    Erc721,
+    /// A token may be there several times.
+    Erc1155,
+}
+
+/// One transfer of an NFT.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct NftTransfer {
+    /// The hash of its transaction.
+    hash: String,
+    /// The block it is in.
+    block_number: u64,
+    /// When that block was made.
+    time: Timestamp,
+    /// How many blocks there were on top when Etherscan answered.
+    confirmations: u64,
+    /// Whether these are at least 12.
+    is_final: bool,
+    /// Whose it was, in EIP-55 form; the zero address where it was made.
+    from: Option<String>,
+    /// Whose it is now, in EIP-55 form; the zero address where it was destroyed.
+    to: Option<String>,
+    /// The contract, in EIP-55 form.
+    contract: Option<String>,
+    /// What the contract calls the token. Anybody can make a contract and call its token anything.
+    token_name: String,
+    /// Its symbol, likewise.
+    token_symbol: String,
+    /// The token's id: a whole number that may be longer than any integer type.
+    token_id: String,
+    /// How many of it; 1 for ERC-721.
+    amount: String,
+}
+
+pub(crate) fn list_nfts(input: NftInput, cursor: Option<Cursor>) -> Result<Page<NftTransfer>, Error> {
     let span = Span::checked(input.start_block, input.end_block, input.sort, input.limit)?;
-    let mut question = Question::new(input.chainid, "account", "tokentx").with("address", input.address);
-    if let Some(contract) = input.contract {
+    let action = match input.standard {
+        Standard::Erc721 => "tokennfttx",
+        Standard::Erc1155 => "token1155tx",
+    };
+    let (rows, next) = asked(input.chainid, action, input.address, input.contract, &span, cursor)?;
+    let nft = |row: Row| NftTransfer {
+        hash: row.hash,
+        block_number: row.block_number,
+        time: rows::time(row.time_stamp),
+        confirmations: row.confirmations,
+        is_final: crate::is_final(row.confirmations),
+        from: Address::shown(&row.from),
+        to: Address::shown(&row.to),
+        contract: Address::shown(&row.contract_address),
+        token_name: row.token_name,
+        token_symbol: row.token_symbol,
+        token_id: row.token_id,
+        amount: row.value,
+    };
+    Ok(Page { items: rows.into_iter().map(nft).collect(), next })
+}
+
+fn asked(
+    chainid: u64,
+    action: &'static str,
+    address: Address,
+    contract: Option<Address>,
+    span: &Span,
+    cursor: Option<Cursor>,
+) -> Result<(Vec<Row>, Option<Cursor>), Error> {
+    let mut question = Question::new(chainid, "account", action).with("address", address);
+    if let Some(contract) = contract {
         question = question.with("contractaddress", contract);
     }
-    let (rows, next) = rows::page(&question, &span, cursor)?;
+    rows::page(&question, span, cursor)
+}
+
+pub(crate) fn list(input: Input, cursor: Option<Cursor>) -> Result<Page<TokenTransfer>, Error> {
+    let span = Span::checked(input.start_block, input.end_block, input.sort, input.limit)?;
+    let (rows, next) = asked(input.chainid, "tokentx", input.address, input.contract, &span, cursor)?;
     Ok(Page { items: rows.into_iter().map(transfer).collect::<Result<_, _>>()?, next })
 }
 

@@ -1,13 +1,14 @@
-//! `polls.wallet`: what comes to the watched accounts and what leaves them, coins and tokens, once it is final.
+//! `polls.wallet`: what comes to the watched accounts and what leaves them, once it is final: coins, whether a transaction
+//! or a contract moved them, tokens and NFTs, on one chain or several.
 //!
-//! Each account has two lists, and each list a place in the cursor: the last block that was read, which is read again
+//! Each account has a list for each of these, and each list a place in the cursor: the last block that was read, which is read again
 //! until it is settled. A transfer is named by what the chain says of it, and the host emits a name once, so reading
 //! again costs nothing and loses nothing. Only rows with enough blocks on top count: what another chain of blocks may
 //! still replace is left for the next run.
 
 mod lane;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use wharfage_sdk::{
@@ -16,7 +17,7 @@ use wharfage_sdk::{
     serde_json,
 };
 
-use crate::{address::Address, answer::Question, blocks, token_transfers, transactions, window};
+use crate::{address::Address, answer::Question, blocks, internal, token_transfers, transactions, window};
 use lane::{Lane, ROWS};
 
 /// Takes what the host hands over.
@@ -39,12 +40,21 @@ struct Input {
     /// The chain's id.
     #[serde(default = "crate::mainnet")]
     chainid: u64,
+    /// The ids of several chains, instead.
+    #[serde(default)]
+    chainids: BTreeSet<u64>,
     /// Blocks on top after which a transfer counts.
     #[serde(default = "confirmations")]
     confirmations: u64,
     /// Whether tokens count.
     #[serde(default = "yes")]
     tokens: bool,
+    /// Whether coins count that a contract moved.
+    #[serde(default = "yes")]
+    internal: bool,
+    /// Whether NFTs count.
+    #[serde(default = "yes")]
+    nfts: bool,
 }
 
 /// How far the lists are read; the cursor.
@@ -59,18 +69,44 @@ struct Round {
 /// One list of an account.
 #[derive(Clone, Copy)]
 struct List {
+    chainid: u64,
     address: Address,
     asset: Asset,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Asset {
     Coin,
+    Internal,
     Token,
+    Erc721,
+    Erc1155,
 }
+
+impl Asset {
+    const ALL: [Self; 5] = [Self::Coin, Self::Internal, Self::Token, Self::Erc721, Self::Erc1155];
+
+    /// Its name in the cursor and in events, and the action that lists it.
+    fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Coin => ("coin", "txlist"),
+            Self::Internal => ("internal", "txlistinternal"),
+            Self::Token => ("token", "tokentx"),
+            Self::Erc721 => ("erc721", "tokennfttx"),
+            Self::Erc1155 => ("erc1155", "token1155tx"),
+        }
+    }
+}
+
+/// The newest block of each chain that was asked for it, in one call.
+type Heads = BTreeMap<u64, u64>;
 
 /// A row of such a list.
 pub(crate) trait Movement: window::Row + DeserializeOwned {
+    /// Whether it says how many blocks there were on top.
+    const COUNTS_CONFIRMATIONS: bool = true;
+    /// Takes the newest block, where it does not.
+    fn note_head(&mut self, _head: u64) {}
     /// How many blocks there were on top.
     fn confirmations(&self) -> u64;
     /// Whether no other row of its block can look like it.
@@ -111,6 +147,8 @@ pub(crate) struct Transfer {
 pub(crate) struct Token {
     /// The contract.
     pub(crate) contract: Option<String>,
+    /// Which of the contract's tokens, where they differ from each other.
+    pub(crate) id: Option<String>,
     /// The name.
     pub(crate) name: String,
     /// The symbol.
@@ -125,12 +163,14 @@ struct Seen<'a> {
     chainid: u64,
     address: &'a str,
     direction: &'static str,
+    kind: &'static str,
     #[serde(flatten)]
     transfer: &'a Transfer,
 }
 
 /// A cursor holds a place for each list and has a size.
 const ADDRESSES_MAX: usize = 50;
+const LISTS_MAX: usize = 500;
 /// What one call asks and emits before it hands back and is called again: what was read is then kept.
 const REQUESTS_MAX: u32 = 20;
 const EMITTED: usize = 500;
@@ -145,35 +185,42 @@ fn yes() -> bool {
 }
 
 impl Input {
-    fn check(&self) -> Result<(), Error> {
-        match self.addresses.len() {
-            1..=ADDRESSES_MAX => Ok(()),
-            _ => Err(Error::invalid_request("/addresses", format!("expected 1 to {ADDRESSES_MAX} addresses"))),
-        }
-    }
-
     /// All lists in their order, each with its name in the cursor.
-    fn lists(&self) -> BTreeMap<String, List> {
+    fn lists(&self) -> Result<BTreeMap<String, List>, Error> {
+        if !(1..=ADDRESSES_MAX).contains(&self.addresses.len()) {
+            return Err(Error::invalid_request("/addresses", format!("expected 1 to {ADDRESSES_MAX} addresses")));
+        }
+        let one = BTreeSet::from([self.chainid]);
+        let chainids = if self.chainids.is_empty() { &one } else { &self.chainids };
         let mut lists = BTreeMap::new();
         for address in &self.addresses {
-            for asset in [Asset::Coin, Asset::Token] {
-                let list = List { address: *address, asset };
-                if self.tokens || matches!(asset, Asset::Coin) {
-                    lists.insert(list.name(self.chainid), list);
+            for asset in Asset::ALL {
+                let counts = match asset {
+                    Asset::Coin => true,
+                    Asset::Internal => self.internal,
+                    Asset::Token => self.tokens,
+                    Asset::Erc721 | Asset::Erc1155 => self.nfts,
+                };
+                for chainid in chainids.iter().filter(|_| counts) {
+                    let list = List { chainid: *chainid, address: *address, asset };
+                    lists.insert(list.name(), list);
                 }
             }
         }
-        lists
+        if lists.len() > LISTS_MAX {
+            let message = format!("accounts, chains and kinds together are more than {LISTS_MAX} lists");
+            return Err(Error::invalid_request("/addresses", message));
+        }
+        Ok(lists)
     }
 }
 
 fn watch(poll: &Poll, mut round: Round) -> Result<Outcome, Error> {
     let input: Input = poll.read_input()?;
-    input.check()?;
-    let lists = input.lists();
+    let lists = input.lists()?;
     round.lanes.retain(|name, _| lists.contains_key(name));
     let done = round.done.take();
-    let (mut emit, mut requests, mut newest) = (Vec::new(), 0, None);
+    let (mut emit, mut requests, mut heads) = (Vec::new(), 0, Heads::new());
     for (name, list) in lists.iter().filter(|(name, _)| done.as_ref().is_none_or(|done| *name > done)) {
         let mut more = true;
         while more {
@@ -183,9 +230,8 @@ fn watch(poll: &Poll, mut round: Round) -> Result<Outcome, Error> {
             requests += 1;
             let next;
             (next, more) = match round.lanes.get(name) {
-                Some(lane) => list.read(&input, lane, &mut emit)?,
-                // Asked once for all lists: an account that is added later begins like the first ones.
-                None => list.begin(&input, poll.start, &mut newest)?,
+                Some(lane) => list.read(&input, lane, &mut heads, &mut emit)?,
+                None => list.begin(poll.start, &mut heads)?,
             };
             round.lanes.insert(name.clone(), next);
         }
@@ -196,31 +242,22 @@ fn watch(poll: &Poll, mut round: Round) -> Result<Outcome, Error> {
 }
 
 impl List {
-    fn name(&self, chainid: u64) -> String {
-        let asset = match self.asset {
-            Asset::Coin => "coin",
-            Asset::Token => "token",
-        };
-        format!("{chainid} {} {asset}", self.address)
+    fn name(&self) -> String {
+        format!("{} {} {}", self.chainid, self.address, self.asset.names().0)
     }
 
     /// Where a list begins that was not read before, and whether there may be something.
-    fn begin(&self, input: &Input, start: Start, newest: &mut Option<u64>) -> Result<(Lane, bool), Error> {
+    fn begin(&self, start: Start, heads: &mut Heads) -> Result<(Lane, bool), Error> {
         match start {
             Start::All => Ok((Lane::at(0), true)),
-            Start::FromNow => {
-                let newest = match *newest {
-                    Some(newest) => newest,
-                    None => *newest.insert(blocks::newest(input.chainid)?),
-                };
-                Ok((Lane::at(newest + 1), false))
-            }
+            Start::FromNow => Ok((Lane::at(head(self.chainid, heads)? + 1), false)),
             Start::Backfill(rows) => {
                 let (page, limit, nth) = lane::place_of(rows);
-                let question = self.question(input).with("page", page).with("offset", limit).with("sort", "desc");
+                let question = self.question().with("page", page).with("offset", limit).with("sort", "desc");
                 let block = match self.asset {
                     Asset::Coin => nth_block::<transactions::Row>(&question, nth)?,
-                    Asset::Token => nth_block::<token_transfers::Row>(&question, nth)?,
+                    Asset::Internal => nth_block::<internal::Row>(&question, nth)?,
+                    Asset::Token | Asset::Erc721 | Asset::Erc1155 => nth_block::<token_transfers::Row>(&question, nth)?,
                 };
                 // Fewer than that many are all there are.
                 Ok((Lane::at(block.unwrap_or(0)), true))
@@ -228,10 +265,19 @@ impl List {
         }
     }
 
-    fn read(&self, input: &Input, lane: &Lane, emit: &mut Vec<Emission>) -> Result<(Lane, bool), Error> {
+    fn read(
+        &self,
+        input: &Input,
+        lane: &Lane,
+        heads: &mut Heads,
+        emit: &mut Vec<Emission>,
+    ) -> Result<(Lane, bool), Error> {
         match self.asset {
-            Asset::Coin => self.read_rows::<transactions::Row>(input, lane, emit),
-            Asset::Token => self.read_rows::<token_transfers::Row>(input, lane, emit),
+            Asset::Coin => self.read_rows::<transactions::Row>(input, lane, heads, emit),
+            Asset::Internal => self.read_rows::<internal::Row>(input, lane, heads, emit),
+            Asset::Token | Asset::Erc721 | Asset::Erc1155 => {
+                self.read_rows::<token_transfers::Row>(input, lane, heads, emit)
+            }
         }
     }
 
@@ -239,29 +285,31 @@ impl List {
         &self,
         input: &Input,
         lane: &Lane,
+        heads: &mut Heads,
         emit: &mut Vec<Emission>,
     ) -> Result<(Lane, bool), Error> {
-        let question = self.question(input).with("startblock", lane.start());
+        let question = self.question().with("startblock", lane.start());
         let question = question.with("page", lane.page()).with("offset", ROWS).with("sort", "asc");
-        let (rows, next, more) = lane.after::<R>(question.ask()?.unwrap_or_default(), input.confirmations)?;
+        let mut rows: Vec<R> = question.ask()?.unwrap_or_default();
+        if !R::COUNTS_CONFIRMATIONS && !rows.is_empty() {
+            let head = head(self.chainid, heads)?;
+            rows.iter_mut().for_each(|row| row.note_head(head));
+        }
+        let (rows, next, more) = lane.after::<R>(rows, input.confirmations)?;
         for (row, nth) in rows {
-            emit.push(self.emission(input.chainid, row, nth)?);
+            emit.push(self.emission(row, nth)?);
         }
         Ok((next, more))
     }
 
-    fn question(&self, input: &Input) -> Question {
-        let action = match self.asset {
-            Asset::Coin => "txlist",
-            Asset::Token => "tokentx",
-        };
-        Question::new(input.chainid, "account", action).with("address", self.address)
+    fn question(&self) -> Question {
+        Question::new(self.chainid, "account", self.asset.names().1).with("address", self.address)
     }
 
     /// The event of a row, which is the `nth` of those that look like it.
-    fn emission<R: Movement>(&self, chainid: u64, row: R, nth: usize) -> Result<Emission, Error> {
+    fn emission<R: Movement>(&self, row: R, nth: usize) -> Result<Emission, Error> {
         let address = self.address.to_string();
-        let key = format!("{} {} {nth}", self.name(chainid), row.identity());
+        let key = format!("{} {} {nth}", self.name(), row.identity());
         let transfer = row.transfer()?;
         let is_mine = |side: &Option<String>| side.as_ref() == Some(&address);
         let direction = match (is_mine(&transfer.from), is_mine(&transfer.to)) {
@@ -269,10 +317,21 @@ impl List {
             (true, false) => "out",
             (false, _) => "in",
         };
-        let seen = Seen { chainid, address: &address, direction, transfer: &transfer };
+        let kind = self.asset.names().0;
+        let seen = Seen { chainid: self.chainid, address: &address, direction, kind, transfer: &transfer };
         let data = serde_json::to_value(&seen).map_err(|error| Error::internal(error.to_string()))?;
         Ok(Emission { event_type: "transfer.seen".to_owned(), key, data })
     }
+}
+
+/// The newest block of a chain, asked once for all its lists: an account that is added later begins like the first ones.
+fn head(chainid: u64, heads: &mut Heads) -> Result<u64, Error> {
+    if let Some(head) = heads.get(&chainid) {
+        return Ok(*head);
+    }
+    let head = blocks::newest(chainid)?;
+    heads.insert(chainid, head);
+    Ok(head)
 }
 
 fn nth_block<R: Movement>(question: &Question, nth: usize) -> Result<Option<u64>, Error> {

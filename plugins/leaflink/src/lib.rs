@@ -1,4 +1,4 @@
-//! LeafLink's "Marketplace V2" API from a seller's side: orders, their lines and history, products, customers.
+//! LeafLink's "Marketplace V2" API from a seller's side: orders and what is done with them, products, stock, customers.
 //!
 //! LeafLink speaks in two ways, and `profile` says which is meant. Where they go and what the fields are called differs;
 //! what comes out of an operation does not. Paths end in `/`, always: without it V2 answers 400.
@@ -11,9 +11,14 @@ use wharfage_sdk::json::Kept;
 use wharfage_sdk::{Error, Response};
 
 mod customers;
+mod inventory;
+mod order_parts;
 mod orders;
 mod products;
+mod transitions;
+mod watch;
 mod webhooks;
+mod written;
 
 wharfage_sdk::operations! {
     /// Orders by their last change: newest first to look at, oldest first to keep in step with.
@@ -24,8 +29,27 @@ wharfage_sdk::operations! {
     list "orders.line-items" => orders::line_items;
     /// What happened to one order: every change of its status and by whom.
     list "orders.history" => orders::history;
+    /// What was paid for one order.
+    list "orders.payments" => order_parts::payments;
+    /// What was said about one order.
+    list "orders.comments" => order_parts::comments;
+    /// Accepts, rejects, fulfills, ships, completes, cancels or submits one order. It is sent once; if its answer is lost,
+    /// the order's status tells whether it was done.
+    write "orders.transition" => transitions::transition;
     /// Products; archived ones only if asked for.
     list "products.list" => products::list;
+    /// One product by id.
+    read "products.get" => products::find;
+    /// Sets the stock, prices or listing state of one product. What is not named stays as it is.
+    write "products.update" => products::update;
+    /// Stock by facility and batch.
+    list "inventory.list" => inventory::list;
+    /// The stock of one inventory item.
+    read "inventory.get" => inventory::find;
+    /// Sets the stock of one inventory item, or archives it.
+    write "inventory.update" => inventory::update;
+    /// The facilities that stock is kept in.
+    list "facilities.list" => inventory::facilities;
     /// Customers of the company that the key belongs to.
     list "customers.list" => customers::list;
     /// One customer by id.

@@ -17,7 +17,7 @@ use wharfage_sdk::money::Money;
 use wharfage_sdk::page::{Keyset, NextUrl};
 use wharfage_sdk::{Cursor, Error, Page, Request, Timestamp, log};
 
-use crate::{LIMIT_MAX, Listing, Profile, customers, limit_max, plain};
+use crate::{LIMIT_MAX, Listing, Profile, customers, limit_max, plain, written};
 
 /// Which orders.
 #[derive(Deserialize, JsonSchema)]
@@ -48,6 +48,9 @@ pub(crate) struct ListInput {
     /// Which form of the API.
     #[serde(default)]
     profile: Profile,
+    /// Whether only what a hint needs is asked for.
+    #[serde(skip)]
+    brief: bool,
 }
 
 /// Which order.
@@ -163,9 +166,9 @@ pub(crate) struct Change {
 
 /// An order as either profile writes it.
 #[derive(Deserialize)]
-struct OrderRecord {
-    number: String,
-    status: String,
+pub(crate) struct OrderRecord {
+    pub(crate) number: String,
+    pub(crate) status: String,
     #[serde(default)]
     id: Option<u64>,
     #[serde(default)]
@@ -210,9 +213,9 @@ impl<'de> Deserialize<'de> for Party {
 /// A time and its own text: LeafLink counts microseconds, and a filter must be given back exactly what was read.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
-struct Moment {
-    text: String,
-    at: Timestamp,
+pub(crate) struct Moment {
+    pub(crate) text: String,
+    pub(crate) at: Timestamp,
 }
 
 impl TryFrom<String> for Moment {
@@ -260,7 +263,7 @@ struct ChangeRecord {
 
 /// Where a list of orders stands.
 #[derive(Deserialize, Serialize)]
-enum Place {
+pub(crate) enum Place {
     /// After a change.
     #[serde(rename = "k")]
     Sorted(Keyset),
@@ -272,9 +275,15 @@ enum Place {
 pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Order>, Error> {
     let place = match cursor {
         Some(cursor) => cursor.decode()?,
-        None => Place::Sorted(Keyset::default()),
+        None => Place::default(),
     };
-    let request = match &place {
+    let (records, next) = page(&input, &place)?;
+    Page::new(orders(records, input.line_items, input.raw), next.as_ref())
+}
+
+/// What is new on the page at this place, and where to go on.
+pub(crate) fn page(input: &ListInput, place: &Place) -> Result<(Vec<Kept<OrderRecord>>, Option<Place>), Error> {
+    let request = match place {
         Place::Sorted(keyset) => input.request(keyset),
         Place::Counted { at, .. } => at.request(|| input.request(&Keyset::default())),
     };
@@ -284,7 +293,7 @@ pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Orde
     let next = next_url.as_deref();
     let records: Vec<Kept<OrderRecord>> = listing.records(&response)?;
 
-    let next = match (&place, keys(&records, input.sort())) {
+    let next = match (place, keys(&records, input.sort())) {
         (Place::Sorted(keyset), Some(keys)) => keyset.advance(keys, next.is_some())?.map(Place::Sorted),
         (place, _) => {
             let at = match place {
@@ -301,14 +310,16 @@ pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Orde
             at.advance(&response.url, next)?.map(|at| Place::Counted { at, seen })
         }
     };
-    let fresh = records.into_iter().filter(|record| place.is_new(&record.value)).collect();
-    Page::new(orders(fresh, input.line_items, input.raw), next.as_ref())
+    Ok((records.into_iter().filter(|record| place.is_new(&record.value)).collect(), next))
 }
 
 pub(crate) fn find(input: FindInput) -> Result<Order, Error> {
-    let response = one(&input.number, input.profile)?.send()?;
-    let record = response.part(response.json()?, "")?;
-    let found = orders(vec![record], true, input.raw).pop();
+    single(written::read(one(&input.number, input.profile)?)?, true, input.raw)
+}
+
+/// One order.
+pub(crate) fn single(record: Kept<OrderRecord>, with_lines: bool, with_raw: bool) -> Result<Order, Error> {
+    let found = orders(vec![record], with_lines, with_raw).pop();
     found.ok_or_else(|| Error::internal("one order became none"))
 }
 
@@ -349,7 +360,39 @@ pub(crate) fn history(input: PartInput, cursor: Option<Cursor>) -> Result<Page<C
     Page::new(changes.collect(), next.as_ref())
 }
 
+impl Default for Place {
+    fn default() -> Self {
+        Self::Sorted(Keyset::default())
+    }
+}
+
 impl ListInput {
+    /// What changed at or after `since`, the oldest change first, and of each order no more than that it changed.
+    pub(crate) fn changes(since: Option<Timestamp>, seller: Option<u64>, profile: Profile) -> Self {
+        let order = Some(Sort::Oldest);
+        Self {
+            since,
+            status: None,
+            limit: LIMIT_MAX,
+            order,
+            line_items: false,
+            raw: false,
+            seller,
+            profile,
+            brief: true,
+        }
+    }
+
+    /// The changes from the newest to the oldest.
+    pub(crate) fn newest_first(self, limit: u32) -> Self {
+        Self { order: Some(Sort::Newest), limit, ..self }
+    }
+
+    /// Asks for the order that comes after so many.
+    pub(crate) fn nth(&self, skip: u32) -> Request {
+        self.request(&Keyset::default()).query_some("offset", Some(skip).filter(|skip| *skip > 0))
+    }
+
     fn sort(&self) -> Sort {
         self.order.unwrap_or(if self.since.is_some() { Sort::Oldest } else { Sort::Newest })
     }
@@ -376,6 +419,7 @@ impl ListInput {
             )
             .query_some("modified__gte", from)
             .query_some("modified__lte", to)
+            .query_some("fields_include", (self.brief && !is_guide).then_some("number,status,modified"))
             .query_some("offset", Some(at.skip()).filter(|skip| *skip > 0))
     }
 }
@@ -390,7 +434,7 @@ impl Place {
 }
 
 impl OrderRecord {
-    fn changed(&self) -> Option<&Moment> {
+    pub(crate) fn changed(&self) -> Option<&Moment> {
         self.modified.as_ref().or(self.modified_on.as_ref())
     }
 }
@@ -408,7 +452,7 @@ fn keys(records: &[Kept<OrderRecord>], sort: Sort) -> Option<Vec<(&str, &str)>> 
 }
 
 /// The request for one order. Its lines come along.
-fn one(number: &str, profile: Profile) -> Result<Request, Error> {
+pub(crate) fn one(number: &str, profile: Profile) -> Result<Request, Error> {
     let number = segment("/number", number)?;
     Ok(match profile {
         Profile::Documented => {

@@ -1,14 +1,17 @@
-//! Products of a seller. Archived ones still exist and stay findable; they are left out unless asked for.
+//! Products of a seller and their stock. Archived ones still exist and stay findable; they are left out unless asked for.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Deserializer, Error as _};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use wharfage_sdk::json::Kept;
-use wharfage_sdk::money::Money;
+use wharfage_sdk::money::{self, Decimal, Money};
 use wharfage_sdk::page::NextUrl;
 use wharfage_sdk::{Cursor, Error, Page, Request, Timestamp};
 
-use crate::{LIMIT_MAX, Listing, Profile, limit_max, plain};
+use crate::{LIMIT_MAX, Listing, Profile, limit_max, plain, written};
 
 /// Which products.
 #[derive(Deserialize, JsonSchema)]
@@ -35,6 +38,122 @@ pub(crate) struct ListInput {
     profile: Profile,
 }
 
+/// Which product.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FindInput {
+    /// LeafLink's id of the product.
+    id: u64,
+    /// Also the whole product as LeafLink wrote it.
+    #[serde(default)]
+    raw: bool,
+}
+
+/// Which product, and what it becomes.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct UpdateInput {
+    /// LeafLink's id of the product.
+    id: u64,
+    /// How much there is now, as decimal text: the whole stock, not what is added to it.
+    #[serde(default)]
+    quantity: Option<Amount>,
+    /// Whether and how it is sold.
+    #[serde(default)]
+    listing_state: Option<ListingState>,
+    /// What buyers pay.
+    #[serde(default)]
+    wholesale_price: Option<Price>,
+    /// What consumers are suggested to pay.
+    #[serde(default)]
+    retail_price: Option<Price>,
+    /// Also the whole product as LeafLink wrote it.
+    #[serde(default)]
+    raw: bool,
+}
+
+/// An amount as decimal text, not below zero.
+#[derive(Clone, Copy)]
+pub(crate) struct Amount(pub(crate) Decimal);
+
+impl<'de> Deserialize<'de> for Amount {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let amount = money::decimal::deserialize(deserializer)?;
+        if amount.is_sign_negative() {
+            Err(D::Error::custom("negative, expected an amount of 0 or more"))
+        } else {
+            Ok(Self(amount))
+        }
+    }
+}
+
+impl Serialize for Amount {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl JsonSchema for Amount {
+    fn schema_name() -> Cow<'static, str> {
+        "Amount".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?$"})
+    }
+}
+
+/// A price.
+#[derive(Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Price {
+    /// The amount, as decimal text.
+    amount: Amount,
+    /// The currency, as `USD`.
+    currency: String,
+}
+
+/// Whether and how a product is sold, as LeafLink writes it.
+#[derive(Clone, Copy, Deserialize, Serialize, JsonSchema)]
+enum ListingState {
+    Available,
+    Archived,
+    Sample,
+    Backorder,
+    Internal,
+    Unavailable,
+}
+
+impl ListingState {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Available => "Available",
+            Self::Archived => "Archived",
+            Self::Sample => "Sample",
+            Self::Backorder => "Backorder",
+            Self::Internal => "Internal",
+            Self::Unavailable => "Unavailable",
+        }
+    }
+}
+
+/// A change as LeafLink reads it.
+#[derive(Serialize)]
+struct Change<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quantity: Option<Amount>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listing_state: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wholesale_price: Option<&'a Price>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retail_price: Option<&'a Price>,
+}
+
 /// A product.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Product {
@@ -48,6 +167,8 @@ pub(crate) struct Product {
     wholesale_price: Option<Money>,
     /// What consumers are suggested to pay.
     retail_price: Option<Money>,
+    /// The stock. Decimal text.
+    quantity: Option<String>,
     /// How much can be sold now: stock without what orders have reserved. Decimal text.
     available: Option<String>,
     /// What it is counted in.
@@ -74,6 +195,8 @@ struct Record {
     #[serde(default)]
     retail_price: Option<Money>,
     #[serde(default)]
+    quantity: Option<Box<RawValue>>,
+    #[serde(default)]
     available_inventory: Option<Box<RawValue>>,
     #[serde(default)]
     unit_of_measure: Option<String>,
@@ -99,6 +222,40 @@ pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Prod
     Page::new(records.into_iter().map(|record| product(record, input.raw)).collect(), next.as_ref())
 }
 
+pub(crate) fn find(input: FindInput) -> Result<Product, Error> {
+    Ok(product(written::read(one(input.id))?, input.raw))
+}
+
+pub(crate) fn update(input: UpdateInput) -> Result<Product, Error> {
+    let UpdateInput { id, quantity, listing_state, wholesale_price, retail_price, raw } = input;
+    let listing_state = listing_state.map(ListingState::as_str);
+    if quantity.is_none() && listing_state.is_none() && wholesale_price.is_none() && retail_price.is_none() {
+        let message = "expected what to change: quantity, listing_state, wholesale_price or retail_price";
+        return Err(Error::invalid_request("", message));
+    }
+    let change = Change {
+        quantity,
+        listing_state,
+        wholesale_price: wholesale_price.as_ref(),
+        retail_price: retail_price.as_ref(),
+    };
+    let write = Request::patch(format!("{{write}}/products/{id}/")).json(&change)?;
+    let is_price = |found: Option<&Money>, wanted: Option<&Price>| {
+        wanted.is_none_or(|wanted| found.is_some_and(|found| found.amount == wanted.amount.0))
+    };
+    let record = written::once(write, one(id), |record: &Record| {
+        quantity.is_none_or(|Amount(quantity)| written::is_amount(record.quantity.as_deref(), quantity))
+            && listing_state.is_none_or(|state| record.listing_state.as_deref() == Some(state))
+            && is_price(record.wholesale_price.as_ref(), wholesale_price.as_ref())
+            && is_price(record.retail_price.as_ref(), retail_price.as_ref())
+    })?;
+    Ok(product(record, raw))
+}
+
+fn one(id: u64) -> Request {
+    Request::get(format!("{{api}}/products/{id}/"))
+}
+
 fn product(record: Kept<Record>, with_raw: bool) -> Product {
     let Kept { value, raw } = record;
     Product {
@@ -107,6 +264,7 @@ fn product(record: Kept<Record>, with_raw: bool) -> Product {
         sku: value.sku,
         wholesale_price: value.wholesale_price,
         retail_price: value.retail_price,
+        quantity: value.quantity.as_deref().map(plain),
         available: value.available_inventory.as_deref().map(plain),
         unit_of_measure: value.unit_of_measure,
         listing_state: value.listing_state,

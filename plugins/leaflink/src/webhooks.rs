@@ -7,9 +7,9 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use wharfage_sdk::events::{Emission, Event, Outcome, Trigger};
-use wharfage_sdk::{Error, ErrorKind, log};
+use wharfage_sdk::{Error, ErrorKind, Timestamp, log};
 
-use crate::plain;
+use crate::{plain, watch};
 
 /// A webhook's body. `data` is the whole record; of it only what is needed is read, and none of it is passed on.
 #[derive(Deserialize)]
@@ -30,13 +30,17 @@ struct Record {
     modified: Option<String>,
 }
 
-/// Makes an event of a webhook.
+/// Makes an event of a webhook, and events of a round of the poll.
 ///
 /// # Errors
 /// `schema-violation` for a body of another shape.
 #[allow(clippy::result_large_err)] // the SDK's own error
 pub fn handle(event: Event) -> Result<Outcome, Error> {
-    let Trigger::Webhook(webhook) = event.trigger else { return Ok(Outcome::default()) };
+    let webhook = match &event.trigger {
+        Trigger::Webhook(webhook) => webhook,
+        Trigger::Poll(poll) if poll.name == "orders" => return watch::orders(poll, event.kept()?),
+        _ => return Err(Error::internal("this plugin has webhooks and the poll `orders`")),
+    };
     let told: Told = serde_json::from_slice(&webhook.body).map_err(|_| {
         let message = "the webhook's body has another shape";
         Error::new(ErrorKind::SchemaViolation, message)
@@ -55,10 +59,20 @@ pub fn handle(event: Event) -> Result<Outcome, Error> {
         let message = format!("the webhook's {about} has neither number nor id");
         return Err(Error::new(ErrorKind::SchemaViolation, message));
     };
+    let id = plain(&id);
+    let key = key(&id, modified.as_deref()).unwrap_or(event.id);
     let name = if event_type == "order.changed" { "number" } else { "id" };
-    let data = json!({ name: plain(&id), "action": action, "status": status, "modified": modified });
-    let emission = Emission { event_type: event_type.to_owned(), key: event.id, data };
+    let data = json!({ name: id, "action": action, "status": status, "modified": modified });
+    let emission = Emission { event_type: event_type.to_owned(), key, data };
     Ok(Outcome { emit: vec![emission], ..Outcome::default() })
+}
+
+/// The name of a change: what changed, and when, however the time is written. A poll and a webhook give it the same one.
+pub(crate) fn key(id: &str, modified: Option<&str>) -> Option<String> {
+    modified.map(|modified| match Timestamp::parse(modified) {
+        Some(at) => format!("{id} {at}"),
+        None => format!("{id} {modified}"),
+    })
 }
 
 #[cfg(test)]
@@ -83,7 +97,7 @@ mod tests {
         assert_eq!(outcome.emit.len(), 1);
         assert_eq!(
             (outcome.emit[0].event_type.as_str(), outcome.emit[0].key.as_str()),
-            ("order.changed", "webhook orders 7")
+            ("order.changed", "aec108ac 2026-11-24T10:00:00Z")
         );
         assert_eq!(
             outcome.emit[0].data,
@@ -92,9 +106,9 @@ mod tests {
         let product =
             told("products", r#"{"type":"product","action":"created","data":{"id":123456789012345678}}"#).unwrap();
         assert_eq!(product.emit[0].data["id"], json!("123456789012345678"));
+        assert_eq!(product.emit[0].key, "webhook products 7", "without a time the delivery is all there is to go by");
     }
 
-    /// R24: unknown types and fields are logged and passed.
     /// R24: what a provider has begun to tell is no failure, neither a type nor a field.
     #[test]
     fn r24_what_is_not_known_yet_is_passed() {

@@ -111,7 +111,8 @@ impl Stage {
         let header = |name: &str| {
             response.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
         };
-        let request_id = REQUEST_ID_HEADERS.into_iter().find_map(header).map(str::to_owned);
+        let mut names = self.manifest.request_id_header().into_iter().chain(REQUEST_ID_HEADERS);
+        let request_id = names.find_map(header).map(str::to_owned);
         let (mut error, wait_s) = match (self.manifest.judge(origin, response), response.status) {
             (Some(judged), _) => judged,
             (None, status) if status >= 400 => {
@@ -351,23 +352,51 @@ pub(crate) mod state {
 }
 
 pub(crate) mod secrets {
+    use sha2::{Digest, Sha256};
+
     use super::*;
     use crate::secrets::Algorithm;
 
+    /// What every secret that signs is here and wherever a fixture is played, so that it can hold what was made with it.
+    const SECRET: &[u8] = b"a-tape-holds-no-secret";
+    const BLOCK_BYTES: usize = 64;
+
     fn unavailable() -> types::Error {
-        Error::new(ErrorKind::CredentialUnavailable, "fixtures hold no secret to sign with").into_wire()
+        Error::new(ErrorKind::CredentialUnavailable, "fixtures sign with hmac-sha256 and nothing else").into_wire()
     }
 
     pub(crate) fn is_available(name: &str) -> bool {
         stage(|stage| stage.secrets.iter().any(|own| own == name))
     }
 
-    pub(crate) fn sign(_: &str, _: Algorithm, _: &[u8]) -> Result<Vec<u8>, types::Error> {
-        Err(unavailable())
+    pub(crate) fn sign(_: &str, algorithm: Algorithm, data: &[u8]) -> Result<Vec<u8>, types::Error> {
+        match algorithm {
+            Algorithm::HmacSha256 => Ok(hmac(SECRET, data)),
+            _ => Err(unavailable()),
+        }
     }
 
-    pub(crate) fn verify(_: &str, _: Algorithm, _: &[u8], _: &[u8]) -> Result<bool, types::Error> {
-        Err(unavailable())
+    pub(crate) fn verify(name: &str, algorithm: Algorithm, data: &[u8], mac: &[u8]) -> Result<bool, types::Error> {
+        Ok(sign(name, algorithm, data)? == mac)
+    }
+
+    /// HMAC with SHA-256 (RFC 2104), for a key that is no longer than a block.
+    fn hmac(key: &[u8], data: &[u8]) -> Vec<u8> {
+        let pad = |with: u8| {
+            let mut pad = [with; BLOCK_BYTES];
+            pad.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
+            pad
+        };
+        let inner = Sha256::new().chain_update(pad(0x36)).chain_update(data).finalize();
+        Sha256::new().chain_update(pad(0x5c)).chain_update(inner).finalize().to_vec()
+    }
+
+    #[cfg(test)]
+    #[test]
+    fn it_signs_as_rfc_4231_says() {
+        let mac: String =
+            hmac(b"Jefe", b"what do ya want for nothing?").iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(mac, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
     }
 
     pub(crate) fn make_jwt(_: &str, _: &str) -> Result<String, types::Error> {

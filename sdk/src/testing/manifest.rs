@@ -19,6 +19,9 @@ pub(super) struct Manifest {
     answers: Vec<Answer>,
     #[serde(default)]
     pub(super) operations: BTreeMap<String, Facts>,
+    /// A header with the provider's id of a request.
+    #[serde(default)]
+    request_id: BTreeMap<String, String>,
     #[serde(default)]
     polls: BTreeMap<String, toml::Value>,
     #[serde(default)]
@@ -109,6 +112,11 @@ impl Manifest {
     /// Puts the base URL of each origin for its `{name}`.
     pub(super) fn expand(&self, text: &str) -> String {
         self.origins.keys().fold(text.to_owned(), |text, name| text.replace(&format!("{{{name}}}"), &base(name)))
+    }
+
+    /// The header that holds the provider's id of a request, where it is not one of the usual ones.
+    pub(super) fn request_id_header(&self) -> Option<&str> {
+        self.request_id.get("header").map(String::as_str)
     }
 
     /// Whether a URL leads to one of the origins.

@@ -9,7 +9,8 @@
 //! wharfage_sdk::testing::replay_all!(wharfage_leaflink::OPERATIONS); // the whole of tests/fixtures.rs
 //! ```
 //!
-//! Secrets cannot be signed with here: a plugin that signs tests that part through the host.
+//! Every secret that signs has one value wherever a fixture is played, and here it signs with HMAC and SHA-256. A plugin that signs
+//! otherwise, or makes tokens, tests that part through the host.
 
 mod fixture;
 #[doc(hidden)]

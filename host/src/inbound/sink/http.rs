@@ -188,6 +188,7 @@ fn scope(name: &str, url: &Url, limits: &Limits) -> Result<Scope> {
             narrowed: Vec::new(),
             graphql: None,
             credential: None,
+            credential_optional: false,
         }],
         asked: Vec::new(),
         stated: Vec::new(),

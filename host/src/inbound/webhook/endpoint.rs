@@ -12,7 +12,7 @@ use crate::auth::jwt::{self, Keys, Rules};
 use crate::error::{Error, Kind, Result};
 use crate::inbound::inbox::{Inbox, Webhook};
 use crate::inbound::verify::{self, Delivery, Identified, Proof, Refused, Verified};
-use crate::manifest::{JwtFacts, Purpose, VerifyFacts, WebhookFacts, shown, suggestion};
+use crate::manifest::{AnswerFacts, JwtFacts, Purpose, VerifyFacts, WebhookFacts, shown, suggestion};
 use crate::observe::audit::Deed;
 use crate::outbound::{CallContext, Outbound};
 use crate::plugin::Plugin;
@@ -145,6 +145,11 @@ impl Endpoint {
     /// Its limits.
     pub(crate) fn limits(&self) -> &EndpointLimits {
         &self.policy.limits
+    }
+
+    /// What a delivery that was taken is answered, where the provider reads that.
+    pub(crate) fn answer(&self) -> Option<&AnswerFacts> {
+        self.facts.answer.as_ref()
     }
 
     /// A place for one more delivery, if there is one.

@@ -1,0 +1,140 @@
+//! One run of a poll: everything that changed since a time, page by page, in whatever order Distru lists it.
+//!
+//! No list of Distru's is sorted by its last change, so the time to go on from is moved only when a list was read to its
+//! end, and never beyond the moment at which that reading began: what changed behind its back is found by the next one.
+//! It also stays some minutes behind, for what Distru shows late and for clocks that differ; what is then read again has
+//! the same key and is not told again. When nothing has happened for an hour it moves on all the same, so that the last
+//! change of a quiet company is not read for ever: the host knows a key for a month.
+
+use serde::{Deserialize, Serialize};
+use wharfage_sdk::events::{Outcome, Poll, Start};
+use wharfage_sdk::page::NextUrl;
+use wharfage_sdk::{Error, ErrorKind, Request, Timestamp, clock, log};
+
+use super::Watched;
+use crate::listing;
+use crate::record::Record;
+
+/// How far a run goes back behind the last one: five minutes.
+const OVERLAP_MS: i64 = 300_000;
+/// What is this old is settled: an hour.
+const SETTLED_MS: i64 = 3_600_000;
+/// How many pages are read before what was found is kept.
+const PAGES_AT_ONCE: u32 = 4;
+/// How many pages may be counted to find where a backfill begins.
+const COUNTED_MAX: u32 = 20;
+
+const DAY_MS: i64 = 86_400_000;
+
+/// Where the poll stands; the cursor.
+#[derive(Default, Deserialize, Serialize)]
+pub(super) struct Place {
+    /// What changed before is told; from the beginning where it is left out.
+    since: Option<Timestamp>,
+    /// The list that is being read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reading: Option<Reading>,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Reading {
+    /// When it was begun.
+    began: Timestamp,
+    /// The latest change it held so far.
+    latest: Option<Timestamp>,
+    /// The page that is next.
+    at: NextUrl,
+}
+
+/// `[connections.<name>.polls.<poll>.input]`: nothing can be said there.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Input {}
+
+pub(super) fn run(watched: &Watched, poll: &Poll, place: Option<Place>) -> Result<Outcome, Error> {
+    let Input {} = poll.read_input()?;
+    match (place, poll.start) {
+        (Some(place), _) => read(watched, place),
+        (None, Start::FromNow) => Outcome::default().keep(&Place { since: Some(clock::now()), reading: None }),
+        (None, Start::All) => read(watched, Place::default()),
+        (None, Start::Backfill(number)) => read(watched, Place { since: beginning(watched, number)?, reading: None }),
+    }
+}
+
+fn read(watched: &Watched, place: Place) -> Result<Outcome, Error> {
+    let since = place.since;
+    let begin = || Reading { began: clock::now(), latest: None, at: NextUrl::default() };
+    let mut reading = place.reading.unwrap_or_else(begin);
+    let mut emit = Vec::new();
+    for _ in 0..PAGES_AT_ONCE {
+        let (response, records, next) = match listing::page(&reading.at, watched.changed_since(since)) {
+            Ok(page) => page,
+            // A mark inside a list grows old; the list is read again, and what was told has its key.
+            Err(error) if reading.at != NextUrl::default() && is_lost(&error) => {
+                log::warn("a list cannot be gone on with and is read again", &[("list", &watched.poll)]);
+                return Outcome { emit, more: true, ..Outcome::default() }.keep(&Place { since, reading: None });
+            }
+            Err(error) => return Err(error),
+        };
+        let mut take = |record: &Record| {
+            emit.push(watched.emission(record)?);
+            reading.latest = reading.latest.max(record.time(watched.changed_by)?);
+            Ok(())
+        };
+        records.iter().try_for_each(&mut take).map_err(|error| listing::about(&response, error))?;
+        match next {
+            Some(next) => reading.at = next,
+            None => {
+                return Outcome { emit, ..Outcome::default() }
+                    .keep(&Place { since: reading.end(since), reading: None });
+            }
+        }
+    }
+    Outcome { emit, more: true, ..Outcome::default() }.keep(&Place { since, reading: Some(reading) })
+}
+
+impl Reading {
+    /// Where the next list begins.
+    fn end(&self, since: Option<Timestamp>) -> Option<Timestamp> {
+        let latest = self.latest.map(|latest| latest.min(self.began).plus_ms(-OVERLAP_MS));
+        since.max(latest).max(Some(self.began.plus_ms(-SETTLED_MS)))
+    }
+}
+
+impl Watched {
+    fn changed_since(&self, since: Option<Timestamp>) -> Request {
+        let request = Request::get(format!("{{api}}/{}", self.poll));
+        let request = listing::since(request, self.changed_by, since);
+        request.query_some("deleted", self.lists_deleted.then_some("include"))
+    }
+}
+
+/// Whether a page is refused that Distru itself has named.
+fn is_lost(error: &Error) -> bool {
+    matches!(error.kind, ErrorKind::InvalidRequest(_) | ErrorKind::NotFound)
+}
+
+/// Since when there are so many changes at least; from the beginning where there are fewer.
+fn beginning(watched: &Watched, number: u32) -> Result<Option<Timestamp>, Error> {
+    for days in [1, 10, 100, 1_000] {
+        let since = clock::now().plus_ms(-days * DAY_MS);
+        if counts(watched, since, number as usize)? {
+            return Ok(Some(since));
+        }
+    }
+    Ok(None)
+}
+
+fn counts(watched: &Watched, since: Timestamp, number: usize) -> Result<bool, Error> {
+    let (mut at, mut count) = (NextUrl::default(), 0);
+    for _ in 0..COUNTED_MAX {
+        let (_, records, next) = listing::page(&at, watched.changed_since(Some(since)))?;
+        count += records.len();
+        match next {
+            _ if count >= number => return Ok(true),
+            Some(next) => at = next,
+            None => return Ok(false),
+        }
+    }
+    Ok(false)
+}

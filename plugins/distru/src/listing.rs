@@ -1,0 +1,121 @@
+//! Distru's envelopes: a page of a list, one record, and what a refusal says about fields.
+//!
+//! A list is asked for without saying which page and goes on at `next_page`, a whole URL, which may be null or missing at
+//! the end. How many records a page has is Distru's to decide.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use wharfage_sdk::error::FieldError;
+use wharfage_sdk::page::NextUrl;
+use wharfage_sdk::{Cursor, Error, ErrorKind, Page, Request, Response, Timestamp};
+
+use crate::record::{Fields, Record, misfit};
+
+/// How many records Distru may be asked for at once.
+const LIMIT_MAX: u32 = 500;
+
+/// One page of an operation that lists: `first` asks for its first page, `item` reads a record.
+pub(crate) fn list<T: Serialize>(
+    cursor: Option<Cursor>,
+    first: Request,
+    item: impl Fn(&Record) -> Result<T, Error>,
+) -> Result<Page<T>, Error> {
+    let at = NextUrl::resume(cursor)?;
+    let (response, records, next) = page(&at, first)?;
+    let items = records.iter().map(item).collect::<Result<_, Error>>();
+    Page::new(items.map_err(|error| about(&response, error))?, next.as_ref())
+}
+
+/// One record, or the one that was written.
+pub(crate) fn one<T>(request: Request, item: impl Fn(&Record) -> Result<T, Error>) -> Result<T, Error> {
+    let response = request.send().map_err(refined)?;
+    let whole = body(&response)?;
+    let record = whole.part("data").and_then(|data| item(data.as_ref().unwrap_or(&whole)));
+    record.map_err(|error| about(&response, error))
+}
+
+/// A page as it came, and where the list goes on.
+pub(crate) fn page(at: &NextUrl, first: Request) -> Result<(Response, Vec<Record>, Option<NextUrl>), Error> {
+    let response = at.request(|| first).send().map_err(refined)?;
+    let whole = body(&response)?;
+    let read = || {
+        if !whole.has("data") {
+            return Err(misfit("", "data", "a list, and there is none"));
+        }
+        Ok((whole.parts("data")?, whole.text("next_page")?))
+    };
+    let (records, next) = read().map_err(|error| about(&response, error))?;
+    let next = at.advance(&response.url, next.as_deref())?;
+    Ok((response, records, next))
+}
+
+/// An error found in an answer, with what identifies that answer.
+pub(crate) fn about(response: &Response, error: Error) -> Error {
+    response.error(error.kind.clone(), error.message.clone())
+}
+
+/// Of a list, so many records at once. Distru says since 2026-09-16 that it decides that by itself.
+pub(crate) fn sized(request: Request, limit: Option<u32>) -> Request {
+    request.query_some("page[size]", limit.map(|limit| limit.clamp(1, LIMIT_MAX)))
+}
+
+/// Those whose time in this field is at or after that: Distru's ranges are two times with a comma between.
+pub(crate) fn since(request: Request, field: &str, since: Option<Timestamp>) -> Request {
+    request.query_some(field, since.map(|since| format!("{since},")))
+}
+
+/// Those with one of these values: a key with brackets for each.
+pub(crate) fn any_of(mut request: Request, key: &str, values: &[String]) -> Request {
+    for value in values {
+        request = request.query(key, value);
+    }
+    request
+}
+
+fn body(response: &Response) -> Result<Record, Error> {
+    let raw: Box<RawValue> = response.json()?;
+    Record::read(raw, String::new()).map_err(|error| about(response, error))
+}
+
+/// A refusal says which fields it is about: `{"errors": [{"message": "…", "pointer": ["items", 0, "quantity"]}]}`.
+fn refined(mut error: Error) -> Error {
+    if !matches!(error.kind, ErrorKind::InvalidRequest(_)) {
+        return error;
+    }
+    let Some(fields) = error.body.as_deref().and_then(|body| field_errors(body).ok()) else { return error };
+    if !fields.is_empty() {
+        error.kind = ErrorKind::InvalidRequest(fields);
+    }
+    error
+}
+
+fn field_errors(body: &str) -> Result<Vec<FieldError>, Error> {
+    let fields: Fields = serde_json::from_str(body).map_err(|_| misfit("", "", "an object"))?;
+    let Some(errors) = fields.get("errors") else { return Ok(Vec::new()) };
+    let errors: Vec<Box<RawValue>> = serde_json::from_str(errors.get()).map_err(|_| misfit("", "errors", "a list"))?;
+    let field = |raw: Box<RawValue>| {
+        let record = Record::read(raw, String::new())?;
+        let path = record.path("pointer").iter().fold(String::new(), |path, step| path + "/" + step);
+        Ok(FieldError { path, message: record.text("message")?.unwrap_or_default().chars().take(300).collect() })
+    };
+    errors.into_iter().map(field).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_its_fields() {
+        let body = r#"{"errors": [{"message": "must be negative", "pointer": ["items", 0, "quantity"], "section": "body"},
+            {"message": "is taken"}]}"#;
+        let fields = field_errors(body).unwrap();
+        assert_eq!((fields[0].path.as_str(), fields[0].message.as_str()), ("/items/0/quantity", "must be negative"));
+        assert_eq!((fields[1].path.as_str(), fields[1].message.as_str()), ("", "is taken"));
+        // The other envelope that is known names none.
+        assert!(field_errors(r#"{"error": "Unprocessable", "message": "x"}"#).unwrap().is_empty());
+        for odd in ["[]", "{\"errors\": 7}", "{\"errors\": [7]}", "<html>"] {
+            assert!(field_errors(odd).is_err(), "{odd}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Products. Deleted ones stay findable by id and are left out of lists unless asked for.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use wharfage_sdk::http::segment;
+use wharfage_sdk::money::Money;
+use wharfage_sdk::{Cursor, Error, Page, Request, Timestamp};
+
+use crate::record::Record;
+use crate::{FindInput, Profile, Stock, guide, listing};
+
+/// Which products.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListInput {
+    /// Only those that were changed at or after this time.
+    #[serde(default)]
+    since: Option<Timestamp>,
+    /// Only those whose name holds this, in any case of letters.
+    #[serde(default)]
+    name: Option<String>,
+    /// Only those with one of these SKUs, in any case of letters; 200 at most.
+    #[serde(default)]
+    skus: Vec<String>,
+    /// Also deleted products.
+    #[serde(default)]
+    deleted: bool,
+    /// How many to a page, where Distru still heeds it.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 500))]
+    limit: Option<u32>,
+    /// Also each product as it was answered.
+    #[serde(default)]
+    raw: bool,
+    /// Which form of the API. `guide` has no filters.
+    #[serde(default)]
+    profile: Profile,
+}
+
+/// A product.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Product {
+    /// Distru's id.
+    id: String,
+    /// The name.
+    name: Option<String>,
+    /// The company's own code for it.
+    sku: Option<String>,
+    /// The name of its category.
+    category: Option<String>,
+    /// The name of its brand.
+    brand: Option<String>,
+    /// What one unit is sold for.
+    unit_price: Option<Money>,
+    /// What it is counted in.
+    unit: Option<String>,
+    /// How its stock is kept: by `PRODUCT`, `BATCH` or `PACKAGE`.
+    tracked_by: Option<String>,
+    /// How much there is, as decimal text.
+    on_hand: Option<String>,
+    /// How much of it orders have reserved, as decimal text.
+    reserved: Option<String>,
+    /// How much can be sold now, as decimal text.
+    available: Option<String>,
+    /// Whether it is in use.
+    is_active: Option<bool>,
+    /// When it was made.
+    created_on: Option<Timestamp>,
+    /// The last change.
+    modified: Option<Timestamp>,
+    /// When it was deleted, if it was.
+    deleted_on: Option<Timestamp>,
+    /// What there is where; only in the profile `guide`, else ask `inventory.list`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stock: Option<Vec<Stock>>,
+    /// The ids of its Metrc tags; only in the profile `guide`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrc_tags: Option<Vec<String>>,
+    /// The product as it was answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Value>")]
+    raw: Option<Box<RawValue>>,
+}
+
+pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Product>, Error> {
+    if input.profile == Profile::Guide {
+        input.profile.refuse(&[
+            ("/since", input.since.is_some()),
+            ("/name", input.name.is_some()),
+            ("/skus", !input.skus.is_empty()),
+            ("/deleted", input.deleted),
+        ])?;
+        let page = guide::products(cursor, input.limit)?;
+        let items = page.items.iter().map(|record| product(record, input.raw)).collect::<Result<_, Error>>()?;
+        return Ok(Page { items, next: page.next });
+    }
+    let first = listing::sized(Request::get("{api}/products"), input.limit);
+    let first = listing::since(first, "updated_datetime", input.since).query_some("name", input.name.as_deref());
+    let first = listing::any_of(first, "skus[]", &input.skus).query_some("deleted", input.deleted.then_some("include"));
+    listing::list(cursor, first, |record| product(record, input.raw))
+}
+
+pub(crate) fn find(input: FindInput) -> Result<Product, Error> {
+    let request = Request::get(format!("{{api}}/products/{}", segment("/id", &input.id)?));
+    listing::one(request, |record| product(record, input.raw))
+}
+
+/// A product as either profile writes it.
+fn product(record: &Record, with_raw: bool) -> Result<Product, Error> {
+    let price = record.money("unit_price")?;
+    let is_guides = record.has("currentInventory") || record.has("metrcTagIds");
+    Ok(Product {
+        id: record.needed("id")?,
+        name: record.text("name")?,
+        sku: record.text("sku")?,
+        category: record.text_of("category", "name")?,
+        brand: record.text_of("brand", "name")?,
+        unit_price: if price.is_some() { price } else { record.money("unitPrice")? },
+        unit: record.text_of("unit_type", "name")?,
+        tracked_by: record.text("inventory_tracking_method")?,
+        on_hand: record.text("quantity_active")?,
+        reserved: record.text("quantity_reserved")?,
+        available: record.text("quantity_available")?,
+        is_active: record.flag("is_active")?,
+        created_on: record.time("inserted_datetime")?,
+        modified: record.time("updated_datetime")?,
+        deleted_on: record.time("deleted_at")?,
+        stock: if is_guides { Some(guide::stock(record)?) } else { None },
+        metrc_tags: if is_guides { Some(record.texts("metrcTagIds")?) } else { None },
+        raw: record.raw(with_raw),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use wharfage_sdk::testing::with_exchanges;
+
+    use super::*;
+
+    fn input(text: &str) -> ListInput {
+        serde_json::from_str(text).unwrap()
+    }
+
+    // What went wrong: the URL in `next` was followed wherever it pointed, with the key in its header. A list that is told to go
+    // on elsewhere must end with a refusal, and nothing may be asked there.
+    #[test]
+    fn guide_s34_next_led_to_another_host() {
+        let exchanges = r#"[{
+            "request": {"method": "GET", "url": "{api}/products"},
+            "response": {"status": 200, "json": {"next_page": "https://attacker.example/public/v1/products?page[number]=2", "data": []}}
+        }]"#;
+        let error = with_exchanges(exchanges, || list(input("{}"), None)).err().unwrap();
+        assert_eq!(error.kind.name(), "policy-denied");
+    }
+
+    // What went wrong: a page shorter than expected was taken for the last one. Distru has made its pages smaller more than once.
+    #[test]
+    fn a_list_ends_where_distru_says_so() {
+        let first = with_exchanges(
+            r#"[{
+                "request": {"method": "GET", "url": "{api}/products?skus%5B%5D=A&skus%5B%5D=B"},
+                "response": {"status": 200, "json": {"data": [], "next_page": "{api}/products?page%5Bafter%5D=x"}}
+            }]"#,
+            || list(input(r#"{"skus": ["A", "B"]}"#), None),
+        );
+        let next = first.unwrap().next;
+        assert!(next.is_some());
+        let last = with_exchanges(
+            r#"[{
+                "request": {"method": "GET", "url": "{api}/products?page%5Bafter%5D=x"},
+                "response": {"status": 200, "json": {"data": [{"id": "1"}]}}
+            }]"#,
+            || list(input("{}"), next),
+        );
+        assert_eq!(last.unwrap().next, None);
+    }
+
+    #[test]
+    fn a_filter_is_not_passed_over() {
+        let error = list(input(r#"{"profile": "guide", "skus": ["A"]}"#), None).err().unwrap();
+        assert_eq!(error.message, "/skus: the profile `guide` has no such thing: leave it out");
+    }
+}

@@ -1,0 +1,165 @@
+//! The poll `releases`: what is told, once, and what is not lost.
+
+use serde_json::{Value, json};
+use wharfage_github::handle;
+use wharfage_sdk::events::{Event, Outcome, Poll, Start, Trigger};
+use wharfage_sdk::{Error, testing};
+
+#[allow(clippy::result_large_err)]
+fn poll(input: Value, start: Start, cursor: Option<String>, exchanges: Vec<Value>) -> Result<Outcome, Error> {
+    let poll = Poll { name: "releases".into(), input: input.to_string(), start };
+    let event = Event { id: "1".into(), trigger: Trigger::Poll(poll), cursor };
+    testing::handle(include_str!("../plugin.toml"), handle, event, &Value::from(exchanges).to_string())
+}
+
+fn one() -> Value {
+    json!({"repositories": ["rust-lang/rust"]})
+}
+
+fn release(id: u64, published_at: &str) -> Value {
+    json!({
+        "id": id, "tag_name": format!("v{id}"), "name": null, "draft": false, "prerelease": false,
+        "created_at": "2026-01-01T00:00:00Z", "published_at": published_at, "html_url": "https://github.com/x",
+    })
+}
+
+fn with(mut release: Value, field: &str, value: Value) -> Value {
+    release[field] = value;
+    release
+}
+
+/// The answer to the first request for a repository's releases; with another page behind it where `next` says so.
+fn page(name: &str, releases: Vec<Value>, next: Option<u32>) -> Value {
+    answered(&format!("{{api}}/repos/{name}/releases?per_page=100"), releases, next)
+}
+
+fn answered(url: &str, releases: Vec<Value>, next: Option<u32>) -> Value {
+    let mut headers = json!({});
+    if let Some(next) = next {
+        headers["link"] = json!(format!("<{{api}}/repositories/7/releases?per_page=100&page={next}>; rel=\"next\""));
+    }
+    json!({"request": {"method": "GET", "url": url}, "response": {"status": 200, "headers": headers, "json": releases}})
+}
+
+fn missing(name: &str) -> Value {
+    let url = format!("{{api}}/repos/{name}/releases?per_page=100");
+    json!({"request": {"method": "GET", "url": url}, "response": {"status": 404, "json": {"message": "Not Found"}}})
+}
+
+fn ids(outcome: &Outcome) -> Vec<u64> {
+    outcome.emit.iter().filter_map(|emission| emission.data["id"].as_u64()).collect()
+}
+
+#[test]
+fn what_was_there_before_is_not_told_and_what_comes_is() {
+    let old = || release(1, "2026-11-01T00:00:00Z");
+    let first = poll(one(), Start::FromNow, None, vec![page("rust-lang/rust", vec![old()], Some(2))]).unwrap();
+    assert_eq!((ids(&first), first.more), (vec![], false), "and what is behind it is not read");
+    let new = release(2, "2026-11-02T00:00:00Z");
+    let exchanges = vec![page("rust-lang/rust", vec![new.clone(), old()], None)];
+    let second = poll(one(), Start::FromNow, first.cursor, exchanges).unwrap();
+    assert_eq!(second.emit[0].event_type, "release.published");
+    assert_eq!(second.emit[0].key, "release 2 2026-11-02T00:00:00Z");
+    let expected = json!({
+        "repository": "rust-lang/rust", "id": 2, "tag": "v2", "name": null, "prerelease": false,
+        "published_at": "2026-11-02T00:00:00Z", "url": "https://github.com/x",
+    });
+    assert_eq!(second.emit[0].data, expected);
+    let exchanges = vec![page("rust-lang/rust", vec![new, old()], None)];
+    let third = poll(one(), Start::FromNow, second.cursor.clone(), exchanges).unwrap();
+    assert_eq!((ids(&third), third.cursor), (vec![], second.cursor), "a quiet run leaves the cursor as it was");
+}
+
+/// Lists are sorted by the age of the commit: a release from an old commit stands below others and is new all the same.
+#[test]
+fn a_release_of_an_old_commit_is_told() {
+    let known = || release(9, "2026-11-01T00:00:00Z");
+    let first = poll(one(), Start::FromNow, None, vec![page("rust-lang/rust", vec![known()], None)]).unwrap();
+    let late = release(3, "2026-11-05T00:00:00Z");
+    let draft = with(release(4, "2026-11-05T00:00:00Z"), "draft", json!(true));
+    let exchanges = vec![page("rust-lang/rust", vec![known(), draft, late], None)];
+    assert_eq!(ids(&poll(one(), Start::FromNow, first.cursor, exchanges).unwrap()), [3]);
+}
+
+/// Of two that come out together the one that shows up later is not lost, and none is told twice.
+#[test]
+fn one_that_shows_up_late_is_told() {
+    let first = poll(one(), Start::All, None, vec![page("rust-lang/rust", vec![], None)]).unwrap();
+    let (early, late) = (release(1, "2026-11-05T00:00:00Z"), release(2, "2026-11-05T00:00:10Z"));
+    let second = poll(one(), Start::All, first.cursor, vec![page("rust-lang/rust", vec![late.clone()], None)]).unwrap();
+    assert_eq!(ids(&second), [2]);
+    let third = poll(one(), Start::All, second.cursor, vec![page("rust-lang/rust", vec![late, early], None)]).unwrap();
+    assert_eq!(ids(&third), [1]);
+}
+
+#[test]
+fn prereleases_count_if_asked_for_and_when_they_become_releases() {
+    let pre = || with(release(1, "2026-11-01T00:00:00Z"), "prerelease", json!(true));
+    let wanted = json!({"repositories": ["rust-lang/rust"], "prereleases": true});
+    let all = poll(wanted, Start::All, None, vec![page("rust-lang/rust", vec![pre()], None)]).unwrap();
+    assert_eq!(ids(&all), [1]);
+    let newer = || release(2, "2026-11-03T00:00:00Z");
+    let first = poll(one(), Start::All, None, vec![page("rust-lang/rust", vec![newer(), pre()], None)]).unwrap();
+    assert_eq!(ids(&first), [2]);
+    let promoted = || release(1, "2026-11-01T00:00:00Z");
+    let exchanges = || vec![page("rust-lang/rust", vec![newer(), promoted()], None)];
+    let second = poll(one(), Start::All, first.cursor, exchanges()).unwrap();
+    assert_eq!(ids(&second), [1]);
+    assert_eq!(ids(&poll(one(), Start::All, second.cursor, exchanges()).unwrap()), Vec::<u64>::new());
+}
+
+#[test]
+fn everything_is_read_to_the_end_and_a_backfill_only_as_far_as_asked() {
+    let next = |number: u32, releases: Vec<Value>, next| {
+        answered(&format!("{{api}}/repositories/7/releases?per_page=100&page={number}"), releases, next)
+    };
+    let (a, b, c) =
+        (release(3, "2026-03-01T00:00:00Z"), release(2, "2026-02-01T00:00:00Z"), release(1, "2026-01-01T00:00:00Z"));
+    let first = || page("rust-lang/rust", vec![a.clone()], Some(2));
+    let exchanges = vec![first(), next(2, vec![b.clone()], Some(3)), next(3, vec![c], None)];
+    assert_eq!(ids(&poll(one(), Start::All, None, exchanges).unwrap()), [3, 2, 1]);
+    let exchanges = vec![first(), next(2, vec![b], Some(3))];
+    assert_eq!(ids(&poll(one(), Start::Backfill(2), None, exchanges).unwrap()), [3, 2]);
+}
+
+/// A call that has asked enough hands back in the middle, and goes on there.
+#[test]
+fn a_long_list_is_read_over_several_calls() {
+    let mut exchanges = vec![page("rust-lang/rust", vec![release(100, "2026-03-01T00:00:00Z")], Some(2))];
+    for number in 2..=21_u32 {
+        let url = format!("{{api}}/repositories/7/releases?per_page=100&page={number}");
+        let release = release(u64::from(100 - number), "2026-02-01T00:00:00Z");
+        exchanges.push(answered(&url, vec![release], (number < 21).then_some(number + 1)));
+    }
+    let rest = exchanges.split_off(20);
+    let first = poll(one(), Start::All, None, exchanges).unwrap();
+    assert_eq!((first.emit.len(), first.more), (20, true));
+    let second = poll(one(), Start::All, first.cursor, rest).unwrap();
+    assert_eq!((ids(&second), second.more), (vec![79], false));
+}
+
+#[test]
+fn one_that_is_gone_does_not_keep_the_others_from_being_read() {
+    let both = json!({"repositories": ["a/gone", "Rust-Lang/Rust"]});
+    let exchanges = vec![missing("a/gone"), page("rust-lang/rust", vec![release(1, "2026-03-01T00:00:00Z")], None)];
+    assert_eq!(ids(&poll(both, Start::All, None, exchanges).unwrap()), [1]);
+    let error = poll(json!({"repositories": ["a/gone"]}), Start::All, None, vec![missing("a/gone")]).unwrap_err();
+    assert_eq!(error.kind.name(), "not-found");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let many: Vec<String> = (0..51).map(|number| format!("a/{number}")).collect();
+    for input in [
+        json!({}),
+        json!({"repositories": []}),
+        json!({"repositories": ["rust"]}),
+        json!({"repositories": many}),
+        json!({"repository": "a/b"}),
+    ] {
+        let error = poll(input.clone(), Start::FromNow, None, Vec::new()).unwrap_err();
+        assert_eq!(error.kind.name(), "invalid-request", "{input}");
+    }
+    let error = poll(one(), Start::FromNow, Some("of long ago".into()), Vec::new()).unwrap_err();
+    assert_eq!(error.kind.name(), "cursor-invalid");
+}

@@ -1,0 +1,302 @@
+//! `polls.events`: what changed in a calendar, by sync token.
+//!
+//! A token says "since then", and Google answers what is different, deletions too. It can become useless (410: too old,
+//! or rights changed); then the calendar is read as a whole, and what this connection knew and is there no more was
+//! deleted meanwhile, although nobody says so. Therefore the ids are kept (`known`), beside the cursor, which is too small for
+//! them. Every step may run twice: what a run has noted is recognized by its round, and the host emits a key once.
+
+mod known;
+
+use serde::{Deserialize, Serialize};
+use wharfage_sdk::events::{Emission, Outcome, Poll, Start};
+use wharfage_sdk::{Error, ErrorKind, Request, Response, Timestamp, log, state};
+
+use crate::{events_path, primary};
+use known::{Change, Known};
+
+/// `[connections.<name>.polls.events.input]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Input {
+    /// The calendar.
+    #[serde(default = "primary")]
+    calendar: String,
+    /// Only events that end after this; every one unless stated. It is read with the first reading and each full one.
+    #[serde(default)]
+    since: Option<Timestamp>,
+}
+
+/// The cursor.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// The calendar it is of: another one begins anew.
+    calendar: String,
+    /// How many times everything was read.
+    round: u32,
+    stage: Stage,
+}
+
+/// What a run does.
+#[derive(Serialize, Deserialize)]
+enum Stage {
+    /// Reads everything, page by page.
+    Full { page: Option<String>, told: Told },
+    /// Tells what a full reading did not find any more, after this id.
+    Sweep { sync: String, after: String },
+    /// Asks what is different since then.
+    Since { sync: String, page: Option<String> },
+}
+
+/// What of a full reading is told.
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
+enum Told {
+    Nothing,
+    Newest(u32),
+    /// All that is not known as it is.
+    News,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Listing {
+    kind: String,
+    #[serde(default)]
+    next_page_token: Option<String>,
+    #[serde(default)]
+    next_sync_token: Option<String>,
+    #[serde(default)]
+    items: Vec<Change>,
+}
+
+/// How many events a page has.
+const LIMIT: u32 = 500;
+/// How many a sweep tells in one run.
+const SWEPT: usize = 500;
+
+pub(crate) fn run(poll: &Poll, kept: Option<Place>) -> Result<Outcome, Error> {
+    let input: Input = poll.read_input()?;
+    let told = match poll.start {
+        Start::FromNow => Told::Nothing,
+        Start::Backfill(events) => Told::Newest(events),
+        Start::All => Told::News,
+    };
+    let place = match kept {
+        Some(place) if place.calendar == input.calendar => place,
+        _ => Place { calendar: input.calendar.clone(), round: 1, stage: Stage::Full { page: None, told } },
+    };
+    let Place { calendar, round, stage } = place;
+    let (emit, round, stage) = match stage {
+        Stage::Full { page, told } => full(&input, round, page, told)?,
+        Stage::Sweep { sync, after } => sweep(&calendar, round, sync, after)?,
+        Stage::Since { sync, page } => since(&input, round, sync, page)?,
+    };
+    let more = !matches!(stage, Stage::Since { page: None, .. });
+    Outcome { emit, more, ..Outcome::default() }.keep(&Place { calendar, round, stage })
+}
+
+type Step = (Vec<Emission>, u32, Stage);
+
+fn full(input: &Input, round: u32, page: Option<String>, told: Told) -> Result<Step, Error> {
+    let request = ask(&input.calendar, page.as_deref())?.query_some("timeMin", input.since);
+    let answer = match request.send() {
+        // A page's mark that is good no more: the reading begins again.
+        Err(error)
+            if page.is_some() && matches!(error.kind, ErrorKind::InvalidRequest(_) | ErrorKind::CursorInvalid) =>
+        {
+            return Ok((Vec::new(), round, Stage::Full { page: None, told }));
+        }
+        answer => answer?,
+    };
+    let listing = read(&answer)?;
+    let (mut known, before) = load(&input.calendar)?;
+    let mut emit = Vec::new();
+    for change in &listing.items {
+        let is_news = known.note(change, round);
+        if told == Told::News && is_news {
+            emit.push(change.emission(&input.calendar, &["round ", &round.to_string()].concat()));
+        }
+    }
+    save(&input.calendar, &known, before)?;
+    let stage = match (listing.next_page_token, listing.next_sync_token) {
+        (Some(next), _) => Stage::Full { page: Some(next), told },
+        (None, Some(sync)) => {
+            if let Told::Newest(events) = told {
+                emit.extend(
+                    known.newest(events).into_iter().map(|change| change.emission(&input.calendar, "backfill")),
+                );
+            }
+            // With the first round there is nothing that could be missing; the sweep ends at once.
+            Stage::Sweep { sync, after: String::new() }
+        }
+        (None, None) => return Err(answer.error(ErrorKind::SchemaViolation, "the last page has no sync token")),
+    };
+    Ok((emit, round, stage))
+}
+
+fn sweep(calendar: &str, round: u32, sync: String, after: String) -> Result<Step, Error> {
+    let (mut known, before) = load(calendar)?;
+    let gone = known.gone(round, &after, SWEPT);
+    if let Some(last) = gone.last() {
+        let after = last.clone();
+        let emit = gone.iter().map(|id| known::missing(calendar, id, round)).collect();
+        return Ok((emit, round, Stage::Sweep { sync, after }));
+    }
+    // Only now, when each of them has been told and that was kept.
+    known.forget(round);
+    save(calendar, &known, before)?;
+    Ok((Vec::new(), round, Stage::Since { sync, page: None }))
+}
+
+fn since(input: &Input, round: u32, sync: String, page: Option<String>) -> Result<Step, Error> {
+    let answer = match ask(&input.calendar, page.as_deref())?.query("syncToken", &sync).send() {
+        Err(error) if error.kind == ErrorKind::CursorInvalid => {
+            log::info("the sync token is good no more; everything is read", &[("round", &(round + 1))]);
+            return Ok((Vec::new(), round + 1, Stage::Full { page: None, told: Told::News }));
+        }
+        answer => answer?,
+    };
+    let listing = read(&answer)?;
+    let mut emit = Vec::new();
+    if !listing.items.is_empty() {
+        let (mut known, before) = load(&input.calendar)?;
+        for change in &listing.items {
+            known.follow(change, round);
+            emit.push(change.emission(&input.calendar, &sync));
+        }
+        save(&input.calendar, &known, before)?;
+    }
+    let stage = match (listing.next_page_token, listing.next_sync_token) {
+        (Some(next), _) => Stage::Since { sync, page: Some(next) },
+        (None, Some(sync)) => Stage::Since { sync, page: None },
+        (None, None) => return Err(answer.error(ErrorKind::SchemaViolation, "the last page has no sync token")),
+    };
+    Ok((emit, round, stage))
+}
+
+/// Series stay whole here: an occurrence comes only where it differs from its series.
+fn ask(calendar: &str, page: Option<&str>) -> Result<Request, Error> {
+    let request = Request::get(events_path(calendar)?).query("maxResults", LIMIT).query("showDeleted", "true");
+    let fields = "kind,nextPageToken,nextSyncToken,items(id,status,updated,recurringEventId)";
+    Ok(request.query("fields", fields).query_some("pageToken", page))
+}
+
+fn read(answer: &Response) -> Result<Listing, Error> {
+    let listing: Listing = answer.json()?;
+    match listing.kind.as_str() {
+        "calendar#events" => Ok(listing),
+        _ => Err(answer.error(ErrorKind::SchemaViolation, "the answer is no list of events")),
+    }
+}
+
+fn name(calendar: &str) -> String {
+    // A name is at most 256 bytes, an id of a calendar mostly an address.
+    ["events of ", &calendar.chars().take(60).collect::<String>()].concat()
+}
+
+/// What is known of a calendar, and its text as it is kept.
+fn load(calendar: &str) -> Result<(Known, Option<Vec<u8>>), Error> {
+    let bytes = state::get(&name(calendar))?;
+    let known = bytes.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok()).map(Known::read);
+    Ok((known.unwrap_or_default(), bytes))
+}
+
+fn save(calendar: &str, known: &Known, before: Option<Vec<u8>>) -> Result<(), Error> {
+    let text = known.text();
+    if before.as_deref() == Some(text.as_bytes()) {
+        return Ok(());
+    }
+    state::set(&name(calendar), text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use wharfage_sdk::events::{Event, Trigger};
+    use wharfage_sdk::testing;
+
+    use super::*;
+
+    const FIELDS: &str =
+        "fields=kind%2CnextPageToken%2CnextSyncToken%2Citems%28id%2Cstatus%2Cupdated%2CrecurringEventId%29";
+
+    fn polled(start: Start, cursor: Option<String>, exchanges: &str) -> Outcome {
+        let poll = Poll { name: "events".into(), input: "{}".into(), start };
+        let event = Event { id: "1".into(), trigger: Trigger::Poll(poll), cursor };
+        let exchanges = exchanges.replace("FIELDS", &format!("maxResults=500&showDeleted=true&{FIELDS}"));
+        testing::handle(include_str!("../plugin.toml"), crate::handle, event, &exchanges).unwrap()
+    }
+
+    fn told(outcome: &Outcome) -> Vec<(&str, &str)> {
+        outcome.emit.iter().map(|e| (e.event_type.as_str(), e.data["id"].as_str().unwrap())).collect()
+    }
+
+    const ONE: &str = r#"{"id": "a", "status": "confirmed", "updated": "2026-03-01T00:00:00Z"}"#;
+
+    #[test]
+    fn from_now_on_reads_to_the_token_and_tells_nothing() {
+        let first = polled(
+            Start::FromNow,
+            None,
+            &r#"[{"request": {"method": "GET", "url": "{api}/calendars/primary/events?FIELDS"},
+                 "response": {"status": 200, "json": {"kind": "calendar#events", "nextPageToken": "p2", "items": [ONE]}}}]"#
+                .replace("ONE", ONE),
+        );
+        assert!(first.emit.is_empty() && first.more);
+        let second = polled(
+            Start::FromNow,
+            first.cursor,
+            r#"[{"request": {"method": "GET", "url": "{api}/calendars/primary/events?FIELDS&pageToken=p2"},
+                 "response": {"status": 200, "json": {"kind": "calendar#events", "nextSyncToken": "s1", "items": []}}}]"#,
+        );
+        assert!(second.emit.is_empty() && second.more);
+        let third = polled(Start::FromNow, second.cursor, "[]");
+        assert!(third.emit.is_empty() && !third.more);
+        let fourth = polled(
+            Start::FromNow,
+            third.cursor,
+            r#"[{"request": {"method": "GET", "url": "{api}/calendars/primary/events?FIELDS&syncToken=s1"},
+                 "response": {"status": 200, "json": {"kind": "calendar#events", "nextSyncToken": "s2", "items": [
+                    {"id": "b", "status": "confirmed", "updated": "2026-03-02T00:00:00Z"}, {"id": "a", "status": "cancelled"}
+                 ]}}}]"#,
+        );
+        assert_eq!(told(&fourth), [("event.changed", "b"), ("event.deleted", "a")]);
+        assert!(!fourth.more && fourth.cursor.unwrap().contains("s2"));
+    }
+
+    // A token that is too old: everything is read again, in the same poll, and nothing is lost or told as if it were new
+    // because the ids are known. (That they are is `known`'s to prove; here nothing is kept between runs.)
+    #[test]
+    fn a_token_that_is_good_no_more_leads_to_a_full_reading() {
+        let cursor = r#"{"calendar":"primary","round":1,"stage":{"Since":{"sync":"old","page":null}}}"#.to_owned();
+        let outcome = polled(
+            Start::All,
+            Some(cursor),
+            r#"[{"request": {"method": "GET", "url": "{api}/calendars/primary/events?FIELDS&syncToken=old"},
+                 "response": {"status": 410, "json": {"error": {"errors": [{"domain": "calendar",
+                    "reason": "fullSyncRequired", "message": "Sync token is no longer valid, a full sync is required.",
+                    "locationType": "parameter", "location": "syncToken"}], "code": 410,
+                    "message": "Sync token is no longer valid, a full sync is required."}}}}]"#,
+        );
+        assert!(outcome.emit.is_empty() && outcome.more);
+        let outcome = polled(
+            Start::All,
+            outcome.cursor,
+            &r#"[{"request": {"method": "GET", "url": "{api}/calendars/primary/events?FIELDS"},
+                 "response": {"status": 200, "json": {"kind": "calendar#events", "nextSyncToken": "new", "items": [ONE]}}}]"#
+                .replace("ONE", ONE),
+        );
+        assert_eq!(told(&outcome), [("event.changed", "a")]);
+        assert!(outcome.cursor.unwrap().contains(r#""Sweep""#));
+    }
+
+    #[test]
+    fn another_calendar_begins_anew() {
+        let cursor = r#"{"calendar":"other","round":3,"stage":{"Since":{"sync":"s","page":null}}}"#.to_owned();
+        let outcome = polled(
+            Start::FromNow,
+            Some(cursor),
+            r#"[{"request": {"method": "GET", "url": "{api}/calendars/primary/events?FIELDS"},
+                 "response": {"status": 200, "json": {"kind": "calendar#events", "nextSyncToken": "s", "items": []}}}]"#,
+        );
+        assert!(outcome.emit.is_empty() && outcome.cursor.unwrap().contains(r#""calendar":"primary""#));
+    }
+}

@@ -1,0 +1,202 @@
+//! The events that this connection knows of: id, last change, and the round in which it was seen last.
+//!
+//! Kept as lines of text, because that is the shortest. There is room for some ten thousand; what is beyond that is told when
+//! it changes like everything else, and only its disappearance without a word would go unseen.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::json;
+use wharfage_sdk::events::Emission;
+use wharfage_sdk::{Timestamp, log};
+
+/// What is known, by id.
+#[derive(Default)]
+pub(crate) struct Known(BTreeMap<String, Seen>);
+
+#[derive(Clone, Copy, PartialEq)]
+struct Seen {
+    round: u32,
+    /// Milliseconds since 1970; 0 where Google did not say, [`DELETED`] until the round is over.
+    updated_ms: i64,
+}
+
+/// An event as a sync tells it. Of one that was deleted only its id is promised.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Change {
+    id: String,
+    #[serde(default)]
+    status: Option<String>,
+    #[serde(default)]
+    updated: Option<Timestamp>,
+    #[serde(default)]
+    recurring_event_id: Option<String>,
+}
+
+/// What fits into a connection's state beside other things.
+const EVENTS_MAX: usize = 12_000;
+const DELETED: i64 = -1;
+
+impl Known {
+    pub(crate) fn read(text: &str) -> Self {
+        let line = |line: &str| {
+            let mut parts = line.split(' ');
+            let (id, round, updated) = (parts.next()?, parts.next()?, parts.next()?);
+            Some((id.to_owned(), Seen { round: round.parse().ok()?, updated_ms: updated.parse().ok()? }))
+        };
+        Self(text.lines().filter_map(line).collect())
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        for (id, seen) in &self.0 {
+            text.extend([id.as_str(), " ", &seen.round.to_string(), " ", &seen.updated_ms.to_string(), "\n"]);
+        }
+        text
+    }
+
+    /// Notes an event of a full reading, and tells whether that is news: not so where an earlier round saw it as it is now.
+    ///
+    /// What this very round has noted counts as news too: it may be the trace of a run that ended before its events were
+    /// kept. One that was deleted and that nobody knew of is none.
+    pub(crate) fn note(&mut self, change: &Change, round: u32) -> bool {
+        let updated_ms = if change.is_deleted() { DELETED } else { change.updated.map_or(0, Timestamp::as_ms) };
+        let Some(before) = self.0.get(&change.id).copied() else {
+            if !change.is_deleted() {
+                self.add(&change.id, Seen { round, updated_ms });
+            }
+            return !change.is_deleted();
+        };
+        self.0.insert(change.id.clone(), Seen { round, updated_ms });
+        before.round == round || before.updated_ms != updated_ms
+    }
+
+    /// Follows what happened since.
+    pub(crate) fn follow(&mut self, change: &Change, round: u32) {
+        if change.is_deleted() {
+            self.0.remove(&change.id);
+        } else {
+            self.add(&change.id, Seen { round, updated_ms: change.updated.map_or(0, Timestamp::as_ms) });
+        }
+    }
+
+    fn add(&mut self, id: &str, seen: Seen) {
+        if self.0.len() < EVENTS_MAX || self.0.contains_key(id) {
+            self.0.insert(id.to_owned(), seen);
+        } else {
+            log::warn("there are more events than can be remembered", &[("events_max", &EVENTS_MAX)]);
+        }
+    }
+
+    /// The newest ones, the oldest of them first.
+    pub(crate) fn newest(&self, events: u32) -> Vec<Change> {
+        let mut all: Vec<(i64, &String)> = self.0.iter().map(|(id, seen)| (seen.updated_ms, id)).collect();
+        all.sort_unstable();
+        let skipped = all.len().saturating_sub(usize::try_from(events).unwrap_or(usize::MAX));
+        let change = |(updated_ms, id): (i64, &String)| Change {
+            id: id.clone(),
+            status: None,
+            updated: (updated_ms != 0).then(|| Timestamp::from_ms(updated_ms)),
+            recurring_event_id: None,
+        };
+        all.into_iter().skip(skipped).map(change).collect()
+    }
+
+    /// Ids that the round did not see, after this one, in their order.
+    pub(crate) fn gone(&self, round: u32, after: &str, most: usize) -> Vec<String> {
+        let gone = self.0.iter().filter(|(id, seen)| seen.round != round && id.as_str() > after);
+        gone.map(|(id, _)| id.clone()).take(most).collect()
+    }
+
+    /// Forgets what the round did not see, and what it saw deleted.
+    pub(crate) fn forget(&mut self, round: u32) {
+        self.0.retain(|_, seen| seen.round == round && seen.updated_ms != DELETED);
+    }
+}
+
+impl Change {
+    fn is_deleted(&self) -> bool {
+        self.status.as_deref() == Some("cancelled")
+    }
+
+    /// The event of it. `when` tells one change from another where Google does not say when it was.
+    pub(crate) fn emission(&self, calendar: &str, when: &str) -> Emission {
+        let updated = self.updated.map(|updated| updated.to_string());
+        let (event_type, word) =
+            if self.is_deleted() { ("event.deleted", " deleted ") } else { ("event.changed", " changed ") };
+        let key = [calendar, " ", &self.id, word, updated.as_deref().unwrap_or(when)].concat();
+        let mut data = json!({"calendar": calendar, "id": self.id, "series_id": self.recurring_event_id});
+        if self.is_deleted() {
+            data["found_missing"] = json!(false);
+        } else {
+            data["updated"] = json!(updated);
+        }
+        Emission { event_type: event_type.to_owned(), key, data }
+    }
+}
+
+/// The event of one that is there no more.
+pub(crate) fn missing(calendar: &str, id: &str, round: u32) -> Emission {
+    let key = [calendar, " ", id, " missing in round ", &round.to_string()].concat();
+    let data = json!({"calendar": calendar, "id": id, "series_id": null, "found_missing": true});
+    Emission { event_type: "event.deleted".to_owned(), key, data }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(text: &str) -> Change {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn at(id: &str, second: u32) -> Change {
+        change(&format!(r#"{{"id": "{id}", "status": "confirmed", "updated": "2026-03-01T00:00:0{second}Z"}}"#))
+    }
+
+    #[test]
+    fn a_full_reading_tells_what_is_different_and_what_is_gone() {
+        let mut known = Known::default();
+        for id in ["same", "changed", "gone", "deleted"] {
+            known.follow(&at(id, 1), 1);
+        }
+        let mut known = Known::read(&known.text());
+        let deleted = change(r#"{"id": "deleted", "status": "cancelled"}"#);
+        let never_known = change(r#"{"id": "other", "status": "cancelled"}"#);
+        let mut news = |change: &Change| known.note(change, 2);
+        assert!(!news(&at("same", 1)) && news(&at("changed", 2)) && news(&at("new", 1)));
+        assert!(news(&deleted) && !news(&never_known));
+        assert_eq!(known.gone(2, "", 9), ["gone"]);
+        known.forget(2);
+        assert_eq!(Vec::from_iter(known.0.keys()), ["changed", "new", "same"]);
+    }
+
+    // A run may end after its notes and before its events are kept. Then the same page comes again, and must say the same.
+    #[test]
+    fn a_page_that_comes_again_says_the_same() {
+        let mut known = Known::default();
+        known.follow(&at("deleted", 1), 1);
+        let page = [at("new", 1), change(r#"{"id": "deleted", "status": "cancelled"}"#)];
+        for _ in 0..2 {
+            assert!(page.iter().all(|change| known.note(change, 2)));
+        }
+    }
+
+    #[test]
+    fn the_newest_are_told_the_oldest_of_them_first() {
+        let mut known = Known::default();
+        for (id, second) in [("c", 3), ("a", 1), ("b", 2)] {
+            known.note(&at(id, second), 1);
+        }
+        let ids: Vec<String> = known.newest(2).into_iter().map(|change| change.id).collect();
+        assert_eq!(ids, ["b", "c"]);
+    }
+
+    #[test]
+    fn a_change_without_a_time_is_known_by_its_token() {
+        let deleted = change(r#"{"id": "a", "status": "cancelled"}"#);
+        assert_ne!(deleted.emission("primary", "t1").key, deleted.emission("primary", "t2").key);
+        assert_eq!(at("a", 1).emission("primary", "t1"), at("a", 1).emission("primary", "t2"));
+    }
+}

@@ -1,0 +1,105 @@
+//! `polls.orders`: every order that is new or has changed, for who takes no webhooks or has missed some.
+//!
+//! A run asks for what changed since the last one, the oldest change first, and a little before that: an order may come to
+//! light a moment after one that changed later. Each change has a name, order and time, and the host emits a name once, so
+//! reading again costs nothing, and a change that a webhook told before is not told again.
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use wharfage_sdk::events::{Emission, Outcome, Poll, Start};
+use wharfage_sdk::{Error, Response, Timestamp, clock};
+
+use crate::orders::{self, ListInput, OrderRecord, Place};
+use crate::{Listing, Profile, webhooks};
+
+/// `[connections.<name>.polls.orders.input]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Input {
+    /// The seller's id at LeafLink, for the profile `guide`.
+    #[serde(default)]
+    seller: Option<u64>,
+    /// Which form of the API.
+    #[serde(default)]
+    profile: Profile,
+}
+
+/// How far orders are read; the cursor.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Round {
+    /// Changes up to here were there before the watch began and are not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<Timestamp>,
+    /// The last change that a whole run has seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<Timestamp>,
+    /// The last change that this run has seen so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    latest: Option<Timestamp>,
+    /// Where this run goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at: Option<Place>,
+}
+
+/// How far back a run reads again.
+const OVERLAP_MS: i64 = 120_000;
+/// What one call asks before it hands back and is called again: what was read is then kept.
+const PAGES_MAX: u32 = 10;
+
+pub(crate) fn orders(poll: &Poll, kept: Option<Round>) -> Result<Outcome, Error> {
+    let input: Input = poll.read_input()?;
+    let mut round = match kept {
+        Some(round) => round,
+        None => {
+            let round = begin(&input, poll.start)?;
+            if matches!(poll.start, Start::FromNow) {
+                return Outcome::default().keep(&round);
+            }
+            round
+        }
+    };
+    let from = round.since.map(|since| since.plus_ms(-OVERLAP_MS)).max(round.before);
+    let changes = ListInput::changes(from, input.seller, input.profile);
+    let mut emit = Vec::new();
+    for _ in 0..PAGES_MAX {
+        let (records, next) = orders::page(&changes, &round.at.take().unwrap_or_default())?;
+        for record in &records {
+            let at = record.value.changed().map(|changed| changed.at);
+            round.latest = round.latest.max(at);
+            if at.is_none() || at > round.before {
+                emit.push(changed(&record.value));
+            }
+        }
+        round.at = next;
+        if round.at.is_none() {
+            round.since = round.since.max(round.latest.take());
+            return Outcome { emit, ..Outcome::default() }.keep(&round);
+        }
+    }
+    Outcome { emit, more: true, ..Outcome::default() }.keep(&round)
+}
+
+/// Where a watch begins.
+fn begin(input: &Input, start: Start) -> Result<Round, Error> {
+    let newest = ListInput::changes(None, input.seller, input.profile).newest_first(1);
+    let before = match start {
+        Start::All => None,
+        // By LeafLink's clock, where it tells it.
+        Start::FromNow => Some(last_change(&newest.nth(0).send()?)?.unwrap_or_else(clock::now)),
+        // Fewer than that many are all there are.
+        Start::Backfill(rows) => last_change(&newest.nth(rows.saturating_sub(1)).send()?)?.map(|at| at.plus_ms(-1)),
+    };
+    Ok(Round { before, since: before, latest: None, at: None })
+}
+
+fn last_change(response: &Response) -> Result<Option<Timestamp>, Error> {
+    let records = response.json::<Listing>()?.records::<OrderRecord>(response)?;
+    Ok(records.first().and_then(|record| record.value.changed()).map(|changed| changed.at))
+}
+
+fn changed(order: &OrderRecord) -> Emission {
+    let modified = order.changed().map(|changed| changed.text.as_str());
+    let data = json!({ "number": order.number, "action": null, "status": order.status, "modified": modified });
+    let key = webhooks::key(&order.number, modified).unwrap_or_else(|| format!("{} {}", order.number, order.status));
+    Emission { event_type: "order.changed".to_owned(), key, data }
+}
