@@ -33,8 +33,9 @@ const KEPT: &[&str] = &[
     "warning",
 ];
 
-/// Families of header fields: limits in every dialect, and pages.
-const KEPT_PARTS: &[&str] = &["ratelimit", "rate-limit", "call-limit", "quota", "throttl", "-page", "total", "cursor"];
+/// Families of header fields: limits in every dialect, whether to try again, and pages.
+const KEPT_PARTS: &[&str] =
+    &["ratelimit", "rate-limit", "call-limit", "quota", "throttl", "should-retry", "-page", "total", "cursor"];
 
 /// The end of a query parameter's name that makes its value a credential: links that were signed.
 const SECRET_PARAMETER_ENDS: &[&str] = &[
@@ -253,6 +254,7 @@ mod tests {
             ("set-cookie", "a=b"),
             ("x-ratelimit-remaining", "3"),
             ("x-total-count", "9"),
+            ("x-should-retry", "false"),
             ("x-auth-token", "t"),
             ("x-ratelimit-access-token", "t"),
             ("server", "s"),
@@ -273,6 +275,7 @@ mod tests {
                 ("location", "{api}/y?X-Signature=[masked]&page=2"),
                 ("x-ratelimit-remaining", "3"),
                 ("x-request-id", "r [masked]"),
+                ("x-should-retry", "false"),
                 ("x-total-count", "9"),
             ]
         );
