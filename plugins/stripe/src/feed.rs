@@ -69,9 +69,10 @@ pub fn handle(event: Event) -> Result<Outcome, Error> {
     match &event.trigger {
         Trigger::Webhook(webhook) => {
             let told: Option<Value> = serde_json::from_slice(&webhook.body).ok();
-            let emission = told.as_ref().and_then(|told| emission(told, None)).ok_or_else(|| {
-                Error::new(ErrorKind::SchemaViolation, "the webhook's body is no event with an id and a type")
-            })?;
+            let emission = told
+                .as_ref()
+                .and_then(|told| emission(told, None))
+                .ok_or_else(|| Error::new(ErrorKind::SchemaViolation, "the webhook's body is no event with an id"))?;
             Ok(Outcome { emit: vec![emission], ..Outcome::default() })
         }
         Trigger::Poll(poll) if poll.name == "events" => heal(poll, event.kept()?),
@@ -123,7 +124,7 @@ impl Round {
             }
             match emission(event, input.account.as_deref()) {
                 Some(emission) => emit.push(emission),
-                None => log::warn("an event in the list has no id or no type, and is passed over", &[]),
+                None => log::warn("an event in the list has no id, and is passed over", &[]),
             }
         }
         let read = u32::try_from(listing.data.len()).unwrap_or(u32::MAX);
@@ -167,12 +168,12 @@ fn id(event: &Value) -> Option<&str> {
     event.get("id").and_then(Value::as_str)
 }
 
-/// What is emitted of an event: a hint, not the object. Nothing, where it has no id or no type.
+/// What is emitted of an event: a hint, not the object. Nothing, where it has no id.
 ///
 /// An event of the newer kind (`v2.…`) names its object in `related_object` and its time as text.
 fn emission(event: &Value, account: Option<&str>) -> Option<Emission> {
     let text = |pointer: &str| event.pointer(pointer).and_then(Value::as_str);
-    let (key, sort) = (text("/id")?, text("/type")?);
+    let key = text("/id")?;
     let object = text("/data/object/object").or_else(|| text("/related_object/type"));
     let at = match event.get("created") {
         Some(Value::String(text)) => Timestamp::parse(text),
@@ -180,7 +181,7 @@ fn emission(event: &Value, account: Option<&str>) -> Option<Emission> {
     };
     let data = json!({
         "event": key,
-        "type": sort,
+        "type": text("/type"),
         "object": object,
         "id": text("/data/object/id").or_else(|| text("/related_object/id")),
         "status": text("/data/object/status"),

@@ -81,7 +81,7 @@ fn r24_what_is_not_known_yet_is_told_all_the_same() {
 
 #[test]
 fn what_is_no_event_is_a_failure() {
-    for broken in ["", "7", "[]", "{}", r#"{"id": 7, "type": "x"}"#, r#"{"id": "evt_1"}"#, "{\"id\": \"evt_1\""] {
+    for broken in ["", "7", "[]", "{}", r#"{"id": 7, "type": "x"}"#, "{\"id\": \"evt_1\""] {
         assert_eq!(told(broken).unwrap_err().kind.name(), "schema-violation", "{broken}");
     }
 }
