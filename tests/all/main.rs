@@ -18,6 +18,7 @@ mod events;
 mod faults;
 mod fuzz;
 mod graphql;
+mod healing;
 mod hostile;
 mod http;
 mod load;

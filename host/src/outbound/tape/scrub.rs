@@ -35,8 +35,9 @@ const KEPT: &[&str] = &[
     "warning",
 ];
 
-/// Families of header fields: limits in every dialect, and pages.
-const KEPT_PARTS: &[&str] = &["ratelimit", "rate-limit", "call-limit", "quota", "throttl", "-page", "total", "cursor"];
+/// Families of header fields: limits in every dialect, whether to try again, and pages.
+const KEPT_PARTS: &[&str] =
+    &["ratelimit", "rate-limit", "call-limit", "quota", "throttl", "should-retry", "-page", "total", "cursor"];
 
 /// The end of a query parameter's name that makes its value a credential: links that were signed.
 const SECRET_PARAMETER_ENDS: &[&str] = &[
@@ -255,6 +256,7 @@ mod tests {
             ("set-cookie", "a=b"),
             ("x-ratelimit-remaining", "3"),
             ("x-total-count", "9"),
+            ("x-should-retry", "false"),
             ("x-auth-token", "t"),
             ("x-ratelimit-access-token", "t"),
             ("server", "s"),
@@ -277,6 +279,7 @@ mod tests {
                 ("range", "bytes=0-3"),
                 ("x-ratelimit-remaining", "3"),
                 ("x-request-id", "r [masked]"),
+                ("x-should-retry", "false"),
                 ("x-total-count", "9"),
             ]
         );

@@ -1,0 +1,110 @@
+//! Inputs that several operations share, and what makes the others alike.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::api::{Paging, limit_max};
+
+/// One object by its id.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FindInput {
+    /// Its id at Stripe, as `cus_…`, `pi_…` or `in_…`.
+    pub(crate) id: String,
+    /// The connected account whose it is, as `acct_…`; without it, the key's own account.
+    #[serde(default)]
+    pub(crate) account: Option<String>,
+    /// Also the whole object as Stripe wrote it; it may hold names, addresses and what completes a payment.
+    #[serde(default)]
+    pub(crate) raw: bool,
+}
+
+/// What a query finds.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SearchInput {
+    /// The query in Stripe's search language, as `email:"jane@example.com"` or `status:"succeeded" AND amount>1000`;
+    /// amounts in it are in the currency's smallest unit. What was written a minute ago may not be found yet.
+    query: String,
+    /// How many to a page.
+    #[serde(default = "limit_max")]
+    #[schemars(range(min = 1, max = 100))]
+    limit: u32,
+    /// The connected account whose it is, as `acct_…`; without it, the key's own account.
+    #[serde(default)]
+    account: Option<String>,
+    /// Also each object as Stripe wrote it; it may hold names, addresses and what completes a payment.
+    #[serde(default)]
+    raw: bool,
+}
+
+impl SearchInput {
+    pub(crate) fn query(&self) -> &str {
+        &self.query
+    }
+
+    pub(crate) fn paging(&self) -> Paging<'_> {
+        Paging { limit: self.limit, since: None, before: None, account: self.account.as_deref(), raw: self.raw }
+    }
+}
+
+/// The input of a list: its own filters, and what all lists have.
+macro_rules! list_input {
+    ($(#[doc = $doc:literal])+ $name:ident { $($(#[$about:meta])+ $field:ident: $type:ty,)* }) => {
+        $(#[doc = $doc])+
+        #[derive(serde::Deserialize, schemars::JsonSchema)]
+        #[serde(deny_unknown_fields)]
+        pub(crate) struct $name {
+            $($(#[$about])+ #[serde(default)] $field: $type,)*
+            /// Only what was made at or after this time.
+            #[serde(default)]
+            since: Option<wharfage_sdk::Timestamp>,
+            /// Only what was made before this time.
+            #[serde(default)]
+            before: Option<wharfage_sdk::Timestamp>,
+            /// How many to a page.
+            #[serde(default = "crate::api::limit_max")]
+            #[schemars(range(min = 1, max = 100))]
+            limit: u32,
+            /// The connected account whose they are, as `acct_…`; without it, the key's own account.
+            #[serde(default)]
+            account: Option<String>,
+            /// Also each object as Stripe wrote it; it may hold names, addresses and what completes a payment.
+            #[serde(default)]
+            raw: bool,
+        }
+
+        impl $name {
+            fn paging(&self) -> crate::api::Paging<'_> {
+                crate::api::Paging {
+                    limit: self.limit,
+                    since: self.since,
+                    before: self.before,
+                    account: self.account.as_deref(),
+                    raw: self.raw,
+                }
+            }
+        }
+    };
+}
+
+/// An input that is one of some words, which Stripe takes as they are.
+macro_rules! words {
+    ($(#[doc = $doc:literal])+ $name:ident { $($(#[doc = $about:literal])+ $case:ident $word:literal,)+ }) => {
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, serde::Deserialize, schemars::JsonSchema)]
+        enum $name {
+            $($(#[doc = $about])+ #[serde(rename = $word)] $case,)+
+        }
+
+        impl $name {
+            fn word(self) -> &'static str {
+                match self {
+                    $(Self::$case => $word,)+
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use {list_input, words};
