@@ -23,6 +23,8 @@ async fn the_front_page_reads_a_list() {
         let fixture = fixtures
             .map(|path| Fixture::parse(&std::fs::read_to_string(path).unwrap()).unwrap())
             .filter(|fixture| fixture.expect.error.is_none())
+            // What is asked for by the clock is asked for otherwise each time.
+            .filter(|fixture| fixture.exchanges.iter().all(|exchange| !exchange.request.url.contains("%3A")))
             .find(|fixture| serde_json::from_str::<serde_json::Value>(fixture.input.get()).unwrap() == asked);
         let Some(fixture) = fixture else {
             println!("{} has no list that takes a limit alone", plugin.name);
