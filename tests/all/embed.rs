@@ -30,7 +30,8 @@ async fn the_front_page_reads_a_list() {
             println!("{} has no list that takes a limit alone", plugin.name);
             continue;
         };
-        let stand_in = StandIn::start(fixture.exchanges.clone(), Manner::default().repeating()).await.unwrap();
+        let stand_in =
+            StandIn::start(fixture.exchanges.clone(), Manner::default().repeating().filled_for(&needs)).await.unwrap();
         let connection = stand_in.connection(&needs);
         let account = StandIn::account(&needs, "a key for nobody");
         let items = example::embed(&component, &connection, &account, &fixture.operation).await.unwrap();

@@ -286,7 +286,7 @@ async fn what_the_redirect_said_besides_goes_into_the_path() {
     let sign_in = async |more: &'static str| {
         desk.consent.lock().unwrap().redirect_more = more;
         let mut sign_in = host.authorize(&desk.config(), "acme", None).await.unwrap().sign_in().await.unwrap();
-        sign_in.finish(&ends_on(&sign_in.link().to_owned()).await).await.unwrap();
+        sign_in.finish(&ends_on(sign_in.link()).await).await.unwrap();
         host.open(&desk.config(), "acme").await.unwrap()
     };
     let at = |url: &str| json!({"url": url});

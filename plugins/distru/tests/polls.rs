@@ -1,5 +1,7 @@
 //! The polls: what an integration that asks anew from time to time forgets, loses or tells twice, and what is done about it.
 
+#![allow(clippy::unwrap_used, reason = "what a test stands on may end it")]
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};

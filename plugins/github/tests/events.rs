@@ -1,6 +1,8 @@
 //! What becomes of GitHub's webhooks. The bodies are after the shapes of octokit/webhooks, payload-examples/api.github.com,
 //! as of 2026-11-24; values made up.
 
+#![allow(clippy::unwrap_used, reason = "what a test stands on may end it")]
+
 use serde_json::{Value, json};
 use wharfage_github::handle;
 use wharfage_sdk::events::{Event, Outcome, Trigger, Webhook};

@@ -1,5 +1,7 @@
 //! What went wrong in the guide's Google part and is data here: its defects, each as a test.
 
+#![allow(clippy::unwrap_used, reason = "what a test stands on may end it")]
+
 const MANIFEST: &str = include_str!("../plugin.toml");
 
 fn scopes() -> Vec<&'static str> {

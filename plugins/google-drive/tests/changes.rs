@@ -1,5 +1,7 @@
 //! The poll and the webhook: nothing is lost, nothing comes twice, and what is not known yet is no failure.
 
+#![allow(clippy::unwrap_used, reason = "what a test stands on may end it")]
+
 use serde_json::{Value, json};
 use wharfage_google_drive::handle;
 use wharfage_sdk::events::{Event, Outcome, Poll, Start, Trigger, Webhook};

@@ -17,6 +17,9 @@ use wharfage_sdk::{Cursor, Error, Page, Response, Timestamp};
 use crate::api;
 use crate::fields::Fields;
 
+/// A record as it was written, with its number on the page.
+type Numbered = (usize, Box<RawValue>);
+
 /// How many records QuickBooks gives at once, at most.
 const LIMIT_MAX: u32 = 1000;
 
@@ -164,11 +167,7 @@ impl Select {
     }
 
     /// The records of an answer that did not come before, each with its index, and where the list goes on.
-    fn rows(
-        &self,
-        place: &Place,
-        found: &mut Fields<'_>,
-    ) -> Result<(Vec<(usize, Box<RawValue>)>, Option<Place>), Error> {
+    fn rows(&self, place: &Place, found: &mut Fields<'_>) -> Result<(Vec<Numbered>, Option<Place>), Error> {
         let items = found.items(&self.kind)?;
         let is_full = items.len() as u64 >= u64::from(self.limit);
         match place {

@@ -93,6 +93,7 @@ macro_rules! words {
     ($(#[doc = $doc:literal])+ $name:ident { $($(#[doc = $about:literal])+ $case:ident $word:literal,)+ }) => {
         $(#[doc = $doc])+
         #[derive(Clone, Copy, serde::Deserialize, schemars::JsonSchema)]
+        #[allow(clippy::enum_variant_names)] // they are Stripe's words
         enum $name {
             $($(#[doc = $about])+ #[serde(rename = $word)] $case,)+
         }

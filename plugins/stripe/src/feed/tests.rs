@@ -5,6 +5,9 @@ use wharfage_sdk::testing;
 
 use super::*;
 
+/// A page: the query it is asked for with, the times and numbers of its events, and whether there are more.
+type Asked<'a> = (&'a str, &'a [(i64, u32)], bool);
+
 const MANIFEST: &str = include_str!("../../plugin.toml");
 const T: i64 = 1_767_225_600; // 2026-01-01T00:00:00Z
 
@@ -15,12 +18,7 @@ fn told(body: &str) -> Result<Outcome, Error> {
 }
 
 /// One run of the poll, and what Stripe answers: the query of each request, and the seconds of the events in its page.
-fn run(
-    input: &str,
-    start: Start,
-    cursor: Option<String>,
-    pages: &[(&str, &[(i64, u32)], bool)],
-) -> Result<Outcome, Error> {
+fn run(input: &str, start: Start, cursor: Option<String>, pages: &[Asked<'_>]) -> Result<Outcome, Error> {
     let exchanges: Vec<Value> = pages
         .iter()
         .map(|(query, events, more)| {
@@ -128,8 +126,7 @@ fn a_long_gap_is_read_over_several_runs() {
     let queries: Vec<String> = (0..8)
         .map(|at| if at == 0 { "limit=100".to_owned() } else { format!("limit=100&starting_after=evt_{}", at - 1) })
         .collect();
-    let all: Vec<(&str, &[(i64, u32)], bool)> =
-        (0..8).map(|at| (queries[at].as_str(), pages[at].as_slice(), at < 7)).collect();
+    let all: Vec<Asked<'_>> = (0..8).map(|at| (queries[at].as_str(), pages[at].as_slice(), at < 7)).collect();
     let first = run("{}", Start::All, None, &all[..5]).unwrap();
     assert!(first.more);
     assert_eq!(keys(&first), ["evt_4", "evt_3", "evt_2", "evt_1", "evt_0"]);
@@ -184,6 +181,6 @@ fn a_lost_place_is_a_cursor_that_is_no_good() {
 #[test]
 fn the_same_place_twice_ends_the_round() {
     let cursor = Outcome::default().keep(&Round { after: Some("evt_1".into()), ..Round::default() }).unwrap().cursor;
-    let pages: &[(&str, &[(i64, u32)], bool)] = &[("limit=100&starting_after=evt_1", &[(1, 1)], true)];
+    let pages: &[Asked<'_>] = &[("limit=100&starting_after=evt_1", &[(1, 1)], true)];
     assert_eq!(run("{}", Start::All, cursor, pages).unwrap_err().kind, ErrorKind::SchemaViolation);
 }
