@@ -501,7 +501,8 @@ impl Host {
     /// [`Kind::Component`](crate::Kind::Component) when it is no plugin or does not describe itself;
     /// [`Kind::Configuration`](crate::Kind::Configuration) when the manifest is wrong.
     pub async fn build(&self, component: &[u8], manifest: &str) -> Result<Vec<u8>> {
-        self.build_as_described(component, component, manifest).await
+        crate::manifest::Outline::read(component)?.check_contract()?;
+        written_into(component, &self.describe(component).await?, manifest)
     }
 
     /// The same for a component that was compiled twice: `described` answers with its schemas, `component` leaves them to
@@ -510,22 +511,13 @@ impl Host {
     /// # Errors
     /// As [`Host::build`], and [`Kind::Component`](crate::Kind::Component) where the two are not the same plugin.
     pub async fn build_as_described(&self, component: &[u8], described: &[u8], manifest: &str) -> Result<Vec<u8>> {
-        let outline = crate::manifest::Outline::read(component)?;
-        outline.check_contract()?;
+        crate::manifest::Outline::read(component)?.check_contract()?;
         let operations = self.describe(described).await?;
-        if !std::ptr::eq(component, described) && !plugin::says_the_same(&self.describe(component).await?, &operations)
-        {
+        if !plugin::says_the_same(&self.describe(component).await?, &operations) {
             return Err(Error::component("the component has other operations than the one that describes it")
                 .with_details("Build both from the same source: wharfage build"));
         }
-        for operation in &operations {
-            for schema in [&operation.input_schema, &operation.output_schema] {
-                Schema::new(schema).map_err(|error| error.context(format!("operation `{}`", operation.name)))?;
-            }
-        }
-        let built = embed(component, manifest, &operations)?;
-        Needs::read(&built)?;
-        Ok(built)
+        written_into(component, &operations, manifest)
     }
 
     /// Asks a component what it can do, without granting it anything.
@@ -805,4 +797,15 @@ fn check_digest(plugin: &str, pinned: Option<&str>, found: Digest) -> Result<()>
                 "pinned {pinned}\nfound  {found}\nLook at what changed with `wharfage explain`; to accept it, set [plugins.{plugin}] digest = \"{found}\""
             ))),
     }
+}
+/// A component that carries its manifest and its operations, whose schemas are checked here once.
+fn written_into(component: &[u8], operations: &[Operation], manifest: &str) -> Result<Vec<u8>> {
+    for operation in operations {
+        for schema in [&operation.input_schema, &operation.output_schema] {
+            Schema::new(schema).map_err(|error| error.context(format!("operation `{}`", operation.name)))?;
+        }
+    }
+    let built = embed(component, manifest, operations)?;
+    Needs::read(&built)?;
+    Ok(built)
 }

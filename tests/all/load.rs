@@ -194,6 +194,19 @@ async fn forged_operations_are_found_out() {
     }
 }
 
+/// What describes a component is the same plugin, or nothing is built.
+#[tokio::test]
+async fn another_plugins_description_is_refused() {
+    let manifest = Scene::of(GUEST).manifest_text().to_owned();
+    let (component, other) = (GUEST.compiled(), guests::HTTP_SEND.compiled());
+    let error = component::builder().build_as_described(&component, &other, &manifest).await.unwrap_err();
+    assert_eq!(*error.kind(), wharfage::Kind::Component, "{error:?}");
+    assert!(error.details().unwrap().contains("wharfage build"), "{error}");
+    let once = component::builder().build(&component, &manifest).await.unwrap();
+    let twice = component::builder().build_as_described(&component, &component, &manifest).await.unwrap();
+    assert!(once == twice, "the same plugin is built the same");
+}
+
 #[tokio::test]
 async fn operations_that_make_no_sense_are_refused() {
     let manifest = Scene::of(GUEST).manifest_text().to_owned();

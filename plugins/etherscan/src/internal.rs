@@ -124,8 +124,7 @@ impl wallet::Movement for Row {
 pub(crate) fn list(input: Input, cursor: Option<Cursor>) -> Result<Page<InternalTransaction>, Error> {
     let span = Span::checked(input.start_block, input.end_block, input.sort, input.limit)?;
     let question = Question::new(input.chainid, "account", "txlistinternal").with("address", input.address);
-    let (rows, next) = rows::page(&question, &span, cursor)?;
-    Ok(Page { items: rows.into_iter().map(step).collect::<Result<_, _>>()?, next })
+    rows::page(&question, &span, cursor, step)
 }
 
 fn step(row: Row) -> Result<InternalTransaction, Error> {

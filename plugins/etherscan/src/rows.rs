@@ -1,7 +1,7 @@
 //! One page of rows that lie in blocks: what every list here has in common.
 
 use serde::de::DeserializeOwned;
-use wharfage_sdk::{Cursor, Error, Timestamp};
+use wharfage_sdk::{Cursor, Error, Page, Timestamp};
 
 use crate::{
     answer::Question,
@@ -20,12 +20,14 @@ pub(crate) enum Names {
 /// Asks for the page that `cursor` leads to, and answers what is new on it and where to go on.
 ///
 /// The page may be empty although there is more: every row of it may have come before.
-pub(crate) fn page<R: Row + DeserializeOwned>(
+pub(crate) fn page<R: Row + DeserializeOwned, T>(
     question: &Question,
     span: &Span,
     cursor: Option<Cursor>,
-) -> Result<(Vec<R>, Option<Cursor>), Error> {
-    page_named(question, span, cursor, Names::Account)
+    read: fn(R) -> Result<T, Error>,
+) -> Result<Page<T>, Error> {
+    let (rows, next) = page_named(question, span, cursor, Names::Account)?;
+    Ok(Page { items: rows.into_iter().map(read).collect::<Result<_, _>>()?, next })
 }
 
 /// Likewise, for a list whose parameters have names of their own.

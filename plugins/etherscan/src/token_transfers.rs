@@ -241,8 +241,12 @@ pub(crate) fn list_nfts(input: NftInput, cursor: Option<Cursor>) -> Result<Page<
         Standard::Erc721 => "tokennfttx",
         Standard::Erc1155 => "token1155tx",
     };
-    let (rows, next) = asked(input.chainid, action, input.address, input.contract, &span, cursor)?;
-    let nft = |row: Row| NftTransfer {
+    let question = asked(input.chainid, action, input.address, input.contract);
+    rows::page(&question, &span, cursor, nft)
+}
+
+fn nft(row: Row) -> Result<NftTransfer, Error> {
+    Ok(NftTransfer {
         hash: row.hash,
         block_number: row.block_number,
         time: rows::time(row.time_stamp),
@@ -255,29 +259,21 @@ pub(crate) fn list_nfts(input: NftInput, cursor: Option<Cursor>) -> Result<Page<
         token_symbol: row.token_symbol,
         token_id: row.token_id,
         amount: row.value,
-    };
-    Ok(Page { items: rows.into_iter().map(nft).collect(), next })
+    })
 }
 
-fn asked(
-    chainid: u64,
-    action: &'static str,
-    address: Address,
-    contract: Option<Address>,
-    span: &Span,
-    cursor: Option<Cursor>,
-) -> Result<(Vec<Row>, Option<Cursor>), Error> {
+fn asked(chainid: u64, action: &'static str, address: Address, contract: Option<Address>) -> Question {
     let mut question = Question::new(chainid, "account", action).with("address", address);
     if let Some(contract) = contract {
         question = question.with("contractaddress", contract);
     }
-    rows::page(&question, span, cursor)
+    question
 }
 
 pub(crate) fn list(input: Input, cursor: Option<Cursor>) -> Result<Page<TokenTransfer>, Error> {
     let span = Span::checked(input.start_block, input.end_block, input.sort, input.limit)?;
-    let (rows, next) = asked(input.chainid, "tokentx", input.address, input.contract, &span, cursor)?;
-    Ok(Page { items: rows.into_iter().map(transfer).collect::<Result<_, _>>()?, next })
+    let question = asked(input.chainid, "tokentx", input.address, input.contract);
+    rows::page(&question, &span, cursor, transfer)
 }
 
 fn transfer(row: Row) -> Result<TokenTransfer, Error> {

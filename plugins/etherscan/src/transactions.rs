@@ -157,8 +157,7 @@ impl wallet::Movement for Row {
 pub(crate) fn list(input: Input, cursor: Option<Cursor>) -> Result<Page<Transaction>, Error> {
     let span = Span::checked(input.start_block, input.end_block, input.sort, input.limit)?;
     let question = Question::new(input.chainid, "account", "txlist").with("address", input.address);
-    let (rows, next) = rows::page(&question, &span, cursor)?;
-    Ok(Page { items: rows.into_iter().map(transaction).collect::<Result<_, _>>()?, next })
+    rows::page(&question, &span, cursor, transaction)
 }
 
 fn transaction(row: Row) -> Result<Transaction, Error> {
