@@ -379,6 +379,36 @@ impl Kind {
         }
     }
 
+    /// The names of all kinds, as the contract writes them.
+    pub const NAMES: [&'static str; 26] = [
+        "invalid-request",
+        "not-found",
+        "conflict",
+        "cursor-invalid",
+        "unknown-operation",
+        "policy-denied",
+        "credential-unavailable",
+        "unauthorized",
+        "reauthorization-needed",
+        "forbidden",
+        "limit-exceeded",
+        "configuration",
+        "component",
+        "rate-limited",
+        "quota-exhausted",
+        "circuit-open",
+        "transient",
+        "timeout",
+        "deadline",
+        "cancelled",
+        "network",
+        "outcome-unknown",
+        "schema-violation",
+        "too-large",
+        "provider-reported",
+        "internal",
+    ];
+
     /// The kind's name, as the contract writes it.
     pub fn name(&self) -> &'static str {
         match self {

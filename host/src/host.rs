@@ -30,6 +30,7 @@ use crate::inbound::sink::lines::{Journal, Lines};
 use crate::inbound::sink::{self, SinkPlace};
 use crate::manifest::{BudgetScope, COMPONENT_BYTES_MAX, CredentialFacts, Needs, Operation, SecretFacts, embed};
 use crate::observe::audit::{AUDIT_ROWS, AUDIT_ROWS_IN_MEMORY, Audit, Book};
+use crate::observe::metrics::{Meters, Metrics};
 use crate::outbound::address::Resolver;
 use crate::outbound::admit::{Lane, Lanes};
 use crate::outbound::buckets::Shape;
@@ -68,6 +69,7 @@ struct Inner {
     observer: Option<Observer>,
     tape: Option<Tape>,
     audit: Audit,
+    meters: Meters,
     run_programs: bool,
     lanes: Mutex<HashMap<(String, String), Arc<Lane>>>,
     /// Rung when something was emitted.
@@ -190,6 +192,7 @@ impl HostBuilder {
         let audit = Audit::new(kept, &derived(&key, b"audit"), self.audit_rows.unwrap_or(rows), clock.clone());
         Ok(Host(Arc::new(Inner {
             audit,
+            meters: Meters::new(&*clock),
             engine: Engine::new()?,
             artifacts,
             sealed,
@@ -324,6 +327,7 @@ impl Host {
         grant.check(&needs)?;
         let component = self.component(digest, bytes)?;
         let outbound = self.outbound(&needs, digest, &grant, name, account_name, account)?;
+        let meter = inner.meters.of(name, account_name, &needs);
         Plugin::load(Parts {
             engine: inner.engine.clone(),
             component,
@@ -334,6 +338,7 @@ impl Host {
             store: inner.store.clone(),
             seal: inner.seal.clone(),
             clock: inner.clock.clone(),
+            meter,
             observer: inner.observer.clone(),
         })
         .await
@@ -553,6 +558,11 @@ impl Host {
     /// ```
     pub fn audit(&self) -> &Audit {
         &self.0.audit
+    }
+
+    /// What was counted and timed since the host was started, of every connection that was opened.
+    pub fn metrics(&self) -> Metrics {
+        self.0.meters.read(self.0.clock.now())
     }
 
     /// What arrived and what left: to see it, and to have it done once more.

@@ -87,6 +87,7 @@ pub use manifest::{
     SignatureForm, SocketFacts, Template, TimeFacts, TimeForm, TokenFacts, VerifyFacts, WebhookFacts,
 };
 pub use observe::audit::{Audit, AuditCheck, AuditEntry, AuditRow, Deed};
+pub use observe::metrics::{BOUNDS_MS, ConnectionMetrics, Histogram, Metrics, OperationMetrics};
 pub use outbound::breaker::{BreakerPolicy, CircuitState};
 pub use outbound::cache::CachePolicy;
 pub use outbound::session::TokenState;

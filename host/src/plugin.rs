@@ -33,6 +33,7 @@ use crate::inbound::socket::{Listener, Socket, SocketPolicy};
 use crate::manifest::{CONTRACT, Effect, Needs, Operation, SecretFacts, check_operations, shown, shown_lines};
 #[cfg(feature = "serve")]
 use crate::manifest::{SocketFacts, suggestion};
+use crate::observe::metrics::Meter;
 use crate::outbound::breaker::CircuitState;
 use crate::outbound::session::TokenState;
 use crate::outbound::tape::Ended;
@@ -61,6 +62,7 @@ struct Loaded {
     seal: Arc<Seal>,
     clock: Arc<dyn Clock>,
     calls: Semaphore,
+    meter: Arc<Meter>,
     observer: Option<Observer>,
     name: Arc<str>,
     connection: Arc<str>,
@@ -77,6 +79,7 @@ pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) seal: Arc<Seal>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) meter: Arc<Meter>,
     pub(crate) observer: Option<Observer>,
 }
 
@@ -113,7 +116,7 @@ impl Cursor {
 
 impl Plugin {
     pub(crate) async fn load(parts: Parts) -> Result<Self> {
-        let Parts { engine, component, needs, digest, grant, outbound, store, seal, clock, observer } = parts;
+        let Parts { engine, component, needs, digest, grant, outbound, store, seal, clock, meter, observer } = parts;
         grant.check(&needs)?;
         let described = describe(&engine, &component, &clock).await?;
         if !says_the_same(&described, &needs.operations) {
@@ -149,6 +152,7 @@ impl Plugin {
             seal,
             clock,
             calls,
+            meter,
             observer,
         })))
     }
@@ -298,23 +302,9 @@ impl Plugin {
     pub async fn page(&self, operation: &str, input: &str, cursor: Option<Cursor>) -> Result<Answer<Box<RawValue>>> {
         let loaded = &*self.0;
         let about = loaded.needs.operation(operation)?;
-        let input = loaded.input(about, input)?;
-        let cursor = cursor.map(|cursor| loaded.open(about, &cursor)).transpose()?;
-        let deadline = loaded.deadline();
-        let result = tokio::select! {
-            biased;
-            answer = loaded.run(about, &input, cursor.as_ref(), deadline) => answer,
-            () = loaded.clock.alarm(deadline) => Err(match about.effect {
-                Effect::Read => loaded.late(operation),
-                _ => loaded.late(operation).with_request_sent(crate::error::RequestSent::Maybe),
-            }),
-        };
-        if let Some(tape) = &loaded.outbound.tape {
-            let result = result.as_ref().map(|answer| (&*answer.output, answer.next.is_some()));
-            let is_continued = cursor.is_some();
-            let ended = Ended { operation: &about.name, is_list: about.is_list, input: &input, is_continued, result };
-            tape.ended(&loaded.outbound, &ended);
-        }
+        let began = loaded.clock.now();
+        let result = loaded.page(about, input, cursor).await;
+        loaded.meter.operation(loaded.index(about)).ended(began, loaded.clock.now(), &result);
         result
     }
 
@@ -346,18 +336,44 @@ impl Plugin {
     /// Any kind of the contract; the plugin's own where it has no such trigger.
     pub async fn handle(&self, event: Event) -> Result<Outcome> {
         let loaded = &*self.0;
+        let began = loaded.clock.now();
         let deadline = loaded.deadline();
-        tokio::select! {
+        let result = tokio::select! {
             biased;
             outcome = loaded.handle(event, deadline) => outcome,
             () = loaded.clock.alarm(deadline) => {
                 Err(loaded.late("handling an event").with_request_sent(crate::error::RequestSent::Maybe))
             }
-        }
+        };
+        loaded.meter.handling().ended(began, loaded.clock.now(), &result);
+        result
     }
 }
 
 impl Loaded {
+    /// One page of an operation, within its deadline.
+    async fn page(&self, operation: &Operation, input: &str, cursor: Option<Cursor>) -> Result<Answer<Box<RawValue>>> {
+        let input = self.input(operation, input)?;
+        let cursor = cursor.map(|cursor| self.open(operation, &cursor)).transpose()?;
+        let deadline = self.deadline();
+        let result = tokio::select! {
+            biased;
+            answer = self.run(operation, &input, cursor.as_ref(), deadline) => answer,
+            () = self.clock.alarm(deadline) => Err(match operation.effect {
+                Effect::Read => self.late(&operation.name),
+                _ => self.late(&operation.name).with_request_sent(crate::error::RequestSent::Maybe),
+            }),
+        };
+        if let Some(tape) = &self.outbound.tape {
+            let result = result.as_ref().map(|answer| (&*answer.output, answer.next.is_some()));
+            let is_continued = cursor.is_some();
+            let ended =
+                Ended { operation: &operation.name, is_list: operation.is_list, input: &input, is_continued, result };
+            tape.ended(&self.outbound, &ended);
+        }
+        result
+    }
+
     /// When a call that begins now must be over.
     fn deadline(&self) -> crate::time::Timestamp {
         self.clock.now().plus(self.grant.limits.call_ms)

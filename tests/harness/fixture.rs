@@ -12,7 +12,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use wharfage::stand_in::{captured, is_made_key, signed_in, value_of};
 use wharfage::tape::{Answered, Exchange, Expect, Fixture, Tape, TapeMode, Wanted, placed};
 use wharfage::{
@@ -52,7 +51,6 @@ pub struct Theatre {
     bytes: Arc<Vec<u8>>,
     /// What the component says about itself.
     pub needs: Needs,
-    state: TempDir,
 }
 
 /// What every provider of a play shares.
@@ -71,7 +69,7 @@ impl Theatre {
     pub async fn of(plugin: PluginFolder) -> Self {
         let bytes = component::built(plugin.name, || plugin.compiled(), &plugin.manifest()).await;
         let needs = Needs::read(&bytes).unwrap_or_else(|error| panic!("{}: {error}", plugin.name));
-        Self { plugin, bytes, needs, state: tempfile::tempdir().expect("a folder") }
+        Self { plugin, bytes, needs }
     }
 
     /// The names and texts of all fixtures, in order.
@@ -111,7 +109,7 @@ impl Theatre {
         let base_of = |name: &str| Some(origins.get(name)?.url.trim_end_matches('/').to_owned());
         let expected = Fixture::parse(&placed(text, &base_of)).unwrap_or_else(|error| panic!("the fixture: {error}"));
         let tape = Tape::of(Fixture::parse(text).unwrap_or_else(|error| panic!("the fixture: {error}")));
-        let host = Host::builder().state_dir(self.state.path().join("state")).transport(Closed).tape(tape.clone());
+        let host = Host::builder().code_dir(crate::compiled_code()).transport(Closed).tape(tape.clone());
         let host = host.build().unwrap_or_else(|error| panic!("{error}"));
         let connection = Connection::granting(&self.needs);
         let plugin = host.connect("tape", &self.bytes, &connection, None).await;
@@ -163,11 +161,11 @@ impl Theatre {
         let account = signed_in(account, &self.needs, API_KEY);
 
         let now = fixture.clock();
-        // Only compiled code is kept between plays; each has a host and a connection of its own.
-        let host = builder.state_dir(self.state.path().join("state")).clock(ManualClock::skipping(now, 1)).build();
+        // Only compiled code is kept between plays. State would meet another play's: the system gives ports again, and an
+        // answer that was kept for one would serve the other.
+        let host = builder.code_dir(crate::compiled_code()).clock(ManualClock::skipping(now, 1)).build();
         let host = host.unwrap_or_else(|error| panic!("{error}"));
-        let name = format!("play-{}", providers.first().map_or(0, Provider::port));
-        let plugin = host.connect(&name, &self.bytes, &connection, Some(&account)).await;
+        let plugin = host.connect("play", &self.bytes, &connection, Some(&account)).await;
         let plugin = plugin.unwrap_or_else(|error| panic!("{}: {error}", self.plugin.name));
         let (outcome, pages) = self.run(&plugin, &fixture).await;
 

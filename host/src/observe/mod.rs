@@ -1,3 +1,4 @@
 //! What the host tells about itself: one file per kind.
 
 pub(crate) mod audit;
+pub(crate) mod metrics;
