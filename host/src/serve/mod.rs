@@ -2,5 +2,6 @@
 //! beside it.
 
 pub(crate) mod callback;
+pub(crate) mod listener;
 pub mod stand_in;
 pub(crate) mod webhooks;

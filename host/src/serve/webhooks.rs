@@ -1,30 +1,21 @@
 //! Where webhooks arrive: a listener of its own, which serves nothing else (R20).
 //!
-//! Nobody out there is known, so everything has an end: a head, a body and a quiet connection by time, a head, a body and
-//! the number of connections by size. What is refused is refused before more is read than must be, and in the same words
-//! and after the same work whatever the reason: a delivery to an endpoint that is not there is read and hashed like one
-//! to an endpoint that is (S37 of the guide's defects). It speaks HTTP/1.1 without TLS; a proxy in front does that.
+//! Nobody out there is known, so beyond what `listener.rs` bounds, a body has an end by time and by size. What is refused
+//! is refused before more is read than must be, and in the same words and after the same work whatever the reason: a
+//! delivery to an endpoint that is not there is read and hashed like one to an endpoint that is (S37 of the guide's
+//! defects).
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use axum::response::Response;
 use futures_util::StreamExt as _;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::sync::Semaphore;
 
+use super::listener::{Answers, Incoming, Line, Listener, ListenerLimits, bounded};
 use crate::error::{Error, Result};
 use crate::inbound::policy::ServeLimits;
 use crate::inbound::verify::check_in_vain;
@@ -36,15 +27,11 @@ use crate::time::{Clock, Timestamp};
 const PATH: &str = "/webhooks/";
 /// Seconds after which a delivery that is turned away may come again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
-/// Milliseconds to wait where a connection cannot be taken, as when there are no more descriptors.
-const PAUSE_MS: u64 = 100;
 
 /// The listener; dropping it closes it.
 pub(crate) struct Webhooks {
-    address: SocketAddr,
+    listener: Listener,
     shared: Arc<Shared>,
-    closing: watch::Sender<bool>,
-    server: JoinHandle<()>,
 }
 
 struct Shared {
@@ -76,19 +63,16 @@ impl Webhooks {
                 "Stop what listens there, or set another address in [serve]:   listen = \"127.0.0.1:PORT\"",
             )
         };
-        let listener = TcpListener::bind(address).await.map_err(cannot)?;
-        let address = listener.local_addr().map_err(cannot)?;
         let strangers = Semaphore::new(bounded(EndpointLimits::default().in_flight));
         let served = RwLock::new(Arc::new(Served::new(endpoints, limits)));
         let shared = Arc::new(Shared { served, strangers, clock });
-        let closing = watch::Sender::new(false);
-        let server = tokio::spawn(accept(listener, shared.clone(), closing.subscribe()));
-        Ok(Self { address, shared, closing, server })
+        let listener = Listener::open(address, shared.clone()).await.map_err(cannot)?;
+        Ok(Self { listener, shared })
     }
 
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.listener.address()
     }
 
     /// Serves these endpoints from now on, within these limits; what is under way at others is finished. How many
@@ -104,15 +88,8 @@ impl Webhooks {
     }
 
     /// Takes no more deliveries, and ends when those under way are answered or their time to drain is over.
-    pub(crate) async fn close(mut self) {
-        let _ = self.closing.send(true);
-        let _ = (&mut self.server).await;
-    }
-}
-
-impl Drop for Webhooks {
-    fn drop(&mut self) {
-        self.server.abort();
+    pub(crate) async fn close(self) {
+        self.listener.close().await;
     }
 }
 
@@ -129,99 +106,20 @@ impl Served {
     }
 }
 
-fn bounded(limit: u64) -> usize {
-    usize::try_from(limit).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
-}
-
-/// Takes connections, never more at once than may be; the others wait in the system's queue.
-async fn accept(listener: TcpListener, shared: Arc<Shared>, mut closing: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(bounded(shared.served().limits.connections)));
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.try_join_next().is_some() {}
-        let is_closing = closing.clone();
-        let taken = async {
-            let place = places.clone().acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        let (place, taken) = tokio::select! {
-            biased;
-            _ = closing.wait_for(|is_closing| *is_closing) => break,
-            taken = taken => taken,
-        };
-        let Ok(place) = place else { break };
-        match taken {
-            Ok((stream, _)) => {
-                let shared = shared.clone();
-                connections.spawn(async move {
-                    let _place = place;
-                    serve(stream, shared, is_closing).await;
-                });
-            }
-            Err(error) => {
-                tracing::warn!(target: "wharfage::inbound", "a connection cannot be taken: {error}");
-                shared.clock.sleep_until(shared.clock.now().plus(PAUSE_MS)).await;
-            }
-        }
+impl Answers for Shared {
+    fn limits(&self) -> ListenerLimits {
+        let ServeLimits { connections, head_ms, idle_ms, head_bytes, headers, drain_ms, .. } = self.served().limits;
+        ListenerLimits { connections, head_ms, idle_ms, head_bytes, headers, drain_ms }
     }
-    drop(listener);
-    let end = shared.clock.alarm(shared.clock.now().plus(shared.served().limits.drain_ms));
-    let drained = async { while connections.join_next().await.is_some() {} };
-    // What is not over by then is cut off when the set goes.
-    tokio::select! {
-        () = drained => {}
-        () = end => {}
+
+    fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    async fn answer(self: &Arc<Self>, request: Request<Incoming>, _: &Line) -> Response {
+        answer(self, request).await
     }
 }
-
-/// Serves one connection until it is closed, or too slow.
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared>, mut closing: watch::Receiver<bool>) {
-    let ServeLimits { head_ms, idle_ms, head_bytes, headers, .. } = shared.served().limits;
-    let clock = shared.clock.clone();
-    // Until when the next head has to be there; no time while a delivery is worked on, which has times of its own.
-    let (until, mut waits) = watch::channel(Some(clock.now().plus(head_ms)));
-    let taken = service_fn(|request: Request<Incoming>| {
-        let (shared, until) = (shared.clone(), until.clone());
-        async move {
-            until.send_replace(None);
-            let response = answer(&shared, request).await;
-            until.send_replace(Some(shared.clock.now().plus(idle_ms)));
-            Ok::<_, Infallible>(response)
-        }
-    });
-    let connection = http1::Builder::new()
-        .max_buf_size(bounded(head_bytes).max(HEAD_BYTES_MIN))
-        .max_headers(bounded(headers))
-        .half_close(false)
-        .serve_connection(TokioIo::new(stream), taken);
-    let mut connection = pin!(connection);
-    let mut is_closing = false;
-    loop {
-        let until = *waits.borrow_and_update();
-        let alarm: Pin<Box<dyn Future<Output = ()> + Send>> = match until {
-            Some(at) => clock.alarm(at),
-            None => Box::pin(std::future::pending()),
-        };
-        tokio::select! {
-            biased;
-            ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(target: "wharfage::inbound", "a connection ended: {error}");
-                }
-                return;
-            }
-            _ = waits.changed() => {}
-            () = alarm => return,
-            _ = closing.wait_for(|is_closing| *is_closing), if !is_closing => {
-                is_closing = true;
-                connection.as_mut().graceful_shutdown();
-            }
-        }
-    }
-}
-
-/// The least that the HTTP crate can work with.
-const HEAD_BYTES_MIN: usize = 8_192;
 
 /// Answers one request.
 async fn answer(shared: &Shared, request: Request<Incoming>) -> Response {
@@ -335,6 +233,7 @@ fn said(status: StatusCode, kind: &'static str, text: impl Into<Body>) -> Respon
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::pin::pin;
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
