@@ -63,7 +63,7 @@ pub use host::{Host, HostBuilder, default_state_dir, read_component};
 #[cfg(feature = "serve")]
 pub use inbound::envelope::Emitted;
 #[cfg(feature = "serve")]
-pub use inbound::log::{ArrivedEvent, EventContent, EventFilter, EventLog, SinkLetter};
+pub use inbound::log::{ArrivedEvent, EventContent, EventFilter, EventLog, EventSearch, SinkLetter};
 pub use inbound::policy::{ServeLimits, ServePolicy};
 pub use inbound::poll::PollPolicy;
 #[cfg(feature = "serve")]

@@ -33,6 +33,19 @@ pub struct EventFilter {
     pub after: u64,
 }
 
+/// What is looked for among the events that arrived, from the latest on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventSearch {
+    /// Only of this connection.
+    pub connection: Option<String>,
+    /// Only in this state.
+    pub state: Option<EventState>,
+    /// Only whose trigger, key or last trouble holds this, in whatever case its letters are.
+    pub text: Option<String>,
+    /// Only before this id.
+    pub before: Option<u64>,
+}
+
 /// An event that arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -99,8 +112,37 @@ impl EventLog {
     /// When the store cannot be read.
     pub async fn page(&self, filter: &EventFilter, limit: u64) -> Result<Vec<ArrivedEvent>> {
         let EventFilter { connection, state, after } = filter.clone();
-        let stored = self.store.events(Filter { connection, state, after, limit }).await?;
+        let stored = self.store.events(Filter { connection, state, after, limit, ..Filter::default() }).await?;
         Ok(stored.into_iter().map(ArrivedEvent::from).collect())
+    }
+
+    /// A page of what is looked for: at most `limit` events, the latest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn search(&self, search: &EventSearch, limit: u64) -> Result<Vec<ArrivedEvent>> {
+        let EventSearch { connection, state, text, before } = search.clone();
+        let before = Some(before.unwrap_or(u64::MAX));
+        let filter = Filter { connection, state, text, before, limit, after: 0 };
+        Ok(self.store.events(filter).await?.into_iter().map(ArrivedEvent::from).collect())
+    }
+
+    /// What was emitted for an event, by number: the event itself as long as it is kept.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn emitted_for(&self, id: u64) -> Result<Vec<(u64, Option<Emitted>)>> {
+        let mut all = Vec::new();
+        for number in self.store.emitted_for(id).await? {
+            all.push((number, self.emitted(number).await?));
+        }
+        Ok(all)
+    }
+
+    async fn emitted(&self, number: u64) -> Result<Option<Emitted>> {
+        let row = self.store.outbox(number.saturating_sub(1), 1).await?.pop();
+        let row = row.filter(|row| row.number == number);
+        Ok(row.and_then(|row| serde_json::from_slice(&row.content).ok()))
     }
 
     /// One event, with what it brought along as long as that is kept.
@@ -147,9 +189,7 @@ impl EventLog {
     pub async fn letters(&self, after: u64, limit: u64) -> Result<Vec<SinkLetter>> {
         let mut letters = Vec::new();
         for letter in self.whole_groups(after, limit.max(1)).await? {
-            let row = self.store.outbox(letter.number.saturating_sub(1), 1).await?.pop();
-            let row = row.filter(|row| row.number == letter.number);
-            let event = row.and_then(|row| serde_json::from_slice(&row.content).ok());
+            let event = self.emitted(letter.number).await?;
             let (at, why) = (letter.refused.at, letter.refused.why);
             letters.push(SinkLetter { sink: letter.sink, number: letter.number, at, why, event });
         }

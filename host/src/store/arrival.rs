@@ -43,8 +43,11 @@ pub(crate) trait Arrivals: Send + Sync + 'static {
     /// Where a trigger stands; version 0 is: there never was a cursor.
     fn cursor<'a>(&'a self, connection: &'a str, trigger: &'a str) -> BoxFuture<'a, Result<Standing>>;
 
-    /// Stored events in order of their ids, without their content.
+    /// Stored events in order of their ids, or against it, without their content.
     fn events(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<Stored>>>;
+
+    /// The numbers of what was emitted for one of them, in order, as long as it is known.
+    fn emitted_for(&self, id: u64) -> BoxFuture<'_, Result<Vec<u64>>>;
 
     /// One of them, with its content as long as it is kept.
     fn event(&self, id: u64) -> BoxFuture<'_, Result<Option<Stored>>>;
@@ -263,6 +266,10 @@ pub(crate) struct Filter {
     pub state: Option<EventState>,
     /// After this id.
     pub after: u64,
+    /// Before this id, and the latest first.
+    pub before: Option<u64>,
+    /// Whose trigger, key or last trouble holds this, in whatever case its letters are.
+    pub text: Option<String>,
     /// At most so many.
     pub limit: u64,
 }
@@ -375,6 +382,19 @@ pub(super) mod tests {
         let kept = store.commit(commit(Some((second, "me")), None, &["e"])).await.unwrap();
         assert_eq!(kept, Committed::Kept { emitted: 1 });
         assert_eq!(store.commit(commit(Some((second, "me")), None, &["f"])).await.unwrap(), Committed::Stale);
+        assert_eq!(store.emitted_for(second).await.unwrap(), [1]);
+        assert!(store.emitted_for(first).await.unwrap().is_empty());
+
+        let latest = |before, text: &str| Filter {
+            before: Some(before),
+            text: Some(text.to_owned()),
+            limit: 10,
+            ..Filter::default()
+        };
+        assert!(ids(&store.events(latest(u64::MAX, "WEBHOOK")).await.unwrap()).is_sorted_by(|a, b| a > b));
+        assert_eq!(ids(&store.events(latest(u64::MAX, "Never")).await.unwrap()), [first]);
+        assert!(store.events(latest(first, "never")).await.unwrap().is_empty());
+        assert!(store.events(Filter { after: 9, ..latest(3, "") }).await.unwrap().is_empty());
 
         let states = |state| Filter { state: Some(state), limit: 10, ..Filter::default() };
         let dead = store.events(states(EventState::Dead)).await.unwrap();
@@ -545,6 +565,11 @@ pub(super) mod tests {
             });
             let all = Filter { limit: 100, ..Filter::default() };
             said.push(format!("{:?}", store.events(all).await.unwrap()));
+            let latest = Filter { before: Some(u64::MAX), text: Some("K1".into()), limit: 3, ..Filter::default() };
+            said.push(format!("{:?}", store.events(latest).await.unwrap()));
+            for id in 1..8 {
+                said.push(format!("{:?}", store.emitted_for(id).await.unwrap()));
+            }
             said.push(format!("{:?}", store.outbox(0, 100).await.unwrap()));
             said.push(format!("{:?}", store.cursor("c", "poll p").await.unwrap()));
         }

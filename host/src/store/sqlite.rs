@@ -164,6 +164,9 @@ fn prepare(path: &Path) -> rusqlite::Result<Connection> {
             at_ms INTEGER NOT NULL, known_until_ms INTEGER NOT NULL, bytes INTEGER NOT NULL, sealed BLOB,
             UNIQUE (connection, name)
         ) STRICT;
+        CREATE TABLE IF NOT EXISTS emitted_for (
+            event INTEGER NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (event, number)
+        ) WITHOUT ROWID, STRICT;
         CREATE INDEX IF NOT EXISTS emitted_kept ON emitted (number) WHERE sealed IS NOT NULL;
         CREATE TABLE IF NOT EXISTS emitted_bytes (
             id INTEGER PRIMARY KEY CHECK (id = 1), bytes INTEGER NOT NULL

@@ -1,6 +1,7 @@
 //! What arrives and leaves, as long as the host lives.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Bound;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::MemoryStore;
@@ -24,6 +25,7 @@ struct Content {
     last_number: u64,
     outbox: BTreeMap<u64, Emitted>,
     emitted: HashMap<(String, String), u64>,
+    emitted_for: BTreeMap<u64, Vec<u64>>,
     positions: HashMap<String, u64>,
     dead: Vec<DeadLetter>,
 }
@@ -148,6 +150,9 @@ impl Content {
             let content = Some(emit.content);
             let out = Emitted { of, at: commit.at, known_until: commit.known_until, content };
             self.outbox.insert(self.last_number, out);
+            if let Some((id, _)) = &commit.event {
+                self.emitted_for.entry(*id).or_default().push(self.last_number);
+            }
             emitted += 1;
         }
         Committed::Kept { emitted }
@@ -194,6 +199,8 @@ impl Content {
             keeps
         });
         self.dead.retain(|dead| dead.refused.at >= sweep.dead_before);
+        let events = &self.events;
+        self.emitted_for.retain(|id, _| events.contains_key(id));
         gone
     }
 }
@@ -261,13 +268,31 @@ impl Arrivals for MemoryStore {
     fn events(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<Stored>>> {
         Box::pin(async move {
             let all = self.desk.lock();
-            let found = all.events.range(filter.after + 1..).map(|(_, event)| event).filter(|event| {
-                let connection = &event.stored.arrival.connection;
-                filter.connection.as_ref().is_none_or(|wanted| wanted == connection)
-                    && filter.state.is_none_or(|state| state == event.stored.state)
-            });
-            Ok(found.take(usize::try_from(filter.limit).unwrap_or(usize::MAX)).map(Event::bare).collect())
+            let text = filter.text.as_ref().map(|text| text.to_ascii_lowercase());
+            let is_wanted = |event: &&Event| {
+                let Stored { arrival, state, why, .. } = &event.stored;
+                let holds = |text: &String| {
+                    [&arrival.trigger, &arrival.key, why].iter().any(|field| field.to_ascii_lowercase().contains(text))
+                };
+                filter.connection.as_ref().is_none_or(|wanted| *wanted == arrival.connection)
+                    && filter.state.is_none_or(|wanted| wanted == *state)
+                    && text.as_ref().is_none_or(holds)
+            };
+            let most = usize::try_from(filter.limit).unwrap_or(usize::MAX);
+            let between = (Bound::Excluded(filter.after), filter.before.map_or(Bound::Unbounded, Bound::Excluded));
+            if filter.before.is_some_and(|before| before <= filter.after) {
+                return Ok(Vec::new());
+            }
+            let found = all.events.range(between).map(|(_, event)| event);
+            Ok(match filter.before {
+                Some(_) => found.rev().filter(is_wanted).take(most).map(Event::bare).collect(),
+                None => found.filter(is_wanted).take(most).map(Event::bare).collect(),
+            })
         })
+    }
+
+    fn emitted_for(&self, id: u64) -> BoxFuture<'_, Result<Vec<u64>>> {
+        Box::pin(async move { Ok(self.desk.lock().emitted_for.get(&id).cloned().unwrap_or_default()) })
     }
 
     fn event(&self, id: u64) -> BoxFuture<'_, Result<Option<Stored>>> {

@@ -105,15 +105,27 @@ impl Arrivals for SqliteStore {
     fn events(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<Stored>>> {
         self.read(move |read, _| {
             let text = format!(
-                "SELECT {COLUMNS} FROM event WHERE id > ?1 AND (?2 IS NULL OR connection = ?2)
-                 AND (?3 IS NULL OR state = ?3) ORDER BY id LIMIT ?4"
+                "SELECT {COLUMNS} FROM event WHERE id > ?1 AND id < ?5 AND (?2 IS NULL OR connection = ?2)
+                 AND (?3 IS NULL OR state = ?3) AND (?6 IS NULL OR instr(lower(trigger_name), ?6)
+                 OR instr(lower(key), ?6) OR instr(lower(why), ?6)) ORDER BY id {order} LIMIT ?4",
+                order = if filter.before.is_some() { "DESC" } else { "ASC" }
             );
             let state = filter.state.map(|state| state as i64);
+            let before = filter.before.map_or(i64::MAX, number);
+            let held = filter.text.map(|text| text.to_ascii_lowercase());
             read.prepare_cached(&text)
                 .and_then(|mut query| {
-                    let all = params![number(filter.after), filter.connection, state, number(filter.limit)];
-                    query.query_map(all, stored)?.collect()
+                    let (after, limit) = (number(filter.after), number(filter.limit));
+                    query.query_map(params![after, filter.connection, state, limit, before, held], stored)?.collect()
                 })
+                .map_err(failed)
+        })
+    }
+
+    fn emitted_for(&self, id: u64) -> BoxFuture<'_, Result<Vec<u64>>> {
+        self.read(move |read, _| {
+            read.prepare_cached("SELECT number FROM emitted_for WHERE event = ?1 ORDER BY number")
+                .and_then(|mut query| query.query_map([number(id)], |row| unsigned(row, 0))?.collect())
                 .map_err(failed)
         })
     }
@@ -349,6 +361,13 @@ fn keep(write: &Connection, seal: &Seal, commit: &Commit) -> Result<Committed> {
             params![connection, emit.name, signed(*at), known_until, length, sealed],
         )?;
         emitted += u64::from(is_new);
+        if let Some((id, _)) = commit.event.as_ref().filter(|_| is_new) {
+            changed(
+                write,
+                "INSERT INTO emitted_for (event, number) VALUES (?1, ?2)",
+                params![number(*id), write.last_insert_rowid()],
+            )?;
+        }
     }
     Ok(Committed::Kept { emitted })
 }
@@ -365,6 +384,7 @@ fn forget(write: &Connection, sweep: &Sweep) -> rusqlite::Result<u64> {
     )?;
     let now = signed(sweep.now);
     let mut gone = run("DELETE FROM event WHERE state > 0 AND sealed IS NULL AND known_until_ms <= ?1", params![now])?;
+    run("DELETE FROM emitted_for WHERE event NOT IN (SELECT id FROM event)", params![])?;
     let readers: Vec<String> = write
         .prepare_cached("SELECT name FROM sink WHERE substr(name, 1, length(?1)) = ?1")?
         .query_map([READER], |row| row.get(0))?
