@@ -23,6 +23,13 @@ pub(crate) type Code = Component;
 
 const TAG_BYTES: usize = 32;
 const KEY_FILE: &str = "artifact.key";
+
+/// Where the private listener's token is kept, in the state folder.
+#[cfg(feature = "serve")]
+pub(crate) const TOKEN_FILE: &str = "console.token";
+
+#[cfg(feature = "serve")]
+const TOKEN_DIGITS: usize = 64;
 /// Most bytes of compiled code that are read back.
 const ARTIFACT_BYTES_MAX: u64 = 512 << 20;
 
@@ -196,31 +203,68 @@ pub(crate) fn private_dir(path: &Path) -> Result<Dir> {
 
 /// A key of this installation: read if it is there, drawn from the operating system if not.
 pub(crate) fn read_or_make_key(dir: &Dir, path: &Path) -> Result<[u8; 32]> {
-    let wrong = |error: std::io::Error| {
-        Error::configuration(format!("the key {}/{KEY_FILE} cannot be used: {error}", path.display()))
+    read_or_make(dir, path, KEY_FILE, || crate::random::bytes())
+}
+
+/// The token of this installation's private listener, likewise: 32 bytes as hexadecimal digits on a line, so that a person
+/// and a `credentials_file` can take it from there. Without it in the folder there is another.
+#[cfg(feature = "serve")]
+pub(crate) fn read_or_make_token(path: &Path) -> Result<String> {
+    let dir = private_dir(path)?;
+    let unusable = |why: &str| {
+        let file = path.join(TOKEN_FILE);
+        Error::configuration(format!("the console's token in {} {why}", file.display()))
+            .with_details(format!("Remove it, and the next start makes another:   rm {}", file.display()))
     };
-    let mut key = [0u8; 32];
+    let line = read_or_make(&dir, path, TOKEN_FILE, || {
+        let mut line = [b'\n'; TOKEN_DIGITS + 1];
+        line[..TOKEN_DIGITS].copy_from_slice(hex(&crate::random::bytes::<{ TOKEN_DIGITS / 2 }>()?).as_bytes());
+        Ok(line)
+    })?;
+    #[cfg(unix)]
+    {
+        use cap_std::fs::MetadataExt;
+        let mode = dir.metadata(TOKEN_FILE).map_err(|error| unusable(&format!("cannot be used: {error}")))?.mode();
+        if mode & 0o077 != 0 {
+            return Err(unusable("can be read by others, who may have it by now"));
+        }
+    }
+    let token = line.strip_suffix(b"\n").filter(|token| token.iter().all(u8::is_ascii_hexdigit));
+    token.map(|token| String::from_utf8_lossy(token).into_owned()).ok_or_else(|| unusable("is none"))
+}
+
+/// Bytes of a file of this installation: read if it is there, made if not.
+fn read_or_make<const N: usize>(
+    dir: &Dir,
+    path: &Path,
+    name: &str,
+    make: impl Fn() -> Result<[u8; N]>,
+) -> Result<[u8; N]> {
+    let wrong = |error: std::io::Error| {
+        Error::configuration(format!("the key {}/{name} cannot be used: {error}", path.display()))
+    };
     for _ in 0..2 {
-        match dir.open(KEY_FILE) {
+        match dir.open(name) {
             Ok(mut file) => {
-                file.read_exact(&mut key).map_err(wrong)?;
-                return Ok(key);
+                let mut bytes = [0u8; N];
+                file.read_exact(&mut bytes).map_err(wrong)?;
+                return Ok(bytes);
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(wrong(error)),
         }
-        crate::random::fill(&mut key)?;
-        // Written beside and linked, so that of two processes starting at once one wins and both use its key whole.
-        let beside = format!("{KEY_FILE}.{}", hex(&Digest::of(&key).0[..8]));
-        dir.open_with(&beside, &private_file()).and_then(|mut file| file.write_all(&key)).map_err(wrong)?;
-        let linked = dir.hard_link(&beside, dir, KEY_FILE);
+        // Written beside and linked, so that of two processes starting at once one wins and both use its bytes whole.
+        let beside = format!("{name}.{}", crate::random::name()?);
+        let bytes = make()?;
+        dir.open_with(&beside, &private_file()).and_then(|mut file| file.write_all(&bytes)).map_err(wrong)?;
+        let linked = dir.hard_link(&beside, dir, name);
         let _ = dir.remove_file(&beside);
         match linked {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(wrong(error)),
             _ => {}
         }
     }
-    Err(Error::configuration(format!("the key {}/{KEY_FILE} vanished while it was made", path.display())))
+    Err(Error::configuration(format!("the key {}/{name} vanished while it was made", path.display())))
 }
 
 fn private_file() -> OpenOptions {
@@ -291,5 +335,23 @@ mod tests {
         let path = folder.path().join("state");
         let dir = private_dir(&path).unwrap();
         assert_eq!(read_or_make_key(&dir, &path).unwrap(), read_or_make_key(&dir, &path).unwrap());
+    }
+    #[cfg(all(unix, feature = "serve"))]
+    #[test]
+    fn the_consoles_token_is_its_owners_alone_and_stays_the_same() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (state, file) = (folder.path().join("state"), folder.path().join("state").join(TOKEN_FILE));
+        let token = read_or_make_token(&state).unwrap();
+        assert_eq!((token.len(), read_or_make_token(&state).unwrap()), (TOKEN_DIGITS, token.clone()));
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_ne!(read_or_make_token(&folder.path().join("other")).unwrap(), token);
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let error = read_or_make_token(&state).unwrap_err().to_string();
+        assert!(error.contains("read by others") && error.contains("rm ") && !error.contains(&token), "{error}");
+        std::fs::remove_file(&file).unwrap();
+        assert_ne!(read_or_make_token(&state).unwrap(), token);
+        std::fs::write(&file, format!("{}\n", "x".repeat(TOKEN_DIGITS))).unwrap();
+        assert!(read_or_make_token(&state).unwrap_err().to_string().contains("is none"));
     }
 }

@@ -238,8 +238,7 @@ impl Config {
         for sink in config.sinks.values_mut() {
             sink.found_in(path);
         }
-        let serve = config.serve.limits.check();
-        serve.map_err(|error| error.context(format!("{}: [serve]", path.display())))?;
+        config.serve.check().map_err(|error| error.context(path.display()))?;
         for (name, connection) in &config.connections {
             // A file that was found by looking around is as little trusted as a manifest.
             let name = shown(name);

@@ -31,6 +31,7 @@ use crate::inbound::sink::{self, SinkPlace};
 use crate::manifest::{BudgetScope, COMPONENT_BYTES_MAX, CredentialFacts, Needs, Operation, SecretFacts, embed};
 use crate::observe::audit::{AUDIT_ROWS, AUDIT_ROWS_IN_MEMORY, Audit, Book};
 use crate::observe::metrics::{Meters, Metrics};
+use crate::observe::refusals::{Refusal, Refusals};
 use crate::outbound::address::Resolver;
 use crate::outbound::admit::{Lane, Lanes};
 use crate::outbound::buckets::Shape;
@@ -57,6 +58,8 @@ pub struct Host(Arc<Inner>);
 struct Inner {
     engine: Engine,
     artifacts: Option<Artifacts>,
+    #[cfg(feature = "serve")]
+    state_dir: Option<PathBuf>,
     store: Arc<dyn Store>,
     /// Whether what the store holds outlives the host.
     is_durable: bool,
@@ -70,6 +73,7 @@ struct Inner {
     tape: Option<Tape>,
     audit: Audit,
     meters: Meters,
+    refusals: Refusals,
     run_programs: bool,
     lanes: Mutex<HashMap<(String, String), Arc<Lane>>>,
     /// Rung when something was emitted.
@@ -193,8 +197,11 @@ impl HostBuilder {
         Ok(Host(Arc::new(Inner {
             audit,
             meters: Meters::new(&*clock),
+            refusals: Refusals::default(),
             engine: Engine::new()?,
             artifacts,
+            #[cfg(feature = "serve")]
+            state_dir: self.state_dir,
             sealed,
             tokens: Mutex::default(),
             store,
@@ -396,6 +403,7 @@ impl Host {
             transport,
             secrets,
             book,
+            refusals: inner.refusals.of(name),
             clock: inner.clock.clone(),
             tape: inner.tape.clone(),
             sessions: Vec::new(),
@@ -563,6 +571,27 @@ impl Host {
     /// What was counted and timed since the host was started, of every connection that was opened.
     pub fn metrics(&self) -> Metrics {
         self.0.meters.read(self.0.clock.now())
+    }
+
+    /// What was refused lately, the latest first, each with the line that would allow it: the last
+    /// [`REFUSALS_PER_CONNECTION`](crate::REFUSALS_PER_CONNECTION) of each connection that was opened.
+    pub fn refusals(&self) -> Vec<Refusal> {
+        self.0.refusals.read()
+    }
+
+    /// The refusals of one connection.
+    #[cfg(all(test, feature = "serve"))]
+    pub(crate) fn refusals_of(&self, connection: &str) -> Arc<crate::observe::refusals::Ring> {
+        self.0.refusals.of(connection)
+    }
+
+    /// The private listener's token, and the file that it is kept in; one that nobody keeps, without a state folder.
+    #[cfg(feature = "serve")]
+    pub(crate) fn console_token(&self) -> Result<(String, Option<PathBuf>)> {
+        match &self.0.state_dir {
+            Some(path) => Ok((artifact::read_or_make_token(path)?, Some(path.join(artifact::TOKEN_FILE)))),
+            None => Ok((crate::hex::hex(&crate::random::bytes::<32>()?), None)),
+        }
     }
 
     /// What arrived and what left: to see it, and to have it done once more.

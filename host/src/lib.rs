@@ -64,12 +64,12 @@ pub use host::{Host, HostBuilder, default_state_dir, read_component};
 pub use inbound::envelope::Emitted;
 #[cfg(feature = "serve")]
 pub use inbound::log::{ArrivedEvent, EventContent, EventFilter, EventLog, EventSearch, SinkLetter};
-pub use inbound::policy::{ServeLimits, ServePolicy};
+pub use inbound::policy::{ConsoleLimits, ConsolePolicy, ServeLimits, ServePolicy};
 pub use inbound::poll::PollPolicy;
 #[cfg(feature = "serve")]
 pub use inbound::poll::run::PollHealth;
 #[cfg(feature = "serve")]
-pub use inbound::serving::{Reloaded, Serving, ServingState};
+pub use inbound::serving::{ConsoleAddress, Reloaded, Serving, ServingState};
 #[cfg(feature = "serve")]
 pub use inbound::sink::channel::{Delivery, Events};
 #[cfg(feature = "serve")]
@@ -88,6 +88,7 @@ pub use manifest::{
 };
 pub use observe::audit::{Audit, AuditCheck, AuditEntry, AuditRow, Deed};
 pub use observe::metrics::{BOUNDS_MS, ConnectionMetrics, Histogram, Metrics, OperationMetrics};
+pub use observe::refusals::{REFUSALS_PER_CONNECTION, Refusal};
 pub use outbound::breaker::{BreakerPolicy, CircuitState};
 pub use outbound::cache::CachePolicy;
 pub use outbound::session::TokenState;

@@ -12,6 +12,7 @@ mod canary;
 mod cli;
 mod clock;
 mod conformance;
+mod console;
 mod drift;
 mod embed;
 mod events;

@@ -12,9 +12,9 @@ use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use wharfage_tests::{Scene, guests};
 
-const TOKEN: &str = "the-token-of-the-hooks";
+pub(crate) const TOKEN: &str = "the-token-of-the-hooks";
 
-const FACTS: &str = r#"
+pub(crate) const FACTS: &str = r#"
 [webhooks.things]
 keys = [{ headers = ["X-Id"] }, { hash = true }]
 source = "made up for the tests"
@@ -35,23 +35,23 @@ description = "Something was seen"
 "#;
 
 /// A folder with a component and a `wharfage.toml`.
-struct Port {
-    folder: tempfile::TempDir,
+pub(crate) struct Port {
+    pub(crate) folder: tempfile::TempDir,
 }
 
 /// `wharfage serve` over it.
-struct Serving {
+pub(crate) struct Serving {
     child: Child,
     /// Lines of standard error.
     told: mpsc::UnboundedReceiver<String>,
     /// Events on standard output.
     events: mpsc::UnboundedReceiver<Value>,
-    address: String,
-    heard: Vec<String>,
+    pub(crate) address: String,
+    pub(crate) heard: Vec<String>,
 }
 
 impl Port {
-    async fn new(more: &str) -> Self {
+    pub(crate) async fn new(more: &str) -> Self {
         let bytes = Scene::of(guests::EVENTS_COUNTS).manifest(FACTS).component().await;
         let port = Self { folder: tempfile::tempdir().unwrap() };
         std::fs::write(port.folder.path().join("plugin.wasm"), bytes.as_slice()).unwrap();
@@ -59,7 +59,7 @@ impl Port {
         port
     }
 
-    fn write(&self, more: &str) {
+    pub(crate) fn write(&self, more: &str) {
         let text = format!(
             "[plugins.p]\ncomponent = 'plugin.wasm'\n[accounts.a.secrets]\nverifying = {{ env = 'SERVE_TOKEN' }}\n\
              [connections.acme]\nplugin = 'p'\naccount = 'a'\nsecrets = ['verifying']\n\
@@ -82,7 +82,7 @@ impl Port {
     }
 
     /// Starts it, and waits until all of it runs.
-    async fn serve(&self) -> Serving {
+    pub(crate) async fn serve(&self) -> Serving {
         let mut child = self.command(&["serve"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (tell, told) = mpsc::unbounded_channel();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -120,7 +120,7 @@ impl Port {
 
 impl Serving {
     /// The next line on standard error that holds this.
-    async fn hear(&mut self, wanted: &str) -> String {
+    pub(crate) async fn hear(&mut self, wanted: &str) -> String {
         while let Some(line) = self.told.recv().await {
             self.heard.push(line.clone());
             if line.contains(wanted) {
@@ -140,12 +140,12 @@ impl Serving {
         all
     }
 
-    fn signal(&self, signal: &str) {
+    pub(crate) fn signal(&self, signal: &str) {
         let pid = self.child.id().unwrap().to_string();
         assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
-    async fn ends(mut self) -> (i32, String) {
+    pub(crate) async fn ends(mut self) -> (i32, String) {
         let status = self.child.wait().await.unwrap();
         while let Some(line) = self.told.recv().await {
             self.heard.push(line);
@@ -155,7 +155,7 @@ impl Serving {
 }
 
 /// Delivers a webhook; the status and the body of its answer, or nothing where none came.
-async fn deliver(
+pub(crate) async fn deliver(
     client: &reqwest::Client,
     address: &str,
     id: &str,

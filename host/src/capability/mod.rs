@@ -85,6 +85,7 @@ impl Call {
     pub(crate) fn keep(&mut self, error: Error) -> contract::Error {
         if error.kind().name() == "policy-denied" {
             self.context.refused(&error);
+            self.outbound.refusals.note(&error, self.context.operation.as_deref(), self.clock.now());
             tracing::debug!(
                 target: "wharfage::outbound",
                 plugin = &*self.plugin,

@@ -1,6 +1,7 @@
 //! `wharfage serve`: everything that a `wharfage.toml` declares, until it is asked to stop.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -92,6 +93,19 @@ impl Serve {
 async fn told(serving: &Serving, config: &Config) {
     for line in serving.declared().await {
         anstream::eprintln!("{GREEN}running{GREEN:#} {line}");
+    }
+    match serving.console().await {
+        // The link is for a person's eyes; what is written elsewhere may be a log.
+        Some(console) if std::io::stderr().is_terminal() => {
+            anstream::eprintln!("{GREEN}running{GREEN:#} console {}", console.link());
+        }
+        Some(console) => {
+            let token = console.token_file.as_ref().map(|file| format!(", its token in {}", file.display()));
+            anstream::eprintln!("{GREEN}running{GREEN:#} console {}{}", console.page(), token.unwrap_or_default());
+        }
+        None => anstream::eprintln!(
+            "{DIM}no [serve.console] is declared: with it, a page on this machine shows what happens, beside health and metrics{DIM:#}"
+        ),
     }
     if config.sinks.is_empty() {
         anstream::eprintln!(

@@ -10,6 +10,8 @@ use super::handler::Keeping;
 #[cfg(feature = "serve")]
 use super::inbox::InboxPolicy;
 use crate::connection::limits;
+use crate::error::{Error, Result};
+use crate::manifest::shown;
 #[cfg(feature = "serve")]
 use crate::outbound::retry::RetryPolicy;
 #[cfg(feature = "serve")]
@@ -35,12 +37,114 @@ pub struct ServePolicy {
     pub reload: bool,
     /// Limits that differ from the defaults.
     pub limits: ServeLimits,
+    /// The private listener: console, health and metrics. There is none where nothing is stated.
+    pub console: Option<ConsolePolicy>,
 }
 
 impl Default for ServePolicy {
     fn default() -> Self {
-        Self { listen: (Ipv4Addr::LOCALHOST, 8790).into(), reload: true, limits: ServeLimits::default() }
+        let listen = (Ipv4Addr::LOCALHOST, 8790).into();
+        Self { listen, reload: true, limits: ServeLimits::default(), console: None }
     }
+}
+
+impl ServePolicy {
+    /// Refuses what makes no sense or gives away what is private.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`](crate::Kind::Configuration) with the line that would be right.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.limits.check().map_err(|error| error.context("[serve]"))?;
+        let Some(console) = &self.console else { return Ok(()) };
+        console.check().map_err(|error| error.context("[serve.console]"))?;
+        if console.listen == self.listen && self.listen.port() != 0 {
+            let message = format!("[serve.console] would listen at {}, where webhooks arrive", self.listen);
+            return Err(Error::configuration(message).with_details(
+                "What is private shares no listener with what is public. Set another address in [serve.console]:   \
+                 listen = \"127.0.0.1:7422\"",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// `[serve.console]` of a `wharfage.toml`: the private listener.
+///
+/// ```toml
+/// [serve.console]
+/// listen = "127.0.0.1:7422"      # the default; another machine does not reach it
+/// metrics_open = true            # /metrics without the token
+/// hosts = ["ops.example.org"]    # names under which a proxy in front of it is asked
+/// limits.streams = 16
+/// ```
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct ConsolePolicy {
+    /// Where console, health and metrics are asked for.
+    pub listen: SocketAddr,
+    /// Whether it may listen where other machines reach it: whoever has the token there sees and replays everything, and
+    /// the token is readable on the way unless a proxy speaks TLS.
+    pub danger_beyond_loopback: bool,
+    /// Whether `/metrics` is answered without the token.
+    pub metrics_open: bool,
+    /// Names under which it is asked, beside those of this machine's own loopback.
+    pub hosts: Vec<String>,
+    /// Limits that differ from the defaults.
+    pub limits: ConsoleLimits,
+}
+
+impl Default for ConsolePolicy {
+    fn default() -> Self {
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 7422).into(),
+            danger_beyond_loopback: false,
+            metrics_open: false,
+            hosts: Vec::new(),
+            limits: ConsoleLimits::default(),
+        }
+    }
+}
+
+impl ConsolePolicy {
+    fn check(&self) -> Result<()> {
+        self.limits.check()?;
+        if !self.listen.ip().is_loopback() && !self.danger_beyond_loopback {
+            let message = format!("other machines could reach the console at {}", self.listen);
+            return Err(Error::configuration(message).with_details(format!(
+                "Keep it on this machine, and come to it through ssh -L:   listen = \"127.0.0.1:{port}\"\n\
+                 To let others reach it, with a proxy before it that speaks TLS:   danger_beyond_loopback = true",
+                port = self.listen.port()
+            )));
+        }
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
+        let is_name = |host: &String| (1..=HOST_BYTES_MAX).contains(&host.len()) && host.bytes().all(is_plain);
+        match self.hosts.iter().find(|host| !is_name(host)) {
+            None => Ok(()),
+            Some(host) => {
+                let message = format!("hosts names `{}`, which is no host's name", shown(host));
+                Err(Error::configuration(message)
+                    .with_details("Write it without scheme, port and path:   hosts = [\"ops.example.org\"]"))
+            }
+        }
+    }
+}
+
+/// Most bytes of a host's name (RFC 1035, 2.3.4).
+const HOST_BYTES_MAX: usize = 253;
+
+limits! {
+    /// Everything about the private listener that has a limit. Units stand last in the names.
+    ConsoleLimits;
+
+    connections: 64, "Connections of the private listener at once; further ones wait.";
+    head_ms: 10_000, "Milliseconds that the first head of a connection may take.";
+    idle_ms: 30_000, "Milliseconds from an answer to the end of the next head, and those for which nobody may read what is sent.";
+    head_bytes: 16 << 10, "Bytes of a head.";
+    headers: 100, "Header fields of one.";
+    streams: 8, "Pages that are kept up to date at once; further ones are refused.";
+    stream_ms: 1_000, "Milliseconds from one state that such a page is told to the next.";
+    rows: 200, "Rows of one answer: events, dead letters.";
 }
 
 limits! {
@@ -99,5 +203,54 @@ impl ServeLimits {
             emitted_before: before(self.emitted_kept_ms),
             sinks,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(text: &str) -> ServePolicy {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn there_is_no_console_where_nothing_is_stated() {
+        assert_eq!(policy("").console, None);
+        let console = policy("[console]").console.unwrap();
+        assert_eq!((console.listen.to_string().as_str(), console.metrics_open), ("127.0.0.1:7422", false));
+    }
+
+    /// R20: private faces are on loopback, and share no listener with webhooks.
+    #[test]
+    fn r20_what_is_private_stays_on_this_machine_unless_a_line_says_otherwise() {
+        for text in [
+            "[console]\nlisten='0.0.0.0:7422'",
+            "[console]\nlisten='192.168.1.7:7422'",
+            "[console]\nlisten='[::]:7422'",
+        ] {
+            let error = policy(text).check().unwrap_err().to_string();
+            assert!(error.contains("danger_beyond_loopback = true") && error.contains("ssh -L"), "{error}");
+            policy(&format!("{text}\ndanger_beyond_loopback=true")).check().unwrap();
+        }
+        for text in [
+            "[console]\nlisten='127.0.0.2:1'",
+            "[console]\nlisten='[::1]:7422'",
+            "listen='127.0.0.1:0'\n[console]\nlisten='127.0.0.1:0'",
+        ] {
+            policy(text).check().unwrap();
+        }
+        let error = policy("listen='127.0.0.1:7422'\n[console]").check().unwrap_err().to_string();
+        assert!(error.contains("where webhooks arrive"), "{error}");
+    }
+
+    #[test]
+    fn a_name_that_is_none_and_a_limit_of_nothing_are_refused() {
+        for host in ["", "http://ops.test", "ops.test:80", "a b"] {
+            let error = policy(&format!("[console]\nhosts=['{host}']")).check().unwrap_err().to_string();
+            assert!(error.contains("hosts = [\"ops.example.org\"]"), "{error}");
+        }
+        let error = policy("[console]\nlimits.streams=0").check().unwrap_err().to_string();
+        assert!(error.contains("[serve.console]") && error.contains("limits.streams is 0"), "{error}");
     }
 }

@@ -6,7 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -25,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::manifest::Needs;
 use crate::plugin::Plugin;
+use crate::serve::console::Console;
 use crate::serve::webhooks::Webhooks;
 
 /// How often what is over is forgotten.
@@ -33,7 +35,7 @@ const SWEEP_MS: u64 = 600_000;
 /// Everything at work. Dropping it stops everything at once, which loses nothing; [`Serving::drain`] lets it finish.
 pub struct Serving {
     host: Host,
-    running: tokio::sync::Mutex<Running>,
+    running: Arc<tokio::sync::Mutex<Running>>,
     /// What reloads ended and what still finishes its work.
     ending: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -43,6 +45,7 @@ pub struct Serving {
 struct Running {
     policy: ServePolicy,
     webhooks: Option<Webhooks>,
+    console: Option<Console>,
     units: BTreeMap<String, Unit>,
     sinks: Option<Group>,
     sink_states: Vec<Arc<Mutex<SinkState>>>,
@@ -105,6 +108,76 @@ pub struct ServingState {
     pub sinks: Vec<SinkState>,
 }
 
+/// Where the private listener is reached.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct ConsoleAddress {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The file that its token is kept in; none without a state folder.
+    pub token_file: Option<PathBuf>,
+    token: String,
+}
+
+impl ConsoleAddress {
+    pub(crate) fn new(address: SocketAddr, token_file: Option<PathBuf>, token: String) -> Self {
+        Self { address, token_file, token }
+    }
+
+    /// The page without the token, which it asks for.
+    pub fn page(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    /// The page with the token behind the `#`, which no browser sends. Whoever has this link sees and replays everything:
+    /// it belongs on a person's terminal and into no log.
+    pub fn link(&self) -> String {
+        format!("{}#token={}", self.page(), self.token)
+    }
+}
+
+/// Everything at work, for whoever shows it. It keeps nothing at work itself.
+#[derive(Clone)]
+pub(crate) struct Looker {
+    host: Host,
+    running: Weak<tokio::sync::Mutex<Running>>,
+}
+
+impl Looker {
+    /// Where nothing runs.
+    #[cfg(test)]
+    pub(crate) fn idle(host: Host) -> Self {
+        Self { host, running: Weak::new() }
+    }
+
+    /// The host that it runs on.
+    pub(crate) fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// As [`Serving::state`]; nothing, once it has ended.
+    pub(crate) async fn state(&self) -> Result<ServingState> {
+        match self.running.upgrade() {
+            Some(running) => running.lock().await.state().await,
+            None => Ok(ServingState::default()),
+        }
+    }
+
+    /// The connections at work.
+    pub(crate) async fn plugins(&self) -> Vec<(String, Plugin)> {
+        let Some(running) = self.running.upgrade() else { return Vec::new() };
+        let running = running.lock().await;
+        running.units.iter().map(|(name, unit)| (name.clone(), unit.ready.plugin.clone())).collect()
+    }
+
+    /// As [`Serving::wake`].
+    pub(crate) async fn wake(&self) {
+        if let Some(running) = self.running.upgrade() {
+            running.lock().await.units.values().for_each(|unit| unit.ready.inbox.wake());
+        }
+    }
+}
+
 impl Group {
     fn new() -> Self {
         Self { stop: watch::channel(false).0, tasks: Vec::new() }
@@ -146,7 +219,7 @@ impl Host {
     /// # Errors
     /// [`Kind::Configuration`](crate::Kind::Configuration) with everything that keeps it from starting; then nothing runs.
     pub async fn serve(&self, config: &Config) -> Result<Serving> {
-        let serving = Serving { host: self.clone(), running: tokio::sync::Mutex::default(), ending: Mutex::default() };
+        let serving = Serving { host: self.clone(), running: Arc::default(), ending: Mutex::default() };
         serving.reload(config).await?;
         Ok(serving)
     }
@@ -178,6 +251,7 @@ impl Serving {
                 None
             }
         };
+        let console = self.console_at(config, &running).await.map_err(|error| wrong.push(error)).unwrap_or_default();
         let lines = self.host.sinks(config).await.map_err(|error| wrong.push(error)).unwrap_or_default();
         if let Some(error) = together(wrong) {
             return Err(error);
@@ -199,6 +273,15 @@ impl Serving {
                 }
             }
         }
+        let before = match (&config.serve.console, console) {
+            (_, Some(console)) => running.console.replace(console),
+            (Some(policy), None) => {
+                running.console.iter().for_each(|console| console.replace(policy.clone()));
+                None
+            }
+            (None, None) => running.console.take(),
+        };
+        self.ending().extend(before.map(|before| tokio::spawn(before.close())));
         let mut reloaded = Reloaded::default();
         let gone: Vec<String> = running.units.keys().filter(|name| !same.contains(*name)).cloned().collect();
         for name in gone {
@@ -290,6 +373,17 @@ impl Serving {
         Webhooks::listen(policy.listen, endpoints.to_vec(), policy.limits, clock).await.map(Some)
     }
 
+    /// A private listener where there is none yet, or at another address than before.
+    async fn console_at(&self, config: &Config, running: &Running) -> Result<Option<Console>> {
+        let Some(policy) = &config.serve.console else { return Ok(None) };
+        let before = running.policy.console.as_ref().filter(|_| running.console.is_some());
+        if before.is_some_and(|before| before.listen == policy.listen) {
+            return Ok(None);
+        }
+        let looker = Looker { host: self.host.clone(), running: Arc::downgrade(&self.running) };
+        Console::listen(policy.clone(), looker).await.map(Some)
+    }
+
     fn ending(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
         self.ending.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -352,7 +446,9 @@ impl Serving {
         }
         let ending = std::mem::take(&mut *self.ending());
         let aborts: Vec<_> = ending.iter().map(JoinHandle::abort_handle).collect();
-        let sinks = running.sinks.take();
+        let (sinks, console) = (running.sinks.take(), running.console.take());
+        // Whoever looks meanwhile sees that nothing runs any more.
+        drop(running);
         let all = async move {
             for task in ending {
                 let _ = task.await;
@@ -361,6 +457,9 @@ impl Serving {
             if let Some(mut sinks) = sinks {
                 sinks.end();
                 sinks.ended().await;
+            }
+            if let Some(console) = console {
+                console.close().await;
             }
         };
         let ended = tokio::select! {
@@ -396,6 +495,11 @@ impl Serving {
         self.running.lock().await.webhooks.as_ref().map(Webhooks::address)
     }
 
+    /// Where console, health and metrics are asked for, if they are.
+    pub async fn console(&self) -> Option<ConsoleAddress> {
+        self.running.lock().await.console.as_ref().map(Console::address)
+    }
+
     /// Looks at once for stored events that are due, as after a replay.
     pub async fn wake(&self) {
         self.running.lock().await.units.values().for_each(|unit| unit.ready.inbox.wake());
@@ -406,9 +510,14 @@ impl Serving {
     /// # Errors
     /// When the store cannot be read.
     pub async fn state(&self) -> Result<ServingState> {
-        let running = self.running.lock().await;
+        self.running.lock().await.state().await
+    }
+}
+
+impl Running {
+    async fn state(&self) -> Result<ServingState> {
         let mut state = ServingState::default();
-        for (connection, unit) in &running.units {
+        for (connection, unit) in &self.units {
             for (name, poll) in &unit.ready.polls {
                 state.polls.push((connection.clone(), name.clone(), poll.health().await?));
             }
@@ -416,12 +525,12 @@ impl Serving {
                 state.sockets.push((connection.clone(), name.clone(), socket.status()));
             }
         }
-        if let Some(webhooks) = &running.webhooks {
+        if let Some(webhooks) = &self.webhooks {
             let counted = |(id, endpoint): (&String, &Arc<Endpoint>)| (id.clone(), endpoint.counts());
             state.endpoints = webhooks.endpoints().iter().map(counted).collect();
         }
         let sink = |state: &Arc<Mutex<SinkState>>| state.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        state.sinks = running.sink_states.iter().map(sink).collect();
+        state.sinks = self.sink_states.iter().map(sink).collect();
         Ok(state)
     }
 }

@@ -41,6 +41,7 @@ use crate::error::{Error, Kind, RequestSent, Result};
 use crate::hex::hex;
 use crate::manifest::{Idempotency, RateHeaders};
 use crate::observe::audit::{AuditEntry, Book, Deed};
+use crate::observe::refusals::Ring;
 use crate::time::{Clock, Timestamp};
 use crate::vault::Secrets;
 
@@ -308,6 +309,8 @@ pub(crate) struct Outbound {
     pub(crate) secrets: Arc<Secrets>,
     /// Where the use of credentials is told.
     pub(crate) book: Book,
+    /// Where refusals are told.
+    pub(crate) refusals: Arc<Ring>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) tape: Option<Tape>,
     /// The tokens of its OAuth 2.0 credentials, by their names.
@@ -752,6 +755,7 @@ impl Outbound {
             transport: Arc::new(transport::Nowhere),
             secrets,
             book: Book::closed(),
+            refusals: Arc::default(),
             clock,
             tape: None,
             sessions: Vec::new(),

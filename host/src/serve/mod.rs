@@ -1,7 +1,8 @@
-//! What listens: a stand-in provider, where a sign-in comes back to, and where webhooks arrive; console and API come
-//! beside it.
+//! What listens: a stand-in provider, where a sign-in comes back to, where webhooks arrive, and the private listener with
+//! console, health and metrics.
 
 pub(crate) mod callback;
+pub(crate) mod console;
 pub(crate) mod listener;
 pub mod stand_in;
 pub(crate) mod webhooks;

@@ -461,6 +461,7 @@ impl Keeper {
         let parts = &self.parts;
         let details = error.details().map_or_else(String::new, |details| format!("\n{details}"));
         parts.status().last_end = Some(format!("{}{details}", error.message()));
+        parts.outbound.refusals.note(error, Some(&format!("socket {}", parts.name)), parts.clock().now());
         match error.kind() {
             // A name may lead somewhere else in a minute, and then be granted.
             Kind::PolicyDenied(rule) if rule == "address" => End::Kept,
