@@ -97,6 +97,15 @@ impl Call {
     }
 }
 
+/// With the instance goes what it has used up.
+impl Drop for Call {
+    fn drop(&mut self) {
+        if let Some(meter) = self.context.meter() {
+            meter.left(self.spent.ticks * crate::engine::TICK_MS, self.memory.bytes());
+        }
+    }
+}
+
 /// What a call has used up, and where its answers came from.
 #[derive(Debug, Default)]
 pub(crate) struct Spent {
@@ -178,6 +187,13 @@ impl Memory {
             table_elements: bounded(limits.table_elements),
             refused: None,
         }
+    }
+}
+
+impl Memory {
+    /// Bytes of all memories; they never shrink.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.memory_total as u64
     }
 }
 

@@ -24,6 +24,7 @@ use crate::connection::{Config, Connection};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::manifest::Needs;
+use crate::observe::metrics::{EndpointMetrics, Metrics, PollMetrics, SinkMetrics, SocketMetrics};
 use crate::plugin::Plugin;
 use crate::serve::webhooks::Webhooks;
 
@@ -423,6 +424,57 @@ impl Serving {
         let sink = |state: &Arc<Mutex<SinkState>>| state.lock().unwrap_or_else(PoisonError::into_inner).clone();
         state.sinks = running.sink_states.iter().map(sink).collect();
         Ok(state)
+    }
+
+    /// What was counted and timed, as [`Host::metrics`] has it, with what runs here: endpoints, polls, sockets, sinks, and
+    /// how many events wait or were given up.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn metrics(&self) -> Result<Metrics> {
+        let state = self.state().await?;
+        let backlog = self.host.store().backlog().await?;
+        let mut metrics = self.host.metrics();
+        let now = metrics.at;
+        for connection in &mut metrics.connections {
+            let count = |counts: &BTreeMap<String, u64>| counts.get(&connection.connection).copied().unwrap_or(0);
+            (connection.waiting, connection.dead_letters) = (Some(count(&backlog.waiting)), Some(count(&backlog.dead)));
+        }
+        let endpoint = |(endpoint, counts): (String, Counts)| {
+            let Counts { received, repeated, refused, turned_away } = counts;
+            EndpointMetrics { endpoint, received, repeated, refused, turned_away }
+        };
+        metrics.endpoints = state.endpoints.into_iter().map(endpoint).collect();
+        let poll = |(connection, poll, health): (String, String, PollHealth)| PollMetrics {
+            connection,
+            poll,
+            succeeded_at: health.succeeded_at,
+            age_ms: health.succeeded_at.map(|at| now.since(at)),
+            lag_ms: health.lag_ms,
+            failures: health.failures,
+            is_behind: health.is_behind,
+        };
+        metrics.polls = state.polls.into_iter().map(poll).collect();
+        let socket = |(connection, socket, status): (String, String, SocketStatus)| SocketMetrics {
+            connection,
+            socket,
+            state: status.state.name(),
+            since: status.since,
+            openings: status.openings,
+            dropped: status.dropped,
+            given_up: status.given_up,
+        };
+        metrics.sockets = state.sockets.into_iter().map(socket).collect();
+        let sink = |sink: SinkState| SinkMetrics {
+            state: sink.doing.name(),
+            given: sink.given,
+            dead: sink.dead,
+            dead_letters: backlog.letters.get(&sink.name).copied().unwrap_or(0),
+            position: sink.position,
+            sink: sink.name,
+        };
+        metrics.sinks = state.sinks.into_iter().map(sink).collect();
+        Ok(metrics)
     }
 }
 
