@@ -6,7 +6,7 @@
 //! is a `*`, as is every array index. The output goes on as the plugin wrote it: the check reads a copy.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::artifact::Digest;
 use crate::error::{Error, Kind, Result};
 use crate::manifest::Needs;
+use crate::observe::metrics::Meter;
 use crate::schema::{Found, Schema};
 use crate::time::Timestamp;
 
@@ -91,6 +92,7 @@ pub(crate) struct Watch {
     /// In the order of the operations; empty when nobody looks.
     schemas: Vec<Watched>,
     seen: Mutex<Seen>,
+    meter: Option<Arc<Meter>>,
 }
 
 struct Watched {
@@ -124,7 +126,13 @@ impl Watch {
             plugin_version: needs.manifest.plugin.version.to_string(),
             schemas: schemas.collect::<Result<_>>()?,
             seen: Mutex::default(),
+            meter: None,
         })
+    }
+
+    /// The same, with what is seen counted there.
+    pub(crate) fn counted(self, meter: &Arc<Meter>) -> Self {
+        Self { meter: Some(meter.clone()), ..self }
     }
 
     /// Holds an output against the schema of the operation at `index`, and answers what is seen for the first time.
@@ -147,6 +155,10 @@ impl Watch {
         let found = watched.found(is_list, output);
         if found.is_empty() {
             return Ok(());
+        }
+        if let Some(meter) = &self.meter {
+            let all: u64 = found.misfits().map(|(.., count)| count).sum();
+            meter.operation(index).drifted(all.saturating_add(found.beyond()));
         }
         self.keep(watched, operation, &found, now, tell);
         if self.policy == DriftPolicy::Strict && found.misfits().any(|(_, kind, ..)| kind != DriftKind::New) {
@@ -244,7 +256,7 @@ mod tests {
 
     fn watch(policy: DriftPolicy, schema: &Value) -> Watch {
         let schemas = vec![Watched { schema: Schema::new(schema).unwrap(), digest: "0123456789ab".to_owned() }];
-        Watch { policy, plugin_version: "1.2.3".to_owned(), schemas, seen: Mutex::default() }
+        Watch { policy, plugin_version: "1.2.3".to_owned(), schemas, seen: Mutex::default(), meter: None }
     }
 
     fn order() -> Value {

@@ -334,7 +334,6 @@ impl Host {
         grant.check(&needs)?;
         let component = self.component(digest, bytes)?;
         let outbound = self.outbound(&needs, digest, &grant, name, account_name, account)?;
-        let meter = inner.meters.of(name, account_name, &needs);
         Plugin::load(Parts {
             engine: inner.engine.clone(),
             component,
@@ -345,7 +344,6 @@ impl Host {
             store: inner.store.clone(),
             seal: inner.seal.clone(),
             clock: inner.clock.clone(),
-            meter,
             observer: inner.observer.clone(),
         })
         .await
@@ -372,7 +370,9 @@ impl Host {
             None => Arc::new(Http::new(&grant.limits)?),
         };
         let lanes = self.lanes(needs, grant, name, account_name, account)?;
-        let book = Book::new(inner.audit.clone(), &needs.manifest.plugin.name, name, account_name);
+        let plugin = &needs.manifest.plugin.name;
+        let book = Book::new(inner.audit.clone(), plugin, name, account_name);
+        let operations = needs.operations.iter().map(|operation| operation.name.as_str());
         let mut outbound = Outbound {
             scope: grant.scope.clone(),
             private_addresses: grant.private_addresses.clone(),
@@ -403,6 +403,7 @@ impl Host {
             transport,
             secrets,
             book,
+            meter: Some(inner.meters.of(name, account_name, plugin, operations)),
             refusals: inner.refusals.of(name),
             clock: inner.clock.clone(),
             tape: inner.tape.clone(),
@@ -463,6 +464,7 @@ impl Host {
             resolver: outbound.resolver.clone(),
             transport: outbound.transport.clone(),
             book: outbound.book.clone(),
+            meter: outbound.meter.clone(),
             is_authority: true,
             ..Outbound::nowhere(outbound.secrets.clone(), outbound.clock.clone())
         }
@@ -568,7 +570,21 @@ impl Host {
         &self.0.audit
     }
 
-    /// What was counted and timed since the host was started, of every connection that was opened.
+    /// What was counted and timed since the host was started, of every connection that was opened. What `wharfage serve`
+    /// runs beside them is in [`Serving::metrics`](crate::Serving::metrics).
+    ///
+    /// ```
+    /// # let host = wharfage::Host::builder().build()?;
+    /// let metrics = host.metrics();
+    /// for connection in &metrics.connections {
+    ///     for operation in &connection.operations {
+    ///         println!("{} {}: {} calls", connection.connection, operation.operation, operation.calls());
+    ///     }
+    /// }
+    /// let text = metrics.prometheus();
+    /// assert!(text.contains("# TYPE wharfage_calls_total counter"));
+    /// # Ok::<_, wharfage::Error>(())
+    /// ```
     pub fn metrics(&self) -> Metrics {
         self.0.meters.read(self.0.clock.now())
     }

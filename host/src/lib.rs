@@ -87,7 +87,10 @@ pub use manifest::{
     SignatureForm, SocketFacts, Template, TimeFacts, TimeForm, TokenFacts, VerifyFacts, WebhookFacts,
 };
 pub use observe::audit::{Audit, AuditCheck, AuditEntry, AuditRow, Deed};
-pub use observe::metrics::{BOUNDS_MS, ConnectionMetrics, Histogram, Metrics, OperationMetrics};
+pub use observe::metrics::{
+    AnswerCounts, BOUNDS_MS, BudgetMetrics, CircuitMetrics, ConnectionMetrics, EndpointMetrics, Histogram, Metrics,
+    OperationMetrics, PollMetrics, RecentCalls, SinkMetrics, SocketMetrics, WindowMetrics,
+};
 pub use observe::refusals::{REFUSALS_PER_CONNECTION, Refusal};
 pub use outbound::breaker::{BreakerPolicy, CircuitState};
 pub use outbound::cache::CachePolicy;

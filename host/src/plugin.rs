@@ -37,7 +37,7 @@ use crate::observe::metrics::Meter;
 use crate::outbound::breaker::CircuitState;
 use crate::outbound::session::TokenState;
 use crate::outbound::tape::Ended;
-use crate::outbound::{CallContext, Observer, Outbound, Source, Step};
+use crate::outbound::{CallContext, Observer, Outbound, Running, Source, Step};
 use crate::schema::Schema;
 use crate::store::{MemoryStore, Seal, Store};
 use crate::time::Clock;
@@ -79,7 +79,6 @@ pub(crate) struct Parts {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) seal: Arc<Seal>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) meter: Arc<Meter>,
     pub(crate) observer: Option<Observer>,
 }
 
@@ -116,7 +115,7 @@ impl Cursor {
 
 impl Plugin {
     pub(crate) async fn load(parts: Parts) -> Result<Self> {
-        let Parts { engine, component, needs, digest, grant, outbound, store, seal, clock, meter, observer } = parts;
+        let Parts { engine, component, needs, digest, grant, outbound, store, seal, clock, observer } = parts;
         grant.check(&needs)?;
         let described = describe(&engine, &component, &clock).await?;
         if !says_the_same(&described, &needs.operations) {
@@ -134,20 +133,23 @@ impl Plugin {
         let pre = linker.instantiate_pre(&component).and_then(PluginPre::new).map_err(|error| {
             Error::component("the component does not fit the contract").with_details(format!("{error:#}"))
         })?;
+        let meter = outbound.meter.clone().ok_or_else(|| Error::internal("a connection has no meter"))?;
+        let outbound = Arc::new(outbound);
+        meter.watch(&outbound);
         let calls =
             Semaphore::new(usize::try_from(grant.limits.calls).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS));
         Ok(Self(Arc::new(Loaded {
             name: needs.manifest.plugin.name.as_str().into(),
             connection: grant.connection.as_str().into(),
             schemas: needs.operations.iter().map(|_| OnceLock::new()).collect(),
-            drift: Watch::new(grant.drift, &needs)?,
+            drift: Watch::new(grant.drift, &needs)?.counted(&meter),
             engine,
             facts: Arc::new(needs.manifest.secrets.clone()),
             needs,
             digest,
             grant,
             pre,
-            outbound: Arc::new(outbound),
+            outbound,
             store,
             seal,
             clock,
@@ -224,6 +226,12 @@ impl Plugin {
     #[doc(hidden)]
     pub const STEPS: [&str; 10] =
         ["begin", "scope", "cache", "ready", "admit", "address", "sign", "transport", "classify", "keep and decide"];
+
+    /// Adds so many times what a call with one request adds to its numbers. For the benches as well.
+    #[doc(hidden)]
+    pub fn count(&self, times: usize) {
+        (0..times).for_each(|_| self.0.meter.handling().rehearse(&*self.0.clock));
+    }
 
     /// Waits until the answers that are kept and what the audit trail was told are written down, for a program that is
     /// about to end. Without a state folder there is nothing to wait for.
@@ -302,9 +310,9 @@ impl Plugin {
     pub async fn page(&self, operation: &str, input: &str, cursor: Option<Cursor>) -> Result<Answer<Box<RawValue>>> {
         let loaded = &*self.0;
         let about = loaded.needs.operation(operation)?;
-        let began = loaded.clock.now();
+        let call = loaded.meter.operation(loaded.index(about)).begin(&*loaded.clock);
         let result = loaded.page(about, input, cursor).await;
-        loaded.meter.operation(loaded.index(about)).ended(began, loaded.clock.now(), &result);
+        call.ended(&result, |text| loaded.masked(text));
         result
     }
 
@@ -336,7 +344,7 @@ impl Plugin {
     /// Any kind of the contract; the plugin's own where it has no such trigger.
     pub async fn handle(&self, event: Event) -> Result<Outcome> {
         let loaded = &*self.0;
-        let began = loaded.clock.now();
+        let call = loaded.meter.handling().begin(&*loaded.clock);
         let deadline = loaded.deadline();
         let result = tokio::select! {
             biased;
@@ -345,7 +353,7 @@ impl Plugin {
                 Err(loaded.late("handling an event").with_request_sent(crate::error::RequestSent::Maybe))
             }
         };
-        loaded.meter.handling().ended(began, loaded.clock.now(), &result);
+        call.ended(&result, |text| loaded.masked(text));
         result
     }
 }
@@ -377,6 +385,11 @@ impl Loaded {
     /// When a call that begins now must be over.
     fn deadline(&self) -> crate::time::Timestamp {
         self.clock.now().plus(self.grant.limits.call_ms)
+    }
+
+    /// A text without the connection's secrets.
+    fn masked(&self, text: &str) -> String {
+        self.outbound.mask().text(text).into_owned()
     }
 
     fn late(&self, what: &str) -> Error {
@@ -454,7 +467,8 @@ impl Loaded {
     ) -> Result<Answer<Box<RawValue>>> {
         let _place = self.calls.acquire().await.map_err(|_| Error::internal("the plugin is being unloaded"))?;
         let limits = self.grant.limits;
-        let mut instance = self.instance(&limits, deadline, None, operation.name.as_str())?;
+        let running = Running::metered(&operation.name, self.meter.operation(self.index(operation)));
+        let mut instance = self.instance(&limits, deadline, None, running)?;
         let exports = self.enter(&mut instance).await?;
         let called = exports
             .wharfage_plugin_operations()
@@ -513,7 +527,8 @@ impl Loaded {
 
     async fn handle(&self, event: Event, deadline: crate::time::Timestamp) -> Result<Outcome> {
         let _place = self.calls.acquire().await.map_err(|_| Error::internal("the plugin is being unloaded"))?;
-        let mut instance = self.instance(&self.grant.limits, deadline, Some(event.id.as_str().into()), EVENT)?;
+        let running = Running::metered(EVENT, self.meter.handling());
+        let mut instance = self.instance(&self.grant.limits, deadline, Some(event.id.as_str().into()), running)?;
         let exports = self.enter(&mut instance).await?;
         let called = exports.wharfage_plugin_events().call_handle(&mut instance, &event.into()).await;
         Outcome::read(&self.name, self.leave(&mut instance, called)?)
@@ -525,7 +540,7 @@ impl Loaded {
         limits: &Limits,
         deadline: crate::time::Timestamp,
         event: Option<Arc<str>>,
-        operation: &str,
+        running: Running,
     ) -> Result<Instance<Call>> {
         let output = wasi::Output::default();
         let guest_clock = self.outbound.guest_clock();
@@ -535,12 +550,7 @@ impl Loaded {
             connection: self.connection.clone(),
             limits: *limits,
             outbound: self.outbound.clone(),
-            context: CallContext {
-                deadline,
-                observer: self.observer.clone(),
-                event,
-                operation: Some(operation.into()),
-            },
+            context: CallContext { deadline, observer: self.observer.clone(), event, operation: Some(running) },
             secrets: self.outbound.secrets.clone(),
             facts: self.facts.clone(),
             store: self.store.clone(),
@@ -551,6 +561,9 @@ impl Loaded {
             output,
             table: ResourceTable::new(),
         };
+        if let Some(meter) = call.context.meter() {
+            meter.entered();
+        }
         Ok(bounded(&self.engine, call))
     }
 

@@ -85,7 +85,7 @@ impl Call {
     pub(crate) fn keep(&mut self, error: Error) -> contract::Error {
         if error.kind().name() == "policy-denied" {
             self.context.refused(&error);
-            self.outbound.refusals.note(&error, self.context.operation.as_deref(), self.clock.now());
+            self.outbound.refusals.note(&error, self.context.name(), self.clock.now());
             tracing::debug!(
                 target: "wharfage::outbound",
                 plugin = &*self.plugin,
@@ -95,6 +95,15 @@ impl Call {
         }
         self.spent.error = Some(error.clone());
         error.into()
+    }
+}
+
+/// With the instance goes what it has used up.
+impl Drop for Call {
+    fn drop(&mut self) {
+        if let Some(meter) = self.context.meter() {
+            meter.left(self.spent.ticks * crate::engine::TICK_MS, self.memory.bytes());
+        }
     }
 }
 
@@ -179,6 +188,13 @@ impl Memory {
             table_elements: bounded(limits.table_elements),
             refused: None,
         }
+    }
+}
+
+impl Memory {
+    /// Bytes of all memories; they never shrink.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.memory_total as u64
     }
 }
 

@@ -25,6 +25,7 @@ use crate::connection::{Config, Connection};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::manifest::Needs;
+use crate::observe::metrics::{EndpointMetrics, Metrics, PollMetrics, SinkMetrics, SocketMetrics};
 use crate::plugin::Plugin;
 use crate::serve::console::Console;
 use crate::serve::webhooks::Webhooks;
@@ -155,11 +156,24 @@ impl Looker {
         &self.host
     }
 
+    /// What is at work, as long as it is.
+    fn serving(&self) -> Option<Serving> {
+        Some(Serving { host: self.host.clone(), running: self.running.upgrade()?, ending: Mutex::default() })
+    }
+
     /// As [`Serving::state`]; nothing, once it has ended.
     pub(crate) async fn state(&self) -> Result<ServingState> {
-        match self.running.upgrade() {
-            Some(running) => running.lock().await.state().await,
+        match self.serving() {
+            Some(serving) => serving.state().await,
             None => Ok(ServingState::default()),
+        }
+    }
+
+    /// As [`Serving::metrics`]; what the host counted, once it has ended.
+    pub(crate) async fn metrics(&self) -> Result<Metrics> {
+        match self.serving() {
+            Some(serving) => serving.metrics().await,
+            None => Ok(self.host.metrics()),
         }
     }
 
@@ -511,6 +525,57 @@ impl Serving {
     /// When the store cannot be read.
     pub async fn state(&self) -> Result<ServingState> {
         self.running.lock().await.state().await
+    }
+
+    /// What was counted and timed, as [`Host::metrics`] has it, with what runs here: endpoints, polls, sockets, sinks, and
+    /// how many events wait or were given up.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn metrics(&self) -> Result<Metrics> {
+        let state = self.state().await?;
+        let backlog = self.host.store().backlog().await?;
+        let mut metrics = self.host.metrics();
+        let now = metrics.at;
+        for connection in &mut metrics.connections {
+            let count = |counts: &BTreeMap<String, u64>| counts.get(&connection.connection).copied().unwrap_or(0);
+            (connection.waiting, connection.dead_letters) = (Some(count(&backlog.waiting)), Some(count(&backlog.dead)));
+        }
+        let endpoint = |(endpoint, counts): (String, Counts)| {
+            let Counts { received, repeated, refused, turned_away } = counts;
+            EndpointMetrics { endpoint, received, repeated, refused, turned_away }
+        };
+        metrics.endpoints = state.endpoints.into_iter().map(endpoint).collect();
+        let poll = |(connection, poll, health): (String, String, PollHealth)| PollMetrics {
+            connection,
+            poll,
+            succeeded_at: health.succeeded_at,
+            age_ms: health.succeeded_at.map(|at| now.since(at)),
+            lag_ms: health.lag_ms,
+            failures: health.failures,
+            is_behind: health.is_behind,
+        };
+        metrics.polls = state.polls.into_iter().map(poll).collect();
+        let socket = |(connection, socket, status): (String, String, SocketStatus)| SocketMetrics {
+            connection,
+            socket,
+            state: status.state.name(),
+            since: status.since,
+            openings: status.openings,
+            dropped: status.dropped,
+            given_up: status.given_up,
+        };
+        metrics.sockets = state.sockets.into_iter().map(socket).collect();
+        let sink = |sink: SinkState| SinkMetrics {
+            state: sink.doing.name(),
+            given: sink.given,
+            dead: sink.dead,
+            dead_letters: backlog.letters.get(&sink.name).copied().unwrap_or(0),
+            position: sink.position,
+            sink: sink.name,
+        };
+        metrics.sinks = state.sinks.into_iter().map(sink).collect();
+        Ok(metrics)
     }
 }
 

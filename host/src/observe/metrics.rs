@@ -3,33 +3,62 @@
 //! The sets of labels are bounded by construction. A connection and its operations are known when it is opened, kinds of
 //! errors are the contract's, and nothing that a plugin or a provider says becomes a label. Counting locks nothing that
 //! two calls share: a call adds to numbers of its own operation.
+//!
+//! A reading is a plain value: [`Metrics`] of a host, with what `wharfage serve` runs where that is asked for it. It is
+//! JSON by `serde`, and text for Prometheus by [`Metrics::prometheus`] and [`Metrics::openmetrics`].
+//!
+//! An operation that was never called takes about 2 KiB, one that was called 4 KiB more, for its last 1000 calls. A
+//! connection that is opened again counts on; of connections that are closed, the 256 that were opened last are kept.
+
+mod exposition;
+mod families;
+mod histogram;
+mod meter;
+mod recent;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::error::{Error, Kind};
-use crate::manifest::Needs;
+use serde::{Serialize, Serializer};
+
+pub use self::histogram::{BOUNDS_MS, Histogram};
+pub(crate) use self::meter::{Meter, Meters, OperationMeter};
+pub use self::recent::{RecentCalls, WindowMetrics};
 use crate::outbound::breaker::CircuitState;
-use crate::time::{Clock, Timestamp};
+use crate::time::Timestamp;
 
 /// What the handling of events is counted as, beside a plugin's operations.
 pub(crate) const HANDLE: &str = "(handle)";
 
+/// What the host's own requests for tokens and keys are counted as.
+pub(crate) const SIGN_IN: &str = "(sign-in)";
+
+/// What the opening of sockets is counted as.
+pub(crate) const SOCKET: &str = "(socket)";
+
 /// What a host has measured since it was started.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct Metrics {
     /// When this was read.
+    #[serde(serialize_with = "crate::time::rfc3339::serialize")]
     pub at: Timestamp,
     /// Since when is counted.
+    #[serde(serialize_with = "crate::time::rfc3339::serialize")]
     pub since: Timestamp,
     /// The connections that were opened, by name.
     pub connections: Vec<ConnectionMetrics>,
+    /// The endpoints of webhooks; only in a reading of what `wharfage serve` runs, as all that follows.
+    pub endpoints: Vec<EndpointMetrics>,
+    /// The polled triggers.
+    pub polls: Vec<PollMetrics>,
+    /// The sockets.
+    pub sockets: Vec<SocketMetrics>,
+    /// The sinks.
+    pub sinks: Vec<SinkMetrics>,
 }
 
 /// What was measured of one connection.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct ConnectionMetrics {
     /// Its name.
@@ -38,264 +67,256 @@ pub struct ConnectionMetrics {
     pub plugin: String,
     /// The account's, where it has one.
     pub account: Option<String>,
-    /// Its operations, by name, and the handling of events as `(handle)`; those that were not called too.
+    /// Whether it is open now; what was counted of one that is not stays.
+    pub is_open: bool,
+    /// How it is, by the state's name, where somebody has judged it.
+    pub health: Option<&'static str>,
+    /// Its operations, by name, and those that were not called too; the handling of events as `(handle)`, the host's own
+    /// requests for tokens and keys as `(sign-in)`, the opening of sockets as `(socket)`.
     pub operations: Vec<OperationMetrics>,
-    /// What the breaker of each origin does now.
-    pub circuits: Vec<(String, CircuitState)>,
+    /// What the breaker of each origin does now; nothing where the operator wants no breaker, or it is not open.
+    pub circuits: Vec<CircuitMetrics>,
+    /// How much of its budgets is used now. Those of an account are told for each connection that draws on them.
+    pub budgets: Vec<BudgetMetrics>,
+    /// Events that arrived for it and wait; only in a reading of what `wharfage serve` runs.
+    pub waiting: Option<u64>,
+    /// Events that arrived for it and were given up; only in a reading of what `wharfage serve` runs.
+    pub dead_letters: Option<u64>,
+}
+
+/// The breaker of one origin.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct CircuitMetrics {
+    /// The origin, as `https://api.example.org`.
+    pub origin: String,
+    /// What it does now.
+    #[serde(flatten)]
+    pub state: CircuitState,
+    /// How often it opened since the connection was opened.
+    pub openings: u64,
+}
+
+/// One budget.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct BudgetMetrics {
+    /// The manifest's name of it.
+    pub budget: String,
+    /// Whose it is: `account acme`, `connection orders`, `plugin …`.
+    pub owner: String,
+    /// The units of one window, or of what may be under way at once; less while the provider says less.
+    pub limit: u64,
+    /// Milliseconds of its window; absent where it counts what is under way.
+    pub window_ms: Option<u64>,
+    /// Units that count now, of this process: what is under way and what was sent within the window.
+    pub used: u64,
+    /// Units that are left now.
+    pub left: u64,
+    /// Until when the provider wants nothing, where it does.
+    #[serde(serialize_with = "time_or_none")]
+    pub blocked_until: Option<Timestamp>,
 }
 
 /// What was measured of one operation.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct OperationMetrics {
     /// Its name.
     pub operation: String,
     /// Calls that ended well.
     pub succeeded: u64,
-    /// Calls that ended in an error, by the kind's name.
+    /// Calls that ended in an error, by the kind's name; those whose caller went away as `cancelled`.
     pub failed: BTreeMap<&'static str, u64>,
-    /// How long calls took, in milliseconds.
+    /// Calls under way now.
+    pub under_way: u64,
+    /// How long calls took that came to their end, in milliseconds.
+    #[serde(rename = "duration_ms")]
     pub duration: Histogram,
+    /// The last 1000 calls that came to their end.
+    pub recent: RecentCalls,
+    /// How many calls failed over the last minutes: the last 5, and the last 60.
+    pub windows: Vec<WindowMetrics>,
     /// When a call ended well last.
+    #[serde(serialize_with = "time_or_none")]
     pub succeeded_at: Option<Timestamp>,
     /// When a call failed last, and the kind's name.
+    #[serde(serialize_with = "time_and_kind")]
     pub failed_at: Option<(Timestamp, &'static str)>,
+    /// The sentence of that failure, masked, escaped and cut. A plugin may have written it: it is no label anywhere.
+    pub failure: Option<String>,
+    /// Requests that its calls asked for.
+    pub requests: u64,
+    /// Attempts that these took.
+    pub attempts: u64,
+    /// Attempts that failed, by the kind's name; also those for which no name resolved.
+    pub attempts_failed: BTreeMap<&'static str, u64>,
+    /// Attempts that the provider refused because there were too many, as by a 429.
+    pub rate_limited: u64,
+    /// Attempts that were made because one before had failed.
+    pub retries: u64,
+    /// Redirects that were followed.
+    pub redirects: u64,
+    /// Where answers to its requests came from.
+    pub answers: AnswerCounts,
+    /// How long requests waited for their permits, in milliseconds; only those to which a budget applies.
+    #[serde(rename = "waited_ms")]
+    pub waited: Histogram,
+    /// Requests that were not sent, because a budget had no room before the call's deadline.
+    pub over_budget: u64,
+    /// Bytes of bodies sent, over all attempts.
+    pub body_bytes_sent: u64,
+    /// Bytes of bodies received, decoded.
+    pub body_bytes_received: u64,
+    /// Instances that were made for its calls.
+    pub instances: u64,
+    /// Instances that live now.
+    pub instances_live: u64,
+    /// Milliseconds that its instances computed, as the limit `compute_ms` counts them: in ticks of 10 ms, of which a wait
+    /// may add one.
+    pub compute_ms: u64,
+    /// The most bytes of memory that one instance had.
+    pub memory_bytes_max: u64,
+    /// Differences between its answers and its schema, however often they were seen before.
+    pub drifts: u64,
+    /// Answers that held a secret, which was masked.
+    pub leaks: u64,
+    /// Requests and other wishes that were refused by the grant.
+    pub refusals: u64,
 }
 
-/// How often a measure fell between which bounds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Histogram {
-    counts: [u64; BOUNDS_MS.len() + 1],
-    sum: u64,
+/// Where answers came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct AnswerCounts {
+    /// The provider.
+    pub live: u64,
+    /// A kept answer that was fresh enough.
+    pub cache: u64,
+    /// The last good answer, because the provider was in trouble.
+    pub stale: u64,
 }
 
-/// Upper bounds in milliseconds; beyond the last there is one more.
-pub const BOUNDS_MS: [u64; 16] =
-    [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 120_000];
-
-impl Default for Histogram {
-    fn default() -> Self {
-        Self { counts: [0; BOUNDS_MS.len() + 1], sum: 0 }
-    }
+/// What became of deliveries to one endpoint since it was opened.
+#[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct EndpointMetrics {
+    /// Its id.
+    pub endpoint: String,
+    /// Acknowledged for the first time.
+    pub received: u64,
+    /// Acknowledged again.
+    pub repeated: u64,
+    /// Not the provider's own.
+    pub refused: u64,
+    /// Told to come again, because there was no room or the store was in trouble.
+    pub turned_away: u64,
 }
 
-impl Histogram {
-    /// How many were measured.
-    pub fn count(&self) -> u64 {
-        self.counts.iter().sum()
-    }
-
-    /// The sum of what was measured, in milliseconds.
-    pub fn sum_ms(&self) -> u64 {
-        self.sum
-    }
-
-    /// Each upper bound in milliseconds with how many were no more than it; the last, of all, has none.
-    pub fn cumulative(&self) -> impl Iterator<Item = (Option<u64>, u64)> + '_ {
-        let bounds = BOUNDS_MS.iter().copied().map(Some).chain([None]);
-        bounds.zip(self.counts.iter().scan(0, |total, count| {
-            *total += count;
-            Some(*total)
-        }))
-    }
-
-    /// The bound that the given share, from 0 to 1, of what was measured is no more than; a straight line within the
-    /// bucket. None where nothing was measured.
-    pub fn quantile_ms(&self, share: f64) -> Option<u64> {
-        let all = self.count();
-        if all == 0 {
-            return None;
-        }
-        let rank = ((all as f64 * share.clamp(0.0, 1.0)).ceil() as u64).max(1);
-        let mut before = 0;
-        let mut low = 0;
-        for (bound, count) in BOUNDS_MS.iter().copied().chain([BOUNDS_MS[BOUNDS_MS.len() - 1]]).zip(self.counts) {
-            if before + count >= rank {
-                return Some(low + (bound - low) * (rank - before) / count.max(1));
-            }
-            before += count;
-            low = bound;
-        }
-        None
-    }
-
-    /// What was measured since an earlier reading of the same.
-    pub fn since(&self, earlier: &Self) -> Self {
-        let mut counts = self.counts;
-        counts.iter_mut().zip(earlier.counts).for_each(|(now, before)| *now = now.saturating_sub(before));
-        Self { counts, sum: self.sum.saturating_sub(earlier.sum) }
-    }
-
-    /// Both together.
-    pub fn and(&self, other: &Self) -> Self {
-        let mut counts = self.counts;
-        counts.iter_mut().zip(other.counts).for_each(|(all, more)| *all += more);
-        Self { counts, sum: self.sum + other.sum }
-    }
+/// One polled trigger.
+#[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct PollMetrics {
+    /// Its connection.
+    pub connection: String,
+    /// Its name.
+    pub poll: String,
+    /// When the last run began that came to its end.
+    #[serde(serialize_with = "time_or_none")]
+    pub succeeded_at: Option<Timestamp>,
+    /// Milliseconds since then: how old the data may be.
+    pub age_ms: Option<u64>,
+    /// Milliseconds for which it has been due.
+    pub lag_ms: u64,
+    /// How many runs failed since one succeeded.
+    pub failures: u32,
+    /// Whether the last run had more to read than it may.
+    pub is_behind: bool,
 }
 
-/// A histogram that is added to.
-#[derive(Default)]
-struct Timings {
-    counts: [AtomicU64; BOUNDS_MS.len() + 1],
-    sum: AtomicU64,
+/// One socket.
+#[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct SocketMetrics {
+    /// Its connection.
+    pub connection: String,
+    /// Its name.
+    pub socket: String,
+    /// Where it stands: `connecting`, `open`, `backoff` or `closed`.
+    pub state: &'static str,
+    /// Since when.
+    #[serde(serialize_with = "crate::time::rfc3339::serialize")]
+    pub since: Timestamp,
+    /// How often it was opened.
+    pub openings: u64,
+    /// Messages that found no room.
+    pub dropped: u64,
+    /// Messages and gaps that the plugin could not handle.
+    pub given_up: u64,
 }
 
-impl Timings {
-    fn add(&self, ms: u64) {
-        let place = BOUNDS_MS.partition_point(|bound| *bound < ms);
-        self.counts[place].fetch_add(1, Ordering::Relaxed);
-        self.sum.fetch_add(ms, Ordering::Relaxed);
-    }
-
-    fn read(&self) -> Histogram {
-        let mut counts = [0; BOUNDS_MS.len() + 1];
-        counts.iter_mut().zip(&self.counts).for_each(|(to, from)| *to = from.load(Ordering::Relaxed));
-        Histogram { counts, sum: self.sum.load(Ordering::Relaxed) }
-    }
+/// One sink.
+#[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct SinkMetrics {
+    /// Its name.
+    pub sink: String,
+    /// What it does now: `well`, `elsewhere`, `waiting` or `disabled`.
+    pub state: &'static str,
+    /// Events that it took since the start.
+    pub given: u64,
+    /// Events that went to its dead letters since the start.
+    pub dead: u64,
+    /// Its dead letters that are kept now.
+    pub dead_letters: u64,
+    /// The number of the last event that it is done with.
+    pub position: u64,
 }
 
-/// The meters of a host: one for each connection that was opened.
-pub(crate) struct Meters {
-    since: Timestamp,
-    connections: Mutex<BTreeMap<String, Arc<Meter>>>,
-}
-
-/// The meter of a connection.
-pub(crate) struct Meter {
-    plugin: String,
-    account: Option<String>,
-    operations: Vec<(String, OperationMeter)>,
-}
-
-/// The meter of one operation.
-#[derive(Default)]
-pub(crate) struct OperationMeter {
-    succeeded: AtomicU64,
-    failed: [AtomicU64; Kind::NAMES.len()],
-    duration: Timings,
-    succeeded_at_ms: AtomicU64,
-    /// The time with the kind's place.
-    failed_at: Mutex<Option<(Timestamp, &'static str)>>,
-}
-
-impl Meters {
-    pub(crate) fn new(clock: &dyn Clock) -> Self {
-        Self { since: clock.now(), connections: Mutex::default() }
+impl OperationMetrics {
+    /// Whether anything was ever counted of it.
+    pub fn is_idle(&self) -> bool {
+        (self.calls(), self.under_way, self.requests) == (0, 0, 0)
     }
 
-    /// The meter of a connection: the one it had, where it is opened again with the same operations.
-    pub(crate) fn of(&self, connection: &str, account: Option<&str>, needs: &Needs) -> Arc<Meter> {
-        let mut all = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        let names = || needs.operations.iter().map(|operation| operation.name.as_str()).chain([HANDLE]);
-        if let Some(meter) = all.get(connection)
-            && meter.plugin == needs.manifest.plugin.name
-            && meter.operations.iter().map(|(name, _)| name.as_str()).eq(names())
-        {
-            return meter.clone();
-        }
-        let meter = Arc::new(Meter {
-            plugin: needs.manifest.plugin.name.clone(),
-            account: account.map(ToOwned::to_owned),
-            operations: names().map(|name| (name.to_owned(), OperationMeter::default())).collect(),
-        });
-        all.insert(connection.to_owned(), meter.clone());
-        meter
+    /// Calls that are over: those that ended well, failed, or whose caller went away.
+    pub fn calls(&self) -> u64 {
+        self.succeeded + self.failed.values().sum::<u64>()
     }
 
-    pub(crate) fn read(&self, now: Timestamp) -> Metrics {
-        let all = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        let connections = all.iter().map(|(connection, meter)| meter.read(connection)).collect();
-        Metrics { at: now, since: self.since, connections }
-    }
-}
-
-impl Meter {
-    /// The meter of the operation at this place in the plugin's needs.
-    pub(crate) fn operation(&self, place: usize) -> &OperationMeter {
-        &self.operations[place].1
+    /// Calls that ended in an error. Whose caller went away is none.
+    pub fn errors(&self) -> u64 {
+        self.failed.iter().filter(|(kind, _)| **kind != CANCELLED).map(|(_, count)| count).sum()
     }
 
-    /// The meter of the handling of events.
-    pub(crate) fn handling(&self) -> &OperationMeter {
-        &self.operations[self.operations.len() - 1].1
+    /// The share of calls that ended in an error, from 0 to 1; nothing where no call came to its end.
+    pub fn error_rate(&self) -> Option<f64> {
+        recent::share(self.errors(), self.succeeded + self.errors())
     }
 
-    fn read(&self, connection: &str) -> ConnectionMetrics {
-        ConnectionMetrics {
-            connection: connection.to_owned(),
-            plugin: self.plugin.clone(),
-            account: self.account.clone(),
-            operations: self.operations.iter().map(|(name, meter)| meter.read(name)).collect(),
-            circuits: Vec::new(),
-        }
+    /// The share of answers that were kept ones, from 0 to 1; nothing where there was no answer.
+    pub fn cache_rate(&self) -> Option<f64> {
+        let AnswerCounts { live, cache, stale } = self.answers;
+        recent::share(cache + stale, live + cache + stale)
     }
 }
 
-impl OperationMeter {
-    /// A call that began then is over.
-    pub(crate) fn ended<T>(&self, began: Timestamp, now: Timestamp, result: &Result<T, Error>) {
-        self.duration.add(now.since(began));
-        match result {
-            Ok(_) => {
-                self.succeeded.fetch_add(1, Ordering::Relaxed);
-                self.succeeded_at_ms.store(now.as_millis(), Ordering::Relaxed);
-            }
-            Err(error) => {
-                let name = error.kind().name();
-                if let Some(place) = Kind::NAMES.iter().position(|known| *known == name) {
-                    self.failed[place].fetch_add(1, Ordering::Relaxed);
-                }
-                *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, name));
-            }
-        }
-    }
+/// What calls are counted as whose caller went away.
+const CANCELLED: &str = "cancelled";
 
-    fn read(&self, operation: &str) -> OperationMetrics {
-        let failed = Kind::NAMES.iter().zip(&self.failed).map(|(name, count)| (*name, count.load(Ordering::Relaxed)));
-        let succeeded_at_ms = self.succeeded_at_ms.load(Ordering::Relaxed);
-        OperationMetrics {
-            operation: operation.to_owned(),
-            succeeded: self.succeeded.load(Ordering::Relaxed),
-            failed: failed.filter(|(_, count)| *count > 0).collect(),
-            duration: self.duration.read(),
-            succeeded_at: (succeeded_at_ms > 0).then(|| Timestamp::from_millis(succeeded_at_ms)),
-            failed_at: *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner),
-        }
+fn time_or_none<S: Serializer>(at: &Option<Timestamp>, to: S) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => to.serialize_some(&format_args!("{at}")),
+        None => to.serialize_none(),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn of(all: impl IntoIterator<Item = u64>) -> Histogram {
-        let timings = Timings::default();
-        all.into_iter().for_each(|ms| timings.add(ms));
-        timings.read()
+fn time_and_kind<S: Serializer>(failed: &Option<(Timestamp, &'static str)>, to: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Failed {
+        #[serde(serialize_with = "crate::time::rfc3339::serialize")]
+        at: Timestamp,
+        kind: &'static str,
     }
-
-    #[test]
-    fn nothing_measured_has_no_quantile_and_one_measure_has_every() {
-        assert_eq!(of([]).quantile_ms(0.95), None);
-        for share in [0.0, 0.5, 0.95, 0.99, 1.0] {
-            assert_eq!(of([7]).quantile_ms(share), Some(10), "{share}");
-        }
-    }
-
-    #[test]
-    fn quantiles_lie_in_the_bucket_of_their_rank() {
-        let all = of((0..90).map(|_| 3).chain((0..10).map(|_| 400)));
-        assert!(all.quantile_ms(0.5).is_some_and(|ms| (2..=5).contains(&ms)));
-        assert!(all.quantile_ms(0.95).is_some_and(|ms| (250..=500).contains(&ms)));
-        assert_eq!((all.count(), all.sum_ms()), (100, 90 * 3 + 10 * 400));
-        assert_eq!(of([u64::MAX / 2]).quantile_ms(0.5), Some(120_000), "beyond the last bound");
-    }
-
-    #[test]
-    fn a_reading_less_an_earlier_one_is_what_came_between() {
-        let (early, late) = (of([1, 10]), of([1, 10, 10, 600]));
-        assert_eq!(late.since(&early), of([10, 600]));
-        assert_eq!(early.and(&late.since(&early)), late);
-    }
+    failed.map(|(at, kind)| Failed { at, kind }).serialize(to)
 }

@@ -13,12 +13,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Mutex as Turn, Notify};
 
-use super::buckets::{BucketSpec, Buckets, Reservation, Wait};
+use super::buckets::{BucketSpec, Buckets, Reservation, Standing, Wait};
 use super::circuit::Leave;
 use super::ready::Ready;
 use super::scope::PathPattern;
 use super::{CallContext, Method, Outbound, Step};
 use crate::error::{Error, Kind, Result};
+use crate::observe::metrics::BudgetMetrics;
 use crate::store::Ledger;
 use crate::time::{Clock, Timestamp};
 
@@ -156,6 +157,14 @@ impl Lane {
         self.bucket().told_limit(0, limit, now);
     }
 
+    /// How it stands.
+    fn reading(&self, now: Timestamp) -> Option<BudgetMetrics> {
+        let Standing { limit, used, left, blocked_until } = self.bucket().standing(0, now)?;
+        let (budget, window_ms) = (self.spec.name.clone(), self.spec.window_ms());
+        let owner = self.name.strip_suffix(&budget).unwrap_or(&self.name).trim_end_matches('/').to_owned();
+        Some(BudgetMetrics { budget, owner, limit, window_ms, used, left, blocked_until })
+    }
+
     fn bucket(&self) -> std::sync::MutexGuard<'_, Buckets> {
         self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -196,6 +205,11 @@ impl Lanes {
             ledger.write_down().await?;
         }
         Ok(())
+    }
+
+    /// How each stands.
+    pub(crate) fn readings(&self, now: Timestamp) -> impl Iterator<Item = BudgetMetrics> + '_ {
+        self.lanes.iter().filter_map(move |(lane, _)| lane.reading(now))
     }
 
     /// All of them.
@@ -278,6 +292,16 @@ pub(super) async fn acquire(outbound: &Outbound, context: &CallContext, ready: R
 /// [`Kind::RateLimited`] with the time to come back, when that is after the call's deadline;
 /// [`Kind::LimitExceeded`] when the lane can never hold as much.
 pub(crate) async fn wait(clock: &dyn Clock, context: &CallContext, wanted: &[(Arc<Lane>, u32)]) -> Result<Permit> {
+    let waited = queue(clock, context, wanted).await;
+    if let (Err(error), Some(meter)) = (&waited, context.meter())
+        && matches!(error.kind(), Kind::RateLimited | Kind::QuotaExhausted)
+    {
+        meter.is_over_budget();
+    }
+    waited
+}
+
+async fn queue(clock: &dyn Clock, context: &CallContext, wanted: &[(Arc<Lane>, u32)]) -> Result<Permit> {
     let began = clock.now();
     let mut turns = Vec::with_capacity(wanted.len());
     for (lane, _) in wanted {
@@ -308,6 +332,9 @@ pub(crate) async fn wait(clock: &dyn Clock, context: &CallContext, wanted: &[(Ar
                     .filter_map(|(lane, units)| Some((lane.ledger.as_ref()?, units)))
                     .for_each(|(ledger, units)| ledger.spend(*units));
                 let waited_ms = now.since(began);
+                if let Some(meter) = context.meter().filter(|_| !wanted.is_empty()) {
+                    meter.waited(waited_ms);
+                }
                 if waited_ms > 0 {
                     context.observe(|| Step::Paced { waited_ms });
                 }

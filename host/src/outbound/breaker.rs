@@ -11,7 +11,7 @@
 //! pass given back without a result (the caller went away, or the answer said nothing about the provider's health) frees
 //! its place and changes nothing else, so that no lost probe keeps the breaker half open for ever.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::time::Timestamp;
 
@@ -80,8 +80,9 @@ impl BreakerPolicy {
     }
 }
 
-/// What a breaker does now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a breaker does now. As JSON its name stands in `state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum CircuitState {
     /// Everything passes.
@@ -89,6 +90,7 @@ pub enum CircuitState {
     /// Nothing passes before this time.
     Open {
         /// The time.
+        #[serde(serialize_with = "crate::time::rfc3339::serialize")]
         until: Timestamp,
     },
     /// A few pass, to see how it is.

@@ -87,6 +87,19 @@ pub(crate) enum Ready {
     Never,
 }
 
+/// How a bucket stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// The most units now: its own limit, or a smaller one that the provider told.
+    pub(crate) limit: u64,
+    /// Units that count now.
+    pub(crate) used: u64,
+    /// Units that are free now, blocked or not.
+    pub(crate) left: u64,
+    /// Until when nothing leaves, if that is so.
+    pub(crate) blocked_until: Option<Timestamp>,
+}
+
 /// Several buckets, by index.
 #[derive(Clone, Debug)]
 pub(crate) struct Buckets(Vec<Bucket>);
@@ -173,6 +186,11 @@ impl Buckets {
         }
     }
 
+    /// How a bucket stands at `now`.
+    pub(crate) fn standing(&self, bucket: usize, now: Timestamp) -> Option<Standing> {
+        self.0.get(bucket).map(|bucket| bucket.standing(now))
+    }
+
     /// The provider says that its window holds `limit` units. A smaller figure than ours holds for one window from now;
     /// a larger one changes nothing.
     pub(crate) fn told_limit(&mut self, bucket: usize, limit: u32, now: Timestamp) {
@@ -255,6 +273,14 @@ impl Bucket {
         match self.spec.shape {
             Shape::Window { limit, .. } | Shape::Concurrency { limit } => limit,
         }
+    }
+
+    fn standing(&self, now: Timestamp) -> Standing {
+        let told = self.told.filter(|(_, until)| now < *until).map(|(told, _)| told);
+        let limit = u64::from(told.unwrap_or_else(|| self.limit()));
+        let used = self.in_flight + self.units_counted(now);
+        let blocked_until = (self.blocked_until > now).then_some(self.blocked_until);
+        Standing { limit, used, left: limit.saturating_sub(used), blocked_until }
     }
 
     /// Units free at `now`, blocked or not.

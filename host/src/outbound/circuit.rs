@@ -4,6 +4,7 @@
 //! back when it is dropped. So a call that is cancelled, or ends before the provider's answer was judged, leaves no probe
 //! behind.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use url::Url;
@@ -18,6 +19,8 @@ pub(crate) struct Circuit {
     origin: String,
     connection: String,
     breaker: Mutex<Breaker>,
+    /// How often it opened.
+    openings: AtomicU64,
     clock: Arc<dyn Clock>,
 }
 
@@ -85,6 +88,7 @@ impl Circuits {
                     origin: name,
                     connection: connection.to_owned(),
                     breaker: Mutex::new(Breaker::new(policy)),
+                    openings: AtomicU64::new(0),
                     clock: clock.clone(),
                 }));
                 circuits.all.len() - 1
@@ -101,7 +105,15 @@ impl Circuits {
 
     /// Every origin with what its breaker does now.
     pub(crate) fn states(&self) -> Vec<(String, CircuitState)> {
-        self.all.iter().map(|circuit| (circuit.origin.clone(), circuit.breaker().state(circuit.clock.now()))).collect()
+        self.readings().map(|(origin, state, _)| (origin, state)).collect()
+    }
+
+    /// The same, with how often each opened.
+    pub(crate) fn readings(&self) -> impl Iterator<Item = (String, CircuitState, u64)> + '_ {
+        self.all.iter().map(|circuit| {
+            let state = circuit.breaker().state(circuit.clock.now());
+            (circuit.origin.clone(), state, circuit.openings.load(Ordering::Relaxed))
+        })
     }
 }
 
@@ -161,7 +173,10 @@ impl Leave {
             Verdict::Nothing => breaker.release(pass),
         }
         match breaker.state(now) {
-            CircuitState::Open { until } if before != (CircuitState::Open { until }) => Some(until),
+            CircuitState::Open { until } if before != (CircuitState::Open { until }) => {
+                self.circuit.openings.fetch_add(1, Ordering::Relaxed);
+                Some(until)
+            }
             _ => None,
         }
     }

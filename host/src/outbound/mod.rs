@@ -41,6 +41,7 @@ use crate::error::{Error, Kind, RequestSent, Result};
 use crate::hex::hex;
 use crate::manifest::{Idempotency, RateHeaders};
 use crate::observe::audit::{AuditEntry, Book, Deed};
+use crate::observe::metrics::{Meter, OperationMeter};
 use crate::observe::refusals::Ring;
 use crate::time::{Clock, Timestamp};
 use crate::vault::Secrets;
@@ -309,6 +310,8 @@ pub(crate) struct Outbound {
     pub(crate) secrets: Arc<Secrets>,
     /// Where the use of credentials is told.
     pub(crate) book: Book,
+    /// Where the connection's numbers are added to.
+    pub(crate) meter: Option<Arc<Meter>>,
     /// Where refusals are told.
     pub(crate) refusals: Arc<Ring>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -400,11 +403,41 @@ pub(crate) struct CallContext {
     pub observer: Option<Observer>,
     /// The id of the event that is handled.
     pub event: Option<Arc<str>>,
-    /// The operation that runs, for the audit trail.
-    pub operation: Option<Arc<str>>,
+    /// The operation that runs.
+    pub operation: Option<Running>,
+}
+
+/// The operation that a call runs: as the audit trail calls it, and where its numbers are added to.
+#[derive(Clone)]
+pub(crate) struct Running {
+    name: Arc<str>,
+    meter: Option<Arc<OperationMeter>>,
+}
+
+impl From<String> for Running {
+    fn from(name: String) -> Self {
+        Self { name: name.into(), meter: None }
+    }
+}
+
+impl Running {
+    /// Of a plugin.
+    pub(crate) fn metered(name: &str, meter: &Arc<OperationMeter>) -> Self {
+        Self { name: name.into(), meter: Some(meter.clone()) }
+    }
 }
 
 impl CallContext {
+    /// What the audit trail calls the operation that runs.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.operation.as_ref().map(|running| &*running.name)
+    }
+
+    /// Where the numbers of the operation that runs are added to.
+    pub(crate) fn meter(&self) -> Option<&OperationMeter> {
+        self.operation.as_ref()?.meter.as_deref()
+    }
+
     fn observe(&self, step: impl FnOnce() -> Step) {
         if let Some(observer) = &self.observer {
             observer(&step());
@@ -413,6 +446,9 @@ impl CallContext {
 
     /// Tells that the path refused.
     pub(crate) fn refused(&self, error: &Error) {
+        if let Some(meter) = self.meter() {
+            meter.refused();
+        }
         self.observe(|| Step::Refused { message: error.message().to_owned() });
     }
 }
@@ -437,7 +473,8 @@ impl Outbound {
                 if error.request_sent() != RequestSent::No && !is_refused {
                     cache::forget_written(self, &first, &[]);
                 }
-                cache::fall_back(self, context, first, trip.attempts, error).await
+                let served = cache::fall_back(self, context, first, trip.attempts, error).await;
+                served.inspect(|response| self.count(context, |meter| meter.answered(response.source)))
             }
         }
     }
@@ -499,6 +536,7 @@ impl Outbound {
                 ticket = cache::ticket(self, &scoped).await;
                 match cache::look(self, context, &mut ticket, scoped).await {
                     cache::Looked::Fresh(response) => {
+                        self.count(context, |meter| meter.answered(response.source));
                         return Ok((Response { attempts: trip.attempts, ..*response }, None));
                     }
                     cache::Looked::Missed(missed) => missed,
@@ -516,12 +554,18 @@ impl Outbound {
                     .inspect_err(|error| cache::failed(self, ticket.as_ref(), error))?,
             };
             let outcome = self.keep(ticket.as_ref(), trip, outcome);
+            if let Outcome::Failure { error, .. } = &outcome {
+                self.count(context, |meter| meter.attempt_failed(error));
+            }
             let fate = Fate::of(&outcome);
             if self.has_another_credential(trip, fate).await {
                 continue;
             }
             match self.after(context, trip, outcome)? {
-                Next::Done(response, rest) => return Ok((response, rest)),
+                Next::Done(response, rest) => {
+                    self.count(context, |meter| meter.answered(response.source));
+                    return Ok((response, rest));
+                }
                 Next::At(at) => self.clock.sleep_until(at).await,
                 Next::Hop => trip.tries = 0,
             }
@@ -576,9 +620,13 @@ impl Outbound {
                 let signed = sign::attach(self, context, pinned)?;
                 trip.attempts += 1;
                 let used = used.map(|entry| self.book.begin(entry));
+                self.count(context, |meter| meter.attempted(signed.body_bytes()));
                 // A tape holds whole answers, so with one they are read here.
                 let is_opened = trip.is_opened && self.tape.is_none();
                 let answered = transport::exchange(self, context, signed, is_opened).await;
+                if let Ok(raw) = &answered.result {
+                    self.count(context, |meter| meter.received(raw.body.len()));
+                }
                 if let Some(slot) = slot {
                     slot.keep(self, &answered);
                 }
@@ -603,7 +651,7 @@ impl Outbound {
             secrets: credential.secrets.clone(),
             method: ready.scoped.request().method.as_str().to_owned(),
             origin: self.scope.origin_of(&ready.scoped).base.origin().ascii_serialization(),
-            ..self.book.entry(Deed::Placed, context.operation.as_deref())
+            ..self.book.entry(Deed::Placed, context.name())
         }
     }
 
@@ -611,7 +659,7 @@ impl Outbound {
     /// the plugin's own text, so it is not kept.
     pub(crate) fn tell_use(&self, context: &CallContext, name: &str, deed: Deed, outcome: Result<(), &Error>) {
         let name = if self.secrets.is_granted(name) { name } else { "(not granted)" };
-        let entry = self.book.entry(deed, context.operation.as_deref());
+        let entry = self.book.entry(deed, context.name());
         self.book.tell(AuditEntry { secrets: vec![name.to_owned()], ..entry }.came_to(outcome));
     }
 
@@ -660,6 +708,7 @@ impl Outbound {
                 trip.reached = RequestSent::Yes;
                 cache::forget_written(self, &trip.request, &[]);
                 trip.hop(self, status, &location, &from)?;
+                self.count(context, OperationMeter::redirected);
                 context.observe(|| Step::Redirected { to: without_query(&trip.request().url) });
                 Ok(Next::Hop)
             }
@@ -693,6 +742,7 @@ impl Outbound {
                             trip.reached = trip.reached.max(error.request_sent());
                         }
                         let kind = error.kind().name();
+                        self.count(context, OperationMeter::retried);
                         context.observe(|| Step::Retrying { attempt: trip.tries, kind, wait_ms: at.since(now) });
                         tracing::debug!(target: "wharfage::outbound", attempt = trip.tries, kind, wait_ms = at.since(now), "retrying");
                         trip.last = Some(error);
@@ -755,6 +805,7 @@ impl Outbound {
             transport: Arc::new(transport::Nowhere),
             secrets,
             book: Book::closed(),
+            meter: None,
             refusals: Arc::default(),
             clock,
             tape: None,
@@ -770,6 +821,21 @@ impl Outbound {
         let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &self.key);
         let parts = [&b"idempotency"[..], self.scope.connection.as_bytes(), event.as_bytes(), &number.to_be_bytes()];
         hex(&keyed_hash(&key, parts).as_ref()[..16])
+    }
+
+    /// Where the numbers of a request are added to. What is asked outside of a call opens a socket, or is the host's own.
+    fn meter_of<'a>(&'a self, context: &'a CallContext) -> Option<&'a OperationMeter> {
+        let own = self.meter.as_deref();
+        if self.is_authority {
+            return own.map(|meter| &**meter.sign_in());
+        }
+        context.meter().or_else(|| own.map(|meter| &**meter.socket()))
+    }
+
+    fn count(&self, context: &CallContext, add: impl FnOnce(&OperationMeter)) {
+        if let Some(meter) = self.meter_of(context) {
+            add(meter);
+        }
     }
 
     fn retry_budget(&self) -> std::sync::MutexGuard<'_, RetryBudget> {
@@ -788,6 +854,7 @@ impl Outbound {
             return;
         }
         self.leaks.fetch_add(1, Ordering::Relaxed);
+        self.count(context, OperationMeter::leaked);
         tracing::warn!(target: "wharfage::outbound", path, "the provider sent a secret back; it was masked");
         context.observe(|| Step::Leaked { path: path.to_owned() });
     }
@@ -862,6 +929,7 @@ struct Trip {
 
 impl Trip {
     fn begin(outbound: &Outbound, context: &CallContext, mut request: Request) -> Result<Self> {
+        outbound.count(context, OperationMeter::requested);
         let may_repeat = request.may_repeat();
         if request.repeat == Repeat::Keyed {
             if outbound.idempotency.is_none() {

@@ -60,6 +60,11 @@ impl Signed {
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
+
+    /// Bytes of its body, as far as that is there already.
+    pub(super) fn body_bytes(&self) -> usize {
+        self.body.as_ref().map_or(0, bytes::Bytes::len)
+    }
 }
 
 /// Puts the credential on.

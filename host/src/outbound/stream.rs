@@ -118,6 +118,9 @@ impl Stream {
             match piece {
                 Ok(Some(piece)) => {
                     self.read_bytes = self.read_bytes.saturating_add(piece.len() as u64);
+                    if let Some(meter) = self.outbound.meter_of(&self.context) {
+                        meter.received(piece.len());
+                    }
                     if self.read_bytes > limits.stream_bytes {
                         return self.break_off(transport::too_large("stream_bytes", limits.stream_bytes, self.status));
                     }
@@ -256,6 +259,9 @@ impl Upload {
             return self.fail(Error::invalid("/length", "more was written than the length that was stated"));
         }
         self.written_bytes = total;
+        if let Some(meter) = self.outbound.meter_of(&self.context) {
+            meter.sent(bytes.len());
+        }
         let mut bytes = Bytes::from(bytes);
         while !bytes.is_empty() {
             let piece = bytes.split_to(bytes.len().min(PIECE_BYTES_MAX));

@@ -31,6 +31,7 @@ use crate::inbound::log::EventSearch;
 use crate::inbound::policy::{ConsoleLimits, ConsolePolicy};
 use crate::inbound::serving::{ConsoleAddress, Looker};
 use crate::manifest::shown;
+use crate::observe::metrics::Metrics;
 use crate::store::arrival::EventState;
 use crate::time::{Clock, Timestamp};
 
@@ -159,6 +160,9 @@ impl Answers for Shared {
     }
 }
 
+/// What a scraper accepts that reads OpenMetrics.
+const OPENMETRICS: &str = "application/openmetrics-text";
+
 /// On every answer: nobody keeps it, guesses what it is, shows it inside another page or learns where it was.
 const ALWAYS: [(header::HeaderName, &str); 6] = [
     (header::CACHE_CONTROL, "no-store"),
@@ -225,6 +229,8 @@ impl Shared {
             ("/", _) => return self.page.response(),
             ("/healthz", _) => Ok(json!({ "status": "ok" })),
             ("/readyz", _) => return self.ready().await,
+            ("/metrics", _) => return self.exposed(head).await,
+            ("/api/metrics", _) => return self.measured().await,
             ("/api/state", _) => match self.state_text().await {
                 Ok(state) => return answered(format!("{{\"at\":\"{}\",\"state\":{state}}}", self.clock.now())),
                 Err(error) => Err(error),
@@ -249,6 +255,32 @@ impl Shared {
             Ok(_) => answered(json!({ "status": "ready" }).to_string()),
             Err(error) => wrong(error),
         }
+    }
+
+    /// The numbers as text, in the format that is asked for.
+    async fn exposed(&self, head: &Parts) -> Response {
+        let metrics = match self.looker.metrics().await {
+            Ok(metrics) => metrics,
+            Err(error) => return wrong(error),
+        };
+        let accepted = head.headers.get_all(header::ACCEPT).iter();
+        let is_open = accepted.filter_map(|value| value.to_str().ok()).any(|value| value.contains(OPENMETRICS));
+        let (kind, text) = match is_open {
+            true => (Metrics::OPENMETRICS, metrics.openmetrics()),
+            false => (Metrics::PROMETHEUS, metrics.prometheus()),
+        };
+        let mut response = Response::new(Body::from(text));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        response
+    }
+
+    /// The same numbers as JSON.
+    async fn measured(&self) -> Response {
+        let text = match self.looker.metrics().await {
+            Ok(metrics) => serde_json::to_string(&metrics),
+            Err(error) => return wrong(error),
+        };
+        text.map_or_else(|_| wrong(Error::internal("the numbers could not be written")), answered)
     }
 
     /// The state, no older than pages are told it.
@@ -538,6 +570,8 @@ mod tests {
             ("HEAD /", "200", "200"),
             ("GET /healthz", "200", "200"),
             ("GET /readyz", "200", "200"),
+            ("GET /metrics", "401", "200"),
+            ("GET /api/metrics", "401", "200"),
             ("GET /api/state", "401", "200"),
             ("GET /api/history", "401", "200"),
             ("GET /api/events", "401", "200"),
@@ -575,7 +609,7 @@ mod tests {
     #[tokio::test]
     async fn r20_another_name_or_another_page_is_refused_with_the_line_that_would_allow_it() {
         let scene = open("hosts=['ops.example.org']").await;
-        for path in ["/", "/healthz", "/api/state"] {
+        for path in ["/", "/healthz", "/metrics", "/api/state"] {
             let answer = scene.asks(&format!("GET {path}"), "host: evil.test\r\n", true).await;
             assert!(status(&answer) == "421" && answer.contains("hosts = ["), "{path}: {answer}");
             let other = scene.asks(&format!("GET {path}"), "origin: http://evil.test\r\n", true).await;
@@ -588,6 +622,16 @@ mod tests {
         }
         assert_eq!(status(&scene.asks("GET /api/state", "sec-fetch-site: cross-site\r\n", true).await), "403");
         assert_eq!(status(&scene.asks("GET /", "sec-fetch-site: cross-site\r\n", false).await), "200");
+    }
+
+    #[tokio::test]
+    async fn metrics_are_open_where_a_line_says_so() {
+        let scene = open("metrics_open=true").await;
+        let text = scene.asks("GET /metrics", "", false).await;
+        assert!(status(&text) == "200" && text.contains("text/plain; version=0.0.4"), "{text}");
+        let open = scene.asks("GET /metrics", "accept: application/openmetrics-text; version=1.0.0\r\n", false).await;
+        assert!(open.contains("application/openmetrics-text") && open.trim_end().ends_with("# EOF"), "{open}");
+        assert_eq!(status(&scene.asks("GET /api/metrics", "", false).await), "401");
     }
 
     #[tokio::test]

@@ -4,6 +4,8 @@
 
 #![cfg_attr(not(feature = "serve"), allow(dead_code, reason = "what arrives and leaves belongs to what serves"))]
 
+use std::collections::BTreeMap;
+
 use crate::error::Result;
 use crate::time::{BoxFuture, Timestamp};
 
@@ -67,6 +69,9 @@ pub(crate) trait Arrivals: Send + Sync + 'static {
 
     /// What sinks refused: sink, number, and why, after this number.
     fn dead_letters(&self, after: u64, limit: u64) -> BoxFuture<'_, Result<Vec<DeadLetter>>>;
+
+    /// How much waits and how much was given up.
+    fn backlog(&self) -> BoxFuture<'_, Result<Backlog>>;
 
     /// Forgets what is over. Answers how many rows went.
     fn sweep(&self, sweep: Sweep) -> BoxFuture<'_, Result<u64>>;
@@ -145,6 +150,17 @@ impl EventState {
             Self::Dead => "dead",
         }
     }
+}
+
+/// How much waits and how much was given up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Backlog {
+    /// Events that wait, by connection.
+    pub waiting: BTreeMap<String, u64>,
+    /// Events that were given up, by connection.
+    pub dead: BTreeMap<String, u64>,
+    /// What sinks refused, by sink.
+    pub letters: BTreeMap<String, u64>,
 }
 
 /// An event in the store.
@@ -401,6 +417,9 @@ pub(super) mod tests {
         assert_eq!((ids(&dead), dead[0].why.as_str(), dead[0].has_content), (vec![first], "never", true));
         assert!(dead[0].arrival.content.is_empty(), "a list carries bodies");
         assert_eq!(ids(&store.events(states(EventState::Handled)).await.unwrap()), [second]);
+        let of = |count| BTreeMap::from([("c".to_owned(), count)]);
+        let backlog = Backlog { waiting: of(2), dead: of(1), letters: BTreeMap::new() };
+        assert_eq!(store.backlog().await.unwrap(), backlog);
         assert!(store.replay(first, at(90)).await.unwrap());
         assert!(!store.replay(99, at(90)).await.unwrap());
         assert!(ids(&store.take("c", "me", at(90), at(99), 10).await.unwrap()).contains(&first));
@@ -458,6 +477,7 @@ pub(super) mod tests {
         store.advance_sink("s", outbox[1].number, Some(letter.refused.clone())).await.unwrap();
         store.advance_sink("s", outbox[2].number, None).await.unwrap();
         assert_eq!(store.dead_letters(0, 10).await.unwrap(), [letter]);
+        assert_eq!(store.backlog().await.unwrap().letters, BTreeMap::from([("s".to_owned(), 1)]));
 
         let sweep = |sinks: &[&str], now| Sweep {
             now: at(now),

@@ -94,6 +94,18 @@ pub enum SinkDoing {
     },
 }
 
+impl SinkDoing {
+    /// In a word: `well`, `elsewhere`, `waiting` or `disabled`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Well => "well",
+            Self::Elsewhere => "elsewhere",
+            Self::Waiting { .. } => "waiting",
+            Self::Disabled { .. } => "disabled",
+        }
+    }
+}
+
 /// Wakes sinks when something was emitted. Clones are the same bell.
 #[derive(Clone, Debug)]
 pub(crate) struct Bell(watch::Sender<()>);

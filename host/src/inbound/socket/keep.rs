@@ -99,6 +99,18 @@ pub enum SocketState {
     Closed(String),
 }
 
+impl SocketState {
+    /// In a word: `connecting`, `open`, `backoff` or `closed`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Open => "open",
+            Self::Backoff(_) => "backoff",
+            Self::Closed(_) => "closed",
+        }
+    }
+}
+
 /// How long it is waited for the other end to close, when this one stops.
 const GOODBYE_MS: u64 = 2_000;
 

@@ -168,11 +168,11 @@ function card(connection) {
         token.state === "needs-connecting" ? h("code", { class: "help" }, `wharfage connect ${connection.name}`) : null)))) : null,
     connection.leaks ? h("p", { class: "small" }, state("warn", "leaks"), ` ${plural(connection.leaks, "answer", "answers")} held a secret, which was masked`) : null,
     operations.length ? h("details", { "data-keep": connection.name }, h("summary", null, plural(operations.length, "operation", "operations")),
-      table(`Operations of ${connection.name}`, ["Operation", "#calls", "#failed", "#p50", "#p95", "#p99"], operations.map((operation) => {
+      table(`Operations of ${connection.name}`, ["Operation", "#calls", "#failed", "#p50", "#p95", "#p99", "#429s", "#retries", "#from cache"], operations.map((operation) => {
         const kinds = Object.entries(operation.failed), wrong = kinds.reduce((sum, [, count]) => sum + count, 0);
         return row(operation.name, h("span", { class: "mono" }, operation.name), counted(operation.succeeded + wrong),
           h("td", { class: "number", title: kinds.map(([kind, count]) => `${kind} ${count}`).join(", ") || null }, number.format(wrong)),
-          counted(duration(operation.p50_ms)), counted(duration(operation.p95_ms)), counted(duration(operation.p99_ms)));
+          counted(duration(operation.p50_ms)), counted(duration(operation.p95_ms)), counted(duration(operation.p99_ms)), counted(operation.rate_limited), counted(operation.retries), counted(operation.from_cache));
       }), "")) : null);
 }
 function drawConnections() {

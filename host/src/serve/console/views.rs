@@ -11,7 +11,7 @@ use crate::inbound::serving::Looker;
 use crate::inbound::sink::line::{SinkDoing, SinkState};
 use crate::inbound::socket::{SocketState, SocketStatus};
 use crate::manifest::{is_unshowable, shown, shown_lines};
-use crate::observe::metrics::{ConnectionMetrics, OperationMetrics};
+use crate::observe::metrics::{BudgetMetrics, ConnectionMetrics, OperationMetrics};
 use crate::outbound::breaker::CircuitState;
 use crate::outbound::session::TokenState;
 use crate::plugin::Plugin;
@@ -70,7 +70,19 @@ async fn connection(name: &str, plugin: &Plugin, measured: Option<&ConnectionMet
         "circuits": plugin.circuits().iter().map(|(origin, state)| circuit(origin, *state)).collect::<Vec<_>>(),
         "tokens": tokens,
         "leaks": plugin.leaks(),
+        "budgets": measured.map(|of| of.budgets.iter().map(budget).collect::<Vec<_>>()).unwrap_or_default(),
         "operations": measured.map(|of| of.operations.iter().filter(|of| was_called(of)).map(operation).collect::<Vec<_>>()),
+    })
+}
+
+fn budget(of: &BudgetMetrics) -> Value {
+    json!({
+        "name": shown(&of.budget),
+        "owner": of.owner,
+        "limit": of.limit,
+        "used": of.used,
+        "window_ms": of.window_ms,
+        "blocked_until": of.blocked_until.as_ref().map(Timestamp::to_string),
     })
 }
 
@@ -83,9 +95,12 @@ fn operation(of: &OperationMetrics) -> Value {
         "name": of.operation,
         "succeeded": of.succeeded,
         "failed": of.failed,
-        "p50_ms": of.duration.quantile_ms(0.5),
-        "p95_ms": of.duration.quantile_ms(0.95),
-        "p99_ms": of.duration.quantile_ms(0.99),
+        "p50_ms": of.recent.p50_ms,
+        "p95_ms": of.recent.p95_ms,
+        "p99_ms": of.recent.p99_ms,
+        "rate_limited": of.rate_limited,
+        "retries": of.retries,
+        "from_cache": of.answers.cache + of.answers.stale,
         "succeeded_at": of.succeeded_at.as_ref().map(Timestamp::to_string),
         "failed_at": of.failed_at.as_ref().map(|(at, _)| at.to_string()),
         "failed_kind": of.failed_at.as_ref().map(|(_, kind)| kind),

@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::MemoryStore;
 use crate::error::Result;
 use crate::store::arrival::{
-    Arrival, Arrivals, Claimed, Commit, Committed, DeadLetter, EventState, Filter, Outgoing, READER, Refused, Room,
-    Standing, Step, Stored, Sweep,
+    Arrival, Arrivals, Backlog, Claimed, Commit, Committed, DeadLetter, EventState, Filter, Outgoing, READER, Refused,
+    Room, Standing, Step, Stored, Sweep,
 };
 use crate::time::{BoxFuture, Timestamp};
 
@@ -351,6 +351,25 @@ impl Arrivals for MemoryStore {
             dead.sort_by(|a, b| (a.number, &a.sink).cmp(&(b.number, &b.sink)));
             dead.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
             Ok(dead)
+        })
+    }
+
+    fn backlog(&self) -> BoxFuture<'_, Result<Backlog>> {
+        Box::pin(async move {
+            let all = self.desk.lock();
+            let mut backlog = Backlog::default();
+            for Event { stored, .. } in all.events.values() {
+                let counts = match stored.state {
+                    EventState::Waiting => &mut backlog.waiting,
+                    EventState::Dead => &mut backlog.dead,
+                    EventState::Handled => continue,
+                };
+                *counts.entry(stored.arrival.connection.clone()).or_default() += 1;
+            }
+            for letter in &all.dead {
+                *backlog.letters.entry(letter.sink.clone()).or_default() += 1;
+            }
+            Ok(backlog)
         })
     }
 

@@ -1,13 +1,15 @@
 //! What arrives and leaves, in the state file.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{SqliteStore, failed, number, signed};
 use crate::error::{Error, Result};
 use crate::store::Seal;
 use crate::store::arrival::{
-    Arrival, Arrivals, Claimed, Commit, Committed, DeadLetter, EventState, Filter, Outgoing, READER, Refused, Room,
-    Standing, Stored, Sweep,
+    Arrival, Arrivals, Backlog, Claimed, Commit, Committed, DeadLetter, EventState, Filter, Outgoing, READER, Refused,
+    Room, Standing, Stored, Sweep,
 };
 use crate::time::{BoxFuture, Timestamp};
 
@@ -212,6 +214,25 @@ impl Arrivals for SqliteStore {
                 query.query_map(params![number(after), number(limit)], letter)?.collect()
             })
             .map_err(failed)
+        })
+    }
+
+    fn backlog(&self) -> BoxFuture<'_, Result<Backlog>> {
+        self.read(move |read, _| {
+            let counts = |text: &str| -> rusqlite::Result<BTreeMap<String, u64>> {
+                let row = |row: &Row<'_>| Ok((row.get(0)?, unsigned(row, 1)?));
+                read.prepare_cached(text)?.query_map([], row)?.collect()
+            };
+            let all = || {
+                Ok(Backlog {
+                    waiting: counts(
+                        "SELECT connection, SUM(events) FROM waiting GROUP BY connection HAVING SUM(events) > 0",
+                    )?,
+                    dead: counts("SELECT connection, COUNT(*) FROM event WHERE state = 2 GROUP BY connection")?,
+                    letters: counts("SELECT sink, COUNT(*) FROM dead_letter GROUP BY sink")?,
+                })
+            };
+            all().map_err(failed)
         })
     }
 
