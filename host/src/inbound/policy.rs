@@ -33,13 +33,15 @@ pub struct ServePolicy {
     pub listen: SocketAddr,
     /// Whether a change of the file or of a component is taken up by itself; SIGHUP does it in any case.
     pub reload: bool,
+    /// Whether a connection that nobody called for four minutes is asked how it is, where its plugin says how.
+    pub probe: bool,
     /// Limits that differ from the defaults.
     pub limits: ServeLimits,
 }
 
 impl Default for ServePolicy {
     fn default() -> Self {
-        Self { listen: (Ipv4Addr::LOCALHOST, 8790).into(), reload: true, limits: ServeLimits::default() }
+        Self { listen: (Ipv4Addr::LOCALHOST, 8790).into(), reload: true, probe: true, limits: ServeLimits::default() }
     }
 }
 
