@@ -82,11 +82,14 @@ pub use inbound::socket::{Overflow, SocketPolicy};
 pub use inbound::webhook::Counts;
 pub use inbound::webhook::{EndpointLimits, EndpointPolicy};
 pub use manifest::{
-    AnswerFacts, ChallengeFacts, ConditionFacts, Effect, EventFacts, JwtWebhookFacts, Manifest, Needs, Operation,
-    PartFacts, PingFacts, PollFacts, Recovery, SecretEncoding, SignatureAlgorithm, SignatureEncoding, SignatureFacts,
-    SignatureForm, SocketFacts, Template, TimeFacts, TimeForm, TokenFacts, VerifyFacts, WebhookFacts,
+    AnswerFacts, ChallengeFacts, ConditionFacts, Effect, EventFacts, HealthFacts, JwtWebhookFacts, Manifest, Needs,
+    Operation, PartFacts, PingFacts, PollFacts, Recovery, SecretEncoding, SignatureAlgorithm, SignatureEncoding,
+    SignatureFacts, SignatureForm, SocketFacts, Template, TimeFacts, TimeForm, TokenFacts, VerifyFacts, WebhookFacts,
 };
 pub use observe::audit::{Audit, AuditCheck, AuditEntry, AuditRow, Deed};
+#[cfg(feature = "serve")]
+pub use observe::health::HealthReport;
+pub use observe::health::{Cause, Finding, Health, HealthState, Probe, Subject};
 pub use observe::metrics::{
     AnswerCounts, BOUNDS_MS, BudgetMetrics, CircuitMetrics, ConnectionMetrics, EndpointMetrics, Histogram, Metrics,
     OperationMetrics, PollMetrics, RecentCalls, SinkMetrics, SocketMetrics, WindowMetrics,

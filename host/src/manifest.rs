@@ -5,6 +5,7 @@
 //! without them, with two of one, or with one hidden inside a nested module is refused, for what an operator read must
 //! be what the host enforces. Nothing here runs guest code; everything here is untrusted text with a size limit.
 
+mod health;
 mod poll;
 mod socket;
 mod webhook;
@@ -20,6 +21,7 @@ use crate::auth::self_signed::LIFETIME_S_MAX;
 use crate::auth::{Place, jwt};
 use crate::error::{Error, Kind, Result};
 
+pub use health::HealthFacts;
 pub(crate) use poll::EVERY_S_MAX;
 pub use poll::{PollFacts, Recovery};
 pub use socket::{PingFacts, SocketFacts};
@@ -94,6 +96,8 @@ pub struct Manifest {
     /// The events it emits, by type; nothing else leaves it.
     #[serde(default)]
     pub events: BTreeMap<String, EventFacts>,
+    /// How a connection is probed.
+    pub health: Option<HealthFacts>,
 }
 
 /// A type of event that a plugin emits.
@@ -1285,6 +1289,11 @@ impl Manifest {
                 return wrong(format!("polls.{name} {why}"));
             }
         }
+        if let Some(health) = &self.health
+            && let Err(why) = health.check()
+        {
+            return wrong(format!("[health] {why}"));
+        }
         for (name, socket) in &self.sockets {
             if !is_name(name) {
                 return wrong(format!(
@@ -1348,6 +1357,11 @@ impl Manifest {
                 }
                 Some(_) => {}
             }
+        }
+        if let Some(health) = &self.health
+            && let Err(why) = health.check_against(operations)
+        {
+            return Err(Error::component(format!("the manifest's [health] {why}")));
         }
         Ok(())
     }

@@ -20,6 +20,7 @@ use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Store as Instance, Trap, UpdateDeadline};
 
 use crate::artifact::Digest;
+use crate::auth::Credential;
 use crate::bindings::{Plugin as Exports, PluginPre};
 use crate::capability::{self, Call, Memory, Spent, wasi};
 use crate::connection::Limits;
@@ -30,9 +31,12 @@ use crate::event::{Event, Outcome};
 use crate::grant::Grant;
 #[cfg(feature = "serve")]
 use crate::inbound::socket::{Listener, Socket, SocketPolicy};
-use crate::manifest::{CONTRACT, Effect, Needs, Operation, SecretFacts, check_operations, shown, shown_lines};
+use crate::manifest::{
+    CONTRACT, Effect, HealthFacts, Needs, Operation, SecretFacts, check_operations, shown, shown_lines,
+};
 #[cfg(feature = "serve")]
 use crate::manifest::{SocketFacts, suggestion};
+use crate::observe::health::{Facts, Health, PROBE, PROBE_EVERY_MS, PROBE_MS, Probe, Sign, Vitals, judge, short};
 use crate::observe::metrics::Meter;
 use crate::outbound::breaker::CircuitState;
 use crate::outbound::session::TokenState;
@@ -63,6 +67,7 @@ struct Loaded {
     clock: Arc<dyn Clock>,
     calls: Semaphore,
     meter: Arc<Meter>,
+    vitals: Vitals,
     observer: Option<Observer>,
     name: Arc<str>,
     connection: Arc<str>,
@@ -155,6 +160,7 @@ impl Plugin {
             clock,
             calls,
             meter,
+            vitals: Vitals::default(),
             observer,
         })))
     }
@@ -200,6 +206,87 @@ impl Plugin {
     #[cfg(feature = "serve")]
     pub(crate) fn outbound(&self) -> &Arc<Outbound> {
         &self.0.outbound
+    }
+
+    /// How its connection is, by what calls have told and without asking the provider.
+    pub async fn health(&self) -> Health {
+        judge(&self.facts().await, self.0.clock.now())
+    }
+
+    /// The same, after the provider was asked, where nobody has seen it for a minute and the plugin says how: one cheap
+    /// read, which takes at most 10 s, waits for nobody and leaves the last permit of a budget to calls.
+    pub async fn probe(&self) -> Health {
+        self.ask().await;
+        self.health().await
+    }
+
+    async fn ask(&self) {
+        let loaded = &*self.0;
+        let Some(facts) = &loaded.needs.manifest.health else { return };
+        let _single = loaded.vitals.probing.lock().await;
+        let began = loaded.clock.now();
+        if loaded.outbound.tape.is_some() || !self.is_unseen(PROBE_EVERY_MS) {
+            return;
+        }
+        let deadline = began.plus(PROBE_MS);
+        let asked = tokio::select! {
+            biased;
+            asked = loaded.ask(facts, deadline) => asked,
+            () = loaded.clock.alarm(deadline) => {
+                let message = format!("the provider did not answer a probe within {PROBE_MS} ms");
+                Err(Error::new(Kind::Timeout, message).with_request_sent(crate::error::RequestSent::Maybe))
+            }
+        };
+        let now = loaded.clock.now();
+        let has_given_way =
+            |error: &Error| *error.kind() == Kind::RateLimited && error.request_sent() == crate::error::RequestSent::No;
+        if !asked.as_ref().is_err_and(has_given_way) {
+            loaded.vitals.pulse.ended(began, now, said(&asked));
+        }
+        let error = asked.err();
+        loaded.vitals.probed(Probe {
+            at: now,
+            latency_ms: now.since(began),
+            error: error.as_ref().map(|error| error.kind().name()),
+            message: error.map(|error| short(&error.to_string())),
+        });
+    }
+
+    /// Whether nobody has seen the provider for so long, nor tried to with a probe.
+    pub(crate) fn is_unseen(&self, for_ms: u64) -> bool {
+        self.0.vitals.is_due(self.0.clock.now(), for_ms)
+    }
+
+    /// What the connection is judged by.
+    pub(crate) async fn facts(&self) -> Facts {
+        let Loaded { needs, outbound, grant, vitals, clock, .. } = &*self.0;
+        let (tokens, unreadable) = match self.token_states().await {
+            Ok(tokens) => (tokens, None),
+            Err(error) => (Vec::new(), Some(error.message().to_owned())),
+        };
+        let declared: Vec<&str> =
+            outbound.scope.origins.iter().filter_map(|origin| origin.credential.as_deref()).collect();
+        // Another credential than the one that goes on requests by itself is for a plugin that has several.
+        let is_used = |name: &String| declared.is_empty() || declared.contains(&name.as_str());
+        let is_key = |credential: &&Credential| !credential.is_oauth2() && declared.contains(&credential.name.as_str());
+        let key = outbound.credentials.iter().find(is_key).and_then(|credential| credential.secrets.last());
+        Facts {
+            connection: grant.connection.clone(),
+            plugin: needs.manifest.plugin.name.clone(),
+            traffic: vitals.pulse.read(clock.now()),
+            probe: vitals.probe(),
+            probes_with: needs.manifest.health.as_ref().map(|health| health.operation.clone()),
+            circuits: self.circuits(),
+            budgets: outbound.lanes.all().map(|lane| lane.told()).collect(),
+            tokens: tokens.into_iter().filter(|(name, _)| is_used(name)).collect(),
+            secrets: self.secrets().states().await,
+            key: key.cloned(),
+            drifts: self.drift(),
+            leaks: self.leaks(),
+            unreadable,
+            #[cfg(feature = "serve")]
+            work: crate::observe::health::Work::default(),
+        }
     }
 
     /// How answers differed from the operations' schemas since the connection was made.
@@ -310,9 +397,11 @@ impl Plugin {
     pub async fn page(&self, operation: &str, input: &str, cursor: Option<Cursor>) -> Result<Answer<Box<RawValue>>> {
         let loaded = &*self.0;
         let about = loaded.needs.operation(operation)?;
+        let began = loaded.clock.now();
         let call = loaded.meter.operation(loaded.index(about)).begin(&*loaded.clock);
         let result = loaded.page(about, input, cursor).await;
         call.ended(&result, |text| loaded.masked(text));
+        loaded.vitals.pulse.ended(began, loaded.clock.now(), said(&result));
         result
     }
 
@@ -344,6 +433,7 @@ impl Plugin {
     /// Any kind of the contract; the plugin's own where it has no such trigger.
     pub async fn handle(&self, event: Event) -> Result<Outcome> {
         let loaded = &*self.0;
+        let began = loaded.clock.now();
         let call = loaded.meter.handling().begin(&*loaded.clock);
         let deadline = loaded.deadline();
         let result = tokio::select! {
@@ -354,6 +444,7 @@ impl Plugin {
             }
         };
         call.ended(&result, |text| loaded.masked(text));
+        loaded.vitals.pulse.ended(began, loaded.clock.now(), result.as_ref().err().and_then(Sign::of));
         result
     }
 }
@@ -466,8 +557,30 @@ impl Loaded {
         deadline: crate::time::Timestamp,
     ) -> Result<Answer<Box<RawValue>>> {
         let _place = self.calls.acquire().await.map_err(|_| Error::internal("the plugin is being unloaded"))?;
+        self.run_as(&operation.name, operation, input, cursor, deadline).await
+    }
+
+    /// Asks what the manifest asks to see how the provider is. It waits for no place.
+    async fn ask(&self, facts: &HealthFacts, deadline: crate::time::Timestamp) -> Result<Answer<Box<RawValue>>> {
+        let operation = self.needs.operation(&facts.operation)?;
+        let input = facts.input_json().map_err(|why| Error::configuration(format!("[health] {why}")))?;
+        let input = self.input(operation, &input.to_string())?;
+        let busy = || Error::new(Kind::RateLimited, "the probe gives way: as many calls run as may");
+        let _place = self.calls.try_acquire().map_err(|_| busy())?;
+        self.run_as(PROBE, operation, &input, None, deadline).await
+    }
+
+    /// `name` is what the call is known as on its way.
+    async fn run_as(
+        &self,
+        name: &str,
+        operation: &Operation,
+        input: &String,
+        cursor: Option<&String>,
+        deadline: crate::time::Timestamp,
+    ) -> Result<Answer<Box<RawValue>>> {
         let limits = self.grant.limits;
-        let running = Running::metered(&operation.name, self.meter.operation(self.index(operation)));
+        let running = Running::metered(name, self.meter.operation(self.index(operation)));
         let mut instance = self.instance(&limits, deadline, None, running)?;
         let exports = self.enter(&mut instance).await?;
         let called = exports
@@ -530,8 +643,12 @@ impl Loaded {
         let running = Running::metered(EVENT, self.meter.handling());
         let mut instance = self.instance(&self.grant.limits, deadline, Some(event.id.as_str().into()), running)?;
         let exports = self.enter(&mut instance).await?;
+        let began = self.clock.now();
         let called = exports.wharfage_plugin_events().call_handle(&mut instance, &event.into()).await;
-        Outcome::read(&self.name, self.leave(&mut instance, called)?)
+        let handled = self.leave(&mut instance, called)?;
+        let Spent { source, attempts, .. } = instance.data().spent;
+        self.vitals.pulse.ended(began, self.clock.now(), Sign::of_answer(source, attempts));
+        Outcome::read(&self.name, handled)
     }
 
     /// A store for one instance, with every limit set.
@@ -619,6 +736,14 @@ impl Loaded {
                 )
                 .with_details("Start again without a cursor")
             })
+    }
+}
+
+/// What a call says of its connection.
+fn said<T>(result: &Result<Answer<T>>) -> Option<Sign> {
+    match result {
+        Ok(answer) => Sign::of_answer(answer.source, answer.attempts),
+        Err(error) => Sign::of(error),
     }
 }
 

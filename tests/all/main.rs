@@ -20,6 +20,7 @@ mod faults;
 mod fuzz;
 mod graphql;
 mod healing;
+mod health;
 mod hostile;
 mod http;
 mod load;

@@ -12,6 +12,7 @@ mod demo;
 mod disconnect;
 mod events;
 mod explain;
+mod health;
 mod inspect;
 mod programs;
 mod secret;
@@ -55,6 +56,8 @@ enum Command {
     Call(call::Call),
     /// Run everything that a wharfage.toml declares: webhooks, polls, sockets, workers and sinks
     Serve(serve::Serve),
+    /// Show how connections are, and what to do about those that are not well
+    Health(health::Health),
     /// Sign in at a provider, so that a connection's account has tokens
     Connect(connect::Connect),
     /// Withdraw that consent, and take the tokens away
@@ -104,6 +107,7 @@ pub(crate) fn run() -> ExitCode {
             Command::Demo(demo) => demo.run(common).await,
             Command::Call(call) => call.run(common).await,
             Command::Serve(serve) => serve.run(common).await,
+            Command::Health(health) => health.run(common).await,
             Command::Connect(connect) => connect.run(common).await,
             Command::Disconnect(disconnect) => disconnect.run(common).await,
             Command::Events(events) => events.run(common).await,
@@ -118,6 +122,9 @@ pub(crate) fn run() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
+            if let Some(Told(code)) = error.downcast_ref() {
+                return ExitCode::from(*code);
+            }
             let is_closed_pipe = error.chain().any(|cause| {
                 cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
             });
@@ -129,6 +136,11 @@ pub(crate) fn run() -> ExitCode {
         }
     }
 }
+
+/// Everything is said; what is left is the exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("exit code {0}")]
+struct Told(u8);
 
 /// A code that says whose fault a failure was.
 fn exit_code(error: &anyhow::Error) -> ExitCode {

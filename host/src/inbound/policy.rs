@@ -35,6 +35,8 @@ pub struct ServePolicy {
     pub listen: SocketAddr,
     /// Whether a change of the file or of a component is taken up by itself; SIGHUP does it in any case.
     pub reload: bool,
+    /// Whether a connection that nobody called for four minutes is asked how it is, where its plugin says how.
+    pub probe: bool,
     /// Limits that differ from the defaults.
     pub limits: ServeLimits,
     /// The private listener: console, health and metrics. There is none where nothing is stated.
@@ -44,7 +46,7 @@ pub struct ServePolicy {
 impl Default for ServePolicy {
     fn default() -> Self {
         let listen = (Ipv4Addr::LOCALHOST, 8790).into();
-        Self { listen, reload: true, limits: ServeLimits::default(), console: None }
+        Self { listen, reload: true, probe: true, limits: ServeLimits::default(), console: None }
     }
 }
 

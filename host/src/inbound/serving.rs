@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use super::envelope::Emitter;
 use super::handler::{Handler, Parts};
 use super::inbox::Inbox;
+use super::log::EventFilter;
 use super::policy::{ServeLimits, ServePolicy};
 use super::poll::run::{PollHealth, Poller};
 use super::sink::line::{Line, SinkState};
@@ -25,13 +26,19 @@ use crate::connection::{Config, Connection};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::manifest::Needs;
+use crate::observe::health::{self, DEAD_MAX, Health, HealthReport};
 use crate::observe::metrics::{EndpointMetrics, Metrics, PollMetrics, SinkMetrics, SocketMetrics};
 use crate::plugin::Plugin;
 use crate::serve::console::Console;
 use crate::serve::webhooks::Webhooks;
+use crate::store::arrival::EventState;
 
 /// How often what is over is forgotten.
 const SWEEP_MS: u64 = 600_000;
+
+/// How often it is looked whether a connection is to be probed, and for how long nobody has seen it then.
+const PROBE_EVERY_MS: u64 = 60_000;
+const UNSEEN_MS: u64 = 240_000;
 
 /// Everything at work. Dropping it stops everything at once, which loses nothing; [`Serving::drain`] lets it finish.
 pub struct Serving {
@@ -39,6 +46,24 @@ pub struct Serving {
     running: Arc<tokio::sync::Mutex<Running>>,
     /// What reloads ended and what still finishes its work.
     ending: Mutex<Vec<JoinHandle<()>>>,
+    /// What health looks at, which waits for no reload.
+    watched: Arc<Mutex<Arc<Watched>>>,
+}
+
+/// Everything that has a health.
+#[derive(Default)]
+struct Watched {
+    connections: Vec<WatchedConnection>,
+    sinks: Vec<Arc<Mutex<SinkState>>>,
+}
+
+#[derive(Clone)]
+struct WatchedConnection {
+    name: String,
+    plugin: Plugin,
+    polls: Vec<(String, Arc<Poller<Handler>>)>,
+    sockets: Vec<(String, Socket)>,
+    endpoints: Vec<Arc<Endpoint>>,
 }
 
 /// What runs now.
@@ -51,6 +76,7 @@ struct Running {
     sinks: Option<Group>,
     sink_states: Vec<Arc<Mutex<SinkState>>>,
     sweeper: Option<Group>,
+    prober: Option<Group>,
 }
 
 /// Tasks that stop together.
@@ -142,13 +168,14 @@ impl ConsoleAddress {
 pub(crate) struct Looker {
     host: Host,
     running: Weak<tokio::sync::Mutex<Running>>,
+    watched: Arc<Mutex<Arc<Watched>>>,
 }
 
 impl Looker {
     /// Where nothing runs.
     #[cfg(test)]
     pub(crate) fn idle(host: Host) -> Self {
-        Self { host, running: Weak::new() }
+        Self { host, running: Weak::new(), watched: Arc::default() }
     }
 
     /// The host that it runs on.
@@ -158,7 +185,8 @@ impl Looker {
 
     /// What is at work, as long as it is.
     fn serving(&self) -> Option<Serving> {
-        Some(Serving { host: self.host.clone(), running: self.running.upgrade()?, ending: Mutex::default() })
+        let (host, running, watched) = (self.host.clone(), self.running.upgrade()?, self.watched.clone());
+        Some(Serving { host, running, ending: Mutex::default(), watched })
     }
 
     /// As [`Serving::state`]; nothing, once it has ended.
@@ -174,6 +202,24 @@ impl Looker {
         match self.serving() {
             Some(serving) => serving.metrics().await,
             None => Ok(self.host.metrics()),
+        }
+    }
+
+    /// As [`Serving::health`]; nothing, once it has ended.
+    pub(crate) async fn health(&self) -> Vec<Health> {
+        match self.serving() {
+            Some(serving) => serving.health().await.all,
+            None => Vec::new(),
+        }
+    }
+
+    /// What `/healthz` answers, and `/readyz`: status and JSON.
+    pub(crate) async fn told(&self, is_ready: bool) -> (u16, String) {
+        match (self.serving(), is_ready) {
+            (Some(serving), true) => serving.ready().await,
+            (Some(serving), false) => serving.lived(),
+            (None, true) => (503, r#"{"status":"stopping"}"#.to_owned()),
+            (None, false) => (200, r#"{"status":"stopping"}"#.to_owned()),
         }
     }
 
@@ -233,13 +279,162 @@ impl Host {
     /// # Errors
     /// [`Kind::Configuration`](crate::Kind::Configuration) with everything that keeps it from starting; then nothing runs.
     pub async fn serve(&self, config: &Config) -> Result<Serving> {
-        let serving = Serving { host: self.clone(), running: Arc::default(), ending: Mutex::default() };
+        let serving = Serving::idle(self);
         serving.reload(config).await?;
         Ok(serving)
+    }
+
+    /// How connections of a `wharfage.toml` are, all where none is named: each is opened, with its polls as the state folder
+    /// has them, and probed where `probe` says so. All of that happens side by side, and what hangs or breaks holds nobody
+    /// up. Where none is named, sinks with dead letters are told too. Nothing of it needs a `wharfage serve` that runs.
+    pub async fn health(&self, config: &Config, names: &[String], probe: bool) -> HealthReport {
+        let wanted: Vec<String> = match names {
+            [] => config.connections.keys().cloned().collect(),
+            names => names.to_vec(),
+        };
+        let config = Arc::new(config.clone());
+        let look = |name: String| {
+            let (serving, config) = (Serving::idle(self), config.clone());
+            async move {
+                let ready = match serving.prepare(&config, &name, None).await {
+                    Ok(Some(ready)) => ready,
+                    Ok(None) => {
+                        return Health::not_opening(&name, &Error::internal("it is taken to run"), now(&serving.host));
+                    }
+                    Err(error) => return Health::not_opening(&name, &error, now(&serving.host)),
+                };
+                if probe {
+                    ready.plugin.probe().await;
+                    ready.plugin.settle().await;
+                }
+                // Nothing was begun, so a socket that is not open tells nothing.
+                let watched = WatchedConnection { sockets: Vec::new(), ..ready.watched(&name, &[]) };
+                watched.health(&serving.host).await
+            }
+        };
+        let mut all = side_by_side(self, wanted.iter().map(|name| (name.clone(), look(name.clone())))).await;
+        if names.is_empty() {
+            let dead = dead_by_sink(self).await;
+            let letters = |name: &String| dead.get(name).copied().unwrap_or_default();
+            let sinks = config.sinks.keys().filter(|name| letters(name) > 0);
+            all.extend(sinks.map(|name| health::of_sink(name, None, letters(name), now(self))));
+        }
+        HealthReport::new(now(self), all)
+    }
+}
+
+fn now(host: &Host) -> crate::time::Timestamp {
+    host.clock().now()
+}
+
+/// Runs what looks at connections, each for itself: one that panics is told of and takes nobody along.
+async fn side_by_side(
+    host: &Host,
+    looks: impl Iterator<Item = (String, impl Future<Output = Health> + Send + 'static)>,
+) -> Vec<Health> {
+    let looks: Vec<_> = looks.map(|(name, look)| (name, tokio::spawn(look))).collect();
+    let mut all = Vec::with_capacity(looks.len());
+    for (name, look) in looks {
+        all.push(look.await.unwrap_or_else(|_| {
+            Health::not_opening(&name, &Error::internal("looking at it ended in a defect of wharfage"), now(host))
+        }));
+    }
+    all
+}
+
+/// How many events each sink did not take, of the first so many.
+async fn dead_by_sink(host: &Host) -> BTreeMap<String, u64> {
+    let mut dead = BTreeMap::new();
+    for letter in host.store().dead_letters(0, DEAD_MAX).await.unwrap_or_default() {
+        *dead.entry(letter.sink).or_default() += 1;
+    }
+    dead
+}
+
+impl WatchedConnection {
+    /// How it is, with everything that is declared for it.
+    async fn health(&self, host: &Host) -> Health {
+        let mut facts = self.plugin.facts().await;
+        let mut unreadable = |error: Error| facts.unreadable = Some(error.message().to_owned());
+        for (name, poll) in &self.polls {
+            match poll.health().await {
+                Ok(poll) => facts.work.polls.push((name.clone(), poll)),
+                Err(error) => unreadable(error),
+            }
+        }
+        let dead = EventFilter { connection: Some(self.name.clone()), state: Some(EventState::Dead), after: 0 };
+        match host.event_log().page(&dead, DEAD_MAX).await {
+            Ok(page) => facts.work.dead = page.len() as u64,
+            Err(error) => unreadable(error),
+        }
+        facts.work.sockets = self.sockets.iter().map(|(name, socket)| (name.clone(), socket.status())).collect();
+        let counted =
+            |endpoint: &Arc<Endpoint>| (endpoint.id().to_owned(), endpoint.secret().to_owned(), endpoint.counts());
+        facts.work.endpoints = self.endpoints.iter().map(counted).collect();
+        health::judge(&facts, now(host))
     }
 }
 
 impl Serving {
+    /// Nothing at work yet.
+    fn idle(host: &Host) -> Self {
+        let (running, ending, watched) = Default::default();
+        Self { host: host.clone(), running, ending, watched }
+    }
+
+    /// How everything at work is: each connection with its polls, sockets and webhooks, and each sink. No provider is asked,
+    /// and nothing is waited for but the store.
+    pub async fn health(&self) -> HealthReport {
+        let watched = self.watched().clone();
+        let looks = watched.connections.iter().cloned().map(|connection| {
+            let host = self.host.clone();
+            (connection.name.clone(), async move { connection.health(&host).await })
+        });
+        let mut all = side_by_side(&self.host, looks).await;
+        let dead = dead_by_sink(&self.host).await;
+        for state in &watched.sinks {
+            let state = state.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let dead = dead.get(&state.name).copied().unwrap_or_default();
+            all.push(health::of_sink(&state.name, Some(&state), dead, now(&self.host)));
+        }
+        HealthReport::new(now(&self.host), all)
+    }
+
+    /// The same, after every provider was asked that nobody has seen for a minute, all side by side: see [`Plugin::probe`].
+    pub async fn probe(&self) -> HealthReport {
+        self.watched().probe(&self.host, 0).await;
+        self.health().await
+    }
+
+    /// What `/healthz` answers, status and JSON: the process lives.
+    pub fn lived(&self) -> (u16, String) {
+        health::lived(now(&self.host))
+    }
+
+    /// What `/readyz` answers, status and JSON: 200 where everything declared does its work, else 503; with every cause.
+    pub async fn ready(&self) -> (u16, String) {
+        health::ready(&self.health().await)
+    }
+
+    fn watched(&self) -> Arc<Watched> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Asks how connections are that nobody called.
+    fn prober(&self) -> Group {
+        let (host, watched) = (self.host.clone(), self.watched.clone());
+        let mut group = Group::new();
+        group.spawn(async move {
+            let clock = host.clock().clone();
+            loop {
+                clock.alarm(clock.now().plus(PROBE_EVERY_MS)).await;
+                let watched = watched.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                watched.probe(&host, UNSEEN_MS).await;
+            }
+        });
+        group
+    }
+
     /// Takes up another configuration: what it does not change goes on, what it ends or changes finishes its work beside
     /// what begins.
     ///
@@ -326,6 +521,11 @@ impl Serving {
         }
         running.sinks = Some(sinks);
         running.sweeper = Some(self.sweeper(config));
+        let watched = |(name, unit): (&String, &Unit)| unit.ready.watched(name, &endpoints);
+        let watched =
+            Watched { connections: running.units.iter().map(watched).collect(), sinks: running.sink_states.clone() };
+        *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(watched);
+        running.prober = config.serve.probe.then(|| self.prober());
         running.policy = config.serve.clone();
         Ok(reloaded)
     }
@@ -394,7 +594,8 @@ impl Serving {
         if before.is_some_and(|before| before.listen == policy.listen) {
             return Ok(None);
         }
-        let looker = Looker { host: self.host.clone(), running: Arc::downgrade(&self.running) };
+        let (running, watched) = (Arc::downgrade(&self.running), self.watched.clone());
+        let looker = Looker { host: self.host.clone(), running, watched };
         Console::listen(policy.clone(), looker).await.map(Some)
     }
 
@@ -600,7 +801,30 @@ impl Running {
     }
 }
 
+impl Watched {
+    /// Asks how connections are that nobody has seen for so long, all side by side.
+    async fn probe(&self, host: &Host, unseen_ms: u64) {
+        let unseen = self.connections.iter().filter(|connection| connection.plugin.is_unseen(unseen_ms));
+        let looks = unseen.map(|connection| {
+            let plugin = connection.plugin.clone();
+            (connection.name.clone(), async move { plugin.probe().await })
+        });
+        side_by_side(host, looks).await;
+    }
+}
+
 impl Ready {
+    fn watched(&self, name: &str, endpoints: &[Arc<Endpoint>]) -> WatchedConnection {
+        let own = endpoints.iter().filter(|endpoint| endpoint.connection() == name);
+        WatchedConnection {
+            name: name.to_owned(),
+            plugin: self.plugin.clone(),
+            polls: self.polls.clone(),
+            sockets: self.sockets.clone(),
+            endpoints: own.cloned().collect(),
+        }
+    }
+
     fn start(self) -> Unit {
         let mut group = Group::new();
         let (inbox, stop) = (self.inbox.clone(), group.stop.subscribe());

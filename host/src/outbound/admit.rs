@@ -165,6 +165,18 @@ impl Lane {
         Some(BudgetMetrics { budget, owner, limit, window_ms, used, left, blocked_until })
     }
 
+    /// Its budget's name, until when a provider's word has stopped it, and how long its window is.
+    pub(crate) fn told(&self) -> (String, Timestamp, u64) {
+        (self.spec.name.clone(), self.bucket().blocked_until(0), self.spec.window_ms().unwrap_or_default())
+    }
+
+    /// Whether something would be left of it after so many units.
+    fn has_spare(&self, now: Timestamp, units: u32) -> bool {
+        let mut bucket = self.bucket();
+        let reserved = bucket.reserve(now, &[(0, units.saturating_add(1))]);
+        reserved.map(|reservation| bucket.cancel(reservation)).is_ok()
+    }
+
     fn bucket(&self) -> std::sync::MutexGuard<'_, Buckets> {
         self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -275,7 +287,10 @@ pub(super) async fn acquire(outbound: &Outbound, context: &CallContext, ready: R
     }
     let origin = &outbound.scope.origin_of(&ready.scoped).name;
     let wanted = outbound.lanes.costs(origin, request.method, ready.scoped.url().path(), &request.costs);
-    let permit = wait(outbound.clock.as_ref(), context, &wanted).await?;
+    let permit = match context.is_probe() {
+        true => spare(outbound.clock.as_ref(), &wanted).await?,
+        false => wait(outbound.clock.as_ref(), context, &wanted).await?,
+    };
     let leave = match circuit.map(|circuit| circuit.ask()).transpose() {
         Ok(leave) => leave,
         Err(error) => {
@@ -364,6 +379,36 @@ async fn queue(clock: &dyn Clock, context: &CallContext, wanted: &[(Arc<Lane>, u
             }
         }
     }
+}
+
+/// Takes what nobody needs now: a probe gives way to whoever waits, waits for nothing, and leaves the last permit of a
+/// lane that has more than it takes.
+///
+/// # Errors
+/// [`Kind::RateLimited`], with nothing sent.
+async fn spare(clock: &dyn Clock, wanted: &[(Arc<Lane>, u32)]) -> Result<Permit> {
+    let gives_way = |lane: &Lane| {
+        Error::new(Kind::RateLimited, format!("the probe gives way: calls need the budget `{}`", lane.spec.name))
+    };
+    let mut turns = Vec::with_capacity(wanted.len());
+    for (lane, _) in wanted {
+        turns.push(lane.turn.try_lock().map_err(|_| gives_way(lane))?);
+    }
+    let now = clock.now();
+    for (lane, units) in wanted {
+        if lane.spec.limit() > *units && !lane.has_spare(now, *units) {
+            return Err(gives_way(lane));
+        }
+        if let Some(ledger) = &lane.ledger
+            && ledger.afford(*units, now).await?.is_err()
+        {
+            return Err(gives_way(lane));
+        }
+    }
+    let permit = reserve(now, wanted).map_err(|(full, _)| gives_way(&wanted[full].0))?;
+    let ledgers = wanted.iter().filter_map(|(lane, units)| Some((lane.ledger.as_ref()?, units)));
+    ledgers.for_each(|(ledger, units)| ledger.spend(*units));
+    Ok(permit)
 }
 
 /// Takes from all lanes or from none; then the index of the one that is full, and what it waits for.

@@ -46,6 +46,13 @@ impl BucketSpec {
         self.window_ms().is_some()
     }
 
+    /// The most units.
+    pub(crate) fn limit(&self) -> u32 {
+        match self.shape {
+            Shape::Window { limit, .. } | Shape::Concurrency { limit } => limit,
+        }
+    }
+
     /// The length of its window, if it has one.
     pub(crate) fn window_ms(&self) -> Option<u64> {
         match self.shape {
@@ -163,6 +170,11 @@ impl Buckets {
         }
     }
 
+    /// Until when this bucket gives nothing, because somebody said so.
+    pub(crate) fn blocked_until(&self, bucket: usize) -> Timestamp {
+        self.0.get(bucket).map(|bucket| bucket.blocked_until).unwrap_or_default()
+    }
+
     /// Nothing leaves from this bucket (from any, without an index) before `until`; an earlier time changes nothing.
     pub(crate) fn block_until(&mut self, bucket: Option<usize>, until: Timestamp) {
         for (index, known) in self.0.iter_mut().enumerate() {
@@ -270,9 +282,7 @@ impl Bucket {
     }
 
     fn limit(&self) -> u32 {
-        match self.spec.shape {
-            Shape::Window { limit, .. } | Shape::Concurrency { limit } => limit,
-        }
+        self.spec.limit()
     }
 
     fn standing(&self, now: Timestamp) -> Standing {

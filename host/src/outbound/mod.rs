@@ -41,6 +41,7 @@ use crate::error::{Error, Kind, RequestSent, Result};
 use crate::hex::hex;
 use crate::manifest::{Idempotency, RateHeaders};
 use crate::observe::audit::{AuditEntry, Book, Deed};
+use crate::observe::health::PROBE;
 use crate::observe::metrics::{Meter, OperationMeter};
 use crate::observe::refusals::Ring;
 use crate::time::{Clock, Timestamp};
@@ -438,6 +439,11 @@ impl CallContext {
         self.operation.as_ref()?.meter.as_deref()
     }
 
+    /// Whether this is the host's own question how a provider is: it asks once, passes the cache by and gives way.
+    pub(crate) fn is_probe(&self) -> bool {
+        self.name() == Some(PROBE)
+    }
+
     fn observe(&self, step: impl FnOnce() -> Step) {
         if let Some(observer) = &self.observer {
             observer(&step());
@@ -467,6 +473,8 @@ impl Outbound {
             Ok((response, _)) => Ok(response),
             // No kept answer says what became of an upload.
             Err(error) if trip.is_in_pieces() => Err(trip.count(error)),
+            // What was kept says nothing of how the provider is now.
+            Err(error) if context.is_probe() => Err(trip.count(error)),
             Err(error) => {
                 let error = trip.count(error);
                 let is_refused = Verdict::of(error.kind()) == Verdict::Well;
@@ -530,7 +538,7 @@ impl Outbound {
             trip.without = without;
             let wish = tape::wish(self, &scoped);
             let mut ticket = None;
-            let missed = if trip.is_in_pieces() {
+            let missed = if trip.is_in_pieces() || context.is_probe() {
                 cache::pass_by(scoped)
             } else {
                 ticket = cache::ticket(self, &scoped).await;
@@ -713,8 +721,9 @@ impl Outbound {
                 Ok(Next::Hop)
             }
             Outcome::Failure { error, hint_at, advice } => {
-                // Whoever keeps a socket open waits by rules of its own.
-                let attempts = if trip.request.upgrade.is_some() { 1 } else { self.limits.attempts };
+                // Whoever keeps a socket open waits by rules of its own; a probe wants to know how it is now.
+                let is_once = trip.request.upgrade.is_some() || context.is_probe();
+                let attempts = if is_once { 1 } else { self.limits.attempts };
                 let policy = RetryPolicy {
                     attempts_max: u32::try_from(attempts).unwrap_or(u32::MAX),
                     delay_ms_max: self.limits.retry_wait_ms,

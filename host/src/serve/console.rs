@@ -227,8 +227,10 @@ impl Shared {
         let query = Query::of(head);
         let answer = match (path, event) {
             ("/", _) => return self.page.response(),
-            ("/healthz", _) => Ok(json!({ "status": "ok" })),
-            ("/readyz", _) => return self.ready().await,
+            ("/healthz" | "/readyz", _) => {
+                let has_token = self.token.is_on(&head.headers);
+                return self.health(path == "/readyz", has_token).await;
+            }
             ("/metrics", _) => return self.exposed(head).await,
             ("/api/metrics", _) => return self.measured().await,
             ("/api/state", _) => match self.state_text().await {
@@ -249,12 +251,14 @@ impl Shared {
         answer.map_or_else(wrong, |value| answered(value.to_string()))
     }
 
-    /// Whether everything that is declared runs.
-    async fn ready(&self) -> Response {
-        match self.looker.state().await {
-            Ok(_) => answered(json!({ "status": "ready" }).to_string()),
-            Err(error) => wrong(error),
+    /// Whether the process lives, and whether everything that is declared runs. Whoever has no token hears the causes by
+    /// their names, and not whose they are.
+    async fn health(&self, is_ready: bool, has_token: bool) -> Response {
+        let (status, mut text) = self.looker.told(is_ready).await;
+        if !has_token && let Ok(told) = serde_json::from_str::<Value>(&text) {
+            text = views::without_names(told).to_string();
         }
+        said(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), text)
     }
 
     /// The numbers as text, in the format that is asked for.
@@ -569,7 +573,7 @@ mod tests {
             ("GET /", "200", "200"),
             ("HEAD /", "200", "200"),
             ("GET /healthz", "200", "200"),
-            ("GET /readyz", "200", "200"),
+            ("GET /readyz", "503", "503"),
             ("GET /metrics", "401", "200"),
             ("GET /api/metrics", "401", "200"),
             ("GET /api/state", "401", "200"),

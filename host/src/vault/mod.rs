@@ -104,6 +104,23 @@ pub struct SecretState {
     pub trouble: Option<String>,
 }
 
+#[cfg(test)]
+impl SecretState {
+    /// One from a file that was given then.
+    pub(crate) fn of_test(name: &str, since: Option<Timestamp>) -> Self {
+        Self {
+            name: name.to_owned(),
+            source: "a file".to_owned(),
+            since,
+            version: None,
+            has_next: false,
+            has_previous: false,
+            max_age_days: None,
+            trouble: None,
+        }
+    }
+}
+
 /// A secret that is granted: what for, and where it comes from.
 #[derive(Clone, Debug)]
 pub struct Granted {

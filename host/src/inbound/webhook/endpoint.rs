@@ -142,6 +142,16 @@ impl Endpoint {
         &self.id
     }
 
+    /// The connection that it is for.
+    pub(crate) fn connection(&self) -> &str {
+        &self.policy.connection
+    }
+
+    /// The secret that proves whose a delivery is.
+    pub(crate) fn secret(&self) -> &str {
+        self.facts.verify.secret()
+    }
+
     /// Its limits.
     pub(crate) fn limits(&self) -> &EndpointLimits {
         &self.policy.limits

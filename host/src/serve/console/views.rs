@@ -11,6 +11,7 @@ use crate::inbound::serving::Looker;
 use crate::inbound::sink::line::{SinkDoing, SinkState};
 use crate::inbound::socket::{SocketState, SocketStatus};
 use crate::manifest::{is_unshowable, shown, shown_lines};
+use crate::observe::health::{Finding, Health, Subject};
 use crate::observe::metrics::{BudgetMetrics, ConnectionMetrics, OperationMetrics};
 use crate::outbound::breaker::CircuitState;
 use crate::outbound::session::TokenState;
@@ -27,11 +28,13 @@ const CONNECTIONS_MAX: usize = 500;
 pub(super) async fn state(looker: &Looker) -> Result<Value> {
     let host = looker.host();
     let (metrics, serving) = (host.metrics(), looker.state().await?);
+    let healths = looker.health().await;
     let mut connections = Vec::new();
     let plugins = looker.plugins().await;
     for (name, plugin) in plugins.iter().take(CONNECTIONS_MAX) {
         let measured = metrics.connections.iter().find(|of| of.connection == *name);
-        connections.push(connection(name, plugin, measured).await);
+        let health = healths.iter().find(|of| of.subject == Subject::Connection && of.name == *name);
+        connections.push(connection(name, plugin, measured, health).await);
     }
     let refusals = host.refusals();
     let latest = host.event_log().search(&Default::default(), 1).await?;
@@ -56,7 +59,12 @@ pub(super) async fn state(looker: &Looker) -> Result<Value> {
     }))
 }
 
-async fn connection(name: &str, plugin: &Plugin, measured: Option<&ConnectionMetrics>) -> Value {
+async fn connection(
+    name: &str,
+    plugin: &Plugin,
+    measured: Option<&ConnectionMetrics>,
+    health: Option<&Health>,
+) -> Value {
     let manifest = &plugin.needs().manifest.plugin;
     let tokens = match plugin.token_states().await {
         Ok(states) => states.iter().map(|(credential, state)| token(credential, state)).collect(),
@@ -67,12 +75,25 @@ async fn connection(name: &str, plugin: &Plugin, measured: Option<&ConnectionMet
         "plugin": shown(&manifest.name),
         "plugin_version": shown(&manifest.version.to_string()),
         "account": measured.and_then(|of| of.account.as_deref()),
+        "health": health.map(told_health),
         "circuits": plugin.circuits().iter().map(|(origin, state)| circuit(origin, *state)).collect::<Vec<_>>(),
         "tokens": tokens,
         "leaks": plugin.leaks(),
         "budgets": measured.map(|of| of.budgets.iter().map(budget).collect::<Vec<_>>()).unwrap_or_default(),
         "operations": measured.map(|of| of.operations.iter().filter(|of| was_called(of)).map(operation).collect::<Vec<_>>()),
     })
+}
+
+fn told_health(of: &Health) -> Value {
+    let cause = |finding: &Finding| {
+        json!({
+            "cause": finding.cause.name(),
+            "state": finding.state.name(),
+            "message": shown_lines(&finding.message),
+            "help": shown_lines(&finding.help),
+        })
+    };
+    json!({ "state": of.state.name(), "causes": of.findings.iter().map(cause).collect::<Vec<_>>() })
 }
 
 fn budget(of: &BudgetMetrics) -> Value {
@@ -269,6 +290,17 @@ fn emission(
     })
 }
 
+/// What `/readyz` tells to whoever has no token: each cause once, by its name.
+pub(super) fn without_names(mut told: Value) -> Value {
+    if let Some(causes) = told.get_mut("causes").and_then(Value::as_array_mut) {
+        let mut names: Vec<Value> = causes.iter().map(|cause| cause["cause"].clone()).collect();
+        names.sort_by_key(Value::to_string);
+        names.dedup();
+        *causes = names;
+    }
+    told
+}
+
 /// An error, for whoever has the token.
 pub(super) fn trouble(error: &Error) -> Value {
     json!({
@@ -311,6 +343,15 @@ mod tests {
         let all = told.to_string();
         assert!(all.len() < 4_000 && !all.contains(['\u{1b}', '\u{202e}', '\u{0}']), "{all}");
         assert_eq!((told["state"].as_str(), told["at"].as_str()), (Some("dead"), Some("1970-01-01T00:00:01Z")));
+    }
+
+    #[test]
+    fn who_has_no_token_hears_what_is_wrong_and_not_with_whom() {
+        let cause =
+            |name: &str| json!({"cause": "breaker-open", "name": name, "message": "said the provider", "help": "x"});
+        let told = without_names(json!({"ready": false, "causes": [cause("acme"), cause("books")]}));
+        assert_eq!(told, json!({"ready": false, "causes": ["breaker-open"]}));
+        assert_eq!(without_names(json!({"alive": true})), json!({"alive": true}));
     }
 
     #[test]
