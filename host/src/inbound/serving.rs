@@ -24,6 +24,8 @@ use crate::connection::{Config, Connection};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::manifest::Needs;
+use crate::observe::alerts::Alert;
+use crate::observe::alerts::watch::{Sources, Watch};
 use crate::plugin::Plugin;
 use crate::serve::webhooks::Webhooks;
 
@@ -36,6 +38,8 @@ pub struct Serving {
     running: tokio::sync::Mutex<Running>,
     /// What reloads ended and what still finishes its work.
     ending: Mutex<Vec<JoinHandle<()>>>,
+    /// What is seen of all of it, over reloads.
+    watch: Arc<Watch>,
 }
 
 /// What runs now.
@@ -47,6 +51,7 @@ struct Running {
     sinks: Option<Group>,
     sink_states: Vec<Arc<Mutex<SinkState>>>,
     sweeper: Option<Group>,
+    watcher: Option<Group>,
 }
 
 /// Tasks that stop together.
@@ -146,7 +151,9 @@ impl Host {
     /// # Errors
     /// [`Kind::Configuration`](crate::Kind::Configuration) with everything that keeps it from starting; then nothing runs.
     pub async fn serve(&self, config: &Config) -> Result<Serving> {
-        let serving = Serving { host: self.clone(), running: tokio::sync::Mutex::default(), ending: Mutex::default() };
+        let watch = Arc::new(Watch::new(self.teller()));
+        let (running, ending) = (tokio::sync::Mutex::default(), Mutex::default());
+        let serving = Serving { host: self.clone(), running, ending, watch };
         serving.reload(config).await?;
         Ok(serving)
     }
@@ -229,6 +236,7 @@ impl Serving {
         }
         running.sinks = Some(sinks);
         running.sweeper = Some(self.sweeper(config));
+        running.watcher = Some(self.watcher(config, &running));
         running.policy = config.serve.clone();
         Ok(reloaded)
     }
@@ -329,6 +337,31 @@ impl Serving {
         group
     }
 
+    /// Watches what runs from now on.
+    fn watcher(&self, config: &Config, running: &Running) -> Group {
+        let units = || running.units.iter();
+        let poll = |(name, poll): &(String, Arc<Poller<Handler>>)| (name.clone(), poll.clone());
+        let sources = Sources {
+            host: self.host.clone(),
+            plugins: units().map(|(name, unit)| (name.clone(), unit.ready.plugin.clone())).collect(),
+            inboxes: units().map(|(_, unit)| unit.ready.inbox.clone()).collect(),
+            polls: units()
+                .flat_map(|(connection, unit)| unit.ready.polls.iter().map(move |it| (connection.clone(), poll(it))))
+                .map(|(connection, (name, poll))| (connection, name, poll))
+                .collect(),
+            sinks: running.sink_states.clone(),
+        };
+        let (watch, policy, keeping) = (self.watch.clone(), config.alerts.clone(), config.serve.limits.keeping());
+        let mut group = Group::new();
+        group.spawn(async move { watch.run(&policy, keeping, &sources).await });
+        group
+    }
+
+    /// Every alert that is about to fire, or fires, in order.
+    pub fn alerts(&self) -> Vec<Alert> {
+        self.watch.alerts()
+    }
+
     /// Lets a unit finish beside whatever runs.
     fn finish(&self, mut unit: Unit) {
         unit.ready.sockets.iter().for_each(|(_, socket)| socket.drain());
@@ -344,6 +377,7 @@ impl Serving {
         let mut running = self.running.lock().await;
         let clock = self.host.clock();
         let over = clock.alarm(clock.now().plus(running.policy.limits.drain_ms));
+        running.watcher = None;
         for (_, unit) in std::mem::take(&mut running.units) {
             self.finish(unit);
         }

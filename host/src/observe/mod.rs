@@ -1,4 +1,5 @@
 //! What the host tells about itself: one file per kind.
 
+pub(crate) mod alerts;
 pub(crate) mod audit;
 pub(crate) mod metrics;
