@@ -223,7 +223,6 @@ macro_rules! rules {
 
             /// How long a rule's condition must hold before it fires, and must be over before it is resolved, in
             /// milliseconds.
-            #[cfg_attr(not(feature = "serve"), allow(dead_code, reason = "watched by what serves"))]
             pub(crate) fn times_ms(&self, rule: AlertRule) -> (u64, u64) {
                 let (for_s, clear_s) = match rule { $(AlertRule::$rule => (self.$field.for_s, self.$field.clear_s),)* };
                 (for_s.saturating_mul(1_000), clear_s.saturating_mul(1_000))

@@ -117,7 +117,8 @@ fn alert(policy: &AlertPolicy, rule: AlertRule) -> (String, String) {
             let expr = format!(
                 "time() - wharfage_last_success_timestamp_seconds > {above_s}\n\
                  and on (plugin, connection, operation) {} > 0\n\
-                 or\ntime() - wharfage_poll_last_success_timestamp_seconds > {above_s}\nand wharfage_poll_lag_seconds > 0",
+                 or\ntime() - wharfage_poll_last_success_timestamp_seconds > {above_s}\n\
+                 and (wharfage_poll_lag_seconds > 0 or wharfage_poll_failures > 0)",
                 calls(above_s)
             );
             let about = "{{ $labels.operation }}{{ $labels.poll }} of {{ $labels.connection }}";
@@ -137,10 +138,12 @@ fn alert(policy: &AlertPolicy, rule: AlertRule) -> (String, String) {
         }
         AlertRule::DeadLetters => {
             let rule = &policy.dead_letters;
-            // A gauge: what is replayed is taken from it.
-            let series = format!("wharfage_dead_letters[{}s]", rule.window_s);
-            let expr = format!("wharfage_dead_letters - min_over_time({series}) > {}", rule.above);
-            (expr, "{{ $labels.connection }}: {{ $value }} events were given up".to_owned())
+            // Gauges: what is replayed is taken from them.
+            let more =
+                |series: &str| format!("{series} - min_over_time({series}[{}s]) > {}", rule.window_s, rule.above);
+            let expr = format!("{}\nor\n{}", more("wharfage_dead_letters"), more("wharfage_sink_dead_letters"));
+            let about = "{{ $labels.connection }}{{ $labels.sink }}";
+            (expr, format!("{about}: {{{{ $value }}}} events were given up"))
         }
         AlertRule::SinkDisabled => {
             let expr = "wharfage_sink_state{state=\"disabled\"} == 1".to_owned();
