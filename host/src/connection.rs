@@ -18,6 +18,7 @@ use crate::inbound::sink::SinkPolicy;
 use crate::inbound::socket::SocketPolicy;
 use crate::inbound::webhook::EndpointPolicy;
 use crate::manifest::{shown, shown_lines, suggestion};
+use crate::observe::alerts::AlertPolicy;
 use crate::outbound::breaker::BreakerPolicy;
 use crate::outbound::cache::CachePolicy;
 
@@ -44,6 +45,9 @@ pub struct Config {
     /// Where emitted events go.
     #[serde(default)]
     pub sinks: BTreeMap<String, SinkPolicy>,
+    /// What is watched while `wharfage serve` runs, and who is told.
+    #[serde(default)]
+    pub alerts: AlertPolicy,
 }
 
 /// `[plugins.<name>]`: where a component lies, and which bytes it must be.
@@ -239,6 +243,8 @@ impl Config {
             sink.found_in(path);
         }
         config.serve.check().map_err(|error| error.context(path.display()))?;
+        let alerts = config.alerts.check().and_then(|()| config.alerts.check_sinks(&config.sinks));
+        alerts.map_err(|error| error.context(path.display()))?;
         for (name, connection) in &config.connections {
             // A file that was found by looking around is as little trusted as a manifest.
             let name = shown(name);

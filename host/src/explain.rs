@@ -37,9 +37,10 @@ pub fn explain(needs: &Needs, grant: &Grant) -> String {
     section(&mut out, "When the provider keeps failing", breaker(grant));
     section(&mut out, "Answers that are kept", cache(grant));
     section(&mut out, "Operations", operations(needs));
-    let probe = needs.manifest.health.iter().map(|health| {
-        format!("{}, at most once a minute, and only where nobody has called", shown(&health.operation))
-    });
+    let probe =
+        needs.manifest.health.iter().map(|health| {
+            format!("{}, at most once a minute, and only where nobody has called", shown(&health.operation))
+        });
     section(&mut out, "Asked to see how it is", probe.collect());
     section(&mut out, "Webhooks it takes", webhooks(needs));
     section(&mut out, "Answers that differ from their schema", vec![drift(grant)]);

@@ -29,6 +29,10 @@ use crate::inbound::sink::lines::{Journal, Lines};
 #[cfg(feature = "serve")]
 use crate::inbound::sink::{self, SinkPlace};
 use crate::manifest::{BudgetScope, COMPONENT_BYTES_MAX, CredentialFacts, Needs, Operation, SecretFacts, embed};
+#[cfg(feature = "serve")]
+use crate::observe::alerts::Alert;
+#[cfg(feature = "serve")]
+use crate::observe::alerts::tell::Teller;
 use crate::observe::audit::{AUDIT_ROWS, AUDIT_ROWS_IN_MEMORY, Audit, Book};
 use crate::observe::metrics::{Meters, Metrics};
 use crate::observe::refusals::{Refusal, Refusals};
@@ -614,6 +618,22 @@ impl Host {
     #[cfg(feature = "serve")]
     pub fn event_log(&self) -> EventLog {
         EventLog::new(self.0.store.clone(), self.0.clock.clone())
+    }
+
+    /// What fires now, as whoever serves over this state folder has told it; see [`AlertPolicy`](crate::AlertPolicy).
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    #[cfg(feature = "serve")]
+    pub async fn alerts(&self) -> Result<Vec<Alert>> {
+        self.teller().firing().await
+    }
+
+    /// Tells who is to be told of alerts.
+    #[cfg(feature = "serve")]
+    pub(crate) fn teller(&self) -> Teller {
+        let bell = self.0.bell.clone();
+        Teller { store: self.0.store.clone(), clock: self.0.clock.clone(), told: Arc::new(move || bell.ring()) }
     }
 
     /// What plugins emit, one event after the other: at least once, in the order in which it was committed, from where the

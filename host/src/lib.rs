@@ -86,6 +86,12 @@ pub use manifest::{
     Operation, PartFacts, PingFacts, PollFacts, Recovery, SecretEncoding, SignatureAlgorithm, SignatureEncoding,
     SignatureFacts, SignatureForm, SocketFacts, Template, TimeFacts, TimeForm, TokenFacts, VerifyFacts, WebhookFacts,
 };
+pub use observe::alerts::prometheus::prometheus_rules;
+pub use observe::alerts::{
+    Alert, AlertLimit, AlertPolicy, AlertRule, AlertSeverity, AlertState, AlertSubject, AvailabilityAlert,
+    BreakerOpenAlert, DeadLettersAlert, ErrorsAlert, LatencyAlert, NeedsConnectingAlert, RUNBOOK, RateLimitedAlert,
+    SinkDisabledAlert, StaleAlert, runbook,
+};
 pub use observe::audit::{Audit, AuditCheck, AuditEntry, AuditRow, Deed};
 #[cfg(feature = "serve")]
 pub use observe::health::HealthReport;

@@ -1305,6 +1305,9 @@ impl Manifest {
                 return wrong(format!("sockets.{name} {why}"));
             }
         }
+        if let Some(name) = self.events.keys().find(|name| name.starts_with("wharfage.")) {
+            return wrong(format!("events.\"{}\" begins like the host's own events; call it otherwise", shown(name)));
+        }
         for (index, rule) in self.answers.iter().enumerate() {
             if Kind::from_answer_name(&rule.kind).is_none() {
                 return wrong(format!("answers[{index}].kind `{}` is no kind an answer can have", shown(&rule.kind)));

@@ -3,6 +3,7 @@
 //! Answers go to standard output, everything said about them to standard error. A failure prints one sentence, then
 //! what would help, and exits with a code that says whose it was (see [`exit_code`]).
 
+mod alerts;
 mod audit;
 mod build;
 mod call;
@@ -64,6 +65,8 @@ enum Command {
     Disconnect(disconnect::Disconnect),
     /// Show what arrived and what left, and have it done once more
     Events(events::Events),
+    /// Show what fires, what is watched, and what to do about it
+    Alerts(alerts::Alerts),
     /// Show everything a plugin may do, what an upgrade would change, or the lines it needs
     Explain(explain::Explain),
     /// Show who used which secret, for what, and what came of it
@@ -111,6 +114,7 @@ pub(crate) fn run() -> ExitCode {
             Command::Connect(connect) => connect.run(common).await,
             Command::Disconnect(disconnect) => disconnect.run(common).await,
             Command::Events(events) => events.run(common).await,
+            Command::Alerts(alerts) => alerts.run(common).await,
             Command::Explain(explain) => explain.run(common).await,
             Command::Audit(audit) => audit.run(common).await,
             Command::Inspect(inspect) => inspect.run(),

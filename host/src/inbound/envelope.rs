@@ -11,9 +11,13 @@ use serde_json::value::RawValue;
 use crate::error::{Error, Result};
 use crate::event::Emission;
 use crate::hex::hex;
+use crate::inbound::sink::SinkPolicy;
 use crate::time::{Timestamp, rfc3339};
 
-/// An event that a plugin emitted, as the outbox keeps it.
+/// How the types of the host's own events begin. No plugin may declare one.
+pub(crate) const HOST_EVENTS: &str = "wharfage.";
+
+/// An event that a plugin emitted, or the host itself, as the outbox keeps it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Emitted {
@@ -39,6 +43,9 @@ pub struct Emitted {
     /// Where its trigger stood after it, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+    /// The only sink that it is for, where the host emitted it to be told there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sink: Option<String>,
 }
 
 /// Who emits, as the host knows it. A plugin says none of this.
@@ -65,11 +72,20 @@ impl Emitter {
             key: emission.key,
             data: emission.data,
             cursor: cursor.map(str::to_owned),
+            sink: None,
         }
     }
 }
 
 impl Emitted {
+    /// Whether it goes to the sink of this name and policy. What is addressed goes there, and nowhere else.
+    pub(crate) fn is_for(&self, sink: &str, policy: &SinkPolicy) -> bool {
+        match &self.sink {
+            Some(only) => only == sink,
+            None => policy.wants(self),
+        }
+    }
+
     /// The event as CloudEvents 1.0 writes it in JSON: what every sink gives away.
     ///
     /// # Errors
@@ -78,13 +94,16 @@ impl Emitted {
         let event = CloudEvent {
             specversion: "1.0",
             id: &self.id,
-            source: source(&self.connection),
+            source: match self.event_type.starts_with(HOST_EVENTS) {
+                true => "urn:wharfage:host".to_owned(),
+                false => source(&self.connection),
+            },
             event_type: attribute(&self.event_type),
             time: self.at.to_string(),
             datacontenttype: "application/json",
-            connection: attribute(&self.connection),
+            connection: Some(attribute(&self.connection)).filter(|name| !name.is_empty()),
             account: self.account.as_deref().map(attribute),
-            plugin: attribute(&self.plugin),
+            plugin: Some(attribute(&self.plugin)).filter(|name| !name.is_empty()),
             key: attribute(&self.key),
             cursor: self.cursor.as_deref().map(attribute),
             data: &self.data,
@@ -103,10 +122,12 @@ struct CloudEvent<'a> {
     event_type: String,
     time: String,
     datacontenttype: &'a str,
-    connection: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connection: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<String>,
-    plugin: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plugin: Option<String>,
     key: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
@@ -207,6 +228,26 @@ mod tests {
         let all = [id("a", "t", "k"), id("b", "t", "k"), id("a", "u", "k"), id("a", "t", "l"), id("at", "", "k")];
         let distinct: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());
+    }
+
+    #[test]
+    fn what_the_host_tells_goes_to_one_sink_and_says_who_tells_it() {
+        let emitter = Emitter { connection: String::new(), account: None, plugin: String::new() };
+        let data = RawValue::from_string("{}".into()).unwrap();
+        let emission = Emission { event_type: "wharfage.alert.firing".into(), key: "k".into(), data };
+        let mut event = emitter.emitted(emission, Timestamp::from_millis(5), None);
+        event.sink = Some("ops".into());
+        let policy = |text: &str| SinkPolicy::parse(text).unwrap();
+        assert!(
+            event.is_for("ops", &policy("kind = 'stdout'\ntypes = ['order.*']")),
+            "patterns are for what plugins emit"
+        );
+        assert!(!event.is_for("billing", &policy("kind = 'stdout'")));
+        let written: Value = serde_json::from_str(&event.to_cloud_event().unwrap()).unwrap();
+        assert_eq!(written["source"], "urn:wharfage:host");
+        for name in ["connection", "plugin", "account", "sink"] {
+            assert!(written.get(name).is_none(), "{name}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
@@ -52,6 +53,8 @@ struct Parts {
     /// This process, among others.
     holder: String,
     wake: Notify,
+    /// Events given up since the start.
+    dead: AtomicU64,
 }
 
 /// A webhook that has been verified.
@@ -85,7 +88,12 @@ impl Inbox {
     /// [`Kind::Internal`] when the operating system gives no random bytes.
     pub(crate) fn new(handler: Handler, policy: InboxPolicy) -> Result<Self> {
         let holder = crate::random::name()?;
-        Ok(Self(Arc::new(Parts { handler, policy, holder, wake: Notify::new() })))
+        Ok(Self(Arc::new(Parts { handler, policy, holder, wake: Notify::new(), dead: AtomicU64::new(0) })))
+    }
+
+    /// Events that were given up since the start.
+    pub(crate) fn dead(&self) -> u64 {
+        self.0.dead.load(Ordering::Relaxed)
     }
 
     /// Stores a webhook, durable when this ends, unless its key is known.
@@ -198,9 +206,14 @@ impl Inbox {
             ),
         }
         let why = error.to_string();
-        if let Err(error) = handler.store().put_off(id, holder, due, &why).await {
+        match handler.store().put_off(id, holder, due, &why).await {
+            Ok(is_ours) => {
+                self.0.dead.fetch_add(u64::from(is_ours && due.is_none()), Ordering::Relaxed);
+            }
             // It is let go when its time is over.
-            tracing::error!(target: "wharfage::inbound", connection, id, "an event cannot be put off: {error}");
+            Err(error) => {
+                tracing::error!(target: "wharfage::inbound", connection, id, "an event cannot be put off: {error}");
+            }
         }
         wake.notify_one();
     }

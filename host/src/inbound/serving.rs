@@ -26,6 +26,8 @@ use crate::connection::{Config, Connection};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::manifest::Needs;
+use crate::observe::alerts::Alert;
+use crate::observe::alerts::watch::{Sources, Watch};
 use crate::observe::health::{self, DEAD_MAX, Health, HealthReport};
 use crate::observe::metrics::{EndpointMetrics, Metrics, PollMetrics, SinkMetrics, SocketMetrics};
 use crate::plugin::Plugin;
@@ -48,6 +50,8 @@ pub struct Serving {
     ending: Mutex<Vec<JoinHandle<()>>>,
     /// What health looks at, which waits for no reload.
     watched: Arc<Mutex<Arc<Watched>>>,
+    /// What is seen of all of it, over reloads.
+    watch: Arc<Watch>,
 }
 
 /// Everything that has a health.
@@ -77,6 +81,7 @@ struct Running {
     sink_states: Vec<Arc<Mutex<SinkState>>>,
     sweeper: Option<Group>,
     prober: Option<Group>,
+    watcher: Option<Group>,
 }
 
 /// Tasks that stop together.
@@ -169,13 +174,15 @@ pub(crate) struct Looker {
     host: Host,
     running: Weak<tokio::sync::Mutex<Running>>,
     watched: Arc<Mutex<Arc<Watched>>>,
+    watch: Arc<Watch>,
 }
 
 impl Looker {
     /// Where nothing runs.
     #[cfg(test)]
     pub(crate) fn idle(host: Host) -> Self {
-        Self { host, running: Weak::new(), watched: Arc::default() }
+        let watch = Arc::new(Watch::new(host.teller()));
+        Self { host, running: Weak::new(), watched: Arc::default(), watch }
     }
 
     /// The host that it runs on.
@@ -185,8 +192,9 @@ impl Looker {
 
     /// What is at work, as long as it is.
     fn serving(&self) -> Option<Serving> {
-        let (host, running, watched) = (self.host.clone(), self.running.upgrade()?, self.watched.clone());
-        Some(Serving { host, running, ending: Mutex::default(), watched })
+        let (host, running) = (self.host.clone(), self.running.upgrade()?);
+        let (watched, watch) = (self.watched.clone(), self.watch.clone());
+        Some(Serving { host, running, ending: Mutex::default(), watched, watch })
     }
 
     /// As [`Serving::state`]; nothing, once it has ended.
@@ -379,7 +387,8 @@ impl Serving {
     /// Nothing at work yet.
     fn idle(host: &Host) -> Self {
         let (running, ending, watched) = Default::default();
-        Self { host: host.clone(), running, ending, watched }
+        let watch = Arc::new(Watch::new(host.teller()));
+        Self { host: host.clone(), running, ending, watched, watch }
     }
 
     /// How everything at work is: each connection with its polls, sockets and webhooks, and each sink. No provider is asked,
@@ -526,6 +535,7 @@ impl Serving {
             Watched { connections: running.units.iter().map(watched).collect(), sinks: running.sink_states.clone() };
         *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(watched);
         running.prober = config.serve.probe.then(|| self.prober());
+        running.watcher = Some(self.watcher(config, &running));
         running.policy = config.serve.clone();
         Ok(reloaded)
     }
@@ -595,7 +605,7 @@ impl Serving {
             return Ok(None);
         }
         let (running, watched) = (Arc::downgrade(&self.running), self.watched.clone());
-        let looker = Looker { host: self.host.clone(), running, watched };
+        let looker = Looker { host: self.host.clone(), running, watched, watch: self.watch.clone() };
         Console::listen(policy.clone(), looker).await.map(Some)
     }
 
@@ -638,6 +648,31 @@ impl Serving {
         group
     }
 
+    /// Watches what runs from now on.
+    fn watcher(&self, config: &Config, running: &Running) -> Group {
+        let units = || running.units.iter();
+        let poll = |(name, poll): &(String, Arc<Poller<Handler>>)| (name.clone(), poll.clone());
+        let sources = Sources {
+            host: self.host.clone(),
+            plugins: units().map(|(name, unit)| (name.clone(), unit.ready.plugin.clone())).collect(),
+            inboxes: units().map(|(_, unit)| unit.ready.inbox.clone()).collect(),
+            polls: units()
+                .flat_map(|(connection, unit)| unit.ready.polls.iter().map(move |it| (connection.clone(), poll(it))))
+                .map(|(connection, (name, poll))| (connection, name, poll))
+                .collect(),
+            sinks: running.sink_states.clone(),
+        };
+        let (watch, policy, keeping) = (self.watch.clone(), config.alerts.clone(), config.serve.limits.keeping());
+        let mut group = Group::new();
+        group.spawn(async move { watch.run(&policy, keeping, &sources).await });
+        group
+    }
+
+    /// Every alert that is about to fire, or fires, in order.
+    pub fn alerts(&self) -> Vec<Alert> {
+        self.watch.alerts()
+    }
+
     /// Lets a unit finish beside whatever runs.
     fn finish(&self, mut unit: Unit) {
         unit.ready.sockets.iter().for_each(|(_, socket)| socket.drain());
@@ -653,6 +688,7 @@ impl Serving {
         let mut running = self.running.lock().await;
         let clock = self.host.clock();
         let over = clock.alarm(clock.now().plus(running.policy.limits.drain_ms));
+        running.watcher = None;
         for (_, unit) in std::mem::take(&mut running.units) {
             self.finish(unit);
         }

@@ -223,7 +223,7 @@ impl SinkPolicy {
         }
     }
 
-    /// Whether an event goes to this sink.
+    /// Whether an event goes to this sink that is not addressed to one.
     #[cfg(feature = "serve")]
     pub fn wants(&self, event: &Emitted) -> bool {
         is_meant(&self.connections, &event.connection) && is_meant(&self.types, &event.event_type)

@@ -1,5 +1,6 @@
 //! What the host tells about itself: one file per kind.
 
+pub(crate) mod alerts;
 pub(crate) mod audit;
 pub(crate) mod health;
 pub(crate) mod metrics;

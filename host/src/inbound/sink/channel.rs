@@ -91,7 +91,10 @@ impl Events {
                     continue;
                 };
                 self.passed(number);
-                if is_meant(&self.connections, &event.connection) && is_meant(&self.types, &event.event_type) {
+                // What the host tells a sink is for nobody else, unless somebody asks for its type.
+                let is_ours = event.sink.is_none() || !self.types.is_empty();
+                if is_ours && is_meant(&self.connections, &event.connection) && is_meant(&self.types, &event.event_type)
+                {
                     return Ok(Delivery { event, number, place: self.place.clone() });
                 }
             }

@@ -280,7 +280,7 @@ impl Line {
                 }
                 Err(_) => break,
             };
-            if self.policy.wants(&event) {
+            if event.is_for(&self.name, &self.policy) {
                 if now.since(event.at) > self.policy.limits.retention_ms {
                     if plan.batch.is_empty() {
                         let limit = self.policy.limits.retention_ms;

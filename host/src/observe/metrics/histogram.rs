@@ -15,9 +15,12 @@ pub struct Histogram {
     sum: u64,
 }
 
-/// Upper bounds in milliseconds; beyond the last there is one more.
-pub const BOUNDS_MS: [u64; 16] =
-    [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 30_000, 60_000, 120_000];
+/// Upper bounds in milliseconds; beyond the last there is one more. From 50 ms on each is less than twice the one before,
+/// so that what crosses a bound by little is not taken for twice as slow.
+pub const BOUNDS_MS: [u64; 25] = [
+    1, 2, 5, 10, 25, 50, 75, 100, 150, 250, 400, 600, 1_000, 1_500, 2_500, 4_000, 6_000, 10_000, 15_000, 20_000,
+    30_000, 45_000, 60_000, 90_000, 120_000,
+];
 
 impl Default for Histogram {
     fn default() -> Self {
@@ -70,6 +73,13 @@ impl Histogram {
         let mut counts = self.counts;
         counts.iter_mut().zip(earlier.counts).for_each(|(now, before)| *now = now.saturating_sub(before));
         Self { counts, sum: self.sum.saturating_sub(earlier.sum) }
+    }
+
+    /// One more, for tests of what is made from it.
+    #[cfg(test)]
+    pub(crate) fn record(&mut self, ms: u64) {
+        self.counts[BOUNDS_MS.partition_point(|bound| *bound < ms)] += 1;
+        self.sum += ms;
     }
 
     /// Both together.

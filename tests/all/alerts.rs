@@ -1,0 +1,416 @@
+//! Alerts from end to end: what happens, who is told and who is not, over restarts; the same rules for Prometheus; and a
+//! runbook whose every command is one.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use serde_json::Value;
+use wharfage::{AlertPolicy, AlertRule, AlertState, AlertSubject, Config, Host, ManualClock, Serving, SinkDoing};
+use wharfage_tests::scene::imports;
+use wharfage_tests::{API_KEY, NOW, Provider, Reply, Scene, compiled_code, guests, root};
+
+/// The example secret of the Standard Webhooks specification.
+const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// The rules for Prometheus.
+const RULES: &str = "host/alerts/wharfage.rules.yml";
+
+/// The causes that health tells, by the names that are stable.
+const CAUSES: [&str; 28] = [
+    "not-connected",
+    "credential-refused",
+    "secret-missing",
+    "token-failing",
+    "key-old",
+    "forbidden",
+    "policy-denied",
+    "limit-reached",
+    "breaker-open",
+    "failing",
+    "slow",
+    "answers-stale",
+    "rate-limited",
+    "quota-exhausted",
+    "drift",
+    "plugin-failing",
+    "leaks",
+    "poll-failing",
+    "poll-late",
+    "socket-closed",
+    "webhooks-refused",
+    "dead-letters",
+    "sink-waiting",
+    "sink-disabled",
+    "not-opening",
+    "state-unreadable",
+    "stale-reading",
+    "no-traffic",
+];
+
+/// Commands that the runbook names and the program may not have yet.
+const COMING: [&str; 1] = ["health"];
+
+/// A folder with a plugin that asks the provider when it is polled, and a `wharfage.toml` that ends so.
+async fn folder(provider: &Provider, more: &str) -> tempfile::TempDir {
+    let scene = Scene::of(guests::EVENTS_KEYED).manifest(
+        "\n[polls.things]\nevery_s = 86400\nsource = 'made up for the tests'\ndate = '2026-11-24'\n\
+         [events.\"thing.updated\"]\ndescription = 'a thing has changed'\n",
+    );
+    let bytes = scene.component().await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("plugin.wasm"), bytes.as_slice()).unwrap();
+    let names: Vec<String> = imports(&bytes).unwrap().iter().map(|name| format!("'{name}'")).collect();
+    for (name, value) in [("key", API_KEY), ("sink-secret", SECRET)] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, value).unwrap();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
+    }
+    let url = provider.url();
+    let text = format!(
+        "[plugins.p]\ncomponent = 'plugin.wasm'\n[accounts.main.secrets]\napi_key = {{ file = 'key' }}\n\
+         [connections.acme]\nplugin = 'p'\naccount = 'main'\nsecrets = ['api_key']\nimports = [{}]\n\
+         origins = ['{url}']\nbase.api = '{url}'\nprivate_addresses = ['127.0.0.1/32']\n[connections.acme.polls.things]\n{more}",
+        names.join(", ")
+    );
+    std::fs::write(folder.path().join("wharfage.toml"), text).unwrap();
+    folder
+}
+
+fn config(folder: &Path) -> Config {
+    let path = folder.join("wharfage.toml");
+    Config::parse(&std::fs::read_to_string(&path).unwrap(), &path).unwrap()
+}
+
+async fn serve(folder: &Path, clock: &ManualClock) -> Serving {
+    let state = folder.join("state");
+    let host = Host::builder().state_dir(state).code_dir(compiled_code()).clock(clock.clone()).build().unwrap();
+    host.serve(&config(folder)).await.unwrap()
+}
+
+/// The events in a file of lines.
+fn lines(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Waits without turning the clock.
+async fn until(is_so: impl AsyncFn() -> bool) {
+    while !is_so().await {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Lets a reading's time pass again and again, until it is so.
+async fn turning(clock: &ManualClock, is_so: impl Fn() -> bool) {
+    while !is_so() {
+        clock.advance(15_000);
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_that_is_gone_is_told_to_the_one_that_is_named_and_once_over_restarts() {
+    let provider = Provider::answering(|_| Reply::status(200)).await;
+    let status = Arc::new(AtomicU16::new(410));
+    let answers = status.clone();
+    let receiver = Provider::answering(move |_| Reply::status(answers.load(Ordering::SeqCst))).await;
+    let sinks = format!(
+        "[sinks.ops]\nkind = 'file'\npath = 'ops.jsonl'\ntypes = ['wharfage.alert.*']\n\
+         [sinks.all]\nkind = 'file'\npath = 'all.jsonl'\n\
+         [sinks.billing]\nkind = 'http'\nurl = '{}/in'\nsecret = {{ file = 'sink-secret' }}\n\
+         private_addresses = ['127.0.0.1/32']\n[alerts]\nsink = 'ops'\n",
+        receiver.url()
+    );
+    let folder = folder(&provider, &sinks).await;
+    let (ops, all) = (folder.path().join("ops.jsonl"), folder.path().join("all.jsonl"));
+    let clock = ManualClock::new(NOW, 1);
+    let is_disabled = async |serving: &Serving| {
+        let sinks = serving.state().await.unwrap().sinks;
+        sinks.iter().any(|sink| matches!(sink.doing, SinkDoing::Disabled { .. }))
+    };
+
+    let serving = serve(folder.path(), &clock).await;
+    until(async || is_disabled(&serving).await).await;
+    turning(&clock, || lines(&ops).len() == 1).await;
+    let alerts = serving.alerts();
+    assert_eq!(alerts.len(), 1, "{alerts:?}");
+    assert_eq!((alerts[0].rule, alerts[0].state), (AlertRule::SinkDisabled, AlertState::Firing));
+    assert_eq!(alerts[0].subject, AlertSubject::Sink("billing".into()));
+    assert!(serving.drain().await);
+    let event = lines(&ops).remove(0);
+    assert_eq!((&event["type"], &event["source"]), (&"wharfage.alert.firing".into(), &"urn:wharfage:host".into()));
+    let data = &event["data"];
+    assert_eq!((&data["rule"], &data["severity"]), (&"sink_disabled".into(), &"critical".into()));
+    assert_eq!(
+        (&data["subject"]["sink"], &data["runbook"]),
+        (&"billing".into(), &"RUNBOOK.md#alert-sink_disabled".into())
+    );
+    assert!(data["summary"].as_str().unwrap().contains("the sink billing is asked no more"), "{data}");
+
+    // Another process, where the sink is gone still: nobody hears it twice.
+    let serving = serve(folder.path(), &clock).await;
+    until(async || is_disabled(&serving).await).await;
+    turning(&clock, || serving.alerts().iter().any(|alert| alert.state == AlertState::Firing)).await;
+    for _ in 0..20 {
+        clock.advance(15_000);
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert!(serving.drain().await);
+    assert_eq!(lines(&ops).len(), 1);
+    let (code, out, _) = wharfage(folder.path(), &["alerts", "firing", "--json"]);
+    let row: Value = serde_json::from_str(out.trim()).unwrap();
+    assert_eq!((code, &row["rule"], &row["since"]), (0, &"sink_disabled".into(), &data["since"]), "{out}");
+
+    // It takes events again.
+    status.store(204, Ordering::SeqCst);
+    let serving = serve(folder.path(), &clock).await;
+    turning(&clock, || lines(&ops).len() == 2).await;
+    assert!(serving.alerts().is_empty());
+    assert!(serving.drain().await);
+    let event = lines(&ops).remove(1);
+    assert_eq!((&event["type"], &event["data"]["since"]), (&"wharfage.alert.resolved".into(), &data["since"]));
+    assert_eq!(event["key"], lines(&ops)[0]["key"], "what belongs together says so");
+    assert_ne!(event["id"], lines(&ops)[0]["id"]);
+    let others: Vec<Value> = lines(&all);
+    assert!(!others.is_empty() && others.iter().all(|event| event["type"] == "thing.updated"), "{others:?}");
+    let (_, out, err) = wharfage(folder.path(), &["alerts", "firing"]);
+    assert!(out.is_empty() && err.is_empty(), "a pipe gets rows and nothing else: {out}{err}");
+}
+
+/// What is measured reaches the rules: a poll that fails, and the handling that it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_poll_that_fails_is_told_as_errors_and_as_stale() {
+    let provider = Provider::answering(|_| Reply::status(500)).await;
+    let folder = folder(
+        &provider,
+        "[sinks.ops]\nkind = 'file'\npath = 'ops.jsonl'\n[alerts]\nsink = 'ops'\navailability = { enabled = false }\n\
+         errors = { calls_min = 1, failures_min = 1, for_s = 0 }\nstale = { above_s = 60, for_s = 0 }\n",
+    )
+    .await;
+    let ops = folder.path().join("ops.jsonl");
+    let clock = ManualClock::new(NOW, 1);
+    let serving = serve(folder.path(), &clock).await;
+    let told = || -> BTreeSet<String> {
+        let of = |event: &Value| format!("{} {}", event["data"]["rule"], event["data"]["subject"]).replace('"', "");
+        lines(&ops).iter().map(of).collect()
+    };
+    let expected = ["errors {operation:(handle)}", "stale {poll:things}"].map(str::to_owned);
+    turning(&clock, || told().is_superset(&expected.clone().into())).await;
+    for event in lines(&ops) {
+        assert_eq!((&event["connection"], &event["data"]["connection"]), (&"acme".into(), &"acme".into()));
+    }
+    assert!(serving.drain().await);
+}
+
+fn wharfage(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(crate::cli::program());
+    command.args(arguments).current_dir(folder).arg("--state-dir").arg(folder.join("state")).env("NO_COLOR", "1");
+    let output = command.output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
+#[test]
+fn the_program_shows_what_is_watched_and_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, out, err) = wharfage(folder.path(), &["alerts", "list", "--json"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(err.contains("[alerts] sink = \"NAME\""), "{err}");
+    let rows: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), AlertPolicy::default().all().len());
+    let is_default = |row: &Value| row["rule"] == "errors" && row["key"] == "above_percent" && row["value"] == 1;
+    assert!(rows.iter().any(is_default), "{out}");
+
+    let (code, out, _) = wharfage(folder.path(), &["alerts", "rules"]);
+    assert_eq!((code, out), (0, wharfage::prometheus_rules(&AlertPolicy::default())));
+    std::fs::write(folder.path().join("wharfage.toml"), "[alerts.errors]\nabove_percent = 7\n").unwrap();
+    let (_, out, _) = wharfage(folder.path(), &["alerts", "rules"]);
+    assert!(out.contains("> 0.07\n") && out.contains("more than 7 % of calls fail"), "{out}");
+
+    let (code, out, _) = wharfage(folder.path(), &["alerts", "runbook", "errors"]);
+    assert!(code == 0 && out.starts_with("### Alert `errors`\n"), "{out}");
+    let (code, out, err) = wharfage(folder.path(), &["alerts", "runbook", "no-such-thing"]);
+    assert!(code == 2 && out.is_empty() && err.contains("wharfage alerts runbook"), "{code}: {err}");
+
+    std::fs::write(folder.path().join("wharfage.toml"), "[alerts]\nsink = 'ops'\n").unwrap();
+    let (code, _, err) = wharfage(folder.path(), &["alerts", "list"]);
+    assert!(code == 3 && err.contains("alerts.sink names the sink `ops`"), "{code}: {err}");
+    assert!(err.contains("[sinks.ops] kind = \"stdout\""), "{err}");
+}
+
+/// One table: the file that lies here is what the program makes of the defaults.
+#[test]
+fn the_rules_file_says_what_the_host_watches() {
+    let made = wharfage::prometheus_rules(&AlertPolicy::default());
+    #[allow(clippy::disallowed_methods, reason = "the one switch of the tests")]
+    if std::env::var_os("WHARFAGE_BLESS").is_some() {
+        std::fs::write(root().join(RULES), &made).unwrap();
+        println!("WHARFAGE_BLESS is set: {RULES} was written and not compared");
+    }
+    let lies = std::fs::read_to_string(root().join(RULES)).unwrap_or_default();
+    assert!(
+        lies == made,
+        "{RULES} differs from what the program makes. Write it anew: WHARFAGE_BLESS=1 cargo test -p wharfage-tests alerts"
+    );
+    for rule in AlertRule::ALL {
+        assert_eq!(made.matches(&format!("runbook: 'wharfage alerts runbook {}'", rule.name())).count(), 1);
+    }
+}
+
+/// No threshold is only the host's.
+#[test]
+fn every_number_of_every_rule_stands_in_the_rules_file() {
+    let made = wharfage::prometheus_rules(&AlertPolicy::default());
+    for limit in AlertPolicy::default().all() {
+        let (rule, name) = (limit.rule.name(), limit.name);
+        let other = if name.ends_with("percent") { limit.value / 2.0 } else { limit.value * 2.0 + 60.0 };
+        let other = if name == "times_normal" { 3.5 } else { other };
+        let text = match other.fract() == 0.0 {
+            true => format!("{rule} = {{ {name} = {} }}", other as u64),
+            false => format!("{rule} = {{ {name} = {other} }}"),
+        };
+        let policy = AlertPolicy::parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_ne!(wharfage::prometheus_rules(&policy), made, "{text} changes nothing there");
+    }
+}
+
+#[test]
+fn promtool_takes_the_rules_and_they_fire_when_they_should() {
+    if Command::new("promtool").arg("--version").output().is_err() {
+        println!("SKIPPED: promtool is not installed (Debian: prometheus), so nobody has checked {RULES}");
+        return;
+    }
+    let check = |file: &Path| {
+        let output = Command::new("promtool").args(["check", "rules"]).arg(file).output().unwrap();
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success() && !text.contains("duplicate"), "{}: {text}", file.display());
+    };
+    check(&root().join(RULES));
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        (
+            "changed",
+            "errors = { above_percent = 0.001 }\nlatency = { times_normal = 1.25, least_ms = 1 }\nfiring_max = 3",
+        ),
+        ("less", "latency = { enabled = false }\nstale = { enabled = false, for_s = 0 }"),
+    ] {
+        let file = folder.path().join(name);
+        std::fs::write(&file, wharfage::prometheus_rules(&AlertPolicy::parse(text).unwrap())).unwrap();
+        check(&file);
+    }
+    let cases = root().join("host/alerts/wharfage.rules.test.yml");
+    let output = Command::new("promtool").args(["test", "rules"]).arg(&cases).output().unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{text}");
+    let cases = std::fs::read_to_string(cases).unwrap();
+    let rules = std::fs::read_to_string(root().join(RULES)).unwrap();
+    for name in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
+        let tried = cases.split("- alertname: ").filter(|case| case.lines().next() == Some(name));
+        let (fires, quiet): (Vec<&str>, Vec<&str>) = tried.partition(|case| !case.contains("exp_alerts: []"));
+        assert!(!fires.is_empty() && !quiet.is_empty(), "{name} is not tried both ways");
+    }
+}
+
+/// Every command of the program in the runbook, with its subcommands and flags.
+fn commands() -> BTreeSet<Vec<String>> {
+    let quoted = wharfage::RUNBOOK.split('`').skip(1).step_by(2).filter(|text| !text.contains('\n'));
+    let typed = wharfage::RUNBOOK.lines().filter_map(|line| line.strip_prefix("$ "));
+    let words = |text: &str| -> Option<Vec<String>> {
+        let text = text.split(" # ").next()?.trim();
+        let words = text.strip_prefix("wharfage ")?.split_whitespace();
+        Some(words.filter(|word| *word != "…").map(str::to_owned).collect())
+    };
+    quoted.chain(typed).filter_map(words).collect()
+}
+
+#[test]
+fn every_command_of_the_runbook_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let help = |path: &[&str]| {
+        let arguments: Vec<&str> = path.iter().copied().chain(["--help"]).collect();
+        wharfage(folder.path(), &arguments)
+    };
+    let (_, top, _) = help(&[]);
+    let all = commands();
+    assert!(all.len() > 20, "{all:?}");
+    let lists = |help: &str, word: &str| {
+        help.lines().any(|line| line.starts_with("  ") && line.split_whitespace().next() == Some(word))
+    };
+    let mut wrong = Vec::new();
+    for command in &all {
+        let shown = format!("wharfage {}", command.join(" "));
+        let mut path: Vec<&str> = Vec::new();
+        let mut text = top.clone();
+        for word in command.iter().take_while(|word| !word.starts_with('-')) {
+            if !text.contains("\nCommands:") {
+                break;
+            }
+            if path.is_empty() && COMING.contains(&word.as_str()) && !lists(&text, word) {
+                println!("SKIPPED: {shown}, for the program has no `{word}` yet");
+                break;
+            }
+            if !lists(&text, word) {
+                wrong.push(format!("{shown}: there is no `{word}`"));
+                break;
+            }
+            path.push(word);
+            text = help(&path).1;
+        }
+        for flag in command.iter().filter(|word| word.starts_with('-')) {
+            let is_verbose = flag.trim_start_matches(['-', 'v']).is_empty();
+            let is_known = text.split(|c: char| c.is_whitespace() || c == ',').any(|word| word == flag);
+            if !is_known && !is_verbose {
+                wrong.push(format!("{shown}: there is no `{flag}`"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+/// Every heading says what it must, and every link inside leads somewhere.
+#[test]
+fn the_runbook_is_whole() {
+    let anchor = |heading: &str| -> String {
+        let kept = heading.to_lowercase();
+        kept.chars()
+            .filter(|c| c.is_alphanumeric() || " -_".contains(*c))
+            .map(|c| if c == ' ' { '-' } else { c })
+            .collect()
+    };
+    let headings: Vec<&str> = wharfage::RUNBOOK
+        .lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| line.trim_start_matches('#').trim())
+        .collect();
+    let anchors: BTreeSet<String> = headings.iter().map(|heading| anchor(heading)).collect();
+    assert_eq!(anchors.len(), headings.len(), "two headings read alike");
+    for link in wharfage::RUNBOOK.split("](#").skip(1).filter_map(|rest| rest.split(')').next()) {
+        assert!(anchors.contains(link), "#{link} leads nowhere");
+    }
+    for rule in AlertRule::ALL {
+        let place = rule.runbook();
+        let (file, anchor) = place.split_once('#').unwrap();
+        assert!(root().join("host").join(file).is_file() && anchors.contains(anchor), "{place}");
+    }
+    let causes = headings.iter().filter_map(|heading| heading.strip_prefix("Cause `")?.strip_suffix('`'));
+    assert_eq!(causes.collect::<BTreeSet<_>>(), BTreeSet::from(CAUSES), "causes and headings");
+    for name in CAUSES.into_iter().chain(AlertRule::ALL.map(AlertRule::name)) {
+        let text = wharfage::runbook(name).unwrap();
+        for part in ["**It means**", "**Look at**", "**Type**", "```console\n$ wharfage ", "**It is over**"] {
+            assert!(text.contains(part), "{name} does not say: {part}");
+        }
+    }
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(readme.contains("(host/RUNBOOK.md)") && readme.contains("(host/alerts/wharfage.rules.yml)"));
+}
