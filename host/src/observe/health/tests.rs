@@ -1,3 +1,5 @@
+//! Every cause with its facts, which of them decides, and what is told to whom.
+
 #![allow(clippy::unwrap_used, reason = "what a test stands on may end it")]
 
 use super::*;
