@@ -19,7 +19,6 @@
 use std::fmt::{self, Display, Write};
 
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use crate::bindings::wharfage::plugin::http as wire;
@@ -255,7 +254,7 @@ impl Response {
         // By way of text, as everything here that reads JSON: for each further kind of source, a component holds the code of
         // all its types once more.
         let text = std::str::from_utf8(&self.body).map_err(|_| self.not_json())?;
-        json::read(text).map_err(|error| self.unreadable(text, "", &error))
+        json::read(text).map_err(|misfit| self.unreadable(text, "", &misfit))
     }
 
     /// A part of the body as `T`, its own text beside it: `raw` as it was found at `place`, a JSON Pointer.
@@ -265,7 +264,7 @@ impl Response {
     pub fn part<T: DeserializeOwned>(&self, raw: Box<RawValue>, place: &str) -> Result<Kept<T>, Error> {
         match json::read(raw.get()) {
             Ok(value) => Ok(Kept { value, raw }),
-            Err(error) => Err(self.unreadable(raw.get(), place, &error)),
+            Err(misfit) => Err(self.unreadable(raw.get(), place, &misfit)),
         }
     }
 
@@ -300,13 +299,11 @@ impl Response {
 
     #[cold]
     #[inline(never)]
-    fn unreadable(&self, text: &str, place: &str, error: &serde_json::Error) -> Error {
-        if error.classify() != Category::Data {
-            return self.not_json();
-        }
-        let within = json::place(text.as_bytes(), error);
+    fn unreadable(&self, text: &str, place: &str, misfit: &json::Misfit) -> Error {
+        let Some(expected) = &misfit.expected else { return self.not_json() };
+        let within = json::place(text.as_bytes(), misfit.at);
         let top = if place.is_empty() && within.is_empty() { "its top" } else { "" };
-        let message = format!("the answer has another shape at {top}{place}{within}: {}", json::expectation(error));
+        let message = ["the answer has another shape at ", top, place, &within, ": ", expected].concat();
         self.error(ErrorKind::SchemaViolation, message)
     }
 }

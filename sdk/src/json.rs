@@ -1,14 +1,15 @@
 //! JSON in and out, with errors that say where and what was expected, and never what was there instead.
 
-mod objects;
+#[doc(hidden)]
+pub mod input;
+mod reader;
 
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use crate::Error;
 
-pub(crate) use objects::read;
+pub(crate) use reader::{Misfit, read};
 
 /// A value together with the JSON it was read from, so that fields nobody thought of are not lost. Read it with
 /// [`Response::part`](crate::Response::part).
@@ -20,6 +21,14 @@ pub struct Kept<T> {
     pub raw: Box<RawValue>,
 }
 
+/// A value of JSON text; nothing where it is none, or of another shape. An answer's body is better read with
+/// [`Response::json`](crate::Response::json), which says what is wrong with it.
+///
+/// A component that reads JSON in no other way holds the code for it once.
+pub fn parse<T: DeserializeOwned>(text: &[u8]) -> Option<T> {
+    read(std::str::from_utf8(text).ok()?).ok()
+}
+
 /// A value as JSON text.
 pub(crate) fn to_text<T: Serialize>(value: &T) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|_| Error::internal("a value has no JSON form"))
@@ -27,35 +36,23 @@ pub(crate) fn to_text<T: Serialize>(value: &T) -> Result<String, Error> {
 
 /// An operation's input.
 pub(crate) fn parse_input<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
-    read(text).map_err(|error| match error.classify() {
-        Category::Data => Error::invalid_request(place(text.as_bytes(), &error), expectation(&error)),
-        _ => Error::invalid_request("", "expected JSON"),
-    })
+    read(text).map_err(|misfit| refusal(text, misfit))
 }
 
-/// What a value that has the wrong shape should have been. It is made of our own type's names only: serde's message
-/// begins with the value found, which may be anybody's.
-pub(crate) fn expectation(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
-    if text.starts_with("missing field `") || text.starts_with("duplicate field `") {
-        return text.to_owned();
-    }
-    let unknown = if text.starts_with("unknown field") { "unknown field, " } else { "" };
-    match text.rsplit_once(", expected ") {
-        Some((_, expected)) => format!("{unknown}expected {expected}"),
-        None if !unknown.is_empty() => "unknown field, there are none".to_owned(),
-        None => "a value that does not fit".to_owned(),
+#[cold]
+#[inline(never)]
+fn refusal(text: &str, misfit: Misfit) -> Error {
+    match misfit.expected {
+        Some(expected) => Error::invalid_request(place(text.as_bytes(), misfit.at), expected),
+        None => Error::invalid_request("", "expected JSON"),
     }
 }
 
-/// Where serde stopped, as a JSON Pointer. Serde itself knows line and column only, and a wrapper that follows the path
-/// doubles the code of every type; so the text is read once more, up to that column.
+/// Where reading stopped, as a JSON Pointer. A reader that follows the path would double the code of every type; so the
+/// text is read once more, up to there.
 ///
 /// Keys that do not look like names of fields are replaced by `*`: they may be data.
-pub(crate) fn place(text: &[u8], error: &serde_json::Error) -> String {
-    let lines = text.split_inclusive(|byte| *byte == b'\n').take(error.line().saturating_sub(1));
-    let end = lines.map(<[u8]>::len).sum::<usize>().saturating_add(error.column());
+pub(crate) fn place(text: &[u8], end: usize) -> String {
     let mut stack: Vec<Step> = Vec::new();
     let mut position = 0;
     while position < end.min(text.len()) {

@@ -65,6 +65,10 @@
 //! [`log`] are what a plugin may call, [`mod@operations`] and [`events`] what it answers. [`stream`] and [`multipart`] are
 //! for bodies piece by piece; [`page`], [`graphql`], [`time`], [`money`] and [`json`] help with what providers have in common; [`testing`] runs a plugin natively.
 
+// What the macros make names this crate as a plugin does.
+#[cfg(test)]
+extern crate self as wharfage_sdk;
+
 #[doc(hidden)]
 pub mod bindings;
 pub mod clock;

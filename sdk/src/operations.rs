@@ -110,8 +110,14 @@ pub fn find<'a>(operations: &'a [Operation], name: &str) -> Result<&'a Operation
     operations.iter().find(|operation| operation.name == name).ok_or_else(|| {
         let mut near: Vec<(usize, &str)> =
             operations.iter().map(|operation| (distance(name, operation.name), operation.name)).collect();
-        near.sort_unstable();
-        let names: Vec<&str> = near.iter().take(3).map(|(_, name)| *name).collect();
+        let mut names = Vec::new();
+        // Not sorted: three are wanted, and the code that sorts is larger than all the rest here.
+        while let (true, Some((place, nearest))) =
+            (names.len() < 3, near.iter().enumerate().min_by_key(|(_, near)| **near))
+        {
+            names.push(nearest.1);
+            near.swap_remove(place);
+        }
         Error::new(
             ErrorKind::UnknownOperation,
             format!("there is no operation of that name; the nearest are {}", names.join(", ")),
