@@ -19,6 +19,8 @@ use serde_json::Value;
 
 const TARGET: &str = "wasm32-wasip2";
 const PROFILE: &str = "plugin";
+/// What makes components smaller in the linker, as `wharfage build` says it.
+const FLAGS: [&str; 2] = ["-Clink-arg=--compress-relocations", "-Crelocation-model=static"];
 
 fn main() {
     let here = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
@@ -105,7 +107,7 @@ fn build(root: &Path, plugins: &[PathBuf]) -> BTreeMap<(PathBuf, String), PathBu
     clean(&mut cargo);
     cargo
         .current_dir(root)
-        .args(["--config", &remap()])
+        .args(["--config", &flags()])
         .args(["build", "--target", TARGET, "--profile", PROFILE, "--message-format", "json-render-diagnostics"])
         .arg("--target-dir")
         .arg(target_folder())
@@ -125,7 +127,7 @@ fn build_again(root: &Path, plugins: &[PathBuf]) -> BTreeMap<(PathBuf, String), 
         cargo
             .current_dir(root)
             .env("WHARFAGE_SCHEMAS_ARE_CARRIED", "1")
-            .args(["--config", &remap()])
+            .args(["--config", &flags()])
             .args(["rustc", "--lib", "--crate-type", "cdylib", "--target", TARGET, "--profile", "component"])
             .args(["--message-format", "json-render-diagnostics", "--package", &id, "--target-dir"])
             .arg(target_folder());
@@ -135,12 +137,13 @@ fn build_again(root: &Path, plugins: &[PathBuf]) -> BTreeMap<(PathBuf, String), 
     built.collect()
 }
 
-/// The setting with which no component names the folder where this machine keeps other people's sources.
+/// The compiler's flags. With the last one, no component names the folder where this machine keeps other people's sources.
 #[allow(clippy::disallowed_methods, reason = "as cargo itself finds it")]
-fn remap() -> String {
+fn flags() -> String {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| env::home_dir().map(|home| home.join(".cargo"))).unwrap_or_default();
-    format!("target.{TARGET}.rustflags=[{:?}]", format!("--remap-path-prefix={}=cargo", home.display()))
+    let remap = format!("--remap-path-prefix={}=cargo", home.display());
+    format!("target.{TARGET}.rustflags={:?}", [FLAGS.as_slice(), &[remap.as_str()]].concat())
 }
 
 /// The components that cargo says it built.
