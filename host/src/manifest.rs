@@ -1492,7 +1492,7 @@ pub(crate) fn shown(text: &str) -> String {
 
 /// Whether a character could make a terminal show something else than what is there: controls, and the marks that turn
 /// the direction of what follows (Unicode Standard Annex #9, 2.).
-fn is_unshowable(c: char) -> bool {
+pub(crate) fn is_unshowable(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -24,7 +24,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("hyper_util", &["serve/webhooks.rs"]),
     ("clap", &["cli/", "main.rs"]),
     ("anyhow", &["cli/", "main.rs"]),
-    ("regex", &["schema"]),
+    ("regex", &["schema", "observe/redact.rs"]),
     ("jsonschema", &["schema/tests.rs"]),
     ("rustls", &["outbound/transport.rs"]),
     ("http_cache_semantics", &["outbound/cache.rs"]),
