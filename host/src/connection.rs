@@ -18,6 +18,7 @@ use crate::inbound::sink::SinkPolicy;
 use crate::inbound::socket::SocketPolicy;
 use crate::inbound::webhook::EndpointPolicy;
 use crate::manifest::{shown, shown_lines, suggestion};
+use crate::observe::policy::ObservePolicy;
 use crate::outbound::breaker::BreakerPolicy;
 use crate::outbound::cache::CachePolicy;
 
@@ -44,6 +45,9 @@ pub struct Config {
     /// Where emitted events go.
     #[serde(default)]
     pub sinks: BTreeMap<String, SinkPolicy>,
+    /// Where what the host sees of itself goes.
+    #[serde(default)]
+    pub observe: ObservePolicy,
 }
 
 /// `[plugins.<name>]`: where a component lies, and which bytes it must be.
@@ -102,6 +106,9 @@ pub struct Connection {
     /// The sockets that `wharfage serve` keeps open, by the name in the manifest.
     #[serde(default)]
     pub sockets: BTreeMap<String, SocketPolicy>,
+    /// Whether the provider is told which trace a request is a part of, by a header field `traceparent`.
+    #[serde(default)]
+    pub trace_context: bool,
     /// Limits that differ from the defaults.
     #[serde(default)]
     pub limits: Limits,
@@ -211,6 +218,7 @@ limits! {
     cache_entry_bytes: 1 << 20, "Bytes of an answer that is kept.";
     log_lines: 200, "Lines that one call may log.";
     log_bytes: 64 << 10, "Bytes that one call may log.";
+    log_second_bytes: 256 << 10, "Bytes that all calls of the connection may log in one second.";
     emitted_events: 1_000, "Events that the handling of one event may emit.";
     emitted_bytes: 4 << 20, "Bytes of the content of all these.";
     messages: 100, "Messages that the handling of one event may send on its socket.";
@@ -238,6 +246,7 @@ impl Config {
         for sink in config.sinks.values_mut() {
             sink.found_in(path);
         }
+        config.observe.found_in(path);
         let serve = config.serve.limits.check();
         serve.map_err(|error| error.context(format!("{}: [serve]", path.display())))?;
         for (name, connection) in &config.connections {

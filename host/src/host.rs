@@ -376,6 +376,7 @@ impl Host {
             idempotency: needs.manifest.idempotency.as_ref().and_then(KeyPlace::of),
             request_id_header: needs.manifest.request_id.as_ref().map(|id| id.header.clone()),
             limits: grant.limits,
+            trace_context: grant.trace_context,
             lanes,
             cache: (grant.cache.enabled && inner.tape.is_none()).then(|| {
                 let account = account_name.unwrap_or_default().to_owned();

@@ -88,7 +88,9 @@ pub use manifest::{
 };
 pub use observe::audit::{Audit, AuditCheck, AuditEntry, AuditRow, Deed};
 pub use observe::metrics::{BOUNDS_MS, ConnectionMetrics, Histogram, Metrics, OperationMetrics};
+pub use observe::policy::ObservePolicy;
 pub use observe::redact::{LINE_BYTES_MAX, Redacted, Redactor, redact, redact_header};
+pub use observe::trace::Trace;
 pub use outbound::breaker::{BreakerPolicy, CircuitState};
 pub use outbound::cache::CachePolicy;
 pub use outbound::session::TokenState;

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use crate::error::{Error, Result};
 use crate::event::Emission;
 use crate::hex::hex;
+use crate::observe::trace::Trace;
 use crate::time::{Timestamp, rfc3339};
 
 /// An event that a plugin emitted, as the outbox keeps it.
@@ -39,6 +40,9 @@ pub struct Emitted {
     /// Where its trigger stood after it, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+    /// The trace that it is a part of, as W3C Trace Context writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
 }
 
 /// Who emits, as the host knows it. A plugin says none of this.
@@ -65,6 +69,7 @@ impl Emitter {
             key: emission.key,
             data: emission.data,
             cursor: cursor.map(str::to_owned),
+            traceparent: Trace::current().map(Trace::traceparent),
         }
     }
 }
@@ -87,6 +92,7 @@ impl Emitted {
             plugin: attribute(&self.plugin),
             key: attribute(&self.key),
             cursor: self.cursor.as_deref().map(attribute),
+            traceparent: self.traceparent.as_deref(),
             data: &self.data,
         };
         serde_json::to_string(&event).map_err(|_| Error::internal("an event could not be written"))
@@ -110,6 +116,8 @@ struct CloudEvent<'a> {
     key: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
     data: &'a RawValue,
 }
 

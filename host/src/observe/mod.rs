@@ -2,4 +2,6 @@
 
 pub(crate) mod audit;
 pub(crate) mod metrics;
+pub(crate) mod policy;
 pub(crate) mod redact;
+pub(crate) mod trace;

@@ -67,6 +67,7 @@ impl Redactor {
 }
 
 /// Whether a field of this name holds a credential, whatever its value looks like.
+#[cfg(any(feature = "trace", test))]
 pub(crate) fn is_secret_name(name: &str) -> bool {
     SECRET_NAME.as_ref().is_some_and(|shape| shape.is_match(name)) && !is_place_in_a_list(name)
 }
@@ -293,6 +294,7 @@ const RULES: &[Rule] = &[
 static SHAPES: LazyLock<Vec<(&'static Rule, Regex)>> =
     LazyLock::new(|| RULES.iter().filter_map(|rule| Some((rule, Regex::new(rule.shape).ok()?))).collect());
 
+#[cfg(any(feature = "trace", test))]
 static SECRET_NAME: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(concat!("(?i)^(?:", names!(), "|(?:proxy-|x-)?authorization|(?:set-)?cookie2?)$")).ok());
 
