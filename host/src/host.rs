@@ -30,6 +30,10 @@ use crate::inbound::sink::lines::{Journal, Lines};
 use crate::inbound::sink::{self, SinkPlace};
 use crate::manifest::{BudgetScope, COMPONENT_BYTES_MAX, CredentialFacts, Needs, Operation, SecretFacts, embed};
 use crate::observe::audit::{AUDIT_ROWS, AUDIT_ROWS_IN_MEMORY, Audit, Book};
+#[cfg(feature = "trace")]
+use crate::observe::otlp::{self, Exporting, Spans};
+#[cfg(feature = "trace")]
+use crate::observe::policy::ObservePolicy;
 use crate::observe::metrics::{Meters, Metrics};
 use crate::outbound::address::Resolver;
 use crate::outbound::admit::{Lane, Lanes};
@@ -564,6 +568,31 @@ impl Host {
     /// What was counted and timed since the host was started, of every connection that was opened.
     pub fn metrics(&self) -> Metrics {
         self.0.meters.read(self.0.clock.now())
+    }
+
+    /// Sends the spans that are kept there to the receiver that `[observe]` names; nothing where it names none. They are
+    /// sent until what this answers is ended or goes.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`](crate::Kind::Configuration) where the receiver cannot be reached as it is written.
+    #[cfg(feature = "trace")]
+    pub fn export(&self, policy: &ObservePolicy, spans: &Spans) -> Result<Option<Exporting>> {
+        let inner = &self.0;
+        let transport = match &inner.transport {
+            Some(transport) => transport.clone(),
+            None => Arc::new(Http::new(&otlp::path_limits())?),
+        };
+        let means = Means {
+            // Such a secret is none of a connection's.
+            sealed: None,
+            owner: "observe".to_owned(),
+            clock: inner.clock.clone(),
+            run_programs: inner.run_programs,
+            // It is used every few seconds, and would push out of the trail what others did.
+            book: Book::closed(),
+        };
+        let way = otlp::Way { transport, resolver: inner.resolver.clone(), clock: inner.clock.clone(), means };
+        Exporting::begin(policy, spans, way)
     }
 
     /// What arrived and what left: to see it, and to have it done once more.

@@ -15,7 +15,7 @@
 //! # Features
 //!
 //! `cli` the program `wharfage` · `serve` listening sockets, such as [`stand_in`] · `store-sqlite` durable state of
-//! plugins in one file. All are on by default; a library user turns them off with `default-features = false`.
+//! plugins in one file · `trace` lines of a log, and spans for OpenTelemetry. All are on by default; a library user turns them off with `default-features = false`.
 
 mod account;
 mod artifact;
@@ -87,7 +87,11 @@ pub use manifest::{
     SignatureForm, SocketFacts, Template, TimeFacts, TimeForm, TokenFacts, VerifyFacts, WebhookFacts,
 };
 pub use observe::audit::{Audit, AuditCheck, AuditEntry, AuditRow, Deed};
+#[cfg(feature = "trace")]
+pub use observe::lines::{LineFormat, Lines};
 pub use observe::metrics::{BOUNDS_MS, ConnectionMetrics, Histogram, Metrics, OperationMetrics};
+#[cfg(feature = "trace")]
+pub use observe::otlp::{Exporting, Spans};
 pub use observe::policy::ObservePolicy;
 pub use observe::redact::{LINE_BYTES_MAX, Redacted, Redactor, redact, redact_header};
 pub use observe::trace::Trace;

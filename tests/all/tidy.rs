@@ -25,6 +25,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("clap", &["cli/", "main.rs"]),
     ("anyhow", &["cli/", "main.rs"]),
     ("regex", &["schema", "observe/redact.rs"]),
+    ("tracing_subscriber", &["observe/lines.rs", "observe/otlp.rs", "cli/"]),
     ("jsonschema", &["schema/tests.rs"]),
     ("rustls", &["outbound/transport.rs"]),
     ("http_cache_semantics", &["outbound/cache.rs"]),
