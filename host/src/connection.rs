@@ -19,6 +19,7 @@ use crate::inbound::socket::SocketPolicy;
 use crate::inbound::webhook::EndpointPolicy;
 use crate::manifest::{shown, shown_lines, suggestion};
 use crate::observe::alerts::AlertPolicy;
+use crate::observe::policy::ObservePolicy;
 use crate::outbound::breaker::BreakerPolicy;
 use crate::outbound::cache::CachePolicy;
 
@@ -48,6 +49,9 @@ pub struct Config {
     /// What is watched while `wharfage serve` runs, and who is told.
     #[serde(default)]
     pub alerts: AlertPolicy,
+    /// Where what the host sees of itself goes.
+    #[serde(default)]
+    pub observe: ObservePolicy,
 }
 
 /// `[plugins.<name>]`: where a component lies, and which bytes it must be.
@@ -106,6 +110,9 @@ pub struct Connection {
     /// The sockets that `wharfage serve` keeps open, by the name in the manifest.
     #[serde(default)]
     pub sockets: BTreeMap<String, SocketPolicy>,
+    /// Whether the provider is told which trace a request is a part of, by a header field `traceparent`.
+    #[serde(default)]
+    pub trace_context: bool,
     /// Limits that differ from the defaults.
     #[serde(default)]
     pub limits: Limits,
@@ -215,6 +222,7 @@ limits! {
     cache_entry_bytes: 1 << 20, "Bytes of an answer that is kept.";
     log_lines: 200, "Lines that one call may log.";
     log_bytes: 64 << 10, "Bytes that one call may log.";
+    log_second_bytes: 256 << 10, "Bytes that all calls of the connection may log in one second.";
     emitted_events: 1_000, "Events that the handling of one event may emit.";
     emitted_bytes: 4 << 20, "Bytes of the content of all these.";
     messages: 100, "Messages that the handling of one event may send on its socket.";
@@ -245,6 +253,7 @@ impl Config {
         config.serve.check().map_err(|error| error.context(path.display()))?;
         let alerts = config.alerts.check().and_then(|()| config.alerts.check_sinks(&config.sinks));
         alerts.map_err(|error| error.context(path.display()))?;
+        config.observe.found_in(path);
         for (name, connection) in &config.connections {
             // A file that was found by looking around is as little trusted as a manifest.
             let name = shown(name);

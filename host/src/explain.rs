@@ -29,7 +29,8 @@ pub fn explain(needs: &Needs, grant: &Grant) -> String {
     );
     section(&mut out, "It may use", imports(grant));
     let private = grant.private_addresses.iter().map(|address| format!("private address {address}"));
-    let sent = requests(needs, grant, &grant.scope.origins).into_iter().chain(private).collect();
+    let told = grant.trace_context.then(|| "a header traceparent with each of these, which the host writes".to_owned());
+    let sent = requests(needs, grant, &grant.scope.origins).into_iter().chain(private).chain(told).collect();
     section(&mut out, "It may send", sent);
     section(&mut out, "Only the host asks, to sign in and for keys", requests(needs, grant, &grant.authority.origins));
     section(&mut out, "Secrets, which it never reads", secrets(needs, grant));

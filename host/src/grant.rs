@@ -50,6 +50,8 @@ pub struct Grant {
     pub(crate) cache: CachePolicy,
     /// What happens when an answer differs from its schema.
     pub(crate) drift: DriftPolicy,
+    /// Whether the provider is told of traces.
+    pub(crate) trace_context: bool,
     /// Its limits.
     pub(crate) limits: Limits,
     /// Fields filled into an input.
@@ -184,6 +186,7 @@ impl Grant {
             breaker: connection.breaker,
             cache: connection.cache,
             drift: connection.drift,
+            trace_context: connection.trace_context,
             limits,
             defaults: defaults(connection, &wrong)?,
             missing,

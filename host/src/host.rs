@@ -35,6 +35,10 @@ use crate::observe::alerts::Alert;
 use crate::observe::alerts::tell::Teller;
 use crate::observe::audit::{AUDIT_ROWS, AUDIT_ROWS_IN_MEMORY, Audit, Book};
 use crate::observe::metrics::{Meters, Metrics};
+#[cfg(feature = "trace")]
+use crate::observe::otlp::{self, Exporting, Spans};
+#[cfg(feature = "trace")]
+use crate::observe::policy::ObservePolicy;
 use crate::observe::refusals::{Refusal, Refusals};
 use crate::outbound::address::Resolver;
 use crate::outbound::admit::{Lane, Lanes};
@@ -387,6 +391,7 @@ impl Host {
             idempotency: needs.manifest.idempotency.as_ref().and_then(KeyPlace::of),
             request_id_header: needs.manifest.request_id.as_ref().map(|id| id.header.clone()),
             limits: grant.limits,
+            trace_context: grant.trace_context,
             lanes,
             cache: (grant.cache.enabled && inner.tape.is_none()).then(|| {
                 let account = account_name.unwrap_or_default().to_owned();
@@ -612,6 +617,31 @@ impl Host {
             Some(path) => Ok((artifact::read_or_make_token(path)?, Some(path.join(artifact::TOKEN_FILE)))),
             None => Ok((crate::hex::hex(&crate::random::bytes::<32>()?), None)),
         }
+    }
+
+    /// Sends the spans that are kept there to the receiver that `[observe]` names; nothing where it names none. They are
+    /// sent until what this answers is ended or goes.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`](crate::Kind::Configuration) where the receiver cannot be reached as it is written.
+    #[cfg(feature = "trace")]
+    pub fn export(&self, policy: &ObservePolicy, spans: &Spans) -> Result<Option<Exporting>> {
+        let inner = &self.0;
+        let transport = match &inner.transport {
+            Some(transport) => transport.clone(),
+            None => Arc::new(Http::new(&otlp::path_limits())?),
+        };
+        let means = Means {
+            // Such a secret is none of a connection's.
+            sealed: None,
+            owner: "observe".to_owned(),
+            clock: inner.clock.clone(),
+            run_programs: inner.run_programs,
+            // It is used every few seconds, and would push out of the trail what others did.
+            book: Book::closed(),
+        };
+        let way = otlp::Way { transport, resolver: inner.resolver.clone(), clock: inner.clock.clone(), means };
+        Exporting::begin(policy, spans, way)
     }
 
     /// What arrived and what left: to see it, and to have it done once more.

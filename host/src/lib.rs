@@ -15,7 +15,7 @@
 //! # Features
 //!
 //! `cli` the program `wharfage` · `serve` listening sockets, such as [`stand_in`] · `store-sqlite` durable state of
-//! plugins in one file. All are on by default; a library user turns them off with `default-features = false`.
+//! plugins in one file · `trace` lines of a log, and spans for OpenTelemetry. All are on by default; a library user turns them off with `default-features = false`.
 
 mod account;
 mod artifact;
@@ -96,11 +96,18 @@ pub use observe::audit::{Audit, AuditCheck, AuditEntry, AuditRow, Deed};
 #[cfg(feature = "serve")]
 pub use observe::health::HealthReport;
 pub use observe::health::{Cause, Finding, Health, HealthState, Probe, Subject};
+#[cfg(feature = "trace")]
+pub use observe::lines::{LineFormat, Lines};
 pub use observe::metrics::{
     AnswerCounts, BOUNDS_MS, BudgetMetrics, CircuitMetrics, ConnectionMetrics, EndpointMetrics, Histogram, Metrics,
     OperationMetrics, PollMetrics, RecentCalls, SinkMetrics, SocketMetrics, WindowMetrics,
 };
+#[cfg(feature = "trace")]
+pub use observe::otlp::{Exporting, Spans};
+pub use observe::policy::ObservePolicy;
+pub use observe::redact::{LINE_BYTES_MAX, Redacted, Redactor, redact, redact_header};
 pub use observe::refusals::{REFUSALS_PER_CONNECTION, Refusal};
+pub use observe::trace::Trace;
 pub use outbound::breaker::{BreakerPolicy, CircuitState};
 pub use outbound::cache::CachePolicy;
 pub use outbound::session::TokenState;

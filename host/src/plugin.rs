@@ -15,6 +15,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
+use tracing::Span;
+use tracing::field::Empty;
 use wasmtime::component::types::{ComponentInstance, ComponentItem};
 use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Store as Instance, Trap, UpdateDeadline};
@@ -22,7 +24,7 @@ use wasmtime::{Store as Instance, Trap, UpdateDeadline};
 use crate::artifact::Digest;
 use crate::auth::Credential;
 use crate::bindings::{Plugin as Exports, PluginPre};
-use crate::capability::{self, Call, Memory, Spent, wasi};
+use crate::capability::{self, Call, Lines, Memory, Spent, wasi};
 use crate::connection::Limits;
 use crate::drift::{Drift, Drifts, Watch};
 use crate::engine::{Engine, TICK_MS};
@@ -38,6 +40,7 @@ use crate::manifest::{
 use crate::manifest::{SocketFacts, suggestion};
 use crate::observe::health::{Facts, Health, PROBE, PROBE_EVERY_MS, PROBE_MS, Probe, Sign, Vitals, judge, short};
 use crate::observe::metrics::Meter;
+use crate::observe::trace::Here;
 use crate::outbound::breaker::CircuitState;
 use crate::outbound::session::TokenState;
 use crate::outbound::tape::Ended;
@@ -66,6 +69,7 @@ struct Loaded {
     seal: Arc<Seal>,
     clock: Arc<dyn Clock>,
     calls: Semaphore,
+    lines: Arc<Lines>,
     meter: Arc<Meter>,
     vitals: Vitals,
     observer: Option<Observer>,
@@ -159,6 +163,7 @@ impl Plugin {
             seal,
             clock,
             calls,
+            lines: Arc::default(),
             meter,
             vitals: Vitals::default(),
             observer,
@@ -334,6 +339,11 @@ impl Plugin {
         self.0.outbound.leaks.load(std::sync::atomic::Ordering::Relaxed)
     }
 
+    /// How many lines the plugin logged beyond what it may; they were dropped.
+    pub fn dropped_lines(&self) -> u64 {
+        self.0.lines.dropped()
+    }
+
     /// Runs an operation. A list answers its first page; see [`Plugin::stream`] for all of it.
     ///
     /// # Errors
@@ -399,7 +409,13 @@ impl Plugin {
         let about = loaded.needs.operation(operation)?;
         let began = loaded.clock.now();
         let call = loaded.meter.operation(loaded.index(about)).begin(&*loaded.clock);
-        let result = loaded.page(about, input, cursor).await;
+        let here = Here::begin();
+        let span = loaded.span(&here, &about.name, None);
+        let result = here.run(span.clone(), loaded.page(about, input, cursor)).await;
+        if let Ok(answer) = &result {
+            span.record("attempts", answer.attempts);
+        }
+        tell_span(&span, &result);
         call.ended(&result, |text| loaded.masked(text));
         loaded.vitals.pulse.ended(began, loaded.clock.now(), said(&result));
         result
@@ -436,13 +452,19 @@ impl Plugin {
         let began = loaded.clock.now();
         let call = loaded.meter.handling().begin(&*loaded.clock);
         let deadline = loaded.deadline();
-        let result = tokio::select! {
-            biased;
-            outcome = loaded.handle(event, deadline) => outcome,
-            () = loaded.clock.alarm(deadline) => {
-                Err(loaded.late("handling an event").with_request_sent(crate::error::RequestSent::Maybe))
+        let here = Here::begin();
+        let span = loaded.span(&here, EVENT, Some(&event.id));
+        let handled = async {
+            tokio::select! {
+                biased;
+                outcome = loaded.handle(event, deadline) => outcome,
+                () = loaded.clock.alarm(deadline) => {
+                    Err(loaded.late("handling an event").with_request_sent(crate::error::RequestSent::Maybe))
+                }
             }
         };
+        let result = here.run(span.clone(), handled).await;
+        tell_span(&span, &result);
         call.ended(&result, |text| loaded.masked(text));
         loaded.vitals.pulse.ended(began, loaded.clock.now(), result.as_ref().err().and_then(Sign::of));
         result
@@ -471,6 +493,16 @@ impl Loaded {
             tape.ended(&self.outbound, &ended);
         }
         result
+    }
+
+    /// The span of a call, or of the handling of an event.
+    fn span(&self, here: &Here, operation: &str, event: Option<&str>) -> Span {
+        tracing::error_span!(
+            target: "wharfage::call", "call",
+            trace_id = %here.trace_id(), span_id = %here.span_id(), parent_id = here.parent_id(),
+            plugin = &*self.name, connection = &*self.connection, operation, event,
+            attempts = Empty, error.type = Empty
+        )
     }
 
     /// When a call that begins now must be over.
@@ -671,6 +703,7 @@ impl Loaded {
             secrets: self.outbound.secrets.clone(),
             facts: self.facts.clone(),
             store: self.store.clone(),
+            lines: self.lines.clone(),
             spent: Spent::default(),
             memory: Memory::new(limits),
             clock: self.clock.clone(),
@@ -749,6 +782,15 @@ fn said<T>(result: &Result<Answer<T>>) -> Option<Sign> {
 
 /// What the audit trail calls the handling of an event.
 const EVENT: &str = "(event)";
+
+/// What came of a call, in its span. It is there whenever errors are listened to, so that a line of what went wrong says
+/// whose it is.
+fn tell_span<T>(span: &Span, result: &Result<T>) {
+    if let Err(error) = result {
+        span.record("attempts", error.attempts());
+        span.record("error.type", error.kind().name());
+    }
+}
 
 /// A store with all limits of its call set.
 fn bounded(engine: &Engine, mut call: Call) -> Instance<Call> {
@@ -879,6 +921,7 @@ pub(crate) async fn describe(engine: &Engine, component: &Component, clock: &Arc
         facts: Arc::default(),
         store: Arc::new(MemoryStore::default()),
         clock: clock.clone(),
+        lines: Arc::default(),
         spent: Spent::default(),
         memory: Memory::new(&limits),
         wasi: wasi::context(&output, clock, None),

@@ -600,7 +600,18 @@ pub(crate) async fn hostile_dumps_memory() {
     let keys = tempfile::tempdir().unwrap();
     let provider = Both::start().await;
     let logged = Logged::default();
-    let _listening = logged.listen("wharfage=trace,hyper=trace,hyper_util=trace,reqwest=trace,h2=trace,rustls=trace");
+    let (told, kept) = (Logged::default(), wharfage::Spans::new());
+    let receiver = Provider::answering(|_| Reply::status(200)).await;
+    let _listening = {
+        use tracing_subscriber::filter::EnvFilter;
+        use tracing_subscriber::prelude::*;
+        const ALL: &str = "wharfage=trace,hyper=trace,hyper_util=trace,reqwest=trace,h2=trace,rustls=trace";
+        // As an embedder's own subscriber has it, which redacts nothing, and as the program has it.
+        let bare = tracing_subscriber::fmt::layer().with_writer(logged.clone()).with_ansi(false);
+        let lines = wharfage::Lines::new(wharfage::LineFormat::Json, told.clone());
+        let all = tracing_subscriber::registry().with(bare.with_filter(EnvFilter::new(ALL)));
+        tracing::subscriber::set_default(all.with(lines.with_filter(EnvFilter::new(ALL))).with(kept.layer()))
+    };
     let mut sinks = Sinks::default();
     let steps = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
     {
@@ -609,8 +620,13 @@ pub(crate) async fn hostile_dumps_memory() {
         let heard = steps.clone();
         let builder = builder.observer(move |step| *heard.lock().unwrap() += &format!("{step:?}\n"));
         let host = builder.run_programs(true).build().unwrap();
+        let exporting = crate::traces::export(&host, &receiver, &kept, folder.path());
         let plugin = connect(scene(&provider), &host, keys.path()).await;
         traffic(&plugin, &mut sinks).await;
+        exporting.end().await;
+        let spans: Vec<u8> = receiver.seen().into_iter().flat_map(|seen| seen.body).collect();
+        assert!(String::from_utf8_lossy(&spans).matches("server.address").count() > 100, "no spans were sent");
+        sinks.add("spans", spans);
         assert_everything_was_sent(&provider);
         assert!(plugin.leaks() > 100, "the provider said {} times what it knows", plugin.leaks());
         sinks.add("explain", wharfage::explain(plugin.needs(), plugin.grant()));
@@ -638,6 +654,7 @@ pub(crate) async fn hostile_dumps_memory() {
     taped(&provider, folder.path(), keys.path(), &mut sinks).await;
     sinks.add("steps", steps.lock().unwrap().as_str());
     sinks.add("log", logged.text());
+    sinks.add("lines", told.text());
     sinks.folder("state folder", &folder.path().join("state"));
     assert!(sinks.0.iter().any(|(name, _)| name.contains("state.sqlite")));
     sinks.assert_clean();
@@ -654,6 +671,7 @@ pub(crate) async fn hostile_dumps_memory() {
         "error of a trap",
         "memory",
         "log",
+        "lines",
         "tape",
     ]);
 }
@@ -769,8 +787,9 @@ async fn the_program_shows_no_value_either() {
         })
         .chain([vec!["explain".into(), "desk".into()], vec!["audit".into(), "--json".into()]])
         .collect();
-    for arguments in runs {
+    for (number, arguments) in runs.into_iter().enumerate() {
         let mut command = Command::new(program());
+        command.env("WHARFAGE_LOG_FORMAT", if number % 2 == 0 { "human" } else { "json" });
         command.args(&arguments).args(["-vv", "--state-dir", "state"]).current_dir(folder.path()).env("NO_COLOR", "1");
         for (name, value) in CANARIES[..HELD].iter().filter(|(name, _)| !ELSEWHERE.contains(name)) {
             command.env(format!("CANARY_{name}"), value);

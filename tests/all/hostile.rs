@@ -2,7 +2,7 @@
 
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use wharfage::{Blame, Kind};
+use wharfage::{Blame, Kind, ManualClock, Timestamp};
 use wharfage_tests::{API_KEY, Open, Provider, Reply, Scene, component, guests};
 
 use crate::assert_exists;
@@ -79,6 +79,32 @@ async fn hostile_flood_log() {
     assert!(lines <= 20, "{lines} lines");
     assert!(text.len() < 64_000, "{} bytes", text.len());
     assert_eq!(text.matches("are dropped").count(), 1, "dropping is told once:\n{text:.2000}");
+}
+
+/// A plugin that logs a megabyte a second over many calls: it is bounded, and what was dropped is counted and told.
+#[tokio::test]
+async fn a_flood_over_many_calls_is_bounded_second_by_second() {
+    let logged = Logged::default();
+    let _listening = logged.listen("wharfage=info");
+    let clock = ManualClock::new(Timestamp::from_millis(1_000_000), 1);
+    let scene = Scene::of(guests::HOSTILE_FLOOD_LOG).clock(&clock);
+    let open = scene.grant(|connection| connection.limits.log_second_bytes = 100_000).open().await;
+    let mut before = 0;
+    for second in 1..=3_u64 {
+        for _ in 0..10 {
+            open.output("flood", json!({})).await;
+        }
+        let text = logged.text();
+        let lines = text.lines().filter(|line| line.contains("flood flood")).count();
+        assert_eq!(lines - before, 100_000 / 600, "of 600 bytes each, in second {second}");
+        before = lines;
+        assert_eq!(open.plugin.dropped_lines(), 200_000 * second - lines as u64);
+        assert!(text.contains("log_bytes 65536 is reached") && text.contains("log_second_bytes 100000 is reached"));
+        assert!(text.contains("lines were dropped lines="), "how many it was is not told:\n{text:.3000}");
+        clock.advance(1_000);
+    }
+    let told = logged.text().matches("dropped").count();
+    assert!(told <= 3 * 4, "{told} lines about lines");
 }
 
 #[tokio::test]

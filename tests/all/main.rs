@@ -44,6 +44,7 @@ mod state;
 mod stream;
 mod tape;
 mod tidy;
+mod traces;
 mod vault;
 mod webhooks;
 

@@ -83,7 +83,12 @@ impl Port {
 
     /// Starts it, and waits until all of it runs.
     pub(crate) async fn serve(&self) -> Serving {
-        let mut child = self.command(&["serve"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        self.serve_with(&[]).await
+    }
+
+    async fn serve_with(&self, more: &[&str]) -> Serving {
+        let mut child =
+            self.command(&["serve"]).args(more).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (tell, told) = mpsc::unbounded_channel();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         tokio::spawn(async move {
@@ -170,6 +175,27 @@ pub(crate) async fn deliver(
     let answer = request.send().await.ok()?;
     let status = answer.status().as_u16();
     Some((status, answer.text().await.ok()?))
+}
+
+/// From the header of a delivery to the event that comes out, in lines that programs read: one id, and no line without JSON.
+#[tokio::test]
+async fn a_delivery_goes_on_with_the_trace_that_it_names() {
+    let port = Port::new("").await;
+    let mut serving = port.serve_with(&["--log", "wharfage=debug", "--log-format", "json"]).await;
+    let (id, address) = ("4bf92f3577b34da6a3ce929d0e0e4736", serving.address.clone());
+    let request = reqwest::Client::new().post(format!("http://{address}/webhooks/hooks")).body("one");
+    let request = request.header("x-token", TOKEN).header("traceparent", format!("00-{id}-00f067aa0ba902b7-01"));
+    assert_eq!(request.send().await.unwrap().status().as_u16(), 200);
+    let event = serving.events.recv().await.unwrap();
+    assert!(event["traceparent"].as_str().unwrap().starts_with(&format!("00-{id}-")), "{event}");
+    serving.signal("-TERM");
+    let (code, told) = serving.ends().await;
+    assert_eq!(code, 0, "{told}");
+    let lines: Vec<Value> = told.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let handled =
+        lines.iter().find(|line| line["message"] == "an event was handled").unwrap_or_else(|| panic!("{told}"));
+    assert_eq!((handled["trace_id"].as_str(), handled["connection"].as_str()), (Some(id), Some("acme")), "{told}");
+    assert!(!told.lines().any(|line| line.contains("level") && !line.starts_with('{')), "{told}");
 }
 
 #[tokio::test]

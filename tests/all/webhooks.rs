@@ -16,7 +16,7 @@ use crate::secrets::{MODULUS, RS256};
 
 const BODY: &str = r#"{"id":"e1"}"#;
 /// Of that body with the secret `signing-secret`, by another program.
-const SIGNED: &str = "x-sign: 51a5e9bfaf19087745f3f2420fee14a6c8f04dc9c88ca69aa85ddb19c7bae7ff";
+pub(crate) const SIGNED: &str = "x-sign: 51a5e9bfaf19087745f3f2420fee14a6c8f04dc9c88ca69aa85ddb19c7bae7ff";
 
 const MANIFEST: &str = r#"
 [secrets.hook]
@@ -51,7 +51,7 @@ async fn config(folder: &Path, scene: Scene, provider: &Provider, more: &str) ->
 }
 
 /// The same with the secret of its webhook.
-async fn signed(folder: &Path, provider: &Provider) -> Config {
+pub(crate) async fn signed(folder: &Path, provider: &Provider) -> Config {
     let scene = Scene::of(guests::EVENTS_KEYED).manifest(MANIFEST);
     let mut config = config(folder, scene, provider, "secrets = ['api_key', 'hook']\n").await;
     let account = config.accounts.remove("a").unwrap();
@@ -70,7 +70,7 @@ fn clock() -> ManualClock {
 }
 
 /// The status that a delivery gets, and what is said with it.
-async fn deliver(serving: &Serving, header: &str) -> (String, String) {
+pub(crate) async fn deliver(serving: &Serving, header: &str) -> (String, String) {
     let address = serving.address().await.unwrap();
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let head = format!("POST /webhooks/things-8c1f HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{header}\r\n");

@@ -165,6 +165,14 @@ impl Credential {
         Self { name, audience, methods, paths, secrets, captures: Vec::new(), scheme: Scheme::Client }
     }
 
+    /// A header field whose whole value is a secret, where no manifest says so: for what the host itself sends.
+    #[cfg(feature = "trace")]
+    pub(crate) fn header(name: &str, audience: Vec<String>, header: &str, secret: &str) -> Self {
+        let scheme = Scheme::ApiKey(api_key::ApiKey::new(Some(Place::Header(header.to_owned())), ""));
+        let (name, methods, paths) = (name.to_owned(), Vec::new(), Vec::new());
+        Self { name, audience, methods, paths, secrets: vec![secret.to_owned()], captures: Vec::new(), scheme }
+    }
+
     /// A token that a plugin had made: its value is handed to whoever places it.
     pub(crate) fn made(name: &str, audience: Vec<String>) -> Self {
         let (name, methods, paths) = (name.to_owned(), Vec::new(), Vec::new());

@@ -15,6 +15,7 @@ pub(crate) mod wasi;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub(crate) use log::Lines;
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 
@@ -73,6 +74,8 @@ pub(crate) struct Call {
     pub(crate) facts: Arc<BTreeMap<String, SecretFacts>>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// What all calls of the connection log.
+    pub(crate) lines: Arc<Lines>,
     pub(crate) spent: Spent,
     pub(crate) memory: Memory,
     pub(crate) wasi: wasmtime_wasi::WasiCtx,
@@ -116,6 +119,7 @@ pub(crate) struct Spent {
     pub(crate) age_ms: u64,
     pub(crate) log_lines: u64,
     pub(crate) log_bytes: u64,
+    pub(crate) unlogged: log::Unlogged,
     pub(crate) ticks: u64,
     /// Held by every body that is read or written piece by piece.
     pub(crate) streams: Place,

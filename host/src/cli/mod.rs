@@ -23,10 +23,11 @@ mod text;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::OnceLock;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use wharfage::{Blame, Config, Host, HostBuilder, Kind, Step};
+use wharfage::{Blame, Config, Host, HostBuilder, Kind, LineFormat, Lines, Redactor, Spans, Step};
 
 /// Runs API integrations as sandboxed WebAssembly components.
 #[derive(Parser)]
@@ -44,9 +45,27 @@ struct Common {
     /// Show what the host does: pacing, retries, refusals (twice: every step)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
+    /// What is logged, instead: as `wharfage=debug,warn`
+    #[arg(long, global = true, value_name = "FILTER", env = "WHARFAGE_LOG")]
+    log: Option<String>,
+    /// How a line of the log is written
+    #[arg(long, global = true, value_name = "FORMAT", env = "WHARFAGE_LOG_FORMAT", default_value = "human")]
+    log_format: Format,
+    /// Take telephone numbers out of the log, too
+    #[arg(long, global = true, env = "WHARFAGE_MASK_PHONE_NUMBERS")]
+    mask_phone_numbers: bool,
     /// Where compiled code and plugins' state are kept
     #[arg(long, global = true, value_name = "FOLDER", env = "WHARFAGE_STATE_DIR")]
     state_dir: Option<PathBuf>,
+}
+
+/// How a line of the log is written.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Format {
+    /// For people
+    Human,
+    /// For programs: an object of JSON
+    Json,
 }
 
 #[derive(Subcommand)]
@@ -96,7 +115,10 @@ pub(crate) fn run() -> ExitCode {
         (_, true) => "wharfage=info,warn",
         _ => "warn",
     };
-    listen(arguments.common.verbose, least);
+    if let Err(error) = listen(&arguments.common, least) {
+        text::failure(&error);
+        return exit_code(&error);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -158,27 +180,43 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
     })
 }
 
-/// Lines of the host and of plugins on standard error; what the environment's `WHARFAGE_LOG` says wins.
-fn listen(verbose: u8, least: &str) {
-    use tracing_subscriber::EnvFilter;
-    let level = match verbose {
+/// Lines of the host and of plugins on standard error. Every one of them is redacted; so are the spans that are sent.
+fn listen(common: &Common, least: &str) -> anyhow::Result<()> {
+    use tracing_subscriber::filter::{EnvFilter, FilterExt as _, LevelFilter, filter_fn};
+    use tracing_subscriber::prelude::*;
+    let level = match common.verbose {
         0 => least,
         1 => "wharfage=info,warn",
         _ => "wharfage=debug,info",
     };
+    let filter = match &common.log {
+        None => EnvFilter::new(level),
+        Some(written) => EnvFilter::builder().parse(written).map_err(|error| {
+            wharfage::Error::new(Kind::Configuration, format!("the filter of the log cannot be read: {error}"))
+                .with_details("Write levels by name:   --log wharfage=debug,warn   (or WHARFAGE_LOG)")
+        })?,
+    };
     // The HTTP and TLS crates log headers at finer levels, so they never get one, whatever was asked for.
-    let quiet = ["hyper", "h2", "rustls", "reqwest", "hyper_util"];
-    let filter = EnvFilter::try_from_env("WHARFAGE_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let filter = quiet.iter().fold(filter, |filter, name| match format!("{name}=info").parse() {
-        Ok(directive) => filter.add_directive(directive),
-        Err(_) => filter,
-    });
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .try_init();
+    let is_loud = |target: &str| QUIET.iter().any(|quiet| target.split("::").next() == Some(quiet));
+    let filter = filter.and(filter_fn(move |about| *about.level() <= LevelFilter::INFO || !is_loud(about.target())));
+    let format = match common.log_format {
+        Format::Human => LineFormat::Human,
+        Format::Json => LineFormat::Json,
+    };
+    let lines = Lines::new(format, std::io::stderr)
+        .redactor(Redactor::default().phone_numbers(common.mask_phone_numbers))
+        .colours(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none());
+    let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans().layer()).try_init();
+    Ok(())
+}
+
+/// Crates that see headers.
+const QUIET: [&str; 6] = ["hyper", "hyper_util", "h2", "rustls", "reqwest", "tokio_websockets"];
+
+/// The host's spans, which `wharfage serve` sends where `[observe]` says.
+fn spans() -> &'static Spans {
+    static SPANS: OnceLock<Spans> = OnceLock::new();
+    SPANS.get_or_init(Spans::new)
 }
 
 impl Common {

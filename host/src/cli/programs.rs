@@ -46,10 +46,11 @@ pub(super) fn open_all(common: &Common, stated: Option<&Path>) -> anyhow::Result
         SinkPlace::Http { secret, .. } => Some(secret),
         _ => None,
     });
+    let receiver = config.observe.otlp_secret.iter();
     let accounts = config.accounts.values().flat_map(|account| account.secrets.values());
     let host = match stated {
         Some(_) => common.host().run_programs(true),
-        None => host_running(common, accounts.chain(sinks))?,
+        None => host_running(common, accounts.chain(sinks).chain(receiver))?,
     };
     Ok((config, host))
 }

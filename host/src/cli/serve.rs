@@ -39,6 +39,7 @@ impl Serve {
         // Before anything is loaded, so that no change falls between.
         let mut watch = Watch::of(&path, &config, before);
         let serving = host.serve(&config).await?;
+        let mut exporting = host.export(&config.observe, super::spans())?;
         told(&serving, &config).await;
         loop {
             let asked = tokio::select! {
@@ -53,6 +54,9 @@ impl Serve {
                         ended = serving.drain() => ended,
                         () = signals.stop() => false,
                     };
+                    if let Some(exporting) = exporting {
+                        exporting.end().await;
+                    }
                     match ended {
                         true => anstream::eprintln!("{GREEN}stopped{GREEN:#}"),
                         false => anstream::eprintln!(
@@ -73,6 +77,11 @@ impl Serve {
                     };
                     match taken {
                         Ok((changed, reloaded)) => {
+                            if changed.observe != config.observe {
+                                // One goes before the other comes: both would take from what is kept.
+                                drop(exporting.take());
+                                exporting = host.export(&changed.observe, super::spans())?;
+                            }
                             config = changed;
                             said(why, &reloaded);
                         }

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::event::Emission;
 use crate::hex::hex;
 use crate::inbound::sink::SinkPolicy;
+use crate::observe::trace::Trace;
 use crate::time::{Timestamp, rfc3339};
 
 /// How the types of the host's own events begin. No plugin may declare one.
@@ -46,6 +47,9 @@ pub struct Emitted {
     /// The only sink that it is for, where the host emitted it to be told there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sink: Option<String>,
+    /// The trace that it is a part of, as W3C Trace Context writes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
 }
 
 /// Who emits, as the host knows it. A plugin says none of this.
@@ -73,6 +77,7 @@ impl Emitter {
             data: emission.data,
             cursor: cursor.map(str::to_owned),
             sink: None,
+            traceparent: Trace::current().map(Trace::traceparent),
         }
     }
 }
@@ -106,6 +111,7 @@ impl Emitted {
             plugin: Some(attribute(&self.plugin)).filter(|name| !name.is_empty()),
             key: attribute(&self.key),
             cursor: self.cursor.as_deref().map(attribute),
+            traceparent: self.traceparent.as_deref(),
             data: &self.data,
         };
         serde_json::to_string(&event).map_err(|_| Error::internal("an event could not be written"))
@@ -131,6 +137,8 @@ struct CloudEvent<'a> {
     key: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     cursor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<&'a str>,
     data: &'a RawValue,
 }
 

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use super::handler::Handler;
 use crate::error::{Error, Kind, Result};
 use crate::event::Trigger;
+use crate::observe::trace::{Here, Trace};
 use crate::outbound::retry::{RetryPolicy, backoff_ms};
 use crate::store::arrival::{Arrival, Claimed, Room, Stored};
 use crate::time::Timestamp;
@@ -79,6 +80,15 @@ pub(crate) struct Webhook {
 struct Head {
     webhook: String,
     headers: Vec<(String, String)>,
+    /// Which trace its handling is a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace: Option<String>,
+}
+
+/// The last of these alone.
+#[derive(Deserialize)]
+struct Traced {
+    trace: Option<String>,
 }
 
 impl Inbox {
@@ -111,7 +121,7 @@ impl Inbox {
             order,
             at,
             known_until: at.plus(known_ms),
-            content: write(&Head { webhook: name, headers }, &body)?,
+            content: write(&Head { webhook: name, headers, trace: Trace::current().map(Trace::traceparent) }, &body)?,
         };
         let claimed = handler.store().claim(arrival, policy.room).await?;
         if matches!(claimed, Claimed::New(_)) {
@@ -183,8 +193,19 @@ impl Inbox {
         })
     }
 
-    /// Hands one event over, and lets it go.
+    /// Hands one event over, as a part of the trace of its delivery, and lets it go.
     async fn work(&self, stored: Stored) {
+        let trace = head(&stored.arrival.content).and_then(|(head, _)| serde_json::from_slice::<Traced>(head).ok());
+        let here = Here::after(trace.and_then(|traced| Trace::parse(&traced.trace?)));
+        let span = tracing::error_span!(
+            target: "wharfage::inbound", "event", otel.kind = "consumer",
+            trace_id = %here.trace_id(), span_id = %here.span_id(), parent_id = here.parent_id(),
+            connection = self.0.handler.connection(), trigger = stored.arrival.trigger, id = stored.id, attempts = stored.attempts
+        );
+        here.run(span, self.work_on(stored)).await;
+    }
+
+    async fn work_on(&self, stored: Stored) {
         let Parts { handler, holder, wake, .. } = &*self.0;
         let Stored { id, attempts, arrival, .. } = stored;
         let handled = self.hand_over(id, &arrival).await;
@@ -264,11 +285,14 @@ fn write(head: &Head, body: &[u8]) -> Result<Vec<u8>> {
 }
 
 fn read(content: &[u8]) -> Result<(Head, &[u8])> {
-    let parts = content.split_first_chunk::<4>().and_then(|(length, rest)| {
-        let (head, body) = rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)?;
-        Some((serde_json::from_slice(head).ok()?, body))
-    });
+    let parts = head(content).and_then(|(head, body)| Some((serde_json::from_slice(head).ok()?, body)));
     parts.ok_or_else(|| Error::internal("a stored event cannot be read"))
+}
+
+/// The head as it was written, and the body.
+fn head(content: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = content.split_first_chunk::<4>()?;
+    rest.split_at_checked(usize::try_from(u32::from_be_bytes(*length)).ok()?)
 }
 
 /// Header fields.
@@ -529,7 +553,7 @@ mod tests {
 
     #[test]
     fn a_stored_event_comes_back_byte_for_byte() {
-        let head = Head { webhook: "w".into(), headers: vec![("a".into(), "b".into())] };
+        let head = Head { webhook: "w".into(), headers: vec![("a".into(), "b".into())], trace: None };
         let body = [0, 255, 10, 13];
         let content = write(&head, &body).unwrap();
         let (read_head, read_body) = read(&content).unwrap();

@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::trace;
 use crate::error::{Error, Kind, Result};
 use crate::store::{Anchor, Break, Chain, Link, Place, Store};
 use crate::time::{Clock, Timestamp, rfc3339};
@@ -132,6 +133,9 @@ pub struct AuditEntry {
     /// The kind of the error; empty where it went well.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub error: String,
+    /// The id of the trace that it is a part of.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub trace: String,
     /// How often in a row, for what is only counted.
     #[serde(default = "once", skip_serializing_if = "is_once")]
     pub times: u64,
@@ -162,6 +166,7 @@ impl AuditEntry {
             origin: String::new(),
             status: None,
             error: String::new(),
+            trace: String::new(),
             times: 1,
         }
     }
@@ -497,6 +502,7 @@ impl Book {
             connection: self.connection.clone(),
             account: self.account.clone(),
             operation: operation.unwrap_or_default().to_owned(),
+            trace: trace::current_id(),
             ..AuditEntry::new(deed)
         }
     }

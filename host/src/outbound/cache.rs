@@ -71,6 +71,11 @@ pub(crate) enum Keep {
 pub(super) struct Missed(Scoped);
 
 impl Missed {
+    /// What is asked.
+    pub(super) fn scoped(&self) -> &Scoped {
+        &self.0
+    }
+
     pub(super) fn into_scoped(self) -> Scoped {
         self.0
     }

@@ -11,7 +11,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine;
@@ -106,20 +106,7 @@ impl Mask {
 
     /// The text without secrets.
     pub(crate) fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let spans = self.spans(text.as_bytes());
-        if spans.is_empty() {
-            return Cow::Borrowed(text);
-        }
-        let mut masked = String::with_capacity(text.len());
-        let mut from = 0;
-        for Span { start, end } in spans {
-            // A span begins and ends between characters, except where a long secret's end was not compared.
-            masked.push_str(text.get(from..start).unwrap_or_default());
-            masked.push_str(MASKED);
-            from = (end..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
-        }
-        masked.push_str(text.get(from..).unwrap_or_default());
-        Cow::Owned(masked)
+        masked(text, self.spans(text.as_bytes()))
     }
 
     /// How many bytes at the end may be the beginning of a form.
@@ -159,6 +146,74 @@ impl Mask {
         }
         spans
     }
+}
+
+/// The text with what these hold masked.
+fn masked(text: &str, spans: Vec<Span>) -> Cow<'_, str> {
+    if spans.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let mut masked = String::with_capacity(text.len());
+    let mut from = 0;
+    for Span { start, end } in spans {
+        // A span begins and ends between characters, except where a long secret's end was not compared.
+        masked.push_str(text.get(from..start).unwrap_or_default());
+        masked.push_str(MASKED);
+        from = (end..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+    }
+    masked.push_str(text.get(from..).unwrap_or_default());
+    Cow::Owned(masked)
+}
+
+/// The mask of one connection as it is now. As long as it lives, [`all`] knows it.
+#[derive(Debug, Default)]
+pub(crate) struct Current(Mutex<Arc<Mask>>);
+
+/// Those of every connection that is open in this process. A log is the process's, whichever host writes to it.
+static OPEN: RwLock<Vec<Weak<Current>>> = RwLock::new(Vec::new());
+
+impl Current {
+    /// Knows nothing yet.
+    pub(crate) fn open() -> Arc<Self> {
+        let current = Arc::new(Self::default());
+        let mut open = OPEN.write().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|other| other.strong_count() > 0);
+        open.push(Arc::downgrade(&current));
+        current
+    }
+
+    /// Knows these values from now on.
+    pub(crate) fn renew(&self, values: Vec<Zeroizing<String>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(Mask::new(values));
+    }
+
+    /// What it knows now.
+    pub(crate) fn mask(&self) -> Arc<Mask> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The text without any secret of a connection that is open in this process: for what is nobody's own, as a log. It takes
+/// time in proportion to the number of connections, and stands on no call's path unless a line is written.
+pub(crate) fn all(text: &str) -> Cow<'_, str> {
+    if text.len() < SEARCHED_BYTES_MIN {
+        return Cow::Borrowed(text);
+    }
+    let open = OPEN.read().unwrap_or_else(PoisonError::into_inner);
+    let mut spans: Vec<Span> = Vec::new();
+    for current in open.iter().filter_map(Weak::upgrade) {
+        spans.extend(current.mask().spans(text.as_bytes()));
+    }
+    drop(open);
+    spans.sort_unstable_by_key(|span| span.start);
+    spans.dedup_by(|next, span| {
+        let touches = next.start <= span.end;
+        if touches {
+            span.end = span.end.max(next.end);
+        }
+        touches
+    });
+    masked(text, spans)
 }
 
 /// Whether base64 writes it.
@@ -418,6 +473,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// A log knows the secrets of every connection that is open, and forgets them with the connection.
+    #[test]
+    fn what_is_nobodys_own_is_masked_by_all() {
+        let values = |text: &str| vec![Zeroizing::new(text.to_owned())];
+        let (one, other) = (Current::open(), Current::open());
+        one.renew(values("first-s3cret-of-all"));
+        other.renew(values("s3cret-of-all-others"));
+        assert_eq!(all("a first-s3cret-of-all-others b"), "a [masked] b");
+        assert_eq!(all("Zmlyc3QtczNjcmV0LW9mLWFsbA== c"), "[masked]== c");
+        drop(one);
+        assert_eq!(all("first-s3cret-of-all"), "first-s3cret-of-all");
+        assert_eq!(all("s3cret-of-all-others"), "[masked]");
+    }
 
     fn mask(values: &[&str]) -> Mask {
         Mask::new(values.iter().map(|value| Zeroizing::new((*value).to_owned())).collect())

@@ -26,12 +26,15 @@ pub mod tape;
 pub(crate) mod transport;
 pub(crate) mod upgrade;
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use ipnet::IpNet;
 use tokio::sync::Semaphore;
+use tracing::Span;
+use tracing::field::{self, Empty};
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -43,7 +46,9 @@ use crate::manifest::{Idempotency, RateHeaders};
 use crate::observe::audit::{AuditEntry, Book, Deed};
 use crate::observe::health::PROBE;
 use crate::observe::metrics::{Meter, OperationMeter};
+use crate::observe::redact::redact;
 use crate::observe::refusals::Ring;
+use crate::observe::trace::Here;
 use crate::time::{Clock, Timestamp};
 use crate::vault::Secrets;
 
@@ -295,6 +300,8 @@ pub(crate) struct Outbound {
     /// Where the provider puts its id of a request, if not where most do.
     pub(crate) request_id_header: Option<String>,
     pub(crate) limits: Limits,
+    /// Whether requests say which trace they are a part of.
+    pub(crate) trace_context: bool,
     pub(crate) lanes: Lanes,
     /// What is kept of the answers; nothing where the operator wants no cache, or with a tape.
     pub(crate) cache: Option<Cache>,
@@ -531,8 +538,28 @@ impl Outbound {
         self.after(context, &mut trip, outcome).map(drop)
     }
 
-    /// The path itself, over attempts and hops.
+    /// The path itself, over attempts and hops, as a span of its own.
     async fn travel(&self, context: &CallContext, trip: &mut Trip) -> Result<(Response, Option<Rest>)> {
+        use tracing::Instrument as _;
+        let span = tracing::info_span!(
+            target: "wharfage::outbound", "request", http.request.method = trip.request.method.as_str(),
+            http.response.status_code = Empty, attempts = Empty, source = Empty, error.type = Empty
+        );
+        let answered = self.journey(context, trip).instrument(span.clone()).await;
+        span.record("attempts", trip.attempts);
+        match &answered {
+            Ok((response, _)) => {
+                span.record("http.response.status_code", response.status);
+                if response.source != Source::Live {
+                    span.record("source", field::debug(response.source));
+                }
+            }
+            Err(error) => drop(span.record("error.type", error.kind().name())),
+        }
+        answered
+    }
+
+    async fn journey(&self, context: &CallContext, trip: &mut Trip) -> Result<(Response, Option<Rest>)> {
         loop {
             let (scoped, without) = ready::settle(self, self.scope.check(trip.request())?).await;
             trip.without = without;
@@ -556,10 +583,13 @@ impl Outbound {
                     trip.attempts += 1;
                     classify::classify(self, context, answered)
                 }
-                tape::Looked::Live(slot) => self
-                    .attempt(context, trip, missed, slot)
-                    .await
-                    .inspect_err(|error| cache::failed(self, ticket.as_ref(), error))?,
+                tape::Looked::Live(slot) => {
+                    let here = Here::begin();
+                    let span = self.span(&here, missed.scoped(), trip);
+                    let outcome = here.run(span.clone(), self.attempt(context, trip, missed, slot)).await;
+                    tell_span(&span, &outcome);
+                    outcome.inspect_err(|error| cache::failed(self, ticket.as_ref(), error))?
+                }
             };
             let outcome = self.keep(ticket.as_ref(), trip, outcome);
             if let Outcome::Failure { error, .. } = &outcome {
@@ -609,6 +639,30 @@ impl Outbound {
         }
     }
 
+    /// The span of an attempt, as OpenTelemetry names things
+    /// (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>, read 2026-11-29). Nothing of a query stands in it.
+    fn span(&self, here: &Here, scoped: &scope::Scoped, trip: &Trip) -> Span {
+        let (method, url) = (scoped.request().method.as_str(), scoped.url());
+        let template = self.scope.origin_of(scoped).template(url.path());
+        let name = fmt::from_fn(|f| match template {
+            Some(template) => write!(f, "{method} {template}"),
+            None => f.write_str(method),
+        });
+        tracing::info_span!(
+            target: "wharfage::outbound", "attempt", otel.kind = "client", otel.name = %name,
+            trace_id = %here.trace_id(), span_id = %here.span_id(), parent_id = here.parent_id(),
+            http.request.method = method, server.address = url.host_str(), server.port = url.port_or_known_default(),
+            url.full = %self.shown(url.as_str()), url.template = template.map(field::display),
+            http.request.resend_count = (trip.attempts > 0).then_some(trip.attempts),
+            http.response.status_code = Empty, error.type = Empty
+        )
+    }
+
+    /// A URL as a log may hold it.
+    fn shown(&self, url: &str) -> String {
+        redact(&self.mask().text(&without_query(url))).into_owned()
+    }
+
     /// One attempt over the network, from the credential to what the answer means.
     async fn attempt(
         &self,
@@ -629,6 +683,10 @@ impl Outbound {
                 trip.attempts += 1;
                 let used = used.map(|entry| self.book.begin(entry));
                 self.count(context, |meter| meter.attempted(signed.body_bytes()));
+                let (method, began) = (signed.method(), self.clock.now());
+                let url = signed.plain_url.clone();
+                let service = self.scope.plugin.as_str();
+                tracing::debug!(target: "wharfage::outbound", service, %method, url = self.shown(url.as_str()), "api_request");
                 // A tape holds whole answers, so with one they are read here.
                 let is_opened = trip.is_opened && self.tape.is_none();
                 let answered = transport::exchange(self, context, signed, is_opened).await;
@@ -639,8 +697,19 @@ impl Outbound {
                     slot.keep(self, &answered);
                 }
                 let outcome = classify::classify(self, context, answered);
+                let (status, error) = outcome.told();
+                let duration_ms = self.clock.now().since(began);
+                match error {
+                    None => tracing::debug!(
+                        target: "wharfage::outbound", service, %method, url = self.shown(url.as_str()), status, duration_ms,
+                        "api_response"
+                    ),
+                    Some(error) => tracing::debug!(
+                        target: "wharfage::outbound", service, %method, url = self.shown(url.as_str()), status, duration_ms,
+                        error = error.name(), "api_error"
+                    ),
+                }
                 if let Some(used) = used {
-                    let (status, error) = outcome.told();
                     used.ended(status, error);
                 }
                 self.lanes.write_down().await?;
@@ -803,6 +872,7 @@ impl Outbound {
             idempotency: None,
             request_id_header: None,
             limits: Limits::default(),
+            trace_context: false,
             lanes: Lanes::default(),
             cache: None,
             circuits: Circuits::default(),
@@ -1059,6 +1129,22 @@ impl Trip {
         to.set_fragment(None);
         self.request.url = to.into();
         Ok(())
+    }
+}
+
+/// What an attempt came to, in its span. The kind of an error is one of the contract's, so that there are few.
+fn tell_span(span: &Span, outcome: &Result<Outcome>) {
+    let (status, error) = match outcome {
+        Ok(outcome) => outcome.told(),
+        Err(error) => (error.status(), Some(error.kind())),
+    };
+    if let Some(status) = status {
+        span.record("http.response.status_code", status);
+    }
+    match (status, error) {
+        (Some(status @ 400..), Some(_)) => drop(span.record("error.type", field::display(status))),
+        (_, Some(error)) => drop(span.record("error.type", error.name())),
+        (_, None) => {}
     }
 }
 

@@ -269,6 +269,11 @@ impl Scope {
 }
 
 impl OriginScope {
+    /// The pattern that a path matches: of all such paths the same.
+    pub(super) fn template(&self, path: &str) -> Option<&PathPattern> {
+        self.narrowed.iter().chain(&self.paths).find(|pattern| pattern.matches(path))
+    }
+
     fn has_path(&self, path: &str) -> bool {
         let is_in = |patterns: &[PathPattern]| patterns.iter().any(|pattern| pattern.matches(path));
         is_in(&self.paths) && (self.narrowed.is_empty() || is_in(&self.narrowed))

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use serde_json::Value;
+use tracing::Span;
 use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
@@ -27,6 +28,7 @@ use crate::auth::oauth2::{self, Connected, Due, Exchange, Fixed, TokenAnswer, To
 use crate::error::{Error, Kind, RequestSent, Result};
 use crate::manifest::{Oauth2Facts, Oauth2Flow, Purpose, endpoint_parts};
 use crate::observe::audit::{AuditEntry, Deed};
+use crate::observe::trace::{Trace, carry};
 use crate::time::{BoxFuture, Clock, Timestamp};
 use crate::vault::{Sealed, Secrets};
 
@@ -306,7 +308,8 @@ impl Session {
                 session.check_fixed(&set)?;
                 return Ok(session.give(version, &set));
             }
-            let renewing = tokio::spawn(async move { session.renew(rejected).await });
+            let renewing = async move { session.renew(rejected).await };
+            let renewing = tokio::spawn(carry(Trace::current(), Span::current(), renewing));
             renewing.await.map_err(|_| Error::internal("the renewal of a token failed"))?
         })
     }

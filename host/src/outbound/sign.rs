@@ -16,6 +16,7 @@ use super::stream::Pour;
 use super::{CallContext, KeyPlace, Method, Outbound, Step, place};
 use crate::auth::{Outgoing, Payload, Placement};
 use crate::error::{Error, Kind, Result};
+use crate::observe::trace::Trace;
 
 /// A request that may leave, once.
 pub struct Signed {
@@ -84,6 +85,9 @@ pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned)
     }
     if let Some(upgrade) = &request.upgrade {
         upgrade.write(&mut headers)?;
+    }
+    if let Some(trace) = Trace::current().filter(|_| outbound.trace_context) {
+        headers.insert("traceparent", header_value(&trace.traceparent())?);
     }
     headers.entry(http::header::ACCEPT).or_insert(HeaderValue::from_static("application/json"));
     let mut url = Zeroizing::new(String::from(plain_url.as_str()));

@@ -23,7 +23,7 @@ use crate::account::{SecretSource, SecretValue};
 use crate::error::{Error, Kind, Result};
 use crate::manifest::Purpose;
 use crate::observe::audit::{AuditEntry, Book, Deed};
-use crate::outbound::mask::{Mask, SEARCHED_BYTES_MIN};
+use crate::outbound::mask::{Current, Mask, SEARCHED_BYTES_MIN};
 use crate::time::{Clock, SystemClock, Timestamp};
 use source::{Answer, Trouble};
 use versions::{Version, Versions};
@@ -151,7 +151,7 @@ struct Known {
     quiet_until: BTreeMap<String, Timestamp>,
     /// What was made or obtained, by label; the newest last.
     learned: BTreeMap<String, VecDeque<Zeroizing<String>>>,
-    mask: Arc<Mask>,
+    mask: Arc<Current>,
 }
 
 impl Known {
@@ -187,7 +187,7 @@ impl Known {
     }
 
     fn renew_mask(&mut self) {
-        self.mask = Arc::new(Mask::new(self.values.values().chain(self.learned.values().flatten()).cloned().collect()));
+        self.mask.renew(self.values.values().chain(self.learned.values().flatten()).cloned().collect());
     }
 }
 
@@ -206,7 +206,7 @@ impl Secrets {
             connection: connection.to_owned(),
             granted,
             means,
-            known: Mutex::default(),
+            known: Mutex::new(Known { mask: Current::open(), ..Known::default() }),
             is_all_known: tokio::sync::OnceCell::new(),
         }
     }
@@ -362,7 +362,7 @@ impl Secrets {
 
     /// What must not come back, as far as values are known.
     pub(crate) fn mask(&self) -> Arc<Mask> {
-        self.known().mask.clone()
+        self.known().mask.mask()
     }
 
     /// The names of the secrets whose values were asked for and found.

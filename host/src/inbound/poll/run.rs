@@ -18,6 +18,7 @@ use crate::event::{Poll, Start, Trigger};
 use crate::inbound::handler::{Handled, Handler};
 use crate::inbound::schedule::Schedule;
 use crate::manifest::{PollFacts, Recovery};
+use crate::observe::trace::Here;
 use crate::outbound::retry::{RetryPolicy, backoff_ms};
 use crate::random;
 use crate::store::Store;
@@ -190,7 +191,12 @@ impl<P: Pages> Poller<P> {
         if !self.hold().await? {
             return Ok(self.clock.now().plus(STAND_BY_MS));
         }
-        let due = self.turn_held(stop).await;
+        let here = Here::begin();
+        let span = tracing::error_span!(
+            target: "wharfage::poll", "poll",
+            trace_id = %here.trace_id(), span_id = %here.span_id(), connection = self.connection, poll = self.name
+        );
+        let due = here.run(span, self.turn_held(stop)).await;
         self.store.release(&self.lease, &self.holder).await?;
         due
     }

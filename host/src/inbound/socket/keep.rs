@@ -18,6 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Trigger;
 use crate::inbound::handler::Handler;
 use crate::manifest::{SocketFacts, shown};
+use crate::observe::trace::Here;
 use crate::outbound::retry::{RetryPolicy, backoff_ms};
 use crate::outbound::upgrade::{Carried, Upgraded};
 use crate::outbound::{CallContext, Outbound};
@@ -317,10 +318,19 @@ impl Desk {
     }
 }
 
-/// Hands one item over until it is taken or given up.
+/// Hands one item over until it is taken or given up, as a trace of its own.
 async fn hand(parts: Arc<Parts>, id: String, next: Queued) -> Answered {
-    let Queued { item, opening, number } = next;
-    let id = format!("{id}/{number}");
+    let id = format!("{id}/{}", next.number);
+    let here = Here::begin();
+    let span = tracing::error_span!(
+        target: "wharfage::inbound", "message", otel.kind = "consumer",
+        trace_id = %here.trace_id(), span_id = %here.span_id(), connection = parts.connection(), socket = parts.name, id
+    );
+    here.run(span, hand_over(parts, id, next)).await
+}
+
+async fn hand_over(parts: Arc<Parts>, id: String, next: Queued) -> Answered {
+    let Queued { item, opening, .. } = next;
     let is_message = matches!(item, Item::Message(_));
     let trigger = match item {
         Item::Message(message) => Trigger::Message { socket: parts.name.clone(), message },

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::HeaderMap;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tracing::field::{self, Empty};
 use zeroize::Zeroizing;
 
 use super::{EndpointLimits, EndpointPolicy};
@@ -14,6 +15,7 @@ use crate::inbound::inbox::{Inbox, Webhook};
 use crate::inbound::verify::{self, Delivery, Identified, Proof, Refused, Verified};
 use crate::manifest::{AnswerFacts, JwtFacts, Purpose, VerifyFacts, WebhookFacts, shown, suggestion};
 use crate::observe::audit::Deed;
+use crate::observe::trace::{Here, Trace};
 use crate::outbound::{CallContext, Outbound};
 use crate::plugin::Plugin;
 use crate::store::arrival::Claimed;
@@ -77,6 +79,18 @@ pub(crate) enum Reply {
     Malformed,
     /// It is to come again.
     Busy,
+}
+
+impl Reply {
+    /// The status that it is answered with.
+    fn status(&self) -> u16 {
+        match self {
+            Self::Received | Self::Challenge(_) => 200,
+            Self::Malformed => 400,
+            Self::Unauthorized => 401,
+            Self::Busy => 503,
+        }
+    }
 }
 
 impl Endpoint {
@@ -182,8 +196,26 @@ impl Endpoint {
         }
     }
 
-    /// Takes a delivery: verifies and stores it. It is acknowledged only when it is stored.
+    /// Takes a delivery: verifies and stores it. It is acknowledged only when it is stored. What comes of it is a part of
+    /// the trace that the provider names, where it names one.
     pub(crate) async fn take(&self, headers: &HeaderMap, query: Option<&str>, body: Vec<u8>) -> Reply {
+        let before = headers.get("traceparent").and_then(|field| Trace::parse(field.to_str().ok()?));
+        let here = Here::after(before);
+        let span = tracing::error_span!(
+            target: "wharfage::inbound", "delivery", otel.kind = "server", otel.name = "POST /webhooks/{id}",
+            trace_id = %here.trace_id(), span_id = %here.span_id(), parent_id = here.parent_id(),
+            connection = self.policy.connection, webhook = self.policy.webhook,
+            http.request.method = "POST", http.route = "/webhooks/{id}", http.response.status_code = Empty, error.type = Empty
+        );
+        let reply = here.run(span.clone(), self.taken(headers, query, body)).await;
+        span.record("http.response.status_code", reply.status());
+        if matches!(reply, Reply::Busy) {
+            span.record("error.type", field::display(reply.status()));
+        }
+        reply
+    }
+
+    async fn taken(&self, headers: &HeaderMap, query: Option<&str>, body: Vec<u8>) -> Reply {
         let endpoint = self.id.as_str();
         let verified = match self.verify(headers, query, &body).await {
             Ok(verified) => verified,
