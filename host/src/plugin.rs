@@ -20,13 +20,14 @@ use wasmtime::component::{Component, Linker, ResourceTable};
 use wasmtime::{Store as Instance, Trap, UpdateDeadline};
 
 use crate::artifact::Digest;
+use crate::auth::scopes::Needed;
 use crate::bindings::{Plugin as Exports, PluginPre};
 use crate::capability::{self, Call, Memory, Spent, wasi};
 use crate::connection::Limits;
 use crate::drift::{Drift, Drifts, Watch};
 use crate::engine::{Engine, TICK_MS};
 use crate::error::{Error, Kind, Result};
-use crate::event::{Event, Outcome};
+use crate::event::{Event, Outcome, Trigger};
 use crate::grant::Grant;
 #[cfg(feature = "serve")]
 use crate::inbound::socket::{Listener, Socket, SocketPolicy};
@@ -35,7 +36,7 @@ use crate::manifest::{CONTRACT, Effect, Needs, Operation, SecretFacts, check_ope
 use crate::manifest::{SocketFacts, suggestion};
 use crate::observe::metrics::Meter;
 use crate::outbound::breaker::CircuitState;
-use crate::outbound::session::TokenState;
+use crate::outbound::session::{TokenState, What};
 use crate::outbound::tape::Ended;
 use crate::outbound::{CallContext, Observer, Outbound, Source, Step};
 use crate::schema::Schema;
@@ -353,7 +354,10 @@ impl Plugin {
 impl Loaded {
     /// One page of an operation, within its deadline.
     async fn page(&self, operation: &Operation, input: &str, cursor: Option<Cursor>) -> Result<Answer<Box<RawValue>>> {
+        self.grant.check_operation(&operation.name)?;
         let input = self.input(operation, input)?;
+        let wanted = What::Operation(&operation.name);
+        self.check_scopes(&wanted, self.needs.manifest.scopes_of_operation(&operation.name)).await?;
         let cursor = cursor.map(|cursor| self.open(operation, &cursor)).transpose()?;
         let deadline = self.deadline();
         let result = tokio::select! {
@@ -372,6 +376,15 @@ impl Loaded {
             tape.ended(&self.outbound, &ended);
         }
         result
+    }
+
+    /// Refuses before anything is sent what needs scopes that no consent gave.
+    async fn check_scopes(&self, what: &What<'_>, needed: Option<Needed<'_>>) -> Result<()> {
+        let Some(needed) = needed else { return Ok(()) };
+        match self.outbound.sessions.iter().find(|(name, _)| name == needed.credential) {
+            Some((_, session)) => session.check_scopes(what, needed).await,
+            None => Ok(()),
+        }
     }
 
     /// When a call that begins now must be over.
@@ -513,6 +526,9 @@ impl Loaded {
 
     async fn handle(&self, event: Event, deadline: crate::time::Timestamp) -> Result<Outcome> {
         let _place = self.calls.acquire().await.map_err(|_| Error::internal("the plugin is being unloaded"))?;
+        if let Trigger::Poll(poll) = &event.trigger {
+            self.check_scopes(&What::Poll(&poll.name), self.needs.manifest.scopes_of_poll(&poll.name)).await?;
+        }
         let mut instance = self.instance(&self.grant.limits, deadline, Some(event.id.as_str().into()), EVENT)?;
         let exports = self.enter(&mut instance).await?;
         let called = exports.wharfage_plugin_events().call_handle(&mut instance, &event.into()).await;
