@@ -14,6 +14,7 @@ use crate::account::Account;
 use crate::auth::authorize::{Answered, Pending, RANDOM_BYTES, Refused};
 use crate::auth::device::{self, DeviceAnswer};
 use crate::auth::oauth2::{self, Connected, Exchange};
+use crate::auth::scopes;
 use crate::connection::{Config, Connection};
 #[cfg(feature = "serve")]
 use crate::error::Kind;
@@ -126,7 +127,7 @@ impl Authorization {
         match self.session.facts().flow {
             Oauth2Flow::AuthorizationCode => Way::Browser,
             Oauth2Flow::DeviceCode => Way::Device,
-            Oauth2Flow::ClientCredentials | Oauth2Flow::JwtBearer => Way::Direct,
+            Oauth2Flow::ClientCredentials | Oauth2Flow::JwtBearer | Oauth2Flow::Exchange => Way::Direct,
         }
     }
 
@@ -219,13 +220,9 @@ impl Authorization {
     /// # Errors
     /// [`Kind::Configuration`] when the manifest wants a person, and whatever the exchange can end with.
     pub async fn obtain(&self) -> Result<Connected> {
-        let exchange = match self.session.facts().flow {
-            Oauth2Flow::ClientCredentials => Exchange::ClientCredentials,
-            Oauth2Flow::JwtBearer => Exchange::Assertion,
-            Oauth2Flow::AuthorizationCode | Oauth2Flow::DeviceCode => {
-                return Err(Error::configuration("this credential needs a person who signs in")
-                    .with_details(format!("Connect it:   {}", self.again())));
-            }
+        let Some(exchange) = Exchange::without_person(self.session.facts().flow) else {
+            return Err(Error::configuration("this credential needs a person who signs in")
+                .with_details(format!("Connect it:   {}", self.again())));
         };
         let answer = self.session.exchange(exchange, &self.scopes).await?;
         self.session.keep(answer, self.scopes.clone(), Default::default()).await
@@ -448,8 +445,8 @@ fn redirect(stated: Option<&str>) -> Result<Url> {
     Ok(url)
 }
 
-/// What one sign-in asks for: everything that the account's connections need of this credential, so that one consent
-/// serves them all; or what the account says, where it says something.
+/// What one sign-in asks for: the least that the account's connections need of this credential together, so that one
+/// consent serves them all; or what the account says, where it says something.
 ///
 /// # Errors
 /// [`Kind::Component`] when the connection's own component cannot be read.
@@ -461,7 +458,7 @@ pub(crate) fn scopes(config: &Config, name: &str, own: &Needs, credential: &str)
     }
     let Some(own_facts) = oauth2(own, credential) else { return Ok(Vec::new()) };
     let own_token = token_endpoint(own, own_facts, connection);
-    let mut scopes = own_facts.scopes.clone();
+    let mut others = Vec::new();
     for (other_name, other) in &config.connections {
         if connection.account.is_none() || other.account != connection.account || other_name == name {
             continue;
@@ -475,12 +472,15 @@ pub(crate) fn scopes(config: &Config, name: &str, own: &Needs, credential: &str)
             }
         };
         // A credential of the same name at another provider is another one.
-        let same = oauth2(&read, credential).filter(|facts| token_endpoint(&read, facts, other) == own_token);
-        scopes.extend(same.into_iter().flat_map(|facts| facts.scopes.iter().cloned()));
+        if oauth2(&read, credential).is_some_and(|facts| token_endpoint(&read, facts, other) == own_token) {
+            others.push((read, other));
+        }
     }
-    let mut seen = std::collections::BTreeSet::new();
-    scopes.retain(|scope| seen.insert(scope.clone()));
-    Ok(scopes)
+    let all = || std::iter::once((own, connection)).chain(others.iter().map(|(needs, other)| (needs, *other)));
+    let always = all().flat_map(|(needs, _)| needs.scopes_always(credential));
+    let wanted: Vec<&[String]> =
+        all().flat_map(|(needs, connection)| needs.scopes_wanted(connection, credential)).collect();
+    Ok(scopes::least(always, &wanted))
 }
 
 fn oauth2<'a>(needs: &'a Needs, credential: &str) -> Option<&'a Oauth2Facts> {

@@ -77,6 +77,12 @@ pub struct Connection {
     /// The interfaces of the contract that are linked; `clock` and `log` always are.
     #[serde(default)]
     pub imports: Vec<String>,
+    /// The operations that may be called; all where it is left out. A sign-in asks for the scopes of these, and no more.
+    /// What one of them may send is not said here, but by `origins` and `allow`.
+    pub operations: Option<Vec<String>>,
+    /// The credential that goes on requests, where the plugin has several for an origin; the manifest's choice where it is
+    /// left out.
+    pub credential: Option<String>,
     /// Origins granted with the methods and paths that the manifest asks for there.
     #[serde(default)]
     pub origins: Vec<String>,

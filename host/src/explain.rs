@@ -8,7 +8,7 @@ use crate::drift::DriftPolicy;
 use crate::grant::Grant;
 use crate::inbound::poll::PollPolicy;
 use crate::inbound::socket::SocketPolicy;
-use crate::manifest::{Effect, JwtFacts, Needs, Purpose, SecretFacts, shown};
+use crate::manifest::{Effect, JwtFacts, Needs, Operation, Purpose, SecretFacts, shown};
 use crate::outbound::Method;
 use crate::outbound::buckets::Shape;
 use crate::outbound::graphql::GraphqlRule;
@@ -34,10 +34,11 @@ pub fn explain(needs: &Needs, grant: &Grant) -> String {
     section(&mut out, "It may send", sent);
     section(&mut out, "Only the host asks, to sign in and for keys", requests(needs, grant, &grant.authority.origins));
     section(&mut out, "Secrets, which it never reads", secrets(needs, grant));
+    section(&mut out, "A sign-in asks for", scopes(grant));
     section(&mut out, "Paced by", budgets(grant));
     section(&mut out, "When the provider keeps failing", breaker(grant));
     section(&mut out, "Answers that are kept", cache(grant));
-    section(&mut out, "Operations", operations(needs));
+    section(&mut out, "Operations", operations(needs, grant));
     let probe =
         needs.manifest.health.iter().map(|health| {
             format!("{}, at most once a minute, and only where nobody has called", shown(&health.operation))
@@ -243,19 +244,35 @@ fn breaker(grant: &Grant) -> Vec<String> {
     )]
 }
 
-fn operations(needs: &Needs) -> Vec<String> {
-    needs
-        .operations
+/// What this connection brings to the consent of its account.
+fn scopes(grant: &Grant) -> Vec<String> {
+    let each = |(credential, scopes): (&String, &Vec<String>)| -> Vec<String> {
+        scopes.iter().map(|scope| format!("{} (credential `{credential}`)", shown(scope))).collect()
+    };
+    grant.scopes.iter().flat_map(each).collect()
+}
+
+fn operations(needs: &Needs, grant: &Grant) -> Vec<String> {
+    let is_granted = |name: &String| grant.operations.as_ref().is_none_or(|stated| stated.contains(name));
+    let (granted, others): (Vec<&Operation>, Vec<&Operation>) =
+        needs.operations.iter().partition(|operation| is_granted(&operation.name));
+    let mut lines: Vec<String> = granted
         .iter()
-        .map(|operation| {
+        .flat_map(|operation| {
             let effect = match operation.effect {
                 Effect::Read => "reads",
                 Effect::Idempotent => "changes, safe to repeat",
                 Effect::Write => "writes",
             };
-            format!("{:<24} {effect}: {}", operation.name, shown(&operation.description))
+            let about = format!("{:<24} {effect}: {}", operation.name, shown(&operation.description));
+            std::iter::once(about).chain(needs.scope_line(&operation.name).map(|line| format!("    {line}")))
         })
-        .collect()
+        .collect();
+    if !others.is_empty() {
+        let names: Vec<&str> = others.iter().map(|operation| operation.name.as_str()).collect();
+        lines.push(format!("not granted, for `operations` does not name them: {}", names.join(", ")));
+    }
+    lines
 }
 
 fn webhooks(needs: &Needs) -> Vec<String> {

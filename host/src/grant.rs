@@ -16,7 +16,7 @@ use crate::capability;
 use crate::connection::{Allow, Connection, Limits};
 use crate::drift::DriftPolicy;
 use crate::error::{Error, Result};
-use crate::manifest::{BudgetFacts, BudgetScope, Needs, WeightFacts, shown, suggestion};
+use crate::manifest::{BudgetFacts, BudgetScope, CredentialFacts, Needs, WeightFacts, shown, suggestion};
 use crate::outbound::Method;
 use crate::outbound::admit::{Cover, Weight};
 use crate::outbound::breaker::BreakerPolicy;
@@ -38,8 +38,12 @@ pub struct Grant {
     pub(crate) authority: Scope,
     /// Addresses outside the public internet it may dial.
     pub(crate) private_addresses: Vec<IpNet>,
+    /// The operations that may be called; all where there is nothing.
+    pub(crate) operations: Option<BTreeSet<String>>,
     /// The credentials it may have placed.
     pub(crate) credentials: Vec<Credential>,
+    /// What a sign-in asks for over this connection alone, by credentials of the scheme `oauth2`.
+    pub(crate) scopes: BTreeMap<String, Vec<String>>,
     /// The secrets it may have used.
     pub(crate) secrets: BTreeMap<String, Granted>,
     /// The buckets it draws on.
@@ -132,6 +136,15 @@ impl Grant {
             .map(|(credential, facts)| Credential::new(credential, facts))
             .filter(|credential| credential.audience.iter().any(|origin| names.contains(origin.as_str())))
             .collect();
+        check_names(needs, connection, &wrong)?;
+        let scopes = needs.manifest.credentials.iter().filter_map(|(credential, facts)| match facts {
+            CredentialFacts::Oauth2(facts) if facts.has_scopes() => {
+                let stated = account.map(|account| account.scopes.clone()).filter(|scopes| !scopes.is_empty());
+                Some((credential.clone(), stated.unwrap_or_else(|| needs.scopes(connection, credential))))
+            }
+            _ => None,
+        });
+        let scopes = scopes.collect();
         for credential in &credentials {
             for method in &credential.methods {
                 method_of(method, &wrong)?;
@@ -180,7 +193,9 @@ impl Grant {
             scope: scope(origins, of_plugin, credential_headers),
             authority: scope(authorities, of_host, Vec::new()),
             private_addresses: connection.private_addresses.clone(),
+            operations: connection.operations.as_ref().map(|names| names.iter().cloned().collect()),
             credentials,
+            scopes,
             secrets,
             budgets: budgets(needs, connection, account, &wrong)?,
             breaker: connection.breaker,
@@ -196,6 +211,25 @@ impl Grant {
     /// What is needed and not granted.
     pub fn missing(&self) -> &[Missing] {
         &self.missing
+    }
+
+    /// Refuses an operation that the connection does not state, where it states some.
+    ///
+    /// # Errors
+    /// [`Kind::PolicyDenied`](crate::Kind::PolicyDenied) with the line that would allow it.
+    pub(crate) fn check_operation(&self, name: &String) -> Result<()> {
+        match &self.operations {
+            Some(stated) if !stated.contains(name) => Err(Error::denied(
+                "operation",
+                format!("{name} is an operation that connection `{}` does not grant", self.connection),
+                format!(
+                    "To allow it, add to [connections.{}] in wharfage.toml:   {}",
+                    self.connection,
+                    list_line("operations", stated.iter(), name)
+                ),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses if something is missing without which the component cannot start.
@@ -223,6 +257,25 @@ impl Grant {
             lines,
         ))
     }
+}
+
+/// Checks that the operations and the credential that a connection names are the plugin's.
+fn check_names(needs: &Needs, connection: &Connection, wrong: &dyn Fn(String) -> Error) -> Result<()> {
+    for name in connection.operations.iter().flatten() {
+        let known: Vec<&str> = needs.operations.iter().map(|operation| operation.name.as_str()).collect();
+        if !known.contains(&name.as_str()) {
+            return Err(wrong(format!("operations names `{}`, which is no operation of the plugin", shown(name)))
+                .with_details(suggestion(name, &known)));
+        }
+    }
+    if let Some(name) = &connection.credential
+        && !needs.manifest.credentials.contains_key(name)
+    {
+        let known: Vec<&str> = needs.manifest.credentials.keys().map(String::as_str).collect();
+        return Err(wrong(format!("credential names `{}`, which is no credential of the plugin", shown(name)))
+            .with_details(suggestion(name, &known)));
+    }
+    Ok(())
 }
 
 fn granted_imports(
@@ -289,8 +342,15 @@ fn granted_origins(
             .iter()
             .map(|path| pattern(&format!("{root}{path}"), wrong))
             .collect::<Result<Vec<PathPattern>>>()?;
-        let credential = needs.manifest.declared_credential(name).map(str::to_owned);
-        let credential_optional = facts.credential_optional;
+        let covers = |chosen: &&String| {
+            let facts = needs.manifest.credentials.get(*chosen);
+            facts.is_some_and(|facts| facts.origins().contains(name))
+        };
+        // Whoever chooses one wants it, and no request without.
+        let chosen = connection.credential.as_ref().filter(covers);
+        let declared = || needs.manifest.declared_credential(name).map(str::to_owned);
+        let credential = chosen.cloned().or_else(declared);
+        let credential_optional = facts.credential_optional && chosen.is_none();
         all.push(Asked { name: name.clone(), base: base.clone(), methods: methods.clone(), paths: paths.clone() });
         let before = origins.len();
         if stated.iter().any(|origin| origin.origin() == base.origin()) {

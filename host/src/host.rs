@@ -435,10 +435,11 @@ impl Host {
             let secret = facts.secret.as_ref();
             let client = secret.map(|secret| Credential::client(CLIENT, audience, &facts.client_id, secret));
             let authority = self.authority(&outbound, grant, client);
-            let stated = account.map(|account| &account.scopes).filter(|scopes| !scopes.is_empty());
-            let scopes = stated.unwrap_or(&facts.scopes).clone();
+            let stated_by = account.filter(|account| !account.scopes.is_empty()).and(account_name);
+            let scopes = grant.scopes.get(&credential.name).cloned().unwrap_or_default();
             let given = account.and_then(|account| account.access.get(&credential.name)).cloned();
             let session = Session::new(tokens, facts, name, scopes, authority, &asked)?.with_access(given)?;
+            let session = session.stated_by(stated_by.map(str::to_owned));
             outbound.sessions.push((credential.name.clone(), Arc::new(session)));
         }
         Ok(outbound)

@@ -17,8 +17,10 @@ use wasmparser::{Encoding, Parser, Payload};
 
 use crate::auth::authorize::OWN_PARAMS;
 use crate::auth::hmac::Function;
+use crate::auth::scopes::{self, Needed};
 use crate::auth::self_signed::LIFETIME_S_MAX;
 use crate::auth::{Place, jwt};
+use crate::connection::Connection;
 use crate::error::{Error, Kind, Result};
 
 pub use health::HealthFacts;
@@ -48,6 +50,11 @@ pub(crate) const MANIFEST_BYTES_MAX: usize = 256 << 10;
 pub(crate) const OPERATIONS_BYTES_MAX: usize = 1 << 20;
 /// Most operations of a plugin.
 pub(crate) const OPERATIONS_MAX: usize = 500;
+
+/// Most scopes that an operation or a poll names.
+const SCOPES_MAX: usize = 32;
+/// Most bytes of one of them.
+const SCOPE_BYTES_MAX: usize = 1 << 10;
 
 const PACKAGE: &str = "wharfage:plugin/";
 
@@ -493,10 +500,14 @@ pub struct Oauth2Facts {
     pub flow: Oauth2Flow,
     /// Where a person signs in (RFC 6749, 3.1); only the browser goes there.
     pub authorize: Option<String>,
-    /// The token endpoint (RFC 6749, 3.2).
+    /// The token endpoint (RFC 6749, 3.2). With the flow `exchange` the name of a secret may stand in its path, as
+    /// `{installation}`, where the host puts the value.
     pub token: String,
     /// Where a token is revoked (RFC 7009).
     pub revoke: Option<String>,
+    /// How the token is written there.
+    #[serde(default)]
+    pub revoke_form: BodyForm,
     /// Where a device code is had (RFC 8628).
     pub device: Option<String>,
     /// The authorization server's identifier, compared with `iss` in the redirect where it comes (RFC 9207).
@@ -508,7 +519,7 @@ pub struct Oauth2Facts {
     /// How the client says who it is at the token endpoint.
     #[serde(default)]
     pub client_auth: ClientAuth,
-    /// What is asked for.
+    /// What is asked for in any case. What single operations and polls need stands with them.
     #[serde(default)]
     pub scopes: Vec<String>,
     /// What stands between scopes; a space where the provider follows RFC 6749.
@@ -527,8 +538,11 @@ pub struct Oauth2Facts {
     pub lifetime_s: Option<u64>,
     /// The field of a token answer that says in how many seconds the refresh token ends.
     pub refresh_lifetime: Option<String>,
-    /// For `jwt-bearer`: what the assertion says (RFC 7523).
+    /// For `jwt-bearer` and `exchange`: what the assertion says (RFC 7523).
     pub assertion: Option<AssertionFacts>,
+    /// Fields of a token answer that are called otherwise than in RFC 6749.
+    #[serde(default)]
+    pub answer: TokenAnswerFacts,
     /// Its audience, by names of origins.
     pub origins: Vec<String>,
     /// The methods an access token goes with; any when empty.
@@ -578,13 +592,32 @@ impl Oauth2Facts {
         if let Some(name) = self.authorize_params.keys().find(|name| OWN_PARAMS.contains(&name.as_str())) {
             return Err(format!("`authorize_params` names `{name}`, which only the host says"));
         }
+        let has_params = !self.token_params.is_empty() || !self.scopes.is_empty();
+        if self.flow == Oauth2Flow::Exchange && has_params {
+            return Err("its flow sends no form: `scopes` and `token_params` are of other flows".to_owned());
+        }
+        if self.flow != Oauth2Flow::Exchange && !self.path_secrets().is_empty() {
+            return Err("`token` has a secret's name in its path, which is for the flow `exchange`".to_owned());
+        }
         let needed = match self.flow {
             Oauth2Flow::AuthorizationCode => ("authorize", self.authorize.is_some()),
             Oauth2Flow::DeviceCode => ("device", self.device.is_some()),
-            Oauth2Flow::JwtBearer => ("assertion", self.assertion.is_some()),
+            Oauth2Flow::JwtBearer | Oauth2Flow::Exchange => ("assertion", self.assertion.is_some()),
             Oauth2Flow::ClientCredentials => ("secret", self.secret.is_some()),
         };
         if needed.1 { Ok(()) } else { Err(format!("its flow needs `{}`", needed.0)) }
+    }
+
+    /// The names of secrets that stand in the path of the token endpoint.
+    pub(crate) fn path_secrets(&self) -> Vec<&str> {
+        let path = endpoint_parts(&self.token).map_or("", |(_, path)| path);
+        let named = path.split('{').skip(1).filter_map(|rest| rest.split_once('}'));
+        named.map(|(name, _)| name).collect()
+    }
+
+    /// Whether a consent for it has scopes.
+    pub(crate) fn has_scopes(&self) -> bool {
+        self.flow != Oauth2Flow::Exchange
     }
 }
 
@@ -606,6 +639,30 @@ pub enum Oauth2Flow {
     DeviceCode,
     /// The client signs an assertion (RFC 7523).
     JwtBearer,
+    /// The client signs an assertion, which goes to the token endpoint as a bearer token, with an empty body. No grant of
+    /// OAuth 2.0; what comes back is an access token all the same.
+    Exchange,
+}
+
+/// How the body of a request is written.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum BodyForm {
+    /// As a form, as RFC 6749 and RFC 7009 have it.
+    #[default]
+    Form,
+    /// As a JSON object.
+    Json,
+}
+
+/// The names of fields of a token answer, where they are others than in RFC 6749.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct TokenAnswerFacts {
+    /// The access token; `access_token` where it is left out.
+    pub access_token: Option<String>,
+    /// When it ends, as a date (RFC 3339), instead of `expires_in`.
+    pub expires_at: Option<String>,
 }
 
 /// How a client says who it is at the token endpoint (RFC 6749, 2.3.1).
@@ -660,6 +717,11 @@ impl CredentialFacts {
         }
     }
 
+    /// Whether a consent for it has scopes.
+    fn has_scopes(&self) -> bool {
+        matches!(self, Self::Oauth2(facts) if facts.has_scopes())
+    }
+
     /// Where a key goes, and how many places are named: it must be one.
     pub(crate) fn place(&self) -> (Option<Place>, usize) {
         let Self::ApiKey { header, query, cookie, body, path, .. } = self else { return (None, 0) };
@@ -694,7 +756,7 @@ impl CredentialFacts {
                 let key_id = facts.assertion.as_ref().and_then(|assertion| assertion.key_id.as_ref());
                 let subject = facts.assertion.as_ref().and_then(|assertion| assertion.subject.as_ref());
                 let all = [Some(&facts.client_id), facts.secret.as_ref(), key, key_id, subject];
-                all.into_iter().flatten().map(String::as_str).collect()
+                all.into_iter().flatten().map(String::as_str).chain(facts.path_secrets()).collect()
             }
         }
     }
@@ -925,6 +987,17 @@ pub struct OperationFacts {
     /// The columns a table shows, as dotted paths.
     #[serde(default)]
     pub columns: Vec<String>,
+    /// The scopes of an OAuth 2.0 credential with which it works: one of these is enough. The first is the least, which a
+    /// sign-in asks for unless another of them is asked for anyway. Several that are needed together are written with a space
+    /// between them (RFC 6749, 3.3).
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// Scopes with which it does a part of what it says, as for objects that are the client's own. Nobody is asked for them,
+    /// and who has one is not refused.
+    #[serde(default)]
+    pub partial_scopes: Vec<String>,
+    /// The credential whose scopes these are; the only one of the scheme `oauth2` where it is left out.
+    pub credential: Option<String>,
     /// Who says so.
     #[serde(default)]
     pub source: String,
@@ -1109,6 +1182,43 @@ impl Needs {
         Ok(Self { manifest, operations, imports, foreign_imports })
     }
 
+    /// The least scopes that a sign-in for a credential asks for over one connection: for the operations and polls that it
+    /// states. Others of the account's connections add what they need.
+    pub fn scopes(&self, connection: &Connection, credential: &str) -> Vec<String> {
+        scopes::least(self.scopes_always(credential), &self.scopes_wanted(connection, credential))
+    }
+
+    /// The scopes of a credential that are asked for in any case.
+    pub(crate) fn scopes_always(&self, credential: &str) -> &[String] {
+        match self.manifest.credentials.get(credential) {
+            Some(CredentialFacts::Oauth2(facts)) => &facts.scopes,
+            _ => &[],
+        }
+    }
+
+    /// What each operation and poll that a connection states needs of a credential.
+    pub(crate) fn scopes_wanted(&self, connection: &Connection, credential: &str) -> Vec<&[String]> {
+        let is_stated = |name: &String| connection.operations.as_ref().is_none_or(|stated| stated.contains(name));
+        let names = self.operations.iter().map(|operation| &operation.name).filter(|name| is_stated(name));
+        let operations = names.filter_map(|name| self.manifest.scopes_of_operation(name));
+        let polls = connection.polls.keys().filter_map(|name| self.manifest.scopes_of_poll(name));
+        let all = operations.chain(polls).filter(|needed| needed.credential == credential);
+        all.map(|needed| needed.any_of).collect()
+    }
+
+    /// Which scopes an operation needs, in words: `scope a; or b, c`. Nothing where it needs none.
+    pub fn scope_line(&self, operation: &str) -> Option<String> {
+        let needed = self.manifest.scopes_of_operation(operation)?;
+        let (first, others) = needed.any_of.split_first()?;
+        let mut line = format!("scope {}", shown(first));
+        for (what, list) in [("or", others), ("in part", needed.in_part)] {
+            if !list.is_empty() {
+                line += &format!("; {what} {}", list.iter().map(|scope| shown(scope)).collect::<Vec<_>>().join(", "));
+            }
+        }
+        Some(line)
+    }
+
     /// The operation of that name.
     ///
     /// # Errors
@@ -1145,6 +1255,71 @@ impl Manifest {
             self.credentials.iter().find(|(_, facts)| covers(facts)).map(|(name, _)| name.as_str())
         };
         self.origins.get(origin)?.credential.as_deref().or_else(first)
+    }
+
+    /// Whether a person's or a client's consent is asked for, which has scopes.
+    pub fn has_consent(&self) -> bool {
+        self.credentials.values().any(CredentialFacts::has_scopes)
+    }
+
+    /// The scopes that an operation needs, where it needs some.
+    pub(crate) fn scopes_of_operation(&self, name: &str) -> Option<Needed<'_>> {
+        let facts = self.operations.get(name)?;
+        self.needed(facts.credential.as_deref(), &facts.scopes, &facts.partial_scopes)
+    }
+
+    /// The scopes that a poll needs, where it needs some.
+    pub(crate) fn scopes_of_poll(&self, name: &str) -> Option<Needed<'_>> {
+        let facts = self.polls.get(name)?;
+        self.needed(facts.credential.as_deref(), &facts.scopes, &facts.partial_scopes)
+    }
+
+    fn needed<'a>(&'a self, named: Option<&'a str>, any_of: &'a [String], in_part: &'a [String]) -> Option<Needed<'a>> {
+        let credential = named.or_else(|| self.consented())?;
+        (!any_of.is_empty()).then_some(Needed { credential, any_of, in_part })
+    }
+
+    /// The credential that a consent with scopes is for, if there is one such.
+    fn consented(&self) -> Option<&str> {
+        let mut all = self.credentials.iter().filter(|(_, facts)| facts.has_scopes());
+        let first = all.next().map(|(name, _)| name.as_str());
+        first.filter(|_| all.next().is_none())
+    }
+
+    /// Checks what an operation or a poll says of scopes.
+    fn check_scopes(
+        &self,
+        credential: Option<&String>,
+        any_of: &[String],
+        in_part: &[String],
+        (source, date): (&str, &str),
+    ) -> std::result::Result<(), String> {
+        if any_of.is_empty() {
+            return match credential.is_some() || !in_part.is_empty() {
+                true => Err("says nothing about `scopes`, and something about which".to_owned()),
+                false => Ok(()),
+            };
+        }
+        if any_of.len() + in_part.len() > SCOPES_MAX {
+            return Err(format!("names more than {SCOPES_MAX} scopes"));
+        }
+        let is_octet = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+        let is_scope = |part: &str| !part.is_empty() && part.bytes().all(is_octet);
+        let is_good = |written: &String| written.len() <= SCOPE_BYTES_MAX && written.split(' ').all(is_scope);
+        if let Some(wrong) = any_of.iter().chain(in_part).find(|written| !is_good(written)) {
+            return Err(format!("has the scope `{}`: it is written as RFC 6749, 3.3, has it", shown(wrong)));
+        }
+        if source.is_empty() || date.is_empty() {
+            return Err("has scopes, which are facts: say their source and date".to_owned());
+        }
+        let named = credential.map(String::as_str).or_else(|| self.consented());
+        match named.map(|name| (name, self.credentials.get(name))) {
+            Some((_, Some(CredentialFacts::Oauth2(facts)))) if facts.has_scopes() => Ok(()),
+            Some((name, _)) => {
+                Err(format!("has scopes of the credential `{}`, which is none that a consent is for", shown(name)))
+            }
+            None => Err("has scopes: say of which credential of the scheme oauth2:   credential = \"…\"".to_owned()),
+        }
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self> {
@@ -1285,7 +1460,9 @@ impl Manifest {
                     shown(name)
                 ));
             }
-            if let Err(why) = poll.check() {
+            let dated = (poll.source.as_str(), poll.date.as_str());
+            let scopes = || self.check_scopes(poll.credential.as_ref(), &poll.scopes, &poll.partial_scopes, dated);
+            if let Err(why) = poll.check().and_then(|()| scopes()) {
                 return wrong(format!("polls.{name} {why}"));
             }
         }
@@ -1307,6 +1484,13 @@ impl Manifest {
         }
         if let Some(name) = self.events.keys().find(|name| name.starts_with("wharfage.")) {
             return wrong(format!("events.\"{}\" begins like the host's own events; call it otherwise", shown(name)));
+        }
+        for (name, facts) in &self.operations {
+            let dated = (facts.source.as_str(), facts.date.as_str());
+            let checked = self.check_scopes(facts.credential.as_ref(), &facts.scopes, &facts.partial_scopes, dated);
+            if let Err(why) = checked {
+                return wrong(format!("operations.\"{}\" {why}", shown(name)));
+            }
         }
         for (index, rule) in self.answers.iter().enumerate() {
             if Kind::from_answer_name(&rule.kind).is_none() {
@@ -1578,8 +1762,19 @@ mod tests {
         origins = ["api"]
     "#;
 
+    /// A credential of the flow `exchange`, before the secrets.
+    fn signed(more: &str) -> String {
+        format!(
+            "[origins.host]\nurl='https://h.test'\nmethods=['POST']\npaths=['/**']\nhost_only=true\nsource='s'\ndate='d'\n\
+             [credentials.app]\nscheme='oauth2'\nflow = 'exchange'\ntoken='{{host}}/of/{{api_key}}/tokens'\nclient_id='api_key'\n\
+             assertion={{ key='api_key', algorithm='RS256' }}\norigins=['api']\nsource='s'\ndate='d'\n{more}\n[secrets.api_key]"
+        )
+    }
+
     #[test]
     fn reads_a_plain_manifest() {
+        let app = Manifest::parse(&PLAIN.replace("[secrets.api_key]", &signed(""))).unwrap();
+        assert!(!app.has_consent() && app.credentials["app"].secrets().len() == 3);
         let manifest = Manifest::parse(PLAIN).unwrap();
         assert_eq!(manifest.plugin.name, "acme");
         assert_eq!(manifest.secrets["api_key"].purpose, Purpose::Credential);
@@ -1638,6 +1833,35 @@ mod tests {
                 "[secrets.s]\npurpose='verify'\njwt = { algorithm = 'RS256', issuer = 'i', audience = ['a'], jwks = '{api}/k' }\n[secrets.api_key]",
                 "host_only",
             ),
+            ("[secrets.api_key]", "[operations.o]\neffect='read'\nscopes=['a']\n[secrets.api_key]", "source and date"),
+            (
+                "[secrets.api_key]",
+                "[operations.o]\neffect='read'\nscopes=['a']\nsource='s'\ndate='d'\n[secrets.api_key]",
+                "credential =",
+            ),
+            (
+                "[secrets.api_key]",
+                "[operations.o]\neffect='read'\nscopes=['a']\ncredential='key'\nsource='s'\ndate='d'\n[secrets.api_key]",
+                "none that a consent is for",
+            ),
+            (
+                "[secrets.api_key]",
+                "[operations.o]\neffect='read'\nscopes=['a  b']\nsource='s'\ndate='d'\n[secrets.api_key]",
+                "RFC 6749",
+            ),
+            (
+                "[secrets.api_key]",
+                "[operations.o]\neffect='read'\npartial_scopes=['a']\n[secrets.api_key]",
+                "nothing about",
+            ),
+            ("[secrets.api_key]", &signed("token_params = { a = 'b' }"), "sends no form"),
+            ("[secrets.api_key]", &signed("scopes = ['a']"), "sends no form"),
+            (
+                "[secrets.api_key]",
+                &signed("flow = 'client-credentials'").replace("flow = 'exchange'\n", ""),
+                "flow `exchange`",
+            ),
+            ("[secrets.api_key]", &signed("").replace("{api_key}", "{other}"), "not declared"),
             ("methods = [\"GET\"]", "method = [\"GET\"]", "method"),
             (
                 "origins = [\"api\"]",

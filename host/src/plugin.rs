@@ -23,13 +23,14 @@ use wasmtime::{Store as Instance, Trap, UpdateDeadline};
 
 use crate::artifact::Digest;
 use crate::auth::Credential;
+use crate::auth::scopes::Needed;
 use crate::bindings::{Plugin as Exports, PluginPre};
 use crate::capability::{self, Call, Lines, Memory, Spent, wasi};
 use crate::connection::Limits;
 use crate::drift::{Drift, Drifts, Watch};
 use crate::engine::{Engine, TICK_MS};
 use crate::error::{Error, Kind, Result};
-use crate::event::{Event, Outcome};
+use crate::event::{Event, Outcome, Trigger};
 use crate::grant::Grant;
 #[cfg(feature = "serve")]
 use crate::inbound::socket::{Listener, Socket, SocketPolicy};
@@ -42,7 +43,7 @@ use crate::observe::health::{Facts, Health, PROBE, PROBE_EVERY_MS, PROBE_MS, Pro
 use crate::observe::metrics::Meter;
 use crate::observe::trace::Here;
 use crate::outbound::breaker::CircuitState;
-use crate::outbound::session::TokenState;
+use crate::outbound::session::{TokenState, What};
 use crate::outbound::tape::Ended;
 use crate::outbound::{CallContext, Observer, Outbound, Running, Source, Step};
 use crate::schema::Schema;
@@ -474,7 +475,10 @@ impl Plugin {
 impl Loaded {
     /// One page of an operation, within its deadline.
     async fn page(&self, operation: &Operation, input: &str, cursor: Option<Cursor>) -> Result<Answer<Box<RawValue>>> {
+        self.grant.check_operation(&operation.name)?;
         let input = self.input(operation, input)?;
+        let wanted = What::Operation(&operation.name);
+        self.check_scopes(&wanted, self.needs.manifest.scopes_of_operation(&operation.name)).await?;
         let cursor = cursor.map(|cursor| self.open(operation, &cursor)).transpose()?;
         let deadline = self.deadline();
         let result = tokio::select! {
@@ -503,6 +507,15 @@ impl Loaded {
             plugin = &*self.name, connection = &*self.connection, operation, event,
             attempts = Empty, error.type = Empty
         )
+    }
+
+    /// Refuses before anything is sent what needs scopes that no consent gave.
+    async fn check_scopes(&self, what: &What<'_>, needed: Option<Needed<'_>>) -> Result<()> {
+        let Some(needed) = needed else { return Ok(()) };
+        match self.outbound.sessions.iter().find(|(name, _)| name == needed.credential) {
+            Some((_, session)) => session.check_scopes(what, needed).await,
+            None => Ok(()),
+        }
     }
 
     /// When a call that begins now must be over.
@@ -672,6 +685,9 @@ impl Loaded {
 
     async fn handle(&self, event: Event, deadline: crate::time::Timestamp) -> Result<Outcome> {
         let _place = self.calls.acquire().await.map_err(|_| Error::internal("the plugin is being unloaded"))?;
+        if let Trigger::Poll(poll) = &event.trigger {
+            self.check_scopes(&What::Poll(&poll.name), self.needs.manifest.scopes_of_poll(&poll.name)).await?;
+        }
         let running = Running::metered(EVENT, self.meter.handling());
         let mut instance = self.instance(&self.grant.limits, deadline, Some(event.id.as_str().into()), running)?;
         let exports = self.enter(&mut instance).await?;

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use wharfage::tape::Fixture;
-use wharfage::{Blame, Effect, Kind};
+use wharfage::{Blame, Connection, Effect, Kind};
 use wharfage_tests::fixture::{Break, Theatre, compare, error_json};
 use wharfage_tests::{API_KEY, PLUGINS, PluginFolder, Provider, Reply};
 
@@ -248,6 +248,45 @@ async fn descriptions_are_whole() {
                 None => said(&operation.name, "plugin.toml does not know it"),
                 Some(facts) if facts.columns.is_empty() => said(&operation.name, "plugin.toml names no columns for it"),
                 Some(_) => {}
+            }
+        }
+    }
+    assert_none(accounts);
+}
+
+/// What is behind a consent says with which scopes it works, the least first; a connection that wants everything asks for
+/// what serves all of it, and for nothing beyond.
+#[tokio::test]
+async fn what_needs_a_consent_says_its_scopes() {
+    let mut accounts = Vec::new();
+    for plugin in PLUGINS {
+        let needs = Theatre::of(*plugin).await.needs;
+        if !needs.manifest.has_consent() {
+            continue;
+        }
+        let mut wanted: Vec<(String, Vec<String>)> = Vec::new();
+        for operation in &needs.operations {
+            let scopes = needs.manifest.operations.get(&operation.name).map(|facts| facts.scopes.clone());
+            wanted.push((operation.name.clone(), scopes.unwrap_or_default()));
+        }
+        let mut connection = Connection::granting(&needs);
+        for (name, facts) in &needs.manifest.polls {
+            wanted.push((format!("the poll {name}"), facts.scopes.clone()));
+            connection.polls.insert(name.clone(), Default::default());
+        }
+        let asked: Vec<String> =
+            needs.manifest.credentials.keys().flat_map(|name| needs.scopes(&connection, name)).collect();
+        println!("{} asks for {}", plugin.name, asked.join(" "));
+        let serves = |asked: &[String], scopes: &[String]| {
+            scopes.iter().any(|written| written.split(' ').all(|scope| asked.iter().any(|asked| asked == scope)))
+        };
+        for (name, scopes) in wanted.iter().filter(|(_, scopes)| !serves(&asked, scopes)) {
+            accounts.push(format!("{}: {name} is not served by what is asked for: {scopes:?}", plugin.name));
+        }
+        for scope in &asked {
+            let without: Vec<String> = asked.iter().filter(|other| *other != scope).cloned().collect();
+            if wanted.iter().all(|(_, scopes)| serves(&without, scopes)) {
+                accounts.push(format!("{} asks for {scope}, which nothing needs", plugin.name));
             }
         }
     }

@@ -10,7 +10,7 @@ use wharfage_tests::component::{self, CORE_MODULE, MANIFEST, with_custom};
 use wharfage_tests::{Open, Provider, Reply, Scene, guests, root, skipping};
 
 /// Compares with the golden text, in which digests and ports are left out.
-fn golden(name: &str, text: &str) {
+pub(crate) fn golden(name: &str, text: &str) {
     let path = root().join(format!("tests/golden/{name}.txt"));
     let text = format!("{}\n", plain(text).trim_end());
     #[allow(clippy::disallowed_methods, reason = "the one switch of the tests")]
@@ -27,7 +27,7 @@ fn golden(name: &str, text: &str) {
     );
 }
 
-fn refused(name: &str, error: &Error) {
+pub(crate) fn refused(name: &str, error: &Error) {
     golden(name, &format!("[{}]\n{error}", error.kind().name()));
 }
 

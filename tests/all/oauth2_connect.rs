@@ -60,7 +60,7 @@ date = "2026-11-24"
 
 /// What the provider has been told, and what it does.
 #[derive(Default)]
-struct Consent {
+pub(crate) struct Consent {
     /// The parameters of the sign-in address, by code.
     codes: BTreeMap<String, BTreeMap<String, String>>,
     /// What the token endpoint answers first, one by one.
@@ -68,17 +68,17 @@ struct Consent {
     /// More of the redirect's query.
     redirect_more: &'static str,
     /// The scope that is granted; what was asked for where empty.
-    granted: &'static str,
+    pub(crate) granted: &'static str,
     /// The status of a revocation.
     revoke_status: u16,
     tokens: usize,
 }
 
-struct Desk {
-    provider: Provider,
-    consent: Arc<Mutex<Consent>>,
-    folder: tempfile::TempDir,
-    text: String,
+pub(crate) struct Desk {
+    pub(crate) provider: Provider,
+    pub(crate) consent: Arc<Mutex<Consent>>,
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) text: String,
 }
 
 fn pairs(text: &str) -> BTreeMap<String, String> {
@@ -144,7 +144,7 @@ impl Desk {
     }
 
     /// With more lines of the credential, and more lines of the account.
-    async fn with(credential: &str, account: &str) -> Self {
+    pub(crate) async fn with(credential: &str, account: &str) -> Self {
         let consent = Arc::new(Mutex::new(Consent { revoke_status: 200, ..Consent::default() }));
         let provider = Provider::answering({
             let consent = consent.clone();
@@ -179,7 +179,7 @@ impl Desk {
     }
 
     /// One more connection of the account, with a component of its own.
-    async fn connection(&mut self, name: &str, credential: &str) {
+    pub(crate) async fn connection(&mut self, name: &str, credential: &str) {
         self.component(name, credential).await;
         let url = self.provider.url();
         self.text += &format!(
@@ -190,11 +190,11 @@ impl Desk {
         std::fs::write(self.folder.path().join("wharfage.toml"), &self.text).unwrap();
     }
 
-    fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Config {
         Config::parse(&self.text, &self.folder.path().join("wharfage.toml")).unwrap()
     }
 
-    fn host(&self, clock: &ManualClock) -> Host {
+    pub(crate) fn host(&self, clock: &ManualClock) -> Host {
         let state = self.folder.path().join("state");
         Host::builder().state_dir(state).code_dir(wharfage_tests::compiled_code()).clock(clock.clone()).build().unwrap()
     }
@@ -212,7 +212,7 @@ impl Desk {
     }
 
     /// Runs the program here.
-    async fn run(&self, arguments: &[&str], input: &str) -> (i32, String, String) {
+    pub(crate) async fn run(&self, arguments: &[&str], input: &str) -> (i32, String, String) {
         let mut program = self.start(arguments);
         std::io::Write::write_all(&mut program.stdin.take().unwrap(), input.as_bytes()).unwrap();
         let output = tokio::task::spawn_blocking(move || program.wait_with_output().unwrap()).await.unwrap();
@@ -247,7 +247,7 @@ async fn browse(link: &str) -> (u16, String) {
 }
 
 /// The address that a sign-in ends on, for a browser that cannot open it.
-async fn ends_on(link: &str) -> String {
+pub(crate) async fn ends_on(link: &str) -> String {
     let browser = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
     let answer = browser.get(link).send().await.unwrap();
     answer.headers()["location"].to_str().unwrap().to_owned()
@@ -568,6 +568,21 @@ async fn what_the_provider_cannot_be_told_stays_unless_forced() {
     let authorization = silent.host(&skipping()).authorize(&silent.config(), "acme", None).await.unwrap();
     authorization.obtain().await.unwrap();
     assert_eq!(authorization.disconnect(false).await.unwrap(), Disconnected::TakenAway);
+}
+
+/// RFC 7009 has a form, and some providers want JSON.
+#[tokio::test]
+async fn a_token_is_revoked_as_the_provider_wants_it_written() {
+    let desk = Desk::with("flow = \"client-credentials\"\nrevoke_form = \"json\"", "").await;
+    let authorization = desk.host(&skipping()).authorize(&desk.config(), "acme", None).await.unwrap();
+    authorization.obtain().await.unwrap();
+    assert_eq!(authorization.disconnect(false).await.unwrap(), Disconnected::Revoked);
+    let seen = desk.provider.seen();
+    let revoked = seen.last().unwrap();
+    assert_eq!((revoked.target.as_str(), revoked.header("content-type")), ("/revoke", Some("application/json")));
+    let body: Value = serde_json::from_slice(&revoked.body).unwrap();
+    assert_eq!(body, json!({"token": "refresh-token-1"}));
+    assert!(revoked.header("authorization").unwrap().starts_with("Basic "));
 }
 
 /// R12: what a person approved is where tokens go and where they are renewed. A component that wants other places gets

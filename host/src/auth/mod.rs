@@ -11,6 +11,7 @@ pub(crate) mod device;
 pub(crate) mod hmac;
 pub(crate) mod jwt;
 pub(crate) mod oauth2;
+pub(crate) mod scopes;
 pub(crate) mod self_signed;
 mod sigv4;
 

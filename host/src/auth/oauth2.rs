@@ -10,7 +10,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Kind, Result};
-use crate::manifest::{ClientAuth, Oauth2Facts, shown};
+use crate::manifest::{ClientAuth, Oauth2Facts, Oauth2Flow, shown};
 use crate::time::Timestamp;
 
 /// How long before its end a token is renewed, and never more than half of its life.
@@ -62,11 +62,25 @@ pub(crate) enum Exchange {
     },
     /// What the client asserts and signs (RFC 7523).
     Assertion,
+    /// The same as a bearer token instead of in a form.
+    Signed,
     /// A new access token for a refresh token.
     Refresh {
         /// The refresh token.
         token: Zeroizing<String>,
     },
+}
+
+impl Exchange {
+    /// The one of a flow in which nobody signs in.
+    pub(crate) fn without_person(flow: Oauth2Flow) -> Option<Self> {
+        match flow {
+            Oauth2Flow::ClientCredentials => Some(Self::ClientCredentials),
+            Oauth2Flow::JwtBearer => Some(Self::Assertion),
+            Oauth2Flow::Exchange => Some(Self::Signed),
+            Oauth2Flow::AuthorizationCode | Oauth2Flow::DeviceCode => None,
+        }
+    }
 }
 
 /// The form of a token request, without the client's own proof. `assertion` is the signed one, where one is asked for.
@@ -100,6 +114,7 @@ pub(crate) fn form(
             put("assertion", assertion.unwrap_or_default());
             says_scopes = true;
         }
+        Exchange::Signed => {}
         // Scopes are left out: what is renewed is what was granted (RFC 6749, 6).
         Exchange::Refresh { token } => {
             put("grant_type", plain("refresh_token"));
@@ -130,6 +145,8 @@ pub(crate) struct TokenAnswer {
     access: Token,
     refresh: Option<Token>,
     lifetime_ms: Option<u64>,
+    /// When the access token ends, where the provider says a date.
+    ends_at: Option<Timestamp>,
     refresh_lifetime_ms: Option<u64>,
     /// The scopes granted, where it says.
     scopes: Option<Vec<String>>,
@@ -159,9 +176,10 @@ impl TokenAnswer {
             Some(Value::Null | Value::String(_)) | None => Ok(None),
             Some(_) => Err(strange(&format!("has a `{name}` that is no text"))),
         };
-        let access = token("access_token")?.ok_or_else(|| strange("has no `access_token`"))?;
+        let name = facts.answer.access_token.as_deref().unwrap_or("access_token");
+        let access = token(name)?.ok_or_else(|| strange(&format!("has no `{}`", shown(name))))?;
         if !access.0.bytes().all(|byte| (0x21..0x7f).contains(&byte)) {
-            return Err(strange("has an `access_token` that no header can carry"));
+            return Err(strange(&format!("has an `{}` that no header can carry", shown(name))));
         }
         let refresh = token("refresh_token")?;
         if let Some(kind) = fields.get("token_type").and_then(Value::as_str)
@@ -171,6 +189,7 @@ impl TokenAnswer {
         }
         let seconds = |name: &str| seconds(fields.get(name)?);
         let lifetime_s = seconds("expires_in").or(facts.lifetime_s);
+        let ends_at = facts.answer.expires_at.as_ref().and_then(|name| Timestamp::parse(fields.get(name)?.as_str()?));
         let refresh_lifetime_s = facts.refresh_lifetime.as_deref().and_then(seconds);
         let scopes = match fields.get("scope") {
             Some(Value::String(text)) => Some(split(text, separator(facts))),
@@ -183,6 +202,7 @@ impl TokenAnswer {
             access,
             refresh,
             lifetime_ms: lifetime_s.map(|seconds| seconds * 1_000),
+            ends_at,
             refresh_lifetime_ms: refresh_lifetime_s.map(|seconds| seconds * 1_000),
             scopes: scopes.filter(|scopes| !scopes.is_empty()),
         })
@@ -333,7 +353,10 @@ impl TokenSet {
     fn take(&mut self, answer: TokenAnswer, now: Timestamp) {
         self.access = answer.access;
         self.obtained_at_ms = now.as_millis();
-        self.expires_at_ms = answer.lifetime_ms.map(|lifetime| now.plus(lifetime).as_millis());
+        // A date that is over by this clock would have every call renew it.
+        let ends_at = answer.ends_at.filter(|at| *at > now && at.since(now) <= LIFETIME_S_MAX * 1_000);
+        let ends_at = ends_at.or_else(|| answer.lifetime_ms.map(|lifetime| now.plus(lifetime)));
+        self.expires_at_ms = ends_at.map(Timestamp::as_millis);
         if let Some(refresh) = answer.refresh.filter(|new| self.refresh.as_ref() != Some(new)) {
             self.before = self.refresh.replace(refresh);
         }
@@ -509,6 +532,23 @@ mod tests {
         let long = answer(r#"{"access_token":"x","expires_in":18446744073709551615}"#);
         assert_eq!(long.lifetime_ms, Some(LIFETIME_S_MAX * 1_000));
         assert_eq!(answer(r#"{"access_token":"x","expires_in":59.9}"#).lifetime_ms, Some(59_000));
+    }
+
+    #[test]
+    fn a_provider_may_call_the_fields_otherwise_and_say_a_date() {
+        let named = facts("lifetime_s = 60\nanswer = { access_token = 'token', expires_at = 'until' }");
+        let end = |until: &str| {
+            let body = format!(r#"{{"token":"x","access_token":7,"until":{until}}}"#);
+            let answer = TokenAnswer::parse(body.as_bytes(), &named).ok().unwrap();
+            let fixed = Fixed { audience: BTreeSet::new(), token: "t".into(), revoke: None };
+            TokenSet::first(answer, Vec::new(), BTreeMap::new(), fixed, "1".into(), at(1_000)).expires_at_ms
+        };
+        assert_eq!(end(r#""1970-01-01T01:00:00Z""#), Some(3_600_000));
+        for none in [r#""1970-01-01T00:00:01Z""#, r#""soon""#, "3600", "null", r#""9999-01-01T00:00:00Z""#] {
+            assert_eq!(end(none), Some(61_000), "{none}: as if unsaid");
+        }
+        let error = TokenAnswer::parse(br#"{"access_token":"s3cret"}"#, &named).err().unwrap();
+        assert!(error.message().contains("has no `token`"), "{error}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use clap::Args;
 use wharfage::{Connection, Digest, Needs};
 
 use super::Common;
-use super::text::{GREEN, YELLOW, count};
+use super::text::{DIM, GREEN, YELLOW, count};
 
 #[derive(Args)]
 pub(super) struct Check {
@@ -28,12 +28,20 @@ impl Check {
             if operation.description.trim().is_empty() {
                 remarks.push(format!("{} has no description", operation.name));
             }
+            if needs.manifest.has_consent() && needs.scope_line(&operation.name).is_none() {
+                remarks.push(format!("{} names no scopes: add them to [operations.\"{0}\"]", operation.name));
+            }
             if !needs.manifest.operations.contains_key(&operation.name) {
                 remarks.push(format!("plugin.toml says nothing about {}: add [operations.\"{0}\"]", operation.name));
             }
         }
         if bytes.len() > 300_000 {
             remarks.push(format!("{} kB is much for a plugin; most need less than 300", bytes.len() / 1000));
+        }
+        for operation in &needs.operations {
+            if let Some(line) = needs.scope_line(&operation.name) {
+                anstream::println!("{:<24} {DIM}{line}{DIM:#}", operation.name);
+            }
         }
         for remark in &remarks {
             anstream::println!("{YELLOW}remark{YELLOW:#} {remark}");

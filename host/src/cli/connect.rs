@@ -40,6 +40,10 @@ impl Connect {
     pub(super) async fn run(self, common: &Common) -> anyhow::Result<()> {
         let (config, host) = programs::open(common, self.config.as_deref(), &self.connection)?;
         let authorization = host.build()?.authorize(&config, &self.connection, self.credential.as_deref()).await?;
+        if !authorization.scopes().is_empty() {
+            let asked = text::one_line(&authorization.scopes().join(" "), 1_000);
+            anstream::eprintln!("{DIM}asks for: {asked}{DIM:#}");
+        }
         let connected = match authorization.way() {
             _ if self.device => self.on_device(&authorization).await,
             Way::Device => self.on_device(&authorization).await,
@@ -47,7 +51,7 @@ impl Connect {
             Way::Browser if self.paste || !authorization.can_listen() => self.pasted(&authorization).await,
             _ => self.listened(&authorization).await,
         }?;
-        self.tell(&connected);
+        self.tell(&connected, authorization.way());
         Ok(())
     }
 
@@ -102,7 +106,7 @@ impl Connect {
         }
     }
 
-    fn tell(&self, connected: &Connected) {
+    fn tell(&self, connected: &Connected, way: Way) {
         let name = &self.connection;
         let list = |scopes: &[String]| text::one_line(&scopes.join(" "), 500);
         anstream::print!("{GREEN}connected{GREEN:#} {name}");
@@ -116,12 +120,15 @@ impl Connect {
         if !connected.missing.is_empty() {
             anstream::eprintln!(
                 "{YELLOW}asked for and not granted{YELLOW:#}: {}\n\
-                 The provider will refuse calls that need it. To ask again:   wharfage connect {name}",
+                 Calls that need it are refused. To ask again:   wharfage connect {name}",
                 list(&connected.missing)
             );
         }
         match (connected.is_renewable, connected.until) {
             (true, _) => anstream::eprintln!("{DIM}the tokens are kept sealed, and renewed by themselves{DIM:#}"),
+            (false, Some(until)) if way == Way::Direct => {
+                anstream::eprintln!("{DIM}the token serves until {until}, and the next one comes by itself{DIM:#}");
+            }
             (false, Some(until)) => anstream::eprintln!(
                 "{DIM}the token serves until {until}, and the provider gave nothing to renew it with{DIM:#}"
             ),

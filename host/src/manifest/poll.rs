@@ -19,6 +19,14 @@ pub struct PollFacts {
     /// What follows when the plugin answers `cursor-invalid`.
     #[serde(default)]
     pub cursor_invalid: Recovery,
+    /// The scopes with which it works, as an operation has them.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// Scopes with which it does a part of what it says.
+    #[serde(default)]
+    pub partial_scopes: Vec<String>,
+    /// The credential whose scopes these are; the only one of the scheme `oauth2` where it is left out.
+    pub credential: Option<String>,
     /// Who says so.
     #[serde(default)]
     pub source: String,

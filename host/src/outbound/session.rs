@@ -22,11 +22,14 @@ use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
 use super::scope::Asked;
-use super::{CallContext, CredentialChoice, Method, Outbound, Repeat, Request};
+use super::{CallContext, CredentialChoice, Made, Method, Outbound, Repeat, Request, place};
 use crate::account::GivenAccess;
 use crate::auth::oauth2::{self, Connected, Due, Exchange, Fixed, TokenAnswer, TokenSet};
+use crate::auth::scopes::Needed;
+use crate::auth::{Credential, self_signed};
 use crate::error::{Error, Kind, RequestSent, Result};
-use crate::manifest::{Oauth2Facts, Oauth2Flow, Purpose, endpoint_parts};
+use crate::grant::toml_list;
+use crate::manifest::{BodyForm, Oauth2Facts, Oauth2Flow, Purpose, endpoint_parts, shown};
 use crate::observe::audit::{AuditEntry, Deed};
 use crate::observe::trace::{Trace, carry};
 use crate::time::{BoxFuture, Clock, Timestamp};
@@ -84,6 +87,8 @@ pub(crate) struct Session {
     facts: Oauth2Facts,
     connection: String,
     scopes: Vec<String>,
+    /// The account whose `scopes` these are, where it states them.
+    stated_by: Option<String>,
     /// The host's own path to the provider's endpoints.
     authority: Outbound,
     secrets: Arc<Secrets>,
@@ -93,6 +98,14 @@ pub(crate) struct Session {
     masked: AtomicU64,
     /// A token that was handed in, and a name for the answers to it.
     given: Option<(GivenAccess, String)>,
+}
+
+/// What wants scopes.
+pub(crate) enum What<'a> {
+    /// An operation.
+    Operation(&'a str),
+    /// A poll.
+    Poll(&'a str),
 }
 
 /// What became of tokens that were to be revoked.
@@ -127,6 +140,25 @@ pub enum TokenState {
         /// Not before.
         retry_at: Timestamp,
     },
+}
+
+impl What<'_> {
+    /// The line of a `wharfage.toml` that states it.
+    fn line(&self, connection: &str) -> String {
+        match self {
+            Self::Operation(name) => format!("operations = [\"{}\"]", shown(name)),
+            Self::Poll(name) => format!("[connections.{connection}.polls.{}]", shown(name)),
+        }
+    }
+}
+
+impl std::fmt::Display for What<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Operation(name) => f.write_str(&shown(name)),
+            Self::Poll(name) => write!(f, "the poll {}", shown(name)),
+        }
+    }
 }
 
 impl Tokens {
@@ -209,8 +241,14 @@ impl Session {
         let secrets = authority.secrets.clone();
         let facts = facts.clone();
         let (connection, masked) = (connection.to_owned(), AtomicU64::new(0));
-        let given = None;
-        Ok(Self { tokens, facts, connection, scopes, authority, secrets, fixed, places, masked, given })
+        let (given, stated_by) = (None, None);
+        Ok(Self { tokens, facts, connection, scopes, stated_by, authority, secrets, fixed, places, masked, given })
+    }
+
+    /// With scopes that this account states.
+    pub(crate) fn stated_by(mut self, account: Option<String>) -> Self {
+        self.stated_by = account;
+        self
     }
 
     /// With a token that was handed in, which goes before whatever is stored.
@@ -261,6 +299,43 @@ impl Session {
     /// The client's id.
     pub(crate) async fn client_id(&self) -> Result<Zeroizing<String>> {
         self.secrets.value(&self.facts.client_id, Purpose::Credential).await
+    }
+
+    /// Refuses what needs scopes that were not granted. Where nothing was granted yet, a request says so.
+    ///
+    /// # Errors
+    /// [`Kind::ReauthorizationNeeded`] with the line that would allow it.
+    pub(crate) async fn check_scopes(&self, what: &What<'_>, needed: Needed<'_>) -> Result<()> {
+        if self.given.is_some() || self.tokens.held().is_some_and(|(_, set)| needed.is_served(&set.granted)) {
+            return Ok(());
+        }
+        // Another process may have connected the account anew.
+        let Some((_, set)) = self.tokens.read().await? else { return Ok(()) };
+        if needed.is_served(&set.granted) {
+            return Ok(());
+        }
+        let lacking: Vec<String> = needed.lacking(&set.granted).into_iter().map(shown).collect();
+        let (connect, name) = (format!("wharfage connect {}", self.connection), &self.connection);
+        let help = match &self.stated_by {
+            Some(account) if !needed.is_served(&self.scopes) => {
+                let asked: Vec<String> = self.scopes.iter().chain(&lacking).cloned().collect();
+                format!(
+                    "To allow it, add to [accounts.{account}] in wharfage.toml, and ask for it:   scopes = {}\n{connect}",
+                    toml_list(&asked)
+                )
+            }
+            None if !needed.is_served(&self.scopes) => {
+                let line = what.line(name);
+                format!("To allow it, add to wharfage.toml, and ask for it:   {line}\n{connect}")
+            }
+            _ => format!("To allow it, ask for it:   {connect}"),
+        };
+        let plural = if lacking.len() > 1 { "s" } else { "" };
+        let message = format!(
+            "{what} needs the scope{plural} `{}`, which connection `{name}` was not granted",
+            lacking.join("`, `")
+        );
+        Err(Error::new(Kind::ReauthorizationNeeded, message).with_details(help))
     }
 
     /// How the tokens stand, without asking the provider.
@@ -451,10 +526,7 @@ impl Session {
 
     /// First tokens where nobody signs in.
     async fn obtain(&self, version: u64, before: Option<&TokenSet>) -> Result<Option<(u64, Arc<TokenSet>)>> {
-        let exchange = match self.facts.flow {
-            Oauth2Flow::JwtBearer => Exchange::Assertion,
-            _ => Exchange::ClientCredentials,
-        };
+        let exchange = Exchange::without_person(self.facts.flow).ok_or_else(|| self.not_connected())?;
         // What was asked for when it was connected is asked for again: other connections of the account live on it.
         let scopes = before.map_or(&self.scopes, |set| &set.asked);
         let answer = self.exchange(exchange, scopes).await?;
@@ -503,8 +575,12 @@ impl Session {
                 Some(refresh) => (refresh, "refresh_token"),
                 None => (set.access().clone(), "access_token"),
             };
-            let hint = Zeroizing::new(hint.to_owned());
-            self.post(endpoint, vec![("token".to_owned(), token), ("token_type_hint".to_owned(), hint)]).await?;
+            let mut fields = vec![("token".to_owned(), token)];
+            // RFC 7009 has the hint; whoever takes JSON has rules of their own.
+            if self.facts.revoke_form == BodyForm::Form {
+                fields.push(("token_type_hint".to_owned(), Zeroizing::new(hint.to_owned())));
+            }
+            self.post(endpoint, fields, self.facts.revoke_form).await?;
         }
         self.forget().await?;
         Ok(if endpoint.is_some() { Revoked::Told } else { Revoked::TakenAway })
@@ -529,8 +605,13 @@ impl Session {
             Exchange::Assertion => Some(self.assertion(scopes).await?),
             _ => None,
         };
-        let form = oauth2::form(&exchange, &self.facts, scopes, assertion);
-        let answered = self.post(&self.facts.token, form).await;
+        let answered = match exchange {
+            Exchange::Signed => self.post_signed().await,
+            _ => {
+                let form = oauth2::form(&exchange, &self.facts, scopes, assertion);
+                self.post(&self.facts.token, form, BodyForm::Form).await
+            }
+        };
         let answered = answered.and_then(|body| TokenAnswer::parse(&body, &self.facts));
         // A sign-in is told when its tokens are kept; a device asks many times until a person has done it.
         if !matches!(exchange, Exchange::Code { .. } | Exchange::Device { .. }) {
@@ -561,7 +642,7 @@ impl Session {
     /// # Errors
     /// As for [`Session::exchange`].
     pub(crate) async fn ask(&self, endpoint: &str, form: Vec<(String, Zeroizing<String>)>) -> Result<Value> {
-        let body = self.post(endpoint, form).await?;
+        let body = self.post(endpoint, form, BodyForm::Form).await?;
         let value: Value = serde_json::from_slice(&body)
             .map_err(|_| Error::new(Kind::SchemaViolation, "the provider's endpoint answered no JSON"))?;
         match oauth2::refusal(&value) {
@@ -585,7 +666,18 @@ impl Session {
             Some(issuer) => issuer.clone(),
             None => self.client_id().await?.to_string(),
         };
-        let now_s = self.tokens.clock.now().as_millis() / 1_000;
+        let now = self.tokens.clock.now();
+        let key_id = key_id.as_ref().map(|id| id.as_str());
+        if self.facts.flow == Oauth2Flow::Exchange {
+            // Nothing beyond what is stated: whoever reads these is bound by no RFC to pass over others.
+            let mut claims = serde_json::Map::new();
+            let named = [("iss", Some(issuer.as_str())), ("aud", facts.audience.as_deref())];
+            let named = named.into_iter().chain([("sub", subject.as_ref().map(|subject| subject.as_str()))]);
+            claims.extend(named.filter_map(|(claim, value)| Some((claim.to_owned(), value?.into()))));
+            self_signed::stamp(&mut claims, ASSERTION_S, now);
+            return self.signed(&facts.algorithm, &key, &Value::Object(claims), key_id);
+        }
+        let now_s = now.as_millis() / 1_000;
         let mut claims = serde_json::json!({
             "iss": issuer,
             "sub": subject.as_ref().map_or(issuer.as_str(), |subject| subject.as_str()),
@@ -597,13 +689,42 @@ impl Session {
         if !scopes.is_empty() {
             claims["scope"] = scopes.join(oauth2::separator(&self.facts)).into();
         }
-        let key_id = key_id.as_ref().map(|id| id.as_str());
-        let signed = crate::auth::jwt::sign(&facts.algorithm, &key, &claims, key_id)?;
+        self.signed(&facts.algorithm, &key, &claims, key_id)
+    }
+
+    fn signed(&self, algorithm: &str, key: &str, claims: &Value, key_id: Option<&str>) -> Result<Zeroizing<String>> {
+        let signed = crate::auth::jwt::sign(algorithm, key, claims, key_id)?;
         self.secrets.learn("assertion", [&signed]);
         Ok(signed)
     }
 
-    async fn post(&self, endpoint: &str, mut form: Vec<(String, Zeroizing<String>)>) -> Result<Zeroizing<Vec<u8>>> {
+    /// Asks the token endpoint with what the client asserts, as a bearer token.
+    async fn post_signed(&self) -> Result<Zeroizing<Vec<u8>>> {
+        let token = self.assertion(&[]).await?;
+        let audience = self.authority.scope.origins.iter().map(|origin| origin.name.clone()).collect();
+        let credential =
+            CredentialChoice::Made(Arc::new(Made { credential: Credential::made(CLIENT, audience), token }));
+        let headers = vec![("accept".to_owned(), "application/json".to_owned())];
+        self.send(Request { headers, credential, ..Request::get(&self.token_url().await?) }).await
+    }
+
+    /// The token endpoint, with values where the names of secrets stand in its path.
+    async fn token_url(&self) -> Result<String> {
+        let mut url = self.endpoint(&self.facts.token)?;
+        for name in self.facts.path_secrets() {
+            let value = self.secrets.value(name, Purpose::Credential).await?;
+            let filled = place::path(&url, name, &format!("{{{name}}}"), &value)?;
+            url = Url::parse(&filled).map_err(|_| Error::internal("a token endpoint cannot be read"))?;
+        }
+        Ok(url.into())
+    }
+
+    async fn post(
+        &self,
+        endpoint: &str,
+        mut form: Vec<(String, Zeroizing<String>)>,
+        body_form: BodyForm,
+    ) -> Result<Zeroizing<Vec<u8>>> {
         let mut credential = CredentialChoice::Anonymous;
         if oauth2::client_in_form(&self.facts) {
             if !form.iter().any(|(name, _)| name == "client_id") {
@@ -615,19 +736,23 @@ impl Session {
         } else {
             credential = CredentialChoice::Named(CLIENT.to_owned());
         }
-        let body = Wiped(written(&form));
+        let (kind, body) = match body_form {
+            BodyForm::Form => ("application/x-www-form-urlencoded", written(&form)),
+            BodyForm::Json => ("application/json", object(&form)?),
+        };
+        let headers = [("content-type", kind), ("accept", "application/json")];
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let body = Some(Bytes::from_owner(Wiped(body)));
+        self.send(Request { headers, body, credential, ..Request::get(endpoint) }).await
+    }
+
+    async fn send(&self, request: Request) -> Result<Zeroizing<Vec<u8>>> {
         let request = Request {
             method: Method::Post,
-            headers: vec![
-                ("content-type".to_owned(), "application/x-www-form-urlencoded".to_owned()),
-                ("accept".to_owned(), "application/json".to_owned()),
-            ],
-            body: Some(Bytes::from_owner(body)),
-            credential,
             // A lost answer is worth a second question: the token that was used is not worth more than its answer.
             repeat: Repeat::Safe,
             is_confidential: true,
-            ..Request::get(endpoint)
+            ..request
         };
         let context = CallContext {
             deadline: self.tokens.clock.now().plus(EXCHANGE_MS),
@@ -698,7 +823,13 @@ fn written(form: &[(String, Zeroizing<String>)]) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(text.finish().into_bytes())
 }
 
-/// A form's bytes, wiped when the last who holds them is done.
+/// The same as a JSON object.
+fn object(form: &[(String, Zeroizing<String>)]) -> Result<Zeroizing<Vec<u8>>> {
+    let fields: BTreeMap<&str, &str> = form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    serde_json::to_vec(&fields).map(Zeroizing::new).map_err(|_| Error::internal("a token has no JSON"))
+}
+
+/// A body's bytes, wiped when the last who holds them is done.
 struct Wiped(Zeroizing<Vec<u8>>);
 
 impl AsRef<[u8]> for Wiped {
