@@ -16,6 +16,7 @@ mod inspect;
 mod programs;
 mod secret;
 mod serve;
+mod status;
 mod text;
 
 use std::io::IsTerminal as _;
@@ -55,6 +56,8 @@ enum Command {
     Call(call::Call),
     /// Run everything that a wharfage.toml declares: webhooks, polls, sockets, workers and sinks
     Serve(serve::Serve),
+    /// Show what a running `wharfage serve` counts: calls, errors, percentiles, waits, breakers
+    Status(status::Status),
     /// Sign in at a provider, so that a connection's account has tokens
     Connect(connect::Connect),
     /// Withdraw that consent, and take the tokens away
@@ -104,6 +107,7 @@ pub(crate) fn run() -> ExitCode {
             Command::Demo(demo) => demo.run(common).await,
             Command::Call(call) => call.run(common).await,
             Command::Serve(serve) => serve.run(common).await,
+            Command::Status(status) => status.run(common).await,
             Command::Connect(connect) => connect.run(common).await,
             Command::Disconnect(disconnect) => disconnect.run(common).await,
             Command::Events(events) => events.run(common).await,

@@ -417,6 +417,15 @@ impl From<String> for Running {
     }
 }
 
+/// Its name is what most want of it.
+impl std::ops::Deref for Running {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.name
+    }
+}
+
 impl Running {
     /// Of a plugin.
     pub(crate) fn metered(name: &str, meter: &Arc<OperationMeter>) -> Self {
@@ -425,11 +434,6 @@ impl Running {
 }
 
 impl CallContext {
-    /// What the audit trail calls the operation that runs.
-    fn name(&self) -> Option<&str> {
-        self.operation.as_ref().map(|running| &*running.name)
-    }
-
     /// Where the numbers of the operation that runs are added to.
     pub(crate) fn meter(&self) -> Option<&OperationMeter> {
         self.operation.as_ref()?.meter.as_deref()
@@ -648,7 +652,7 @@ impl Outbound {
             secrets: credential.secrets.clone(),
             method: ready.scoped.request().method.as_str().to_owned(),
             origin: self.scope.origin_of(&ready.scoped).base.origin().ascii_serialization(),
-            ..self.book.entry(Deed::Placed, context.name())
+            ..self.book.entry(Deed::Placed, context.operation.as_deref())
         }
     }
 
@@ -656,7 +660,7 @@ impl Outbound {
     /// the plugin's own text, so it is not kept.
     pub(crate) fn tell_use(&self, context: &CallContext, name: &str, deed: Deed, outcome: Result<(), &Error>) {
         let name = if self.secrets.is_granted(name) { name } else { "(not granted)" };
-        let entry = self.book.entry(deed, context.name());
+        let entry = self.book.entry(deed, context.operation.as_deref());
         self.book.tell(AuditEntry { secrets: vec![name.to_owned()], ..entry }.came_to(outcome));
     }
 
