@@ -761,6 +761,16 @@ impl Host {
         &self.0.bell
     }
 
+    /// What carries a request and what finds its address, for a path of the host's own.
+    #[cfg(feature = "serve")]
+    pub(crate) fn way_out(&self, limits: &Limits) -> Result<(Arc<dyn Transport>, Arc<Resolver>)> {
+        let transport: Arc<dyn Transport> = match &self.0.transport {
+            Some(transport) => transport.clone(),
+            None => Arc::new(Http::new(limits)?),
+        };
+        Ok((transport, self.0.resolver.clone()))
+    }
+
     #[cfg(feature = "serve")]
     fn sink_means(&self) -> SinkMeans {
         SinkMeans { store: self.0.store.clone(), clock: self.0.clock.clone(), bell: self.0.bell.clone() }

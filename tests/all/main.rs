@@ -27,6 +27,7 @@ mod http;
 mod load;
 mod log;
 mod messages;
+mod metrics;
 mod oauth2;
 mod oauth2_connect;
 mod oauth2_exchange;

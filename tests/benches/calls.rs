@@ -9,6 +9,7 @@
 //! | a call that does nothing, through [`wharfage::Plugin::call`]: input checked, fresh instance, limits, deadline, output parsed | the same component under bare wasmtime, same settings: store, instance, call, drop |
 //! | an instance alone, under bare wasmtime: store, instance, drop | the same |
 //! | an import, `clock.now`, many in one call | wharfage's call that does nothing; and the same under bare wasmtime |
+//! | everything that is counted and timed of a call with one request, by itself | wharfage's call that does nothing |
 //! | the outbound path by itself: `http.send` of 1 KiB, many in one call, over a transport that answers from memory | wharfage's call that does nothing |
 //! | a call with one request over loopback, its JSON parsed by the guest, in an instance of its own | plain `reqwest`, its JSON parsed by `serde_json`, in the same process and on the same runtime |
 //!
@@ -122,8 +123,16 @@ async fn pieces(effort: Effort, component: &[u8]) -> Vec<Group> {
         called("wharfage: http.send", &plugin, "send", json!({ "url": "{api}/small", "times": REQUESTS }), |output| {
             *output == REQUESTS * Size::Small.json().len()
         }),
+        Contender::new("nothing", || async {}),
+        Contender::new("what is counted of a call", {
+            let plugin = plugin.clone();
+            move || {
+                let plugin = plugin.clone();
+                async move { plugin.count(IMPORTS) }
+            }
+        }),
     ];
-    let [instance, bare_call, call, bare_clock, clock, send] = measure(effort, 1, contenders).await;
+    let [instance, bare_call, call, bare_clock, clock, send, nothing, counted] = measure(effort, 1, contenders).await;
     let walks = std::array::from_fn::<_, { Plugin::STEPS.len() }, _>(|steps| {
         let plugin = plugin.clone();
         Contender::new(Plugin::STEPS[steps], move || {
@@ -138,6 +147,7 @@ async fn pieces(effort: Effort, component: &[u8]) -> Vec<Group> {
     whole.name = "the whole path";
     let (bare_import, import) = (bare_clock.each(IMPORTS, &bare_call), clock.each(IMPORTS, &call));
     let request = send.each(REQUESTS, &call);
+    let counted = counted.each(IMPORTS, &nothing);
     vec![
         Group {
             title: "A call that does nothing, against bare wasmtime".into(),
@@ -146,6 +156,10 @@ async fn pieces(effort: Effort, component: &[u8]) -> Vec<Group> {
         Group {
             title: "One import, against wharfage's call that does nothing".into(),
             rows: vec![Row::measure(&call), Row::against(&import, &call), Row::against(&request, &call)],
+        },
+        Group {
+            title: "What is counted of a call with one request, against wharfage's call that does nothing".into(),
+            rows: vec![Row::measure(&call), Row::against(&counted, &call)],
         },
         Group {
             title: "The outbound path without a network, step by step, against all of it".into(),

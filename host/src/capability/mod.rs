@@ -193,9 +193,7 @@ impl Memory {
             refused: None,
         }
     }
-}
 
-impl Memory {
     /// Bytes of all memories; they never shrink.
     pub(crate) fn bytes(&self) -> u64 {
         self.memory_total as u64

@@ -18,6 +18,7 @@ mod inspect;
 mod programs;
 mod secret;
 mod serve;
+mod status;
 mod text;
 
 use std::io::IsTerminal as _;
@@ -78,6 +79,8 @@ enum Command {
     Serve(serve::Serve),
     /// Show how connections are, and what to do about those that are not well
     Health(health::Health),
+    /// Show what a running `wharfage serve` counts: calls, errors, percentiles, waits, breakers
+    Status(status::Status),
     /// Sign in at a provider, so that a connection's account has tokens
     Connect(connect::Connect),
     /// Withdraw that consent, and take the tokens away
@@ -133,6 +136,7 @@ pub(crate) fn run() -> ExitCode {
             Command::Call(call) => call.run(common).await,
             Command::Serve(serve) => serve.run(common).await,
             Command::Health(health) => health.run(common).await,
+            Command::Status(status) => status.run(common).await,
             Command::Connect(connect) => connect.run(common).await,
             Command::Disconnect(disconnect) => disconnect.run(common).await,
             Command::Events(events) => events.run(common).await,

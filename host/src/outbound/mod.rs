@@ -428,6 +428,15 @@ impl From<String> for Running {
     }
 }
 
+/// Its name is what most want of it.
+impl std::ops::Deref for Running {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.name
+    }
+}
+
 impl Running {
     /// Of a plugin.
     pub(crate) fn metered(name: &str, meter: &Arc<OperationMeter>) -> Self {
@@ -728,7 +737,7 @@ impl Outbound {
             secrets: credential.secrets.clone(),
             method: ready.scoped.request().method.as_str().to_owned(),
             origin: self.scope.origin_of(&ready.scoped).base.origin().ascii_serialization(),
-            ..self.book.entry(Deed::Placed, context.name())
+            ..self.book.entry(Deed::Placed, context.operation.as_deref())
         }
     }
 
@@ -736,7 +745,7 @@ impl Outbound {
     /// the plugin's own text, so it is not kept.
     pub(crate) fn tell_use(&self, context: &CallContext, name: &str, deed: Deed, outcome: Result<(), &Error>) {
         let name = if self.secrets.is_granted(name) { name } else { "(not granted)" };
-        let entry = self.book.entry(deed, context.name());
+        let entry = self.book.entry(deed, context.operation.as_deref());
         self.book.tell(AuditEntry { secrets: vec![name.to_owned()], ..entry }.came_to(outcome));
     }
 

@@ -1,0 +1,111 @@
+//! Asks a running `wharfage serve`, over its private listener: the other end of what the console serves.
+//!
+//! It goes the way that everything goes out, to exactly that address, with the token of its state folder.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use serde_json::value::RawValue;
+use url::Url;
+use zeroize::Zeroizing;
+
+use crate::auth::Credential;
+use crate::connection::Limits;
+use crate::error::{Error, Kind, Result};
+use crate::host::Host;
+use crate::outbound::retry::RetryBudget;
+use crate::outbound::scope::{OriginScope, PathPattern, Scope};
+use crate::outbound::{CallContext, CredentialChoice, Made, Method, Outbound, Request};
+use crate::vault::Secrets;
+
+/// What an answer may weigh.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
+
+/// How long an answer may take.
+const ANSWER_MS: u64 = 10_000;
+
+impl Host {
+    /// What a running `wharfage serve` answers at a path of its private listener, as `/api/metrics`. `token` is the one that
+    /// it keeps in its state folder.
+    ///
+    /// # Errors
+    /// [`Kind::Network`] where nobody answers, with what to type; [`Kind::Unauthorized`] where it takes another token.
+    pub async fn ask_serve(&self, address: SocketAddr, token: &str, path: &str) -> Result<Box<RawValue>> {
+        let limits = Limits {
+            attempts: 1,
+            redirects: 0,
+            attempt_ms: ANSWER_MS,
+            connect_ms: ANSWER_MS,
+            response_body_bytes: ANSWER_BYTES_MAX,
+            ..Limits::default()
+        };
+        let clock = self.clock().clone();
+        let secrets = Arc::new(Secrets::new("", "serve", Default::default()));
+        let (transport, resolver) = self.way_out(&limits)?;
+        let outbound = Outbound {
+            scope: scope(address, &limits)?,
+            private_addresses: vec![address.ip().into()],
+            limits,
+            resolver,
+            transport,
+            retry_budget: Mutex::new(RetryBudget::new(clock.now())),
+            ..Outbound::nowhere(secrets, clock.clone())
+        };
+        let token = Zeroizing::new(token.to_owned());
+        let made = Made { credential: Credential::made("console", vec![ORIGIN.to_owned()]), token };
+        let request = Request {
+            credential: CredentialChoice::Made(Arc::new(made)),
+            ..Request::get(&format!("{{{ORIGIN}}}{path}"))
+        };
+        let context =
+            CallContext { deadline: clock.now().plus(2 * ANSWER_MS), observer: None, event: None, operation: None };
+        let response = outbound.send(&context, request).await.map_err(|error| told(error, address))?;
+        serde_json::from_slice(&response.body).map_err(|error| {
+            Error::new(Kind::SchemaViolation, "the running `wharfage serve` answered no JSON")
+                .with_details(error.to_string())
+        })
+    }
+}
+
+const ORIGIN: &str = "serve";
+
+/// A grant of reading at one address.
+fn scope(address: SocketAddr, limits: &Limits) -> Result<Scope> {
+    let base = Url::parse(&format!("http://{address}")).map_err(|error| Error::internal(error.to_string()))?;
+    let paths = vec![PathPattern::parse("/api/**").map_err(Error::internal)?];
+    let size = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+    Ok(Scope {
+        plugin: "wharfage".to_owned(),
+        connection: "serve".to_owned(),
+        origins: vec![OriginScope {
+            name: ORIGIN.to_owned(),
+            base,
+            methods: vec![Method::Get],
+            paths,
+            narrowed: Vec::new(),
+            graphql: None,
+            credential: None,
+            credential_optional: false,
+        }],
+        asked: Vec::new(),
+        stated: Vec::new(),
+        credential_headers: Vec::new(),
+        url_bytes_max: size(limits.url_bytes),
+        request_body_bytes_max: 0,
+        header_count_max: size(limits.headers),
+        header_bytes_max: size(limits.header_bytes),
+    })
+}
+
+/// A failure in the words of whoever asked.
+fn told(error: Error, address: SocketAddr) -> Error {
+    match error.kind() {
+        Kind::Network(_) => Error::new(error.kind().clone(), format!("no `wharfage serve` answers at {address}"))
+            .with_details("Start it:   wharfage serve"),
+        Kind::Unauthorized | Kind::Forbidden => {
+            Error::new(Kind::Unauthorized, format!("what answers at {address} does not take this state folder's token"))
+                .with_details("Give the --state-dir that the running `wharfage serve` has")
+        }
+        _ => error,
+    }
+}
