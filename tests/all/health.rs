@@ -355,8 +355,8 @@ async fn a_probe_that_writes_is_refused() {
         ("source = 'made up for the tests'\n", "", "source and date"),
     ] {
         let scene = Scene::of(guests::HTTP_SEND).manifest(&PROBE.replace(from, to));
-        let (builder, compiled) = (wharfage_tests::component::builder(), guests::HTTP_SEND.compiled());
-        let error = builder.build(&compiled, scene.manifest_text()).await.unwrap_err();
+        let (host, compiled) = (wharfage_tests::component::builder(), guests::HTTP_SEND.compiled());
+        let error = host.build(&compiled, scene.manifest_text()).await.unwrap_err();
         assert!(error.to_string().contains(why), "{error}");
     }
 }
