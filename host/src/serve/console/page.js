@@ -111,6 +111,14 @@ function table(caption, heads, rows, empty) {
 const row = (key, first, ...cells) => h("tr", { "data-key": key }, h("th", { scope: "row" }, first), cells);
 const cell = (...content) => h("td", null, content);
 const counted = (value) => h("td", { class: "number" }, typeof value === "number" ? number.format(value) : value);
+// What would help: words, and behind three spaces the line to type.
+function help(text) {
+  if (!text) return null;
+  return h("span", { class: "help" }, text.split("\n").map((line, index) => {
+    const [words, ...typed] = line.split(/ {3,}/);
+    return [index ? "\n" : "", words, typed.length ? [" ", h("code", null, typed.join(" "))] : ""];
+  }));
+}
 const long = (text) => h("td", { class: "long" }, text || "–");
 
 // --- connections ---
@@ -151,7 +159,7 @@ function card(connection) {
   return h("article", { class: "card", "data-key": connection.name, "aria-label": `connection ${connection.name}` },
     h("div", { class: "bar" }, h("h3", null, connection.name), state(tone(health.state), health.state)),
     h("p", { class: "sub" }, `${connection.plugin} ${connection.plugin_version}`, connection.account ? ` · account ${connection.account}` : ""),
-    health.causes.length ? h("ul", { class: "causes" }, health.causes.map((cause) => h("li", null, cause.message, cause.help ? h("code", { class: "help" }, cause.help) : null))) : null,
+    health.causes.length ? h("ul", { class: "causes" }, health.causes.map((cause) => h("li", null, cause.message, help(cause.help)))) : null,
     h("dl", { class: "facts" },
       h("div", null, h("dt", null, "calls"), h("dd", null, number.format(calls))),
       h("div", null, h("dt", null, "failed"), h("dd", null, percent(failed, calls))),
@@ -204,12 +212,14 @@ let cursors = { latency: null, outcomes: null };
 
 function ceiling(value) {
   const power = 10 ** Math.floor(Math.log10(Math.max(1, value)));
-  return [1, 2, 5, 10].map((factor) => factor * power).find((bound) => bound >= value) || 1;
+  return [2, 4, 6, 10].map((factor) => factor * power).find((bound) => bound >= value) || 2;
 }
-// The hour that ends now, as steps; where nothing was measured there is nothing.
+// The hour that ends now, as steps, or less where the host is younger; where nothing was measured there is nothing.
 function steps() {
-  const end = known.points.length ? known.points[known.points.length - 1].at_ms : known.at;
-  return { points: known.points, from: end - 359 * known.step, to: end + known.step };
+  const { points, step } = known;
+  const end = (points.length ? points[points.length - 1].at_ms : known.at) + step;
+  const shown = points.length ? end - points[0].at_ms : 0;
+  return { points, from: end - Math.min(3600000, Math.max(600000, shown)), to: end };
 }
 function frame(id, most, mark, marks, label) {
   const { points, from, to } = steps();
