@@ -337,6 +337,13 @@ function drawDead() {
     letters.length ? [h("h3", null, "Events that a sink did not take"), table("Events that a sink did not take", ["#Number", "Given up", "Sink", "Connection", "Type", "Key", "Why", "To give it once more"], letters.map((letter) =>
       h("tr", { "data-key": `${letter.sink} ${letter.number}` }, h("th", { scope: "row", class: "number" }, letter.number), cell(time(letter.at)), cell(letter.sink), cell(letter.connection || "–"), cell(letter.type || "not kept"), h("td", { class: "key" }, letter.key || "–"), long(letter.why), cell(h("code", null, `wharfage events replay ${letter.number} --sink ${letter.sink}`)))), "")] : null);
 }
+// The lines that would allow it, without the words before them, so that they can be copied as they are.
+function allowing(text) {
+  if (!text) return null;
+  const found = text.match(/^(To allow it[\s\S]*?wharfage\.toml:)\s*([\s\S]+)$/);
+  if (!found) return h("p", { class: "help" }, text);
+  return [h("p", { class: "help" }, found[1]), h("div", { class: "copy" }, h("pre", null, found[2]), h("button", { type: "button", class: "plain", "data-do": "copy" }, "Copy"))];
+}
 function drawRefusals() {
   if (!known.refusals) return;
   const { refusals } = known.refusals;
@@ -346,7 +353,7 @@ function drawRefusals() {
   show($("refusals-body"), h("ul", { class: "refusals" }, refusals.map((refusal) => {
     const key = `${refusal.connection} ${refusal.operation} ${refusal.message}`;
     return h("li", { "data-key": key }, h("p", { class: "sub" }, `${refusal.connection}${refusal.operation ? ` · ${refusal.operation}` : ""} · rule ${refusal.rule} · `, time(refusal.at), refusal.count > 1 ? ` · ${number.format(refusal.count)} times` : ""),
-      h("p", null, refusal.message), refusal.help ? h("div", { class: "copy" }, h("pre", null, refusal.help), h("button", { type: "button", class: "plain", "data-do": "copy" }, "Copy")) : null);
+      h("p", null, refusal.message), allowing(refusal.help));
   })));
 }
 
