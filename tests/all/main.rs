@@ -49,6 +49,7 @@ mod tape;
 mod tidy;
 mod traces;
 mod vault;
+mod weather;
 mod webhooks;
 
 /// Fails to compile where a guest has no test of its name, and where a suite has no module.

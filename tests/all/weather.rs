@@ -1,0 +1,259 @@
+//! An hour and more of a provider's weather in some seconds: well, slow, asking for less, down, lying, and back. What metrics,
+//! health, alerts and the console say is held against what the provider knows of itself, and no secret is in any of it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use serde_json::Value;
+use wharfage::{AlertState, Config, HealthState, Host, ManualClock, OperationMetrics, Serving};
+use wharfage_tests::scene::imports;
+use wharfage_tests::{API_KEY, NOW, Provider, Reply, Scene, compiled_code, guests};
+
+/// Seconds between two polls.
+const EVERY_S: u64 = 15;
+
+/// Polls after which a phase gives up: four hours.
+const POLLS_MAX: u64 = 4 * 3_600 / EVERY_S;
+
+/// How the provider is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Weather {
+    Well,
+    Slow,
+    TooMany,
+    Down,
+    Lying,
+}
+
+/// The provider, and what it knows of itself.
+#[derive(Default)]
+struct Truth {
+    weather: AtomicU8,
+    well: AtomicU64,
+    too_many: AtomicU64,
+    down: AtomicU64,
+    lies: AtomicU64,
+}
+
+impl Truth {
+    fn is(&self, weather: Weather) -> bool {
+        self.weather.load(Ordering::SeqCst) == weather as u8
+    }
+
+    fn answer(&self, clock: &ManualClock) -> Reply {
+        let count = |of: &AtomicU64| of.fetch_add(1, Ordering::SeqCst);
+        if self.is(Weather::TooMany) {
+            count(&self.too_many);
+            return Reply::status(429);
+        }
+        if self.is(Weather::Down) {
+            count(&self.down);
+            return Reply::status(503);
+        }
+        if self.is(Weather::Lying) {
+            count(&self.lies);
+            return Reply::json(&serde_json::json!({"status": "error", "message": "all is well"}));
+        }
+        // It thinks for so long.
+        clock.advance(if self.is(Weather::Slow) { 1_500 } else { 40 });
+        count(&self.well);
+        Reply::json(&serde_json::json!({"status": "done"}))
+    }
+}
+
+struct Day {
+    clock: ManualClock,
+    truth: Arc<Truth>,
+    provider: Provider,
+    host: Host,
+    serving: Serving,
+    folder: tempfile::TempDir,
+}
+
+impl Day {
+    async fn begin() -> Self {
+        let (clock, truth) = (ManualClock::new(NOW, 1), Arc::new(Truth::default()));
+        let provider = Provider::answering({
+            let (clock, truth) = (clock.clone(), truth.clone());
+            move |_| truth.answer(&clock)
+        })
+        .await;
+        let bytes = Scene::of(guests::EVENTS_KEYED)
+            .manifest(&format!(
+                "\n[polls.things]\nevery_s = {EVERY_S}\nsource = 'made up for the tests'\ndate = '2026-11-29'\n\
+                 [events.\"thing.updated\"]\ndescription = 'a thing has changed'\n\
+                 [[answers]]\nstatus = [200]\npointer = '/status'\nequals = 'error'\nkind = 'provider-reported'\n\
+                 source = 'made up for the tests'\ndate = '2026-11-29'\n"
+            ))
+            .component()
+            .await;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("plugin.wasm"), bytes.as_slice()).unwrap();
+        let key = folder.path().join("key");
+        std::fs::write(&key, API_KEY).unwrap();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        let names: Vec<String> = imports(&bytes).unwrap().iter().map(|name| format!("'{name}'")).collect();
+        let url = provider.url();
+        let text = format!(
+            "[plugins.p]\ncomponent = 'plugin.wasm'\n[accounts.main.secrets]\napi_key = {{ file = 'key' }}\n\
+             [connections.acme]\nplugin = 'p'\naccount = 'main'\nsecrets = ['api_key']\nimports = [{}]\n\
+             origins = ['{url}']\nbase.api = '{url}'\nprivate_addresses = ['127.0.0.1/32']\nlimits.attempts = 1\n\
+             [connections.acme.polls.things]\njitter_percent = 0\n\
+             [serve]\nprobe = false\n[serve.console]\nlisten = '127.0.0.1:0'\n\
+             [sinks.ops]\nkind = 'file'\npath = 'ops.jsonl'\ntypes = ['wharfage.alert.*']\n\
+             [alerts]\nsink = 'ops'\nerrors = {{ calls_min = 3 }}\nrate_limited = {{ calls_min = 3 }}\n",
+            names.join(", ")
+        );
+        let config = Config::parse(&text, &folder.path().join("wharfage.toml")).unwrap();
+        let host = Host::builder().state_dir(folder.path().join("state")).code_dir(compiled_code());
+        let host = host.clock(clock.clone()).build().unwrap();
+        let serving = host.serve(&config).await.unwrap();
+        let day = Self { clock, truth, provider, host, serving, folder };
+        // The first poll is due at once.
+        day.until_handled(1).await;
+        day
+    }
+
+    fn handling(&self) -> OperationMetrics {
+        let metrics = self.host.metrics();
+        metrics.connections[0].operations.iter().find(|of| of.operation == "(handle)").unwrap().clone()
+    }
+
+    async fn until_handled(&self, calls: u64) {
+        while self.handling().calls() < calls {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Goes on to the next poll and through it. The readings that alerts are made from are taken beside.
+    async fn poll(&self) {
+        let before = self.handling().calls();
+        loop {
+            let state = self.serving.state().await.unwrap();
+            let due = state.polls[0].2.due;
+            let now = wharfage::Clock::now(&self.clock);
+            if now >= due {
+                break;
+            }
+            self.clock.advance(due.since(now).min(EVERY_S * 1_000));
+            tokio::task::yield_now().await;
+        }
+        self.until_handled(before + 1).await;
+    }
+
+    /// Every alert that fires.
+    fn firing(&self) -> BTreeSet<&'static str> {
+        let alerts = self.serving.alerts();
+        alerts.iter().filter(|alert| alert.state == AlertState::Firing).map(|alert| alert.rule.name()).collect()
+    }
+
+    async fn health(&self) -> (HealthState, BTreeSet<&'static str>) {
+        let report = self.serving.health().await;
+        let acme = report.all.iter().find(|of| of.name == "acme").unwrap();
+        (acme.state, acme.findings.iter().map(|finding| finding.cause.name()).collect())
+    }
+
+    /// What the console answers there.
+    async fn console(&self, path: &str) -> String {
+        let link = self.serving.console().await.unwrap().link();
+        let (page, token) = link.split_once("#token=").unwrap();
+        let asked = reqwest::Client::new().get(format!("{}{path}", page.trim_end_matches('/'))).bearer_auth(token);
+        asked.send().await.unwrap().text().await.unwrap()
+    }
+
+    /// Lets the weather be so until all of it is told, and looks whether numbers are true.
+    async fn pass(&self, weather: Weather, state: HealthState, causes: &[&str], alerts: &[&str]) {
+        self.truth.weather.store(weather as u8, Ordering::SeqCst);
+        let mut polls = 0;
+        loop {
+            self.poll().await;
+            polls += 1;
+            let (found, told) = self.health().await;
+            let firing = self.firing();
+            let all_told = causes.iter().all(|cause| told.contains(cause));
+            if polls > 10 && found == state && all_told && alerts.iter().all(|rule| firing.contains(rule)) {
+                break;
+            }
+            assert!(polls < POLLS_MAX, "{weather:?} is told as {found:?} {told:?} {firing:?}");
+        }
+        self.is_true().await;
+    }
+
+    /// Whether what is counted is what happened.
+    async fn is_true(&self) {
+        let (truth, handling) = (&self.truth, self.handling());
+        let of = |count: &AtomicU64| count.load(Ordering::SeqCst);
+        let failed = |kind: &str| handling.attempts_failed.get(kind).copied().unwrap_or(0);
+        assert_eq!(handling.attempts, self.provider.count() as u64);
+        assert_eq!(handling.rate_limited, of(&truth.too_many));
+        assert_eq!(failed("transient"), of(&truth.down));
+        assert_eq!(failed("provider-reported"), of(&truth.lies));
+        assert_eq!(handling.attempts - handling.attempts_failed.values().sum::<u64>(), of(&truth.well));
+        // The console says the same as the library.
+        let state: Value = serde_json::from_str(&self.console("/api/state").await).unwrap();
+        let acme = &state["connections"][0];
+        let (health, causes) = self.health().await;
+        assert_eq!(acme["health"]["state"], health.name());
+        let told = acme["health"]["causes"].as_array().unwrap().iter().map(|cause| cause["cause"].as_str().unwrap());
+        assert_eq!(told.collect::<BTreeSet<_>>(), causes);
+        let shown: Value = serde_json::from_str(&self.console("/api/metrics").await).unwrap();
+        let shown = shown["connections"][0]["operations"].as_array().unwrap();
+        let shown = shown.iter().find(|operation| operation["operation"] == "(handle)").unwrap();
+        assert_eq!(
+            (&shown["attempts"], &shown["rate_limited"]),
+            (&handling.attempts.into(), &handling.rate_limited.into())
+        );
+    }
+}
+
+/// The lines of a file.
+fn lines(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_phase_is_told_for_what_it_is() {
+    let day = Day::begin().await;
+    // What is normal is known after an hour.
+    for _ in 0..4_000 / EVERY_S {
+        day.poll().await;
+    }
+    day.pass(Weather::Well, HealthState::Healthy, &[], &[]).await;
+    assert!(day.firing().is_empty(), "{:?}", day.firing());
+
+    day.pass(Weather::Slow, HealthState::Degraded, &["slow"], &["latency"]).await;
+    day.pass(Weather::TooMany, HealthState::Degraded, &["rate-limited"], &["rate_limited", "errors"]).await;
+    day.pass(Weather::Down, HealthState::Unhealthy, &["failing"], &["availability", "errors"]).await;
+    day.pass(Weather::Lying, HealthState::Unhealthy, &[], &["errors"]).await;
+    day.pass(Weather::Well, HealthState::Healthy, &[], &[]).await;
+    let mut polls = 0;
+    while !day.firing().is_empty() {
+        day.poll().await;
+        polls += 1;
+        assert!(polls < POLLS_MAX, "{:?} still fire", day.firing());
+    }
+    day.is_true().await;
+
+    // Each was told, and that it is over, and nothing that holds the key is anywhere.
+    let serving = day.serving;
+    let mut told = day.host.metrics().prometheus();
+    assert!(serving.drain().await);
+    let events = lines(&day.folder.path().join("ops.jsonl"));
+    let of = |kind: &str| -> BTreeSet<String> {
+        let events = events.iter().filter(|event| event["type"] == kind);
+        events.map(|event| event["data"]["rule"].as_str().unwrap().to_owned()).collect()
+    };
+    let rules: BTreeSet<String> = ["latency", "rate_limited", "errors", "availability"].map(str::to_owned).into();
+    assert!(of("wharfage.alert.firing").is_superset(&rules), "{events:#?}");
+    assert_eq!(of("wharfage.alert.firing"), of("wharfage.alert.resolved"));
+    told += &serde_json::to_string(&events).unwrap();
+    assert!(!told.contains(API_KEY), "{told}");
+}
