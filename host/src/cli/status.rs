@@ -8,10 +8,10 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
-use wharfage::{Clock, Host, Kind, SystemClock, Timestamp};
+use wharfage::{Clock, Config, Host, Kind, SystemClock, Timestamp};
 
 use super::text::{self, DIM, YELLOW, one_line};
-use super::{Common, programs, read_text};
+use super::{Common, programs, read_config};
 
 #[derive(Args)]
 pub(super) struct Status {
@@ -127,7 +127,7 @@ struct Sink {
 impl Status {
     pub(super) async fn run(self, common: &Common) -> anyhow::Result<()> {
         let config = self.config.as_deref().unwrap_or(Path::new(programs::FOUND));
-        let (address, token) = (listens(&read_text(config)?)?, token(common)?);
+        let (address, token) = (listens(&read_config(config)?)?, token(common)?);
         // Without the state folder: the one that serves has it.
         let host = Host::builder().build()?;
         let show = async |in_place| self.show(&host, address, &token, in_place).await;
@@ -199,25 +199,16 @@ const COLUMNS: [&str; 12] = [
 ];
 
 /// Where the private listener of this configuration is.
-fn listens(config: &str) -> Result<SocketAddr, wharfage::Error> {
-    let wrong = |message: String| {
+fn listens(config: &Config) -> Result<SocketAddr, wharfage::Error> {
+    let console = config.serve.console.as_ref().map(|console| console.listen);
+    console.ok_or_else(|| {
+        let message = "the wharfage.toml has no [serve.console], so nobody can be asked";
         wharfage::Error::new(Kind::Configuration, message).with_details(
             "What runs is told through the private listener. Add to wharfage.toml, and start `wharfage serve` again:\n\
-             [serve.console]\nlisten = \"127.0.0.1:7422\"",
+             [serve.console]",
         )
-    };
-    let config: toml::Table =
-        toml::from_str(config).map_err(|error| wrong(format!("the wharfage.toml cannot be read: {error}")))?;
-    let console = config.get("serve").and_then(|serve| serve.get("console"));
-    let console =
-        console.ok_or_else(|| wrong("the wharfage.toml has no [serve.console], so nobody can be asked".to_owned()))?;
-    let listen = console.get("listen").map_or(Some(CONSOLE), toml::Value::as_str);
-    let address = listen.and_then(|listen| listen.parse().ok());
-    address.ok_or_else(|| wrong("serve.console.listen is no address with a port".to_owned()))
+    })
 }
-
-/// Where the private listener is that states no address.
-const CONSOLE: &str = "127.0.0.1:7422";
 
 /// The private listener's token, in the state folder.
 const TOKEN_FILE: &str = "console.token";
@@ -405,17 +396,6 @@ mod tests {
         );
         assert_eq!((rows.len(), &rows[2]["operation"]), (3, &json!("(not called)")));
         assert_eq!(reading.trouble().len(), 6, "{:?}", reading.trouble());
-    }
-
-    #[test]
-    fn where_to_ask_stands_in_the_file_or_the_line_that_is_missing_is_told() {
-        let at = |text: &str| listens(text).map(|address| address.to_string());
-        assert_eq!(at("[serve.console]\n[anything]\nelse = 1").unwrap(), CONSOLE);
-        assert_eq!(at("[serve]\nconsole = { listen = '[::1]:80' }").unwrap(), "[::1]:80");
-        for text in ["", "[serve]", "[serve.console]\nlisten = 7", "[serve.console]\nlisten = 'here'", "= x"] {
-            let error = listens(text).unwrap_err();
-            assert!(error.details().is_some_and(|details| details.contains("[serve.console]")), "{text}: {error}");
-        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::host::Host;
 use crate::manifest::Needs;
 use crate::observe::alerts::Alert;
 use crate::observe::alerts::watch::{Sources, Watch};
-use crate::observe::health::{self, DEAD_MAX, Health, HealthReport};
+use crate::observe::health::{self, DEAD_MAX, Health, HealthReport, Subject};
 use crate::observe::metrics::{EndpointMetrics, Metrics, PollMetrics, SinkMetrics, SocketMetrics};
 use crate::plugin::Plugin;
 use crate::serve::console::Console;
@@ -774,7 +774,11 @@ impl Serving {
         let backlog = self.host.store().backlog().await?;
         let mut metrics = self.host.metrics();
         let now = metrics.at;
+        let health = self.health().await;
         for connection in &mut metrics.connections {
+            let judged =
+                health.all.iter().find(|of| of.subject == Subject::Connection && of.name == connection.connection);
+            connection.health = judged.map(|of| of.state.name());
             let count = |counts: &BTreeMap<String, u64>| counts.get(&connection.connection).copied().unwrap_or(0);
             (connection.waiting, connection.dead_letters) = (Some(count(&backlog.waiting)), Some(count(&backlog.dead)));
         }
