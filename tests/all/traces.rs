@@ -243,14 +243,15 @@ async fn guide_s36_a_url_was_logged_with_its_key() {
     let exporting = export(&open.host, &receiver, &kept, folder.path());
     open.output("send", json!({"url": "{api}/orders?page=2", "credential": "in-query"})).await;
     exporting.end().await;
-    assert!(provider.seen()[0].target.contains(API_KEY), "{}", provider.seen()[0].target);
+    let key: String = url::form_urlencoded::byte_serialize(API_KEY.as_bytes()).collect();
+    assert!(provider.seen()[0].target.ends_with(&format!("&apikey={key}")), "{}", provider.seen()[0].target);
     let lines = lines(&logged);
     let urls: Vec<&str> = lines.iter().filter_map(|line| line["url"].as_str()).collect();
     let shown = format!("{}/orders", provider.url());
     assert_eq!(urls, [&shown, &shown], "{lines:#?}");
     let attempt = spans(&receiver).into_iter().find(|span| span.kind == 3).unwrap();
     assert_eq!(attempt.attributes["url.full"], urls[0]);
-    assert!(!logged.text().contains(API_KEY));
+    assert!(!logged.text().contains(API_KEY) && !logged.text().contains(&key));
 }
 
 /// The plugin's own lines carry the id of their call, each call another.
@@ -317,7 +318,6 @@ async fn the_published_messages_read_what_is_sent() {
         from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest\n\
         from google.protobuf.json_format import MessageToDict\n\
         r = ExportTraceServiceRequest(); r.ParseFromString(sys.stdin.buffer.read())\n\
-        assert not r.UnknownFields() if hasattr(r, 'UnknownFields') else True\n\
         print(json.dumps(MessageToDict(r)))";
     #[allow(clippy::disallowed_methods, reason = "another interpreter is a matter of whoever starts the tests")]
     let python = std::env::var("WHARFAGE_OTLP_PYTHON").unwrap_or_else(|_| "python3".to_owned());
