@@ -38,8 +38,8 @@ impl Serve {
         let mut signals = Signals::new()?;
         // Before anything is loaded, so that no change falls between.
         let mut watch = Watch::of(&path, &config, before);
-        let serving = host.serve(&config).await?;
         let mut exporting = host.export(&config.observe, super::spans())?;
+        let serving = host.serve(&config).await?;
         told(&serving, &config).await;
         loop {
             let asked = tokio::select! {
@@ -80,7 +80,11 @@ impl Serve {
                             if changed.observe != config.observe {
                                 // One goes before the other comes: both would take from what is kept.
                                 drop(exporting.take());
-                                exporting = host.export(&changed.observe, super::spans())?;
+                                exporting = host.export(&changed.observe, super::spans()).unwrap_or_else(|error| {
+                                    anstream::eprintln!("{RED}[observe] was not taken up{RED:#}; no spans are sent");
+                                    super::text::failure(&error.into());
+                                    None
+                                });
                             }
                             config = changed;
                             said(why, &reloaded);

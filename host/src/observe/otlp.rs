@@ -31,7 +31,7 @@ use super::redact::{is_secret_name, redact};
 use crate::account::SecretSource;
 use crate::auth::Credential;
 use crate::connection::Limits;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::manifest::Purpose;
 use crate::outbound::address::Resolver;
 use crate::outbound::mask::MASKED;
@@ -377,13 +377,24 @@ impl Sender {
                 self.kept.drop_some(count);
                 if !was_failing {
                     let dropped = dropped + count as u64;
-                    tracing::warn!(target: "wharfage::observe", dropped, "spans are not taken: {}", error.message());
+                    tracing::warn!(target: "wharfage::observe", dropped, "spans are not taken: {}", why(&error));
                 }
                 self.is_failing = true;
                 return;
             }
         }
         self.is_failing = false;
+    }
+}
+
+/// What failed, with what would help.
+fn why(error: &Error) -> String {
+    match error.kind() {
+        Kind::PolicyDenied(_) => {
+            format!("{}; to allow it, in wharfage.toml:   [observe] private_addresses = [\"…\"]", error.message())
+        }
+        Kind::CredentialUnavailable => format!("{error}"),
+        _ => error.message().to_owned(),
     }
 }
 
