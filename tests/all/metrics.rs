@@ -133,7 +133,7 @@ async fn how_a_call_failed_is_told_without_a_secret() {
         (&json!("policy-denied"), &json!(NOW.to_string()))
     );
     assert_eq!(told["duration_ms"]["count"], 3);
-    assert_eq!(told["duration_ms"]["buckets"][16], json!([null, 3]));
+    assert_eq!(told["duration_ms"]["buckets"].as_array().unwrap().last(), Some(&json!([null, 3])));
 }
 
 #[tokio::test]

@@ -98,14 +98,18 @@ struct Span {
 fn spans(receiver: &Provider) -> Vec<Span> {
     let mut spans = Vec::new();
     for seen in receiver.seen() {
-        assert_eq!((seen.target.as_str(), seen.header("content-type")), ("/base/v1/traces", Some("application/x-protobuf")));
+        assert_eq!(
+            (seen.target.as_str(), seen.header("content-type")),
+            ("/base/v1/traces", Some("application/x-protobuf"))
+        );
         assert_eq!(seen.header("authorization"), Some("Bearer otlp-k3y-of-the-receiver"));
         let resource = fields(&seen.body);
         let scopes = fields(part(&resource, 1));
         for (_, scope) in scopes.iter().filter(|(field, _)| *field == 2) {
             for (_, span) in fields(scope.unwrap_err()).iter().filter(|(field, _)| *field == 2) {
                 let all = fields(span.unwrap_err());
-                let number = |wanted| all.iter().find(|(field, _)| *field == wanted).map_or(0, |(_, value)| value.unwrap());
+                let number =
+                    |wanted| all.iter().find(|(field, _)| *field == wanted).map_or(0, |(_, value)| value.unwrap());
                 assert!(number(7) <= number(8) && number(7) > 0, "it ends before it begins");
                 let attributes = all.iter().filter(|(field, _)| *field == 9).map(|(_, pair)| {
                     let pair = fields(pair.unwrap_err());
@@ -180,12 +184,16 @@ async fn one_id_goes_from_a_delivery_to_every_attempt() {
     }
     let failed: Vec<&&Span> = attempts.iter().filter(|attempt| attempt.is_error).collect();
     assert_eq!(failed.len(), 1);
-    assert_eq!((failed[0].attributes["error.type"].as_str(), failed[0].attributes["http.response.status_code"].as_str()), ("500", "500"));
+    assert_eq!(
+        (failed[0].attributes["error.type"].as_str(), failed[0].attributes["http.response.status_code"].as_str()),
+        ("500", "500")
+    );
     let again = attempts.iter().find(|attempt| attempt.attributes.contains_key("http.request.resend_count")).unwrap();
     assert_eq!(again.attributes["http.request.resend_count"], "1");
 
     // Each request carries the id of the attempt that it is.
-    let mut sent: Vec<String> = provider.seen().iter().map(|seen| seen.header("traceparent").unwrap().to_owned()).collect();
+    let mut sent: Vec<String> =
+        provider.seen().iter().map(|seen| seen.header("traceparent").unwrap().to_owned()).collect();
     let mut expected: Vec<String> = attempts.iter().map(|attempt| format!("00-{ID}-{}-01", attempt.id)).collect();
     sent.sort();
     expected.sort();
@@ -199,10 +207,14 @@ async fn one_id_goes_from_a_delivery_to_every_attempt() {
         assert!(said.iter().all(|line| line["trace_id"] == ID), "{said:#?}");
     }
     let error = lines.iter().find(|line| line["message"] == "api_error").unwrap();
-    assert_eq!((&error["service"], &error["method"], &error["status"]), (&json!("events-keyed"), &json!("POST"), &json!(500)));
+    assert_eq!(
+        (&error["service"], &error["method"], &error["status"]),
+        (&json!("events-keyed"), &json!("POST"), &json!(500))
+    );
     assert!(error["duration_ms"].is_u64() && error["timestamp"].is_string() && error["url"].is_string(), "{error}");
     let rows = host.audit().page(0, 1_000).await.unwrap();
-    let placed: Vec<_> = rows.iter().filter_map(|row| row.entry.as_ref()).filter(|entry| entry.deed.name() != "set").collect();
+    let placed: Vec<_> =
+        rows.iter().filter_map(|row| row.entry.as_ref()).filter(|entry| entry.deed.name() != "set").collect();
     assert!(placed.len() > 5 && placed.iter().any(|entry| entry.deed.name() == "placed"), "{placed:#?}");
     let strange: Vec<_> = placed.iter().filter(|entry| entry.trace != ID).collect();
     assert!(strange.is_empty(), "{strange:#?}");
@@ -273,7 +285,10 @@ async fn a_plugins_lines_say_which_call_they_are_from() {
     assert!(first.iter().all(|id| *id == first[0] && id.len() == 32) && second.iter().all(|id| *id == second[0]));
     assert_ne!(first[0], second[0]);
     let line = lines.iter().find(|line| line["message"].as_str().unwrap().starts_with("first")).unwrap();
-    assert_eq!((&line["plugin"], &line["connection"], &line["operation"]), (&json!("log-lines"), &json!("acme"), &json!("log")));
+    assert_eq!(
+        (&line["plugin"], &line["connection"], &line["operation"]),
+        (&json!("log-lines"), &json!("acme"), &json!("log"))
+    );
 }
 
 /// A secret of one connection is in no line, whoever writes it: also in one of the host's embedder, and in no span.
@@ -323,7 +338,9 @@ async fn the_published_messages_read_what_is_sent() {
     let python = std::env::var("WHARFAGE_OTLP_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let has = Command::new(&python).args(["-c", "import opentelemetry.proto"]).stderr(Stdio::null()).status();
     if !has.is_ok_and(|status| status.success()) {
-        println!("SKIPPED: {python} has no opentelemetry-proto; install it, or name a python with WHARFAGE_OTLP_PYTHON");
+        println!(
+            "SKIPPED: {python} has no opentelemetry-proto; install it, or name a python with WHARFAGE_OTLP_PYTHON"
+        );
         return;
     }
     let folder = tempfile::tempdir().unwrap();

@@ -205,7 +205,7 @@ fn listens(config: &Config) -> Result<SocketAddr, wharfage::Error> {
         let message = "the wharfage.toml has no [serve.console], so nobody can be asked";
         wharfage::Error::new(Kind::Configuration, message).with_details(
             "What runs is told through the private listener. Add to wharfage.toml, and start `wharfage serve` again:\n\
-             [serve.console]",
+             [serve.console]\nlisten = \"127.0.0.1:7422\"",
         )
     })
 }
