@@ -10,38 +10,38 @@ use wharfage_sdk::{Cursor, Error, Page, Request};
 use crate::products::Amount;
 use crate::{Listing, plain, written};
 
-/// Which stock.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListInput {
-    /// Only of this product, by LeafLink's id.
-    #[serde(default)]
-    product: Option<u64>,
-    /// Also archived items.
-    #[serde(default)]
-    archived: bool,
+wharfage_sdk::input! {
+    /// Which stock.
+    pub(crate) struct ListInput {
+        /// Only of this product, by LeafLink's id.
+        #[serde(default)]
+        product: Option<u64>,
+        /// Also archived items.
+        #[serde(default)]
+        archived: bool,
+    }
 }
 
-/// Which item.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FindInput {
-    /// LeafLink's id of the item.
-    id: u64,
+wharfage_sdk::input! {
+    /// Which item.
+    pub(crate) struct FindInput {
+        /// LeafLink's id of the item.
+        id: u64,
+    }
 }
 
-/// Which item, and what it becomes.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct UpdateInput {
-    /// LeafLink's id of the item.
-    id: u64,
-    /// How many there are now, as decimal text: the whole stock, not what is added to it.
-    #[serde(default)]
-    quantity: Option<Amount>,
-    /// Whether it is archived.
-    #[serde(default)]
-    archived: Option<bool>,
+wharfage_sdk::input! {
+    /// Which item, and what it becomes.
+    pub(crate) struct UpdateInput {
+        /// LeafLink's id of the item.
+        id: u64,
+        /// How many there are now, as decimal text: the whole stock, not what is added to it.
+        #[serde(default)]
+        quantity: Option<Amount>,
+        /// Whether it is archived.
+        #[serde(default)]
+        archived: Option<bool>,
+    }
 }
 
 /// No choice.

@@ -95,5 +95,5 @@ fn limit_max() -> u32 {
 
 /// A number or a text, as text: LeafLink writes quantities and ids now so, now so, and no digit may be lost.
 fn plain(raw: &RawValue) -> String {
-    serde_json::from_str(raw.get()).unwrap_or_else(|_| raw.get().to_owned())
+    wharfage_sdk::json::parse(raw.get().as_bytes()).unwrap_or_else(|| raw.get().to_owned())
 }

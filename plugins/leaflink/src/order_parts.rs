@@ -6,12 +6,12 @@ use wharfage_sdk::http::segment;
 use wharfage_sdk::money::Money;
 use wharfage_sdk::{Cursor, Error, Page, Request, Timestamp};
 
-/// Of which order.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Input {
-    /// The order's number.
-    number: String,
+wharfage_sdk::input! {
+    /// Of which order.
+    pub(crate) struct Input {
+        /// The order's number.
+        number: String,
+    }
 }
 
 /// A payment that was recorded with an order.

@@ -12,7 +12,7 @@ use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use wharfage_sdk::http::segment;
-use wharfage_sdk::json::Kept;
+use wharfage_sdk::json::{self, Kept};
 use wharfage_sdk::money::Money;
 use wharfage_sdk::page::{Keyset, NextUrl};
 use wharfage_sdk::{Cursor, Error, Page, Request, Timestamp, log};
@@ -53,29 +53,29 @@ pub(crate) struct ListInput {
     brief: bool,
 }
 
-/// Which order.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FindInput {
-    /// The order's number; in the profile `guide` its id.
-    number: String,
-    /// Also the order as LeafLink wrote it.
-    #[serde(default)]
-    raw: bool,
-    /// Which form of the API.
-    #[serde(default)]
-    profile: Profile,
+wharfage_sdk::input! {
+    /// Which order.
+    pub(crate) struct FindInput {
+        /// The order's number; in the profile `guide` its id.
+        number: String,
+        /// Also the order as LeafLink wrote it.
+        #[serde(default)]
+        raw: bool,
+        /// Which form of the API.
+        #[serde(default)]
+        profile: Profile,
+    }
 }
 
-/// Of which order.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PartInput {
-    /// The order's number; in the profile `guide` its id.
-    number: String,
-    /// Which form of the API.
-    #[serde(default)]
-    profile: Profile,
+wharfage_sdk::input! {
+    /// Of which order.
+    pub(crate) struct PartInput {
+        /// The order's number; in the profile `guide` its id.
+        number: String,
+        /// Which form of the API.
+        #[serde(default)]
+        profile: Profile,
+    }
 }
 
 /// Which change comes first.
@@ -202,11 +202,11 @@ impl<'de> Deserialize<'de> for Party {
         }
         let raw = Box::<RawValue>::deserialize(deserializer)?;
         let party = if raw.get().starts_with('{') {
-            serde_json::from_str(raw.get()).map(|Light { id, display_name }| Self { id, display_name })
+            json::parse(raw.get().as_bytes()).map(|Light { id, display_name }| Self { id, display_name })
         } else {
-            serde_json::from_str(raw.get()).map(|id| Self { id, display_name: None })
+            json::parse(raw.get().as_bytes()).map(|id| Self { id, display_name: None })
         };
-        party.map_err(|_| D::Error::custom("no customer, expected an id or an object with an id"))
+        party.ok_or_else(|| D::Error::custom("no customer, expected an id or an object with an id"))
     }
 }
 
