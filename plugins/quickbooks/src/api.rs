@@ -4,7 +4,6 @@
 //! told to the host in `plugin.toml`; here it only gets QuickBooks' own sentence (`Object Not Found`), which is one of a
 //! fixed list. Its detail may repeat what somebody typed, so that stays in the body.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use wharfage_sdk::http::{Repeat, segment};
@@ -22,15 +21,15 @@ const MINOR_VERSION: u32 = 75;
 /// Most characters of a key that keeps a write from being done twice.
 const REQUEST_ID_MAX: usize = 50;
 
-/// Which record.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FindInput {
-    /// QuickBooks' id of it, which is no number that is printed.
-    pub(crate) id: String,
-    /// Also the whole record as QuickBooks wrote it; it may hold addresses, phone numbers and e-mail.
-    #[serde(default)]
-    pub(crate) raw: bool,
+wharfage_sdk::input! {
+    /// Which record.
+    pub(crate) struct FindInput {
+        /// QuickBooks' id of it, which is no number that is printed.
+        pub(crate) id: String,
+        /// Also the whole record as QuickBooks wrote it; it may hold addresses, phone numbers and e-mail.
+        #[serde(default)]
+        pub(crate) raw: bool,
+    }
 }
 
 /// A request for a part of the company.
@@ -128,7 +127,7 @@ struct Said {
 }
 
 fn explained(mut error: Error) -> Error {
-    let said = error.body.as_deref().and_then(|body| serde_json::from_str::<Faulty>(body).ok());
+    let said = error.body.as_deref().and_then(|body| wharfage_sdk::json::parse::<Faulty>(body.as_bytes()));
     let first = said.and_then(|said| said.fault.errors.into_iter().next());
     if let Some(said) = first.filter(|said| is_plain(&said.message)) {
         error.message = [&error.message, ": ", said.message.trim_end_matches('.')].concat();

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 use wharfage_sdk::events::{Emission, Event, Outcome, Poll, Start, Trigger, Webhook};
-use wharfage_sdk::{Error, ErrorKind, Timestamp, clock, log};
+use wharfage_sdk::{Error, ErrorKind, Timestamp, clock, json, log};
 
 use crate::changes::{self, Change, Place};
 
@@ -126,14 +126,14 @@ fn told(webhook: &Webhook) -> Result<Outcome, Error> {
     let broken = || Error::new(ErrorKind::SchemaViolation, "the webhook's body has another shape");
     let text = std::str::from_utf8(&webhook.body).map_err(|_| broken())?.trim_start();
     let happened = if text.starts_with('[') {
-        let events: Vec<CloudEvent> = serde_json::from_str(text).map_err(|_| broken())?;
+        let events: Vec<CloudEvent> = json::parse(text.as_bytes()).ok_or_else(broken)?;
         let mut happened = Vec::with_capacity(events.len());
         for event in events {
             happened.extend(of_cloud_event(event)?);
         }
         happened
     } else {
-        let all: Notifications = serde_json::from_str(text).map_err(|_| broken())?;
+        let all: Notifications = json::parse(text.as_bytes()).ok_or_else(broken)?;
         all.all.into_iter().flat_map(of_notification).collect()
     };
     Ok(Outcome { emit: once(happened.into_iter().map(Happened::emission)), ..Outcome::default() })
@@ -163,7 +163,7 @@ fn of_cloud_event(event: CloudEvent) -> Result<Option<Happened>, Error> {
     let Some(id) = event.entity_id else {
         return Err(Error::new(ErrorKind::SchemaViolation, "a webhook's event does not say which record it is about"));
     };
-    let merged = event.data.and_then(|data| serde_json::from_str::<Merged>(data.get()).ok()).unwrap_or_default();
+    let merged = event.data.and_then(|data| json::parse::<Merged>(data.get().as_bytes())).unwrap_or_default();
     Ok(Some(Happened {
         realm: event.account_id,
         entity: entity.to_owned(),

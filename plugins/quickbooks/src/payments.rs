@@ -10,26 +10,25 @@ use crate::api::{self, FindInput, Named, named, number};
 use crate::fields::{Fields, priced};
 use crate::select::{Order, Select, limit};
 
-/// Which payments.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListInput {
-    /// Only those changed at or after this time.
-    #[serde(default)]
-    since: Option<Timestamp>,
-    /// Only those by this customer, by its id.
-    #[serde(default)]
-    customer_id: Option<String>,
-    /// Newest or oldest change first.
-    #[serde(default)]
-    order: Order,
-    /// How many to a page.
-    #[serde(default = "limit")]
-    #[schemars(range(min = 1, max = 1000))]
-    limit: u32,
-    /// Also the whole record as QuickBooks wrote it.
-    #[serde(default)]
-    raw: bool,
+wharfage_sdk::input! {
+    /// Which payments.
+    pub(crate) struct ListInput {
+        /// Only those changed at or after this time.
+        #[serde(default)]
+        since: Option<Timestamp>,
+        /// Only those by this customer, by its id.
+        #[serde(default)]
+        customer_id: Option<String>,
+        /// Newest or oldest change first.
+        #[serde(default)]
+        order: Order,
+        /// How many to a page.
+        #[schemars(range(min = 1, max = 1000))]
+        limit: u32 = limit(),
+        /// Also the whole record as QuickBooks wrote it.
+        #[serde(default)]
+        raw: bool,
+    }
 }
 
 /// A payment that is to be recorded.
