@@ -66,19 +66,20 @@ pub(crate) struct Customer {
     raw: Option<Box<RawValue>>,
 }
 
-#[derive(Deserialize)]
-struct Record {
-    id: u64,
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    nickname: Option<String>,
-    #[serde(default)]
-    license_number: Option<String>,
-    #[serde(default)]
-    state: Option<String>,
-    #[serde(default)]
-    modified: Option<Timestamp>,
+wharfage_sdk::answer! {
+    struct Record {
+        id: u64,
+        #[serde(default)]
+        name: Option<String>,
+        #[serde(default)]
+        nickname: Option<String>,
+        #[serde(default)]
+        license_number: Option<String>,
+        #[serde(default)]
+        state: Option<String>,
+        #[serde(default)]
+        modified: Option<Timestamp>,
+    }
 }
 
 pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Customer>, Error> {

@@ -70,34 +70,37 @@ pub(crate) struct Item {
     is_archived: Option<bool>,
 }
 
-/// A place where stock is kept.
-#[derive(Deserialize, Serialize, JsonSchema)]
-pub(crate) struct Facility {
-    /// LeafLink's id.
-    id: u64,
-    /// The name.
-    name: Option<String>,
-    /// What it is.
-    description: Option<String>,
+wharfage_sdk::answer! {
+    /// A place where stock is kept.
+    #[derive(Serialize, JsonSchema)]
+    pub(crate) struct Facility {
+        /// LeafLink's id.
+        id: u64,
+        /// The name.
+        name: Option<String>,
+        /// What it is.
+        description: Option<String>,
+    }
 }
 
-#[derive(Deserialize)]
-struct Record {
-    id: u64,
-    #[serde(default)]
-    product: Option<u64>,
-    #[serde(default)]
-    facility: Option<u64>,
-    #[serde(default)]
-    batch: Option<u64>,
-    #[serde(default)]
-    quantity: Option<Box<RawValue>>,
-    #[serde(default)]
-    reserved_qty: Option<Box<RawValue>>,
-    #[serde(default)]
-    quantity_in_product_uom: Option<Box<RawValue>>,
-    #[serde(default)]
-    is_archived: Option<bool>,
+wharfage_sdk::answer! {
+    struct Record {
+        id: u64,
+        #[serde(default)]
+        product: Option<u64>,
+        #[serde(default)]
+        facility: Option<u64>,
+        #[serde(default)]
+        batch: Option<u64>,
+        #[serde(default)]
+        quantity: Option<Box<RawValue>>,
+        #[serde(default)]
+        reserved_qty: Option<Box<RawValue>>,
+        #[serde(default)]
+        quantity_in_product_uom: Option<Box<RawValue>>,
+        #[serde(default)]
+        is_archived: Option<bool>,
+    }
 }
 
 /// A change as LeafLink reads it: here, other than at a product, a quantity is a JSON number.

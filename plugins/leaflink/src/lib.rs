@@ -70,12 +70,13 @@ enum Profile {
     Guide,
 }
 
-/// One page of a listing. The count beside it is left out: it is stale before it arrives.
-#[derive(Deserialize)]
-struct Listing {
-    #[serde(default)]
-    next: Option<String>,
-    results: Vec<Box<RawValue>>,
+wharfage_sdk::answer! {
+    /// One page of a listing. The count beside it is left out: it is stale before it arrives.
+    struct Listing {
+        #[serde(default)]
+        next: Option<String>,
+        results: Vec<Box<RawValue>>,
+    }
 }
 
 impl Listing {

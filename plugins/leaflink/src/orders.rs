@@ -164,25 +164,26 @@ pub(crate) struct Change {
     raw: Box<RawValue>,
 }
 
-/// An order as either profile writes it.
-#[derive(Deserialize)]
-pub(crate) struct OrderRecord {
-    pub(crate) number: String,
-    pub(crate) status: String,
-    #[serde(default)]
-    id: Option<u64>,
-    #[serde(default)]
-    customer: Option<Party>,
-    #[serde(default)]
-    total: Option<Money>,
-    #[serde(default)]
-    created_on: Option<Timestamp>,
-    #[serde(default)]
-    modified: Option<Moment>,
-    #[serde(default)]
-    modified_on: Option<Moment>,
-    #[serde(default)]
-    line_items: Option<Vec<LineRecord>>,
+wharfage_sdk::answer! {
+    /// An order as either profile writes it.
+    pub(crate) struct OrderRecord {
+        pub(crate) number: String,
+        pub(crate) status: String,
+        #[serde(default)]
+        id: Option<u64>,
+        #[serde(default)]
+        customer: Option<Party>,
+        #[serde(default)]
+        total: Option<Money>,
+        #[serde(default)]
+        created_on: Option<Timestamp>,
+        #[serde(default)]
+        modified: Option<Moment>,
+        #[serde(default)]
+        modified_on: Option<Moment>,
+        #[serde(default)]
+        line_items: Option<Vec<LineRecord>>,
+    }
 }
 
 /// The customer on an order: an id, or an object that mostly brings its name along.
@@ -194,11 +195,12 @@ struct Party {
 impl<'de> Deserialize<'de> for Party {
     // By hand, because an untagged enum costs a component ten times the code.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Light {
-            id: u64,
-            #[serde(default)]
-            display_name: Option<String>,
+        wharfage_sdk::answer! {
+            struct Light {
+                id: u64,
+                #[serde(default)]
+                display_name: Option<String>,
+            }
         }
         let raw = Box::<RawValue>::deserialize(deserializer)?;
         let party = if raw.get().starts_with('{') {
@@ -227,38 +229,40 @@ impl TryFrom<String> for Moment {
     }
 }
 
-#[derive(Deserialize)]
-struct LineRecord {
-    #[serde(default)]
-    id: Option<u64>,
-    #[serde(default)]
-    product: Option<Box<RawValue>>,
-    #[serde(default)]
-    quantity: Option<Box<RawValue>>,
-    #[serde(default)]
-    ordered_unit_price: Option<Money>,
-    #[serde(default)]
-    is_sample: Option<bool>,
-    #[serde(default)]
-    notes: Option<String>,
+wharfage_sdk::answer! {
+    struct LineRecord {
+        #[serde(default)]
+        id: Option<u64>,
+        #[serde(default)]
+        product: Option<Box<RawValue>>,
+        #[serde(default)]
+        quantity: Option<Box<RawValue>>,
+        #[serde(default)]
+        ordered_unit_price: Option<Money>,
+        #[serde(default)]
+        is_sample: Option<bool>,
+        #[serde(default)]
+        notes: Option<String>,
+    }
 }
 
-#[derive(Deserialize)]
-struct ChangeRecord {
-    #[serde(default)]
-    id: Option<u64>,
-    #[serde(default)]
-    event_type: Option<String>,
-    #[serde(default)]
-    status: Option<String>,
-    #[serde(default)]
-    by: Option<String>,
-    #[serde(default)]
-    description: Option<String>,
-    #[serde(default)]
-    timestamp: Option<Timestamp>,
-    #[serde(default)]
-    created_on: Option<Timestamp>,
+wharfage_sdk::answer! {
+    struct ChangeRecord {
+        #[serde(default)]
+        id: Option<u64>,
+        #[serde(default)]
+        event_type: Option<String>,
+        #[serde(default)]
+        status: Option<String>,
+        #[serde(default)]
+        by: Option<String>,
+        #[serde(default)]
+        description: Option<String>,
+        #[serde(default)]
+        timestamp: Option<Timestamp>,
+        #[serde(default)]
+        created_on: Option<Timestamp>,
+    }
 }
 
 /// Where a list of orders stands.

@@ -182,27 +182,28 @@ pub(crate) struct Product {
     raw: Option<Box<RawValue>>,
 }
 
-#[derive(Deserialize)]
-struct Record {
-    id: u64,
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    sku: Option<String>,
-    #[serde(default)]
-    wholesale_price: Option<Money>,
-    #[serde(default)]
-    retail_price: Option<Money>,
-    #[serde(default)]
-    quantity: Option<Box<RawValue>>,
-    #[serde(default)]
-    available_inventory: Option<Box<RawValue>>,
-    #[serde(default)]
-    unit_of_measure: Option<String>,
-    #[serde(default)]
-    listing_state: Option<String>,
-    #[serde(default)]
-    modified: Option<Timestamp>,
+wharfage_sdk::answer! {
+    struct Record {
+        id: u64,
+        #[serde(default)]
+        name: Option<String>,
+        #[serde(default)]
+        sku: Option<String>,
+        #[serde(default)]
+        wholesale_price: Option<Money>,
+        #[serde(default)]
+        retail_price: Option<Money>,
+        #[serde(default)]
+        quantity: Option<Box<RawValue>>,
+        #[serde(default)]
+        available_inventory: Option<Box<RawValue>>,
+        #[serde(default)]
+        unit_of_measure: Option<String>,
+        #[serde(default)]
+        listing_state: Option<String>,
+        #[serde(default)]
+        modified: Option<Timestamp>,
+    }
 }
 
 pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Product>, Error> {
