@@ -90,10 +90,6 @@ impl Listing {
 /// How many items LeafLink is asked for at once, at most.
 const LIMIT_MAX: u32 = 100;
 
-fn limit_max() -> u32 {
-    LIMIT_MAX
-}
-
 /// A number or a text, as text: LeafLink writes quantities and ids now so, now so, and no digit may be lost.
 fn plain(raw: &RawValue) -> String {
     wharfage_sdk::json::parse(raw.get().as_bytes()).unwrap_or_else(|| raw.get().to_owned())

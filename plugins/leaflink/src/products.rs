@@ -11,7 +11,7 @@ use wharfage_sdk::money::{self, Decimal, Money};
 use wharfage_sdk::page::NextUrl;
 use wharfage_sdk::{Cursor, Error, Page, Request, Timestamp};
 
-use crate::{LIMIT_MAX, Listing, Profile, limit_max, plain, written};
+use crate::{LIMIT_MAX, Listing, Profile, plain, written};
 
 wharfage_sdk::input! {
     /// Which products.
@@ -24,7 +24,7 @@ wharfage_sdk::input! {
         since: Option<Timestamp>,
         /// How many to a page.
         #[schemars(range(min = 1, max = 100))]
-        limit: u32 = limit_max(),
+        limit: u32 = LIMIT_MAX,
         /// Also the whole product as LeafLink wrote it.
         #[serde(default)]
         raw: bool,
