@@ -205,26 +205,27 @@ macro_rules! input {
             )*
         }
 
-        $crate::__input!(@read $name false $($field: $type, $($serde)?, $($value)?;)*);
+        $crate::__input!(@read $name false $($field: $type, $($serde)?, $($value)?,;)*);
     )+};
 }
 
 /// Makes a struct that is read from what a provider answers: fields that it does not name are passed over.
 ///
 /// It does what `#[derive(Deserialize)]` does, in a fifth of the code: in a component with many kinds of records that is
-/// the difference. A field may be left out as in [`input!`](crate::input!).
+/// the difference. A field may be left out as in [`input!`](crate::input!); one that the provider calls something else has
+/// that name behind it.
 ///
 /// ```
 /// use wharfage_sdk::answer;
 ///
 /// answer! {
 ///     struct Order {
-///         number: String,
+///         number: String = "orderNumber",
 ///         note: Option<String>,
 ///     }
 /// }
 ///
-/// let order: Order = wharfage_sdk::json::parse(br#"{"number": "7", "is_new": true}"#).unwrap();
+/// let order: Order = wharfage_sdk::json::parse(br#"{"orderNumber": "7", "is_new": true}"#).unwrap();
 /// assert_eq!((order.number.as_str(), order.note), ("7", None));
 /// ```
 #[macro_export]
@@ -236,7 +237,7 @@ macro_rules! answer {
             $(
                 $(#[doc = $doc:expr])*
                 $(#[serde($serde:ident)])?
-                $field_visible:vis $field:ident: $type:ty
+                $field_visible:vis $field:ident: $type:ty $(= $key:literal)?
             ),* $(,)?
         }
     )+) => {$(
@@ -249,17 +250,19 @@ macro_rules! answer {
             )*
         }
 
-        $crate::__input!(@read $name true $($field: $type, $($serde)?,;)*);
+        $crate::__input!(@read $name true $($field: $type, $($serde)?,, $($key)?;)*);
     )+};
 }
 
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __input {
-    (@read $name:ident $others:literal $($field:ident: $type:ty, $($serde:ident)?, $($value:expr)?;)*) => {
+    (@read $name:ident $others:literal
+        $($field:ident: $type:ty, $($serde:ident)?, $($value:expr)?, $($key:literal)?;)*
+    ) => {
         impl<'de> $crate::serde::Deserialize<'de> for $name {
             fn deserialize<D: $crate::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                const NAMES: &[&str] = &[$(stringify!($field)),*];
+                const NAMES: &[&str] = &[$($crate::__input!(@name $field $($key)?)),*];
 
                 #[allow(non_camel_case_types)]
                 enum Place {
@@ -290,7 +293,7 @@ macro_rules! __input {
                                 _ => break,
                             }
                         }
-                        Ok($name { $($field: $crate::__input!(@end $field; $($serde)?; $($value)?)),* })
+                        Ok($name { $($field: $crate::__input!(@end $field; $($serde)?; $($value)?; $($key)?)),* })
                     }
                 }
 
@@ -308,14 +311,20 @@ macro_rules! __input {
     (@start $type:ty;;) => {
         $crate::json::input::Needed::<$type>::NONE
     };
-    (@end $field:ident; default;) => {
+    (@end $field:ident; default;; $($key:literal)?) => {
         $field
     };
-    (@end $field:ident;; $value:expr) => {
+    (@end $field:ident;; $value:expr;) => {
         $field
     };
-    (@end $field:ident;;) => {
-        $field.present(stringify!($field))?
+    (@end $field:ident;;; $($key:literal)?) => {
+        $field.present($crate::__input!(@name $field $($key)?))?
+    };
+    (@name $field:ident) => {
+        stringify!($field)
+    };
+    (@name $field:ident $key:literal) => {
+        $key
     };
 }
 
@@ -379,7 +388,8 @@ mod tests {
             number: String,
             note: Option<String>,
             #[serde(default)]
-            lines: Vec<u32>,
+            lines: Vec<u32> = "lineNumbers",
+            kind: Option<String> = "type",
         }
     }
 
@@ -387,20 +397,22 @@ mod tests {
     struct DerivedOrder {
         number: String,
         note: Option<String>,
-        #[serde(default)]
+        #[serde(default, rename(deserialize = "lineNumbers"))]
         lines: Vec<u32>,
+        #[serde(rename(deserialize = "type"))]
+        kind: Option<String>,
     }
 
     #[test]
     fn an_answer_is_read_and_refused_as_a_derived_one() {
         for text in [
             r#"{"number": "7"}"#,
-            r#"{"is_new": {"a": [1]}, "number": "7", "note": "x", "other": null, "lines": [1, 2]}"#,
+            r#"{"is_new": {"a": [1]}, "number": "7", "note": "x", "other": null, "lineNumbers": [1, 2], "type": "z", "lines": 1}"#,
             r#"{"other": 1, "other": 2, "number": "7"}"#,
             r#"{"note": "x"}"#,
             r#"{"number": "7", "note": 1}"#,
             r#"{"number": "7", "number": "8"}"#,
-            r#"{"number": "7", "lines": null}"#,
+            r#"{"number": "7", "lineNumbers": null}"#,
             "[]",
             "null",
             r#"{"number": "7""#,
