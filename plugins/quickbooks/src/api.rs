@@ -4,10 +4,10 @@
 //! told to the host in `plugin.toml`; here it only gets QuickBooks' own sentence (`Object Not Found`), which is one of a
 //! fixed list. Its detail may repeat what somebody typed, so that stays in the body.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use wharfage_sdk::http::{Repeat, segment};
-use wharfage_sdk::money::Decimal;
+use wharfage_sdk::money::{self, Decimal};
 use wharfage_sdk::{Error, Request, Response, Timestamp};
 
 use crate::fields::Fields;
@@ -83,6 +83,15 @@ fn only<T>(kind: &str, response: &Response, with_raw: bool, make: Make<T>) -> Re
     make(fields, with_raw.then_some(raw))
 }
 
+/// An amount that a caller writes as decimal text.
+pub(crate) struct Exact(pub(crate) Decimal);
+
+impl<'de> Deserialize<'de> for Exact {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        money::decimal::deserialize(deserializer).map(Self)
+    }
+}
+
 /// An amount as a JSON number, digit by digit.
 pub(crate) fn number(amount: &Decimal) -> Result<Box<RawValue>, Error> {
     RawValue::from_string(amount.to_string()).map_err(|_| Error::internal("an amount has no JSON form"))
@@ -108,22 +117,22 @@ pub(crate) fn day(field: &str, day: Option<String>) -> Result<Option<String>, Er
     }
 }
 
-#[derive(Deserialize)]
-struct Faulty {
-    #[serde(rename = "Fault")]
-    fault: Fault,
+wharfage_sdk::answer! {
+    struct Faulty {
+        fault: Fault = "Fault",
+    }
 }
 
-#[derive(Deserialize)]
-struct Fault {
-    #[serde(rename = "Error")]
-    errors: Vec<Said>,
+wharfage_sdk::answer! {
+    struct Fault {
+        errors: Vec<Said> = "Error",
+    }
 }
 
-#[derive(Deserialize)]
-struct Said {
-    #[serde(rename = "Message")]
-    message: String,
+wharfage_sdk::answer! {
+    struct Said {
+        message: String = "Message",
+    }
 }
 
 fn explained(mut error: Error) -> Error {

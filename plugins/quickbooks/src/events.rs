@@ -66,26 +66,28 @@ impl Happened {
     }
 }
 
-/// `eventNotifications`, which Intuit sent until 2026.
-#[derive(Deserialize)]
-struct Notifications {
-    #[serde(rename = "eventNotifications")]
-    all: Vec<Notification>,
+wharfage_sdk::answer! {
+    /// `eventNotifications`, which Intuit sent until 2026.
+    struct Notifications {
+        all: Vec<Notification> = "eventNotifications",
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Notification {
-    #[serde(default)]
-    realm_id: Option<String>,
-    #[serde(default)]
-    data_change_event: DataChange,
+wharfage_sdk::answer! {
+    struct Notification {
+        #[serde(default)]
+        realm_id: Option<String> = "realmId",
+        #[serde(default)]
+        data_change_event: DataChange = "dataChangeEvent",
+    }
 }
 
-#[derive(Default, Deserialize)]
-struct DataChange {
-    #[serde(default)]
-    entities: Vec<Entity>,
+wharfage_sdk::answer! {
+    #[derive(Default)]
+    struct DataChange {
+        #[serde(default)]
+        entities: Vec<Entity>,
+    }
 }
 
 #[derive(Deserialize)]
@@ -100,19 +102,19 @@ struct Entity {
     deleted_id: Option<String>,
 }
 
-/// A CloudEvent with Intuit's own members.
-#[derive(Deserialize)]
-struct CloudEvent {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    time: Option<String>,
-    #[serde(default, rename = "intuitentityid")]
-    entity_id: Option<String>,
-    #[serde(default, rename = "intuitaccountid")]
-    account_id: Option<String>,
-    #[serde(default)]
-    data: Option<Box<RawValue>>,
+wharfage_sdk::answer! {
+    /// A CloudEvent with Intuit's own members.
+    struct CloudEvent {
+        kind: String = "type",
+        #[serde(default)]
+        time: Option<String>,
+        #[serde(default)]
+        entity_id: Option<String> = "intuitentityid",
+        #[serde(default)]
+        account_id: Option<String> = "intuitaccountid",
+        #[serde(default)]
+        data: Option<Box<RawValue>>,
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -221,16 +223,15 @@ fn once(emissions: impl Iterator<Item = Emission>) -> Vec<Emission> {
     all
 }
 
-/// `[connections.<name>.polls.changes.input]`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Input {
-    /// The kinds of record, as `Invoice`.
-    #[serde(default = "changes::entities")]
-    entities: Vec<String>,
-    /// The company's id, as webhooks tell it: with it, what both tell of is emitted once.
-    #[serde(default)]
-    realm: Option<String>,
+wharfage_sdk::input! {
+    /// `[connections.<name>.polls.changes.input]`.
+    struct Input {
+        /// The kinds of record, as `Invoice`.
+        entities: Vec<String> = changes::entities(),
+        /// The company's id, as webhooks tell it: with it, what both tell of is emitted once.
+        #[serde(default)]
+        realm: Option<String>,
+    }
 }
 
 /// How far the poll has read.

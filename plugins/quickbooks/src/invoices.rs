@@ -1,12 +1,12 @@
 //! Invoices. An amount is a JSON number at QuickBooks and never passes a float here; its currency stands beside it.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
-use wharfage_sdk::money::{Decimal, Money};
+use wharfage_sdk::money::Money;
 use wharfage_sdk::{Cursor, Error, Page, Timestamp};
 
-use crate::api::{self, FindInput, Named, named, number};
+use crate::api::{self, Exact, FindInput, Named, named, number};
 use crate::fields::{Fields, priced};
 use crate::select::{Order, Select, limit};
 
@@ -78,28 +78,27 @@ wharfage_sdk::input! {
     }
 }
 
-/// One line that is to be on an invoice.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct LineInput {
-    /// What the line comes to, as decimal text. Quantity times unit price where both are given.
-    #[serde(with = "wharfage_sdk::money::decimal")]
-    #[schemars(with = "String")]
-    amount: Decimal,
-    /// The product or service, by its id; QuickBooks takes its default one where it is left out.
-    #[serde(default)]
-    item_id: Option<String>,
-    /// What the line says.
-    #[serde(default)]
-    description: Option<String>,
-    /// How many.
-    #[serde(default)]
-    #[schemars(with = "Option<String>")]
-    quantity: Option<Money>,
-    /// What one costs.
-    #[serde(default)]
-    #[schemars(with = "Option<String>")]
-    unit_price: Option<Money>,
+wharfage_sdk::input! {
+    /// One line that is to be on an invoice.
+    struct LineInput {
+        /// What the line comes to, as decimal text. Quantity times unit price where both are given.
+        #[schemars(with = "String")]
+        amount: Exact,
+        /// The product or service, by its id; QuickBooks takes its default one where it is left out.
+        #[serde(default)]
+        item_id: Option<String>,
+        /// What the line says.
+        #[serde(default)]
+        description: Option<String>,
+        /// How many.
+        #[serde(default)]
+        #[schemars(with = "Option<String>")]
+        quantity: Option<Money>,
+        /// What one costs.
+        #[serde(default)]
+        #[schemars(with = "Option<String>")]
+        unit_price: Option<Money>,
+    }
 }
 
 /// An invoice.
@@ -249,7 +248,7 @@ fn new_line(line: LineInput) -> Result<NewLine, Error> {
     };
     Ok(NewLine {
         detail_type: "SalesItemLineDetail",
-        amount: number(&line.amount)?,
+        amount: number(&line.amount.0)?,
         description: line.description,
         sales_item_line_detail: detail,
     })
