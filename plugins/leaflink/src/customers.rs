@@ -85,9 +85,7 @@ pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Cust
     let ListInput { since, limit, raw, profile: _profile } = input;
     let at = NextUrl::resume(cursor)?;
     let first = || {
-        Request::get("{api}/customers/")
-            .query("limit", limit.clamp(1, LIMIT_MAX))
-            .query_some("modified__gte", since)
+        Request::get("{api}/customers/").query("limit", limit.clamp(1, LIMIT_MAX)).query_some("modified__gte", since)
     };
     let response = at.request(first).send()?;
     let listing: Listing = response.json()?;
