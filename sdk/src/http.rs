@@ -16,7 +16,7 @@
 //! # }
 //! ```
 
-use std::fmt::{self, Display, Write};
+use std::fmt::{self, Display};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
@@ -41,14 +41,19 @@ const NOT_JSON: &str = "the answer is not JSON";
 /// One request, built step by step. Defaults: the declared credential, repeated as the method says, the connection's timeout.
 #[derive(Clone, Debug)]
 #[must_use = "a request does nothing until it is sent"]
-pub struct Request(wire::Request);
+pub struct Request(Box<wire::Request>);
 
 impl Request {
     /// A request; `url` is absolute or begins with `{name}`, an origin of the manifest.
     pub fn new(method: Method, url: impl Into<String>) -> Self {
-        Self(wire::Request {
+        Self::at(method, url.into())
+    }
+
+    #[inline(never)]
+    fn at(method: Method, url: String) -> Self {
+        Self(Box::new(wire::Request {
             method,
-            url: url.into(),
+            url,
             headers: Vec::new(),
             body: None,
             credential: Credential::Declared,
@@ -56,7 +61,7 @@ impl Request {
             costs: Vec::new(),
             timeout_ms: None,
             keep: wire::Keep::AsAnswered,
-        })
+        }))
     }
 
     /// Reads.
@@ -172,7 +177,7 @@ impl Request {
     }
 
     pub(crate) fn into_wire(self) -> wire::Request {
-        self.0
+        *self.0
     }
 
     /// The URL as it stands now.
@@ -191,7 +196,7 @@ impl Request {
 
 /// Sends several requests side by side and answers in their order. One failure does not stop the others.
 pub fn send_all(requests: Vec<Request>) -> Vec<Result<Response, Error>> {
-    let requests: Vec<wire::Request> = requests.into_iter().map(|request| request.0).collect();
+    let requests: Vec<wire::Request> = requests.into_iter().map(Request::into_wire).collect();
     let answers = import::send_all(&requests);
     let pairs = requests.iter().zip(answers);
     pairs
@@ -279,6 +284,12 @@ impl Response {
 
     /// An error about this answer: its status, endpoint, request id and the start of its body are filled in.
     pub fn error(&self, kind: ErrorKind, message: impl Into<String>) -> Error {
+        self.refusal(kind, message.into())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refusal(&self, kind: ErrorKind, message: String) -> Error {
         let mut error = Error::new(kind, message)
             .with_status(self.status)
             .with_endpoint(endpoint(self.method, &self.url))
@@ -313,6 +324,11 @@ impl Response {
 /// # Errors
 /// `invalid-request` when it is empty or would mean another path: `.` and `..` survive no encoding.
 pub fn segment(field: &str, value: impl Display) -> Result<String, Error> {
+    segment_of(field, &value)
+}
+
+#[inline(never)]
+fn segment_of(field: &str, value: &dyn Display) -> Result<String, Error> {
     let value = value.to_string();
     if matches!(value.as_str(), "" | "." | "..") {
         return Err(Error::invalid_request(field, "expected an id that can stand in a path"));
@@ -366,7 +382,8 @@ fn push_encoded(text: &mut String, value: &str) {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'*' | b'-' | b'.' | b'_') {
             text.push(char::from(byte));
         } else {
-            _ = write!(text, "%{byte:02X}");
+            let digit = |value: u8| char::from(b"0123456789ABCDEF"[usize::from(value)]);
+            text.extend(['%', digit(byte >> 4), digit(byte & 15)]);
         }
     }
 }

@@ -31,7 +31,9 @@ pub fn parse<T: DeserializeOwned>(text: &[u8]) -> Option<T> {
 
 /// A value as JSON text.
 pub(crate) fn to_text<T: Serialize>(value: &T) -> Result<String, Error> {
-    serde_json::to_string(value).map_err(|_| Error::internal("a value has no JSON form"))
+    let mut text = Vec::new();
+    let written = value.serialize(&mut serde_json::Serializer::new(&mut text));
+    whole(text, written)
 }
 
 /// An operation's input.
@@ -114,6 +116,13 @@ pub(crate) fn beginning(body: &[u8], bytes_max: usize) -> String {
         text.pop();
     }
     text
+}
+
+/// What was written, if all of it was. It stands once for all types.
+#[inline(never)]
+fn whole(text: Vec<u8>, written: serde_json::Result<()>) -> Result<String, Error> {
+    let text = written.ok().and_then(|()| String::from_utf8(text).ok());
+    text.ok_or_else(|| Error::internal("a value has no JSON form"))
 }
 
 #[cfg(test)]

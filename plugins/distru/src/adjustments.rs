@@ -2,7 +2,7 @@
 //! Distru has no idempotency keys: one whose outcome is unknown is looked for in the list before it is made again.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use wharfage_sdk::http::Repeat;
@@ -11,63 +11,63 @@ use wharfage_sdk::{Cursor, Error, ErrorKind, Page, Request, Timestamp, clock};
 use crate::record::{Number, Record};
 use crate::{Profile, Stock, guide, listing};
 
-/// Which adjustments.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListInput {
-    /// Only those that were made at or after this time.
-    #[serde(default)]
-    since: Option<Timestamp>,
-    /// Only of these products, by id.
-    #[serde(default)]
-    product_ids: Vec<String>,
-    /// Only of these batches, by id.
-    #[serde(default)]
-    batch_ids: Vec<String>,
-    /// Only at these locations, by id.
-    #[serde(default)]
-    location_ids: Vec<String>,
-    /// How many to a page, where Distru still heeds it.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 500))]
-    limit: Option<u32>,
-    /// Also each adjustment as Distru wrote it; it holds costs.
-    #[serde(default)]
-    raw: bool,
+wharfage_sdk::input! {
+    /// Which adjustments.
+    pub(crate) struct ListInput {
+        /// Only those that were made at or after this time.
+        #[serde(default)]
+        since: Option<Timestamp>,
+        /// Only of these products, by id.
+        #[serde(default)]
+        product_ids: Vec<String>,
+        /// Only of these batches, by id.
+        #[serde(default)]
+        batch_ids: Vec<String>,
+        /// Only at these locations, by id.
+        #[serde(default)]
+        location_ids: Vec<String>,
+        /// How many to a page, where Distru still heeds it.
+        #[serde(default)]
+        #[schemars(range(min = 1, max = 500))]
+        limit: Option<u32>,
+        /// Also each adjustment as Distru wrote it; it holds costs.
+        #[serde(default)]
+        raw: bool,
+    }
 }
 
-/// An adjustment that is to be made: of a product, a batch or a package, as the product's stock is kept.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct CreateInput {
-    /// The product, by id.
-    #[serde(default)]
-    product_id: Option<String>,
-    /// The batch, by id, instead.
-    #[serde(default)]
-    batch_id: Option<String>,
-    /// The package, by id, instead. The state's tracking system is then told at once, and may refuse.
-    #[serde(default)]
-    package_id: Option<String>,
-    /// By how much, as decimal text: `10` adds, `-4` removes. In the package's unit where it is of a package, else in the
-    /// product's. The profile `guide` takes whole numbers.
-    #[schemars(with = "String")]
-    quantity: Number,
-    /// Why. Of products and batches `waste`, `stolen`, `damaged`, `fire`, `write-off`, `expired`, `lab-testing`, `revaluation`
-    /// or `other`; `waste` only removes. Of packages what the state's tracking system knows. In the profile `guide` any words.
-    reason: String,
-    /// Where, by id. Needed but for packages, which have their place.
-    #[serde(default)]
-    location_id: Option<String>,
-    /// A note. Needed for packages.
-    #[serde(default)]
-    description: Option<String>,
-    /// As of when; now where it is left out.
-    #[serde(default)]
-    completion_datetime: Option<Timestamp>,
-    /// Which form of the API.
-    #[serde(default)]
-    profile: Profile,
+wharfage_sdk::input! {
+    /// An adjustment that is to be made: of a product, a batch or a package, as the product's stock is kept.
+    pub(crate) struct CreateInput {
+        /// The product, by id.
+        #[serde(default)]
+        product_id: Option<String>,
+        /// The batch, by id, instead.
+        #[serde(default)]
+        batch_id: Option<String>,
+        /// The package, by id, instead. The state's tracking system is then told at once, and may refuse.
+        #[serde(default)]
+        package_id: Option<String>,
+        /// By how much, as decimal text: `10` adds, `-4` removes. In the package's unit where it is of a package, else in the
+        /// product's. The profile `guide` takes whole numbers.
+        #[schemars(with = "String")]
+        quantity: Number,
+        /// Why. Of products and batches `waste`, `stolen`, `damaged`, `fire`, `write-off`, `expired`, `lab-testing`, `revaluation`
+        /// or `other`; `waste` only removes. Of packages what the state's tracking system knows. In the profile `guide` any words.
+        reason: String,
+        /// Where, by id. Needed but for packages, which have their place.
+        #[serde(default)]
+        location_id: Option<String>,
+        /// A note. Needed for packages.
+        #[serde(default)]
+        description: Option<String>,
+        /// As of when; now where it is left out.
+        #[serde(default)]
+        completion_datetime: Option<Timestamp>,
+        /// Which form of the API.
+        #[serde(default)]
+        profile: Profile,
+    }
 }
 
 /// What Distru is sent.

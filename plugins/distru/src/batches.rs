@@ -1,33 +1,33 @@
 //! Batches: lots that were made or received.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use wharfage_sdk::{Cursor, Error, Page, Request, Timestamp};
 
 use crate::listing;
 use crate::record::Record;
 
-/// Which batches.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListInput {
-    /// Only those that were changed at or after this time.
-    #[serde(default)]
-    since: Option<Timestamp>,
-    /// Only of these products, by id.
-    #[serde(default)]
-    product_ids: Vec<String>,
-    /// Only those with one of these numbers, exactly as they are written.
-    #[serde(default)]
-    batch_numbers: Vec<String>,
-    /// How many to a page, where Distru still heeds it.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 500))]
-    limit: Option<u32>,
-    /// Also each batch as Distru wrote it.
-    #[serde(default)]
-    raw: bool,
+wharfage_sdk::input! {
+    /// Which batches.
+    pub(crate) struct ListInput {
+        /// Only those that were changed at or after this time.
+        #[serde(default)]
+        since: Option<Timestamp>,
+        /// Only of these products, by id.
+        #[serde(default)]
+        product_ids: Vec<String>,
+        /// Only those with one of these numbers, exactly as they are written.
+        #[serde(default)]
+        batch_numbers: Vec<String>,
+        /// How many to a page, where Distru still heeds it.
+        #[serde(default)]
+        #[schemars(range(min = 1, max = 500))]
+        limit: Option<u32>,
+        /// Also each batch as Distru wrote it.
+        #[serde(default)]
+        raw: bool,
+    }
 }
 
 /// A batch.

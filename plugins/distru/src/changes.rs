@@ -8,7 +8,7 @@ mod walk;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use wharfage_sdk::events::{Emission, Event, Outcome, Trigger};
-use wharfage_sdk::{Error, ErrorKind, log};
+use wharfage_sdk::{Error, ErrorKind, json, log};
 
 use crate::record::Record;
 
@@ -107,8 +107,8 @@ pub fn handle(event: Event) -> Result<Outcome, Error> {
 /// Makes an event of a webhook: `{"type", "event", "id", "object", "changes", "occurred_datetime"}`. The object is the whole
 /// record as it is now, null where it is gone; none of it is passed on but what names it.
 fn told(body: &[u8], key: String) -> Result<Outcome, Error> {
-    let raw: Box<RawValue> = serde_json::from_slice(body)
-        .map_err(|_| Error::new(ErrorKind::SchemaViolation, "the webhook's body is not JSON"))?;
+    let raw: Box<RawValue> =
+        json::parse(body).ok_or_else(|| Error::new(ErrorKind::SchemaViolation, "the webhook's body is not JSON"))?;
     let record = Record::read(raw, String::new())?;
     let about = record.settle(record.needed("type"))?;
     let Some(watched) = WATCHED.iter().find(|watched| watched.told == about && !about.is_empty()) else {

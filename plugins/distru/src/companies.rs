@@ -1,7 +1,7 @@
 //! Companies: customers, vendors and brands as the CRM knows them. Contact data stays out unless `raw` is asked for.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use wharfage_sdk::http::segment;
 use wharfage_sdk::money::Money;
@@ -10,26 +10,26 @@ use wharfage_sdk::{Cursor, Error, Page, Request, Timestamp};
 use crate::record::Record;
 use crate::{FindInput, listing};
 
-/// Which companies.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListInput {
-    /// Only those that were changed at or after this time.
-    #[serde(default)]
-    since: Option<Timestamp>,
-    /// Only those whose name holds this, in any case of letters.
-    #[serde(default)]
-    name: Option<String>,
-    /// Also deleted companies.
-    #[serde(default)]
-    deleted: bool,
-    /// How many to a page, where Distru still heeds it.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 500))]
-    limit: Option<u32>,
-    /// Also each company as Distru wrote it; it holds addresses, phone numbers and e-mail.
-    #[serde(default)]
-    raw: bool,
+wharfage_sdk::input! {
+    /// Which companies.
+    pub(crate) struct ListInput {
+        /// Only those that were changed at or after this time.
+        #[serde(default)]
+        since: Option<Timestamp>,
+        /// Only those whose name holds this, in any case of letters.
+        #[serde(default)]
+        name: Option<String>,
+        /// Also deleted companies.
+        #[serde(default)]
+        deleted: bool,
+        /// How many to a page, where Distru still heeds it.
+        #[serde(default)]
+        #[schemars(range(min = 1, max = 500))]
+        limit: Option<u32>,
+        /// Also each company as Distru wrote it; it holds addresses, phone numbers and e-mail.
+        #[serde(default)]
+        raw: bool,
+    }
 }
 
 /// A company.

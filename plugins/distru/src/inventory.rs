@@ -1,39 +1,39 @@
 //! What is in stock, as Distru rolls it up now. There is no history here: that is `adjustments.list`.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use wharfage_sdk::{Cursor, Error, Page, Request, Timestamp};
 
 use crate::record::Record;
 use crate::{Profile, guide, listing};
 
-/// What of the stock.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListInput {
-    /// Whether each location has a row of its own.
-    #[serde(default)]
-    by_location: bool,
-    /// Whether each batch number has a row of its own. Products that are kept without batches are then left out, and
-    /// nothing counts as reserved.
-    #[serde(default)]
-    by_batch: bool,
-    /// Only these products, by id.
-    #[serde(default)]
-    product_ids: Vec<String>,
-    /// Only at these locations, by id.
-    #[serde(default)]
-    location_ids: Vec<String>,
-    /// Only products with one of these SKUs, in any case of letters.
-    #[serde(default)]
-    skus: Vec<String>,
-    /// Also each row as it was answered; it holds costs.
-    #[serde(default)]
-    raw: bool,
-    /// Which form of the API. `guide` has no filters and always a row for each product and location.
-    #[serde(default)]
-    profile: Profile,
+wharfage_sdk::input! {
+    /// What of the stock.
+    pub(crate) struct ListInput {
+        /// Whether each location has a row of its own.
+        #[serde(default)]
+        by_location: bool,
+        /// Whether each batch number has a row of its own. Products that are kept without batches are then left out, and
+        /// nothing counts as reserved.
+        #[serde(default)]
+        by_batch: bool,
+        /// Only these products, by id.
+        #[serde(default)]
+        product_ids: Vec<String>,
+        /// Only at these locations, by id.
+        #[serde(default)]
+        location_ids: Vec<String>,
+        /// Only products with one of these SKUs, in any case of letters.
+        #[serde(default)]
+        skus: Vec<String>,
+        /// Also each row as it was answered; it holds costs.
+        #[serde(default)]
+        raw: bool,
+        /// Which form of the API. `guide` has no filters and always a row for each product and location.
+        #[serde(default)]
+        profile: Profile,
+    }
 }
 
 /// A row of the stock.

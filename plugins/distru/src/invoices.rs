@@ -1,7 +1,7 @@
 //! Invoices, each of one sales order.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use wharfage_sdk::http::segment;
 use wharfage_sdk::money::Money;
@@ -10,26 +10,26 @@ use wharfage_sdk::{Cursor, Error, Page, Request, Timestamp};
 use crate::record::Record;
 use crate::{FindInput, listing};
 
-/// Which invoices.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListInput {
-    /// Only those that were changed at or after this time.
-    #[serde(default)]
-    since: Option<Timestamp>,
-    /// Only those of this customer, by the company's id.
-    #[serde(default)]
-    customer_id: Option<String>,
-    /// Only those of this order, by id.
-    #[serde(default)]
-    order_id: Option<String>,
-    /// How many to a page, where Distru still heeds it.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 500))]
-    limit: Option<u32>,
-    /// Also each invoice as Distru wrote it, with its lines and payments.
-    #[serde(default)]
-    raw: bool,
+wharfage_sdk::input! {
+    /// Which invoices.
+    pub(crate) struct ListInput {
+        /// Only those that were changed at or after this time.
+        #[serde(default)]
+        since: Option<Timestamp>,
+        /// Only those of this customer, by the company's id.
+        #[serde(default)]
+        customer_id: Option<String>,
+        /// Only those of this order, by id.
+        #[serde(default)]
+        order_id: Option<String>,
+        /// How many to a page, where Distru still heeds it.
+        #[serde(default)]
+        #[schemars(range(min = 1, max = 500))]
+        limit: Option<u32>,
+        /// Also each invoice as Distru wrote it, with its lines and payments.
+        #[serde(default)]
+        raw: bool,
+    }
 }
 
 /// An invoice. All amounts are in the company's own currency.

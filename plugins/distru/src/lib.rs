@@ -76,15 +76,15 @@ struct Stock {
     quantity: Option<String>,
 }
 
-/// Which record.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct FindInput {
-    /// Distru's id.
-    id: String,
-    /// Also the whole record as Distru wrote it.
-    #[serde(default)]
-    raw: bool,
+wharfage_sdk::input! {
+    /// Which record.
+    struct FindInput {
+        /// Distru's id.
+        id: String,
+        /// Also the whole record as Distru wrote it.
+        #[serde(default)]
+        raw: bool,
+    }
 }
 
 impl Profile {

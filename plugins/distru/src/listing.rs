@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use wharfage_sdk::error::FieldError;
 use wharfage_sdk::page::NextUrl;
-use wharfage_sdk::{Cursor, Error, ErrorKind, Page, Request, Response, Timestamp};
+use wharfage_sdk::{Cursor, Error, ErrorKind, Page, Request, Response, Timestamp, json};
 
 use crate::record::{Fields, Record, misfit};
 
@@ -88,9 +88,10 @@ fn refined(mut error: Error) -> Error {
 }
 
 fn field_errors(body: &str) -> Result<Vec<FieldError>, Error> {
-    let fields: Fields = serde_json::from_str(body).map_err(|_| misfit("", "", "an object"))?;
+    let fields: Fields = json::parse(body.as_bytes()).ok_or_else(|| misfit("", "", "an object"))?;
     let Some(errors) = fields.get("errors") else { return Ok(Vec::new()) };
-    let errors: Vec<Box<RawValue>> = serde_json::from_str(errors.get()).map_err(|_| misfit("", "errors", "a list"))?;
+    let errors: Vec<Box<RawValue>> =
+        json::parse(errors.get().as_bytes()).ok_or_else(|| misfit("", "errors", "a list"))?;
     let field = |raw: Box<RawValue>| {
         let record = Record::read(raw, String::new())?;
         let path = record.path("pointer").iter().fold(String::new(), |path, step| path + "/" + step);

@@ -11,32 +11,32 @@ use wharfage_sdk::{Cursor, Error, Page, Request, Timestamp};
 use crate::record::{Number, Record};
 use crate::{FindInput, listing};
 
-/// Which orders.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListInput {
-    /// Only those that were changed at or after this time.
-    #[serde(default)]
-    since: Option<Timestamp>,
-    /// Only those in one of these statuses.
-    #[serde(default)]
-    statuses: Vec<Status>,
-    /// Only those of this customer, by the company's id.
-    #[serde(default)]
-    customer_id: Option<String>,
-    /// Only the one with this number, as `SO-1042`.
-    #[serde(default)]
-    number: Option<String>,
-    /// How many to a page, where Distru still heeds it.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 500))]
-    limit: Option<u32>,
-    /// Also the lines of each order.
-    #[serde(default)]
-    line_items: bool,
-    /// Also each order as Distru wrote it; it holds addresses, costs and people's names.
-    #[serde(default)]
-    raw: bool,
+wharfage_sdk::input! {
+    /// Which orders.
+    pub(crate) struct ListInput {
+        /// Only those that were changed at or after this time.
+        #[serde(default)]
+        since: Option<Timestamp>,
+        /// Only those in one of these statuses.
+        #[serde(default)]
+        statuses: Vec<Status>,
+        /// Only those of this customer, by the company's id.
+        #[serde(default)]
+        customer_id: Option<String>,
+        /// Only the one with this number, as `SO-1042`.
+        #[serde(default)]
+        number: Option<String>,
+        /// How many to a page, where Distru still heeds it.
+        #[serde(default)]
+        #[schemars(range(min = 1, max = 500))]
+        limit: Option<u32>,
+        /// Also the lines of each order.
+        #[serde(default)]
+        line_items: bool,
+        /// Also each order as Distru wrote it; it holds addresses, costs and people's names.
+        #[serde(default)]
+        raw: bool,
+    }
 }
 
 /// A new order. Distru gives it its number and its id.

@@ -1,36 +1,36 @@
 //! Packages: what carries a tag of the state's tracking system. They are read only here.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use wharfage_sdk::{Cursor, Error, Page, Request, Timestamp};
 
 use crate::listing;
 use crate::record::Record;
 
-/// Which packages.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListInput {
-    /// Only those that were changed at or after this time.
-    #[serde(default)]
-    since: Option<Timestamp>,
-    /// Only of these products, by id.
-    #[serde(default)]
-    product_ids: Vec<String>,
-    /// Only at these locations, by id.
-    #[serde(default)]
-    location_ids: Vec<String>,
-    /// Only in one of these statuses, as `ACTIVE`, `SELLING` or `FINISHED`. One that Distru does not know matches nothing.
-    #[serde(default)]
-    statuses: Vec<String>,
-    /// How many to a page, where Distru still heeds it.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 500))]
-    limit: Option<u32>,
-    /// Also each package as Distru wrote it.
-    #[serde(default)]
-    raw: bool,
+wharfage_sdk::input! {
+    /// Which packages.
+    pub(crate) struct ListInput {
+        /// Only those that were changed at or after this time.
+        #[serde(default)]
+        since: Option<Timestamp>,
+        /// Only of these products, by id.
+        #[serde(default)]
+        product_ids: Vec<String>,
+        /// Only at these locations, by id.
+        #[serde(default)]
+        location_ids: Vec<String>,
+        /// Only in one of these statuses, as `ACTIVE`, `SELLING` or `FINISHED`. One that Distru does not know matches nothing.
+        #[serde(default)]
+        statuses: Vec<String>,
+        /// How many to a page, where Distru still heeds it.
+        #[serde(default)]
+        #[schemars(range(min = 1, max = 500))]
+        limit: Option<u32>,
+        /// Also each package as Distru wrote it.
+        #[serde(default)]
+        raw: bool,
+    }
 }
 
 /// A package.

@@ -1,7 +1,7 @@
 //! Products. Deleted ones stay findable by id and are left out of lists unless asked for.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use wharfage_sdk::http::segment;
 use wharfage_sdk::money::Money;
@@ -10,32 +10,32 @@ use wharfage_sdk::{Cursor, Error, Page, Request, Timestamp};
 use crate::record::Record;
 use crate::{FindInput, Profile, Stock, guide, listing};
 
-/// Which products.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListInput {
-    /// Only those that were changed at or after this time.
-    #[serde(default)]
-    since: Option<Timestamp>,
-    /// Only those whose name holds this, in any case of letters.
-    #[serde(default)]
-    name: Option<String>,
-    /// Only those with one of these SKUs, in any case of letters; 200 at most.
-    #[serde(default)]
-    skus: Vec<String>,
-    /// Also deleted products.
-    #[serde(default)]
-    deleted: bool,
-    /// How many to a page, where Distru still heeds it.
-    #[serde(default)]
-    #[schemars(range(min = 1, max = 500))]
-    limit: Option<u32>,
-    /// Also each product as it was answered.
-    #[serde(default)]
-    raw: bool,
-    /// Which form of the API. `guide` has no filters.
-    #[serde(default)]
-    profile: Profile,
+wharfage_sdk::input! {
+    /// Which products.
+    pub(crate) struct ListInput {
+        /// Only those that were changed at or after this time.
+        #[serde(default)]
+        since: Option<Timestamp>,
+        /// Only those whose name holds this, in any case of letters.
+        #[serde(default)]
+        name: Option<String>,
+        /// Only those with one of these SKUs, in any case of letters; 200 at most.
+        #[serde(default)]
+        skus: Vec<String>,
+        /// Also deleted products.
+        #[serde(default)]
+        deleted: bool,
+        /// How many to a page, where Distru still heeds it.
+        #[serde(default)]
+        #[schemars(range(min = 1, max = 500))]
+        limit: Option<u32>,
+        /// Also each product as it was answered.
+        #[serde(default)]
+        raw: bool,
+        /// Which form of the API. `guide` has no filters.
+        #[serde(default)]
+        profile: Profile,
+    }
 }
 
 /// A product.

@@ -7,12 +7,12 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use serde::de::Deserializer;
+use serde::de::{DeserializeOwned, Deserializer};
 use serde::ser::{Error as _, Serializer};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use wharfage_sdk::money::{self, Decimal, Money};
-use wharfage_sdk::{Error, Timestamp};
+use wharfage_sdk::{Error, Timestamp, json};
 
 /// The fields of an object, each with its own text.
 pub(crate) type Fields = BTreeMap<String, Box<RawValue>>;
@@ -31,9 +31,9 @@ pub(crate) struct Record {
 impl Record {
     /// Reads an object.
     pub(crate) fn read(raw: Box<RawValue>, place: String) -> Result<Self, Error> {
-        match serde_json::from_str(raw.get()) {
-            Ok(fields) => Ok(Self { place, raw, fields, trouble: RefCell::new(None) }),
-            Err(_) => Err(misfit(&place, "", "an object")),
+        match parse(&raw) {
+            Some(fields) => Ok(Self { place, raw, fields, trouble: RefCell::new(None) }),
+            None => Err(misfit(&place, "", "an object")),
         }
     }
 
@@ -51,7 +51,7 @@ impl Record {
     pub(crate) fn text(&self, name: &str) -> Option<String> {
         let raw = self.field(name)?;
         let text = match raw.get().as_bytes() {
-            [b'"', ..] => serde_json::from_str(raw.get()).ok(),
+            [b'"', ..] => parse(raw),
             [b'0'..=b'9' | b'-', ..] => Some(raw.get().to_owned()),
             _ => None,
         };
@@ -78,7 +78,7 @@ impl Record {
     /// An amount. Distru names no currency: it is the company's own.
     pub(crate) fn money(&self, name: &str) -> Option<Money> {
         let raw = self.field(name)?;
-        self.fits(serde_json::from_str(raw.get()).ok(), name, "an amount")
+        self.fits(parse(raw), name, "an amount")
     }
 
     /// Yes or no.
@@ -122,7 +122,7 @@ impl Record {
     /// The texts of a list inside.
     pub(crate) fn texts(&self, name: &str) -> Vec<String> {
         let Some(raw) = self.field(name) else { return Vec::new() };
-        self.fits(serde_json::from_str(raw.get()).ok(), name, "a list of strings").unwrap_or_default()
+        self.fits(parse(raw), name, "a list of strings").unwrap_or_default()
     }
 
     /// The steps of a path: texts and numbers, or one text.
@@ -131,7 +131,7 @@ impl Record {
         if !is_list {
             return self.text(name).into_iter().collect();
         }
-        let step = |raw: Box<RawValue>| serde_json::from_str(raw.get()).unwrap_or_else(|_| raw.get().to_owned());
+        let step = |raw: Box<RawValue>| parse(&raw).unwrap_or_else(|| raw.get().to_owned());
         self.items(name).into_iter().map(step).collect()
     }
 
@@ -147,7 +147,7 @@ impl Record {
 
     fn items(&self, name: &str) -> Vec<Box<RawValue>> {
         let Some(raw) = self.field(name) else { return Vec::new() };
-        self.fits(serde_json::from_str(raw.get()).ok(), name, "a list").unwrap_or_default()
+        self.fits(parse(raw), name, "a list").unwrap_or_default()
     }
 
     fn field(&self, name: &str) -> Option<&RawValue> {
@@ -168,6 +168,10 @@ impl Record {
     fn at(&self, name: &str) -> String {
         format!("{}/{name}", self.place)
     }
+}
+
+fn parse<T: DeserializeOwned>(raw: &RawValue) -> Option<T> {
+    json::parse(raw.get().as_bytes())
 }
 
 /// What is in the answer is another thing than what is read there. It repeats nothing of the answer.

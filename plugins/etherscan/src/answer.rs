@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
-use wharfage_sdk::{Error, Request, Response, http::Keep, log};
+use wharfage_sdk::{Error, Request, Response, http::Keep, json, log};
 
 use crate::exact;
 
@@ -137,7 +137,7 @@ fn refusal(message: &str, result: &str) -> Result<Answer, Error> {
 
 /// The words of a `result` that is a text; a list or an object says nothing.
 fn said(result: Option<&RawValue>) -> String {
-    result.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+    result.and_then(|raw| json::parse(raw.get().as_bytes())).unwrap_or_default()
 }
 
 /// `text` as it may stand in a message: one line, not long, and without anything as long and random as a key.

@@ -29,16 +29,15 @@ pub(crate) struct Balance {
     ether: String,
 }
 
-/// Which accounts.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListInput {
-    /// The accounts, 1 to 1000 of them: 0x and 40 hex digits each.
-    #[schemars(length(min = 1, max = 1000))]
-    addresses: Vec<Address>,
-    /// The chain's id, as chains.list names it; Ethereum's main chain when absent.
-    #[serde(default = "crate::mainnet")]
-    chainid: u64,
+wharfage_sdk::input! {
+    /// Which accounts.
+    pub(crate) struct ListInput {
+        /// The accounts, 1 to 1000 of them: 0x and 40 hex digits each.
+        #[schemars(length(min = 1, max = 1000))]
+        addresses: Vec<Address>,
+        /// The chain's id, as chains.list names it; Ethereum's main chain when absent.
+        chainid: u64 = crate::mainnet(),
+    }
 }
 
 /// A balance as Etherscan writes it among several.

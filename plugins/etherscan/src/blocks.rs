@@ -35,18 +35,17 @@ pub(crate) fn newest(chainid: u64) -> Result<u64, Error> {
         .ok_or_else(|| Error::schema_violation("the block number is not the hex number it should be"))
 }
 
-/// At what time.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ByTimeInput {
-    /// The time, to the second.
-    time: Timestamp,
-    /// Whether the block before that time is meant or the one after it; `before` when absent.
-    #[serde(default)]
-    closest: Closest,
-    /// The chain's id, as chains.list names it; Ethereum's main chain when absent.
-    #[serde(default = "crate::mainnet")]
-    chainid: u64,
+wharfage_sdk::input! {
+    /// At what time.
+    pub(crate) struct ByTimeInput {
+        /// The time, to the second.
+        time: Timestamp,
+        /// Whether the block before that time is meant or the one after it; `before` when absent.
+        #[serde(default)]
+        closest: Closest,
+        /// The chain's id, as chains.list names it; Ethereum's main chain when absent.
+        chainid: u64 = crate::mainnet(),
+    }
 }
 
 /// Which of the two blocks around a time.

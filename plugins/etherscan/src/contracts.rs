@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use wharfage_sdk::{Error, ErrorKind, http::Keep};
+use wharfage_sdk::{Error, ErrorKind, http::Keep, json};
 
 use crate::{address::Address, answer::Question, exact};
 
@@ -36,8 +36,8 @@ pub(crate) fn abi(input: Input) -> Result<Abi, Error> {
         .keep(KEPT)
         .ask_one()
         .map_err(|error| unverified(error, input.contract))?;
-    let abi = serde_json::from_str(&text)
-        .map_err(|_| Error::schema_violation("the ABI is not the JSON list it should be"))?;
+    let abi = json::parse(text.as_bytes())
+        .ok_or_else(|| Error::schema_violation("the ABI is not the JSON list it should be"))?;
     Ok(Abi { contract: input.contract.to_string(), chainid: input.chainid, abi })
 }
 
@@ -131,11 +131,11 @@ fn files(source: &str, name: &str) -> Result<BTreeMap<String, String>, Error> {
     let text = source.trim();
     let inner = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).filter(|text| text.starts_with('{'));
     let read = match inner {
-        Some(inner) => serde_json::from_str::<Whole>(inner).map(|whole| whole.sources),
-        None if text.starts_with('{') => serde_json::from_str(text),
+        Some(inner) => json::parse::<Whole>(inner.as_bytes()).map(|whole| whole.sources),
+        None if text.starts_with('{') => json::parse(text.as_bytes()),
         None => return Ok(BTreeMap::from([(name.to_owned(), source.to_owned())])),
     };
-    let files = read.map_err(|_| Error::schema_violation("the source is neither a text nor files in JSON"))?;
+    let files = read.ok_or_else(|| Error::schema_violation("the source is neither a text nor files in JSON"))?;
     Ok(files.into_iter().map(|(name, file)| (name, file.content)).collect())
 }
 

@@ -14,7 +14,7 @@ pub(crate) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Erro
     let raw = Box::<RawValue>::deserialize(from)?;
     match raw.get().as_bytes() {
         b"null" => Ok(String::new()),
-        [b'"', ..] => serde_json::from_str(raw.get()).map_err(|_| expected("a text")),
+        [b'"', ..] => wharfage_sdk::json::parse(raw.get().as_bytes()).ok_or_else(|| expected("a text")),
         [b'-' | b'0'..=b'9', ..] => Ok(raw.get().to_owned()),
         _ => Err(expected("a text or a number")),
     }

@@ -167,32 +167,30 @@ impl wallet::Movement for Row {
     }
 }
 
-/// Which NFTs' transfers.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NftInput {
-    /// The account: 0x and 40 hex digits; in mixed case its EIP-55 checksum must be right.
-    address: Address,
-    /// Which kind; `erc721` when absent. Each is a list of its own at Etherscan.
-    #[serde(default)]
-    standard: Standard,
-    /// The contract whose tokens count; all when absent.
-    contract: Option<Address>,
-    /// The chain's id, as chains.list names it; Ethereum's main chain when absent.
-    #[serde(default = "crate::mainnet")]
-    chainid: u64,
-    /// The first block that counts.
-    #[serde(default)]
-    start_block: u64,
-    /// The last block that counts; the newest one when absent.
-    end_block: Option<u64>,
-    /// Which end of the chain comes first; `desc` when absent.
-    #[serde(default)]
-    sort: Sort,
-    /// Rows per page, 1 to 1000.
-    #[serde(default = "window::limit")]
-    #[schemars(range(min = 1, max = 1000))]
-    limit: u32,
+wharfage_sdk::input! {
+    /// Which NFTs' transfers.
+    pub(crate) struct NftInput {
+        /// The account: 0x and 40 hex digits; in mixed case its EIP-55 checksum must be right.
+        address: Address,
+        /// Which kind; `erc721` when absent. Each is a list of its own at Etherscan.
+        #[serde(default)]
+        standard: Standard,
+        /// The contract whose tokens count; all when absent.
+        contract: Option<Address>,
+        /// The chain's id, as chains.list names it; Ethereum's main chain when absent.
+        chainid: u64 = crate::mainnet(),
+        /// The first block that counts.
+        #[serde(default)]
+        start_block: u64,
+        /// The last block that counts; the newest one when absent.
+        end_block: Option<u64>,
+        /// Which end of the chain comes first; `desc` when absent.
+        #[serde(default)]
+        sort: Sort,
+        /// Rows per page, 1 to 1000.
+        #[schemars(range(min = 1, max = 1000))]
+        limit: u32 = window::limit(),
+    }
 }
 
 /// A standard for tokens that differ from each other.

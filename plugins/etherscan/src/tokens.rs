@@ -76,19 +76,17 @@ fn decimals(chainid: u64, contract: Address) -> Result<Option<u8>, Error> {
 /// The first four bytes of Keccak-256 of `decimals()`, <https://eips.ethereum.org/EIPS/eip-20>.
 const DECIMALS: &str = "0x313ce567";
 
-/// Whose tokens.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListInput {
-    /// The account: 0x and 40 hex digits; in mixed case its EIP-55 checksum must be right.
-    address: Address,
-    /// The chain's id, as chains.list names it; Ethereum's main chain when absent.
-    #[serde(default = "crate::mainnet")]
-    chainid: u64,
-    /// Rows per page, 1 to 100.
-    #[serde(default = "window::limit")]
-    #[schemars(range(min = 1, max = 100))]
-    limit: u32,
+wharfage_sdk::input! {
+    /// Whose tokens.
+    pub(crate) struct ListInput {
+        /// The account: 0x and 40 hex digits; in mixed case its EIP-55 checksum must be right.
+        address: Address,
+        /// The chain's id, as chains.list names it; Ethereum's main chain when absent.
+        chainid: u64 = crate::mainnet(),
+        /// Rows per page, 1 to 100.
+        #[schemars(range(min = 1, max = 100))]
+        limit: u32 = window::limit(),
+    }
 }
 
 /// One of the tokens that an account holds.

@@ -11,27 +11,25 @@ use crate::{
     window::{self, Sort, Span},
 };
 
-/// Whose, and of which blocks.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Input {
-    /// The account: 0x and 40 hex digits; in mixed case its EIP-55 checksum must be right.
-    pub(crate) address: Address,
-    /// The chain's id, as chains.list names it; Ethereum's main chain when absent.
-    #[serde(default = "crate::mainnet")]
-    pub(crate) chainid: u64,
-    /// The first block that counts.
-    #[serde(default)]
-    pub(crate) start_block: u64,
-    /// The last block that counts; the newest one when absent.
-    pub(crate) end_block: Option<u64>,
-    /// Which end of the chain comes first; `desc` when absent.
-    #[serde(default)]
-    pub(crate) sort: Sort,
-    /// Rows per page, 1 to 1000.
-    #[serde(default = "window::limit")]
-    #[schemars(range(min = 1, max = 1000))]
-    pub(crate) limit: u32,
+wharfage_sdk::input! {
+    /// Whose, and of which blocks.
+    pub(crate) struct Input {
+        /// The account: 0x and 40 hex digits; in mixed case its EIP-55 checksum must be right.
+        pub(crate) address: Address,
+        /// The chain's id, as chains.list names it; Ethereum's main chain when absent.
+        pub(crate) chainid: u64 = crate::mainnet(),
+        /// The first block that counts.
+        #[serde(default)]
+        pub(crate) start_block: u64,
+        /// The last block that counts; the newest one when absent.
+        pub(crate) end_block: Option<u64>,
+        /// Which end of the chain comes first; `desc` when absent.
+        #[serde(default)]
+        pub(crate) sort: Sort,
+        /// Rows per page, 1 to 1000.
+        #[schemars(range(min = 1, max = 1000))]
+        pub(crate) limit: u32 = window::limit(),
+    }
 }
 
 /// One transaction.

@@ -3,46 +3,45 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use wharfage_sdk::http::{Keep, send_all};
 use wharfage_sdk::json::Kept;
 use wharfage_sdk::page::NextUrl;
 use wharfage_sdk::{Cursor, Error, ErrorKind, Page, Request, Timestamp, log};
 
-use crate::{LIMIT_MAX, Listing, Profile, limit_max};
+use crate::{LIMIT_MAX, Listing, Profile};
 
-/// Which customers.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListInput {
-    /// Only those changed at or after this time.
-    #[serde(default)]
-    since: Option<Timestamp>,
-    /// How many to a page.
-    #[serde(default = "limit_max")]
-    #[schemars(range(min = 1, max = 100))]
-    limit: u32,
-    /// Also the whole record as LeafLink wrote it; it holds addresses, phone numbers and e-mail.
-    #[serde(default)]
-    raw: bool,
-    /// Which form of the API; customers are the same in both.
-    #[serde(default, rename = "profile")]
-    _profile: Profile,
+wharfage_sdk::input! {
+    /// Which customers.
+    pub(crate) struct ListInput {
+        /// Only those changed at or after this time.
+        #[serde(default)]
+        since: Option<Timestamp>,
+        /// How many to a page.
+        #[schemars(range(min = 1, max = 100))]
+        limit: u32 = LIMIT_MAX,
+        /// Also the whole record as LeafLink wrote it; it holds addresses, phone numbers and e-mail.
+        #[serde(default)]
+        raw: bool,
+        /// Which form of the API; customers are the same in both.
+        #[serde(default)]
+        profile: Profile,
+    }
 }
 
-/// Which customer.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FindInput {
-    /// LeafLink's id of the customer.
-    id: u64,
-    /// Also the whole record as LeafLink wrote it; it holds addresses, phone numbers and e-mail.
-    #[serde(default)]
-    raw: bool,
-    /// Which form of the API; customers are the same in both.
-    #[serde(default, rename = "profile")]
-    _profile: Profile,
+wharfage_sdk::input! {
+    /// Which customer.
+    pub(crate) struct FindInput {
+        /// LeafLink's id of the customer.
+        id: u64,
+        /// Also the whole record as LeafLink wrote it; it holds addresses, phone numbers and e-mail.
+        #[serde(default)]
+        raw: bool,
+        /// Which form of the API; customers are the same in both.
+        #[serde(default)]
+        profile: Profile,
+    }
 }
 
 /// A customer. Contact data stays out unless `raw` is asked for.
@@ -66,38 +65,39 @@ pub(crate) struct Customer {
     raw: Option<Box<RawValue>>,
 }
 
-#[derive(Deserialize)]
-struct Record {
-    id: u64,
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    nickname: Option<String>,
-    #[serde(default)]
-    license_number: Option<String>,
-    #[serde(default)]
-    state: Option<String>,
-    #[serde(default)]
-    modified: Option<Timestamp>,
+wharfage_sdk::answer! {
+    struct Record {
+        id: u64,
+        #[serde(default)]
+        name: Option<String>,
+        #[serde(default)]
+        nickname: Option<String>,
+        #[serde(default)]
+        license_number: Option<String>,
+        #[serde(default)]
+        state: Option<String>,
+        #[serde(default)]
+        modified: Option<Timestamp>,
+    }
 }
 
 pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Customer>, Error> {
+    let ListInput { since, limit, raw, profile: _profile } = input;
     let at = NextUrl::resume(cursor)?;
     let first = || {
-        Request::get("{api}/customers/")
-            .query("limit", input.limit.clamp(1, LIMIT_MAX))
-            .query_some("modified__gte", input.since)
+        Request::get("{api}/customers/").query("limit", limit.clamp(1, LIMIT_MAX)).query_some("modified__gte", since)
     };
     let response = at.request(first).send()?;
     let listing: Listing = response.json()?;
     let next = at.advance(&response.url, listing.next.as_deref())?;
     let records = listing.records(&response)?;
-    Page::new(records.into_iter().map(|record| customer(record, input.raw)).collect(), next.as_ref())
+    Page::new(records.into_iter().map(|record| customer(record, raw)).collect(), next.as_ref())
 }
 
 pub(crate) fn find(input: FindInput) -> Result<Customer, Error> {
-    let response = request(input.id).send()?;
-    Ok(customer(response.part(response.json()?, "")?, input.raw))
+    let FindInput { id, raw, profile: _profile } = input;
+    let response = request(id).send()?;
+    Ok(customer(response.part(response.json()?, "")?, raw))
 }
 
 /// The names of these customers, looked up side by side. One that is not there has no name; neither has one whose lookup

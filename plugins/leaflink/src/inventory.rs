@@ -10,38 +10,38 @@ use wharfage_sdk::{Cursor, Error, Page, Request};
 use crate::products::Amount;
 use crate::{Listing, plain, written};
 
-/// Which stock.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListInput {
-    /// Only of this product, by LeafLink's id.
-    #[serde(default)]
-    product: Option<u64>,
-    /// Also archived items.
-    #[serde(default)]
-    archived: bool,
+wharfage_sdk::input! {
+    /// Which stock.
+    pub(crate) struct ListInput {
+        /// Only of this product, by LeafLink's id.
+        #[serde(default)]
+        product: Option<u64>,
+        /// Also archived items.
+        #[serde(default)]
+        archived: bool,
+    }
 }
 
-/// Which item.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FindInput {
-    /// LeafLink's id of the item.
-    id: u64,
+wharfage_sdk::input! {
+    /// Which item.
+    pub(crate) struct FindInput {
+        /// LeafLink's id of the item.
+        id: u64,
+    }
 }
 
-/// Which item, and what it becomes.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct UpdateInput {
-    /// LeafLink's id of the item.
-    id: u64,
-    /// How many there are now, as decimal text: the whole stock, not what is added to it.
-    #[serde(default)]
-    quantity: Option<Amount>,
-    /// Whether it is archived.
-    #[serde(default)]
-    archived: Option<bool>,
+wharfage_sdk::input! {
+    /// Which item, and what it becomes.
+    pub(crate) struct UpdateInput {
+        /// LeafLink's id of the item.
+        id: u64,
+        /// How many there are now, as decimal text: the whole stock, not what is added to it.
+        #[serde(default)]
+        quantity: Option<Amount>,
+        /// Whether it is archived.
+        #[serde(default)]
+        archived: Option<bool>,
+    }
 }
 
 /// No choice.
@@ -70,34 +70,37 @@ pub(crate) struct Item {
     is_archived: Option<bool>,
 }
 
-/// A place where stock is kept.
-#[derive(Deserialize, Serialize, JsonSchema)]
-pub(crate) struct Facility {
-    /// LeafLink's id.
-    id: u64,
-    /// The name.
-    name: Option<String>,
-    /// What it is.
-    description: Option<String>,
+wharfage_sdk::answer! {
+    /// A place where stock is kept.
+    #[derive(Serialize, JsonSchema)]
+    pub(crate) struct Facility {
+        /// LeafLink's id.
+        id: u64,
+        /// The name.
+        name: Option<String>,
+        /// What it is.
+        description: Option<String>,
+    }
 }
 
-#[derive(Deserialize)]
-struct Record {
-    id: u64,
-    #[serde(default)]
-    product: Option<u64>,
-    #[serde(default)]
-    facility: Option<u64>,
-    #[serde(default)]
-    batch: Option<u64>,
-    #[serde(default)]
-    quantity: Option<Box<RawValue>>,
-    #[serde(default)]
-    reserved_qty: Option<Box<RawValue>>,
-    #[serde(default)]
-    quantity_in_product_uom: Option<Box<RawValue>>,
-    #[serde(default)]
-    is_archived: Option<bool>,
+wharfage_sdk::answer! {
+    struct Record {
+        id: u64,
+        #[serde(default)]
+        product: Option<u64>,
+        #[serde(default)]
+        facility: Option<u64>,
+        #[serde(default)]
+        batch: Option<u64>,
+        #[serde(default)]
+        quantity: Option<Box<RawValue>>,
+        #[serde(default)]
+        reserved_qty: Option<Box<RawValue>>,
+        #[serde(default)]
+        quantity_in_product_uom: Option<Box<RawValue>>,
+        #[serde(default)]
+        is_archived: Option<bool>,
+    }
 }
 
 /// A change as LeafLink reads it: here, other than at a product, a quantity is a JSON number.

@@ -70,12 +70,13 @@ enum Profile {
     Guide,
 }
 
-/// One page of a listing. The count beside it is left out: it is stale before it arrives.
-#[derive(Deserialize)]
-struct Listing {
-    #[serde(default)]
-    next: Option<String>,
-    results: Vec<Box<RawValue>>,
+wharfage_sdk::answer! {
+    /// One page of a listing. The count beside it is left out: it is stale before it arrives.
+    struct Listing {
+        #[serde(default)]
+        next: Option<String>,
+        results: Vec<Box<RawValue>>,
+    }
 }
 
 impl Listing {
@@ -89,11 +90,7 @@ impl Listing {
 /// How many items LeafLink is asked for at once, at most.
 const LIMIT_MAX: u32 = 100;
 
-fn limit_max() -> u32 {
-    LIMIT_MAX
-}
-
 /// A number or a text, as text: LeafLink writes quantities and ids now so, now so, and no digit may be lost.
 fn plain(raw: &RawValue) -> String {
-    serde_json::from_str(raw.get()).unwrap_or_else(|_| raw.get().to_owned())
+    wharfage_sdk::json::parse(raw.get().as_bytes()).unwrap_or_else(|| raw.get().to_owned())
 }

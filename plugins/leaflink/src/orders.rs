@@ -12,70 +12,73 @@ use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use wharfage_sdk::http::segment;
-use wharfage_sdk::json::Kept;
+use wharfage_sdk::json::{self, Kept};
 use wharfage_sdk::money::Money;
 use wharfage_sdk::page::{Keyset, NextUrl};
 use wharfage_sdk::{Cursor, Error, Page, Request, Timestamp, log};
 
-use crate::{LIMIT_MAX, Listing, Profile, customers, limit_max, plain, written};
+use crate::{LIMIT_MAX, Listing, Profile, customers, plain, written};
 
-/// Which orders.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListInput {
-    /// Only those changed at or after this time.
-    #[serde(default)]
-    since: Option<Timestamp>,
-    /// Only those in this status.
-    #[serde(default)]
-    status: Option<Status>,
-    /// How many to a page.
-    #[serde(default = "limit_max")]
-    #[schemars(range(min = 1, max = 100))]
-    limit: u32,
-    /// Which change comes first. Without it: the oldest where `since` is given, for keeping in step; else the newest.
-    #[serde(default)]
-    order: Option<Sort>,
-    /// Also the lines of each order.
-    #[serde(default)]
-    line_items: bool,
-    /// Also each order as LeafLink wrote it.
-    #[serde(default)]
-    raw: bool,
-    /// The seller's id at LeafLink. Only the profile `guide` filters by it; `/orders-received/` are the key's own anyway.
-    #[serde(default)]
-    seller: Option<u64>,
-    /// Which form of the API.
-    #[serde(default)]
-    profile: Profile,
-    /// Whether only what a hint needs is asked for.
-    #[serde(skip)]
+wharfage_sdk::input! {
+    /// Which orders.
+    pub(crate) struct ListInput {
+        /// Only those changed at or after this time.
+        #[serde(default)]
+        since: Option<Timestamp>,
+        /// Only those in this status.
+        #[serde(default)]
+        status: Option<Status>,
+        /// How many to a page.
+        #[schemars(range(min = 1, max = 100))]
+        limit: u32 = LIMIT_MAX,
+        /// Which change comes first. Without it: the oldest where `since` is given, for keeping in step; else the newest.
+        #[serde(default)]
+        order: Option<Sort>,
+        /// Also the lines of each order.
+        #[serde(default)]
+        line_items: bool,
+        /// Also each order as LeafLink wrote it.
+        #[serde(default)]
+        raw: bool,
+        /// The seller's id at LeafLink. Only the profile `guide` filters by it; `/orders-received/` are the key's own anyway.
+        #[serde(default)]
+        seller: Option<u64>,
+        /// Which form of the API.
+        #[serde(default)]
+        profile: Profile,
+    }
+}
+
+/// What is asked for.
+pub(crate) struct Asked {
+    input: ListInput,
+    /// Whether only what a hint needs.
     brief: bool,
 }
 
-/// Which order.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FindInput {
-    /// The order's number; in the profile `guide` its id.
-    number: String,
-    /// Also the order as LeafLink wrote it.
-    #[serde(default)]
-    raw: bool,
-    /// Which form of the API.
-    #[serde(default)]
-    profile: Profile,
+wharfage_sdk::input! {
+    /// Which order.
+    pub(crate) struct FindInput {
+        /// The order's number; in the profile `guide` its id.
+        number: String,
+        /// Also the order as LeafLink wrote it.
+        #[serde(default)]
+        raw: bool,
+        /// Which form of the API.
+        #[serde(default)]
+        profile: Profile,
+    }
 }
 
-/// Of which order.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PartInput {
-    /// The order's number; in the profile `guide` its id.
-    number: String,
-    /// Which form of the API.
-    #[serde(default)]
-    profile: Profile,
+wharfage_sdk::input! {
+    /// Of which order.
+    pub(crate) struct PartInput {
+        /// The order's number; in the profile `guide` its id.
+        number: String,
+        /// Which form of the API.
+        #[serde(default)]
+        profile: Profile,
+    }
 }
 
 /// Which change comes first.
@@ -164,25 +167,26 @@ pub(crate) struct Change {
     raw: Box<RawValue>,
 }
 
-/// An order as either profile writes it.
-#[derive(Deserialize)]
-pub(crate) struct OrderRecord {
-    pub(crate) number: String,
-    pub(crate) status: String,
-    #[serde(default)]
-    id: Option<u64>,
-    #[serde(default)]
-    customer: Option<Party>,
-    #[serde(default)]
-    total: Option<Money>,
-    #[serde(default)]
-    created_on: Option<Timestamp>,
-    #[serde(default)]
-    modified: Option<Moment>,
-    #[serde(default)]
-    modified_on: Option<Moment>,
-    #[serde(default)]
-    line_items: Option<Vec<LineRecord>>,
+wharfage_sdk::answer! {
+    /// An order as either profile writes it.
+    pub(crate) struct OrderRecord {
+        pub(crate) number: String,
+        pub(crate) status: String,
+        #[serde(default)]
+        id: Option<u64>,
+        #[serde(default)]
+        customer: Option<Party>,
+        #[serde(default)]
+        total: Option<Money>,
+        #[serde(default)]
+        created_on: Option<Timestamp>,
+        #[serde(default)]
+        modified: Option<Moment>,
+        #[serde(default)]
+        modified_on: Option<Moment>,
+        #[serde(default)]
+        line_items: Option<Vec<LineRecord>>,
+    }
 }
 
 /// The customer on an order: an id, or an object that mostly brings its name along.
@@ -194,19 +198,20 @@ struct Party {
 impl<'de> Deserialize<'de> for Party {
     // By hand, because an untagged enum costs a component ten times the code.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        struct Light {
-            id: u64,
-            #[serde(default)]
-            display_name: Option<String>,
+        wharfage_sdk::answer! {
+            struct Light {
+                id: u64,
+                #[serde(default)]
+                display_name: Option<String>,
+            }
         }
         let raw = Box::<RawValue>::deserialize(deserializer)?;
         let party = if raw.get().starts_with('{') {
-            serde_json::from_str(raw.get()).map(|Light { id, display_name }| Self { id, display_name })
+            json::parse(raw.get().as_bytes()).map(|Light { id, display_name }| Self { id, display_name })
         } else {
-            serde_json::from_str(raw.get()).map(|id| Self { id, display_name: None })
+            json::parse(raw.get().as_bytes()).map(|id| Self { id, display_name: None })
         };
-        party.map_err(|_| D::Error::custom("no customer, expected an id or an object with an id"))
+        party.ok_or_else(|| D::Error::custom("no customer, expected an id or an object with an id"))
     }
 }
 
@@ -227,38 +232,40 @@ impl TryFrom<String> for Moment {
     }
 }
 
-#[derive(Deserialize)]
-struct LineRecord {
-    #[serde(default)]
-    id: Option<u64>,
-    #[serde(default)]
-    product: Option<Box<RawValue>>,
-    #[serde(default)]
-    quantity: Option<Box<RawValue>>,
-    #[serde(default)]
-    ordered_unit_price: Option<Money>,
-    #[serde(default)]
-    is_sample: Option<bool>,
-    #[serde(default)]
-    notes: Option<String>,
+wharfage_sdk::answer! {
+    struct LineRecord {
+        #[serde(default)]
+        id: Option<u64>,
+        #[serde(default)]
+        product: Option<Box<RawValue>>,
+        #[serde(default)]
+        quantity: Option<Box<RawValue>>,
+        #[serde(default)]
+        ordered_unit_price: Option<Money>,
+        #[serde(default)]
+        is_sample: Option<bool>,
+        #[serde(default)]
+        notes: Option<String>,
+    }
 }
 
-#[derive(Deserialize)]
-struct ChangeRecord {
-    #[serde(default)]
-    id: Option<u64>,
-    #[serde(default)]
-    event_type: Option<String>,
-    #[serde(default)]
-    status: Option<String>,
-    #[serde(default)]
-    by: Option<String>,
-    #[serde(default)]
-    description: Option<String>,
-    #[serde(default)]
-    timestamp: Option<Timestamp>,
-    #[serde(default)]
-    created_on: Option<Timestamp>,
+wharfage_sdk::answer! {
+    struct ChangeRecord {
+        #[serde(default)]
+        id: Option<u64>,
+        #[serde(default)]
+        event_type: Option<String>,
+        #[serde(default)]
+        status: Option<String>,
+        #[serde(default)]
+        by: Option<String>,
+        #[serde(default)]
+        description: Option<String>,
+        #[serde(default)]
+        timestamp: Option<Timestamp>,
+        #[serde(default)]
+        created_on: Option<Timestamp>,
+    }
 }
 
 /// Where a list of orders stands.
@@ -277,15 +284,16 @@ pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Orde
         Some(cursor) => cursor.decode()?,
         None => Place::default(),
     };
-    let (records, next) = page(&input, &place)?;
-    Page::new(orders(records, input.line_items, input.raw), next.as_ref())
+    let asked = Asked { input, brief: false };
+    let (records, next) = page(&asked, &place)?;
+    Page::new(orders(records, asked.input.line_items, asked.input.raw), next.as_ref())
 }
 
 /// What is new on the page at this place, and where to go on.
-pub(crate) fn page(input: &ListInput, place: &Place) -> Result<(Vec<Kept<OrderRecord>>, Option<Place>), Error> {
+pub(crate) fn page(asked: &Asked, place: &Place) -> Result<(Vec<Kept<OrderRecord>>, Option<Place>), Error> {
     let request = match place {
-        Place::Sorted(keyset) => input.request(keyset),
-        Place::Counted { at, .. } => at.request(|| input.request(&Keyset::default())),
+        Place::Sorted(keyset) => asked.request(keyset),
+        Place::Counted { at, .. } => at.request(|| asked.request(&Keyset::default())),
     };
     let response = request.send()?;
     let mut listing: Listing = response.json()?;
@@ -293,7 +301,7 @@ pub(crate) fn page(input: &ListInput, place: &Place) -> Result<(Vec<Kept<OrderRe
     let next = next_url.as_deref();
     let records: Vec<Kept<OrderRecord>> = listing.records(&response)?;
 
-    let next = match (place, keys(&records, input.sort())) {
+    let next = match (place, keys(&records, asked.sort())) {
         (Place::Sorted(keyset), Some(keys)) => keyset.advance(keys, next.is_some())?.map(Place::Sorted),
         (place, _) => {
             let at = match place {
@@ -366,26 +374,18 @@ impl Default for Place {
     }
 }
 
-impl ListInput {
+impl Asked {
     /// What changed at or after `since`, the oldest change first, and of each order no more than that it changed.
     pub(crate) fn changes(since: Option<Timestamp>, seller: Option<u64>, profile: Profile) -> Self {
         let order = Some(Sort::Oldest);
-        Self {
-            since,
-            status: None,
-            limit: LIMIT_MAX,
-            order,
-            line_items: false,
-            raw: false,
-            seller,
-            profile,
-            brief: true,
-        }
+        let (status, limit, line_items, raw) = (None, LIMIT_MAX, false, false);
+        let input = ListInput { since, status, limit, order, line_items, raw, seller, profile };
+        Self { input, brief: true }
     }
 
     /// The changes from the newest to the oldest.
     pub(crate) fn newest_first(self, limit: u32) -> Self {
-        Self { order: Some(Sort::Newest), limit, ..self }
+        Self { input: ListInput { order: Some(Sort::Newest), limit, ..self.input }, ..self }
     }
 
     /// Asks for the order that comes after so many.
@@ -394,26 +394,27 @@ impl ListInput {
     }
 
     fn sort(&self) -> Sort {
-        self.order.unwrap_or(if self.since.is_some() { Sort::Oldest } else { Sort::Newest })
+        self.input.order.unwrap_or(if self.input.since.is_some() { Sort::Oldest } else { Sort::Newest })
     }
 
     fn request(&self, at: &Keyset) -> Request {
-        let since = self.since.map(|since| since.to_string());
+        let since = self.input.since.map(|since| since.to_string());
         let (ordering, from, to) = match self.sort() {
             Sort::Newest => ("-modified", since.as_deref(), at.after()),
             Sort::Oldest => ("modified", at.after().or(since.as_deref()), None),
         };
-        let is_guide = self.profile == Profile::Guide;
+        let is_guide = self.input.profile == Profile::Guide;
         Request::get(if is_guide { "{api}/orders/" } else { "{api}/orders-received/" })
-            .query("limit", self.limit.clamp(1, LIMIT_MAX))
+            .query("limit", self.input.limit.clamp(1, LIMIT_MAX))
             .query("ordering", ordering)
-            .query_some("seller", self.seller.filter(|_| is_guide))
-            .query_some("include_children", (self.line_items && !is_guide).then_some("line_items"))
+            .query_some("seller", self.input.seller.filter(|_| is_guide))
+            .query_some("include_children", (self.input.line_items && !is_guide).then_some("line_items"))
             // The specification's filter knows the statuses in lower case only (tap-leaflink's OpenAPI, 2026-08-12), though
             // orders carry them with a capital; the guide asks with the capital.
             .query_some(
                 "status",
-                self.status
+                self.input
+                    .status
                     .map(|status| format!("{status:?}"))
                     .map(|status| if is_guide { status } else { status.to_lowercase() }),
             )

@@ -11,65 +11,64 @@ use wharfage_sdk::money::{self, Decimal, Money};
 use wharfage_sdk::page::NextUrl;
 use wharfage_sdk::{Cursor, Error, Page, Request, Timestamp};
 
-use crate::{LIMIT_MAX, Listing, Profile, limit_max, plain, written};
+use crate::{LIMIT_MAX, Listing, Profile, plain, written};
 
-/// Which products.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListInput {
-    /// Also archived products.
-    #[serde(default)]
-    archived: bool,
-    /// Only those changed at or after this time.
-    #[serde(default)]
-    since: Option<Timestamp>,
-    /// How many to a page.
-    #[serde(default = "limit_max")]
-    #[schemars(range(min = 1, max = 100))]
-    limit: u32,
-    /// Also the whole product as LeafLink wrote it.
-    #[serde(default)]
-    raw: bool,
-    /// The seller's id at LeafLink. Only the profile `guide` filters by it; a company's key sees its own products anyway.
-    #[serde(default)]
-    seller: Option<u64>,
-    /// Which form of the API.
-    #[serde(default)]
-    profile: Profile,
+wharfage_sdk::input! {
+    /// Which products.
+    pub(crate) struct ListInput {
+        /// Also archived products.
+        #[serde(default)]
+        archived: bool,
+        /// Only those changed at or after this time.
+        #[serde(default)]
+        since: Option<Timestamp>,
+        /// How many to a page.
+        #[schemars(range(min = 1, max = 100))]
+        limit: u32 = LIMIT_MAX,
+        /// Also the whole product as LeafLink wrote it.
+        #[serde(default)]
+        raw: bool,
+        /// The seller's id at LeafLink. Only the profile `guide` filters by it; a company's key sees its own products anyway.
+        #[serde(default)]
+        seller: Option<u64>,
+        /// Which form of the API.
+        #[serde(default)]
+        profile: Profile,
+    }
 }
 
-/// Which product.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FindInput {
-    /// LeafLink's id of the product.
-    id: u64,
-    /// Also the whole product as LeafLink wrote it.
-    #[serde(default)]
-    raw: bool,
+wharfage_sdk::input! {
+    /// Which product.
+    pub(crate) struct FindInput {
+        /// LeafLink's id of the product.
+        id: u64,
+        /// Also the whole product as LeafLink wrote it.
+        #[serde(default)]
+        raw: bool,
+    }
 }
 
-/// Which product, and what it becomes.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct UpdateInput {
-    /// LeafLink's id of the product.
-    id: u64,
-    /// How much there is now, as decimal text: the whole stock, not what is added to it.
-    #[serde(default)]
-    quantity: Option<Amount>,
-    /// Whether and how it is sold.
-    #[serde(default)]
-    listing_state: Option<ListingState>,
-    /// What buyers pay.
-    #[serde(default)]
-    wholesale_price: Option<Price>,
-    /// What consumers are suggested to pay.
-    #[serde(default)]
-    retail_price: Option<Price>,
-    /// Also the whole product as LeafLink wrote it.
-    #[serde(default)]
-    raw: bool,
+wharfage_sdk::input! {
+    /// Which product, and what it becomes.
+    pub(crate) struct UpdateInput {
+        /// LeafLink's id of the product.
+        id: u64,
+        /// How much there is now, as decimal text: the whole stock, not what is added to it.
+        #[serde(default)]
+        quantity: Option<Amount>,
+        /// Whether and how it is sold.
+        #[serde(default)]
+        listing_state: Option<ListingState>,
+        /// What buyers pay.
+        #[serde(default)]
+        wholesale_price: Option<Price>,
+        /// What consumers are suggested to pay.
+        #[serde(default)]
+        retail_price: Option<Price>,
+        /// Also the whole product as LeafLink wrote it.
+        #[serde(default)]
+        raw: bool,
+    }
 }
 
 /// An amount as decimal text, not below zero.
@@ -183,27 +182,28 @@ pub(crate) struct Product {
     raw: Option<Box<RawValue>>,
 }
 
-#[derive(Deserialize)]
-struct Record {
-    id: u64,
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    sku: Option<String>,
-    #[serde(default)]
-    wholesale_price: Option<Money>,
-    #[serde(default)]
-    retail_price: Option<Money>,
-    #[serde(default)]
-    quantity: Option<Box<RawValue>>,
-    #[serde(default)]
-    available_inventory: Option<Box<RawValue>>,
-    #[serde(default)]
-    unit_of_measure: Option<String>,
-    #[serde(default)]
-    listing_state: Option<String>,
-    #[serde(default)]
-    modified: Option<Timestamp>,
+wharfage_sdk::answer! {
+    struct Record {
+        id: u64,
+        #[serde(default)]
+        name: Option<String>,
+        #[serde(default)]
+        sku: Option<String>,
+        #[serde(default)]
+        wholesale_price: Option<Money>,
+        #[serde(default)]
+        retail_price: Option<Money>,
+        #[serde(default)]
+        quantity: Option<Box<RawValue>>,
+        #[serde(default)]
+        available_inventory: Option<Box<RawValue>>,
+        #[serde(default)]
+        unit_of_measure: Option<String>,
+        #[serde(default)]
+        listing_state: Option<String>,
+        #[serde(default)]
+        modified: Option<Timestamp>,
+    }
 }
 
 pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Product>, Error> {

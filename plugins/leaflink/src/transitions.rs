@@ -8,18 +8,18 @@ use wharfage_sdk::{Error, Request};
 use crate::orders::{self, Order, OrderRecord};
 use crate::{Profile, written};
 
-/// Which order, and what is done with it.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Input {
-    /// The order's number.
-    number: String,
-    /// What is done: `submit` a draft, `accept` or `reject` what was submitted, then `fulfill`, `ship`, `complete`; or
-    /// `cancel`. LeafLink refuses what does not follow from the order's status.
-    action: Action,
-    /// Also the order as LeafLink wrote it.
-    #[serde(default)]
-    raw: bool,
+wharfage_sdk::input! {
+    /// Which order, and what is done with it.
+    pub(crate) struct Input {
+        /// The order's number.
+        number: String,
+        /// What is done: `submit` a draft, `accept` or `reject` what was submitted, then `fulfill`, `ship`, `complete`; or
+        /// `cancel`. LeafLink refuses what does not follow from the order's status.
+        action: Action,
+        /// Also the order as LeafLink wrote it.
+        #[serde(default)]
+        raw: bool,
+    }
 }
 
 /// The actions of V2.

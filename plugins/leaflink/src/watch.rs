@@ -9,7 +9,7 @@ use serde_json::json;
 use wharfage_sdk::events::{Emission, Outcome, Poll, Start};
 use wharfage_sdk::{Error, Response, Timestamp, clock};
 
-use crate::orders::{self, ListInput, OrderRecord, Place};
+use crate::orders::{self, Asked, OrderRecord, Place};
 use crate::{Listing, Profile, webhooks};
 
 /// `[connections.<name>.polls.orders.input]`.
@@ -59,7 +59,7 @@ pub(crate) fn orders(poll: &Poll, kept: Option<Round>) -> Result<Outcome, Error>
         }
     };
     let from = round.since.map(|since| since.plus_ms(-OVERLAP_MS)).max(round.before);
-    let changes = ListInput::changes(from, input.seller, input.profile);
+    let changes = Asked::changes(from, input.seller, input.profile);
     let mut emit = Vec::new();
     for _ in 0..PAGES_MAX {
         let (records, next) = orders::page(&changes, &round.at.take().unwrap_or_default())?;
@@ -81,7 +81,7 @@ pub(crate) fn orders(poll: &Poll, kept: Option<Round>) -> Result<Outcome, Error>
 
 /// Where a watch begins.
 fn begin(input: &Input, start: Start) -> Result<Round, Error> {
-    let newest = ListInput::changes(None, input.seller, input.profile).newest_first(1);
+    let newest = Asked::changes(None, input.seller, input.profile).newest_first(1);
     let before = match start {
         Start::All => None,
         // By LeafLink's clock, where it tells it.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use wharfage_sdk::events::{Emission, Event, Outcome, Trigger};
-use wharfage_sdk::{Error, ErrorKind, Timestamp, log};
+use wharfage_sdk::{Error, ErrorKind, Timestamp, json, log};
 
 use crate::{plain, watch};
 
@@ -41,7 +41,7 @@ pub fn handle(event: Event) -> Result<Outcome, Error> {
         Trigger::Poll(poll) if poll.name == "orders" => return watch::orders(poll, event.kept()?),
         _ => return Err(Error::internal("this plugin has webhooks and the poll `orders`")),
     };
-    let told: Told = serde_json::from_slice(&webhook.body).map_err(|_| {
+    let told: Told = json::parse(&webhook.body).ok_or_else(|| {
         let message = "the webhook's body has another shape";
         Error::new(ErrorKind::SchemaViolation, message)
     })?;

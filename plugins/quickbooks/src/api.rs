@@ -4,11 +4,10 @@
 //! told to the host in `plugin.toml`; here it only gets QuickBooks' own sentence (`Object Not Found`), which is one of a
 //! fixed list. Its detail may repeat what somebody typed, so that stays in the body.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use wharfage_sdk::http::{Repeat, segment};
-use wharfage_sdk::money::Decimal;
+use wharfage_sdk::money::{self, Decimal};
 use wharfage_sdk::{Error, Request, Response, Timestamp};
 
 use crate::fields::Fields;
@@ -22,15 +21,15 @@ const MINOR_VERSION: u32 = 75;
 /// Most characters of a key that keeps a write from being done twice.
 const REQUEST_ID_MAX: usize = 50;
 
-/// Which record.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FindInput {
-    /// QuickBooks' id of it, which is no number that is printed.
-    pub(crate) id: String,
-    /// Also the whole record as QuickBooks wrote it; it may hold addresses, phone numbers and e-mail.
-    #[serde(default)]
-    pub(crate) raw: bool,
+wharfage_sdk::input! {
+    /// Which record.
+    pub(crate) struct FindInput {
+        /// QuickBooks' id of it, which is no number that is printed.
+        pub(crate) id: String,
+        /// Also the whole record as QuickBooks wrote it; it may hold addresses, phone numbers and e-mail.
+        #[serde(default)]
+        pub(crate) raw: bool,
+    }
 }
 
 /// A request for a part of the company.
@@ -84,6 +83,15 @@ fn only<T>(kind: &str, response: &Response, with_raw: bool, make: Make<T>) -> Re
     make(fields, with_raw.then_some(raw))
 }
 
+/// An amount that a caller writes as decimal text.
+pub(crate) struct Exact(pub(crate) Decimal);
+
+impl<'de> Deserialize<'de> for Exact {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        money::decimal::deserialize(deserializer).map(Self)
+    }
+}
+
 /// An amount as a JSON number, digit by digit.
 pub(crate) fn number(amount: &Decimal) -> Result<Box<RawValue>, Error> {
     RawValue::from_string(amount.to_string()).map_err(|_| Error::internal("an amount has no JSON form"))
@@ -109,26 +117,26 @@ pub(crate) fn day(field: &str, day: Option<String>) -> Result<Option<String>, Er
     }
 }
 
-#[derive(Deserialize)]
-struct Faulty {
-    #[serde(rename = "Fault")]
-    fault: Fault,
+wharfage_sdk::answer! {
+    struct Faulty {
+        fault: Fault = "Fault",
+    }
 }
 
-#[derive(Deserialize)]
-struct Fault {
-    #[serde(rename = "Error")]
-    errors: Vec<Said>,
+wharfage_sdk::answer! {
+    struct Fault {
+        errors: Vec<Said> = "Error",
+    }
 }
 
-#[derive(Deserialize)]
-struct Said {
-    #[serde(rename = "Message")]
-    message: String,
+wharfage_sdk::answer! {
+    struct Said {
+        message: String = "Message",
+    }
 }
 
 fn explained(mut error: Error) -> Error {
-    let said = error.body.as_deref().and_then(|body| serde_json::from_str::<Faulty>(body).ok());
+    let said = error.body.as_deref().and_then(|body| wharfage_sdk::json::parse::<Faulty>(body.as_bytes()));
     let first = said.and_then(|said| said.fault.errors.into_iter().next());
     if let Some(said) = first.filter(|said| is_plain(&said.message)) {
         error.message = [&error.message, ": ", said.message.trim_end_matches('.')].concat();

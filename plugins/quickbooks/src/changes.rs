@@ -18,16 +18,15 @@ const ANSWER_MAX: usize = 1000;
 /// How far it looks back: 30 days, less a little for clocks that differ.
 const LOOK_BACK_MS: i64 = 30 * 86_400_000 - 600_000;
 
-/// Which changes.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListInput {
-    /// The time since which, at most 30 days ago.
-    since: Timestamp,
-    /// The kinds of record, as `Invoice` or `Vendor`; capitals count.
-    #[serde(default = "entities")]
-    #[schemars(length(min = 1, max = 20))]
-    entities: Vec<String>,
+wharfage_sdk::input! {
+    /// Which changes.
+    pub(crate) struct ListInput {
+        /// The time since which, at most 30 days ago.
+        since: Timestamp,
+        /// The kinds of record, as `Invoice` or `Vendor`; capitals count.
+        #[schemars(length(min = 1, max = 20))]
+        entities: Vec<String> = entities(),
+    }
 }
 
 /// A change: what changed, not what it is now.

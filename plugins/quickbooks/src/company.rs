@@ -1,20 +1,20 @@
 //! The company itself: what a connection is for, and whether it works.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use wharfage_sdk::{Error, Timestamp};
 
 use crate::api;
 use crate::select;
 
-/// Nothing to say: a connection has one company.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FindInput {
-    /// Also the whole record as QuickBooks wrote it; it holds addresses, a phone number and the tax id.
-    #[serde(default)]
-    raw: bool,
+wharfage_sdk::input! {
+    /// Nothing to say: a connection has one company.
+    pub(crate) struct FindInput {
+        /// Also the whole record as QuickBooks wrote it; it holds addresses, a phone number and the tax id.
+        #[serde(default)]
+        raw: bool,
+    }
 }
 
 /// A company.

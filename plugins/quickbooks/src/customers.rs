@@ -2,7 +2,7 @@
 //! stays, for invoices point at it.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use wharfage_sdk::money::Money;
 use wharfage_sdk::{Cursor, Error, Page, Timestamp};
@@ -11,39 +11,39 @@ use crate::api::{self, FindInput, Named, named};
 use crate::fields::{Fields, priced};
 use crate::select::{NamesInput, Select};
 
-/// What is known of a new customer.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct CreateInput {
-    /// The name to show; no other customer, vendor or employee may have it.
-    #[schemars(length(min = 1, max = 500))]
-    name: String,
-    /// The company's name.
-    #[serde(default)]
-    company_name: Option<String>,
-    /// A person's first name.
-    #[serde(default)]
-    given_name: Option<String>,
-    /// A person's last name.
-    #[serde(default)]
-    family_name: Option<String>,
-    /// The e-mail address that invoices go to.
-    #[serde(default)]
-    email: Option<String>,
-    /// The phone number.
-    #[serde(default)]
-    phone: Option<String>,
-    /// The currency, as USD, where the company has several; it cannot be changed later.
-    #[serde(default)]
-    currency: Option<String>,
-    /// Notes for the company's own eyes.
-    #[serde(default)]
-    notes: Option<String>,
-    /// A key of your own: with the same one, the same customer is made once, also by a later call. Without it, the host makes
-    /// one for this call.
-    #[serde(default)]
-    #[schemars(length(min = 1, max = 50))]
-    request_id: Option<String>,
+wharfage_sdk::input! {
+    /// What is known of a new customer.
+    pub(crate) struct CreateInput {
+        /// The name to show; no other customer, vendor or employee may have it.
+        #[schemars(length(min = 1, max = 500))]
+        name: String,
+        /// The company's name.
+        #[serde(default)]
+        company_name: Option<String>,
+        /// A person's first name.
+        #[serde(default)]
+        given_name: Option<String>,
+        /// A person's last name.
+        #[serde(default)]
+        family_name: Option<String>,
+        /// The e-mail address that invoices go to.
+        #[serde(default)]
+        email: Option<String>,
+        /// The phone number.
+        #[serde(default)]
+        phone: Option<String>,
+        /// The currency, as USD, where the company has several; it cannot be changed later.
+        #[serde(default)]
+        currency: Option<String>,
+        /// Notes for the company's own eyes.
+        #[serde(default)]
+        notes: Option<String>,
+        /// A key of your own: with the same one, the same customer is made once, also by a later call. Without it, the host makes
+        /// one for this call.
+        #[serde(default)]
+        #[schemars(length(min = 1, max = 50))]
+        request_id: Option<String>,
+    }
 }
 
 /// A customer. Contact data stays out unless `raw` is asked for.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 use wharfage_sdk::events::{Emission, Event, Outcome, Poll, Start, Trigger, Webhook};
-use wharfage_sdk::{Error, ErrorKind, Timestamp, clock, log};
+use wharfage_sdk::{Error, ErrorKind, Timestamp, clock, json, log};
 
 use crate::changes::{self, Change, Place};
 
@@ -66,26 +66,28 @@ impl Happened {
     }
 }
 
-/// `eventNotifications`, which Intuit sent until 2026.
-#[derive(Deserialize)]
-struct Notifications {
-    #[serde(rename = "eventNotifications")]
-    all: Vec<Notification>,
+wharfage_sdk::answer! {
+    /// `eventNotifications`, which Intuit sent until 2026.
+    struct Notifications {
+        all: Vec<Notification> = "eventNotifications",
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Notification {
-    #[serde(default)]
-    realm_id: Option<String>,
-    #[serde(default)]
-    data_change_event: DataChange,
+wharfage_sdk::answer! {
+    struct Notification {
+        #[serde(default)]
+        realm_id: Option<String> = "realmId",
+        #[serde(default)]
+        data_change_event: DataChange = "dataChangeEvent",
+    }
 }
 
-#[derive(Default, Deserialize)]
-struct DataChange {
-    #[serde(default)]
-    entities: Vec<Entity>,
+wharfage_sdk::answer! {
+    #[derive(Default)]
+    struct DataChange {
+        #[serde(default)]
+        entities: Vec<Entity>,
+    }
 }
 
 #[derive(Deserialize)]
@@ -100,19 +102,19 @@ struct Entity {
     deleted_id: Option<String>,
 }
 
-/// A CloudEvent with Intuit's own members.
-#[derive(Deserialize)]
-struct CloudEvent {
-    #[serde(rename = "type")]
-    kind: String,
-    #[serde(default)]
-    time: Option<String>,
-    #[serde(default, rename = "intuitentityid")]
-    entity_id: Option<String>,
-    #[serde(default, rename = "intuitaccountid")]
-    account_id: Option<String>,
-    #[serde(default)]
-    data: Option<Box<RawValue>>,
+wharfage_sdk::answer! {
+    /// A CloudEvent with Intuit's own members.
+    struct CloudEvent {
+        kind: String = "type",
+        #[serde(default)]
+        time: Option<String>,
+        #[serde(default)]
+        entity_id: Option<String> = "intuitentityid",
+        #[serde(default)]
+        account_id: Option<String> = "intuitaccountid",
+        #[serde(default)]
+        data: Option<Box<RawValue>>,
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -126,14 +128,14 @@ fn told(webhook: &Webhook) -> Result<Outcome, Error> {
     let broken = || Error::new(ErrorKind::SchemaViolation, "the webhook's body has another shape");
     let text = std::str::from_utf8(&webhook.body).map_err(|_| broken())?.trim_start();
     let happened = if text.starts_with('[') {
-        let events: Vec<CloudEvent> = serde_json::from_str(text).map_err(|_| broken())?;
+        let events: Vec<CloudEvent> = json::parse(text.as_bytes()).ok_or_else(broken)?;
         let mut happened = Vec::with_capacity(events.len());
         for event in events {
             happened.extend(of_cloud_event(event)?);
         }
         happened
     } else {
-        let all: Notifications = serde_json::from_str(text).map_err(|_| broken())?;
+        let all: Notifications = json::parse(text.as_bytes()).ok_or_else(broken)?;
         all.all.into_iter().flat_map(of_notification).collect()
     };
     Ok(Outcome { emit: once(happened.into_iter().map(Happened::emission)), ..Outcome::default() })
@@ -163,7 +165,7 @@ fn of_cloud_event(event: CloudEvent) -> Result<Option<Happened>, Error> {
     let Some(id) = event.entity_id else {
         return Err(Error::new(ErrorKind::SchemaViolation, "a webhook's event does not say which record it is about"));
     };
-    let merged = event.data.and_then(|data| serde_json::from_str::<Merged>(data.get()).ok()).unwrap_or_default();
+    let merged = event.data.and_then(|data| json::parse::<Merged>(data.get().as_bytes())).unwrap_or_default();
     Ok(Some(Happened {
         realm: event.account_id,
         entity: entity.to_owned(),
@@ -221,16 +223,15 @@ fn once(emissions: impl Iterator<Item = Emission>) -> Vec<Emission> {
     all
 }
 
-/// `[connections.<name>.polls.changes.input]`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Input {
-    /// The kinds of record, as `Invoice`.
-    #[serde(default = "changes::entities")]
-    entities: Vec<String>,
-    /// The company's id, as webhooks tell it: with it, what both tell of is emitted once.
-    #[serde(default)]
-    realm: Option<String>,
+wharfage_sdk::input! {
+    /// `[connections.<name>.polls.changes.input]`.
+    struct Input {
+        /// The kinds of record, as `Invoice`.
+        entities: Vec<String> = changes::entities(),
+        /// The company's id, as webhooks tell it: with it, what both tell of is emitted once.
+        #[serde(default)]
+        realm: Option<String>,
+    }
 }
 
 /// How far the poll has read.
@@ -267,9 +268,7 @@ fn look(poll: &Poll, mark: Option<Mark>) -> Result<Outcome, Error> {
     let began = mark.began.or(step.time).unwrap_or_else(clock::now);
     let mut changes = step.changes;
     if let (Some(newest), None) = (newest, &step.next) {
-        changes.sort_by_key(|change| std::cmp::Reverse(change.modified));
-        changes.truncate(usize::try_from(newest).unwrap_or(usize::MAX));
-        changes.reverse();
+        changes = latest(changes, usize::try_from(newest).unwrap_or(usize::MAX));
     }
     let emit = once(changes.into_iter().map(|change| happened(change, &input.realm).emission()));
     let more = step.next.is_some();
@@ -278,6 +277,19 @@ fn look(poll: &Poll, mark: Option<Mark>) -> Result<Outcome, Error> {
         None => Mark { since: mark.since.max(began.plus_ms(-OVERLAP_MS)), place: None, began: None },
     };
     Outcome { emit, more, ..Outcome::default() }.keep(&mark)
+}
+
+/// So many of the last changes, the oldest of them first.
+fn latest(mut changes: Vec<Change>, count: usize) -> Vec<Change> {
+    let mut latest = Vec::new();
+    // Not sorted: there are no more than 1000, and a component holds no other code that sorts.
+    while let (true, Some((place, _))) =
+        (latest.len() < count, changes.iter().enumerate().rev().max_by_key(|(_, change)| change.modified))
+    {
+        latest.push(changes.remove(place));
+    }
+    latest.reverse();
+    latest
 }
 
 fn happened(change: Change, realm: &Option<String>) -> Happened {

@@ -1,106 +1,104 @@
 //! Invoices. An amount is a JSON number at QuickBooks and never passes a float here; its currency stands beside it.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
-use wharfage_sdk::money::{Decimal, Money};
+use wharfage_sdk::money::Money;
 use wharfage_sdk::{Cursor, Error, Page, Timestamp};
 
-use crate::api::{self, FindInput, Named, named, number};
+use crate::api::{self, Exact, FindInput, Named, named, number};
 use crate::fields::{Fields, priced};
 use crate::select::{Order, Select, limit};
 
-/// Which invoices.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListInput {
-    /// Only those changed at or after this time.
-    #[serde(default)]
-    since: Option<Timestamp>,
-    /// Only those of this customer, by its id.
-    #[serde(default)]
-    customer_id: Option<String>,
-    /// Only the one with this number, as it is printed on it.
-    #[serde(default)]
-    number: Option<String>,
-    /// Only those on which something is still to be paid.
-    #[serde(default)]
-    open: bool,
-    /// Newest or oldest change first.
-    #[serde(default)]
-    order: Order,
-    /// How many to a page.
-    #[serde(default = "limit")]
-    #[schemars(range(min = 1, max = 1000))]
-    limit: u32,
-    /// Also the lines of each.
-    #[serde(default)]
-    lines: bool,
-    /// Also the whole record as QuickBooks wrote it; it holds addresses and e-mail.
-    #[serde(default)]
-    raw: bool,
+wharfage_sdk::input! {
+    /// Which invoices.
+    pub(crate) struct ListInput {
+        /// Only those changed at or after this time.
+        #[serde(default)]
+        since: Option<Timestamp>,
+        /// Only those of this customer, by its id.
+        #[serde(default)]
+        customer_id: Option<String>,
+        /// Only the one with this number, as it is printed on it.
+        #[serde(default)]
+        number: Option<String>,
+        /// Only those on which something is still to be paid.
+        #[serde(default)]
+        open: bool,
+        /// Newest or oldest change first.
+        #[serde(default)]
+        order: Order,
+        /// How many to a page.
+        #[schemars(range(min = 1, max = 1000))]
+        limit: u32 = limit(),
+        /// Also the lines of each.
+        #[serde(default)]
+        lines: bool,
+        /// Also the whole record as QuickBooks wrote it; it holds addresses and e-mail.
+        #[serde(default)]
+        raw: bool,
+    }
 }
 
-/// What is to be on an invoice.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct CreateInput {
-    /// Whom it is for: the customer's id.
-    customer_id: String,
-    /// What is charged; at least one line.
-    #[schemars(length(min = 1, max = 750))]
-    lines: Vec<LineInput>,
-    /// Its number; QuickBooks counts where it is left out.
-    #[serde(default)]
-    #[schemars(length(max = 21))]
-    number: Option<String>,
-    /// Its day, as 2026-11-24; today where it is left out.
-    #[serde(default)]
-    date: Option<String>,
-    /// The day by which it is to be paid; by the customer's terms where it is left out.
-    #[serde(default)]
-    due_date: Option<String>,
-    /// The currency, as USD; needed where the company has several.
-    #[serde(default)]
-    currency: Option<String>,
-    /// The address it would be sent to.
-    #[serde(default)]
-    email: Option<String>,
-    /// A message that the customer reads.
-    #[serde(default)]
-    memo: Option<String>,
-    /// A note for the company's own eyes.
-    #[serde(default)]
-    note: Option<String>,
-    /// A key of your own: with the same one, the same invoice is made once, also by a later call. Without it, the host makes
-    /// one for this call.
-    #[serde(default)]
-    #[schemars(length(min = 1, max = 50))]
-    request_id: Option<String>,
+wharfage_sdk::input! {
+    /// What is to be on an invoice.
+    pub(crate) struct CreateInput {
+        /// Whom it is for: the customer's id.
+        customer_id: String,
+        /// What is charged; at least one line.
+        #[schemars(length(min = 1, max = 750))]
+        lines: Vec<LineInput>,
+        /// Its number; QuickBooks counts where it is left out.
+        #[serde(default)]
+        #[schemars(length(max = 21))]
+        number: Option<String>,
+        /// Its day, as 2026-11-24; today where it is left out.
+        #[serde(default)]
+        date: Option<String>,
+        /// The day by which it is to be paid; by the customer's terms where it is left out.
+        #[serde(default)]
+        due_date: Option<String>,
+        /// The currency, as USD; needed where the company has several.
+        #[serde(default)]
+        currency: Option<String>,
+        /// The address it would be sent to.
+        #[serde(default)]
+        email: Option<String>,
+        /// A message that the customer reads.
+        #[serde(default)]
+        memo: Option<String>,
+        /// A note for the company's own eyes.
+        #[serde(default)]
+        note: Option<String>,
+        /// A key of your own: with the same one, the same invoice is made once, also by a later call. Without it, the host makes
+        /// one for this call.
+        #[serde(default)]
+        #[schemars(length(min = 1, max = 50))]
+        request_id: Option<String>,
+    }
 }
 
-/// One line that is to be on an invoice.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct LineInput {
-    /// What the line comes to, as decimal text. Quantity times unit price where both are given.
-    #[serde(with = "wharfage_sdk::money::decimal")]
-    #[schemars(with = "String")]
-    amount: Decimal,
-    /// The product or service, by its id; QuickBooks takes its default one where it is left out.
-    #[serde(default)]
-    item_id: Option<String>,
-    /// What the line says.
-    #[serde(default)]
-    description: Option<String>,
-    /// How many.
-    #[serde(default)]
-    #[schemars(with = "Option<String>")]
-    quantity: Option<Money>,
-    /// What one costs.
-    #[serde(default)]
-    #[schemars(with = "Option<String>")]
-    unit_price: Option<Money>,
+wharfage_sdk::input! {
+    /// One line that is to be on an invoice.
+    struct LineInput {
+        /// What the line comes to, as decimal text. Quantity times unit price where both are given.
+        #[schemars(with = "String")]
+        amount: Exact,
+        /// The product or service, by its id; QuickBooks takes its default one where it is left out.
+        #[serde(default)]
+        item_id: Option<String>,
+        /// What the line says.
+        #[serde(default)]
+        description: Option<String>,
+        /// How many.
+        #[serde(default)]
+        #[schemars(with = "Option<String>")]
+        quantity: Option<Money>,
+        /// What one costs.
+        #[serde(default)]
+        #[schemars(with = "Option<String>")]
+        unit_price: Option<Money>,
+    }
 }
 
 /// An invoice.
@@ -250,7 +248,7 @@ fn new_line(line: LineInput) -> Result<NewLine, Error> {
     };
     Ok(NewLine {
         detail_type: "SalesItemLineDetail",
-        amount: number(&line.amount)?,
+        amount: number(&line.amount.0)?,
         description: line.description,
         sales_item_line_detail: detail,
     })

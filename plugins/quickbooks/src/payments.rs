@@ -1,80 +1,77 @@
 //! Payments that customers made: records in the books, which move no money.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
-use wharfage_sdk::money::{Decimal, Money};
+use wharfage_sdk::money::Money;
 use wharfage_sdk::{Cursor, Error, Page, Timestamp};
 
-use crate::api::{self, FindInput, Named, named, number};
+use crate::api::{self, Exact, FindInput, Named, named, number};
 use crate::fields::{Fields, priced};
 use crate::select::{Order, Select, limit};
 
-/// Which payments.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ListInput {
-    /// Only those changed at or after this time.
-    #[serde(default)]
-    since: Option<Timestamp>,
-    /// Only those by this customer, by its id.
-    #[serde(default)]
-    customer_id: Option<String>,
-    /// Newest or oldest change first.
-    #[serde(default)]
-    order: Order,
-    /// How many to a page.
-    #[serde(default = "limit")]
-    #[schemars(range(min = 1, max = 1000))]
-    limit: u32,
-    /// Also the whole record as QuickBooks wrote it.
-    #[serde(default)]
-    raw: bool,
+wharfage_sdk::input! {
+    /// Which payments.
+    pub(crate) struct ListInput {
+        /// Only those changed at or after this time.
+        #[serde(default)]
+        since: Option<Timestamp>,
+        /// Only those by this customer, by its id.
+        #[serde(default)]
+        customer_id: Option<String>,
+        /// Newest or oldest change first.
+        #[serde(default)]
+        order: Order,
+        /// How many to a page.
+        #[schemars(range(min = 1, max = 1000))]
+        limit: u32 = limit(),
+        /// Also the whole record as QuickBooks wrote it.
+        #[serde(default)]
+        raw: bool,
+    }
 }
 
-/// A payment that is to be recorded.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct CreateInput {
-    /// Who paid: the customer's id.
-    customer_id: String,
-    /// How much, as decimal text.
-    #[serde(with = "wharfage_sdk::money::decimal")]
-    #[schemars(with = "String")]
-    amount: Decimal,
-    /// What it is for; what is not for an invoice stays unapplied.
-    #[serde(default)]
-    invoices: Vec<Applied>,
-    /// The day, as 2026-11-24; today where it is left out.
-    #[serde(default)]
-    date: Option<String>,
-    /// The number of a cheque or a transfer.
-    #[serde(default)]
-    #[schemars(length(max = 21))]
-    reference: Option<String>,
-    /// The currency, as USD; needed where the company has several.
-    #[serde(default)]
-    currency: Option<String>,
-    /// A note for the company's own eyes.
-    #[serde(default)]
-    note: Option<String>,
-    /// A key of your own: with the same one, the same payment is recorded once, also by a later call. Without it, the host
-    /// makes one for this call.
-    #[serde(default)]
-    #[schemars(length(min = 1, max = 50))]
-    request_id: Option<String>,
+wharfage_sdk::input! {
+    /// A payment that is to be recorded.
+    pub(crate) struct CreateInput {
+        /// Who paid: the customer's id.
+        customer_id: String,
+        /// How much, as decimal text.
+        #[schemars(with = "String")]
+        amount: Exact,
+        /// What it is for; what is not for an invoice stays unapplied.
+        #[serde(default)]
+        invoices: Vec<Applied>,
+        /// The day, as 2026-11-24; today where it is left out.
+        #[serde(default)]
+        date: Option<String>,
+        /// The number of a cheque or a transfer.
+        #[serde(default)]
+        #[schemars(length(max = 21))]
+        reference: Option<String>,
+        /// The currency, as USD; needed where the company has several.
+        #[serde(default)]
+        currency: Option<String>,
+        /// A note for the company's own eyes.
+        #[serde(default)]
+        note: Option<String>,
+        /// A key of your own: with the same one, the same payment is recorded once, also by a later call. Without it, the host
+        /// makes one for this call.
+        #[serde(default)]
+        #[schemars(length(min = 1, max = 50))]
+        request_id: Option<String>,
+    }
 }
 
-/// A part of a payment that is for an invoice.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Applied {
-    /// QuickBooks' id of the invoice.
-    id: String,
-    /// How much of the payment is for it, as decimal text.
-    #[serde(with = "wharfage_sdk::money::decimal")]
-    #[schemars(with = "String")]
-    amount: Decimal,
+wharfage_sdk::input! {
+    /// A part of a payment that is for an invoice.
+    struct Applied {
+        /// QuickBooks' id of the invoice.
+        id: String,
+        /// How much of the payment is for it, as decimal text.
+        #[schemars(with = "String")]
+        amount: Exact,
+    }
 }
 
 /// A payment.
@@ -134,7 +131,7 @@ pub(crate) fn create(input: CreateInput) -> Result<Payment, Error> {
     let lines: Vec<NewLine> = input.invoices.into_iter().map(new_line).collect::<Result<_, _>>()?;
     let new = New {
         customer_ref: named(input.customer_id),
-        total_amt: number(&input.amount)?,
+        total_amt: number(&input.amount.0)?,
         line: lines,
         txn_date: api::day("/date", input.date)?,
         payment_ref_num: input.reference,
@@ -177,7 +174,7 @@ struct NewLinked {
 
 fn new_line(part: Applied) -> Result<NewLine, Error> {
     let linked = NewLinked { txn_id: part.id, txn_type: "Invoice" };
-    Ok(NewLine { amount: number(&part.amount)?, linked_txn: [linked] })
+    Ok(NewLine { amount: number(&part.amount.0)?, linked_txn: [linked] })
 }
 
 fn payment(mut record: Fields<'_>, raw: Option<Box<RawValue>>) -> Result<Payment, Error> {

@@ -8,40 +8,39 @@ use wharfage_sdk::{Cursor, Error, Page, Timestamp};
 
 use crate::select::{Order, Select, limit};
 
-/// What is looked for.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SearchInput {
-    /// The kind of record, as `Vendor`, `Bill` or `Estimate`; capitals count.
-    entity: String,
-    /// What must hold, all of it.
-    #[serde(default)]
-    conditions: Vec<Condition>,
-    /// Only those changed at or after this time.
-    #[serde(default)]
-    since: Option<Timestamp>,
-    /// Also inactive ones, of kinds that know that.
-    #[serde(default)]
-    inactive: bool,
-    /// Newest or oldest change first.
-    #[serde(default)]
-    order: Order,
-    /// How many to a page.
-    #[serde(default = "limit")]
-    #[schemars(range(min = 1, max = 1000))]
-    limit: u32,
+wharfage_sdk::input! {
+    /// What is looked for.
+    pub(crate) struct SearchInput {
+        /// The kind of record, as `Vendor`, `Bill` or `Estimate`; capitals count.
+        entity: String,
+        /// What must hold, all of it.
+        #[serde(default)]
+        conditions: Vec<Condition>,
+        /// Only those changed at or after this time.
+        #[serde(default)]
+        since: Option<Timestamp>,
+        /// Also inactive ones, of kinds that know that.
+        #[serde(default)]
+        inactive: bool,
+        /// Newest or oldest change first.
+        #[serde(default)]
+        order: Order,
+        /// How many to a page.
+        #[schemars(range(min = 1, max = 1000))]
+        limit: u32 = limit(),
+    }
 }
 
-/// One condition.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Condition {
-    /// The field, as `DisplayName` or `MetaData.CreateTime`; QuickBooks filters by some of them only.
-    field: String,
-    /// How it is compared.
-    operator: Operator,
-    /// With what. In `like`, `%` stands for anything.
-    value: String,
+wharfage_sdk::input! {
+    /// One condition.
+    struct Condition {
+        /// The field, as `DisplayName` or `MetaData.CreateTime`; QuickBooks filters by some of them only.
+        field: String,
+        /// How it is compared.
+        operator: Operator,
+        /// With what. In `like`, `%` stands for anything.
+        value: String,
+    }
 }
 
 /// How a field is compared.

@@ -14,37 +14,37 @@ const ROWS_MAX: usize = 50_000;
 /// Most sections within sections.
 const DEPTH_MAX: u32 = 50;
 
-/// Which report, about what.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FindInput {
-    /// Its name: `ProfitAndLoss`, `ProfitAndLossDetail`, `BalanceSheet`, `CashFlow`, `TrialBalance`, `GeneralLedger`,
-    /// `TransactionList`, `AgedReceivables`, `AgedReceivableDetail`, `AgedPayables`, `AgedPayableDetail`,
-    /// `CustomerBalance`, `CustomerIncome`, `CustomerSales`, `ItemSales`, `VendorBalance`, `VendorExpenses`,
-    /// `InventoryValuationSummary`, `AccountList` or another that QuickBooks knows.
-    name: String,
-    /// Its first day, as 2026-11-01; with it goes `end_date`.
-    #[serde(default)]
-    start_date: Option<String>,
-    /// Its last day.
-    #[serde(default)]
-    end_date: Option<String>,
-    /// The day that a report of ages or balances is about.
-    #[serde(default)]
-    report_date: Option<String>,
-    /// A period by its name instead, as `This Month` or `Last Fiscal Year`.
-    #[serde(default)]
-    period: Option<String>,
-    /// The way of accounting; the company's own where it is left out.
-    #[serde(default)]
-    basis: Option<Basis>,
-    /// What columns are made of, as `Month`, `Customers` or `Total`.
-    #[serde(default)]
-    columns_by: Option<String>,
-    /// Only these customers, by their ids.
-    #[serde(default)]
-    #[schemars(length(max = 100))]
-    customer_ids: Vec<String>,
+wharfage_sdk::input! {
+    /// Which report, about what.
+    pub(crate) struct FindInput {
+        /// Its name: `ProfitAndLoss`, `ProfitAndLossDetail`, `BalanceSheet`, `CashFlow`, `TrialBalance`, `GeneralLedger`,
+        /// `TransactionList`, `AgedReceivables`, `AgedReceivableDetail`, `AgedPayables`, `AgedPayableDetail`,
+        /// `CustomerBalance`, `CustomerIncome`, `CustomerSales`, `ItemSales`, `VendorBalance`, `VendorExpenses`,
+        /// `InventoryValuationSummary`, `AccountList` or another that QuickBooks knows.
+        name: String,
+        /// Its first day, as 2026-11-01; with it goes `end_date`.
+        #[serde(default)]
+        start_date: Option<String>,
+        /// Its last day.
+        #[serde(default)]
+        end_date: Option<String>,
+        /// The day that a report of ages or balances is about.
+        #[serde(default)]
+        report_date: Option<String>,
+        /// A period by its name instead, as `This Month` or `Last Fiscal Year`.
+        #[serde(default)]
+        period: Option<String>,
+        /// The way of accounting; the company's own where it is left out.
+        #[serde(default)]
+        basis: Option<Basis>,
+        /// What columns are made of, as `Month`, `Customers` or `Total`.
+        #[serde(default)]
+        columns_by: Option<String>,
+        /// Only these customers, by their ids.
+        #[serde(default)]
+        #[schemars(length(max = 100))]
+        customer_ids: Vec<String>,
+    }
 }
 
 /// A way of accounting.

@@ -56,29 +56,28 @@ enum Place {
     Oldest(Keyset),
 }
 
-/// A list of names: customers, or items.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NamesInput {
-    /// Only those changed at or after this time.
-    #[serde(default)]
-    pub(crate) since: Option<Timestamp>,
-    /// Only the one of exactly this name.
-    #[serde(default)]
-    pub(crate) name: Option<String>,
-    /// Also inactive ones.
-    #[serde(default)]
-    pub(crate) inactive: bool,
-    /// Newest or oldest change first.
-    #[serde(default)]
-    pub(crate) order: Order,
-    /// How many to a page.
-    #[serde(default = "limit")]
-    #[schemars(range(min = 1, max = 1000))]
-    pub(crate) limit: u32,
-    /// Also the whole record as QuickBooks wrote it; it may hold addresses, phone numbers and e-mail.
-    #[serde(default)]
-    pub(crate) raw: bool,
+wharfage_sdk::input! {
+    /// A list of names: customers, or items.
+    pub(crate) struct NamesInput {
+        /// Only those changed at or after this time.
+        #[serde(default)]
+        pub(crate) since: Option<Timestamp>,
+        /// Only the one of exactly this name.
+        #[serde(default)]
+        pub(crate) name: Option<String>,
+        /// Also inactive ones.
+        #[serde(default)]
+        pub(crate) inactive: bool,
+        /// Newest or oldest change first.
+        #[serde(default)]
+        pub(crate) order: Order,
+        /// How many to a page.
+        #[schemars(range(min = 1, max = 1000))]
+        pub(crate) limit: u32 = limit(),
+        /// Also the whole record as QuickBooks wrote it; it may hold addresses, phone numbers and e-mail.
+        #[serde(default)]
+        pub(crate) raw: bool,
+    }
 }
 
 /// A record that was found: its text, its id and the time of its last change.

@@ -2,12 +2,13 @@
 
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use wharfage_sdk::http::{Method, Repeat, segment};
 use wharfage_sdk::page::Opaque;
 use wharfage_sdk::{Cursor, Error, Page, Request, Response, Timestamp};
 
 use crate::fields::Fields;
-use crate::record::Record;
+use crate::record::{Field, Picked, Record, Table, raw};
 use crate::refused;
 
 /// The version that every answer is read by. Without it Stripe answers in the account's own, whatever that is.
@@ -16,10 +17,6 @@ const VERSION: &str = "2026-09-30.endive";
 
 /// How many are asked for at once where the caller says nothing, which is also the most there are.
 pub(crate) const LIMIT_MAX: u32 = 100;
-
-pub(crate) fn limit_max() -> u32 {
-    LIMIT_MAX
-}
 
 /// What the inputs of all lists have in common.
 pub(crate) struct Paging<'a> {
@@ -80,29 +77,27 @@ pub(crate) fn path(parts: [&str; 2], id: &str) -> Result<String, Error> {
 }
 
 /// One page of a list, sorted by Stripe: the newest first.
-pub(crate) fn list<T>(
+pub(crate) fn list<T: Table>(
     path: &str,
     fields: Fields,
     paging: &Paging<'_>,
     cursor: Option<Cursor>,
-    make: fn(&Record<'_>, bool) -> Result<T, Error>,
-) -> Result<Page<T>, Error> {
+) -> Result<Page<Picked<T>>, Error> {
     let fields = fields.moment("created[gte]", paging.since).moment("created[lt]", paging.before);
-    let (response, items, next) = page(path, fields, paging, cursor, Place::Id)?;
-    made(&response, items, next, paging.raw, make)
+    let (items, next) = page(path, fields, paging, cursor, (Place::Id, T::FIELDS))?;
+    Ok(Page { items: items.into_iter().map(Picked::new).collect(), next })
 }
 
 /// One page of what a query finds.
-pub(crate) fn search<T>(
+pub(crate) fn search<T: Table>(
     path: &str,
     query: &str,
     paging: &Paging<'_>,
     cursor: Option<Cursor>,
-    make: fn(&Record<'_>, bool) -> Result<T, Error>,
-) -> Result<Page<T>, Error> {
+) -> Result<Page<Picked<T>>, Error> {
     let fields = Fields::new().text("query", Some(query));
-    let (response, items, next) = page(path, fields, paging, cursor, Place::Mark)?;
-    made(&response, items, next, paging.raw, make)
+    let (items, next) = page(path, fields, paging, cursor, (Place::Mark, T::FIELDS))?;
+    Ok(Page { items: items.into_iter().map(Picked::new).collect(), next })
 }
 
 fn page(
@@ -110,8 +105,8 @@ fn page(
     fields: Fields,
     paging: &Paging<'_>,
     cursor: Option<Cursor>,
-    place: Place,
-) -> Result<(Response, Vec<Value>, Option<Opaque>), Error> {
+    (place, picked): (Place, &[Field]),
+) -> Result<(Vec<Box<RawValue>>, Option<Cursor>), Error> {
     let at = Opaque::resume(cursor)?;
     let name = if place == Place::Id { "starting_after" } else { "page" };
     let fields = fields.number("limit", Some(paging.limit.clamp(1, LIMIT_MAX))).text(name, at.mark());
@@ -123,7 +118,12 @@ fn page(
         Place::Mark => listing.next_page,
     };
     let next = at.advance(next.as_deref())?;
-    Ok((response, listing.data, next))
+    let mut items = Vec::with_capacity(listing.data.len());
+    for (index, item) in listing.data.into_iter().enumerate() {
+        let place = ["/data/", &index.to_string()].concat();
+        items.push(Record::new(&response, place, item)?.pick(picked, raw(paging.raw))?);
+    }
+    Ok((items, next.map(|next| Cursor::encode(&next)).transpose()?))
 }
 
 /// The id that a list goes on after.
@@ -136,19 +136,4 @@ pub(crate) fn last_id(response: &Response, listing: &Listing) -> Result<String, 
         let message = "more is promised and there is no last item to go on after";
         response.error(wharfage_sdk::ErrorKind::SchemaViolation, message)
     })
-}
-
-fn made<T>(
-    response: &Response,
-    items: Vec<Value>,
-    next: Option<Opaque>,
-    raw: bool,
-    make: fn(&Record<'_>, bool) -> Result<T, Error>,
-) -> Result<Page<T>, Error> {
-    let mut page = Vec::with_capacity(items.len());
-    for (index, item) in items.into_iter().enumerate() {
-        let place = ["/data/", &index.to_string()].concat();
-        page.push(make(&Record::new(response, place, item)?, raw)?);
-    }
-    Page::new(page, next.as_ref())
 }

@@ -1,20 +1,20 @@
 //! What the account holds: one small request, and so the probe for whether a connection works.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use wharfage_sdk::Error;
 use wharfage_sdk::money::Money;
 
 use crate::api;
 use crate::record::Record;
 
-/// Whose balance.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FindInput {
-    /// The connected account, as `acct_…`; without it, the key's own account.
-    #[serde(default)]
-    account: Option<String>,
+wharfage_sdk::input! {
+    /// Whose balance.
+    pub(crate) struct FindInput {
+        /// The connected account, as `acct_…`; without it, the key's own account.
+        #[serde(default)]
+        account: Option<String>,
+    }
 }
 
 /// A balance.

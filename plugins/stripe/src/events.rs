@@ -1,14 +1,12 @@
 //! Events: what happened in the account during the last 30 days, as Stripe keeps it.
 
-use schemars::JsonSchema;
-use serde::Serialize;
 use serde_json::Value;
 use wharfage_sdk::{Cursor, Error, Page, Timestamp};
 
 use crate::api;
 use crate::fields::Fields;
 use crate::inputs::{FindInput, list_input};
-use crate::record::Record;
+use crate::record::{self, Picked, record};
 
 list_input! {
     /// Which events.
@@ -21,43 +19,43 @@ list_input! {
     }
 }
 
-/// Something that happened.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Happening {
-    /// Its id, as `evt_…`.
-    id: String,
-    /// What happened, as `invoice.paid`.
-    #[serde(rename = "type")]
-    sort: String,
-    /// When.
-    created: Option<Timestamp>,
-    /// To what kind of object, as `invoice`.
-    object: Option<String>,
-    /// To which; some objects have no id.
-    object_id: Option<String>,
-    /// Where that object stood then.
-    status: Option<String>,
-    /// The connected account that it happened in, where it is not the key's own.
-    account: Option<String>,
-    /// The id of the request that caused it, where one did.
-    request_id: Option<String>,
-    /// How many webhook endpoints have not taken it yet.
-    pending_webhooks: Option<u64>,
-    /// Whether it is real, and not of a sandbox.
-    livemode: Option<bool>,
-    /// The event as Stripe wrote it, with the object as it was then.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    raw: Option<Value>,
+record! {
+    /// Something that happened.
+    Happening {
+        /// Its id, as `evt_…`.
+        id: String = "/id",
+        /// What happened, as `invoice.paid`.
+        r#type: String = "/type",
+        /// When.
+        created: Option<Timestamp> = "/created",
+        /// To what kind of object, as `invoice`.
+        object: Option<String> = "/data/object/object",
+        /// To which; some objects have no id.
+        object_id: Option<String> = "/data/object/id",
+        /// Where that object stood then.
+        status: Option<String> = "/data/object/status",
+        /// The connected account that it happened in, where it is not the key's own.
+        account: Option<String> = "/account",
+        /// The id of the request that caused it, where one did.
+        request_id: Option<String> = "/request/id",
+        /// How many webhook endpoints have not taken it yet.
+        pending_webhooks: Option<u64> = "/pending_webhooks",
+        /// Whether it is real, and not of a sandbox.
+        livemode: Option<bool> = "/livemode",
+        /// The event as Stripe wrote it, with the object as it was then.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        raw: Option<Value> = "?",
+    }
 }
 
-pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Happening>, Error> {
+pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Picked<Happening>>, Error> {
     let fields = filters(&input.types, input.delivered)?;
-    api::list("/events", fields, &input.paging(), cursor, happening)
+    api::list("/events", fields, &input.paging(), cursor)
 }
 
-pub(crate) fn find(input: FindInput) -> Result<Happening, Error> {
+pub(crate) fn find(input: FindInput) -> Result<Picked<Happening>, Error> {
     let response = api::read(&api::path(["/events/", ""], &input.id)?, input.account.as_deref())?;
-    happening(&Record::whole(&response)?, input.raw)
+    record::picked(&response, record::raw(input.raw))
 }
 
 /// What a list of events is narrowed by. Only a type that stands alone may end in `*`.
@@ -72,20 +70,4 @@ pub(crate) fn filters(types: &[String], delivered: Option<bool>) -> Result<Field
         }
         several => Ok(fields.texts("types", several)),
     }
-}
-
-fn happening(record: &Record<'_>, with_raw: bool) -> Result<Happening, Error> {
-    Ok(Happening {
-        id: record.need("/id")?,
-        sort: record.need("/type")?,
-        created: record.time("/created"),
-        object: record.text("/data/object/object"),
-        object_id: record.text("/data/object/id"),
-        status: record.text("/data/object/status"),
-        account: record.text("/account"),
-        request_id: record.text("/request/id"),
-        pending_webhooks: record.count("/pending_webhooks"),
-        livemode: record.flag("/livemode"),
-        raw: record.raw(with_raw),
-    })
 }

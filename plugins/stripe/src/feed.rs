@@ -68,7 +68,7 @@ struct Round {
 pub fn handle(event: Event) -> Result<Outcome, Error> {
     match &event.trigger {
         Trigger::Webhook(webhook) => {
-            let told: Option<Value> = serde_json::from_slice(&webhook.body).ok();
+            let told: Option<Value> = wharfage_sdk::json::parse(&webhook.body);
             let emission = told
                 .as_ref()
                 .and_then(|told| emission(told, None))

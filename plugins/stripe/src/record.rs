@@ -1,15 +1,168 @@
-//! An object as Stripe wrote it, and the fields that are wanted of it.
+//! An object as Stripe wrote it, and what comes out of it: beside what a field means stands where it comes from.
 //!
 //! Stripe adds fields without a word, and what is not there for one object is null for another, so everything but the id
-//! may be missing. What is there in another shape is told, with the place and never with the value.
+//! may be missing. What is there in another shape is told, with the place and never with the value. A table says where a
+//! field stands in a few bytes; a struct for each kind of object would be more code than all the rest of this plugin.
 
-use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Serialize, Serializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use wharfage_sdk::money::Money;
 use wharfage_sdk::{Error, ErrorKind, Response, Timestamp};
 
 use crate::currency;
+
+/// A field of what comes out.
+pub(crate) struct Field {
+    /// Its name; `r#` in front of it belongs to Rust.
+    pub(crate) name: &'static str,
+    /// Where it is found, as a JSON Pointer. `?` in front of it: only where somebody asks for it by name.
+    pub(crate) at: &'static str,
+    pub(crate) kind: Kind,
+}
+
+/// What a field can be.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    /// A text that must be there.
+    Needed,
+    /// A text.
+    Text,
+    /// The id of an object that stands there by its id or, where somebody asked for that, whole.
+    Id,
+    Flag,
+    /// What is not there is `false`.
+    Yes,
+    Count,
+    Time,
+    /// An amount in the currency that stands beside it.
+    Money,
+    /// What the account's owner noted with it.
+    Notes,
+    Records(&'static [Field]),
+    /// Whatever it is.
+    Whole,
+}
+
+/// What a type of a field is in an answer.
+pub(crate) trait Shaped {
+    const KIND: Kind;
+}
+
+macro_rules! shaped {
+    ($($type:ty: $kind:ident,)+) => {
+        $(impl Shaped for $type {
+            const KIND: Kind = Kind::$kind;
+        })+
+    };
+}
+
+shaped! {
+    String: Needed,
+    Option<String>: Text,
+    Option<Id>: Id,
+    Option<bool>: Flag,
+    bool: Yes,
+    Option<u64>: Count,
+    Option<Timestamp>: Time,
+    Option<Money>: Money,
+    std::collections::BTreeMap<String, String>: Notes,
+    Option<Value>: Whole,
+}
+
+impl<T: Table> Shaped for Vec<T> {
+    const KIND: Kind = Kind::Records(T::FIELDS);
+}
+
+/// The id of another object. It is there for its schema, which is that of a text.
+pub(crate) enum Id {}
+
+impl JsonSchema for Id {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        String::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        String::json_schema(generator)
+    }
+}
+
+/// What comes out: a type that is there for its schema, and its table.
+pub(crate) trait Table: JsonSchema {
+    const FIELDS: &'static [Field];
+}
+
+/// Makes a table of fields: `field: type = "where it is found"`.
+macro_rules! record {
+    ($(#[doc = $about:literal])+ $name:ident {
+        $($(#[$doc:meta])+ $field:ident: $type:ty = $at:literal,)+
+    }) => {
+        $(#[doc = $about])+
+        #[derive(schemars::JsonSchema)]
+        #[allow(dead_code)] // it is there for its schema
+        pub(crate) struct $name {
+            $($(#[$doc])+ $field: $type,)+
+        }
+
+        impl $crate::record::Table for $name {
+            const FIELDS: &'static [$crate::record::Field] = &[$($crate::record::Field {
+                name: stringify!($field),
+                at: $at,
+                kind: <$type as $crate::record::Shaped>::KIND,
+            }),+];
+        }
+    };
+}
+pub(crate) use record;
+
+/// An object of which the fields of `T` were picked.
+pub(crate) struct Picked<T>(Box<RawValue>, PhantomData<T>);
+
+impl<T> Picked<T> {
+    pub(crate) fn new(picked: Box<RawValue>) -> Self {
+        Self(picked, PhantomData)
+    }
+}
+
+impl<T> Serialize for Picked<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<T: Table> JsonSchema for Picked<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
+
+/// What asks for the whole object, where that is wanted.
+pub(crate) fn raw(is_wanted: bool) -> &'static str {
+    if is_wanted { "raw" } else { "" }
+}
+
+/// Picks what comes out of the whole answer. `asked` names the field that somebody asked for.
+///
+/// # Errors
+/// As [`Record::whole`] and [`Record::pick`].
+pub(crate) fn picked<T: Table>(response: &Response, asked: &str) -> Result<Picked<T>, Error> {
+    Record::whole(response)?.pick(T::FIELDS, asked).map(Picked::new)
+}
 
 /// An object of an answer.
 pub(crate) struct Record<'a> {
@@ -35,59 +188,99 @@ impl<'a> Record<'a> {
         Self::new(response, String::new(), response.json()?)
     }
 
+    /// Its fields as JSON text, with the one that somebody `asked` for.
+    ///
+    /// # Errors
+    /// `schema-violation` when a field that must be there is not, and when an amount is no whole number: it is never guessed.
+    pub(crate) fn pick(&self, fields: &[Field], asked: &str) -> Result<Box<RawValue>, Error> {
+        let mut out = String::new();
+        self.write(&mut out, fields, asked)?;
+        RawValue::from_string(out).map_err(|_| Error::internal("a record has no JSON form"))
+    }
+
+    fn write(&self, out: &mut String, fields: &[Field], asked: &str) -> Result<(), Error> {
+        let mut before = "{\"";
+        for field in fields {
+            let (at, is_asked_for) = match field.at.strip_prefix('?') {
+                Some(at) => (at, true),
+                None => (field.at, false),
+            };
+            if is_asked_for && field.name != asked {
+                continue;
+            }
+            let found = self.value.pointer(at).filter(|found| !found.is_null());
+            let text = match field.kind {
+                Kind::Needed => Some(json(&self.need(at)?)),
+                Kind::Text => found.and_then(Value::as_str).map(json),
+                Kind::Id => {
+                    let id = found.and_then(|found| found.as_str().or_else(|| found.get("id")?.as_str()));
+                    id.map(json)
+                }
+                Kind::Flag => found.and_then(Value::as_bool).map(|flag| flag.to_string()),
+                Kind::Yes => Some(found.and_then(Value::as_bool).unwrap_or(false).to_string()),
+                Kind::Count => found.and_then(Value::as_u64).map(|count| count.to_string()),
+                Kind::Time => {
+                    let time = found.and_then(Value::as_i64).map(Timestamp::from_unix_s);
+                    time.map(|time| json(&time.to_string()))
+                }
+                Kind::Money => self.money(at)?.map(|money| json(&money)),
+                Kind::Notes => {
+                    let notes = found.and_then(Value::as_object).into_iter().flatten();
+                    let mut text = String::from("{");
+                    for (name, note) in notes.filter(|(_, note)| note.is_string()) {
+                        let comma = if text.len() > 1 { "," } else { "" };
+                        text.extend([comma, &json(name), ":", &json(note)]);
+                    }
+                    text.push('}');
+                    Some(text)
+                }
+                Kind::Records(fields) => {
+                    let mut text = String::from("[");
+                    for record in self.all(at)? {
+                        if text.len() > 1 {
+                            text.push(',');
+                        }
+                        record.write(&mut text, fields, "")?;
+                    }
+                    text.push(']');
+                    Some(text)
+                }
+                Kind::Whole => found.map(json),
+            };
+            if is_asked_for && text.is_none() {
+                continue;
+            }
+            let name = field.name.trim_start_matches("r#");
+            out.extend([before, name, "\":", text.as_deref().unwrap_or("null")]);
+            before = ",\"";
+        }
+        out.push('}');
+        Ok(())
+    }
+
     /// The text that must be there.
     ///
     /// # Errors
     /// `schema-violation` when it is not.
     pub(crate) fn need(&self, pointer: &str) -> Result<String, Error> {
-        self.text(pointer).ok_or_else(|| self.misfit(pointer, "a text"))
-    }
-
-    pub(crate) fn text(&self, pointer: &str) -> Option<String> {
-        self.value.pointer(pointer)?.as_str().map(str::to_owned)
+        let text = self.value.pointer(pointer).and_then(Value::as_str);
+        text.map(str::to_owned).ok_or_else(|| self.misfit(pointer, "a text"))
     }
 
     pub(crate) fn flag(&self, pointer: &str) -> Option<bool> {
         self.value.pointer(pointer)?.as_bool()
     }
 
-    pub(crate) fn count(&self, pointer: &str) -> Option<u64> {
-        self.value.pointer(pointer)?.as_u64()
-    }
-
-    pub(crate) fn time(&self, pointer: &str) -> Option<Timestamp> {
-        self.value.pointer(pointer)?.as_i64().map(Timestamp::from_unix_s)
-    }
-
-    /// The id of an object that stands there by its id or, where somebody asked for that, whole.
-    pub(crate) fn id_of(&self, pointer: &str) -> Option<String> {
-        let value = self.value.pointer(pointer)?;
-        value.as_str().or_else(|| value.get("id")?.as_str()).map(str::to_owned)
-    }
-
-    /// An amount in the record's own currency.
+    /// An amount in the currency that stands beside it. Without one nobody can tell how much it is.
     ///
     /// # Errors
     /// `schema-violation` when it is no whole number: an amount is never guessed.
     pub(crate) fn money(&self, pointer: &str) -> Result<Option<Money>, Error> {
-        self.money_in(pointer, "/currency")
-    }
-
-    /// An amount in the currency that stands at another place. Without one nobody can tell how much it is.
-    ///
-    /// # Errors
-    /// As [`money`](Self::money).
-    pub(crate) fn money_in(&self, pointer: &str, currency: &str) -> Result<Option<Money>, Error> {
         let Some(value) = self.value.pointer(pointer).filter(|value| !value.is_null()) else { return Ok(None) };
         let units = value.as_i64().ok_or_else(|| self.misfit(pointer, "a whole number"))?;
-        Ok(self.value.pointer(currency).and_then(Value::as_str).map(|currency| currency::shown(units, currency)))
-    }
-
-    /// What the account's owner noted with it.
-    pub(crate) fn metadata(&self) -> BTreeMap<String, String> {
-        let entries = self.value.get("metadata").and_then(Value::as_object);
-        let entries = entries.into_iter().flatten();
-        entries.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+        let beside = pointer.rfind('/').and_then(|end| pointer.get(..end)).unwrap_or_default();
+        let currency = self.value.pointer(&[beside, "/currency"].concat()).and_then(Value::as_str);
+        Ok(currency.map(|currency| currency::shown(units, currency)))
     }
 
     /// The objects of a list that stands there; none where there is no list.
@@ -100,11 +293,6 @@ impl<'a> Record<'a> {
         items.enumerate().map(|(index, item)| Record::new(self.response, at(index), item.clone())).collect()
     }
 
-    /// All of it, if it was asked for.
-    pub(crate) fn raw(&self, is_wanted: bool) -> Option<Value> {
-        is_wanted.then(|| self.value.clone())
-    }
-
     fn misfit(&self, pointer: &str, expected: &str) -> Error {
         let place = match [&self.place, pointer].concat() {
             top if top.is_empty() => "its top".to_owned(),
@@ -113,4 +301,8 @@ impl<'a> Record<'a> {
         let message = ["the answer has another shape at ", &place, ": expected ", expected].concat();
         self.response.error(ErrorKind::SchemaViolation, message)
     }
+}
+
+fn json<T: Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default()
 }

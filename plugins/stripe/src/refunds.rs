@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wharfage_sdk::money::Money;
 use wharfage_sdk::{Cursor, Error, Page, Timestamp};
 
 use crate::fields::Fields;
 use crate::inputs::{FindInput, list_input, words};
-use crate::record::Record;
+use crate::record::{self, Id, Picked, Record, record};
 use crate::{api, currency};
 
 list_input! {
@@ -35,79 +33,80 @@ words! {
     }
 }
 
-/// What is given back.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct CreateInput {
-    /// Of which payment intent, as `pi_…`; or say `charge`.
-    #[serde(default)]
-    payment_intent: Option<String>,
-    /// Of which charge, as `ch_…`; or say `payment_intent`.
-    #[serde(default)]
-    charge: Option<String>,
-    /// How much, as `{"amount": "5.00", "currency": "EUR"}`; without it, all that is left. The payment's currency is looked up
-    /// first, and another one is refused.
-    #[serde(default)]
-    amount: Option<Money>,
-    /// Why.
-    #[serde(default)]
-    reason: Option<Reason>,
-    /// Whether what a connected account got of it comes back too.
-    #[serde(default)]
-    reverse_transfer: Option<bool>,
-    /// Whether the platform's fee comes back too.
-    #[serde(default)]
-    refund_application_fee: Option<bool>,
-    /// Your own notes: up to 50, names of up to 40 characters and values of up to 500.
-    #[serde(default)]
-    metadata: BTreeMap<String, String>,
-    /// The connected account, as `acct_…`; without it, the key's own account.
-    #[serde(default)]
-    account: Option<String>,
+wharfage_sdk::input! {
+    /// What is given back.
+    pub(crate) struct CreateInput {
+        /// Of which payment intent, as `pi_…`; or say `charge`.
+        #[serde(default)]
+        payment_intent: Option<String>,
+        /// Of which charge, as `ch_…`; or say `payment_intent`.
+        #[serde(default)]
+        charge: Option<String>,
+        /// How much, as `{"amount": "5.00", "currency": "EUR"}`; without it, all that is left. The payment's currency is looked up
+        /// first, and another one is refused.
+        #[serde(default)]
+        amount: Option<Money>,
+        /// Why.
+        #[serde(default)]
+        reason: Option<Reason>,
+        /// Whether what a connected account got of it comes back too.
+        #[serde(default)]
+        reverse_transfer: Option<bool>,
+        /// Whether the platform's fee comes back too.
+        #[serde(default)]
+        refund_application_fee: Option<bool>,
+        /// Your own notes: up to 50, names of up to 40 characters and values of up to 500.
+        #[serde(default)]
+        metadata: BTreeMap<String, String>,
+        /// The connected account, as `acct_…`; without it, the key's own account.
+        #[serde(default)]
+        account: Option<String>,
+    }
 }
 
-/// A refund.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Refund {
-    /// Its id, as `re_…` or `pyr_…`.
-    id: String,
-    /// How much goes back.
-    amount: Option<Money>,
-    /// `pending`, `requires_action`, `succeeded`, `failed` or `canceled`.
-    status: Option<String>,
-    /// The charge's id.
-    charge: Option<String>,
-    /// The payment intent's id.
-    payment_intent: Option<String>,
-    /// Why.
-    reason: Option<String>,
-    /// Why it failed, as `expired_or_canceled_card`.
-    failure_reason: Option<String>,
-    /// When it was made.
-    created: Option<Timestamp>,
-    /// Your own notes.
-    metadata: BTreeMap<String, String>,
-    /// The object as Stripe wrote it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    raw: Option<Value>,
+record! {
+    /// A refund.
+    Refund {
+        /// Its id, as `re_…` or `pyr_…`.
+        id: String = "/id",
+        /// How much goes back.
+        amount: Option<Money> = "/amount",
+        /// `pending`, `requires_action`, `succeeded`, `failed` or `canceled`.
+        status: Option<String> = "/status",
+        /// The charge's id.
+        charge: Option<Id> = "/charge",
+        /// The payment intent's id.
+        payment_intent: Option<Id> = "/payment_intent",
+        /// Why.
+        reason: Option<String> = "/reason",
+        /// Why it failed, as `expired_or_canceled_card`.
+        failure_reason: Option<String> = "/failure_reason",
+        /// When it was made.
+        created: Option<Timestamp> = "/created",
+        /// Your own notes.
+        metadata: BTreeMap<String, String> = "/metadata",
+        /// The object as Stripe wrote it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        raw: Option<Value> = "?",
+    }
 }
 
-pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Refund>, Error> {
+pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Picked<Refund>>, Error> {
     let fields =
         Fields::new().text("charge", input.charge.as_deref()).text("payment_intent", input.payment_intent.as_deref());
-    api::list("/refunds", fields, &input.paging(), cursor, refund)
+    api::list("/refunds", fields, &input.paging(), cursor)
 }
 
-pub(crate) fn find(input: FindInput) -> Result<Refund, Error> {
+pub(crate) fn find(input: FindInput) -> Result<Picked<Refund>, Error> {
     let response = api::read(&api::path(["/refunds/", ""], &input.id)?, input.account.as_deref())?;
-    refund(&Record::whole(&response)?, input.raw)
+    record::picked(&response, record::raw(input.raw))
 }
 
 /// Gives money back.
 ///
 /// Stripe takes a bare number here and reads it in the payment's currency: 500 is five dollars of one payment and five
 /// hundred yen of another. So the payment says its currency first.
-pub(crate) fn create(input: CreateInput) -> Result<Refund, Error> {
+pub(crate) fn create(input: CreateInput) -> Result<Picked<Refund>, Error> {
     let account = input.account.as_deref();
     let payment = match (&input.payment_intent, &input.charge) {
         (Some(id), None) => api::path(["/payment_intents/", ""], id)?,
@@ -133,20 +132,5 @@ pub(crate) fn create(input: CreateInput) -> Result<Refund, Error> {
         .flag("reverse_transfer", input.reverse_transfer)
         .flag("refund_application_fee", input.refund_application_fee)
         .entries("metadata", &input.metadata);
-    refund(&Record::whole(&api::write("/refunds", fields, account)?)?, false)
-}
-
-fn refund(record: &Record<'_>, with_raw: bool) -> Result<Refund, Error> {
-    Ok(Refund {
-        id: record.need("/id")?,
-        amount: record.money("/amount")?,
-        status: record.text("/status"),
-        charge: record.id_of("/charge"),
-        payment_intent: record.id_of("/payment_intent"),
-        reason: record.text("/reason"),
-        failure_reason: record.text("/failure_reason"),
-        created: record.time("/created"),
-        metadata: record.metadata(),
-        raw: record.raw(with_raw),
-    })
+    record::picked(&api::write("/refunds", fields, account)?, "")
 }

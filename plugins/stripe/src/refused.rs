@@ -90,7 +90,7 @@ fn said(body: &str, key: &str) -> Option<String> {
                     if body[end + 1..].trim_start().starts_with(':') {
                         last_key = &quoted[1..quoted.len() - 1];
                     } else if last_key == key {
-                        return serde_json::from_str(quoted).ok();
+                        return wharfage_sdk::json::parse(quoted.as_bytes());
                     }
                 }
                 at = end;

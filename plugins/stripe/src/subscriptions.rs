@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use wharfage_sdk::http::Method;
 use wharfage_sdk::money::Money;
@@ -12,7 +10,7 @@ use wharfage_sdk::{Cursor, Error, ErrorKind, Page, Timestamp};
 use crate::api;
 use crate::fields::{Fields, nested};
 use crate::inputs::{FindInput, SearchInput, list_input, words};
-use crate::record::Record;
+use crate::record::{self, Id, Picked, Record, record};
 
 list_input! {
     /// Which subscriptions.
@@ -74,154 +72,156 @@ words! {
     }
 }
 
-/// A new subscription.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct CreateInput {
-    /// The customer's id, as `cus_…`.
-    customer: String,
-    /// What is paid for: 1 to 20 prices.
-    #[schemars(length(min = 1, max = 20))]
-    items: Vec<ItemInput>,
-    /// Days at the beginning that cost nothing.
-    #[serde(default)]
-    trial_period_days: Option<u32>,
-    /// Whether it ends by itself after its first period.
-    #[serde(default)]
-    cancel_at_period_end: Option<bool>,
-    /// How its invoices are paid; with a payment method where nothing is said.
-    #[serde(default)]
-    collection_method: Option<CollectionMethod>,
-    /// Days until an invoice is due; needs `send_invoice`.
-    #[serde(default)]
-    days_until_due: Option<u32>,
-    /// The payment method, as `pm_…`; without it, the customer's own.
-    #[serde(default)]
-    default_payment_method: Option<String>,
-    /// What follows when the first invoice cannot be paid at once.
-    #[serde(default)]
-    payment_behavior: Option<PaymentBehavior>,
-    /// What it is for; the customer sees it.
-    #[serde(default)]
-    description: Option<String>,
-    /// Your own notes: up to 50, names of up to 40 characters and values of up to 500.
-    #[serde(default)]
-    metadata: BTreeMap<String, String>,
-    /// The connected account, as `acct_…`; without it, the key's own account.
-    #[serde(default)]
-    account: Option<String>,
+wharfage_sdk::input! {
+    /// A new subscription.
+    pub(crate) struct CreateInput {
+        /// The customer's id, as `cus_…`.
+        customer: String,
+        /// What is paid for: 1 to 20 prices.
+        #[schemars(length(min = 1, max = 20))]
+        items: Vec<ItemInput>,
+        /// Days at the beginning that cost nothing.
+        #[serde(default)]
+        trial_period_days: Option<u32>,
+        /// Whether it ends by itself after its first period.
+        #[serde(default)]
+        cancel_at_period_end: Option<bool>,
+        /// How its invoices are paid; with a payment method where nothing is said.
+        #[serde(default)]
+        collection_method: Option<CollectionMethod>,
+        /// Days until an invoice is due; needs `send_invoice`.
+        #[serde(default)]
+        days_until_due: Option<u32>,
+        /// The payment method, as `pm_…`; without it, the customer's own.
+        #[serde(default)]
+        default_payment_method: Option<String>,
+        /// What follows when the first invoice cannot be paid at once.
+        #[serde(default)]
+        payment_behavior: Option<PaymentBehavior>,
+        /// What it is for; the customer sees it.
+        #[serde(default)]
+        description: Option<String>,
+        /// Your own notes: up to 50, names of up to 40 characters and values of up to 500.
+        #[serde(default)]
+        metadata: BTreeMap<String, String>,
+        /// The connected account, as `acct_…`; without it, the key's own account.
+        #[serde(default)]
+        account: Option<String>,
+    }
 }
 
-/// A price of a subscription.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct ItemInput {
-    /// The price, as `price_…`.
-    price: String,
-    /// How many; one where nothing is said, none for a metered price.
-    #[serde(default)]
-    quantity: Option<u32>,
+wharfage_sdk::input! {
+    /// A price of a subscription.
+    struct ItemInput {
+        /// The price, as `price_…`.
+        price: String,
+        /// How many; one where nothing is said, none for a metered price.
+        #[serde(default)]
+        quantity: Option<u32>,
+    }
 }
 
-/// A subscription that ends.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct CancelInput {
-    /// Its id, as `sub_…`.
-    id: String,
-    /// Whether it runs until its paid period is over, instead of ending now.
-    #[serde(default)]
-    at_period_end: bool,
-    /// Whether a last invoice is made of what was used and not billed yet; not with `at_period_end`.
-    #[serde(default)]
-    invoice_now: Option<bool>,
-    /// Whether the rest of the paid period is credited; not with `at_period_end`.
-    #[serde(default)]
-    prorate: Option<bool>,
-    /// The connected account, as `acct_…`; without it, the key's own account.
-    #[serde(default)]
-    account: Option<String>,
+wharfage_sdk::input! {
+    /// A subscription that ends.
+    pub(crate) struct CancelInput {
+        /// Its id, as `sub_…`.
+        id: String,
+        /// Whether it runs until its paid period is over, instead of ending now.
+        #[serde(default)]
+        at_period_end: bool,
+        /// Whether a last invoice is made of what was used and not billed yet; not with `at_period_end`.
+        #[serde(default)]
+        invoice_now: Option<bool>,
+        /// Whether the rest of the paid period is credited; not with `at_period_end`.
+        #[serde(default)]
+        prorate: Option<bool>,
+        /// The connected account, as `acct_…`; without it, the key's own account.
+        #[serde(default)]
+        account: Option<String>,
+    }
 }
 
-/// A subscription.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Subscription {
-    /// Its id, as `sub_…`.
-    id: String,
-    /// `active`, `trialing`, `past_due`, `unpaid`, `paused`, `incomplete`, `incomplete_expired` or `canceled`.
-    status: Option<String>,
-    /// The customer's id.
-    customer: Option<String>,
-    /// What is paid for.
-    items: Vec<Item>,
-    /// When the present period began; of its first item, where they differ.
-    current_period_start: Option<Timestamp>,
-    /// When the present period ends; of its first item, where they differ.
-    current_period_end: Option<Timestamp>,
-    /// Whether it ends with the present period.
-    cancel_at_period_end: Option<bool>,
-    /// When it will end.
-    cancel_at: Option<Timestamp>,
-    /// When somebody canceled it.
-    canceled_at: Option<Timestamp>,
-    /// When it ended.
-    ended_at: Option<Timestamp>,
-    /// When its trial ends or ended.
-    trial_end: Option<Timestamp>,
-    /// The id of its latest invoice.
-    latest_invoice: Option<String>,
-    /// `charge_automatically` or `send_invoice`.
-    collection_method: Option<String>,
-    /// What it is for.
-    description: Option<String>,
-    /// When it was made.
-    created: Option<Timestamp>,
-    /// Whether the money is real, and not of a sandbox.
-    livemode: Option<bool>,
-    /// Your own notes.
-    metadata: BTreeMap<String, String>,
-    /// The object as Stripe wrote it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    raw: Option<Value>,
+record! {
+    /// A subscription.
+    Subscription {
+        /// Its id, as `sub_…`.
+        id: String = "/id",
+        /// `active`, `trialing`, `past_due`, `unpaid`, `paused`, `incomplete`, `incomplete_expired` or `canceled`.
+        status: Option<String> = "/status",
+        /// The customer's id.
+        customer: Option<Id> = "/customer",
+        /// What is paid for.
+        items: Vec<Item> = "/items/data",
+        /// When the present period began; of its first item, where they differ.
+        current_period_start: Option<Timestamp> = "/items/data/0/current_period_start",
+        /// When the present period ends; of its first item, where they differ.
+        current_period_end: Option<Timestamp> = "/items/data/0/current_period_end",
+        /// Whether it ends with the present period.
+        cancel_at_period_end: Option<bool> = "/cancel_at_period_end",
+        /// When it will end.
+        cancel_at: Option<Timestamp> = "/cancel_at",
+        /// When somebody canceled it.
+        canceled_at: Option<Timestamp> = "/canceled_at",
+        /// When it ended.
+        ended_at: Option<Timestamp> = "/ended_at",
+        /// When its trial ends or ended.
+        trial_end: Option<Timestamp> = "/trial_end",
+        /// The id of its latest invoice.
+        latest_invoice: Option<Id> = "/latest_invoice",
+        /// `charge_automatically` or `send_invoice`.
+        collection_method: Option<String> = "/collection_method",
+        /// What it is for.
+        description: Option<String> = "/description",
+        /// When it was made.
+        created: Option<Timestamp> = "/created",
+        /// Whether the money is real, and not of a sandbox.
+        livemode: Option<bool> = "/livemode",
+        /// Your own notes.
+        metadata: BTreeMap<String, String> = "/metadata",
+        /// The object as Stripe wrote it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        raw: Option<Value> = "?",
+    }
 }
 
-/// A price of a subscription.
-#[derive(Serialize, JsonSchema)]
-struct Item {
-    /// Its id, as `si_…`.
-    id: String,
-    /// The price's id.
-    price: Option<String>,
-    /// The product's id.
-    product: Option<String>,
-    /// How many.
-    quantity: Option<u64>,
-    /// What one of them costs, where the price is one amount in whole smallest units.
-    unit_amount: Option<Money>,
-    /// How often it is paid, as `month`.
-    interval: Option<String>,
-    /// How many such intervals make a period.
-    interval_count: Option<u64>,
+record! {
+    /// A price of a subscription.
+    Item {
+        /// Its id, as `si_…`.
+        id: String = "/id",
+        /// The price's id.
+        price: Option<Id> = "/price",
+        /// The product's id.
+        product: Option<Id> = "/price/product",
+        /// How many.
+        quantity: Option<u64> = "/quantity",
+        /// What one of them costs, where the price is one amount in whole smallest units.
+        unit_amount: Option<Money> = "/price/unit_amount",
+        /// How often it is paid, as `month`.
+        interval: Option<String> = "/price/recurring/interval",
+        /// How many such intervals make a period.
+        interval_count: Option<u64> = "/price/recurring/interval_count",
+    }
 }
 
-pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Subscription>, Error> {
+pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Picked<Subscription>>, Error> {
     let fields = Fields::new()
         .text("customer", input.customer.as_deref())
         .text("price", input.price.as_deref())
         .text("status", input.status.map(Status::word));
-    api::list("/subscriptions", fields, &input.paging(), cursor, subscription)
+    api::list("/subscriptions", fields, &input.paging(), cursor)
 }
 
-pub(crate) fn search(input: SearchInput, cursor: Option<Cursor>) -> Result<Page<Subscription>, Error> {
-    api::search("/subscriptions/search", input.query(), &input.paging(), cursor, subscription)
+pub(crate) fn search(input: SearchInput, cursor: Option<Cursor>) -> Result<Page<Picked<Subscription>>, Error> {
+    api::search("/subscriptions/search", input.query(), &input.paging(), cursor)
 }
 
-pub(crate) fn find(input: FindInput) -> Result<Subscription, Error> {
+pub(crate) fn find(input: FindInput) -> Result<Picked<Subscription>, Error> {
     let response = api::read(&api::path(["/subscriptions/", ""], &input.id)?, input.account.as_deref())?;
-    subscription(&Record::whole(&response)?, input.raw)
+    record::picked(&response, record::raw(input.raw))
 }
 
-pub(crate) fn create(input: CreateInput) -> Result<Subscription, Error> {
+pub(crate) fn create(input: CreateInput) -> Result<Picked<Subscription>, Error> {
     if input.items.is_empty() {
         return Err(Error::invalid_request("/items", "expected at least one price"));
     }
@@ -239,14 +239,14 @@ pub(crate) fn create(input: CreateInput) -> Result<Subscription, Error> {
         .text("payment_behavior", input.payment_behavior.map(PaymentBehavior::word))
         .text("description", input.description.as_deref())
         .entries("metadata", &input.metadata);
-    subscription(&Record::whole(&api::write("/subscriptions", fields, input.account.as_deref())?)?, false)
+    record::picked(&api::write("/subscriptions", fields, input.account.as_deref())?, "")
 }
 
 /// Ends it now or with its period.
 ///
 /// Stripe knows a canceled subscription no more when it is to be canceled again: it answers 404, also to a request that is
 /// repeated because its first answer was lost. What was wanted is then so already, and that is the answer.
-pub(crate) fn cancel(input: CancelInput) -> Result<Subscription, Error> {
+pub(crate) fn cancel(input: CancelInput) -> Result<Picked<Subscription>, Error> {
     let path = api::path(["/subscriptions/", ""], &input.id)?;
     let account = input.account.as_deref();
     if input.at_period_end {
@@ -255,56 +255,19 @@ pub(crate) fn cancel(input: CancelInput) -> Result<Subscription, Error> {
             return Err(Error::invalid_request("/at_period_end", message));
         }
         let fields = Fields::new().flag("cancel_at_period_end", Some(true));
-        return subscription(&Record::whole(&api::write(&path, fields, account)?)?, false);
+        return record::picked(&api::write(&path, fields, account)?, "");
     }
     let fields = Fields::new().flag("invoice_now", input.invoice_now).flag("prorate", input.prorate);
     match api::send(fields.in_query(api::request(Method::Delete, &path, account))) {
-        Ok(response) => subscription(&Record::whole(&response)?, false),
+        Ok(response) => record::picked(&response, ""),
         Err(error) if error.kind == ErrorKind::NotFound => {
             let response = match api::read(&path, account) {
                 Err(again) if again.kind == ErrorKind::NotFound => return Err(error),
                 looked_up => looked_up?,
             };
-            let found = subscription(&Record::whole(&response)?, false)?;
-            if found.status.as_deref() == Some("canceled") { Ok(found) } else { Err(error) }
+            let is_canceled = Record::whole(&response)?.need("/status").is_ok_and(|status| status == "canceled");
+            if is_canceled { record::picked(&response, "") } else { Err(error) }
         }
         Err(error) => Err(error),
     }
-}
-
-fn subscription(record: &Record<'_>, with_raw: bool) -> Result<Subscription, Error> {
-    let items = record.all("/items/data")?;
-    let first = items.first();
-    Ok(Subscription {
-        id: record.need("/id")?,
-        status: record.text("/status"),
-        customer: record.id_of("/customer"),
-        current_period_start: first.and_then(|item| item.time("/current_period_start")),
-        current_period_end: first.and_then(|item| item.time("/current_period_end")),
-        items: items.iter().map(item).collect::<Result<_, Error>>()?,
-        cancel_at_period_end: record.flag("/cancel_at_period_end"),
-        cancel_at: record.time("/cancel_at"),
-        canceled_at: record.time("/canceled_at"),
-        ended_at: record.time("/ended_at"),
-        trial_end: record.time("/trial_end"),
-        latest_invoice: record.id_of("/latest_invoice"),
-        collection_method: record.text("/collection_method"),
-        description: record.text("/description"),
-        created: record.time("/created"),
-        livemode: record.flag("/livemode"),
-        metadata: record.metadata(),
-        raw: record.raw(with_raw),
-    })
-}
-
-fn item(record: &Record<'_>) -> Result<Item, Error> {
-    Ok(Item {
-        id: record.need("/id")?,
-        price: record.id_of("/price"),
-        product: record.id_of("/price/product"),
-        quantity: record.count("/quantity"),
-        unit_amount: record.money_in("/price/unit_amount", "/price/currency")?,
-        interval: record.text("/price/recurring/interval"),
-        interval_count: record.count("/price/recurring/interval_count"),
-    })
 }

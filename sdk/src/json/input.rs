@@ -1,4 +1,5 @@
-//! Inputs that take little code to read: what [`input!`](crate::input!) makes is built of these.
+//! Structs that take little code to read: what [`input!`](crate::input!) and [`answer!`](crate::answer!) make is built of
+//! these.
 //!
 //! What serde derives for a struct is written anew for every field. Here a field is a name in a list and one call, and what
 //! is not its own stands once for all types.
@@ -6,7 +7,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
 /// Stands for the end of an object among the places of its fields.
@@ -15,20 +16,27 @@ pub const END: usize = usize::MAX;
 /// Which field comes next, as its place in `names`. `seen` has a bit for each that came.
 ///
 /// # Errors
-/// For a name that is not among them, and for one that comes again.
+/// For a name that is not among them, unless `others` may stand there too; and for one that comes again.
 #[inline(never)]
 pub fn next_field<'de, A: MapAccess<'de>>(
     fields: &mut A,
     names: &'static [&'static str],
+    others: bool,
     seen: &mut u64,
 ) -> Result<usize, A::Error> {
-    let Some(place) = fields.next_key_seed(Name(names))? else { return Ok(END) };
-    let bit = 1 << place;
-    if *seen & bit != 0 {
-        return Err(A::Error::duplicate_field(names[place]));
+    while let Some(place) = fields.next_key_seed(Name { names, others })? {
+        if place == END {
+            fields.next_value::<IgnoredAny>()?;
+            continue;
+        }
+        let bit = 1 << place;
+        if *seen & bit != 0 {
+            return Err(A::Error::duplicate_field(names[place]));
+        }
+        *seen |= bit;
+        return Ok(place);
     }
-    *seen |= bit;
-    Ok(place)
+    Ok(END)
 }
 
 /// Reads a field that need not come.
@@ -92,7 +100,10 @@ impl Visitor<'_> for Word {
     }
 }
 
-struct Name(&'static [&'static str]);
+struct Name {
+    names: &'static [&'static str],
+    others: bool,
+}
 
 impl<'de> DeserializeSeed<'de> for Name {
     type Value = usize;
@@ -110,8 +121,11 @@ impl Visitor<'_> for Name {
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<usize, E> {
-        let place = self.0.iter().position(|own| *own == name);
-        place.ok_or_else(|| E::unknown_field(name, self.0))
+        match self.names.iter().position(|own| *own == name) {
+            Some(place) => Ok(place),
+            None if self.others => Ok(END),
+            None => Err(E::unknown_field(name, self.names)),
+        }
     }
 }
 
@@ -191,9 +205,64 @@ macro_rules! input {
             )*
         }
 
+        $crate::__input!(@read $name false $($field: $type, $($serde)?, $($value)?,;)*);
+    )+};
+}
+
+/// Makes a struct that is read from what a provider answers: fields that it does not name are passed over.
+///
+/// It does what `#[derive(Deserialize)]` does, in a fifth of the code: in a component with many kinds of records that is
+/// the difference. A field may be left out as in [`input!`](crate::input!); one that the provider calls something else has
+/// that name behind it.
+///
+/// ```
+/// use wharfage_sdk::answer;
+///
+/// answer! {
+///     struct Order {
+///         number: String = "orderNumber",
+///         note: Option<String>,
+///     }
+/// }
+///
+/// let order: Order = wharfage_sdk::json::parse(br#"{"orderNumber": "7", "is_new": true}"#).unwrap();
+/// assert_eq!((order.number.as_str(), order.note), ("7", None));
+/// ```
+#[macro_export]
+macro_rules! answer {
+    ($(
+        $(#[doc = $about:expr])*
+        $(#[derive($($derive:ident),+)])?
+        $visible:vis struct $name:ident {
+            $(
+                $(#[doc = $doc:expr])*
+                $(#[serde($serde:ident)])?
+                $field_visible:vis $field:ident: $type:ty $(= $key:literal)?
+            ),* $(,)?
+        }
+    )+) => {$(
+        $(#[doc = $about])*
+        $(#[derive($($derive),+)])?
+        $visible struct $name {
+            $(
+                $(#[doc = $doc])*
+                $field_visible $field: $type,
+            )*
+        }
+
+        $crate::__input!(@read $name true $($field: $type, $($serde)?,, $($key)?;)*);
+    )+};
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __input {
+    (@read $name:ident $others:literal
+        $($field:ident: $type:ty, $($serde:ident)?, $($value:expr)?, $($key:literal)?;)*
+    ) => {
         impl<'de> $crate::serde::Deserialize<'de> for $name {
             fn deserialize<D: $crate::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                const NAMES: &[&str] = &[$(stringify!($field)),*];
+                const NAMES: &[&str] = &[$($crate::__input!(@name $field $($key)?)),*];
 
                 #[allow(non_camel_case_types)]
                 enum Place {
@@ -218,25 +287,20 @@ macro_rules! input {
                         let mut seen = 0;
                         $(let mut $field = $crate::__input!(@start $type; $($serde)?; $($value)?);)*
                         loop {
-                            let place = reading::next_field(&mut fields, NAMES, &mut seen)?;
+                            let place = reading::next_field(&mut fields, NAMES, $others, &mut seen)?;
                             match place {
                                 $(_ if place == Place::$field as usize => reading::fill(&mut fields, &mut $field)?,)*
                                 _ => break,
                             }
                         }
-                        Ok($name { $($field: $crate::__input!(@end $field; $($serde)?; $($value)?)),* })
+                        Ok($name { $($field: $crate::__input!(@end $field; $($serde)?; $($value)?; $($key)?)),* })
                     }
                 }
 
                 deserializer.deserialize_struct(stringify!($name), NAMES, Object)
             }
         }
-    )+};
-}
-
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __input {
+    };
     (@start $type:ty; default;) => {
         <$type as Default>::default()
     };
@@ -247,14 +311,20 @@ macro_rules! __input {
     (@start $type:ty;;) => {
         $crate::json::input::Needed::<$type>::NONE
     };
-    (@end $field:ident; default;) => {
+    (@end $field:ident; default;; $($key:literal)?) => {
         $field
     };
-    (@end $field:ident;; $value:expr) => {
+    (@end $field:ident;; $value:expr;) => {
         $field
     };
-    (@end $field:ident;;) => {
-        $field.present(stringify!($field))?
+    (@end $field:ident;;; $($key:literal)?) => {
+        $field.present($crate::__input!(@name $field $($key)?))?
+    };
+    (@name $field:ident) => {
+        stringify!($field)
+    };
+    (@name $field:ident $key:literal) => {
+        $key
     };
 }
 
@@ -309,6 +379,52 @@ mod tests {
         let settings = schemars::generate::SchemaSettings::draft2020_12().for_deserialize();
         let own = settings.clone().into_generator().into_root_schema_for::<Input>();
         assert_eq!(own, settings.into_generator().into_root_schema_for::<Derived>());
+    }
+
+    crate::answer! {
+        /// An order.
+        #[derive(Serialize)]
+        struct Order {
+            number: String,
+            note: Option<String>,
+            #[serde(default)]
+            lines: Vec<u32> = "lineNumbers",
+            kind: Option<String> = "type",
+        }
+    }
+
+    #[derive(Deserialize, Serialize)]
+    struct DerivedOrder {
+        number: String,
+        note: Option<String>,
+        #[serde(default, rename(deserialize = "lineNumbers"))]
+        lines: Vec<u32>,
+        #[serde(rename(deserialize = "type"))]
+        kind: Option<String>,
+    }
+
+    #[test]
+    fn an_answer_is_read_and_refused_as_a_derived_one() {
+        for text in [
+            r#"{"number": "7"}"#,
+            r#"{"is_new": {"a": [1]}, "number": "7", "note": "x", "other": null, "lineNumbers": [1, 2], "type": "z", "lines": 1}"#,
+            r#"{"other": 1, "other": 2, "number": "7"}"#,
+            r#"{"note": "x"}"#,
+            r#"{"number": "7", "note": 1}"#,
+            r#"{"number": "7", "number": "8"}"#,
+            r#"{"number": "7", "lineNumbers": null}"#,
+            "[]",
+            "null",
+            r#"{"number": "7""#,
+        ] {
+            let own = crate::json::read::<Order>(text).map(|order| serde_json::to_string(&order).unwrap());
+            let derived = crate::json::read::<DerivedOrder>(text).map(|order| serde_json::to_string(&order).unwrap());
+            let told = |read: Result<String, crate::json::Misfit>| match read {
+                Ok(order) => order,
+                Err(misfit) => format!("{} {:?}", misfit.at, misfit.expected),
+            };
+            assert_eq!(told(own), told(derived).replace("DerivedOrder", "Order"), "{text}");
+        }
     }
 
     #[test]
