@@ -203,7 +203,7 @@ pub(crate) fn private_dir(path: &Path) -> Result<Dir> {
 
 /// A key of this installation: read if it is there, drawn from the operating system if not.
 pub(crate) fn read_or_make_key(dir: &Dir, path: &Path) -> Result<[u8; 32]> {
-    read_or_make(dir, path, KEY_FILE, || crate::random::bytes())
+    read_or_make(dir, path, KEY_FILE, crate::random::bytes)
 }
 
 /// The token of this installation's private listener, likewise: 32 bytes as hexadecimal digits on a line, so that a person

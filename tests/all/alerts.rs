@@ -173,7 +173,7 @@ async fn a_poll_that_fails_is_told_as_errors_and_as_stale() {
     let folder = folder(
         &provider,
         "[sinks.ops]\nkind = 'file'\npath = 'ops.jsonl'\n[alerts]\nsink = 'ops'\navailability = { enabled = false }\n\
-         errors = { calls_min = 1, failures_min = 1, for_s = 0 }\nstale = { above_s = 60, for_s = 0 }\n",
+         errors = { calls_min = 1, failures_min = 1, for_s = 0, window_s = 604800 }\nstale = { above_s = 60, for_s = 0 }\n",
     )
     .await;
     let ops = folder.path().join("ops.jsonl");

@@ -375,7 +375,7 @@ fn is_card(text: &str) -> bool {
             _ => digit * 2,
         })
         .sum();
-    is_known && sum % 10 == 0
+    is_known && sum.is_multiple_of(10)
 }
 
 /// ISO 13616: the remainder by 97 is 1.

@@ -63,7 +63,7 @@ impl Refusals {
         let rings: Vec<Arc<Ring>> = self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         let mut all: Vec<Refusal> =
             rings.iter().flat_map(|ring| ring.kept().iter().cloned().collect::<Vec<_>>()).collect();
-        all.sort_by(|a, b| b.at.cmp(&a.at));
+        all.sort_by_key(|refusal| std::cmp::Reverse(refusal.at));
         all
     }
 }

@@ -183,9 +183,11 @@ mod tests {
         let inside = given.run(async { (Here::begin(), current_id()) }).await;
         assert_eq!(inside.1, PARENT[3..35]);
         assert_eq!(inside.0.parent_id().unwrap().to_string(), PARENT[36..52]);
-        let elsewhere =
-            given.run(async { tokio::spawn(carry(Trace::current(), Span::current(), async { current_id() })) });
-        assert_eq!(elsewhere.await.await.unwrap(), PARENT[3..35]);
+        let elsewhere = given.run(async {
+            let elsewhere = tokio::spawn(carry(Trace::current(), Span::current(), async { current_id() }));
+            elsewhere.await.unwrap()
+        });
+        assert_eq!(elsewhere.await, PARENT[3..35]);
         assert_eq!(current_id(), "");
     }
 }

@@ -189,8 +189,11 @@ mod tests {
     use crate::error::{Blame, Kind};
     use crate::observe::metrics::OperationMetrics;
 
-    fn metrics(at_ms: u64, of: &[(&str, u64, &[(&'static str, u64)])]) -> Metrics {
-        let connection = |(name, succeeded, failed): &(&str, u64, &[(&'static str, u64)])| {
+    /// A connection, how many calls went well, and how many failed in which way.
+    type Counted<'a> = (&'a str, u64, &'a [(&'static str, u64)]);
+
+    fn metrics(at_ms: u64, of: &[Counted<'_>]) -> Metrics {
+        let connection = |(name, succeeded, failed): &Counted<'_>| {
             let mut connection = ConnectionMetrics { connection: (*name).to_owned(), ..ConnectionMetrics::default() };
             let operation = OperationMetrics {
                 succeeded: *succeeded,
