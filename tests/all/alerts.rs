@@ -166,31 +166,6 @@ async fn a_sink_that_is_gone_is_told_to_the_one_that_is_named_and_once_over_rest
     assert!(out.is_empty() && err.is_empty(), "a pipe gets rows and nothing else: {out}{err}");
 }
 
-/// What is measured reaches the rules: a poll that fails, and the handling that it is.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_poll_that_fails_is_told_as_errors_and_as_stale() {
-    let provider = Provider::answering(|_| Reply::status(500)).await;
-    let folder = folder(
-        &provider,
-        "[sinks.ops]\nkind = 'file'\npath = 'ops.jsonl'\n[alerts]\nsink = 'ops'\navailability = { enabled = false }\n\
-         errors = { calls_min = 1, failures_min = 1, for_s = 0, window_s = 604800 }\nstale = { above_s = 60, for_s = 0 }\n",
-    )
-    .await;
-    let ops = folder.path().join("ops.jsonl");
-    let clock = ManualClock::new(NOW, 1);
-    let serving = serve(folder.path(), &clock).await;
-    let told = || -> BTreeSet<String> {
-        let of = |event: &Value| format!("{} {}", event["data"]["rule"], event["data"]["subject"]).replace('"', "");
-        lines(&ops).iter().map(of).collect()
-    };
-    let expected = ["errors {operation:(handle)}", "stale {poll:things}"].map(str::to_owned);
-    turning(&clock, &serving, || told().is_superset(&expected.clone().into())).await;
-    for event in lines(&ops) {
-        assert_eq!((&event["connection"], &event["data"]["connection"]), (&"acme".into(), &"acme".into()));
-    }
-    assert!(serving.drain().await);
-}
-
 fn wharfage(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(crate::cli::program());
     command.args(arguments).current_dir(folder).arg("--state-dir").arg(folder.join("state")).env("NO_COLOR", "1");
