@@ -414,28 +414,9 @@ fn scope(url: &url::Url, has_credential: bool, limits: &Limits) -> Result<Scope>
         .map_err(|why| Error::configuration("[observe]: the path of otlp cannot be granted").with_details(why))?;
     let mut base = url.clone();
     base.set_path("");
-    let size = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
-    Ok(Scope {
-        plugin: "[observe]".to_owned(),
-        connection: "observe".to_owned(),
-        origins: vec![OriginScope {
-            name: NAME.to_owned(),
-            base,
-            methods: vec![Method::Post],
-            paths: vec![path],
-            narrowed: Vec::new(),
-            graphql: None,
-            credential: has_credential.then(|| NAME.to_owned()),
-            credential_optional: false,
-        }],
-        asked: Vec::new(),
-        stated: Vec::new(),
-        credential_headers: Vec::new(),
-        url_bytes_max: size(limits.url_bytes),
-        request_body_bytes_max: size(limits.request_body_bytes),
-        header_count_max: size(limits.headers),
-        header_bytes_max: size(limits.header_bytes),
-    })
+    let mut origin = OriginScope::of_own(NAME, base, Method::Post, path);
+    origin.credential = has_credential.then(|| NAME.to_owned());
+    Ok(Scope::of_own("[observe]", "observe", origin, limits))
 }
 
 /// An `ExportTraceServiceRequest`, by the numbers of `opentelemetry/proto/trace/v1/trace.proto` (1.7).

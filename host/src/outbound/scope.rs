@@ -80,7 +80,47 @@ pub(crate) struct Scoped {
     origin: usize,
 }
 
+#[cfg(any(feature = "serve", feature = "trace"))]
+impl OriginScope {
+    /// One method at one path, for what the host asks for itself.
+    pub(crate) fn of_own(name: &str, base: Url, method: Method, path: PathPattern) -> Self {
+        Self {
+            name: name.to_owned(),
+            base,
+            methods: vec![method],
+            paths: vec![path],
+            narrowed: Vec::new(),
+            graphql: None,
+            credential: None,
+            credential_optional: false,
+        }
+    }
+}
+
 impl Scope {
+    /// What the host asks for itself at one origin, within these limits. The names are for messages.
+    #[cfg(any(feature = "serve", feature = "trace"))]
+    pub(crate) fn of_own(
+        plugin: &str,
+        connection: &str,
+        origin: OriginScope,
+        limits: &crate::connection::Limits,
+    ) -> Self {
+        let size = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+        Self {
+            plugin: plugin.to_owned(),
+            connection: connection.to_owned(),
+            origins: vec![origin],
+            asked: Vec::new(),
+            stated: Vec::new(),
+            credential_headers: Vec::new(),
+            url_bytes_max: size(limits.url_bytes),
+            request_body_bytes_max: size(limits.request_body_bytes),
+            header_count_max: size(limits.headers),
+            header_bytes_max: size(limits.header_bytes),
+        }
+    }
+
     /// Judges a request of a guest.
     ///
     /// # Errors

@@ -72,29 +72,9 @@ const ORIGIN: &str = "serve";
 /// A grant of reading at one address.
 fn scope(address: SocketAddr, limits: &Limits) -> Result<Scope> {
     let base = Url::parse(&format!("http://{address}")).map_err(|error| Error::internal(error.to_string()))?;
-    let paths = vec![PathPattern::parse("/api/**").map_err(Error::internal)?];
-    let size = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
-    Ok(Scope {
-        plugin: "wharfage".to_owned(),
-        connection: "serve".to_owned(),
-        origins: vec![OriginScope {
-            name: ORIGIN.to_owned(),
-            base,
-            methods: vec![Method::Get],
-            paths,
-            narrowed: Vec::new(),
-            graphql: None,
-            credential: None,
-            credential_optional: false,
-        }],
-        asked: Vec::new(),
-        stated: Vec::new(),
-        credential_headers: Vec::new(),
-        url_bytes_max: size(limits.url_bytes),
-        request_body_bytes_max: 0,
-        header_count_max: size(limits.headers),
-        header_bytes_max: size(limits.header_bytes),
-    })
+    let path = PathPattern::parse("/api/**").map_err(Error::internal)?;
+    let origin = OriginScope::of_own(ORIGIN, base, Method::Get, path);
+    Ok(Scope { request_body_bytes_max: 0, ..Scope::of_own("wharfage", "serve", origin, limits) })
 }
 
 /// A failure in the words of whoever asked.

@@ -176,28 +176,8 @@ fn scope(name: &str, url: &Url, limits: &Limits) -> Result<Scope> {
     let mut base = url.clone();
     base.set_path("");
     base.set_query(None);
-    let size = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
-    Ok(Scope {
-        plugin: format!("sink `{name}`"),
-        connection: format!("sink {name}"),
-        origins: vec![OriginScope {
-            name: "sink".to_owned(),
-            base,
-            methods: vec![Method::Post],
-            paths: vec![path],
-            narrowed: Vec::new(),
-            graphql: None,
-            credential: None,
-            credential_optional: false,
-        }],
-        asked: Vec::new(),
-        stated: Vec::new(),
-        credential_headers: Vec::new(),
-        url_bytes_max: size(limits.url_bytes),
-        request_body_bytes_max: size(limits.request_body_bytes),
-        header_count_max: size(limits.headers),
-        header_bytes_max: size(limits.header_bytes),
-    })
+    let origin = OriginScope::of_own("sink", base, Method::Post, path);
+    Ok(Scope::of_own(&format!("sink `{name}`"), &format!("sink {name}"), origin, limits))
 }
 
 /// What a failure of the path means to the line. No sentence holds the URL, which may hold a key.
