@@ -22,6 +22,7 @@ use crate::observe::alerts::AlertPolicy;
 use crate::observe::policy::ObservePolicy;
 use crate::outbound::breaker::BreakerPolicy;
 use crate::outbound::cache::CachePolicy;
+use crate::warm::WarmPolicy;
 
 /// A whole `wharfage.toml`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -119,6 +120,9 @@ pub struct Connection {
     /// Whether the provider is told which trace a request is a part of, by a header field `traceparent`.
     #[serde(default)]
     pub trace_context: bool,
+    /// Whether instances stay between calls. They do not, unless it is stated.
+    #[serde(default)]
+    pub warm: WarmPolicy,
     /// Limits that differ from the defaults.
     #[serde(default)]
     pub limits: Limits,
@@ -334,6 +338,7 @@ impl Connection {
         for (name, socket) in &self.sockets {
             socket.check().map_err(|why| Error::configuration(format!("sockets.{} {why}", shown(name))))?;
         }
+        self.warm.check()?;
         self.limits.check()
     }
 }

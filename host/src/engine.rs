@@ -21,6 +21,9 @@ pub(crate) const MEMORY_BYTES_MAX: u64 = 256 << 20;
 /// Instances that live at once, over all plugins.
 pub(crate) const INSTANCES_MAX: u32 = 1_000;
 
+/// Of these, how many may wait for another call: the others are for calls.
+pub(crate) const WARM_MAX: u64 = INSTANCES_MAX as u64 / 2;
+
 /// Bytes of guest memory, tables and stacks that stay mapped in a pool's slot between two instances.
 const KEEP_RESIDENT_BYTES: usize = 256 << 10;
 

@@ -46,6 +46,7 @@ pub fn explain(needs: &Needs, grant: &Grant) -> String {
     section(&mut out, "Asked to see how it is", probe.collect());
     section(&mut out, "Webhooks it takes", webhooks(needs));
     section(&mut out, "Answers that differ from their schema", vec![drift(grant)]);
+    section(&mut out, "An instance", grant.warm.lines());
     section(&mut out, "Limits", limits(grant));
     let missing = grant.missing().iter().map(|missing| {
         let weight = if missing.is_essential { "it does not start without" } else { "it will be refused without" };

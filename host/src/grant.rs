@@ -25,6 +25,7 @@ use crate::outbound::cache::CachePolicy;
 use crate::outbound::graphql::GraphqlRule;
 use crate::outbound::scope::{Asked, OriginScope, PathPattern, Scope};
 use crate::vault::Granted;
+use crate::warm::WarmPolicy;
 
 /// What a plugin may do over one connection.
 pub struct Grant {
@@ -56,6 +57,8 @@ pub struct Grant {
     pub(crate) drift: DriftPolicy,
     /// Whether the provider is told of traces.
     pub(crate) trace_context: bool,
+    /// Whether instances stay between calls.
+    pub(crate) warm: WarmPolicy,
     /// Its limits.
     pub(crate) limits: Limits,
     /// Fields filled into an input.
@@ -202,6 +205,7 @@ impl Grant {
             cache: connection.cache,
             drift: connection.drift,
             trace_context: connection.trace_context,
+            warm: connection.warm,
             limits,
             defaults: defaults(connection, &wrong)?,
             missing,

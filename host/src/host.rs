@@ -13,7 +13,7 @@ use crate::auth::Credential;
 use crate::connect::Authorization;
 use crate::connection::Limits;
 use crate::connection::{Config, Connection};
-use crate::engine::Engine;
+use crate::engine::{Engine, WARM_MAX};
 use crate::error::{Error, Result};
 use crate::grant::Grant;
 #[cfg(feature = "serve")]
@@ -58,6 +58,7 @@ use crate::schema::Schema;
 use crate::store::{Ledger, MemoryStore, Seal, Store, WRITTEN_DOWN_MS};
 use crate::time::{Clock, SystemClock};
 use crate::vault::{Granted, KeyChange, Means, Sealed, Secrets};
+use crate::warm::Room;
 
 /// Loads plugins and keeps what they share: the engine, compiled code, state, and the budgets of accounts.
 #[derive(Clone)]
@@ -91,6 +92,8 @@ struct Inner {
     /// The tokens of connected accounts, by owner and credential.
     tokens: Mutex<HashMap<(String, String), Arc<Tokens>>>,
     components: Mutex<HashMap<Digest, Code>>,
+    /// For instances that wait for another call.
+    warm_room: Arc<Room>,
 }
 
 /// Settings of a [`Host`]; every one has a default.
@@ -226,6 +229,7 @@ impl HostBuilder {
             #[cfg(feature = "serve")]
             bell: Bell::new(),
             components: Mutex::default(),
+            warm_room: Arc::new(Room::new(WARM_MAX)),
         })))
     }
 }
@@ -353,6 +357,7 @@ impl Host {
             seal: inner.seal.clone(),
             clock: inner.clock.clone(),
             observer: inner.observer.clone(),
+            warm_room: inner.warm_room.clone(),
         })
         .await
     }

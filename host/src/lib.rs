@@ -46,6 +46,7 @@ mod serve;
 mod store;
 mod time;
 mod vault;
+mod warm;
 
 pub use account::{Account, BudgetOverride, GivenAccess, SecretProgram, SecretSource, SecretValue};
 pub use artifact::Digest;
@@ -121,3 +122,4 @@ pub use serve::stand_in;
 pub use store::arrival::EventState;
 pub use time::{BoxFuture, Clock, ManualClock, SystemClock, Timestamp};
 pub use vault::{KeyChange, SecretState, Secrets, Stage};
+pub use warm::WarmPolicy;

@@ -2,7 +2,8 @@
 //!
 //! Loading reads the manifest, judges the grant, compiles (or finds compiled code), links exactly what is granted and
 //! asks `describe` whether it says what the component carries. Calling makes a fresh instance, so no call sees
-//! another's memory, runs it within every limit, and drops it whole, whatever happened.
+//! another's memory, runs it within every limit, and drops it whole, whatever happened. Where the connection says so, an
+//! instance stays for further calls of the same connection: `warm.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -50,6 +51,7 @@ use crate::schema::Schema;
 use crate::store::{MemoryStore, Seal, Store};
 use crate::time::Clock;
 use crate::vault::Secrets;
+use crate::warm::{Retired, Room, Stay, Warm};
 
 /// A plugin over a connection. Clones are the same plugin.
 #[derive(Clone)]
@@ -74,6 +76,8 @@ struct Loaded {
     meter: Arc<Meter>,
     vitals: Vitals,
     observer: Option<Observer>,
+    /// Instances that wait for another call, where the connection wants that.
+    warm: Option<Arc<Warm<Live>>>,
     name: Arc<str>,
     connection: Arc<str>,
 }
@@ -90,6 +94,35 @@ pub(crate) struct Parts {
     pub(crate) seal: Arc<Seal>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observer: Option<Observer>,
+    pub(crate) warm_room: Arc<Room>,
+}
+
+/// An instance with its exports.
+struct Live {
+    store: Instance<Call>,
+    exports: Exports,
+}
+
+/// An instance for one call, and how long it stays where it may.
+struct Visit<'a> {
+    live: Live,
+    stay: Option<Stay<'a, Live>>,
+}
+
+impl Visit<'_> {
+    /// The call came to its end.
+    fn end<T>(self, result: &Result<T>, warm: Option<&Warm<Live>>, changes: u64) {
+        let Self { mut live, stay } = self;
+        let (Some(stay), Some(warm)) = (stay, warm) else { return };
+        let call = live.store.data_mut();
+        let why = match result {
+            Ok(_) => call.ends_it(warm.memory_bytes()),
+            Err(error) if matches!(error.kind(), Kind::LimitExceeded(_)) => Some(Retired::Limit),
+            Err(_) => Some(Retired::Error),
+        };
+        call.end();
+        stay.end(live, why, changes);
+    }
 }
 
 /// An answer, with where it came from and what it cost.
@@ -125,7 +158,8 @@ impl Cursor {
 
 impl Plugin {
     pub(crate) async fn load(parts: Parts) -> Result<Self> {
-        let Parts { engine, component, needs, digest, grant, outbound, store, seal, clock, observer } = parts;
+        let Parts { engine, component, needs, digest, grant, outbound, store, seal, clock, observer, warm_room } =
+            parts;
         grant.check(&needs)?;
         let described = describe(&engine, &component, &clock).await?;
         if !says_the_same(&described, &needs.operations) {
@@ -148,6 +182,9 @@ impl Plugin {
         meter.watch(&outbound);
         let calls =
             Semaphore::new(usize::try_from(grant.limits.calls).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS));
+        // What is recorded must come again, from an instance that has seen nothing.
+        let may_stay = grant.warm.instances > 0 && outbound.tape.is_none();
+        let warm = may_stay.then(|| Warm::new(grant.warm, clock.clone(), meter.clone(), warm_room));
         Ok(Self(Arc::new(Loaded {
             name: needs.manifest.plugin.name.as_str().into(),
             connection: grant.connection.as_str().into(),
@@ -168,6 +205,7 @@ impl Plugin {
             meter,
             vitals: Vitals::default(),
             observer,
+            warm,
         })))
     }
 
@@ -627,15 +665,47 @@ impl Loaded {
         cursor: Option<&String>,
         deadline: crate::time::Timestamp,
     ) -> Result<Answer<Box<RawValue>>> {
-        let limits = self.grant.limits;
         let running = Running::metered(name, self.meter.operation(self.index(operation)));
-        let mut instance = self.instance(&limits, deadline, None, running)?;
-        let exports = self.enter(&mut instance).await?;
+        // A probe sees what a first call would see.
+        let warm = self.warm.as_deref().filter(|_| name != PROBE);
+        let mut visit = self.visit(warm, deadline, running).await?;
+        let result = self.run_in(&mut visit.live, operation, input, cursor).await;
+        visit.end(&result, warm, self.outbound.credential_changes());
+        result
+    }
+
+    /// An instance for a call of an operation: one that waits, or a fresh one, which may stay.
+    async fn visit<'a>(
+        &'a self,
+        warm: Option<&'a Warm<Live>>,
+        deadline: crate::time::Timestamp,
+        running: Running,
+    ) -> Result<Visit<'a>> {
+        let changes = self.outbound.credential_changes();
+        if let Some((mut live, stay)) = warm.and_then(|warm| warm.take(changes)) {
+            live.store.data_mut().begin(self.call_context(deadline, None, running));
+            live.store.set_epoch_deadline(1);
+            return Ok(Visit { live, stay: Some(stay) });
+        }
+        let mut store = self.instance(&self.grant.limits, deadline, None, running)?;
+        let exports = self.enter(&mut store).await?;
+        Ok(Visit { live: Live { store, exports }, stay: warm.map(|warm| warm.begin(changes)) })
+    }
+
+    async fn run_in(
+        &self,
+        live: &mut Live,
+        operation: &Operation,
+        input: &String,
+        cursor: Option<&String>,
+    ) -> Result<Answer<Box<RawValue>>> {
+        let limits = self.grant.limits;
+        let Live { store: instance, exports } = live;
         let called = exports
             .wharfage_plugin_operations()
-            .call_call(&mut instance, &operation.name, input, cursor.map(String::as_str))
+            .call_call(&mut *instance, &operation.name, input, cursor.map(String::as_str))
             .await;
-        let page = self.leave(&mut instance, called)?;
+        let page = self.leave(instance, called)?;
         if page.output.len() as u64 > limits.output_bytes {
             return Err(Error::limit(
                 "output_bytes",
@@ -692,6 +762,8 @@ impl Loaded {
             self.check_scopes(&What::Poll(&poll.name), self.needs.manifest.scopes_of_poll(&poll.name)).await?;
         }
         let running = Running::metered(EVENT, self.meter.handling());
+        // Always a fresh one: a run repeated after a kill must send the same requests under the same numbers, or a write
+        // would get another key (R8), and what other calls left in memory may change them.
         let mut instance = self.instance(&self.grant.limits, deadline, Some(event.id.as_str().into()), running)?;
         let exports = self.enter(&mut instance).await?;
         let began = self.clock.now();
@@ -700,6 +772,10 @@ impl Loaded {
         let Spent { source, attempts, .. } = instance.data().spent;
         self.vitals.pulse.ended(began, self.clock.now(), Sign::of_answer(source, attempts));
         Outcome::read(&self.name, handled)
+    }
+
+    fn call_context(&self, deadline: crate::time::Timestamp, event: Option<Arc<str>>, running: Running) -> CallContext {
+        CallContext { deadline, observer: self.observer.clone(), event, operation: Some(running) }
     }
 
     /// A store for one instance, with every limit set.
@@ -718,7 +794,7 @@ impl Loaded {
             connection: self.connection.clone(),
             limits: *limits,
             outbound: self.outbound.clone(),
-            context: CallContext { deadline, observer: self.observer.clone(), event, operation: Some(running) },
+            context: self.call_context(deadline, event, running),
             secrets: self.outbound.secrets.clone(),
             facts: self.facts.clone(),
             store: self.store.clone(),

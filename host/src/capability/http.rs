@@ -144,7 +144,7 @@ impl Call {
         let most = self.limits.requests;
         if self.spent.requests.saturating_add(requests) > most {
             let error = Error::limit("requests", format!("the limit requests of {most} per call is reached"));
-            return Err(error.into());
+            return Err(self.keep(error));
         }
         let first = self.spent.requests;
         self.spent.requests += requests;

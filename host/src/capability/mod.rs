@@ -21,7 +21,7 @@ use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 
 use crate::bindings::wharfage::plugin::types as contract;
 use crate::connection::Limits;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::manifest::SecretFacts;
 use crate::outbound::cache::Mark;
 use crate::outbound::stream::Place;
@@ -29,6 +29,7 @@ use crate::outbound::{CallContext, Made, Outbound, Source};
 use crate::store::Store;
 use crate::time::Clock;
 use crate::vault::Secrets;
+use crate::warm::Retired;
 
 /// One interface of the contract: its name, and how it is linked.
 pub(crate) struct Capability {
@@ -96,17 +97,63 @@ impl Call {
                 "refused: {error}"
             );
         }
+        self.spent.has_hit_limit |= matches!(error.kind(), Kind::LimitExceeded(_));
         self.spent.error = Some(error.clone());
         error.into()
     }
 }
 
-/// With the instance goes what it has used up.
-impl Drop for Call {
-    fn drop(&mut self) {
+impl Call {
+    /// Another call of an instance that stayed. What the instance is stays with it; what is of a call begins anew.
+    pub(crate) fn begin(&mut self, context: CallContext) {
+        self.context = context;
+        if let Some(meter) = self.context.meter() {
+            meter.reentered();
+        }
+    }
+
+    /// Its end, for an instance that may stay: nothing that is of this call is left in it.
+    pub(crate) fn end(&mut self) {
+        self.leave();
+        self.context = CallContext { deadline: self.context.deadline, observer: None, event: None, operation: None };
+        self.spent = Spent::default();
+        self.output.clear();
+    }
+
+    /// Why the instance must not stay for another call, as far as this one shows it.
+    pub(crate) fn ends_it(&mut self, memory_bytes: u64) -> Option<Retired> {
+        let Self { spent, memory, limits, table, .. } = self;
+        let is_limited = spent.has_hit_limit
+            || memory.refused.is_some()
+            || spent.log_lines > limits.log_lines
+            || spent.log_bytes > limits.log_bytes;
+        if is_limited {
+            return Some(Retired::Limit);
+        }
+        // What a runtime keeps for printing is no call's.
+        let left = table.iter_mut().map(|entry| wasi::is_for_printing(entry));
+        let (is_known, count) = left.fold((true, 0), |(all, count), one| (all && one, count + 1));
+        if !is_known || count > LEFT_OPEN_MAX {
+            return Some(Retired::Resources);
+        }
+        (memory.bytes() > memory_bytes).then_some(Retired::Memory)
+    }
+
+    /// Tells what it has used up.
+    fn leave(&self) {
         if let Some(meter) = self.context.meter() {
             meter.left(self.spent.ticks * crate::engine::TICK_MS, self.memory.bytes());
         }
+    }
+}
+
+/// Handles of printing that an instance may hold between two calls.
+const LEFT_OPEN_MAX: usize = 8;
+
+/// With the instance goes what it has used up.
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -121,6 +168,8 @@ pub(crate) struct Spent {
     pub(crate) log_bytes: u64,
     pub(crate) unlogged: log::Unlogged,
     pub(crate) ticks: u64,
+    /// Whether an import refused something because of a limit.
+    pub(crate) has_hit_limit: bool,
     /// Held by every body that is read or written piece by piece.
     pub(crate) streams: Place,
     /// The last error that an import gave. Its details are for the operator, so the guest did not get them.

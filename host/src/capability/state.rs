@@ -17,7 +17,8 @@ impl Host for Call {
     async fn set(&mut self, key: String, value: Vec<u8>) -> Result<(), types::Error> {
         check_key(&key)?;
         let (bytes_max, keys_max) = (self.limits.state_bytes, self.limits.state_keys);
-        Ok(self.store.set(&self.connection, &key, value, bytes_max, keys_max).await?)
+        let set = self.store.set(&self.connection, &key, value, bytes_max, keys_max).await;
+        set.map_err(|error| self.keep(error))
     }
 
     async fn delete(&mut self, key: String) -> Result<(), types::Error> {

@@ -5,6 +5,7 @@
 //! languages' runtimes import more (files, sockets) without using it: those interfaces are linked as traps, so a
 //! component starts and still has nothing.
 
+use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -88,6 +89,11 @@ pub(crate) fn resource(name: &str) -> ResourceType {
     }
 }
 
+/// Whether an entry of the table is one of the streams that libraries print with and read nothing from.
+pub(crate) fn is_for_printing(entry: &(dyn Any + Send)) -> bool {
+    entry.is::<DynOutputStream>() || entry.is::<DynInputStream>()
+}
+
 /// A resource that nobody can have.
 struct Absent;
 
@@ -153,6 +159,11 @@ impl Output {
     /// The text so far.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    /// Forgets it.
+    pub(crate) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn keep(&self, bytes: &[u8]) {

@@ -78,6 +78,10 @@ pub struct ConnectionMetrics {
     pub circuits: Vec<CircuitMetrics>,
     /// How much of its budgets is used now. Those of an account are told for each connection that draws on them.
     pub budgets: Vec<BudgetMetrics>,
+    /// Instances that wait for another call now, where its operator wants that.
+    pub instances_kept: u64,
+    /// Instances that did not stay for another call, by reason, where its operator wants that some do.
+    pub instances_retired: BTreeMap<&'static str, u64>,
     /// Events that arrived for it and wait; only in a reading of what `wharfage serve` runs.
     pub waiting: Option<u64>,
     /// Events that arrived for it and were given up; only in a reading of what `wharfage serve` runs.
@@ -170,7 +174,9 @@ pub struct OperationMetrics {
     pub body_bytes_received: u64,
     /// Instances that were made for its calls.
     pub instances: u64,
-    /// Instances that live now.
+    /// Calls that got an instance which was there from another one.
+    pub instances_reused: u64,
+    /// Instances that a call is in now.
     pub instances_live: u64,
     /// Milliseconds that its instances computed, as the limit `compute_ms` counts them: in ticks of 10 ms, of which a wait
     /// may add one.

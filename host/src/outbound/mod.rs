@@ -476,6 +476,11 @@ impl CallContext {
 }
 
 impl Outbound {
+    /// How often the connection got other credentials since it was opened. What was learned before is another's, perhaps.
+    pub(crate) fn credential_changes(&self) -> u64 {
+        self.sessions.iter().fold(self.secrets.changes(), |sum, (_, session)| sum.wrapping_add(session.changes()))
+    }
+
     /// Sends one request and waits for its answer: the whole path.
     ///
     /// Cancel-safe: dropping the future gives every permit back.

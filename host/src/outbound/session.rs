@@ -62,6 +62,8 @@ pub(crate) struct Tokens {
     sealed: Sealed,
     clock: Arc<dyn Clock>,
     held: Mutex<Option<(u64, Arc<TokenSet>)>>,
+    /// How often they became those of another connecting, or were gone.
+    changes: AtomicU64,
     /// Held by whoever renews; in it, the last renewal that failed.
     single: tokio::sync::Mutex<Option<Failure>>,
 }
@@ -172,6 +174,7 @@ impl Tokens {
             sealed,
             clock,
             held: Mutex::default(),
+            changes: AtomicU64::new(0),
             single: tokio::sync::Mutex::default(),
         })
     }
@@ -184,12 +187,17 @@ impl Tokens {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         // What was read before somebody wrote is not put in the place of what they wrote.
         if held.as_ref().is_none_or(|(known, _)| *known < version) {
-            *held = Some((version, set.clone()));
+            let before = held.replace((version, set.clone()));
+            if before.is_some_and(|(_, before)| before.identity != set.identity) {
+                self.changes.fetch_add(1, Ordering::Release);
+            }
         }
     }
 
     fn drop_held(&self) {
-        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if self.held.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
+            self.changes.fetch_add(1, Ordering::Release);
+        }
     }
 
     async fn read(&self) -> Result<Option<(u64, Arc<TokenSet>)>> {
@@ -280,6 +288,11 @@ impl Session {
             return Some(identity.clone());
         }
         self.tokens.held().map(|(_, set)| set.identity.clone())
+    }
+
+    /// How often the tokens became those of another connecting, as far as this process has seen it.
+    pub(crate) fn changes(&self) -> u64 {
+        self.tokens.changes.load(Ordering::Acquire)
     }
 
     /// An endpoint that a manifest writes `{origin}/path`, as it is over this connection.

@@ -15,6 +15,7 @@ mod versions;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use zeroize::Zeroizing;
@@ -54,6 +55,8 @@ pub struct Secrets {
     granted: BTreeMap<String, Granted>,
     means: Means,
     known: Mutex<Known>,
+    /// How often another value took a secret's place.
+    changes: AtomicU64,
     is_all_known: tokio::sync::OnceCell<()>,
 }
 
@@ -207,6 +210,7 @@ impl Secrets {
             granted,
             means,
             known: Mutex::new(Known { mask: Current::open(), ..Known::default() }),
+            changes: AtomicU64::new(0),
             is_all_known: tokio::sync::OnceCell::new(),
         }
     }
@@ -290,6 +294,9 @@ impl Secrets {
             known.refused.remove(name);
             known.quiet_until.insert(name.to_owned(), now.plus(QUIET_MS));
         }
+        if chosen.as_str() != failed {
+            self.changes.fetch_add(1, Ordering::Release);
+        }
         known.adopt(name, chosen, &versions);
         is_other
     }
@@ -348,6 +355,11 @@ impl Secrets {
             }
         }
         Some(self.advice(name, granted))
+    }
+
+    /// How often another value took a secret's place, as far as this process has seen it.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// The value of a secret that was asked for before.
@@ -570,6 +582,7 @@ impl Secrets {
     /// What was read before is read again.
     fn forget(&self, name: &str) {
         let mut known = self.known();
+        self.changes.fetch_add(1, Ordering::Release);
         known.values.remove(name);
         known.accepted.remove(name);
         known.refused.remove(name);

@@ -167,7 +167,28 @@ pub(super) const FAMILIES: &[Family] = &[
         of.body_bytes_received
     )),
     of_operation!("wharfage_instances", Counter, "Instances that were made.", |of| count(of.instances)),
-    of_operation!("wharfage_instances_live", Gauge, "Instances that live now.", |of| count(of.instances_live)),
+    of_operation!("wharfage_instances_reused", Counter, "Calls that got an instance from a call before.", |of| count(
+        of.instances_reused
+    )),
+    of_operation!("wharfage_instances_live", Gauge, "Instances that a call is in now.", |of| count(of.instances_live)),
+    family!(
+        "wharfage_instances_kept",
+        Gauge,
+        &["connection"],
+        "Instances that wait for another call.",
+        |metrics, to| of_connections(metrics, to, |of| count(of.instances_kept))
+    ),
+    family!(
+        "wharfage_instances_retired",
+        Counter,
+        &["connection", "reason"],
+        "Instances that did not stay for another call where some may.",
+        |metrics, to| for of in &metrics.connections {
+            for (reason, count) in &of.instances_retired {
+                to.put(&[&of.connection, reason], Value::Count(*count));
+            }
+        }
+    ),
     of_operation!("wharfage_compute_seconds", Counter, "Time that instances computed, in ticks of 10 ms.", |of| Some(
         Value::Ms(of.compute_ms)
     )),

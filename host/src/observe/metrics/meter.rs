@@ -13,6 +13,7 @@ use crate::error::{Error, Kind};
 use crate::manifest::shown;
 use crate::outbound::{Outbound, Source};
 use crate::time::{Clock, Timestamp};
+use crate::warm::Retired;
 
 /// Connections that are closed and still told of. Of more, the one that was opened longest ago is forgotten.
 const CLOSED_MAX: usize = 256;
@@ -36,6 +37,8 @@ pub(crate) struct Meter {
     account: Option<String>,
     /// The plugin's operations in their order, then those of [`BESIDE`].
     operations: Vec<Arc<OperationMeter>>,
+    instances_kept: Count,
+    instances_retired: [Count; Retired::NAMES.len()],
     /// Where breakers and budgets are looked at.
     outbound: Mutex<Weak<Outbound>>,
 }
@@ -67,6 +70,7 @@ pub(crate) struct OperationMeter {
     sent: Count,
     received: Count,
     instances: Count,
+    instances_reused: Count,
     instances_live: Count,
     compute_ms: Count,
     memory_bytes_max: AtomicU64,
@@ -156,6 +160,8 @@ impl Meters {
                     plugin: plugin.to_owned(),
                     account: account.map(ToOwned::to_owned),
                     operations: names().map(|name| known(name).unwrap_or_else(|| made(name))).collect(),
+                    instances_kept: Count::default(),
+                    instances_retired: Default::default(),
                     outbound: Mutex::default(),
                 })
             }
@@ -221,6 +227,21 @@ impl Meter {
         *self.outbound.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(outbound);
     }
 
+    /// An instance waits for another call.
+    pub(crate) fn instance_kept(&self) {
+        self.instances_kept.add(1);
+    }
+
+    /// So many wait no more.
+    pub(crate) fn instances_unkept(&self, how_many: u64) {
+        self.instances_kept.less(how_many);
+    }
+
+    /// An instance does not stay.
+    pub(crate) fn instance_retired(&self, why: Retired) {
+        self.instances_retired[why as usize].add(1);
+    }
+
     fn read(&self, connection: &str, now: Timestamp) -> ConnectionMetrics {
         let outbound = self.outbound.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
         let circuit = |(origin, state, openings)| CircuitMetrics { origin, state, openings };
@@ -231,6 +252,11 @@ impl Meter {
             is_open: outbound.is_some(),
             operations: self.operations.iter().map(|meter| meter.read(now)).collect(),
             circuits: outbound.iter().flat_map(|outbound| outbound.circuits.readings()).map(circuit).collect(),
+            instances_kept: self.instances_kept.read(),
+            instances_retired: {
+                let counts = Retired::NAMES.iter().zip(&self.instances_retired);
+                counts.map(|(name, count)| (*name, count.read())).filter(|(_, count)| *count > 0).collect()
+            },
             budgets: outbound.iter().flat_map(|outbound| outbound.lanes.readings(now)).collect(),
             ..ConnectionMetrics::default()
         }
@@ -305,7 +331,13 @@ impl OperationMeter {
         self.instances_live.add(1);
     }
 
-    /// An instance is gone, which has computed for so long and had so much memory.
+    /// A call begins in an instance that was there.
+    pub(crate) fn reentered(&self) {
+        self.instances_reused.add(1);
+        self.instances_live.add(1);
+    }
+
+    /// A call is out of its instance, which has computed for so long and had so much memory.
     pub(crate) fn left(&self, compute_ms: u64, memory_bytes: u64) {
         self.instances_live.less(1);
         self.compute_ms.add(compute_ms);
@@ -367,6 +399,7 @@ impl OperationMeter {
             body_bytes_sent: self.sent.read(),
             body_bytes_received: self.received.read(),
             instances: self.instances.read(),
+            instances_reused: self.instances_reused.read(),
             instances_live: self.instances_live.read(),
             compute_ms: self.compute_ms.read(),
             memory_bytes_max: self.memory_bytes_max.load(Ordering::Relaxed),
