@@ -49,6 +49,7 @@ mod tape;
 mod tidy;
 mod traces;
 mod vault;
+mod warm;
 mod weather;
 mod webhooks;
 

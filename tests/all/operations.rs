@@ -7,6 +7,7 @@ use wharfage_tests::component::{MANIFEST, OPERATIONS, with_custom};
 use wharfage_tests::{Provider, Reply, Scene, guests};
 
 use crate::assert_exists;
+use crate::warm::operations_counter;
 
 wharfage_tests::foreach_operations!(assert_exists);
 
