@@ -89,9 +89,9 @@ pub(crate) fn resource(name: &str) -> ResourceType {
     }
 }
 
-/// Whether an entry of the table is one of the streams that libraries print with and read nothing from.
+/// Whether an entry of the table is one of those that libraries keep to print with. Nothing of a call is in them.
 pub(crate) fn is_for_printing(entry: &(dyn Any + Send)) -> bool {
-    entry.is::<DynOutputStream>() || entry.is::<DynInputStream>()
+    entry.is::<DynOutputStream>() || entry.is::<DynInputStream>() || entry.is::<DynPollable>()
 }
 
 /// A resource that nobody can have.
