@@ -1024,6 +1024,8 @@ pub(crate) async fn describe(
                     "`describe` does not come to an end within the limit describe_compute_ms of {DESCRIBE_COMPUTE_MS}"
                 )),
                 Kind::LimitExceeded(_) if granted.is_some() => stopped,
+                // There is no connection yet on which it could be set.
+                Kind::LimitExceeded(_) => Error::component(stopped.message()),
                 _ => Error::component(stopped.message()).with_details(stopped.details().unwrap_or_default()),
             });
         }

@@ -51,7 +51,7 @@ pub fn module(memories: &[usize], tables: &[usize], start: &[u8]) -> Vec<u8> {
         let each = sizes.iter().flat_map(|size| [kind, &[0], &length(*size)].concat());
         [length(sizes.len()), each.collect()].concat()
     };
-    let body = [&[0], start, &[0x0b]].concat();
+    let body = [&[0][..], start, &[0x0b]].concat();
     let code = [&[1][..], &length(body.len()), &body].concat();
     [
         CORE_MODULE.to_vec(),
