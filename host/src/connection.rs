@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::account::Account;
 use crate::drift::DriftPolicy;
+use crate::engine::{self, EnginePolicy};
 use crate::error::{Error, Result};
 use crate::inbound::policy::ServePolicy;
 use crate::inbound::poll::PollPolicy;
@@ -53,6 +54,9 @@ pub struct Config {
     /// Where what the host sees of itself goes.
     #[serde(default)]
     pub observe: ObservePolicy,
+    /// What all plugins share, and how much of it there is. It counts from the next start on.
+    #[serde(default)]
+    pub engine: EnginePolicy,
 }
 
 /// `[plugins.<name>]`: where a component lies, and which bytes it must be.
@@ -157,7 +161,7 @@ pub struct GraphqlLimit {
 }
 
 macro_rules! limits {
-    ($(#[doc = $doc:literal])* $all:ident; $($name:ident: $default:expr, $about:literal;)*) => {
+    ($(#[doc = $doc:literal])* $all:ident; $($name:ident: $default:expr $(=> $most:expr)?, $about:literal;)*) => {
         $(#[doc = $doc])*
         #[derive(Clone, Copy, Debug, serde::Deserialize, PartialEq, Eq)]
         #[serde(deny_unknown_fields, default)]
@@ -173,27 +177,65 @@ macro_rules! limits {
         }
 
         impl $all {
-            /// Every limit as it stands here: name, value, default, and what it limits.
-            pub fn all(&self) -> Vec<(&'static str, u64, u64, &'static str)> {
+            /// Every limit as it stands here.
+            pub fn all(&self) -> Vec<$crate::Limit> {
                 let default = Self::default();
-                vec![$((stringify!($name), self.$name, default.$name, $about),)*]
+                vec![$($crate::Limit {
+                    name: stringify!($name),
+                    value: self.$name,
+                    default: default.$name,
+                    most: [u64::MAX $(, $most)?].into_iter().min().unwrap_or(u64::MAX),
+                    about: $about,
+                },)*]
             }
 
-            /// Refuses what would let nothing pass.
-            pub(crate) fn check(&self) -> crate::Result<()> {
-                match self.all().into_iter().find(|(_, value, ..)| *value == 0) {
-                    None => Ok(()),
-                    Some((name, ..)) => {
-                        let message = format!("limits.{name} is 0, which would let nothing pass");
-                        Err(crate::Error::configuration(message)
-                            .with_details("Leave it out for the default, or take what it limits away"))
-                    }
-                }
+            /// Refuses what would let nothing pass, and more than there can be.
+            pub(crate) fn check(&self) -> $crate::Result<()> {
+                self.all().iter().try_for_each($crate::Limit::check)
             }
         }
     };
 }
 pub(crate) use limits;
+
+/// One limit as it stands. Its unit stands last in its name, and first in the sentence about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limit {
+    /// The name, as it is set and as errors have it.
+    pub name: &'static str,
+    /// What it is.
+    pub value: u64,
+    /// What it is where nobody sets it.
+    pub default: u64,
+    /// The most that it can be set to.
+    pub most: u64,
+    /// What it limits.
+    pub about: &'static str,
+}
+
+impl Limit {
+    pub(crate) fn check(&self) -> Result<()> {
+        let Self { name, value, most, .. } = *self;
+        if value == 0 {
+            return Err(Error::configuration(format!("limits.{name} is 0, which would let nothing pass"))
+                .with_details("Leave it out for the default, or take what it limits away"));
+        }
+        if value > most {
+            return Err(Error::configuration(format!("limits.{name} is {value}, and the host allows {most} at most"))
+                .with_details(format!("Leave it out for the default, or write less:   limits.{name} = {most}")));
+        }
+        Ok(())
+    }
+
+    /// For messages and lists: name, value, the default where it is another, what it limits, and how far it goes.
+    pub(crate) fn line(&self) -> String {
+        let Self { name, value, default, most, about } = self;
+        let set = if value == default { String::new() } else { format!(" (default {default})") };
+        let most = if *most == u64::MAX { String::new() } else { format!(" At most {most}.") };
+        format!("{name:<20} {value:>10}{set}  {about}{most}")
+    }
+}
 
 limits! {
     /// Everything a plugin can use up, with its limit. Units stand last in the names.
@@ -201,14 +243,19 @@ limits! {
 
     call_ms: 120_000, "Milliseconds for one call, waiting included.";
     compute_ms: 10_000, "Milliseconds of computing in one call.";
-    memory_bytes: 64 << 20, "Bytes of one instance's memory.";
-    table_elements: 20_000, "Elements of one instance's tables.";
-    instances: 32, "Core instances inside one component.";
-    resources: 256, "Handles an instance holds at once.";
-    hostcall_bytes: 32 << 20, "Bytes that one call of an import may carry out of the plugin.";
+    memory_bytes: 64 << 20 => engine::MEMORY_BYTES_MAX, "Bytes of all memories of one instance.";
+    memories: 4 => engine::MEMORIES_MAX, "Memories of one instance.";
+    table_elements: 20_000 => engine::TABLE_ELEMENTS_MAX, "Elements of all tables of one instance.";
+    tables: 20 => engine::TABLES_MAX, "Tables of one instance.";
+    instances: 32 => engine::CORE_INSTANCES_MAX, "Core instances inside one component.";
+    resources: 256, "Handles an instance holds at once, of the host's resources and of its own.";
+    hostcall_bytes: 32 << 20, "Bytes that one call of an import, or one answer, may carry out of the plugin.";
+    random_bytes: 64 << 10, "Bytes of randomness that a plugin gets at once.";
+    printed_bytes: 8 << 10, "Bytes that are kept of what one call prints; more is dropped.";
     output_bytes: 16 << 20, "Bytes of one operation's output.";
     cursor_bytes: 16 << 10, "Bytes of a cursor.";
     calls: 64, "Calls running side by side on the connection.";
+    calls_waiting: 1_000, "Calls waiting for one of these to end; further ones are refused as busy.";
     requests: 1_000, "Requests of one call, attempts and redirects not counted.";
     side_by_side: 16, "Requests of one call under way at once.";
     connect_ms: 10_000, "Milliseconds to connect.";
@@ -230,9 +277,11 @@ limits! {
     event_streams: 4, "Streams of server-sent events that the connection reads at once.";
     cache_bytes: 16 << 20, "Bytes of all kept answers of the connection, in memory and again on the disk.";
     cache_entry_bytes: 1 << 20, "Bytes of an answer that is kept.";
-    log_lines: 200, "Lines that one call may log.";
+    claims_bytes: 8 << 10, "Bytes of the claims of one token that a plugin has made.";
+    log_lines: 200, "Lines that one call may log; more are dropped, as for the next three.";
     log_bytes: 64 << 10, "Bytes that one call may log.";
     log_second_bytes: 256 << 10, "Bytes that all calls of the connection may log in one second.";
+    log_fields: 32, "Fields of one such line.";
     emitted_events: 1_000, "Events that the handling of one event may emit.";
     emitted_bytes: 4 << 20, "Bytes of the content of all these.";
     messages: 100, "Messages that the handling of one event may send on its socket.";
@@ -261,6 +310,7 @@ impl Config {
             sink.found_in(path);
         }
         config.serve.check().map_err(|error| error.context(path.display()))?;
+        config.engine.limits.check().map_err(|error| error.context(format!("{}: [engine]", path.display())))?;
         let alerts = config.alerts.check().and_then(|()| config.alerts.check_sinks(&config.sinks));
         alerts.map_err(|error| error.context(path.display()))?;
         config.observe.found_in(path);
@@ -415,11 +465,6 @@ mod tests {
 
     #[test]
     fn every_limit_has_a_default_above_zero() {
-        assert!(
-            Limits::default()
-                .all()
-                .iter()
-                .all(|(_, value, default, about)| *value > 0 && value == default && !about.is_empty())
-        );
+        assert!(Limits::default().all().iter().all(|limit| limit.value > 0 && limit.value == limit.default));
     }
 }

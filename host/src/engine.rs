@@ -5,11 +5,14 @@
 //! demand, and [`Engine::is_pooled`] says so. A thread turns the epoch every [`TICK_MS`] milliseconds: at each tick a
 //! computing guest gives way to its neighbours, and after its allowance it traps.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use serde::Deserialize;
 use wasmtime::{Config, Enabled, PoolingAllocationConfig};
 
+use crate::connection::limits;
 use crate::error::{Error, Result};
 
 /// Milliseconds between two ticks of the epoch.
@@ -18,11 +21,36 @@ pub(crate) const TICK_MS: u64 = 10;
 /// Most bytes of linear memory that any connection may set; a pool's slots are this large.
 pub(crate) const MEMORY_BYTES_MAX: u64 = 256 << 20;
 
-/// Instances that live at once, over all plugins.
-pub(crate) const INSTANCES_MAX: u32 = 1_000;
+/// Most memories, tables, elements of tables and core instances that any connection may set for one instance.
+pub(crate) const MEMORIES_MAX: u64 = 8;
+pub(crate) const TABLES_MAX: u64 = 40;
+pub(crate) const TABLE_ELEMENTS_MAX: u64 = 100_000;
+pub(crate) const CORE_INSTANCES_MAX: u64 = 100;
 
-/// Of these, how many may wait for another call: the others are for calls.
-pub(crate) const WARM_MAX: u64 = INSTANCES_MAX as u64 / 2;
+/// Bytes of a stack beyond what guest code may use of it: for the host's own functions that a guest calls.
+const HOST_STACK_BYTES: usize = 512 << 10;
+
+/// `[engine]` of a `wharfage.toml`: what all plugins share.
+///
+/// ```toml
+/// [engine]
+/// limits.instances_alive = 4000
+/// ```
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields, default)]
+#[non_exhaustive]
+pub struct EnginePolicy {
+    /// Limits that differ from the defaults.
+    pub limits: EngineLimits,
+}
+
+limits! {
+    /// Everything that all plugins share, with its limit. Units stand last in the names.
+    EngineLimits;
+
+    stack_bytes: 512 << 10 => 16 << 20, "Bytes of an instance's stack, which calls inside a plugin nest on.";
+    instances_alive: 1_000 => 100_000, "Instances of all plugins at once; a call that needs one more is refused as busy.";
+}
 
 /// Bytes of guest memory, tables and stacks that stay mapped in a pool's slot between two instances.
 const KEEP_RESIDENT_BYTES: usize = 256 << 10;
@@ -31,6 +59,8 @@ const KEEP_RESIDENT_BYTES: usize = 256 << 10;
 #[derive(Clone)]
 pub(crate) struct Engine {
     engine: wasmtime::Engine,
+    limits: EngineLimits,
+    alive: Arc<Places>,
     pooled: bool,
     _ticker: Arc<Ticker>,
 }
@@ -39,9 +69,12 @@ impl Engine {
     /// An engine with pooled instances if the address space allows, else without.
     ///
     /// # Errors
-    /// [`Kind::Internal`](crate::Kind::Internal) when the machine can run no guest code at all.
-    pub(crate) fn new() -> Result<Self> {
-        let (engine, pooled) = match build(true) {
+    /// [`Kind::Configuration`](crate::Kind::Configuration) for limits that make no sense;
+    /// [`Kind::Internal`](crate::Kind::Internal) when the machine can run no guest code at
+    /// all.
+    pub(crate) fn new(limits: EngineLimits) -> Result<Self> {
+        limits.check().map_err(|error| error.context("[engine]"))?;
+        let (engine, pooled) = match build(&limits, true) {
             Ok(engine) => (engine, true),
             Err(pooling) => {
                 tracing::warn!(
@@ -49,12 +82,43 @@ impl Engine {
                     cause = %pooling,
                     "no pool of instances (the address space is short); each call maps its own memory and is slower"
                 );
-                (build(false).map_err(|error| Error::internal(format!("no engine: {error}")))?, false)
+                (build(&limits, false).map_err(|error| Error::internal(format!("no engine: {error}")))?, false)
             }
         };
         let ticker = Arc::new(Ticker);
         turn_epoch(&engine, Arc::downgrade(&ticker))?;
-        Ok(Self { engine, pooled, _ticker: ticker })
+        let alive = Places::new(limits.instances_alive);
+        Ok(Self { engine, limits, alive, pooled, _ticker: ticker })
+    }
+
+    /// What all plugins share.
+    pub(crate) fn limits(&self) -> &EngineLimits {
+        &self.limits
+    }
+
+    /// How many instances may wait for another call: the others are for calls.
+    pub(crate) fn warm_max(&self) -> u64 {
+        self.limits.instances_alive / 2
+    }
+
+    /// A place for one more instance, which holds it for as long as it lives.
+    ///
+    /// # Errors
+    /// [`Kind::Busy`](crate::Kind::Busy) where there is none.
+    pub(crate) fn admit(&self, name: &str) -> Result<Place> {
+        self.alive.take().ok_or_else(|| self.busy(name))
+    }
+
+    /// There is no room for one more instance.
+    pub(crate) fn busy(&self, name: &str) -> Error {
+        let most = self.limits.instances_alive;
+        Error::busy(
+            "instances_alive",
+            format!("{name} is busy: as many instances live as the limit instances_alive of {most} allows"),
+        )
+        .with_details(
+            "Call again when others have ended. To allow more, set limits.instances_alive in [engine] of wharfage.toml",
+        )
     }
 
     /// Whether instances come from a pool.
@@ -67,7 +131,37 @@ impl Engine {
     }
 }
 
-fn build(pooled: bool) -> wasmtime::Result<wasmtime::Engine> {
+/// So many of something at once, counted without a lock.
+pub(crate) struct Places {
+    most: u64,
+    taken: AtomicU64,
+}
+
+/// One of them, until it is dropped.
+pub(crate) struct Place(Arc<Places>);
+
+impl Places {
+    pub(crate) fn new(most: u64) -> Arc<Self> {
+        Arc::new(Self { most, taken: AtomicU64::new(0) })
+    }
+
+    /// One more, if there is one.
+    pub(crate) fn take(self: &Arc<Self>) -> Option<Place> {
+        // Taken before it is known to be there, and given back by the drop where it was not.
+        let place = Place(self.clone());
+        (self.taken.fetch_add(1, Ordering::Relaxed) < self.most).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn build(limits: &EngineLimits, pooled: bool) -> wasmtime::Result<wasmtime::Engine> {
+    let stack_bytes = usize::try_from(limits.stack_bytes)?;
+    let instances = u32::try_from(limits.instances_alive)?;
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -76,8 +170,8 @@ fn build(pooled: bool) -> wasmtime::Result<wasmtime::Engine> {
         .wasm_component_model_async(false)
         .epoch_interruption(true)
         .memory_init_cow(true)
-        .max_wasm_stack(512 << 10)
-        .async_stack_size(1 << 20)
+        .max_wasm_stack(stack_bytes)
+        .async_stack_size(stack_bytes + HOST_STACK_BYTES)
         .wasm_backtrace_max_frames(None)
         .native_unwind_info(cfg!(windows))
         .cranelift_opt_level(wasmtime::OptLevel::Speed)
@@ -96,16 +190,17 @@ fn build(pooled: bool) -> wasmtime::Result<wasmtime::Engine> {
         .wasm_relaxed_simd(false);
     if pooled {
         let mut pool = PoolingAllocationConfig::new();
-        pool.total_component_instances(INSTANCES_MAX)
-            .total_core_instances(INSTANCES_MAX * 4)
-            .total_memories(INSTANCES_MAX * 2)
-            .total_tables(INSTANCES_MAX * 4)
-            .total_stacks(INSTANCES_MAX)
+        // Counts of core instances reserve nothing; memories and tables do, so those that have several may find none left.
+        pool.total_component_instances(instances)
+            .total_core_instances(instances.saturating_mul(u32::try_from(CORE_INSTANCES_MAX)?))
+            .total_memories(instances.saturating_mul(2))
+            .total_tables(instances.saturating_mul(4))
+            .total_stacks(instances)
             .max_memory_size(usize::try_from(MEMORY_BYTES_MAX)?)
-            .max_core_instances_per_component(100)
-            .max_memories_per_component(4)
-            .max_tables_per_component(40)
-            .table_elements(100_000)
+            .max_core_instances_per_component(u32::try_from(CORE_INSTANCES_MAX)?)
+            .max_memories_per_component(u32::try_from(MEMORIES_MAX)?)
+            .max_tables_per_component(u32::try_from(TABLES_MAX)?)
+            .table_elements(usize::try_from(TABLE_ELEMENTS_MAX)?)
             .max_core_instance_size(4 << 20)
             .max_component_instance_size(4 << 20)
             .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
@@ -136,4 +231,41 @@ fn turn_epoch(engine: &wasmtime::Engine, alive: Weak<Ticker>) -> Result<()> {
         })
         .map_err(|error| Error::internal(format!("the epoch's thread cannot start: {error}")))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    #[test]
+    fn a_place_is_given_back_when_it_is_dropped_and_not_before() {
+        let places = Places::new(2);
+        let (one, _two) = (places.take().unwrap(), places.take().unwrap());
+        assert!(places.take().is_none() && places.take().is_none());
+        drop(one);
+        let _three = places.take().unwrap();
+        assert!(places.take().is_none());
+    }
+
+    /// At 0, 1 and far beyond: a message, or an engine.
+    #[test]
+    fn an_engine_of_strange_limits_is_refused_or_there() {
+        for value in [1, 2, 65_536, 16 << 20] {
+            Engine::new(EngineLimits { stack_bytes: value, ..EngineLimits::default() }).unwrap();
+        }
+        for value in [1, 100_000] {
+            Engine::new(EngineLimits { instances_alive: value, ..EngineLimits::default() }).unwrap();
+        }
+        for limits in [
+            EngineLimits { stack_bytes: 0, ..EngineLimits::default() },
+            EngineLimits { stack_bytes: u64::MAX, ..EngineLimits::default() },
+            EngineLimits { instances_alive: 0, ..EngineLimits::default() },
+            EngineLimits { instances_alive: u64::MAX, ..EngineLimits::default() },
+        ] {
+            let error = Engine::new(limits).err().unwrap();
+            assert_eq!(*error.kind(), Kind::Configuration, "{error}");
+            assert!(error.message().contains("[engine]: limits."), "{error}");
+        }
+    }
 }

@@ -58,6 +58,8 @@ pub enum Kind {
     Forbidden,
     /// A limit of the host was reached: its name.
     LimitExceeded(String),
+    /// The host does as much at once as a limit allows: its name.
+    Busy(String),
     /// A configuration file or value does not fit.
     Configuration,
     /// A component is not a plugin this host can run, or not the one that was pinned.
@@ -198,6 +200,16 @@ impl Error {
     /// A limit by its name.
     pub(crate) fn limit(name: &str, message: impl Into<String>) -> Self {
         Self::new(Kind::LimitExceeded(name.to_owned()), message)
+    }
+
+    /// As much runs as the limit of that name allows.
+    pub(crate) fn busy(name: &str, message: impl Into<String>) -> Self {
+        Self::new(Kind::Busy(name.to_owned()), message)
+    }
+
+    /// Adds the line that allows more of a connection's limit.
+    pub(crate) fn with_more(self, name: &str) -> Self {
+        self.with_details(format!("To allow more, set limits.{name} on the connection"))
     }
 
     /// Adds what helps the operator; a second text goes on a new line.
@@ -348,7 +360,8 @@ impl Kind {
             | Self::LimitExceeded(_)
             | Self::Configuration
             | Self::Component => Blame::Operator,
-            Self::RateLimited
+            Self::Busy(_)
+            | Self::RateLimited
             | Self::QuotaExhausted
             | Self::CircuitOpen
             | Self::Transient
@@ -363,7 +376,8 @@ impl Kind {
     /// The guide's severity.
     pub fn severity(&self) -> Severity {
         match self {
-            Self::RateLimited
+            Self::Busy(_)
+            | Self::RateLimited
             | Self::QuotaExhausted
             | Self::CircuitOpen
             | Self::Transient
@@ -379,8 +393,8 @@ impl Kind {
         }
     }
 
-    /// The names of all kinds, as the contract writes them.
-    pub const NAMES: [&'static str; 26] = [
+    /// The names of all kinds, as the contract writes them; those that no guest can meet, likewise.
+    pub const NAMES: [&'static str; 27] = [
         "invalid-request",
         "not-found",
         "conflict",
@@ -392,6 +406,7 @@ impl Kind {
         "reauthorization-needed",
         "forbidden",
         "limit-exceeded",
+        "busy",
         "configuration",
         "component",
         "rate-limited",
@@ -423,6 +438,7 @@ impl Kind {
             Self::ReauthorizationNeeded => "reauthorization-needed",
             Self::Forbidden => "forbidden",
             Self::LimitExceeded(_) => "limit-exceeded",
+            Self::Busy(_) => "busy",
             Self::Configuration => "configuration",
             Self::Component => "component",
             Self::RateLimited => "rate-limited",

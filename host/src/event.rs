@@ -10,7 +10,11 @@ use serde_json::{Map, Value};
 
 use crate::bindings::exports::wharfage::plugin::events as contract;
 use crate::bindings::wharfage::plugin::types;
+use crate::connection::Limits;
 use crate::error::{Error, Result};
+
+/// Most bytes of an emitted event's type, and of its key.
+pub(crate) const EVENT_NAME_BYTES_MAX: usize = 1_024;
 
 /// Something that happened, with what the host knows about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,5 +162,29 @@ impl Outcome {
             Ok(Emission { event_type: emission.event_type, key: emission.key, data })
         });
         Ok(Self { emit: emit.collect::<Result<_>>()?, send: said.send, cursor: said.cursor, more: said.more })
+    }
+
+    /// R21: what a plugin emits, sends and wants kept is bounded.
+    ///
+    /// # Errors
+    /// [`Kind::LimitExceeded`](crate::Kind::LimitExceeded) with the line that allows more.
+    pub(crate) fn check(&self, plugin: &str, limits: &Limits) -> Result<()> {
+        let emitted: usize = self.emit.iter().map(|emission| emission.data.get().len()).sum();
+        let sent: usize = self.send.iter().map(Vec::len).sum();
+        let cursor = self.cursor.as_ref().map_or(0, String::len);
+        let all = [
+            ("emitted_events", self.emit.len(), limits.emitted_events),
+            ("emitted_bytes", emitted, limits.emitted_bytes),
+            ("messages", self.send.len(), limits.messages),
+            ("message_bytes", sent, limits.message_bytes),
+            ("cursor_bytes", cursor, limits.cursor_bytes),
+        ];
+        match all.into_iter().find(|(_, value, most)| *value as u64 > *most) {
+            None => Ok(()),
+            Some((name, value, most)) => {
+                let message = format!("{plugin} answered an event with {value}; the limit {name} is {most}");
+                Err(Error::limit(name, message).with_more(name))
+            }
+        }
     }
 }

@@ -2,17 +2,20 @@
 
 use std::fmt::Write as _;
 
-use crate::capability;
-use crate::connection::Config;
+use crate::capability::{self, KEY_BYTES_MAX, MADE_MAX, TEXT_BYTES_MAX};
+use crate::connection::{Config, Limit};
 use crate::drift::DriftPolicy;
+use crate::engine::EnginePolicy;
+use crate::event::EVENT_NAME_BYTES_MAX;
 use crate::grant::Grant;
 use crate::inbound::poll::PollPolicy;
 use crate::inbound::socket::SocketPolicy;
-use crate::manifest::{Effect, JwtFacts, Needs, Operation, Purpose, SecretFacts, shown};
+use crate::manifest::{COMPONENT_BYTES_MAX, Effect, JwtFacts, Needs, Operation, Purpose, SecretFacts, shown};
 use crate::outbound::Method;
 use crate::outbound::buckets::Shape;
 use crate::outbound::graphql::GraphqlRule;
 use crate::outbound::scope::OriginScope;
+use crate::plugin::{DESCRIBE_COMPUTE_MS, DESCRIBE_MS};
 
 /// What the grant holds, section by section: what is linked, where requests may go and with which credential, how fast,
 /// which operations, which limits differ from the defaults, and what is missing.
@@ -63,8 +66,7 @@ pub fn explain_starts(config: &Config, connection: &str) -> String {
     for (id, policy) in config.endpoints.iter().filter(|(_, policy)| policy.connection == connection) {
         lines.push(format!("POST /webhooks/{id} takes {}", shown(&policy.webhook)));
         lines.extend(policy.url.iter().map(|url| format!("    which the provider knows as {}", shown(url))));
-        let limits = policy.limits.all().into_iter();
-        lines.extend(limits.map(|(name, value, _, about)| format!("    {name:<16} {value:>10}  {about}")));
+        lines.extend(policy.limits.all().iter().map(|limit| format!("    {}", limit.line())));
     }
     let mut out = String::new();
     section(&mut out, "Endpoints", lines);
@@ -79,11 +81,37 @@ pub fn explain_starts(config: &Config, connection: &str) -> String {
     };
     section(&mut out, "Polls", connection.polls.iter().map(poll).collect());
     let socket = |(name, policy): (&String, &SocketPolicy)| {
-        format!("{}, at most {} messages waiting", shown(name), policy.queue_messages_max)
+        let SocketPolicy { queue_messages_max, queue_bytes_max, message_bytes_max, attempts, .. } = policy;
+        format!(
+            "{}, at most {queue_messages_max} messages waiting (queue_messages_max) with {queue_bytes_max} bytes \
+             (queue_bytes_max), {message_bytes_max} bytes each (message_bytes_max), handed over {attempts} times (attempts)",
+            shown(name)
+        )
     };
     section(&mut out, "Sockets", connection.sockets.iter().map(socket).collect());
     out
 }
+
+/// What all plugins share, and what nobody can set.
+pub fn explain_host(engine: &EnginePolicy) -> String {
+    let mut out = String::new();
+    let shared = engine.limits.all().iter().map(Limit::line).collect();
+    section(&mut out, "Limits that all plugins share, in [engine]", shared);
+    let fixed = FIXED.iter().map(|(name, value, about)| format!("{name:<20} {value:>10}  {about}"));
+    section(&mut out, "Limits that are the same everywhere", fixed.collect());
+    out
+}
+
+/// What cannot be set: the contract says it, or what it guards could not be promised otherwise.
+const FIXED: &[(&str, u64, &str)] = &[
+    ("component_bytes", COMPONENT_BYTES_MAX as u64, "Bytes of a component."),
+    ("describe_ms", DESCRIBE_MS, "Milliseconds that a component has to describe itself when it is loaded."),
+    ("describe_compute_ms", DESCRIBE_COMPUTE_MS, "Milliseconds of computing among them."),
+    ("made_tokens", MADE_MAX as u64, "Tokens that one call may have made."),
+    ("state_key_bytes", KEY_BYTES_MAX as u64, "Bytes of a key of state."),
+    ("event_name_bytes", EVENT_NAME_BYTES_MAX as u64, "Bytes of an emitted event's type, and of its key."),
+    ("error_text_bytes", TEXT_BYTES_MAX as u64, "Bytes of each text of a plugin's error; more is cut."),
+];
 
 /// What an upgrade would change: the lines of [`explain`] that go and that come.
 pub fn explain_change(before: &str, after: &str) -> String {
@@ -296,20 +324,68 @@ fn drift(grant: &Grant) -> String {
 }
 
 fn limits(grant: &Grant) -> Vec<String> {
-    grant
-        .limits
-        .all()
-        .into_iter()
-        .map(|(name, value, default, about)| {
-            let set = if value == default { String::new() } else { format!(" (default {default})") };
-            format!("{name:<20} {value:>10}{set}  {about}")
-        })
-        .collect()
+    grant.limits.all().iter().map(Limit::line).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::connection::{Connection, Limits};
+
+    /// Each has a name with its unit last, a default, a sentence that begins with the unit, and a line of its own that says
+    /// how it is set now; and each can be set.
+    #[test]
+    fn every_limit_is_named_set_and_explained() {
+        for limit in Limits::default().all() {
+            let Limit { name, default, most, about, .. } = limit;
+            let unit = match name.rsplit('_').next() {
+                Some("bytes") => "Bytes",
+                Some("ms") => "Milliseconds",
+                Some("percent") => "percent",
+                _ => "",
+            };
+            assert!(about.contains(unit) && about.ends_with('.') && default > 0, "{name}: {about}");
+            let policy = Connection::parse(&format!("limits.{name} = 7")).unwrap();
+            let all = policy.limits.all();
+            let set = all.iter().find(|other| other.name == name).unwrap();
+            assert_eq!((set.value, set.default, set.most), (7, default, most));
+            assert!(all.iter().all(|other| other.name == name || other.value == other.default), "{name} sets another");
+            let line = set.line();
+            let is_shown = [name, " 7", &format!("(default {default})"), about].iter().all(|part| line.contains(part));
+            assert!(is_shown || default == 7, "{line}");
+            assert_eq!(line.contains("At most"), most != u64::MAX, "{line}");
+            let nothing = Connection::parse(&format!("limits.{name} = 0")).unwrap_err();
+            assert!(nothing.message().contains(&format!("limits.{name} is 0")), "{nothing}");
+            if most != u64::MAX {
+                let more = Connection::parse(&format!("limits.{name} = {}", most + 1)).unwrap_err();
+                let details = more.details().unwrap();
+                assert!(details.contains(&format!("limits.{name} = {most}")), "{more}");
+                Connection::parse(&format!("limits.{name} = {most}")).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn what_all_share_and_what_is_fixed_is_explained() {
+        let config = Config::parse("[engine]\nlimits.stack_bytes = 65536", "wharfage.toml".as_ref()).unwrap();
+        let text = explain_host(&config.engine);
+        for line in
+            ["stack_bytes               65536 (default 524288)", "instances_alive            1000", "made_tokens"]
+        {
+            assert!(text.contains(line), "{text}");
+        }
+        let names = |text: &str| -> BTreeSet<String> { text.split_whitespace().map(str::to_owned).collect() };
+        let (settable, fixed) = (Limits::default().all(), names(&text));
+        assert!(settable.iter().all(|limit| !fixed.contains(limit.name)), "one stands in two lists: {text}");
+        for (text, told) in
+            [("limits.stack_bytes = 0", "limits.stack_bytes is 0"), ("limits.stack_bytes = 99999999", "at most")]
+        {
+            let error = Config::parse(&format!("[engine]\n{text}"), "wharfage.toml".as_ref()).unwrap_err();
+            assert!(error.message().contains("[engine]") && error.message().contains(told), "{error}");
+        }
+    }
 
     #[test]
     fn a_change_shows_what_goes_and_what_comes() {

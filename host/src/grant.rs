@@ -173,6 +173,7 @@ impl Grant {
             policy.check_against(facts).map_err(|why| wrong(format!("sockets.{socket} {why}")))?;
         }
         let limits = connection.limits;
+        limits.check().map_err(|error| error.context(format!("connection `{}`", shown(name))))?;
         let bounded = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         let mut credential_headers: Vec<String> =
             credentials.iter().filter_map(Credential::header_name).map(str::to_owned).collect();

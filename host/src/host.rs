@@ -13,7 +13,7 @@ use crate::auth::Credential;
 use crate::connect::Authorization;
 use crate::connection::Limits;
 use crate::connection::{Config, Connection};
-use crate::engine::{Engine, WARM_MAX};
+use crate::engine::{Engine, EnginePolicy};
 use crate::error::{Error, Result};
 use crate::grant::Grant;
 #[cfg(feature = "serve")]
@@ -107,6 +107,7 @@ pub struct HostBuilder {
     tape: Option<Tape>,
     audit_rows: Option<u64>,
     run_programs: bool,
+    engine: EnginePolicy,
 }
 
 /// Most bytes of a token endpoint's answer.
@@ -168,10 +169,16 @@ impl HostBuilder {
         self
     }
 
+    /// With these limits of what all plugins share.
+    pub fn engine(mut self, policy: EnginePolicy) -> Self {
+        self.engine = policy;
+        self
+    }
+
     /// Starts the host.
     ///
     /// # Errors
-    /// [`Kind::Configuration`](crate::Kind::Configuration) when the state folder cannot be used.
+    /// [`Kind::Configuration`](crate::Kind::Configuration) when the state folder cannot be used, or a limit makes no sense.
     pub fn build(self) -> Result<Host> {
         let (mut clock, mut transport) = (self.clock, self.transport);
         if let Some(tape_clock) = self.tape.as_ref().and_then(Tape::host_clock) {
@@ -205,11 +212,13 @@ impl HostBuilder {
         };
         let sealed = Sealed::new(kept.clone(), folder.map(PathBuf::as_path), clock.clone());
         let audit = Audit::new(kept, &derived(&key, b"audit"), self.audit_rows.unwrap_or(rows), clock.clone());
+        let engine = Engine::new(self.engine.limits)?;
         Ok(Host(Arc::new(Inner {
             audit,
             meters: Meters::new(&*clock),
             refusals: Refusals::default(),
-            engine: Engine::new()?,
+            warm_room: Arc::new(Room::new(engine.warm_max())),
+            engine,
             artifacts,
             #[cfg(feature = "serve")]
             state_dir: self.state_dir,
@@ -229,7 +238,6 @@ impl HostBuilder {
             #[cfg(feature = "serve")]
             bell: Bell::new(),
             components: Mutex::default(),
-            warm_room: Arc::new(Room::new(WARM_MAX)),
         })))
     }
 }
@@ -556,7 +564,7 @@ impl Host {
     /// [`Kind::Component`](crate::Kind::Component) when it does not answer.
     pub async fn describe(&self, component: &[u8]) -> Result<Vec<Operation>> {
         let compiled = artifact::compile(&self.0.engine, component)?;
-        plugin::describe(&self.0.engine, &compiled, &self.0.clock).await
+        plugin::describe(&self.0.engine, &compiled, &self.0.clock, None).await
     }
 
     /// The audit trail: who used which secret, for what, and what came of it. Several hosts over one state folder write

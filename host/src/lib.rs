@@ -54,11 +54,12 @@ pub use auth::oauth2::Connected;
 #[cfg(feature = "serve")]
 pub use connect::Listening;
 pub use connect::{Authorization, DeviceSignIn, Disconnected, SignIn, Way};
-pub use connection::{Allow, Config, Connection, GraphqlLimit, Limits, PluginSource};
+pub use connection::{Allow, Config, Connection, GraphqlLimit, Limit, Limits, PluginSource};
 pub use drift::{Drift, DriftKind, DriftPolicy, Drifts};
+pub use engine::{EngineLimits, EnginePolicy};
 pub use error::{Blame, Error, FieldError, Kind, NetworkStage, RequestSent, Result, Severity};
 pub use event::{Emission, Event, Outcome, Poll, Start, Trigger};
-pub use explain::{explain, explain_change, explain_starts};
+pub use explain::{explain, explain_change, explain_host, explain_starts};
 pub use grant::{Grant, Missing, suggest};
 pub use host::{Host, HostBuilder, default_state_dir, read_component};
 #[cfg(feature = "serve")]

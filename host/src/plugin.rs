@@ -15,11 +15,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::Span;
 use tracing::field::Empty;
 use wasmtime::component::types::{ComponentInstance, ComponentItem};
-use wasmtime::component::{Component, Linker, ResourceTable};
+use wasmtime::component::{Component, Linker, ResourceTable, ResourceTableError};
 use wasmtime::{Store as Instance, Trap, UpdateDeadline};
 
 use crate::artifact::Digest;
@@ -29,7 +29,7 @@ use crate::bindings::{Plugin as Exports, PluginPre};
 use crate::capability::{self, Call, Lines, Memory, Spent, wasi};
 use crate::connection::Limits;
 use crate::drift::{Drift, Drifts, Watch};
-use crate::engine::{Engine, TICK_MS};
+use crate::engine::{Engine, Places, TICK_MS};
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Outcome, Trigger};
 use crate::grant::Grant;
@@ -72,6 +72,7 @@ struct Loaded {
     seal: Arc<Seal>,
     clock: Arc<dyn Clock>,
     calls: Semaphore,
+    waiting: Arc<Places>,
     lines: Arc<Lines>,
     meter: Arc<Meter>,
     vitals: Vitals,
@@ -161,7 +162,7 @@ impl Plugin {
         let Parts { engine, component, needs, digest, grant, outbound, store, seal, clock, observer, warm_room } =
             parts;
         grant.check(&needs)?;
-        let described = describe(&engine, &component, &clock).await?;
+        let described = describe(&engine, &component, &clock, Some(&grant.limits)).await?;
         if !says_the_same(&described, &needs.operations) {
             return Err(Error::component(
                 "the component carries other operations than its `describe` names, so one of the two is forged or old",
@@ -180,6 +181,7 @@ impl Plugin {
         let meter = outbound.meter.clone().ok_or_else(|| Error::internal("a connection has no meter"))?;
         let outbound = Arc::new(outbound);
         meter.watch(&outbound);
+        let waiting = grant.limits.calls_waiting;
         let calls =
             Semaphore::new(usize::try_from(grant.limits.calls).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS));
         // What is recorded must come again, from an instance that has seen nothing.
@@ -206,6 +208,7 @@ impl Plugin {
             vitals: Vitals::default(),
             observer,
             warm,
+            waiting: Places::new(waiting),
         })))
     }
 
@@ -642,8 +645,27 @@ impl Loaded {
         cursor: Option<&String>,
         deadline: crate::time::Timestamp,
     ) -> Result<Answer<Box<RawValue>>> {
-        let _place = self.calls.acquire().await.map_err(|_| Error::internal("the plugin is being unloaded"))?;
+        let _place = self.place().await?;
         self.run_as(&operation.name, operation, input, cursor, deadline).await
+    }
+
+    /// A place among the calls that run side by side. So many wait for one, and no more.
+    async fn place(&self) -> Result<SemaphorePermit<'_>> {
+        if let Ok(place) = self.calls.try_acquire() {
+            return Ok(place);
+        }
+        let Limits { calls, calls_waiting, .. } = self.grant.limits;
+        let Some(_waiting) = self.waiting.take() else {
+            let name = &self.name;
+            let message = format!(
+                "{name} is busy: {calls} calls run on the connection, and as many wait as the limit calls_waiting of \
+                 {calls_waiting} allows"
+            );
+            return Err(Error::busy("calls_waiting", message)
+                .with_details("Call again when others have ended")
+                .with_details("To allow more, set limits.calls or limits.calls_waiting on the connection"));
+        };
+        self.calls.acquire().await.map_err(|_| Error::internal("the plugin is being unloaded"))
     }
 
     /// Asks what the manifest asks to see how the provider is. It waits for no place.
@@ -710,7 +732,8 @@ impl Loaded {
             return Err(Error::limit(
                 "output_bytes",
                 format!("the output is longer than the limit output_bytes of {}", limits.output_bytes),
-            ));
+            )
+            .with_more("output_bytes"));
         }
         let output = RawValue::from_string(page.output)
             .map_err(|_| Error::internal(format!("{} answered something that is no JSON", self.name)))?;
@@ -750,14 +773,21 @@ impl Loaded {
                     cache.take_back(std::mem::take(&mut spent.marks));
                 }
                 let attempts = spent.attempts.max(error.attempts());
-                Err(spent.detailed(error).with_attempts(attempts))
+                let error = spent.detailed(error).with_attempts(attempts);
+                // It may have failed for want of memory and found words of its own for it.
+                Err(match instance.data().memory.refused {
+                    Some(limit) => {
+                        error.with_details(format!("Meanwhile it reached the limit {limit}")).with_more(limit)
+                    }
+                    None => error,
+                })
             }
             Err(error) => Err(self.trapped(instance, &error)),
         }
     }
 
     async fn handle(&self, event: Event, deadline: crate::time::Timestamp) -> Result<Outcome> {
-        let _place = self.calls.acquire().await.map_err(|_| Error::internal("the plugin is being unloaded"))?;
+        let _place = self.place().await?;
         if let Trigger::Poll(poll) = &event.trigger {
             self.check_scopes(&What::Poll(&poll.name), self.needs.manifest.scopes_of_poll(&poll.name)).await?;
         }
@@ -771,7 +801,9 @@ impl Loaded {
         let handled = self.leave(&mut instance, called)?;
         let Spent { source, attempts, .. } = instance.data().spent;
         self.vitals.pulse.ended(began, self.clock.now(), Sign::of_answer(source, attempts));
-        Outcome::read(&self.name, handled)
+        let outcome = Outcome::read(&self.name, handled)?;
+        outcome.check(&self.name, &self.grant.limits)?;
+        Ok(outcome)
     }
 
     fn call_context(&self, deadline: crate::time::Timestamp, event: Option<Arc<str>>, running: Running) -> CallContext {
@@ -786,7 +818,8 @@ impl Loaded {
         event: Option<Arc<str>>,
         running: Running,
     ) -> Result<Instance<Call>> {
-        let output = wasi::Output::default();
+        let alive = self.engine.admit(&self.name)?;
+        let output = wasi::Output::new(limits);
         let guest_clock = self.outbound.guest_clock();
         let seed = self.outbound.tape.is_some().then(|| guest_clock.now().as_millis());
         let call = Call {
@@ -802,9 +835,10 @@ impl Loaded {
             spent: Spent::default(),
             memory: Memory::new(limits),
             clock: self.clock.clone(),
-            wasi: wasi::context(&output, &guest_clock, seed),
+            wasi: wasi::context(&output, &guest_clock, seed, limits),
             output,
             table: ResourceTable::new(),
+            _alive: alive,
         };
         if let Some(meter) = call.context.meter() {
             meter.entered();
@@ -824,13 +858,13 @@ impl Loaded {
     /// What a trap means. The instance is lost; nothing else is.
     fn trapped(&self, instance: &mut Instance<Call>, error: &wasmtime::Error) -> Error {
         let printed = self.outbound.mask().text(&instance.data().output.text()).into_owned();
-        let limits = &instance.data().limits;
+        let Call { limits, memory, .. } = instance.data();
         let sent = if instance.data().spent.attempts > 0 {
             crate::error::RequestSent::Maybe
         } else {
             crate::error::RequestSent::No
         };
-        stopped(&self.name, limits, instance.data().memory.refused, error, &printed)
+        stopped(&self.engine, &self.name, limits, memory.refused, error, &printed)
             .with_attempts(instance.data().spent.attempts)
             .with_request_sent(sent)
     }
@@ -845,7 +879,8 @@ impl Loaded {
             return Err(Error::limit(
                 "cursor_bytes",
                 format!("the cursor is longer than the limit cursor_bytes of {most}"),
-            ));
+            )
+            .with_more("cursor_bytes"));
         }
         let sealed = self.seal.seal(&self.context(operation, &CONTRACT.to_string()), cursor.as_bytes())?;
         Ok(Cursor(URL_SAFE_NO_PAD.encode(sealed)))
@@ -890,9 +925,11 @@ fn tell_span<T>(span: &Span, result: &Result<T>) {
 /// A store with all limits of its call set.
 fn bounded(engine: &Engine, mut call: Call) -> Instance<Call> {
     let limits = call.limits;
-    call.table.set_max_capacity(usize::try_from(limits.resources).unwrap_or(usize::MAX));
+    let resources = usize::try_from(limits.resources).unwrap_or(usize::MAX);
+    call.table.set_max_capacity(resources);
     let mut instance = Instance::new(engine.raw(), call);
     instance.limiter(|call| &mut call.memory);
+    instance.set_max_component_handles(resources);
     instance.set_hostcall_fuel(usize::try_from(limits.hostcall_bytes).unwrap_or(usize::MAX));
     let ticks_max = (limits.compute_ms / TICK_MS).max(1);
     instance.set_epoch_deadline(1);
@@ -975,10 +1012,6 @@ fn trap_the_rest(
     Ok(())
 }
 
-/// Asks a component what it can do, with every import a trap and limits of its own.
-///
-/// # Errors
-/// [`Kind::Component`] when it does not answer, or answers nonsense.
 /// Whether a component describes the operations that it carries. Its schemas it may leave to what it carries, as `{}`:
 /// then the code that makes them is not in it.
 pub(crate) fn says_the_same(described: &[Operation], carried: &[Operation]) -> bool {
@@ -992,14 +1025,31 @@ pub(crate) fn says_the_same(described: &[Operation], carried: &[Operation]) -> b
     described.len() == carried.len() && described.iter().zip(carried).all(same)
 }
 
-pub(crate) async fn describe(engine: &Engine, component: &Component, clock: &Arc<dyn Clock>) -> Result<Vec<Operation>> {
-    let limits = Limits { call_ms: 5_000, compute_ms: 2_000, memory_bytes: 64 << 20, ..Limits::default() };
+/// Milliseconds that a component has to describe itself, and those of computing among them.
+pub(crate) const DESCRIBE_MS: u64 = 5_000;
+pub(crate) const DESCRIBE_COMPUTE_MS: u64 = 2_000;
+
+/// Asks a component what it can do, with every import a trap. Its time is the same for all; the other limits are the
+/// connection's, where there is one.
+///
+/// # Errors
+/// [`Kind::LimitExceeded`] for a limit that can be set on the connection; [`Kind::Component`] when it does not answer, or
+/// answers nonsense.
+pub(crate) async fn describe(
+    engine: &Engine,
+    component: &Component,
+    clock: &Arc<dyn Clock>,
+    granted: Option<&Limits>,
+) -> Result<Vec<Operation>> {
+    let limits =
+        Limits { call_ms: DESCRIBE_MS, compute_ms: DESCRIBE_COMPUTE_MS, ..granted.copied().unwrap_or_default() };
     let mut linker = linker(engine)?;
     trap_the_rest(engine, &mut linker, component, |name| is_types(name) || wasi::is_linked(name))?;
     let pre = linker.instantiate_pre(component).and_then(PluginPre::new).map_err(|error| {
         Error::component("the component does not fit the contract").with_details(format!("{error:#}"))
     })?;
-    let output = wasi::Output::default();
+    let alive = engine.admit("the component")?;
+    let output = wasi::Output::new(&limits);
     let secrets = Arc::new(Secrets::new("", "describe", Default::default()));
     let call = Call {
         plugin: "".into(),
@@ -1019,9 +1069,10 @@ pub(crate) async fn describe(engine: &Engine, component: &Component, clock: &Arc
         lines: Arc::default(),
         spent: Spent::default(),
         memory: Memory::new(&limits),
-        wasi: wasi::context(&output, clock, None),
+        wasi: wasi::context(&output, clock, None, &limits),
         output: output.clone(),
         table: ResourceTable::new(),
+        _alive: alive,
     };
     let mut instance = bounded(engine, call);
     let described = async {
@@ -1032,15 +1083,27 @@ pub(crate) async fn describe(engine: &Engine, component: &Component, clock: &Arc
         biased;
         described = described => described,
         () = clock.alarm(clock.now().plus(limits.call_ms)) => {
-            return Err(Error::component("the component's `describe` does not come to an end"));
+            return Err(Error::component(format!(
+                "the component's `describe` does not come to an end within the limit describe_ms of {DESCRIBE_MS}"
+            )));
         }
     };
     let described = match described {
         Ok(described) => described,
         Err(error) => {
-            let stopped = stopped("the component", &limits, instance.data().memory.refused, &error, &output.text());
-            let details = stopped.details().unwrap_or_default().to_owned();
-            return Err(Error::component(format!("`describe` fails: {}", stopped.message())).with_details(details));
+            let Call { limits, memory, .. } = instance.data();
+            let stopped = stopped(engine, "the component", limits, memory.refused, &error, &output.text());
+            let stopped = stopped.context("`describe` fails");
+            return Err(match stopped.kind() {
+                Kind::Busy(_) => stopped,
+                Kind::LimitExceeded(limit) if limit == "compute_ms" => Error::component(format!(
+                    "`describe` does not come to an end within the limit describe_compute_ms of {DESCRIBE_COMPUTE_MS}"
+                )),
+                Kind::LimitExceeded(_) if granted.is_some() => stopped,
+                // There is no connection yet on which it could be set.
+                Kind::LimitExceeded(_) => Error::component(stopped.message()),
+                _ => Error::component(stopped.message()).with_details(stopped.details().unwrap_or_default()),
+            });
         }
     };
     let operations = described.into_iter().map(operation).collect::<Result<Vec<_>>>()?;
@@ -1068,39 +1131,55 @@ fn operation(said: crate::bindings::exports::wharfage::plugin::operations::Opera
     })
 }
 
+/// What wasmtime says of limits that it has no type for, and their names.
+const SAID: [(&str, &str); 6] = [
+    ("fuel allocated for hostcalls has been exhausted", "hostcall_bytes"),
+    ("store handle limit exceeded", "resources"),
+    ("instance count too high", "instances"),
+    ("memory count too high", "memories"),
+    ("table count too high", "tables"),
+    ("requested len", "random_bytes"),
+];
+
+/// Which limit ended a call, if one did. `refused` is what it wanted to grow beyond, at any time.
+fn limit_of(error: &wasmtime::Error, refused: Option<&'static str>) -> Option<&'static str> {
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::Interrupt) => return Some("compute_ms"),
+        Some(Trap::StackOverflow) => return Some("stack_bytes"),
+        _ => {}
+    }
+    if matches!(error.downcast_ref::<ResourceTableError>(), Some(ResourceTableError::Full)) {
+        return Some("resources");
+    }
+    let text = format!("{error:#}");
+    SAID.iter().find(|(said, _)| text.contains(said)).map(|(_, limit)| *limit).or(refused)
+}
+
 /// What a trap means, in the words of the limit that was reached.
 fn stopped(
+    engine: &Engine,
     name: &str,
     limits: &Limits,
     refused: Option<&'static str>,
     error: &wasmtime::Error,
     printed: &str,
 ) -> Error {
-    let limit = |limit: &str, value: u64| {
-        Error::limit(limit, format!("{name} reached the limit {limit} of {value}; its instance was dropped"))
-            .with_details(format!("To allow more, set limits.{limit} on the connection"))
-    };
     if error.is::<wasmtime::PoolConcurrencyLimitError>() {
-        return Error::limit(
-            "instances",
-            format!("{} instances live at once; {name} is busy", crate::engine::INSTANCES_MAX),
-        )
-        .with_details("Call again when others have ended");
+        return engine.busy(name);
     }
-    let trap = error.downcast_ref::<Trap>();
-    match (trap, refused) {
-        (Some(Trap::Interrupt), _) => limit("compute_ms", limits.compute_ms),
-        (_, Some("memory_bytes")) => limit("memory_bytes", limits.memory_bytes),
-        (_, Some(other)) => limit(other, limits.table_elements),
-        (Some(Trap::StackOverflow), None) => {
-            Error::internal(format!("{name} recursed too deeply; its instance was dropped"))
+    let reached = |limit: &str, value: u64| {
+        Error::limit(limit, format!("{name} reached the limit {limit} of {value}; its instance was dropped"))
+    };
+    match limit_of(error, refused) {
+        Some(limit @ "stack_bytes") => reached(limit, engine.limits().stack_bytes)
+            .with_details("It calls itself too deeply")
+            .with_details("To allow more, set limits.stack_bytes in [engine] of wharfage.toml"),
+        Some(limit) => {
+            let value = limits.all().iter().find(|known| known.name == limit).map_or(0, |known| known.value);
+            reached(limit, value).with_more(limit)
         }
-        _ => {
-            let text = format!("{error:#}");
-            if text.contains("fuel allocated for hostcalls") {
-                return limit("hostcall_bytes", limits.hostcall_bytes);
-            }
-            let cause = if printed.is_empty() { text } else { shown_lines(printed) };
+        None => {
+            let cause = if printed.is_empty() { format!("{error:#}") } else { shown_lines(printed) };
             Error::internal(format!("{name} failed; its instance was dropped")).with_details(cause)
         }
     }
@@ -1108,4 +1187,41 @@ fn stopped(
 
 fn to_json(input: &impl Serialize) -> Result<String> {
     serde_json::to_string(input).map_err(|error| Error::invalid("", format!("the input is no JSON: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmtime_wasi::p2::bindings::random::random::Host as _;
+
+    use super::*;
+    use crate::time::ManualClock;
+
+    /// There is no type for it: should the words change, this says so.
+    #[test]
+    fn too_much_randomness_at_once_is_told_by_the_name_of_its_limit() {
+        let limits = Limits { random_bytes: 100, ..Limits::default() };
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(crate::time::Timestamp::from_millis(5), 1));
+        let mut context = wasi::context(&wasi::Output::new(&limits), &clock, None, &limits);
+        assert_eq!(context.random().get_random_bytes(100).unwrap().len(), 100);
+        let error = context.random().get_random_bytes(101).unwrap_err();
+        assert_eq!(limit_of(&error, None), Some("random_bytes"));
+        let engine = Engine::new(crate::engine::EngineLimits::default()).unwrap();
+        let error = stopped(&engine, "shop", &limits, None, &error, "");
+        assert_eq!(*error.kind(), Kind::LimitExceeded("random_bytes".into()));
+        assert!(error.message().contains("limit random_bytes of 100"), "{error}");
+    }
+
+    /// What grew too large before says nothing about a call that ends for another limit, and explains any other end.
+    #[test]
+    fn the_limit_that_ended_a_call_is_named_before_one_that_was_met_on_the_way() {
+        for (error, named) in [
+            (wasmtime::Error::from(Trap::Interrupt), "compute_ms"),
+            (Trap::StackOverflow.into(), "stack_bytes"),
+            (ResourceTableError::Full.into(), "resources"),
+            (Trap::UnreachableCodeReached.into(), "memory_bytes"),
+        ] {
+            assert_eq!(limit_of(&error, Some("memory_bytes")), Some(named));
+        }
+        assert_eq!(limit_of(&Trap::UnreachableCodeReached.into(), None), None);
+    }
 }

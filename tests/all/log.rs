@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::json;
 use tracing_subscriber::fmt::MakeWriter;
+use wharfage::Kind;
 use wharfage_tests::{API_KEY, Provider, Reply, Scene, guests};
 
 use crate::assert_exists;
@@ -84,4 +85,14 @@ async fn r6_no_line_of_a_call_holds_the_key() {
     for (at, line) in text.lines().enumerate() {
         assert!(!line.contains(API_KEY) && !line.contains("wharf-s3cret"), "line {at}: {line}");
     }
+}
+
+/// What a guest prints is kept as far as its connection says, and told where it fails.
+#[tokio::test]
+async fn log_prints() {
+    let open = Scene::of(guests::LOG_PRINTS).connection("limits.printed_bytes = 100").open().await;
+    assert_eq!(open.output("print", json!({})).await, json!(null));
+    let error = open.error("panic", json!({})).await;
+    assert!(matches!(error.kind(), Kind::Internal(_)), "{error:?}");
+    assert!(error.details().unwrap().contains("panicked at") && error.to_string().len() < 300, "{error}");
 }

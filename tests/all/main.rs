@@ -24,6 +24,7 @@ mod healing;
 mod health;
 mod hostile;
 mod http;
+mod limits;
 mod load;
 mod log;
 mod messages;

@@ -35,6 +35,57 @@ pub fn with_hidden_component(mut bytes: Vec<u8>, name: &str, data: &[u8]) -> Vec
     bytes
 }
 
+/// `bytes` with a core module nested at its end, and so many instances of it: they are made before any export can be called.
+pub fn with_instances(mut bytes: Vec<u8>, module: &[u8], instances: u8) -> Vec<u8> {
+    let index = modules(&bytes);
+    bytes.extend(section(1, module));
+    for _ in 0..instances {
+        bytes.extend(section(2, &[&[1, 0][..], &length(index), &[0]].concat()));
+    }
+    bytes
+}
+
+/// A core module with memories of so many pages, tables of so many elements, and this code run at its start.
+pub fn module(memories: &[usize], tables: &[usize], start: &[u8]) -> Vec<u8> {
+    let sized = |kind: &[u8], sizes: &[usize]| -> Vec<u8> {
+        let each = sizes.iter().flat_map(|size| [kind, &[0], &length(*size)].concat());
+        [length(sizes.len()), each.collect()].concat()
+    };
+    let body = [&[0][..], start, &[0x0b]].concat();
+    let code = [&[1][..], &length(body.len()), &body].concat();
+    [
+        CORE_MODULE.to_vec(),
+        section(1, &[1, 0x60, 0, 0]),
+        section(3, &[1, 0]),
+        section(4, &sized(&[0x70], tables)),
+        section(5, &sized(&[], memories)),
+        section(8, &[0]),
+        section(10, &code),
+    ]
+    .concat()
+}
+
+/// How many core modules a component holds at its top level.
+fn modules(component: &[u8]) -> usize {
+    let (mut at, mut count) = (EMPTY_COMPONENT.len(), 0);
+    while let Some(id) = component.get(at) {
+        count += usize::from(*id == 1);
+        at += 1;
+        let (mut size, mut shift) = (0, 0);
+        loop {
+            let byte = component[at];
+            at += 1;
+            size |= usize::from(byte & 0x7f) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        at += size;
+    }
+    count
+}
+
 /// `bytes` with every `from` replaced by `to`; both have the same length, so that no length inside changes.
 pub fn replaced(mut bytes: Vec<u8>, from: &str, to: &str) -> Vec<u8> {
     assert_eq!(from.len(), to.len(), "lengths are written into a component");

@@ -125,7 +125,7 @@ impl Call {
         let most = self.limits.resources;
         self.table.push(value).map_err(|_| {
             let error = Error::limit("resources", format!("the limit resources of {most} handles is reached"));
-            self.keep(error)
+            self.keep(error.with_more("resources"))
         })
     }
 
@@ -144,7 +144,7 @@ impl Call {
         let most = self.limits.requests;
         if self.spent.requests.saturating_add(requests) > most {
             let error = Error::limit("requests", format!("the limit requests of {most} per call is reached"));
-            return Err(self.keep(error));
+            return Err(self.keep(error.with_more("requests")));
         }
         let first = self.spent.requests;
         self.spent.requests += requests;

@@ -11,9 +11,6 @@ use super::Call;
 use crate::bindings::wharfage::plugin::log::{Host, Level};
 use crate::time::Timestamp;
 
-/// Most fields of one line.
-const FIELDS_MAX: usize = 32;
-
 /// What a line of the host's own about dropped ones counts, in bytes.
 const TOLD_BYTES: u64 = 256;
 
@@ -24,8 +21,9 @@ impl Host for Call {
             return;
         }
         let mask = self.secrets.mask();
+        let fields_max = usize::try_from(self.limits.log_fields).unwrap_or(usize::MAX);
         let mut line = escaped(&mask.text(&message));
-        for (name, value) in fields.iter().take(FIELDS_MAX) {
+        for (name, value) in fields.iter().take(fields_max) {
             line.push(' ');
             line.push_str(&escaped(&mask.text(name)));
             line.push('=');

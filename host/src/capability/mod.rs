@@ -16,11 +16,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub(crate) use log::Lines;
+pub(crate) use secrets::MADE_MAX;
+pub(crate) use state::KEY_BYTES_MAX;
+pub(crate) use types::TEXT_BYTES_MAX;
+use wasmtime::ResourceLimiter;
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
-use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 
 use crate::bindings::wharfage::plugin::types as contract;
 use crate::connection::Limits;
+use crate::engine::Place as Alive;
 use crate::error::{Error, Kind};
 use crate::manifest::SecretFacts;
 use crate::outbound::cache::Mark;
@@ -82,7 +86,12 @@ pub(crate) struct Call {
     pub(crate) wasi: wasmtime_wasi::WasiCtx,
     pub(crate) output: wasi::Output,
     pub(crate) table: ResourceTable,
+    /// Its place among all instances that live.
+    pub(crate) _alive: Alive,
 }
+
+/// For the operator, where there is nothing to set.
+pub(crate) const FIXED: &str = "It is the same on every connection";
 
 impl Call {
     /// Tells of an error what the guest does not get.
@@ -214,78 +223,83 @@ impl Spent {
 
 /// The limiter of one instance. It remembers what it refused, so that the error can name the limit.
 pub(crate) struct Memory {
-    limits: StoreLimits,
-    memory_bytes: usize,
-    memory_total: usize,
-    table_elements: usize,
-    table_total: usize,
+    bytes: Grown,
+    elements: Grown,
+    instances: usize,
+    memories: usize,
+    tables: usize,
     pub(crate) refused: Option<&'static str>,
+}
+
+/// What all memories of an instance have grown to, or all its tables: they never shrink.
+struct Grown {
+    name: &'static str,
+    total: usize,
+    most: usize,
+}
+
+impl Grown {
+    /// Whether one of them may grow. What it says of itself that it never exceeds is no limit of ours.
+    fn grow(&mut self, current: usize, desired: usize, own_most: Option<usize>) -> Result<bool, &'static str> {
+        let total = self.total.saturating_add(desired.saturating_sub(current));
+        if own_most.is_some_and(|most| desired > most) {
+            return Ok(false);
+        }
+        if total > self.most {
+            return Err(self.name);
+        }
+        self.total = total;
+        Ok(true)
+    }
 }
 
 impl Memory {
     pub(crate) fn new(limits: &Limits) -> Self {
         let bounded = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
-        let memory_bytes = bounded(limits.memory_bytes.min(crate::engine::MEMORY_BYTES_MAX));
-        let instances = bounded(limits.instances);
+        let grown = |name, most| Grown { name, total: 0, most: bounded(most) };
         Self {
-            limits: StoreLimitsBuilder::new()
-                .memory_size(memory_bytes)
-                .table_elements(bounded(limits.table_elements))
-                .instances(instances)
-                .tables(instances * 4)
-                .memories(instances)
-                .build(),
-            memory_bytes,
-            memory_total: 0,
-            table_total: 0,
-            table_elements: bounded(limits.table_elements),
+            bytes: grown("memory_bytes", limits.memory_bytes),
+            elements: grown("table_elements", limits.table_elements),
+            instances: bounded(limits.instances),
+            memories: bounded(limits.memories),
+            tables: bounded(limits.tables),
             refused: None,
         }
     }
 
-    /// Bytes of all memories; they never shrink.
+    /// Bytes of all memories.
     pub(crate) fn bytes(&self) -> u64 {
-        self.memory_total as u64
+        self.bytes.total as u64
+    }
+
+    fn refuse(&mut self, grows: Result<bool, &'static str>) -> bool {
+        grows.unwrap_or_else(|limit| {
+            self.refused = Some(limit);
+            false
+        })
     }
 }
 
 impl ResourceLimiter for Memory {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        // Over all memories of the instance, for a component may bring several.
-        let total = self.memory_total.saturating_add(desired.saturating_sub(current));
-        if total > self.memory_bytes {
-            self.refused = Some("memory_bytes");
-            return Ok(false);
-        }
-        let grows = self.limits.memory_growing(current, desired, maximum)?;
-        if grows {
-            self.memory_total = total;
-        }
-        Ok(grows)
+        let grows = self.bytes.grow(current, desired, maximum);
+        Ok(self.refuse(grows))
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let total = self.table_total.saturating_add(desired.saturating_sub(current));
-        if total > self.table_elements {
-            self.refused = Some("table_elements");
-            return Ok(false);
-        }
-        let grows = self.limits.table_growing(current, desired, maximum)?;
-        if grows {
-            self.table_total = total;
-        }
-        Ok(grows)
+        let grows = self.elements.grow(current, desired, maximum);
+        Ok(self.refuse(grows))
     }
 
     fn instances(&self) -> usize {
-        self.limits.instances()
+        self.instances
     }
 
     fn tables(&self) -> usize {
-        self.limits.tables()
+        self.tables
     }
 
     fn memories(&self) -> usize {
-        self.limits.memories()
+        self.memories
     }
 }

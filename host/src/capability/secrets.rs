@@ -56,13 +56,15 @@ impl Host for Call {
     async fn make_jwt(&mut self, name: String, claims: String) -> Result<String, types::Error> {
         let made = match self.spent.made.len() {
             full if full >= MADE_MAX => {
-                Err(Error::limit("made_tokens", format!("the limit made_tokens of {MADE_MAX} per call is reached")))
+                let message = format!("the limit made_tokens of {MADE_MAX} per call is reached");
+                Err(Error::limit("made_tokens", message).with_details(super::FIXED))
             }
             before => {
                 // In a replay there are no keys, and nothing is sent.
                 let is_played = self.outbound.tape.as_ref().is_some_and(Tape::is_strict);
                 let key = if is_played { None } else { Some(&*self.secrets) };
-                make_jwt(key, &self.facts, self.clock.now(), before + 1, &name, &claims).await
+                let claims_max = self.limits.claims_bytes;
+                make_jwt(key, &self.facts, self.clock.now(), before + 1, &name, &claims, claims_max).await
             }
         };
         let made = made.map(|made| {
@@ -81,9 +83,7 @@ impl Host for Call {
 }
 
 /// Tokens that one call may have made; as many of one secret as the mask remembers.
-const MADE_MAX: usize = 8;
-/// Most bytes of what a token says.
-const CLAIMS_BYTES_MAX: usize = 8 << 10;
+pub(crate) const MADE_MAX: usize = 8;
 
 /// Makes a token. What the manifest says of it a plugin cannot say otherwise, and when it ends only the host says.
 async fn make_jwt(
@@ -93,17 +93,16 @@ async fn make_jwt(
     number: usize,
     name: &str,
     claims: &str,
+    claims_bytes_max: u64,
 ) -> Result<Made> {
     let key = match secrets {
         Some(secrets) => Some(secrets.value(name, Purpose::Sign).await?),
         None => None,
     };
     let facts = token_facts(all, name)?;
-    if claims.len() > CLAIMS_BYTES_MAX {
-        return Err(Error::limit(
-            "claims_bytes",
-            format!("the claims are longer than the limit of {CLAIMS_BYTES_MAX}"),
-        ));
+    if claims.len() as u64 > claims_bytes_max {
+        let message = format!("the claims are longer than the limit claims_bytes of {claims_bytes_max}");
+        return Err(Error::limit("claims_bytes", message).with_more("claims_bytes"));
     }
     let read = serde_json::from_str(claims);
     let mut claims: Map<String, Value> =

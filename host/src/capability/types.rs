@@ -30,7 +30,7 @@ impl From<Error> for contract::Error {
             Kind::RateLimited => To::RateLimited,
             Kind::QuotaExhausted => To::QuotaExhausted,
             Kind::CircuitOpen => To::CircuitOpen,
-            Kind::Transient => To::Transient,
+            Kind::Transient | Kind::Busy(_) => To::Transient,
             Kind::Timeout => To::Timeout,
             Kind::Deadline => To::Deadline,
             Kind::Cancelled => To::Cancelled,
@@ -68,7 +68,7 @@ impl From<Error> for contract::Error {
 }
 
 /// Most bytes of a text that an error of a plugin may bring.
-const TEXT_BYTES_MAX: usize = 1000;
+pub(crate) const TEXT_BYTES_MAX: usize = 1000;
 
 impl From<contract::Error> for Error {
     fn from(error: contract::Error) -> Self {

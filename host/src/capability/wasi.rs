@@ -20,13 +20,11 @@ use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{Deterministic, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::Call;
+use crate::connection::Limits;
 use crate::time::Clock;
 
-/// Bytes of a guest's output that are kept.
-const OUTPUT_BYTES_MAX: usize = 8 << 10;
-
-/// Bytes of randomness one request of a guest gets.
-const RANDOM_BYTES_MAX: u64 = 64 << 10;
+/// Bytes of a guest's output that it may write at once.
+const PRINTED_AT_ONCE_BYTES: usize = 8 << 10;
 
 impl WasiView for Call {
     fn ctx(&mut self) -> WasiCtxView<'_> {
@@ -101,7 +99,7 @@ use bindings::io;
 
 /// The context of one call: nothing in it, output into `output`, time from `clock`. With a seed, what is random is the
 /// same each time.
-pub(crate) fn context(output: &Output, clock: &Arc<dyn Clock>, seed: Option<u64>) -> WasiCtx {
+pub(crate) fn context(output: &Output, clock: &Arc<dyn Clock>, seed: Option<u64>, limits: &Limits) -> WasiCtx {
     let mut builder = WasiCtxBuilder::new();
     if let Some(seed) = seed {
         builder
@@ -112,7 +110,7 @@ pub(crate) fn context(output: &Output, clock: &Arc<dyn Clock>, seed: Option<u64>
     builder
         .stdout(output.clone())
         .stderr(output.clone())
-        .max_random_size(RANDOM_BYTES_MAX)
+        .max_random_size(limits.random_bytes)
         .wall_clock(Time(clock.clone()))
         .monotonic_clock(Time(clock.clone()))
         .allow_tcp(false)
@@ -152,23 +150,31 @@ impl HostMonotonicClock for Time {
 }
 
 /// What a guest printed, as much of it as is kept.
-#[derive(Clone, Default)]
-pub(crate) struct Output(Arc<Mutex<Vec<u8>>>);
+#[derive(Clone)]
+pub(crate) struct Output {
+    kept: Arc<Mutex<Vec<u8>>>,
+    bytes_max: usize,
+}
 
 impl Output {
+    /// Nothing yet, and no more than these limits let be kept.
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self { kept: Arc::default(), bytes_max: usize::try_from(limits.printed_bytes).unwrap_or(usize::MAX) }
+    }
+
     /// The text so far.
     pub(crate) fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+        String::from_utf8_lossy(&self.kept.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
     }
 
     /// Forgets it.
     pub(crate) fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn keep(&self, bytes: &[u8]) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = OUTPUT_BYTES_MAX.saturating_sub(kept.len());
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = self.bytes_max.saturating_sub(kept.len());
         kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 }
@@ -200,7 +206,7 @@ impl OutputStream for Output {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok::<_, StreamError>(OUTPUT_BYTES_MAX)
+        Ok::<_, StreamError>(PRINTED_AT_ONCE_BYTES)
     }
 }
 

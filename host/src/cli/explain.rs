@@ -45,6 +45,7 @@ impl Explain {
             None => {
                 anstream::print!("{}", explained(&now)?);
                 anstream::print!("{}", wharfage::explain_starts(&config, &self.target));
+                anstream::print!("{}", wharfage::explain_host(&config.engine));
                 let found = Digest::of(&now).to_string();
                 match &source.digest {
                     Some(pinned) if *pinned == found => anstream::println!("\nPinned: {found}"),

@@ -23,9 +23,13 @@ pub(super) const FOUND: &str = "wharfage.toml";
 /// A host for a connection of the file that was stated, or else of the one that lies here, if one does.
 pub(super) fn host(common: &Common, stated: Option<&Path>, connection: &str) -> anyhow::Result<HostBuilder> {
     match stated {
+        Some(path) if path.exists() => Ok(common.host().engine(read_config(path)?.engine).run_programs(true)),
         Some(_) => Ok(common.host().run_programs(true)),
         None if !Path::new(FOUND).exists() => Ok(common.host()),
-        None => host_of_found(common, &read_config(Path::new(FOUND))?, connection),
+        None => {
+            let config = read_config(Path::new(FOUND))?;
+            Ok(host_of_found(common, &config, connection)?.engine(config.engine))
+        }
     }
 }
 
@@ -36,6 +40,7 @@ pub(super) fn open(common: &Common, stated: Option<&Path>, connection: &str) -> 
         Some(_) => common.host().run_programs(true),
         None => host_of_found(common, &config, connection)?,
     };
+    let host = host.engine(config.engine);
     Ok((config, host))
 }
 
@@ -52,6 +57,7 @@ pub(super) fn open_all(common: &Common, stated: Option<&Path>) -> anyhow::Result
         Some(_) => common.host().run_programs(true),
         None => host_running(common, accounts.chain(sinks).chain(receiver))?,
     };
+    let host = host.engine(config.engine);
     Ok((config, host))
 }
 

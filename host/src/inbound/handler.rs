@@ -8,17 +8,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::envelope::Emitter;
+use crate::capability;
 use crate::connection::Limits;
 use crate::error::{Error, Kind, Result};
-use crate::event::{Emission, Event, Outcome, Trigger};
+use crate::event::{EVENT_NAME_BYTES_MAX, Emission, Event, Outcome, Trigger};
 use crate::manifest::shown;
 use crate::plugin::Plugin;
 use crate::store::Store;
 use crate::store::arrival::{Commit, Committed, Emit, Standing, Step};
 use crate::time::{BoxFuture, Clock};
-
-/// Most bytes of an emitted event's type, and of its key.
-const NAME_BYTES_MAX: usize = 1_024;
 
 /// Whoever handles events: a plugin, or a script in a test.
 pub(crate) trait Handles: Send + Sync + 'static {
@@ -178,30 +176,19 @@ impl Handler {
 
     /// R21: what a plugin emits is declared and bounded.
     fn check(&self, outcome: &Outcome) -> Result<()> {
-        let (limits, plugin) = (&self.0.limits, &self.0.emitter.plugin);
-        let over = |name: &str, value: u64, most: u64| {
-            (value > most).then(|| {
-                Error::limit(name, format!("{plugin} answered an event with {value}; the limit {name} is {most}"))
-                    .with_details(format!("To allow more, set limits.{name} on the connection"))
-            })
-        };
-        let bytes: usize = outcome.emit.iter().map(|emission| emission.data.get().len()).sum();
-        let sent: usize = outcome.send.iter().map(Vec::len).sum();
-        let cursor = outcome.cursor.as_ref().map_or(0, String::len);
-        let over = over("emitted_events", outcome.emit.len() as u64, limits.emitted_events)
-            .or_else(|| over("emitted_bytes", bytes as u64, limits.emitted_bytes))
-            .or_else(|| over("messages", outcome.send.len() as u64, limits.messages))
-            .or_else(|| over("message_bytes", sent as u64, limits.message_bytes))
-            .or_else(|| over("cursor_bytes", cursor as u64, limits.cursor_bytes));
-        if let Some(over) = over {
-            return Err(over);
-        }
+        let plugin = &self.0.emitter.plugin;
+        outcome.check(plugin, &self.0.limits)?;
         for Emission { event_type, key, .. } in &outcome.emit {
             let cut: String = event_type.chars().take(100).collect();
-            if event_type.len().max(key.len()) > NAME_BYTES_MAX || key.is_empty() {
-                let message =
-                    format!("{plugin} emitted an event whose key has no bytes, or more than {NAME_BYTES_MAX}");
-                return Err(Error::internal(message));
+            if key.is_empty() {
+                return Err(Error::internal(format!("{plugin} emitted an event whose key has no bytes")));
+            }
+            if event_type.len().max(key.len()) > EVENT_NAME_BYTES_MAX {
+                let message = format!(
+                    "{plugin} emitted an event whose type or key is longer than the limit event_name_bytes of \
+                     {EVENT_NAME_BYTES_MAX}"
+                );
+                return Err(Error::limit("event_name_bytes", message).with_details(capability::FIXED));
             }
             if !self.0.event_types.contains(event_type) {
                 return Err(Error::internal(format!(
@@ -290,7 +277,7 @@ mod tests {
             assert_eq!(*error.kind(), Kind::LimitExceeded(name.into()), "{error}");
             assert!(error.details().unwrap().contains(name), "{error:?}");
         }
-        for key in [String::new(), "k".repeat(NAME_BYTES_MAX + 1)] {
+        for key in [String::new(), "k".repeat(EVENT_NAME_BYTES_MAX + 1)] {
             tried(Limits::default(), outcome(vec![emission("order.paid", &key, "{}")], None)).await.unwrap_err();
         }
         let fine = tried(Limits::default(), outcome(two(), Some("123"))).await.unwrap();

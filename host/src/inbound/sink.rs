@@ -316,8 +316,8 @@ mod tests {
     fn r22_a_sinks_limits_have_defaults_and_messages() {
         let all = SinkLimits::default().all();
         for name in ["retention_ms", "attempts", "rotate_bytes", "files"] {
-            let (_, value, default, about) = all.iter().find(|(known, ..)| *known == name).unwrap();
-            assert!(*value > 0 && value == default && about.ends_with('.'), "{name}");
+            let limit = all.iter().find(|limit| limit.name == name).unwrap();
+            assert!(limit.value > 0 && limit.value == limit.default && limit.about.ends_with('.'), "{name}");
         }
     }
 

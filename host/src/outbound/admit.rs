@@ -360,7 +360,8 @@ async fn queue(clock: &dyn Clock, context: &CallContext, wanted: &[(Arc<Lane>, u
                 return Err(Error::limit(
                     &lane.spec.name,
                     format!("one request may not cost more than the whole budget `{}`", lane.spec.name),
-                ));
+                )
+                .with_details(format!("To allow more, set budgets.{} on the account", lane.spec.name)));
             }
             Err((full, Wait::Until(at))) if at > context.deadline => return Err(too_late(&wanted[full].0, at)),
             Err((full, Wait::Until(at))) => {

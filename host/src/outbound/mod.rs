@@ -1097,6 +1097,7 @@ impl Trip {
                 "redirects",
                 format!("the provider redirected more than {} times", outbound.limits.redirects),
             )
+            .with_more("redirects")
             .with_request_sent(RequestSent::Yes));
         }
         let to = from.join(location).map_err(|_| {

@@ -275,7 +275,7 @@ impl Scope {
             return Ok(());
         }
         let message = format!("{} wanted to send {bytes}, where {limit} is {max}.", self.plugin);
-        Err(Error::limit(limit, message))
+        Err(Error::limit(limit, message).with_more(limit))
     }
 
     fn check_headers(&self, headers: &[(String, String)]) -> Result<(), Error> {

@@ -91,7 +91,7 @@ impl Sign {
             Kind::CredentialUnavailable => Some(Self::NoSecret),
             Kind::Forbidden => Some(Self::Forbidden),
             Kind::PolicyDenied(_) => Some(Self::Denied),
-            Kind::LimitExceeded(_) => Some(Self::Limit),
+            Kind::LimitExceeded(_) | Kind::Busy(_) => Some(Self::Limit),
             Kind::SchemaViolation | Kind::TooLarge => Some(Self::Odd),
             Kind::Internal(_) => Some(Self::Defect),
             // The breaker tells for itself; the others say nothing of the provider.

@@ -177,7 +177,8 @@ fn place(kind: &str) -> usize {
         | "limit-exceeded"
         | "configuration"
         | "component" => 2,
-        "rate-limited" | "quota-exhausted" | "circuit-open" | "transient" | "timeout" | "deadline" | "network" => 3,
+        "busy" | "rate-limited" | "quota-exhausted" | "circuit-open" | "transient" | "timeout" | "deadline"
+        | "network" => 3,
         "outcome-unknown" | "schema-violation" | "too-large" | "provider-reported" => 4,
         _ => 5,
     }
