@@ -63,6 +63,8 @@ struct Loaded {
     digest: Digest,
     grant: Grant,
     pre: PluginPre<Call>,
+    /// The host finds it again as long as this is held.
+    _component: Arc<Component>,
     schemas: Vec<OnceLock<Result<Schema>>>,
     drift: Watch,
     outbound: Arc<Outbound>,
@@ -81,7 +83,7 @@ struct Loaded {
 /// What a plugin is made of: everything that the host brings.
 pub(crate) struct Parts {
     pub(crate) engine: Engine,
-    pub(crate) component: Component,
+    pub(crate) component: Arc<Component>,
     pub(crate) needs: Arc<Needs>,
     pub(crate) digest: Digest,
     pub(crate) grant: Grant,
@@ -159,6 +161,7 @@ impl Plugin {
             digest,
             grant,
             pre,
+            _component: component,
             outbound,
             store,
             seal,
