@@ -143,7 +143,7 @@ impl Plugin {
         // What is ours and was not granted is refused above, so the rest is WASI.
         trap_the_rest(&engine, &mut linker, &component, |name| is_ours(name) || wasi::is_linked(name))?;
         let pre = linker.instantiate_pre(&component).and_then(PluginPre::new).map_err(|error| {
-            Error::component("the component does not fit the contract").with_details(format!("{error:#}"))
+            Error::component("the component does not fit the contract").with_details(shown_lines(&format!("{error:#}")))
         })?;
         let meter = outbound.meter.clone().ok_or_else(|| Error::internal("a connection has no meter"))?;
         let outbound = Arc::new(outbound);
@@ -895,7 +895,8 @@ fn trap_the_rest(
             && !is_linked(name)
         {
             trap(name, instance).map_err(|error| {
-                Error::component("an import of the component cannot be linked").with_details(format!("{error:#}"))
+                Error::component("an import of the component cannot be linked")
+                    .with_details(shown_lines(&format!("{error:#}")))
             })?;
         }
     }
@@ -924,7 +925,7 @@ pub(crate) async fn describe(engine: &Engine, component: &Component, clock: &Arc
     let mut linker = linker(engine)?;
     trap_the_rest(engine, &mut linker, component, |name| is_types(name) || wasi::is_linked(name))?;
     let pre = linker.instantiate_pre(component).and_then(PluginPre::new).map_err(|error| {
-        Error::component("the component does not fit the contract").with_details(format!("{error:#}"))
+        Error::component("the component does not fit the contract").with_details(shown_lines(&format!("{error:#}")))
     })?;
     let output = wasi::Output::default();
     let secrets = Arc::new(Secrets::new("", "describe", Default::default()));
@@ -1027,7 +1028,7 @@ fn stopped(
             if text.contains("fuel allocated for hostcalls") {
                 return limit("hostcall_bytes", limits.hostcall_bytes);
             }
-            let cause = if printed.is_empty() { text } else { shown_lines(printed) };
+            let cause = shown_lines(if printed.is_empty() { &text } else { printed });
             Error::internal(format!("{name} failed; its instance was dropped")).with_details(cause)
         }
     }
