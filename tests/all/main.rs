@@ -43,6 +43,7 @@ mod secrets;
 mod serve;
 mod simulation;
 mod sinks;
+mod soak;
 mod sockets;
 mod state;
 mod stream;
