@@ -68,7 +68,7 @@ async fn damaged_by_the_thousand_and_run() {
     let trial = Arc::new(Trial::new(&whole).await);
     let tally = try_all(trial, numbers(3_000), |number| damaged(number, &whole, &[&other, TINY])).await;
     tell("the smallest plugin", &tally);
-    assert!(tally.ran > tally.all / 20, "too few run for this to say much: {tally:?}");
+    assert!(tally.ran > tally.all / 50, "too few run for this to say much: {tally:?}");
     assert!(tally.all - tally.ran > tally.all / 5, "too few are refused: {tally:?}");
     assert!(tally.answered > 0 && tally.failed > 0, "{tally:?}");
 }
