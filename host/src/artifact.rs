@@ -17,6 +17,7 @@ use wasmtime::component::Component;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::hex::hex;
+use crate::manifest::shown_lines;
 
 /// Compiled code.
 pub(crate) type Code = Component;
@@ -142,7 +143,10 @@ pub(crate) fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component> {
     // The bytes are anybody's: a compiler that gives up on them must not take the host along.
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| Component::from_binary(engine.raw(), bytes)))
         .map_err(|_| Error::component("the compiler gave up on the component"))?
-        .map_err(|error| Error::component("the component does not compile").with_details(format!("{error:#}")))
+        .map_err(|error| {
+            // It quotes names that anybody may have written.
+            Error::component("the component does not compile").with_details(shown_lines(&format!("{error:#}")))
+        })
 }
 
 /// What a tag covers: the name and the code's own digest, so that a file cannot stand in for another.

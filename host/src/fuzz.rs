@@ -23,6 +23,7 @@ pub type Target = fn(&[u8]) -> String;
 pub const TARGETS: &[(&str, Target)] = &[
     ("hints", hints),
     ("scope", scope),
+    ("fields", fields),
     ("manifest", manifest),
     ("config", config),
     ("schema", schema),
@@ -87,6 +88,32 @@ pub fn scope(bytes: &[u8]) -> String {
     let again = scope.check(request(method, sent.as_str()));
     assert!(again.as_ref().is_ok_and(|again| again.url() == sent), "{sent} does not pass again: {again:?}");
     format!("passes to {}", origin.name)
+}
+
+/// Header fields that a plugin wants to send, a line each. What passes is one field as the `http` crate reads it, is none of
+/// the host's however it is spelled, and keeps to the limits.
+pub fn fields(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let headers: Vec<(String, String)> = text
+        .split('\n')
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let Some(scope) = granted() else { return "no scope".to_owned() };
+    let checked = scope.check(Request { headers, ..request(Method::Get, "{api}/v2/x") });
+    let Ok(scoped) = &checked else { return outcome(&checked) };
+    let passed = &scoped.request().headers;
+    for (name, value) in passed {
+        assert!(http::HeaderName::from_bytes(name.as_bytes()).is_ok(), "{name:?} is no name");
+        assert!(http::HeaderValue::from_bytes(value.as_bytes()).is_ok(), "{value:?} is no value");
+        let spelled = name.to_ascii_lowercase().replace('_', "-");
+        let is_owned =
+            ["host", "content-length", "transfer-encoding", "connection", "te", "trailer", "upgrade", "x-key"];
+        assert!(!is_owned.contains(&spelled.as_str()), "{name} is the host's");
+    }
+    let length: usize = passed.iter().map(|(name, value)| name.len() + value.len()).sum();
+    assert!(passed.len() <= scope.header_count_max && length <= scope.header_bytes_max, "{length} bytes pass");
+    format!("passes {}", passed.len())
 }
 
 /// A `plugin.toml`. It is read alike twice, and what is said about a wrong one is short and can be shown.

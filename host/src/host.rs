@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::Semaphore;
 
@@ -91,7 +91,8 @@ struct Inner {
     sealed: Sealed,
     /// The tokens of connected accounts, by owner and credential.
     tokens: Mutex<HashMap<(String, String), Arc<Tokens>>>,
-    components: Mutex<HashMap<Digest, Code>>,
+    /// The code of the plugins that are loaded: it goes with the last plugin that is made of it.
+    components: Mutex<HashMap<Digest, Weak<Code>>>,
     /// For instances that wait for another call.
     warm_room: Arc<Room>,
 }
@@ -114,8 +115,8 @@ pub struct HostBuilder {
 const TOKEN_ANSWER_BYTES_MAX: u64 = 256 << 10;
 
 impl HostBuilder {
-    /// Keeps compiled code and plugins' state in this folder, made if it is not there. Without one, code is compiled at
-    /// each start and state ends with the host.
+    /// Keeps compiled code and plugins' state in this folder, made if it is not there. Without one, a component is
+    /// compiled whenever it is loaded and no loaded plugin is made of it, and state ends with the host.
     pub fn state_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.state_dir = Some(path.into());
         self
@@ -466,6 +467,10 @@ impl Host {
         if let Some(tokens) = all.get(&key) {
             return Ok(tokens.clone());
         }
+        // What is written down is read again by whoever comes back.
+        if is_crowded(all.len()) {
+            all.retain(|_, tokens| Arc::strong_count(tokens) > 1);
+        }
         let tokens = Arc::new(Tokens::new(owner, credential, inner.sealed.clone(), inner.clock.clone())?);
         all.insert(key, tokens.clone());
         Ok(tokens)
@@ -795,16 +800,19 @@ impl Host {
     }
 
     /// The component's code: already here, on disk, or compiled now.
-    fn component(&self, digest: Digest, bytes: &[u8]) -> Result<Code> {
+    fn component(&self, digest: Digest, bytes: &[u8]) -> Result<Arc<Code>> {
         let components = || self.0.components.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(component) = components().get(&digest) {
-            return Ok(component.clone());
+        if let Some(component) = components().get(&digest).and_then(Weak::upgrade) {
+            return Ok(component);
         }
         let component = match &self.0.artifacts {
             Some(artifacts) => artifacts.load(&self.0.engine, digest, bytes)?,
             None => artifact::compile(&self.0.engine, bytes)?,
         };
-        components().insert(digest, component.clone());
+        let component = Arc::new(component);
+        let mut components = components();
+        components.retain(|_, code| code.strong_count() > 0);
+        components.insert(digest, Arc::downgrade(&component));
         Ok(component)
     }
 
@@ -820,6 +828,10 @@ impl Host {
         let inner = &self.0;
         let mut shared = inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let mut lanes = Lanes::default();
+        if is_crowded(shared.len()) {
+            let now = inner.clock.now();
+            shared.retain(|_, lane| Arc::strong_count(lane) > 1 || !lane.is_at_rest(now));
+        }
         let own = owner(name, account_name);
         let named = |kind: &str, name: Option<&String>| name.map(|name| format!("{kind} {name}"));
         for budget in &grant.budgets {
@@ -854,6 +866,15 @@ impl Host {
         Ok(lanes)
     }
 }
+
+/// Whether it is time to look what of so many nobody uses any more: seldom, so that opening stays cheap however many there
+/// are.
+fn is_crowded(known: usize) -> bool {
+    known >= KNOWN_MIN && known.is_power_of_two()
+}
+
+/// So many of a kind are kept without a look.
+const KNOWN_MIN: usize = 256;
 
 /// Whose budgets, tokens and records a connection uses: its account's, or its own where it has none.
 fn owner(connection: &str, account: Option<&str>) -> String {

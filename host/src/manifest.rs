@@ -1629,7 +1629,7 @@ fn only<'a>(sections: &[&'a [u8]], what: &str) -> Result<&'a [u8]> {
 fn not_a_component(bytes: &[u8], error: &str) -> Error {
     let what =
         if bytes.starts_with(b"\0asm") { "the component is broken" } else { "this is not a WebAssembly component" };
-    Error::component(what).with_details(error)
+    Error::component(what).with_details(shown_lines(error))
 }
 
 fn contract_item(name: &str) -> Option<(&str, &str)> {

@@ -65,6 +65,8 @@ struct Loaded {
     digest: Digest,
     grant: Grant,
     pre: PluginPre<Call>,
+    /// The host finds it again as long as this is held.
+    _component: Arc<Component>,
     schemas: Vec<OnceLock<Result<Schema>>>,
     drift: Watch,
     outbound: Arc<Outbound>,
@@ -86,7 +88,7 @@ struct Loaded {
 /// What a plugin is made of: everything that the host brings.
 pub(crate) struct Parts {
     pub(crate) engine: Engine,
-    pub(crate) component: Component,
+    pub(crate) component: Arc<Component>,
     pub(crate) needs: Arc<Needs>,
     pub(crate) digest: Digest,
     pub(crate) grant: Grant,
@@ -176,7 +178,7 @@ impl Plugin {
         // What is ours and was not granted is refused above, so the rest is WASI.
         trap_the_rest(&engine, &mut linker, &component, |name| is_ours(name) || wasi::is_linked(name))?;
         let pre = linker.instantiate_pre(&component).and_then(PluginPre::new).map_err(|error| {
-            Error::component("the component does not fit the contract").with_details(format!("{error:#}"))
+            Error::component("the component does not fit the contract").with_details(shown_lines(&format!("{error:#}")))
         })?;
         let meter = outbound.meter.clone().ok_or_else(|| Error::internal("a connection has no meter"))?;
         let outbound = Arc::new(outbound);
@@ -198,6 +200,7 @@ impl Plugin {
             digest,
             grant,
             pre,
+            _component: component,
             outbound,
             store,
             seal,
@@ -1005,7 +1008,8 @@ fn trap_the_rest(
             && !is_linked(name)
         {
             trap(name, instance).map_err(|error| {
-                Error::component("an import of the component cannot be linked").with_details(format!("{error:#}"))
+                Error::component("an import of the component cannot be linked")
+                    .with_details(shown_lines(&format!("{error:#}")))
             })?;
         }
     }
@@ -1046,7 +1050,7 @@ pub(crate) async fn describe(
     let mut linker = linker(engine)?;
     trap_the_rest(engine, &mut linker, component, |name| is_types(name) || wasi::is_linked(name))?;
     let pre = linker.instantiate_pre(component).and_then(PluginPre::new).map_err(|error| {
-        Error::component("the component does not fit the contract").with_details(format!("{error:#}"))
+        Error::component("the component does not fit the contract").with_details(shown_lines(&format!("{error:#}")))
     })?;
     let alive = engine.admit("the component")?;
     let output = wasi::Output::new(&limits);
@@ -1179,7 +1183,8 @@ fn stopped(
             reached(limit, value).with_more(limit)
         }
         None => {
-            let cause = if printed.is_empty() { format!("{error:#}") } else { shown_lines(printed) };
+            let text = format!("{error:#}");
+            let cause = shown_lines(if printed.is_empty() { &text } else { printed });
             Error::internal(format!("{name} failed; its instance was dropped")).with_details(cause)
         }
     }

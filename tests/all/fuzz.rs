@@ -55,6 +55,11 @@ fn scope() {
 }
 
 #[test]
+fn fields() {
+    fuzz("fields", 60_000);
+}
+
+#[test]
 fn manifest() {
     fuzz("manifest", 10_000);
 }

@@ -479,6 +479,45 @@ fn every_plugin_folder_has_what_it_must() {
 }
 
 /// What must not be told outside stays outside: paths of the machines this was written on.
+/// A promise whose test was renamed or taken away is a promise of nobody.
+#[test]
+fn every_test_that_the_threat_model_names_exists() {
+    let files = files();
+    let model = files.iter().find(|file| file.path == ".github/SECURITY.md").and_then(|file| file.text.as_deref());
+    let model = model.expect("there is a threat model");
+    let is_name = |part: &str| {
+        !part.is_empty() && part.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_')
+    };
+    let named: BTreeSet<(&str, &str)> = model
+        .split('`')
+        .filter_map(|word| word.split_once("::"))
+        .filter(|(module, test)| module.split('/').all(is_name) && is_name(test))
+        .collect();
+    assert!(named.len() > 100, "only {} tests are named", named.len());
+    let exists = |module: &str, test: &str| {
+        let declared = format!("fn {test}(");
+        let here = ["tests/all", "host/src"].map(|folder| format!("{folder}/{module}"));
+        files.iter().any(|file| {
+            let is_there = here.iter().any(|path| {
+                file.path.strip_prefix(path.as_str()).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
+            });
+            is_there && file.text.as_deref().is_some_and(|text| text.contains(&declared))
+        })
+    };
+    let missing = named.into_iter().filter(|(module, test)| !exists(module, test));
+    assert_none(
+        missing.map(|(module, test)| format!("SECURITY.md names {module}::{test}, which does not exist")).collect(),
+    );
+}
+
+/// Every lesson that others' bugs taught has its row.
+#[test]
+fn every_lesson_has_its_row_in_the_threat_model() {
+    let model = fs::read_to_string(root().join(".github/SECURITY.md")).unwrap();
+    let missing = (1..=25).filter(|lesson| !model.contains(&format!("| L{lesson} |")));
+    assert_none(missing.map(|lesson| format!("SECURITY.md has no row L{lesson}")).collect());
+}
+
 #[test]
 fn no_file_names_a_machine() {
     let mut wrong = Vec::new();

@@ -102,12 +102,12 @@ pub const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 /// An empty component.
 pub const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
-fn section(id: u8, content: &[u8]) -> Vec<u8> {
+pub(crate) fn section(id: u8, content: &[u8]) -> Vec<u8> {
     [&[id][..], &length(content.len()), content].concat()
 }
 
 /// LEB128.
-fn length(mut value: usize) -> Vec<u8> {
+pub(crate) fn length(mut value: usize) -> Vec<u8> {
     let mut out = Vec::new();
     loop {
         let byte = (value & 0x7f) as u8;
@@ -147,5 +147,6 @@ pub async fn built(name: &str, compiled: impl FnOnce() -> (Vec<u8>, Option<Vec<u
 /// A host that is good for building and describing.
 pub fn builder() -> Host {
     static BUILDER: OnceLock<Host> = OnceLock::new();
-    BUILDER.get_or_init(|| Host::builder().build().expect("a host starts")).clone()
+    let made = || Host::builder().code_dir(crate::compiled_code()).build().expect("a host starts");
+    BUILDER.get_or_init(made).clone()
 }

@@ -8,6 +8,7 @@
 
 pub mod clocks;
 pub mod component;
+pub mod damage;
 #[path = "../faults/mod.rs"]
 pub mod faults;
 pub mod fixture;
@@ -42,6 +43,9 @@ pub struct PluginFolder {
     path: &'static str,
     described: &'static str,
 }
+
+/// A whole plugin of a few kilobytes (`tiny.wat`), which compiles at once: for tests that need thousands of them.
+pub const TINY: &[u8] = include_bytes!("tiny.wasm");
 
 impl Guest {
     /// The compiler's component, without manifest and operations.

@@ -118,10 +118,10 @@ pub fn run(seed: u64, corpus: Vec<Vec<u8>>, rounds: usize, target: impl Fn(&[u8]
 }
 
 /// SplitMix64.
-struct Die(u64);
+pub(crate) struct Die(pub(crate) u64);
 
 impl Die {
-    fn roll(&mut self) -> u64 {
+    pub(crate) fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -129,16 +129,16 @@ impl Die {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, below: u64) -> u64 {
+    pub(crate) fn below(&mut self, below: u64) -> u64 {
         self.roll() % below.max(1)
     }
 
     /// A place in something so long; its end is one too.
-    fn place(&mut self, length: usize) -> usize {
+    pub(crate) fn place(&mut self, length: usize) -> usize {
         usize::try_from(self.below(length as u64 + 1)).expect("no longer than it was")
     }
 
-    fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+    pub(crate) fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         &all[self.place(all.len() - 1)]
     }
 
@@ -149,7 +149,7 @@ impl Die {
         from..to.min(from + 1 + self.place(24))
     }
 
-    fn change(&mut self, input: &mut Vec<u8>, corpus: &[Vec<u8>]) {
+    pub(crate) fn change(&mut self, input: &mut Vec<u8>, corpus: &[Vec<u8>]) {
         let at = self.place(input.len());
         match self.below(9) {
             0 if at < input.len() => input[at] ^= 1 << self.below(8),

@@ -138,6 +138,7 @@ impl Provider {
             async move {
                 let mut connections = tokio::task::JoinSet::new();
                 while let Ok((stream, _)) = listener.accept().await {
+                    while connections.try_join_next().is_some() {}
                     connections.spawn(serve(stage.clone(), stream));
                 }
             }
@@ -158,6 +159,11 @@ impl Provider {
     /// The requests so far.
     pub fn seen(&self) -> Vec<Seen> {
         self.stage.seen().clone()
+    }
+
+    /// Forgets the requests so far, where more come than can be kept.
+    pub fn forget(&self) {
+        self.stage.seen().clear();
     }
 
     /// How many requests there were.

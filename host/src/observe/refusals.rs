@@ -15,6 +15,9 @@ use crate::time::{Timestamp, rfc3339};
 /// Most refusals that are kept of one connection; the one that came longest ago gives way.
 pub const REFUSALS_PER_CONNECTION: usize = 20;
 
+/// So many connections are remembered without a look at which of them are closed.
+const RINGS_MIN: usize = 256;
+
 /// Something that the grant does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -54,6 +57,10 @@ impl Refusals {
     /// The ring of a connection: the one it had, where it is opened again.
     pub(crate) fn of(&self, connection: &str) -> Arc<Ring> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Seldom, so that opening stays cheap however many there are.
+        if all.len() >= RINGS_MIN && all.len().is_power_of_two() {
+            all.retain(|_, ring| Arc::strong_count(ring) > 1);
+        }
         let made = || Arc::new(Ring { connection: connection.to_owned(), kept: Mutex::default() });
         all.entry(connection.to_owned()).or_insert_with(made).clone()
     }
@@ -104,6 +111,17 @@ mod tests {
 
     fn denied(what: &str) -> Error {
         Error::denied("origin", format!("acme wanted {what}"), "To allow it:   origins = []")
+    }
+
+    #[test]
+    fn whoever_opens_under_ten_thousand_names_leaves_few_behind() {
+        let refusals = Refusals::default();
+        let open = refusals.of("open");
+        for number in 0..10_000 {
+            refusals.of(&number.to_string());
+        }
+        assert!(refusals.0.lock().unwrap().len() <= RINGS_MIN);
+        assert!(Arc::ptr_eq(&open, &refusals.of("open")));
     }
 
     #[test]

@@ -170,6 +170,14 @@ impl Lane {
         (self.spec.name.clone(), self.bucket().blocked_until(0), self.spec.window_ms().unwrap_or_default())
     }
 
+    /// Whether nothing of it is spent and nothing stops it, so that a new one would be the same.
+    pub(crate) fn is_at_rest(&self, now: Timestamp) -> bool {
+        let standing = self.bucket().standing(0, now);
+        standing.is_some_and(|Standing { limit, used, blocked_until, .. }| {
+            used == 0 && limit == u64::from(self.spec.limit()) && blocked_until.is_none_or(|until| until <= now)
+        })
+    }
+
     /// Whether something would be left of it after so many units.
     fn has_spare(&self, now: Timestamp, units: u32) -> bool {
         let mut bucket = self.bucket();
@@ -459,6 +467,28 @@ mod tests {
 
     fn context(clock: &ManualClock, ms: u64) -> CallContext {
         CallContext { deadline: clock.now().plus(ms), observer: None, event: None, operation: None }
+    }
+
+    /// Whoever unloads and loads again has no more of a quota than before.
+    #[test]
+    fn a_lane_is_at_rest_only_where_a_new_one_would_be_the_same() {
+        let clock = ManualClock::new(Timestamp::from_millis(0), 1);
+        let lane = lane("a", Shape::Window { limit: 2, window_ms: 1_000 }, &clock);
+        let is_at_rest = || lane.is_at_rest(clock.now());
+        assert!(is_at_rest());
+        let reservation = lane.bucket().reserve(clock.now(), &[(0, 1)]).unwrap();
+        assert!(!is_at_rest(), "one is under way");
+        lane.bucket().settle(reservation, clock.now());
+        clock.advance(999);
+        assert!(!is_at_rest(), "it counts yet");
+        clock.advance(1_000);
+        assert!(is_at_rest());
+        lane.block_until(clock.now().plus(10));
+        assert!(!is_at_rest(), "it is blocked");
+        clock.advance(10);
+        assert!(is_at_rest());
+        lane.told_limit(1);
+        assert!(!is_at_rest(), "the provider told a smaller limit");
     }
 
     /// Waiting for the second lane gave back what was taken of the first, which woke the waiter itself: it span until
