@@ -663,8 +663,9 @@ impl Host {
     /// Tells who is to be told of alerts.
     #[cfg(feature = "serve")]
     pub(crate) fn teller(&self) -> Teller {
-        let bell = self.0.bell.clone();
-        Teller { store: self.0.store.clone(), clock: self.0.clock.clone(), told: Arc::new(move || bell.ring()) }
+        let (bell, holder) = (self.0.bell.clone(), format!("{:016x}", crate::random::unlike()));
+        let (store, clock) = (self.0.store.clone(), self.0.clock.clone());
+        Teller { holder, store, clock, told: Arc::new(move || bell.ring()) }
     }
 
     /// What plugins emit, one event after the other: at least once, in the order in which it was committed, from where the
