@@ -648,7 +648,7 @@ impl Host {
     /// What arrived and what left: to see it, and to have it done once more.
     #[cfg(feature = "serve")]
     pub fn event_log(&self) -> EventLog {
-        EventLog::new(self.0.store.clone(), self.0.clock.clone())
+        EventLog::new(self.0.store.clone(), self.0.clock.clone(), self.0.audit.clone())
     }
 
     /// What fires now, as whoever serves over this state folder has told it; see [`AlertPolicy`](crate::AlertPolicy).

@@ -152,6 +152,9 @@ pub struct ConsoleAddress {
 }
 
 impl ConsoleAddress {
+    /// The file of its token, in the state folder.
+    pub const TOKEN_FILE: &str = crate::artifact::TOKEN_FILE;
+
     pub(crate) fn new(address: SocketAddr, token_file: Option<PathBuf>, token: String) -> Self {
         Self { address, token_file, token }
     }
