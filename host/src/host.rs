@@ -620,8 +620,8 @@ impl Host {
         }
     }
 
-    /// Sends the spans that are kept there to the receiver that `[observe]` names; nothing where it names none. They are
-    /// sent until what this answers is ended or goes.
+    /// Sends the spans that are kept there to the receiver that `[observe]` names, and what is counted with them; nothing
+    /// where it names none. They are sent until what this answers is ended or goes.
     ///
     /// # Errors
     /// [`Kind::Configuration`](crate::Kind::Configuration) where the receiver cannot be reached as it is written.
@@ -642,7 +642,7 @@ impl Host {
             book: Book::closed(),
         };
         let way = otlp::Way { transport, resolver: inner.resolver.clone(), clock: inner.clock.clone(), means };
-        Exporting::begin(policy, spans, way)
+        Exporting::begin(policy, spans, &way, self)
     }
 
     /// What arrived and what left: to see it, and to have it done once more.
