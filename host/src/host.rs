@@ -638,8 +638,8 @@ impl Host {
         }
     }
 
-    /// Sends the spans that are kept there to the receiver that `[observe]` names; nothing where it names none. They are
-    /// sent until what this answers is ended or goes.
+    /// Sends the spans that are kept there to the receiver that `[observe]` names, and what is counted with them; nothing
+    /// where it names none. They are sent until what this answers is ended or goes.
     ///
     /// # Errors
     /// [`Kind::Configuration`](crate::Kind::Configuration) where the receiver cannot be reached as it is written.
@@ -660,13 +660,13 @@ impl Host {
             book: Book::closed(),
         };
         let way = otlp::Way { transport, resolver: inner.resolver.clone(), clock: inner.clock.clone(), means };
-        Exporting::begin(policy, spans, way)
+        Exporting::begin(policy, spans, &way, self)
     }
 
     /// What arrived and what left: to see it, and to have it done once more.
     #[cfg(feature = "serve")]
     pub fn event_log(&self) -> EventLog {
-        EventLog::new(self.0.store.clone(), self.0.clock.clone())
+        EventLog::new(self.0.store.clone(), self.0.clock.clone(), self.0.audit.clone())
     }
 
     /// What fires now, as whoever serves over this state folder has told it; see [`AlertPolicy`](crate::AlertPolicy).
@@ -681,8 +681,9 @@ impl Host {
     /// Tells who is to be told of alerts.
     #[cfg(feature = "serve")]
     pub(crate) fn teller(&self) -> Teller {
-        let bell = self.0.bell.clone();
-        Teller { store: self.0.store.clone(), clock: self.0.clock.clone(), told: Arc::new(move || bell.ring()) }
+        let (bell, holder) = (self.0.bell.clone(), format!("{:016x}", crate::random::unlike()));
+        let (store, clock) = (self.0.store.clone(), self.0.clock.clone());
+        Teller { holder, store, clock, told: Arc::new(move || bell.ring()) }
     }
 
     /// What plugins emit, one event after the other: at least once, in the order in which it was committed, from where the

@@ -166,6 +166,75 @@ async fn a_sink_that_is_gone_is_told_to_the_one_that_is_named_and_once_over_rest
     assert!(out.is_empty() && err.is_empty(), "a pipe gets rows and nothing else: {out}{err}");
 }
 
+/// A key that is nowhere, or that the provider refuses, needs a person as much as a consent that was withdrawn.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_is_missing_or_refused_is_told_as_what_needs_a_person() {
+    for (status, why) in [(200, "key"), (401, "the provider did not accept the credential")] {
+        let provider = Provider::answering(move |_| Reply::status(status)).await;
+        let folder = folder(&provider, "").await;
+        let clock = ManualClock::new(NOW, 1);
+        let serving = serve(folder.path(), &clock).await;
+        if status == 200 {
+            std::fs::remove_file(folder.path().join("key")).unwrap();
+        }
+        let needs = || {
+            let all = serving.alerts().into_iter();
+            all.filter(|alert| alert.rule == AlertRule::NeedsConnecting && alert.state == AlertState::Firing).collect()
+        };
+        turning(&clock, &serving, || !Vec::is_empty(&needs())).await;
+        let needs: Vec<wharfage::Alert> = needs();
+        assert_eq!(needs.len(), 1, "{needs:?}");
+        assert_eq!(needs[0].subject, AlertSubject::Credential("api_key".into()));
+        assert_eq!(needs[0].connection.as_deref(), Some("acme"));
+        assert!(needs[0].why.as_deref().unwrap().contains(why), "{needs:?}");
+        let text = serving.metrics().await.unwrap().prometheus();
+        let series = "wharfage_health_state{connection=\"acme\",state=\"needs-connecting\"} 1";
+        assert!(text.lines().any(|line| line == series), "Prometheus' rule would see nothing of it: {text}");
+        if status == 200 {
+            let key = folder.path().join("key");
+            std::fs::write(&key, API_KEY).unwrap();
+            #[cfg(unix)]
+            std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+            let is_over = || serving.alerts().iter().all(|alert| alert.rule != AlertRule::NeedsConnecting);
+            turning(&clock, &serving, is_over).await;
+        }
+        assert!(serving.drain().await);
+    }
+}
+
+/// Two processes serve one state folder, and both see that a sink is gone: whoever is told is told once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_over_one_state_folder_tell_once() {
+    let provider = Provider::answering(|_| Reply::status(401)).await;
+    let more = "[sinks.ops]\nkind = 'file'\npath = 'ops.jsonl'\ntypes = ['wharfage.alert.*']\n[alerts]\nsink = 'ops'\n\
+                errors = { enabled = false }\navailability = { enabled = false }\nstale = { enabled = false }\n";
+    let folder = folder(&provider, more).await;
+    std::fs::remove_file(folder.path().join("key")).unwrap();
+    let (clock, ops) = (ManualClock::new(NOW, 1), folder.path().join("ops.jsonl"));
+    let (one, other) = (serve(folder.path(), &clock).await, serve(folder.path(), &clock).await);
+    let fires = |serving: &Serving| serving.alerts().iter().any(|alert| alert.state == AlertState::Firing);
+    let both = || fires(&one) && fires(&other) && !lines(&ops).is_empty();
+    turning(&clock, &one, both).await;
+    for _ in 0..20 {
+        reading(&clock, &one).await;
+        other.state().await.unwrap();
+    }
+    let types = || -> Vec<String> {
+        lines(&ops).iter().map(|event| event["type"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    assert_eq!(types(), ["wharfage.alert.firing"]);
+
+    // The one that goes on sees that it is over, and says so once the other has been gone for long enough.
+    assert!(one.drain().await);
+    let key = folder.path().join("key");
+    std::fs::write(&key, API_KEY).unwrap();
+    #[cfg(unix)]
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    turning(&clock, &other, || types().len() > 1).await;
+    assert_eq!(types(), ["wharfage.alert.firing", "wharfage.alert.resolved"]);
+    assert!(other.drain().await);
+}
+
 fn wharfage(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(crate::cli::program());
     command.args(arguments).current_dir(folder).arg("--state-dir").arg(folder.join("state")).env("NO_COLOR", "1");

@@ -623,7 +623,7 @@ pub(crate) async fn hostile_dumps_memory() {
         // By a clock that stands still: where waits are over at once, so is the time for sending.
         let still = wharfage::ManualClock::new(wharfage::Timestamp::from_millis(1_000), 1);
         let exporter = Host::builder().clock(still).build().unwrap();
-        let exporting = crate::traces::export(&exporter, &receiver, &kept, folder.path());
+        let exporting = crate::traces::export_all(&exporter, &receiver, &kept, folder.path(), true);
         let plugin = connect(scene(&provider), &host, keys.path()).await;
         traffic(&plugin, &mut sinks).await;
         exporting.end().await;

@@ -175,7 +175,8 @@ async fn port() -> Port {
     let port = Port::new(
         "[serve.console]\nlisten = '127.0.0.1:0'\n\
          [plugins.writer]\ncomponent = 'writer.wasm'\n\
-         [accounts.b.secrets]\nverifying = { env = 'SERVE_TOKEN' }\napi_key = { env = 'SERVE_TOKEN' }\n\
+         [accounts.b.secrets]\nverifying = { env = 'SERVE_TOKEN' }\napi_key = { file = 'later-key' }\n\
+         [alerts]\nerrors = { calls_min = 1, failures_min = 1, for_s = 0 }\nneeds_connecting = { for_s = 3600 }\n\
          [connections.narrow]\nplugin = 'writer'\naccount = 'b'\nimports = ['http']\nsecrets = ['verifying', 'api_key']\n\
          [[connections.narrow.allow]]\norigin = 'https://api.stand-in.test'\nmethods = ['GET']\npaths = ['/things']\n\
          [endpoints.narrow]\nconnection = 'narrow'\nwebhook = 'things'\n",
@@ -183,6 +184,10 @@ async fn port() -> Port {
     .await;
     let writer = Scene::of(guests::EVENTS_KEYED).manifest(FACTS).component().await;
     std::fs::write(port.folder.path().join("writer.wasm"), writer.as_slice()).unwrap();
+    let key = port.folder.path().join("later-key");
+    std::fs::write(&key, TOKEN).unwrap();
+    #[cfg(unix)]
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     port
 }
 
@@ -236,6 +241,22 @@ async fn the_page_says_what_happened() {
     );
     assert!(refusal.contains("[[connections.narrow.allow]]") && refusal.contains("methods = [\"POST\"]"), "{refusal}");
     assert_eq!(browser.value("document.querySelector('#count-refusals').textContent").await, "1");
+
+    // What fires comes first, then what is about to: a key that is gone while everything runs. Each says what to type.
+    std::fs::remove_file(port.folder.path().join("later-key")).unwrap();
+    let cards = "[...document.querySelectorAll('#alerts-body li')].map(card => card.innerText.split(/\\s+/).join(' '))";
+    let told = browser.when(&format!("(cards => cards.some(card => card.includes('waits')) && cards.some(card => card.includes('fires')) && cards)({cards})")).await;
+    let told: Vec<&str> = told.as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(told[0].starts_with("errors warning, fires since "), "{told:#?}");
+    assert!(told[0].contains("measured 100 % · threshold 1 %") && told[0].contains("(handle) of narrow"), "{told:#?}");
+    let waits = told.last().unwrap();
+    assert!(waits.starts_with("needs_connecting waits since ") && waits.contains("api_key of narrow"), "{told:#?}");
+    let count = told.iter().filter(|card| card.contains("fires since")).count().to_string();
+    assert_eq!(browser.value("document.querySelector('#count-alerts').textContent").await, count.as_str());
+    browser.value("document.querySelector('#alerts-body summary').focus()").await;
+    browser.presses("Enter", 13).await;
+    let typed = browser.when("document.querySelector('#alerts-body details[open] dl')?.innerText").await;
+    assert!(typed.as_str().unwrap().contains("wharfage call acme orders.list --limit 1"), "{typed}");
 
     // The plots have their tables.
     browser.value("document.querySelectorAll('#traffic details').forEach(details => { details.open = true; })").await;

@@ -22,12 +22,26 @@ pub(crate) fn listen(logged: &Logged, format: LineFormat, spans: &Spans) -> trac
 }
 
 /// Sends spans to this receiver, with a secret of its own.
-pub(crate) fn export(host: &Host, receiver: &Provider, spans: &Spans, folder: &std::path::Path) -> Exporting {
+fn export(host: &Host, receiver: &Provider, spans: &Spans, folder: &std::path::Path) -> Exporting {
+    export_all(host, receiver, spans, folder, false)
+}
+
+/// Spans, and metrics where they are wanted.
+pub(crate) fn export_all(
+    host: &Host,
+    receiver: &Provider,
+    spans: &Spans,
+    folder: &std::path::Path,
+    with_metrics: bool,
+) -> Exporting {
     let key = folder.join("otlp-key");
     std::fs::write(&key, "Bearer otlp-k3y-of-the-receiver").unwrap();
     #[cfg(unix)]
     std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let text = format!("[observe]\notlp = '{}/base'\notlp_secret = {{ file = 'otlp-key' }}\n", receiver.url());
+    let text = format!(
+        "[observe]\notlp = '{}/base'\notlp_secret = {{ file = 'otlp-key' }}\notlp_metrics = {with_metrics}\n",
+        receiver.url()
+    );
     let config = Config::parse(&text, &folder.join("wharfage.toml")).unwrap();
     host.export(&config.observe, spans).unwrap().unwrap()
 }
@@ -326,14 +340,17 @@ async fn a_receiver_that_fails_is_told_once_and_costs_spans_only() {
     assert_eq!((&told[0]["level"], &told[0]["dropped"]), (&json!("warn"), &json!(3)));
 }
 
-/// Another's reader of the protocol reads what is sent: the messages that OpenTelemetry publishes for Python.
-#[tokio::test]
-async fn the_published_messages_read_what_is_sent() {
-    const READ: &str = "import sys, json\n\
-        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest\n\
-        from google.protobuf.json_format import MessageToDict\n\
-        r = ExportTraceServiceRequest(); r.ParseFromString(sys.stdin.buffer.read())\n\
-        print(json.dumps(MessageToDict(r)))";
+/// What the messages that OpenTelemetry publishes for Python read, of the kind `trace` or `metrics`; nothing where they are
+/// not there.
+fn published(kind: &str, body: &[u8]) -> Option<Value> {
+    let name = if kind == "trace" { "Trace" } else { "Metrics" };
+    let read = format!(
+        "import sys, json\n\
+         from opentelemetry.proto.collector.{kind}.v1.{kind}_service_pb2 import Export{name}ServiceRequest as R\n\
+         from google.protobuf.json_format import MessageToDict\n\
+         r = R(); r.ParseFromString(sys.stdin.buffer.read())\n\
+         print(json.dumps(MessageToDict(r)))"
+    );
     #[allow(clippy::disallowed_methods, reason = "another interpreter is a matter of whoever starts the tests")]
     let python = std::env::var("WHARFAGE_OTLP_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let has = Command::new(&python).args(["-c", "import opentelemetry.proto"]).stderr(Stdio::null()).status();
@@ -341,8 +358,24 @@ async fn the_published_messages_read_what_is_sent() {
         println!(
             "SKIPPED: {python} has no opentelemetry-proto; install it, or name a python with WHARFAGE_OTLP_PYTHON"
         );
-        return;
+        return None;
     }
+    let mut reading = Command::new(&python);
+    let mut reading = reading.args(["-c", &read]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    reading.stdin.take().unwrap().write_all(body).unwrap();
+    let output = reading.wait_with_output().unwrap();
+    Some(serde_json::from_slice(&output.stdout).unwrap())
+}
+
+/// The attribute of that name.
+fn attribute(of: &Value, name: &str) -> Value {
+    let all = of["attributes"].as_array().unwrap();
+    all.iter().find(|pair| pair["key"] == name).unwrap_or_else(|| panic!("{name}: {of:#}"))["value"].clone()
+}
+
+/// Another's reader of the protocol reads what is sent.
+#[tokio::test]
+async fn the_published_messages_read_what_is_sent() {
     let folder = tempfile::tempdir().unwrap();
     let receiver = Provider::answering(|_| Reply::status(200)).await;
     let kept = Spans::new();
@@ -351,19 +384,135 @@ async fn the_published_messages_read_what_is_sent() {
     let exporting = export(&open.host, &receiver, &kept, folder.path());
     Trace::parse(PARENT).unwrap().run(open.output("log", json!({"line": "x"}))).await;
     exporting.end().await;
-    let mut reading = Command::new(&python);
-    let mut reading = reading.args(["-c", READ]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    reading.stdin.take().unwrap().write_all(&receiver.seen()[0].body).unwrap();
-    let output = reading.wait_with_output().unwrap();
-    let read: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let Some(read) = published("trace", &receiver.seen()[0].body) else { return };
     let resource = &read["resourceSpans"][0];
-    let attribute = |of: &Value, name: &str| {
-        let all = of["attributes"].as_array().unwrap();
-        all.iter().find(|pair| pair["key"] == name).unwrap_or_else(|| panic!("{name}: {read:#}"))["value"].clone()
-    };
     assert_eq!(attribute(&resource["resource"], "service.name")["stringValue"], "wharfage");
     let span = &resource["scopeSpans"][0]["spans"][0];
     assert_eq!((&span["name"], &span["kind"]), (&json!("call"), &json!("SPAN_KIND_INTERNAL")));
     assert_eq!(attribute(span, "operation")["stringValue"], "log");
     assert_eq!(attribute(span, "attempts")["intValue"], "0");
+}
+
+/// Samples of metrics that a receiver got, as Prometheus is told them; a histogram by its count and its sum. `wanted` is
+/// the place where they belong.
+fn samples(receiver: &Provider, wanted: &str) -> Vec<(String, f64)> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let mut samples = Vec::new();
+    for seen in receiver.seen().iter().filter(|seen| seen.target.ends_with("/v1/metrics")) {
+        assert_eq!((seen.target.as_str(), seen.header("content-type")), (wanted, Some("application/x-protobuf")));
+        assert_eq!(seen.header("authorization"), Some("Bearer otlp-k3y-of-the-receiver"));
+        let resource = fields(&seen.body);
+        let scopes = fields(part(fields(part(&resource, 1)).as_slice(), 2));
+        for (_, metric) in scopes.iter().filter(|(field, _)| *field == 2) {
+            let metric = fields(metric.unwrap_err());
+            let name = text(part(&metric, 1));
+            let (kind, data) = metric.iter().find(|(field, _)| [5, 7, 9].contains(field)).unwrap();
+            let data = fields(data.unwrap_err());
+            // Cumulative, and a counter only grows.
+            let says: Vec<_> =
+                data.iter().filter(|(field, _)| *field > 1).map(|(at, said)| (*at, said.unwrap())).collect();
+            assert_eq!(says, [&[][..], &[(2, 2), (3, 1)], &[(2, 2)]][(*kind as usize - 5) / 2], "{name}");
+            for (_, point) in data.iter().filter(|(field, _)| *field == 1) {
+                let point = fields(point.unwrap_err());
+                let number = |wanted| point.iter().find(|(field, _)| *field == wanted).map(|(_, value)| value.unwrap());
+                assert!(number(2).unwrap() <= number(3).unwrap() && number(2).unwrap() > 0, "{name} has no beginning");
+                let labels = point.iter().filter(|(field, _)| *field == if *kind == 9 { 9 } else { 7 });
+                let labels: Vec<String> = labels
+                    .map(|(_, pair)| fields(pair.unwrap_err()))
+                    .map(|pair| format!("{}=\"{}\"", text(part(&pair, 1)), text(part(&fields(part(&pair, 2)), 1))))
+                    .collect();
+                let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+                if *kind == 9 {
+                    let numbers =
+                        |field| part(&point, field).chunks(8).map(|it| u64::from_le_bytes(it.try_into().unwrap()));
+                    assert_eq!(numbers(6).count(), numbers(7).count() + 1, "{name}");
+                    assert_eq!(numbers(6).sum::<u64>(), number(4).unwrap(), "{name}");
+                    samples.push((format!("{name}_count{labels}"), number(4).unwrap() as f64));
+                    samples.push((format!("{name}_sum{labels}"), f64::from_bits(number(5).unwrap())));
+                    continue;
+                }
+                let suffix = if *kind == 7 { "_total" } else { "" };
+                let value = number(6).map_or_else(|| f64::from_bits(number(4).unwrap()), |count| count as f64);
+                samples.push((format!("{name}{suffix}{labels}"), value));
+            }
+        }
+    }
+    samples
+}
+
+/// What is sent is what `/metrics` says: every sample of every family, and nothing else.
+#[tokio::test]
+async fn a_receiver_is_told_every_number_that_prometheus_is() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), wharfage::ManualClock::new(wharfage_tests::NOW, 1));
+    let provider =
+        Provider::answering(|seen| Reply::status(if seen.number == 0 { 200 } else { 404 }).body("words")).await;
+    let receiver = Provider::answering(|_| Reply::status(200)).await;
+    let open = Scene::of(guests::HTTP_SEND).with(&provider).clock(&clock).open().await;
+    open.output("send", json!({"url": "{api}/x", "credential": "key"})).await;
+    open.call("send", json!({"url": "{api}/y"})).await.unwrap_err();
+    let exporting = export_all(&open.host, &receiver, &Spans::new(), folder.path(), true);
+    let mut expected: Vec<(String, f64)> = open
+        .host
+        .metrics()
+        .prometheus()
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.contains("_bucket{"))
+        .map(|line| line.rsplit_once(' ').unwrap())
+        .map(|(series, value)| (series.to_owned(), value.parse().unwrap()))
+        .collect();
+    assert!(expected.len() > 40, "{expected:#?}");
+
+    // Every minute, without being asked.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    clock.advance(60_000);
+    while receiver.count() < 1 {
+        tokio::task::yield_now().await;
+    }
+    let mut told = samples(&receiver, "/base/v1/metrics");
+    let by_name = |a: &(String, f64), b: &(String, f64)| a.0.cmp(&b.0);
+    told.sort_by(by_name);
+    expected.sort_by(by_name);
+    assert_eq!(told, expected);
+    assert!(
+        !receiver.seen().iter().any(|seen| seen.body.windows(API_KEY.len()).any(|part| part == API_KEY.as_bytes()))
+    );
+
+    // And once more at the end.
+    exporting.end().await;
+    assert_eq!(receiver.count(), 2);
+    let Some(read) = published("metrics", &receiver.seen()[0].body) else { return };
+    let resource = &read["resourceMetrics"][0];
+    assert_eq!(attribute(&resource["resource"], "service.name")["stringValue"], "wharfage");
+    let metrics = resource["scopeMetrics"][0]["metrics"].as_array().unwrap();
+    let of = |name: &str| metrics.iter().find(|metric| metric["name"] == name).unwrap_or_else(|| panic!("{read:#}"));
+    let calls = &of("wharfage_calls")["sum"];
+    assert_eq!(
+        (&calls["aggregationTemporality"], &calls["isMonotonic"]),
+        (&json!("AGGREGATION_TEMPORALITY_CUMULATIVE"), &json!(true))
+    );
+    let took = &of("wharfage_call_duration_seconds")["histogram"]["dataPoints"][0];
+    assert_eq!((&of("wharfage_call_duration_seconds")["unit"], &took["count"]), (&json!("s"), &json!("2")));
+    assert_eq!(took["explicitBounds"].as_array().unwrap().len(), wharfage::BOUNDS_MS.len());
+}
+
+/// Metrics that are not taken are told once and counted, cost nobody a wait, and are in the next reading.
+#[tokio::test]
+async fn a_receiver_that_takes_no_metrics_is_told_once() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), wharfage_tests::skipping());
+    let receiver = Provider::answering(|_| Reply::status(503).body(format!("no: {API_KEY}"))).await;
+    let (logged, kept) = (Logged::default(), Spans::new());
+    let _listening = listen(&logged, LineFormat::Json, &Spans::new());
+    let open = Scene::of(guests::LOG_LINES).clock(&clock).open().await;
+    let exporting = export_all(&open.host, &receiver, &kept, folder.path(), true);
+    while exporting.untaken() < 2 {
+        open.output("log", json!({"line": "x"})).await;
+        tokio::task::yield_now().await;
+    }
+    exporting.end().await;
+    let told: Vec<Value> = lines(&logged).into_iter().filter(|line| line["target"] == "wharfage::observe").collect();
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert!(told[0]["message"].as_str().unwrap().starts_with("metrics are not taken: "), "{told:#?}");
+    assert!(!logged.text().contains(API_KEY));
 }

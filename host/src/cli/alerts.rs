@@ -25,7 +25,7 @@ enum What {
     List(List),
     /// Print the same rules as a rules file for Prometheus
     Rules(Rules),
-    /// Print what to do about an alert, or about a cause of bad health
+    /// Print what to do about an alert, a cause of bad health, or a host that is not ready
     Runbook(Runbook),
 }
 
@@ -53,7 +53,7 @@ struct Rules {
 
 #[derive(Args)]
 struct Runbook {
-    /// The name of the alert or the cause; all of the runbook where nothing is said
+    /// The name of the alert, the cause or the hindrance; all of the runbook where nothing is said
     name: Option<String>,
 }
 

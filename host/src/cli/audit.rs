@@ -8,7 +8,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use clap::Args;
 use serde_json::value::RawValue;
-use wharfage::{AuditCheck, AuditRow, Kind, Timestamp};
+use wharfage::{AuditCheck, AuditEntry, AuditRow, Kind, Timestamp};
 
 use super::Common;
 use super::text::{self, DIM, YELLOW};
@@ -125,6 +125,15 @@ fn tell(found: &AuditCheck, before: usize) {
     }
 }
 
+/// Where it went: an origin, or what was handed over once more.
+fn to(entry: &AuditEntry) -> String {
+    match (entry.event, entry.sink.as_str()) {
+        (Some(event), "") => format!("event {event}"),
+        (Some(event), sink) => format!("sink {sink}, from event {event} on"),
+        (None, _) => format!("{} {}", entry.method, entry.origin).trim().to_owned(),
+    }
+}
+
 /// A row as a program reads it.
 fn line(row: &AuditRow) -> String {
     let entry = match serde_json::from_str::<&RawValue>(&row.text) {
@@ -149,7 +158,7 @@ fn table(rows: &VecDeque<AuditRow>) -> anyhow::Result<()> {
             "row": row.number, "at": entry.at.to_string(), "deed": format!("{}{times}", entry.deed.name()),
             "connection": entry.connection, "account": entry.account, "operation": entry.operation,
             "credential": entry.credential, "secrets": entry.secrets.join(", "),
-            "to": format!("{} {}", entry.method, entry.origin).trim(), "outcome": outcome,
+            "to": to(entry), "outcome": outcome,
         })
     };
     let items: Vec<Box<RawValue>> =

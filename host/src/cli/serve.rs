@@ -40,6 +40,7 @@ impl Serve {
         let mut watch = Watch::of(&path, &config, before);
         let mut exporting = host.export(&config.observe, super::spans())?;
         let serving = host.serve(&config).await?;
+        exporting.iter().for_each(|exporting| exporting.measure(&serving));
         told(&serving, &config).await;
         loop {
             let asked = tokio::select! {
@@ -81,10 +82,13 @@ impl Serve {
                                 // One goes before the other comes: both would take from what is kept.
                                 drop(exporting.take());
                                 exporting = host.export(&changed.observe, super::spans()).unwrap_or_else(|error| {
-                                    anstream::eprintln!("{RED}[observe] was not taken up{RED:#}; no spans are sent");
+                                    anstream::eprintln!(
+                                        "{RED}[observe] was not taken up{RED:#}; no spans and metrics are sent"
+                                    );
                                     super::text::failure(&error.into());
                                     None
                                 });
+                                exporting.iter().for_each(|exporting| exporting.measure(&serving));
                             }
                             config = changed;
                             said(why, &reloaded);

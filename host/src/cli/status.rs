@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
-use wharfage::{Clock, Config, Host, Kind, SystemClock, Timestamp};
+use wharfage::{Clock, Config, ConsoleAddress, ConsolePolicy, Host, Kind, SystemClock, Timestamp};
 
 use super::text::{self, DIM, YELLOW, one_line};
 use super::{Common, programs, read_config};
@@ -203,15 +203,13 @@ fn listens(config: &Config) -> Result<SocketAddr, wharfage::Error> {
     let console = config.serve.console.as_ref().map(|console| console.listen);
     console.ok_or_else(|| {
         let message = "the wharfage.toml has no [serve.console], so nobody can be asked";
-        wharfage::Error::new(Kind::Configuration, message).with_details(
+        wharfage::Error::new(Kind::Configuration, message).with_details(format!(
             "What runs is told through the private listener. Add to wharfage.toml, and start `wharfage serve` again:\n\
-             [serve.console]\nlisten = \"127.0.0.1:7422\"",
-        )
+             [serve.console]\nlisten = \"{}\"",
+            ConsolePolicy::default().listen
+        ))
     })
 }
-
-/// The private listener's token, in the state folder.
-const TOKEN_FILE: &str = "console.token";
 
 /// The token that a running `wharfage serve` has put into the state folder.
 fn token(common: &Common) -> Result<String, wharfage::Error> {
@@ -222,7 +220,7 @@ fn token(common: &Common) -> Result<String, wharfage::Error> {
         )
     };
     let folder = common.state_folder().ok_or_else(|| missing("there is no state folder".to_owned()))?;
-    let file = folder.join(TOKEN_FILE);
+    let file = folder.join(ConsoleAddress::TOKEN_FILE);
     let text = std::fs::read_to_string(&file)
         .map_err(|error| missing(format!("no token of a running `wharfage serve` in {}: {error}", file.display())))?;
     Ok(text.trim().to_owned())

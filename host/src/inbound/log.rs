@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::envelope::Emitted;
 use super::inbox;
 use crate::error::{Error, Kind, Result};
+use crate::observe::audit::{Audit, AuditEntry, Deed};
 use crate::outbound::mask::header_is_secret;
 use crate::store::Store;
 use crate::store::arrival::{DeadLetter, EventState, Filter, Stored};
@@ -20,6 +21,7 @@ const ASK_MS: u64 = 500;
 pub struct EventLog {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    audit: Audit,
 }
 
 /// Which events a list holds.
@@ -102,8 +104,8 @@ pub struct SinkLetter {
 
 impl EventLog {
     /// Of this store.
-    pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock }
+    pub(crate) fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, audit: Audit) -> Self {
+        Self { store, clock, audit }
     }
 
     /// A page of what arrived: at most `limit` events, in order of their ids.
@@ -165,20 +167,26 @@ impl EventLog {
         Ok((ArrivedEvent::from(stored), content))
     }
 
-    /// Has an event handed to its plugin once more, by whoever serves its connection.
+    /// Has an event handed to its plugin once more, by whoever serves its connection. It stands in the audit trail.
     ///
     /// # Errors
     /// [`Kind::NotFound`]; [`Kind::Conflict`] where its content is not kept any more, or it is being handled.
     pub async fn replay(&self, id: u64) -> Result<()> {
-        if self.store.replay(id, self.clock.now()).await? {
-            return Ok(());
-        }
-        let (event, _) = self.event(id).await?;
-        let why = match event.has_content {
-            true => "is being handled",
-            false => "has nothing left to hand over: its content is not kept any more",
+        let event = self.store.event(id).await?.ok_or_else(|| unknown(id))?;
+        let replayed = match self.store.replay(id, self.clock.now()).await? {
+            true => Ok(()),
+            false => {
+                let why = match event.has_content {
+                    true => "is being handled",
+                    false => "has nothing left to hand over: its content is not kept any more",
+                };
+                Err(Error::new(Kind::Conflict, format!("event {id} {why}")))
+            }
         };
-        Err(Error::new(Kind::Conflict, format!("event {id} {why}")))
+        let entry =
+            AuditEntry { connection: event.arrival.connection, event: Some(id), ..AuditEntry::new(Deed::Replay) };
+        self.audit.tell(entry.came_to(replayed.as_ref().copied()));
+        replayed
     }
 
     /// What sinks did not take, in order of the events' numbers: about `limit` letters of events after this number, and
@@ -214,7 +222,8 @@ impl EventLog {
     }
 
     /// Has a sink given everything from the event with this number on, once more, as far as it is kept; dead letters among
-    /// it are none any more. Its receiver knows repetitions by their ids. Waits until nobody gives to the sink.
+    /// it are none any more. Its receiver knows repetitions by their ids. Waits until nobody gives to the sink. It stands in
+    /// the audit trail.
     ///
     /// # Errors
     /// [`Kind::InvalidRequest`] where the sink has not come so far; [`Kind::Conflict`] while a process keeps giving to it.
@@ -234,6 +243,8 @@ impl EventLog {
             self.clock.sleep_until(now.plus(ASK_MS)).await;
         }
         let moved = self.move_back(sink, number).await;
+        let entry = AuditEntry { sink: sink.to_owned(), event: Some(number), ..AuditEntry::new(Deed::Replay) };
+        self.audit.tell(entry.came_to(moved.as_ref().copied()));
         self.store.release(&lease, &holder).await?;
         moved
     }
@@ -285,8 +296,9 @@ mod tests {
 
     fn log() -> (Arc<dyn Store>, EventLog) {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
-        let clock = ManualClock::skipping(Timestamp::from_millis(1_000), 1);
-        (store.clone(), EventLog::new(store, Arc::new(clock)))
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::skipping(Timestamp::from_millis(1_000), 1));
+        let audit = Audit::new(store.clone(), &[3; 32], 100, clock.clone());
+        (store.clone(), EventLog::new(store, clock, audit))
     }
 
     /// A stored webhook, as the inbox writes it.
@@ -329,6 +341,32 @@ mod tests {
         log.replay(first).await.unwrap();
         assert_eq!(log.event(first).await.unwrap().0.state, EventState::Waiting);
         assert_eq!(log.replay(99).await.unwrap_err().kind(), &Kind::NotFound);
+    }
+
+    /// Whoever looks at what went out twice finds who was asked for it, also where it came to nothing.
+    #[tokio::test]
+    async fn a_replay_stands_in_the_audit_trail() {
+        let (store, log) = log();
+        let id = arrive(&store, "a", "k1").await;
+        log.replay(id).await.unwrap();
+        let at = |ms| Timestamp::from_millis(ms);
+        store.take("a", "me", at(1_000), at(9_000), 10).await.unwrap();
+        log.replay(id).await.unwrap_err();
+        log.rewind("s", 7).await.unwrap_err();
+        let rows = log.audit.page(0, 10).await.unwrap();
+        let said: Vec<_> = rows.iter().filter_map(|row| row.entry.clone()).collect();
+        let said: Vec<_> = said
+            .iter()
+            .map(|it| (it.deed.name(), it.connection.as_str(), it.sink.as_str(), it.event, it.error.as_str()))
+            .collect();
+        assert_eq!(
+            said,
+            [
+                ("replay", "a", "", Some(id), ""),
+                ("replay", "a", "", Some(id), "conflict"),
+                ("replay", "", "s", Some(7), "invalid-request")
+            ]
+        );
     }
 
     async fn emit(store: &Arc<dyn Store>, count: usize) {

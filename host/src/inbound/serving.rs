@@ -4,18 +4,20 @@
 //! address keeps all of it from starting, and every reason is told at once. A change of the configuration is taken up the
 //! same way or not at all; what it does not touch goes on, and what it ends finishes its work.
 
+pub(crate) mod watched;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
+use self::watched::{Looked, Phase, Survey, Watched, WatchedConnection, side_by_side};
 use super::envelope::Emitter;
 use super::handler::{Handler, Parts};
 use super::inbox::Inbox;
-use super::log::EventFilter;
 use super::policy::{ServeLimits, ServePolicy};
 use super::poll::run::{PollHealth, Poller};
 use super::sink::line::{Line, SinkState};
@@ -33,7 +35,6 @@ use crate::observe::metrics::{EndpointMetrics, Metrics, PollMetrics, SinkMetrics
 use crate::plugin::Plugin;
 use crate::serve::console::Console;
 use crate::serve::webhooks::Webhooks;
-use crate::store::arrival::EventState;
 
 /// How often what is over is forgotten.
 const SWEEP_MS: u64 = 600_000;
@@ -52,22 +53,6 @@ pub struct Serving {
     watched: Arc<Mutex<Arc<Watched>>>,
     /// What is seen of all of it, over reloads.
     watch: Arc<Watch>,
-}
-
-/// Everything that has a health.
-#[derive(Default)]
-struct Watched {
-    connections: Vec<WatchedConnection>,
-    sinks: Vec<Arc<Mutex<SinkState>>>,
-}
-
-#[derive(Clone)]
-struct WatchedConnection {
-    name: String,
-    plugin: Plugin,
-    polls: Vec<(String, Arc<Poller<Handler>>)>,
-    sockets: Vec<(String, Socket)>,
-    endpoints: Vec<Arc<Endpoint>>,
 }
 
 /// What runs now.
@@ -152,6 +137,9 @@ pub struct ConsoleAddress {
 }
 
 impl ConsoleAddress {
+    /// The file of its token, in the state folder.
+    pub const TOKEN_FILE: &str = crate::artifact::TOKEN_FILE;
+
     pub(crate) fn new(address: SocketAddr, token_file: Option<PathBuf>, token: String) -> Self {
         Self { address, token_file, token }
     }
@@ -197,28 +185,31 @@ impl Looker {
         Some(Serving { host, running, ending: Mutex::default(), watched, watch })
     }
 
-    /// As [`Serving::state`]; nothing, once it has ended.
+    /// As [`Serving::state`], with polls as the last survey saw them; nothing, once it has ended.
     pub(crate) async fn state(&self) -> Result<ServingState> {
-        match self.serving() {
-            Some(serving) => serving.state().await,
-            None => Ok(ServingState::default()),
-        }
+        let Some(running) = self.running.upgrade() else { return Ok(ServingState::default()) };
+        let polls = self.survey().await.polls.clone()?;
+        let running = running.lock().await;
+        Ok(running.state(polls))
     }
 
-    /// As [`Serving::metrics`]; what the host counted, once it has ended.
+    /// As [`Serving::metrics`], by the last survey; what the host counted, once it has ended.
     pub(crate) async fn metrics(&self) -> Result<Metrics> {
         match self.serving() {
-            Some(serving) => serving.metrics().await,
+            Some(serving) => serving.measured(&*self.survey().await).await,
             None => Ok(self.host.metrics()),
         }
     }
 
-    /// As [`Serving::health`]; nothing, once it has ended.
-    pub(crate) async fn health(&self) -> Vec<Health> {
-        match self.serving() {
-            Some(serving) => serving.health().await.all,
-            None => Vec::new(),
-        }
+    /// How everything stood, no longer ago than a few seconds.
+    pub(crate) async fn survey(&self) -> Arc<Survey> {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        watched.survey(&self.host).await
+    }
+
+    /// As [`Serving::alerts`].
+    pub(crate) fn alerts(&self) -> Vec<Alert> {
+        self.watch.alerts()
     }
 
     /// What `/healthz` answers, and `/readyz`: status and JSON.
@@ -300,16 +291,15 @@ impl Host {
             [] => config.connections.keys().cloned().collect(),
             names => names.to_vec(),
         };
-        let config = Arc::new(config.clone());
+        let (config, backlog) = (Arc::new(config.clone()), Arc::new(self.store().backlog().await));
         let look = |name: String| {
-            let (serving, config) = (Serving::idle(self), config.clone());
+            let (serving, config, backlog) = (Serving::idle(self), config.clone(), backlog.clone());
             async move {
+                let broken = |error: &Error| Looked::from(Health::not_opening(&name, error, now(&serving.host)));
                 let ready = match serving.prepare(&config, &name, None).await {
                     Ok(Some(ready)) => ready,
-                    Ok(None) => {
-                        return Health::not_opening(&name, &Error::internal("it is taken to run"), now(&serving.host));
-                    }
-                    Err(error) => return Health::not_opening(&name, &error, now(&serving.host)),
+                    Ok(None) => return broken(&Error::internal("it is taken to run")),
+                    Err(error) => return broken(&error),
                 };
                 if probe {
                     ready.plugin.probe().await;
@@ -317,13 +307,14 @@ impl Host {
                 }
                 // Nothing was begun, so a socket that is not open tells nothing.
                 let watched = WatchedConnection { sockets: Vec::new(), ..ready.watched(&name, &[]) };
-                watched.health(&serving.host).await
+                watched.look(&serving.host, &backlog).await
             }
         };
-        let mut all = side_by_side(self, wanted.iter().map(|name| (name.clone(), look(name.clone())))).await;
+        let looked = side_by_side(self, wanted.iter().map(|name| (name.clone(), look(name.clone())))).await;
+        let mut all: Vec<Health> = looked.into_iter().map(|looked| looked.health).collect();
         if names.is_empty() {
-            let dead = dead_by_sink(self).await;
-            let letters = |name: &String| dead.get(name).copied().unwrap_or_default();
+            let dead = backlog.as_ref().as_ref().map(|backlog| backlog.letters.clone()).unwrap_or_default();
+            let letters = |name: &String| dead.get(name).copied().unwrap_or_default().min(DEAD_MAX);
             let sinks = config.sinks.keys().filter(|name| letters(name) > 0);
             all.extend(sinks.map(|name| health::of_sink(name, None, letters(name), now(self))));
         }
@@ -333,54 +324,6 @@ impl Host {
 
 fn now(host: &Host) -> crate::time::Timestamp {
     host.clock().now()
-}
-
-/// Runs what looks at connections, each for itself: one that panics is told of and takes nobody along.
-async fn side_by_side(
-    host: &Host,
-    looks: impl Iterator<Item = (String, impl Future<Output = Health> + Send + 'static)>,
-) -> Vec<Health> {
-    let looks: Vec<_> = looks.map(|(name, look)| (name, tokio::spawn(look))).collect();
-    let mut all = Vec::with_capacity(looks.len());
-    for (name, look) in looks {
-        all.push(look.await.unwrap_or_else(|_| {
-            Health::not_opening(&name, &Error::internal("looking at it ended in a defect of wharfage"), now(host))
-        }));
-    }
-    all
-}
-
-/// How many events each sink did not take, of the first so many.
-async fn dead_by_sink(host: &Host) -> BTreeMap<String, u64> {
-    let mut dead = BTreeMap::new();
-    for letter in host.store().dead_letters(0, DEAD_MAX).await.unwrap_or_default() {
-        *dead.entry(letter.sink).or_default() += 1;
-    }
-    dead
-}
-
-impl WatchedConnection {
-    /// How it is, with everything that is declared for it.
-    async fn health(&self, host: &Host) -> Health {
-        let mut facts = self.plugin.facts().await;
-        let mut unreadable = |error: Error| facts.unreadable = Some(error.message().to_owned());
-        for (name, poll) in &self.polls {
-            match poll.health().await {
-                Ok(poll) => facts.work.polls.push((name.clone(), poll)),
-                Err(error) => unreadable(error),
-            }
-        }
-        let dead = EventFilter { connection: Some(self.name.clone()), state: Some(EventState::Dead), after: 0 };
-        match host.event_log().page(&dead, DEAD_MAX).await {
-            Ok(page) => facts.work.dead = page.len() as u64,
-            Err(error) => unreadable(error),
-        }
-        facts.work.sockets = self.sockets.iter().map(|(name, socket)| (name.clone(), socket.status())).collect();
-        let counted =
-            |endpoint: &Arc<Endpoint>| (endpoint.id().to_owned(), endpoint.secret().to_owned(), endpoint.counts());
-        facts.work.endpoints = self.endpoints.iter().map(counted).collect();
-        health::judge(&facts, now(host))
-    }
 }
 
 impl Serving {
@@ -394,19 +337,7 @@ impl Serving {
     /// How everything at work is: each connection with its polls, sockets and webhooks, and each sink. No provider is asked,
     /// and nothing is waited for but the store.
     pub async fn health(&self) -> HealthReport {
-        let watched = self.watched().clone();
-        let looks = watched.connections.iter().cloned().map(|connection| {
-            let host = self.host.clone();
-            (connection.name.clone(), async move { connection.health(&host).await })
-        });
-        let mut all = side_by_side(&self.host, looks).await;
-        let dead = dead_by_sink(&self.host).await;
-        for state in &watched.sinks {
-            let state = state.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let dead = dead.get(&state.name).copied().unwrap_or_default();
-            all.push(health::of_sink(&state.name, Some(&state), dead, now(&self.host)));
-        }
-        HealthReport::new(now(&self.host), all)
+        self.watched().look(&self.host).await.report
     }
 
     /// The same, after every provider was asked that nobody has seen for a minute, all side by side: see [`Plugin::probe`].
@@ -420,13 +351,20 @@ impl Serving {
         health::lived(now(&self.host))
     }
 
-    /// What `/readyz` answers, status and JSON: 200 where everything declared does its work, else 503; with every cause.
+    /// What `/readyz` answers, status and JSON: 200 where the host does its own work, else 503 with what keeps it from that:
+    /// everything declared runs, no worker has ended, and the store can be written. A provider that is down does not make it
+    /// 503; how connections are stands in the answer all the same. All of it was seen within the last five seconds.
     pub async fn ready(&self) -> (u16, String) {
-        health::ready(&self.health().await)
+        let watched = self.watched();
+        health::ready(&watched.survey(&self.host).await.report, &watched.hindrances(&self.host).await)
     }
 
     fn watched(&self) -> Arc<Watched> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn watch_over(&self, watched: Arc<Watched>) {
+        *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = watched;
     }
 
     /// Asks how connections are that nobody called.
@@ -531,9 +469,14 @@ impl Serving {
         running.sinks = Some(sinks);
         running.sweeper = Some(self.sweeper(config));
         let watched = |(name, unit): (&String, &Unit)| unit.ready.watched(name, &endpoints);
-        let watched =
-            Watched { connections: running.units.iter().map(watched).collect(), sinks: running.sink_states.clone() };
-        *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(watched);
+        let watched = Arc::new(Watched {
+            connections: running.units.iter().map(watched).collect(),
+            sinks: running.sink_states.clone(),
+            phase: Phase::Serving,
+            workers: running.workers(),
+            ..Watched::default()
+        });
+        self.watch_over(watched);
         running.prober = config.serve.probe.then(|| self.prober());
         running.watcher = Some(self.watcher(config, &running));
         running.policy = config.serve.clone();
@@ -604,9 +547,13 @@ impl Serving {
         if before.is_some_and(|before| before.listen == policy.listen) {
             return Ok(None);
         }
+        Console::listen(policy.clone(), self.looker()).await.map(Some)
+    }
+
+    /// For whoever shows what runs.
+    pub(crate) fn looker(&self) -> Looker {
         let (running, watched) = (Arc::downgrade(&self.running), self.watched.clone());
-        let looker = Looker { host: self.host.clone(), running, watched, watch: self.watch.clone() };
-        Console::listen(policy.clone(), looker).await.map(Some)
+        Looker { host: self.host.clone(), running, watched, watch: self.watch.clone() }
     }
 
     fn ending(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
@@ -651,15 +598,11 @@ impl Serving {
     /// Watches what runs from now on.
     fn watcher(&self, config: &Config, running: &Running) -> Group {
         let units = || running.units.iter();
-        let poll = |(name, poll): &(String, Arc<Poller<Handler>>)| (name.clone(), poll.clone());
         let sources = Sources {
             host: self.host.clone(),
             plugins: units().map(|(name, unit)| (name.clone(), unit.ready.plugin.clone())).collect(),
             inboxes: units().map(|(_, unit)| unit.ready.inbox.clone()).collect(),
-            polls: units()
-                .flat_map(|(connection, unit)| unit.ready.polls.iter().map(move |it| (connection.clone(), poll(it))))
-                .map(|(connection, (name, poll))| (connection, name, poll))
-                .collect(),
+            watched: self.watched(),
             sinks: running.sink_states.clone(),
         };
         let (watch, policy, keeping) = (self.watch.clone(), config.alerts.clone(), config.serve.limits.keeping());
@@ -689,6 +632,7 @@ impl Serving {
         let clock = self.host.clock();
         let over = clock.alarm(clock.now().plus(running.policy.limits.drain_ms));
         running.watcher = None;
+        self.watch_over(Arc::new(Watched::at(Phase::Stopping)));
         for (_, unit) in std::mem::take(&mut running.units) {
             self.finish(unit);
         }
@@ -761,7 +705,9 @@ impl Serving {
     /// # Errors
     /// When the store cannot be read.
     pub async fn state(&self) -> Result<ServingState> {
-        self.running.lock().await.state().await
+        let running = self.running.lock().await;
+        let polls = running.polls().await?;
+        Ok(running.state(polls))
     }
 
     /// What was counted and timed, as [`Host::metrics`] has it, with what runs here: endpoints, polls, sockets, sinks, and
@@ -770,14 +716,21 @@ impl Serving {
     /// # Errors
     /// When the store cannot be read.
     pub async fn metrics(&self) -> Result<Metrics> {
-        let state = self.state().await?;
-        let backlog = self.host.store().backlog().await?;
+        self.measured(&self.watched().look(&self.host).await).await
+    }
+
+    /// The same, with what is judged and read from the store as this survey has it.
+    async fn measured(&self, survey: &Survey) -> Result<Metrics> {
+        let (backlog, polls) = (survey.backlog.as_ref().map_err(Error::clone)?, survey.polls.clone()?);
+        let state = self.running.lock().await.state(polls);
         let mut metrics = self.host.metrics();
         let now = metrics.at;
-        let health = self.health().await;
         for connection in &mut metrics.connections {
-            let judged =
-                health.all.iter().find(|of| of.subject == Subject::Connection && of.name == connection.connection);
+            let judged = survey
+                .report
+                .all
+                .iter()
+                .find(|of| of.subject == Subject::Connection && of.name == connection.connection);
             connection.health = judged.map(|of| of.state.name());
             let count = |counts: &BTreeMap<String, u64>| counts.get(&connection.connection).copied().unwrap_or(0);
             (connection.waiting, connection.dead_letters) = (Some(count(&backlog.waiting)), Some(count(&backlog.dead)));
@@ -821,12 +774,19 @@ impl Serving {
 }
 
 impl Running {
-    async fn state(&self) -> Result<ServingState> {
-        let mut state = ServingState::default();
+    async fn polls(&self) -> Result<Vec<(String, String, PollHealth)>> {
+        let mut polls = Vec::new();
         for (connection, unit) in &self.units {
             for (name, poll) in &unit.ready.polls {
-                state.polls.push((connection.clone(), name.clone(), poll.health().await?));
+                polls.push((connection.clone(), name.clone(), poll.health().await?));
             }
+        }
+        Ok(polls)
+    }
+
+    fn state(&self, polls: Vec<(String, String, PollHealth)>) -> ServingState {
+        let mut state = ServingState { polls, ..ServingState::default() };
+        for (connection, unit) in &self.units {
             for (name, socket) in &unit.ready.sockets {
                 state.sockets.push((connection.clone(), name.clone(), socket.status()));
             }
@@ -837,19 +797,24 @@ impl Running {
         }
         let sink = |state: &Arc<Mutex<SinkState>>| state.lock().unwrap_or_else(PoisonError::into_inner).clone();
         state.sinks = self.sink_states.iter().map(sink).collect();
-        Ok(state)
+        state
     }
-}
 
-impl Watched {
-    /// Asks how connections are that nobody has seen for so long, all side by side.
-    async fn probe(&self, host: &Host, unseen_ms: u64) {
-        let unseen = self.connections.iter().filter(|connection| connection.plugin.is_unseen(unseen_ms));
-        let looks = unseen.map(|connection| {
-            let plugin = connection.plugin.clone();
-            (connection.name.clone(), async move { plugin.probe().await })
-        });
-        side_by_side(host, looks).await;
+    /// What goes on until it is ended, in words. A socket may close for good.
+    fn workers(&self) -> Vec<(String, AbortHandle)> {
+        let mut all = Vec::new();
+        for (connection, unit) in &self.units {
+            let polls = unit.ready.polls.iter().map(|(name, _)| format!("the poll {name} of {connection}"));
+            let names = [format!("the inbox of {connection}")].into_iter().chain(polls);
+            all.extend(names.zip(unit.group.tasks.iter().map(JoinHandle::abort_handle)));
+        }
+        let sink = |state: &Arc<Mutex<SinkState>>| {
+            format!("the sink {}", state.lock().unwrap_or_else(PoisonError::into_inner).name)
+        };
+        let tasks = self.sinks.iter().flat_map(|sinks| sinks.tasks.iter().map(JoinHandle::abort_handle));
+        all.extend(self.sink_states.iter().map(sink).zip(tasks));
+        all.extend(self.webhooks.iter().map(|webhooks| ("the listener of webhooks".to_owned(), webhooks.worker())));
+        all
     }
 }
 

@@ -506,11 +506,12 @@ impl AlertPolicy {
     }
 }
 
-/// What the runbook says under the heading of an alert or of a cause of bad health; nothing where there is none of that
-/// name.
+/// What the runbook says under the heading of an alert, of a cause of bad health or of what keeps a host from being ready;
+/// nothing where there is none of that name.
 pub fn runbook(name: &str) -> Option<&'static str> {
     let heading = |line: &str| {
-        let rest = line.strip_prefix("### Alert `").or_else(|| line.strip_prefix("### Cause `"))?;
+        let rest =
+            ["Alert", "Cause", "Hindrance"].iter().find_map(|kind| line.strip_prefix(&format!("### {kind} `")))?;
         rest.strip_suffix('`').map(ToOwned::to_owned)
     };
     let mut at = 0;

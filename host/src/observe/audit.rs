@@ -1,4 +1,5 @@
-//! The audit trail: who used which secret, for which connection, operation and origin, when, and what came of it.
+//! The audit trail: who used which secret, for which connection, operation and origin, when, and what came of it; and
+//! what was handed over once more because somebody asked for it.
 //!
 //! It holds names and outcomes and never a value, nothing of a path, a query or a body. An entry is queued without
 //! waiting and without I/O, and written down by somebody else: after a second or a hundred entries, at
@@ -45,7 +46,7 @@ pub(crate) const AUDIT_ROWS: u64 = 1_000_000;
 /// Rows kept where they end with the host anyway.
 pub(crate) const AUDIT_ROWS_IN_MEMORY: u64 = 10_000;
 
-/// What was done with a secret or a credential.
+/// What was done, mostly with a secret or a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -68,6 +69,8 @@ pub enum Deed {
     Rotate,
     /// A secret was removed.
     Remove,
+    /// Somebody had an event handed over once more.
+    Replay,
     /// Entries before this one were lost, as many as [`AuditEntry::times`] says.
     Lost,
     /// Something that this version does not know.
@@ -88,13 +91,14 @@ impl Deed {
             Self::Set => "set",
             Self::Rotate => "rotate",
             Self::Remove => "remove",
+            Self::Replay => "replay",
             Self::Lost => "lost",
             Self::Unknown => "unknown",
         }
     }
 }
 
-/// One use of a secret. What does not apply is empty.
+/// One use of a secret, or a replay. What does not apply is empty.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AuditEntry {
@@ -133,6 +137,12 @@ pub struct AuditEntry {
     /// The kind of the error; empty where it went well.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub error: String,
+    /// The number of the event that was handed over once more; with a sink, of the first that it is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<u64>,
+    /// The sink that it is given to.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub sink: String,
     /// The id of the trace that it is a part of.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub trace: String,
@@ -166,6 +176,8 @@ impl AuditEntry {
             origin: String::new(),
             status: None,
             error: String::new(),
+            event: None,
+            sink: String::new(),
             trace: String::new(),
             times: 1,
         }

@@ -24,7 +24,7 @@ pub(crate) use pulse::{Pulse, Sign, Traffic};
 #[cfg(feature = "serve")]
 pub use work::HealthReport;
 #[cfg(feature = "serve")]
-pub(crate) use work::{DEAD_MAX, Work, lived, of_sink, ready};
+pub(crate) use work::{DEAD_MAX, Hindrance, Work, lived, of_sink, ready};
 
 /// Milliseconds after which what was seen last says nothing any more.
 pub(crate) const FRESH_MS: u64 = 300_000;
@@ -379,7 +379,7 @@ fn credentials(found: &mut Found, facts: &Facts, now: Timestamp) {
         let name = &secret.name;
         if let Some(trouble) = &secret.trouble {
             // What goes well without it does not need it, or not everywhere.
-            let state = if is_well(traffic) { HealthState::Degraded } else { HealthState::Unhealthy };
+            let state = if is_well(traffic) { HealthState::Degraded } else { HealthState::NeedsConnecting };
             let help = format!("wharfage secret set {connection} {name}");
             found.tell(Cause::SecretMissing, state, name, trouble.clone(), help);
         } else if let Some(since) = secret.since {
@@ -392,13 +392,14 @@ fn credentials(found: &mut Found, facts: &Facts, now: Timestamp) {
     let is_replaced = facts.secrets.iter().any(|secret| secret.since > refused);
     let is_told = found.0.iter().any(|finding| finding.cause == Cause::NotConnected);
     if is_refused && !is_replaced && !is_told {
-        let help = match (&facts.tokens[..], &facts.key) {
-            ([(credential, _), ..], _) => format!("wharfage connect {connection} --credential {credential}"),
-            ([], Some(key)) => format!("wharfage secret set {connection} {key}"),
-            ([], None) => format!("wharfage explain {connection}"),
+        let (about, help) = match (&facts.tokens[..], facts.key.as_deref()) {
+            ([(credential, _), ..], _) => {
+                (credential.as_str(), format!("wharfage connect {connection} --credential {credential}"))
+            }
+            ([], Some(key)) => (key, format!("wharfage secret set {connection} {key}")),
+            ([], None) => ("", format!("wharfage explain {connection}")),
         };
         let message = "the provider did not accept the credential".to_owned();
-        let about = facts.key.as_deref().unwrap_or_default();
         found.tell(Cause::CredentialRefused, HealthState::NeedsConnecting, about, message, help);
     }
 }

@@ -5,7 +5,8 @@
 //! two calls share: a call adds to numbers of its own operation.
 //!
 //! A reading is a plain value: [`Metrics`] of a host, with what `wharfage serve` runs where that is asked for it. It is
-//! JSON by `serde`, and text for Prometheus by [`Metrics::prometheus`] and [`Metrics::openmetrics`].
+//! JSON by `serde`, text for Prometheus by [`Metrics::prometheus`] and [`Metrics::openmetrics`], and what
+//! [`Host::export`](crate::Host::export) sends to a receiver of OpenTelemetry's protocol.
 //!
 //! An operation that was never called takes about 2 KiB, one that was called 4 KiB more, for its last 1000 calls. A
 //! connection that is opened again counts on; of connections that are closed, the 256 that were opened last are kept.
@@ -14,6 +15,8 @@ mod exposition;
 mod families;
 mod histogram;
 mod meter;
+#[cfg(feature = "trace")]
+mod otlp;
 mod recent;
 
 use std::collections::BTreeMap;

@@ -1,46 +1,46 @@
-//! Spans to a receiver of OpenTelemetry's protocol, OTLP 1.x over HTTP with protocol buffers
+//! Spans and metrics to a receiver of OpenTelemetry's protocol, OTLP 1.x over HTTP with protocol buffers
 //! (<https://opentelemetry.io/docs/specs/otlp/>, read 2026-11-29).
 //!
-//! [`Spans`] is a layer that keeps the host's own spans when they close, and no others; [`Exporting`] sends what was kept
-//! by the path that every request takes, in a scope that holds one URL. So there is no second HTTP client, and no proxy,
-//! redirect or variable of the environment that the path does not know. The messages are a dozen fields, written here.
+//! [`Spans`] is a layer that keeps the host's own spans when they close, and no others; [`Exporting`] sends what was kept,
+//! and a reading of the metrics now and then, by the path that every request takes, in a scope that holds one URL. So
+//! there is no second HTTP client, and no proxy, redirect or variable of the environment that the path does not know. The
+//! messages are some dozen fields, written here.
 //!
 //! Every text is redacted before it leaves. Nothing waits for a receiver: what it does not take in time is dropped and
 //! counted.
 
-use std::collections::{BTreeMap, VecDeque};
+mod message;
+mod path;
+mod readings;
+
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
-use tracing::instrument::WithSubscriber as _;
 use tracing::span::{Attributes, Id, Record};
-use tracing::subscriber::{Interest, NoSubscriber};
+use tracing::subscriber::Interest;
 use tracing::{Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Filter};
 use tracing_subscriber::registry::LookupSpan;
 
+pub(crate) use self::message::Message;
+use self::path::Path;
+pub(crate) use self::path::{Way, path_limits};
+use self::readings::{Readings, Source};
 use super::lines::Fields;
 use super::policy::ObservePolicy;
-use super::redact::{is_secret_name, redact};
-use crate::account::SecretSource;
-use crate::auth::Credential;
-use crate::connection::Limits;
-use crate::error::{Error, Kind, Result};
-use crate::manifest::Purpose;
-use crate::outbound::address::Resolver;
-use crate::outbound::mask::MASKED;
-use crate::outbound::scope::{OriginScope, PathPattern, Scope};
-use crate::outbound::transport::Transport;
-use crate::outbound::{CallContext, Method, Outbound, Repeat, Request};
+use super::redact::redact;
+use crate::error::Result;
+use crate::host::Host;
+#[cfg(feature = "serve")]
+use crate::inbound::serving::Serving;
 use crate::random;
 use crate::time::{Clock, SystemClock};
-use crate::vault::{Granted, Means, Secrets};
 
 /// Spans that are kept until they are sent; further ones are dropped and counted.
 const KEPT_MAX: usize = 4_096;
@@ -50,12 +50,6 @@ const BATCH: usize = 512;
 
 /// Milliseconds that a span is kept at most before it is sent.
 const KEPT_MS: u64 = 5_000;
-
-/// Milliseconds for sending one message, waits and further attempts included.
-const SEND_MS: u64 = 30_000;
-
-/// Most bytes of one text.
-const TEXT_BYTES_MAX: usize = 1_024;
 
 /// Keeps the host's spans until they are sent. Clones keep the same ones.
 ///
@@ -244,19 +238,13 @@ fn take(fields: &mut Fields, name: &str) -> Option<String> {
     }
 }
 
-/// What a receiver is reached with.
-pub(crate) struct Way {
-    pub(crate) transport: Arc<dyn Transport>,
-    pub(crate) resolver: Arc<Resolver>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) means: Means,
-}
-
-/// Sends spans, until it is ended or goes.
+/// Sends spans and metrics, until it is ended or goes.
 pub struct Exporting {
     spans: Spans,
+    source: Arc<Mutex<Source>>,
+    untaken: Arc<AtomicU64>,
     stop: watch::Sender<bool>,
-    task: Option<JoinHandle<()>>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Exporting {
@@ -264,18 +252,38 @@ impl Exporting {
     ///
     /// # Errors
     /// [`Kind::Configuration`](crate::Kind::Configuration) where the address of the receiver cannot be granted.
-    pub(crate) fn begin(policy: &ObservePolicy, spans: &Spans, way: Way) -> Result<Option<Self>> {
-        let Some(sender) = Sender::new(policy, spans.0.clone(), way)? else { return Ok(None) };
-        spans.0.is_sent.store(true, Ordering::Relaxed);
+    pub(crate) fn begin(policy: &ObservePolicy, spans: &Spans, way: &Way, host: &Host) -> Result<Option<Self>> {
+        let Some(path) = Path::new(policy, "/v1/traces", way)? else { return Ok(None) };
+        let metrics = Path::new(policy, "/v1/metrics", way)?.filter(|_| policy.otlp_metrics);
+        let instance = random::name()?;
         let (stop, stopped) = watch::channel(false);
-        let task = Some(tokio::spawn(sender.run(stopped)));
-        Ok(Some(Self { spans: spans.clone(), stop, task }))
+        let (source, untaken) = (Arc::new(Mutex::new(Source::Host(host.clone()))), Arc::default());
+        let sender = Sender { kept: spans.0.clone(), path, instance: instance.clone(), is_failing: false };
+        spans.0.is_sent.store(true, Ordering::Relaxed);
+        let mut tasks = vec![tokio::spawn(sender.run(stopped.clone()))];
+        if let Some(path) = metrics {
+            let every_ms = policy.otlp_metrics_every_s.saturating_mul(1_000);
+            let readings = Readings::new(path, instance, every_ms, Arc::clone(&source), Arc::clone(&untaken));
+            tasks.push(tokio::spawn(readings.run(stopped)));
+        }
+        Ok(Some(Self { spans: spans.clone(), source, untaken, stop, tasks }))
     }
 
-    /// Sends what is kept, and ends.
+    /// From now on what runs here is told in the metrics too, as `Serving::metrics` has it.
+    #[cfg(feature = "serve")]
+    pub fn measure(&self, serving: &Serving) {
+        *self.source.lock().unwrap_or_else(PoisonError::into_inner) = Source::Serving(serving.looker());
+    }
+
+    /// How many messages with metrics the receiver did not take. What they held is in the next ones.
+    pub fn untaken(&self) -> u64 {
+        self.untaken.load(Ordering::Relaxed)
+    }
+
+    /// Sends what is kept and a last reading, and ends.
     pub async fn end(mut self) {
         self.stop.send_replace(true);
-        if let Some(task) = self.task.take() {
+        for task in std::mem::take(&mut self.tasks) {
             let _ = task.await;
         }
     }
@@ -284,49 +292,22 @@ impl Exporting {
 impl Drop for Exporting {
     fn drop(&mut self) {
         self.spans.0.is_sent.store(false, Ordering::Relaxed);
-        if let Some(task) = &self.task {
-            task.abort();
-        }
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
-/// The path to exactly the URL that the operator wrote.
+/// Sends spans, a batch at a time.
 struct Sender {
     kept: Arc<Kept>,
-    outbound: Outbound,
-    url: String,
+    path: Path,
     instance: String,
     is_failing: bool,
 }
 
-/// The name of the one origin, credential and secret.
-const NAME: &str = "otlp";
-
 impl Sender {
-    fn new(policy: &ObservePolicy, kept: Arc<Kept>, way: Way) -> Result<Option<Self>> {
-        let Some(base) = &policy.otlp else { return Ok(None) };
-        let limits = path_limits();
-        let mut url = base.clone();
-        url.set_path(&format!("{}/v1/traces", base.path().trim_end_matches('/')));
-        let secret = policy.otlp_secret.as_ref();
-        let credential = secret.map(|_| Credential::header(NAME, vec![NAME.to_owned()], &policy.otlp_header, NAME));
-        let secrets = Secrets::new(NAME, "observe", secret.map(granted).unwrap_or_default()).with(way.means);
-        let scope = scope(&url, credential.is_some(), &limits)?;
-        let outbound = Outbound {
-            scope,
-            private_addresses: policy.private_addresses.clone(),
-            credentials: credential.into_iter().collect(),
-            limits,
-            resolver: way.resolver,
-            transport: way.transport,
-            ..Outbound::nowhere(Arc::new(secrets), way.clock)
-        };
-        Ok(Some(Self { kept, outbound, url: url.into(), instance: random::name()?, is_failing: false }))
-    }
-
     async fn run(mut self, mut stop: watch::Receiver<bool>) {
         loop {
-            let clock = self.outbound.clock.clone();
+            let clock = self.kept.clock.clone();
             let is_over = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stops| *stops) => true,
@@ -339,8 +320,7 @@ impl Sender {
                     break;
                 }
                 let count = batch.len();
-                // What sending does is no part of any trace: it would be sent, and so on for ever.
-                let sent = self.send(message(&batch, &self.instance)).with_subscriber(NoSubscriber::default()).await;
+                let sent = self.path.send(message(&batch, &self.instance)).await;
                 self.tell(count, sent);
                 if self.is_failing {
                     break;
@@ -350,21 +330,6 @@ impl Sender {
                 return;
             }
         }
-    }
-
-    async fn send(&self, message: Vec<u8>) -> Result<()> {
-        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let request = Request {
-            method: Method::Post,
-            headers: vec![header("content-type", "application/x-protobuf"), header("accept", "application/x-protobuf")],
-            body: Some(Bytes::from(message)),
-            // A span that comes twice is the same span.
-            repeat: Repeat::Safe,
-            ..Request::get(&self.url)
-        };
-        let deadline = self.outbound.clock.now().plus(SEND_MS);
-        let context = CallContext { deadline, observer: None, event: None, operation: None };
-        self.outbound.send(&context, request).await.map(drop)
     }
 
     /// A receiver that fails is told once, and once when it takes spans again.
@@ -377,7 +342,7 @@ impl Sender {
                 self.kept.drop_some(count);
                 if !was_failing {
                     let dropped = dropped + count as u64;
-                    tracing::warn!(target: "wharfage::observe", dropped, "spans are not taken: {}", why(&error));
+                    tracing::warn!(target: "wharfage::observe", dropped, "spans are not taken: {}", path::why(&error));
                 }
                 self.is_failing = true;
                 return;
@@ -387,47 +352,18 @@ impl Sender {
     }
 }
 
-/// What failed, with what would help.
-fn why(error: &Error) -> String {
-    match error.kind() {
-        Kind::PolicyDenied(_) => {
-            format!("{}; to allow it, in wharfage.toml:   [observe] private_addresses = [\"…\"]", error.message())
-        }
-        Kind::CredentialUnavailable => format!("{error}"),
-        _ => error.message().to_owned(),
-    }
-}
-
-/// The limits of the path to a receiver.
-pub(crate) fn path_limits() -> Limits {
-    Limits { attempts: 3, redirects: 0, attempt_ms: 10_000, response_body_bytes: 64 << 10, ..Limits::default() }
-}
-
-fn granted(source: &SecretSource) -> BTreeMap<String, Granted> {
-    let granted = Granted { purpose: Purpose::Credential, source: Some(source.clone()), max_age_days: None };
-    BTreeMap::from([(NAME.to_owned(), granted)])
-}
-
-/// A grant of one method at one path of one origin.
-fn scope(url: &url::Url, has_credential: bool, limits: &Limits) -> Result<Scope> {
-    let path = PathPattern::parse(url.path())
-        .map_err(|why| Error::configuration("[observe]: the path of otlp cannot be granted").with_details(why))?;
-    let mut base = url.clone();
-    base.set_path("");
-    let mut origin = OriginScope::of_own(NAME, base, Method::Post, path);
-    origin.credential = has_credential.then(|| NAME.to_owned());
-    Ok(Scope::of_own("[observe]", "observe", origin, limits))
+/// Who sends, as every message says it.
+pub(crate) fn resource(out: &mut Message, instance: &str) {
+    out.attribute(1, "service.name", &"wharfage".into());
+    out.attribute(1, "service.version", &env!("CARGO_PKG_VERSION").into());
+    out.attribute(1, "service.instance.id", &instance.into());
 }
 
 /// An `ExportTraceServiceRequest`, by the numbers of `opentelemetry/proto/trace/v1/trace.proto` (1.7).
 fn message(spans: &[Closed], instance: &str) -> Vec<u8> {
     let mut out = Message::default();
     out.message(1, |of_resource| {
-        of_resource.message(1, |resource| {
-            resource.attribute(1, "service.name", &"wharfage".into());
-            resource.attribute(1, "service.version", &env!("CARGO_PKG_VERSION").into());
-            resource.attribute(1, "service.instance.id", &instance.into());
-        });
+        of_resource.message(1, |out| resource(out, instance));
         of_resource.message(2, |of_scope| {
             of_scope.message(1, |scope| scope.bytes(1, b"wharfage"));
             for span in spans {
@@ -468,66 +404,4 @@ fn write(out: &mut Message, Closed { open, ended_ms }: &Closed) {
         out.message(15, |status| status.number(3, 2));
     }
     out.fixed32(16, SAMPLED);
-}
-
-/// A message of protocol buffers (<https://protobuf.dev/programming-guides/encoding/>, read 2026-11-29).
-#[derive(Default)]
-struct Message(Vec<u8>);
-
-impl Message {
-    fn varint(&mut self, mut number: u64) {
-        while number >= 0x80 {
-            self.0.push((number & 0x7f) as u8 | 0x80);
-            number >>= 7;
-        }
-        self.0.push(number as u8);
-    }
-
-    fn number(&mut self, field: u64, number: u64) {
-        self.varint(field << 3);
-        self.varint(number);
-    }
-
-    fn fixed64(&mut self, field: u64, number: u64) {
-        self.varint(field << 3 | 1);
-        self.0.extend_from_slice(&number.to_le_bytes());
-    }
-
-    fn fixed32(&mut self, field: u64, number: u32) {
-        self.varint(field << 3 | 5);
-        self.0.extend_from_slice(&number.to_le_bytes());
-    }
-
-    fn bytes(&mut self, field: u64, bytes: &[u8]) {
-        self.varint(field << 3 | 2);
-        self.varint(bytes.len() as u64);
-        self.0.extend_from_slice(bytes);
-    }
-
-    fn message(&mut self, field: u64, write: impl FnOnce(&mut Self)) {
-        let mut inner = Self::default();
-        write(&mut inner);
-        self.bytes(field, &inner.0);
-    }
-
-    /// A name with a value, redacted.
-    fn attribute(&mut self, field: u64, name: &str, value: &Value) {
-        self.message(field, |pair| {
-            pair.bytes(1, name.as_bytes());
-            pair.message(2, |any| match value {
-                Value::Bool(value) => any.number(2, u64::from(*value)),
-                Value::Number(number) => match (number.as_i64(), number.as_f64()) {
-                    // A negative one is written as its two's complement.
-                    (Some(number), _) => any.number(3, number as u64),
-                    (None, number) => any.fixed64(4, number.unwrap_or_default().to_bits()),
-                },
-                Value::String(_) if is_secret_name(name) => any.bytes(1, MASKED.as_bytes()),
-                Value::String(text) => {
-                    let text = redact(text);
-                    any.bytes(1, text[..text.floor_char_boundary(TEXT_BYTES_MAX)].as_bytes());
-                }
-                other => any.bytes(1, redact(&other.to_string()).as_bytes()),
-            });
-        });
-    }
 }

@@ -13,9 +13,10 @@ use crate::account::SecretSource;
 ///
 /// ```toml
 /// [observe]
-/// otlp = "http://127.0.0.1:4318"                 # spans go to /v1/traces there
+/// otlp = "http://127.0.0.1:4318"                 # spans go to /v1/traces there, metrics to /v1/metrics
 /// otlp_secret = { env = "OTLP_AUTHORIZATION" }   # the whole value of a header field, where the receiver wants one
 /// otlp_header = "authorization"
+/// otlp_metrics_every_s = 60                      # or otlp_metrics = false
 /// ```
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(try_from = "Written")]
@@ -27,15 +28,32 @@ pub struct ObservePolicy {
     pub otlp_header: String,
     /// Its whole value.
     pub otlp_secret: Option<SecretSource>,
+    /// Whether metrics are sent there too.
+    pub otlp_metrics: bool,
+    /// Seconds from one reading of the metrics that is sent to the next.
+    pub otlp_metrics_every_s: u64,
     /// Addresses outside the public internet that may be dialled for it. An address that `otlp` itself names may be.
     pub private_addresses: Vec<IpNet>,
 }
 
 impl Default for ObservePolicy {
     fn default() -> Self {
-        Self { otlp: None, otlp_header: "authorization".to_owned(), otlp_secret: None, private_addresses: Vec::new() }
+        Self {
+            otlp: None,
+            otlp_header: "authorization".to_owned(),
+            otlp_secret: None,
+            otlp_metrics: true,
+            otlp_metrics_every_s: METRICS_EVERY_S,
+            private_addresses: Vec::new(),
+        }
     }
 }
+
+/// Seconds from one reading that is sent to the next where nothing is said, as OpenTelemetry has it.
+const METRICS_EVERY_S: u64 = 60;
+
+/// The most that may be said.
+const METRICS_EVERY_S_MAX: u64 = 3_600;
 
 impl ObservePolicy {
     /// Says which file it stands in.
@@ -53,6 +71,8 @@ struct Written {
     otlp: Option<String>,
     otlp_header: Option<String>,
     otlp_secret: Option<SecretSource>,
+    otlp_metrics: Option<bool>,
+    otlp_metrics_every_s: Option<u64>,
     #[serde(default)]
     private_addresses: Vec<IpNet>,
 }
@@ -61,11 +81,18 @@ impl TryFrom<Written> for ObservePolicy {
     type Error = String;
 
     fn try_from(written: Written) -> Result<Self, String> {
-        let Written { otlp, otlp_header, otlp_secret, mut private_addresses } = written;
-        if otlp.is_none() && (otlp_header.is_some() || otlp_secret.is_some()) {
-            return Err(
-                "otlp_header and otlp_secret are for a receiver: otlp = \"https://otlp.example.org\"".to_owned()
-            );
+        let Written { otlp, otlp_header, otlp_secret, otlp_metrics, otlp_metrics_every_s, mut private_addresses } =
+            written;
+        let is_about_it = otlp_header.is_some() || otlp_secret.is_some();
+        if otlp.is_none() && (is_about_it || otlp_metrics.is_some() || otlp_metrics_every_s.is_some()) {
+            return Err("what begins with otlp_ is for a receiver: otlp = \"https://otlp.example.org\"".to_owned());
+        }
+        let otlp_metrics_every_s = otlp_metrics_every_s.unwrap_or(METRICS_EVERY_S);
+        if !(1..=METRICS_EVERY_S_MAX).contains(&otlp_metrics_every_s) {
+            return Err(format!(
+                "otlp_metrics_every_s = {otlp_metrics_every_s} is not of 1 to {METRICS_EVERY_S_MAX}; for the default, \
+                 otlp_metrics_every_s = {METRICS_EVERY_S}; for none, otlp_metrics = false"
+            ));
         }
         if otlp_secret.as_ref().is_some_and(|secret| secret.each().contains(&&SecretSource::Sealed)) {
             return Err(
@@ -76,7 +103,8 @@ impl TryFrom<Written> for ObservePolicy {
         }
         let otlp = otlp.map(|otlp| address(&otlp, &mut private_addresses)).transpose()?;
         let otlp_header = otlp_header.unwrap_or_else(|| Self::default().otlp_header);
-        Ok(Self { otlp, otlp_header, otlp_secret, private_addresses })
+        let otlp_metrics = otlp_metrics.unwrap_or(true);
+        Ok(Self { otlp, otlp_header, otlp_secret, otlp_metrics, otlp_metrics_every_s, private_addresses })
     }
 }
 
@@ -136,6 +164,9 @@ mod tests {
             ("otlp = 'https://u:s3cret@x'", "otlp_secret = "),
             ("otlp = 'https://x/?key=s3cret'", "otlp_secret = "),
             ("otlp_header = 'x'", "otlp = "),
+            ("otlp_metrics = false", "otlp = "),
+            ("otlp = 'https://x'\notlp_metrics_every_s = 0", "otlp_metrics_every_s = 60"),
+            ("otlp = 'https://x'\notlp_metrics_every_s = 3601", "is not of 1 to 3600"),
             ("otlp = 'https://x'\notlp_secret = { sealed = true }", "env"),
         ] {
             let refused = read(text).unwrap_err();

@@ -22,7 +22,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use crate::time::{Clock, Timestamp};
 
@@ -93,6 +93,11 @@ impl Listener {
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What takes connections, to see whether it still does.
+    pub(crate) fn worker(&self) -> AbortHandle {
+        self.server.abort_handle()
     }
 
     /// Takes nothing more, and ends when what is under way is answered or its time to drain is over.

@@ -75,6 +75,11 @@ impl Webhooks {
         self.listener.address()
     }
 
+    /// What takes connections, to see whether it still does.
+    pub(crate) fn worker(&self) -> tokio::task::AbortHandle {
+        self.listener.worker()
+    }
+
     /// Serves these endpoints from now on, within these limits; what is under way at others is finished. How many
     /// connections there may be at once stays as it was.
     pub(crate) fn replace(&self, endpoints: Vec<Arc<Endpoint>>, limits: ServeLimits) {

@@ -2,9 +2,13 @@
 //!
 //! What is to be told is the difference between what fires and what was told as firing, so that neither a store that could
 //! not be written nor a kill between two steps loses or repeats anything. An event is addressed to the rule's sink, and
-//! goes nowhere else. Where several processes serve one state folder, each judges what it sees itself; what one has told
-//! the other does not tell again.
+//! goes nowhere else.
+//!
+//! Where several processes serve one state folder, each judges what it sees itself, and all of them stand in the store as
+//! who sees an alert fire. The first tells that it began, the others join without a word, and whoever leaves last tells
+//! that it is over. Who has not said for [`HOLD_MS`] that it goes on has gone.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +29,9 @@ const OWNER: &str = "(alerts)";
 
 /// What it is kept under.
 const TOLD: &str = "alerts";
+
+/// Milliseconds for which a process counts as one that sees an alert fire; after half of them it says so again.
+const HOLD_MS: u64 = 120_000;
 
 /// How often it is tried where another process is telling too.
 const TRIES: usize = 3;
@@ -47,6 +54,9 @@ struct Told {
     /// Who was told; nobody where no sink is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sink: Option<String>,
+    /// Who sees it fire, and until which millisecond that counts.
+    #[serde(default)]
+    seen_until_ms: BTreeMap<String, u64>,
 }
 
 /// What is emitted about an alert.
@@ -73,6 +83,8 @@ struct Content<'a> {
 
 /// Tells what fires and what was resolved.
 pub(crate) struct Teller {
+    /// This process among those over the same store.
+    pub(crate) holder: String,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Rung when something was emitted.
@@ -89,19 +101,19 @@ impl Teller {
         Ok(told.into_iter().map(Told::alert).collect())
     }
 
-    /// Tells what was not told yet, to whom the policy says. At most once, where the store keeps its promises; where it
-    /// cannot be written, nothing was told, and it is told the next time.
+    /// Tells what was not told yet, to whom the policy says. At most once over all processes, where the store keeps its
+    /// promises; where it cannot be written, nothing was told, and it is told the next time.
     ///
     /// # Errors
     /// When the store cannot be read or written, or has no room.
     pub(crate) async fn tell(&self, firing: &[Alert], policy: &AlertPolicy, keeping: Keeping) -> Result<()> {
         for _ in 0..TRIES {
             let (version, before) = self.read().await?;
-            let (after, emissions) = difference(&before, firing, policy);
+            let at = self.clock.now();
+            let (after, emissions) = self.difference(&before, firing, policy, at);
             if after == before {
                 return Ok(());
             }
-            let at = self.clock.now();
             let mut emit = Vec::new();
             for (alert, sink) in &emissions {
                 emit.push(emitted(alert, sink, at)?);
@@ -138,43 +150,65 @@ impl Teller {
         Ok(())
     }
 
+    /// What is told after this, and the events that say so, each with its sink. What was told as firing stays so for as
+    /// long as anybody sees it fire, however much else does.
+    fn difference(
+        &self,
+        before: &[Told],
+        firing: &[Alert],
+        policy: &AlertPolicy,
+        now: Timestamp,
+    ) -> (Vec<Told>, Vec<(Alert, String)>) {
+        let (mut after, mut emissions) = (Vec::<Told>::new(), Vec::new());
+        let most = usize::try_from(policy.firing_max).unwrap_or(usize::MAX);
+        let is_same = |told: &Told, alert: &Alert| key_of(&told.clone().alert()) == key_of(alert);
+        for told in before {
+            let mut told = told.clone();
+            told.seen_until_ms.retain(|_, until_ms| *until_ms > now.as_millis());
+            let is_alone = told.seen_until_ms.keys().all(|who| *who == self.holder);
+            let goes_on = match firing.iter().find(|alert| is_same(&told, alert)) {
+                // Where another sink is named than before, the one is told that it is over for them, the other that it
+                // began; not while somebody else sees it, who may name the one.
+                Some(alert) if policy.sink_of(alert.rule) == told.sink.as_deref() || !is_alone => {
+                    told.seen_by(&self.holder, now);
+                    true
+                }
+                _ => {
+                    told.seen_until_ms.remove(&self.holder);
+                    !is_alone
+                }
+            };
+            match goes_on {
+                true => after.push(told),
+                false => emissions.extend(told.sink.clone().map(|sink| (resolved(&told), sink))),
+            }
+        }
+        for alert in firing {
+            if after.iter().any(|told| is_same(told, alert)) {
+                continue;
+            }
+            if after.len() >= most {
+                tracing::warn!(
+                    target: "wharfage::alerts", firing = firing.len(), most,
+                    "more alerts fire than are told; to tell more, set alerts.firing_max"
+                );
+                break;
+            }
+            let sink = policy.sink_of(alert.rule).map(str::to_owned);
+            emissions.extend(sink.clone().map(|sink| (alert.clone(), sink)));
+            let mut told = Told::of(alert, sink);
+            told.seen_by(&self.holder, now);
+            after.push(told);
+        }
+        (after, emissions)
+    }
+
     async fn read(&self) -> Result<(u64, Vec<Told>)> {
         let Standing { version, cursor } = self.store.cursor(OWNER, TOLD).await?;
         // What another version wrote and this one cannot read is told anew.
         let told = cursor.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
         Ok((version, told))
     }
-}
-
-/// What is told after this, and the events that say so, each with its sink. What was told as firing stays so for as long as
-/// it fires, however much else does.
-fn difference(before: &[Told], firing: &[Alert], policy: &AlertPolicy) -> (Vec<Told>, Vec<(Alert, String)>) {
-    let (mut after, mut emissions) = (Vec::new(), Vec::new());
-    let most = usize::try_from(policy.firing_max).unwrap_or(usize::MAX);
-    let is_same = |told: &Told, alert: &Alert| key_of(&told.clone().alert()) == key_of(alert);
-    for told in before {
-        match firing.iter().find(|alert| is_same(told, alert)) {
-            Some(alert) if policy.sink_of(alert.rule) == told.sink.as_deref() => after.push(told.clone()),
-            // Somebody else is told now: the one is told that it is over for them, the other that it began.
-            _ => emissions.extend(told.sink.clone().map(|sink| (resolved(told), sink))),
-        }
-    }
-    for alert in firing {
-        if after.iter().any(|told| is_same(told, alert)) {
-            continue;
-        }
-        if after.len() >= most {
-            tracing::warn!(
-                target: "wharfage::alerts", firing = firing.len(), most,
-                "more alerts fire than are told; to tell more, set alerts.firing_max"
-            );
-            break;
-        }
-        let sink = policy.sink_of(alert.rule).map(str::to_owned);
-        emissions.extend(sink.clone().map(|sink| (alert.clone(), sink)));
-        after.push(Told::of(alert, sink));
-    }
-    (after, emissions)
 }
 
 fn resolved(told: &Told) -> Alert {
@@ -232,6 +266,15 @@ impl Told {
             threshold: alert.threshold,
             why: alert.why.clone(),
             sink,
+            seen_until_ms: BTreeMap::new(),
+        }
+    }
+
+    /// Somebody sees it fire, and has not said so lately.
+    fn seen_by(&mut self, holder: &str, now: Timestamp) {
+        let said = self.seen_until_ms.get(holder).copied().unwrap_or_default();
+        if said < now.plus(HOLD_MS / 2).as_millis() {
+            self.seen_until_ms.insert(holder.to_owned(), now.plus(HOLD_MS).as_millis());
         }
     }
 
@@ -265,9 +308,16 @@ mod tests {
         }
     }
 
+    const NOW_MS: u64 = 1_700_000_000_000;
+
     fn teller(store: &Arc<dyn Store>) -> Teller {
-        let clock = ManualClock::new(Timestamp::from_millis(1_700_000_000_000), 1);
-        Teller { store: store.clone(), clock: Arc::new(clock), told: Arc::new(|| ()) }
+        process(store, "one", 0)
+    }
+
+    /// A process so many milliseconds later.
+    fn process(store: &Arc<dyn Store>, holder: &str, later_ms: u64) -> Teller {
+        let clock = ManualClock::new(Timestamp::from_millis(NOW_MS + later_ms), 1);
+        Teller { holder: holder.into(), store: store.clone(), clock: Arc::new(clock), told: Arc::new(|| ()) }
     }
 
     async fn events(store: &Arc<dyn Store>) -> Vec<Value> {
@@ -283,14 +333,16 @@ mod tests {
     async fn a_firing_is_told_once_and_its_end_once_over_any_number_of_restarts() {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let ops = policy("sink = 'ops'");
-        for _ in 0..3 {
-            let teller = teller(&store);
+        for start in 0..3 {
+            let teller = process(&store, &format!("start {start}"), start);
             teller.tell(&[alert("orders.list", 5_000)], &ops, KEEPING).await.unwrap();
             assert_eq!(teller.firing().await.unwrap(), [alert("orders.list", 5_000)]);
         }
         assert_eq!(events(&store).await.len(), 1);
-        for _ in 0..3 {
-            teller(&store).tell(&[], &ops, KEEPING).await.unwrap();
+        // Those before are gone when they have not said for long enough that it goes on.
+        for start in 3..6 {
+            let teller = process(&store, &format!("start {start}"), HOLD_MS + start);
+            teller.tell(&[], &ops, KEEPING).await.unwrap();
         }
         let told = events(&store).await;
         let types: Vec<&str> = told.iter().filter_map(|event| event["event_type"].as_str()).collect();
@@ -332,6 +384,59 @@ mod tests {
             .collect();
         let expected = [("ops", "firing"), ("ops", "resolved"), ("night", "firing")];
         assert_eq!(told, expected.map(|(sink, what)| (sink.to_owned(), format!("wharfage.alert.{what}"))));
+    }
+
+    /// Two processes over one state folder: what one has told the other does not tell again, nor take back.
+    #[tokio::test]
+    async fn who_sees_it_too_joins_and_who_leaves_last_tells_that_it_is_over() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let ops = policy("sink = 'ops'");
+        let firing = [alert("orders.list", 5_000)];
+        let tell = async |who: &str, later_ms: u64, firing: &[Alert]| {
+            process(&store, who, later_ms).tell(firing, &ops, KEEPING).await.unwrap();
+            events(&store).await.len()
+        };
+        assert_eq!(tell("one", 0, &firing).await, 1);
+        assert_eq!(tell("other", 1, &[]).await, 1, "who does not see it took it back");
+        assert_eq!(tell("other", 2, &[alert("orders.list", 9_000)]).await, 1, "it was told twice");
+        assert_eq!(tell("one", 3, &[]).await, 1, "it is over for one only");
+        assert_eq!(tell("one", 4, &[]).await, 1);
+        assert_eq!(tell("other", 5, &[]).await, 2);
+        let told = events(&store).await;
+        assert_eq!((&told[0]["key"], &told[1]["event_type"]), (&told[1]["key"], &"wharfage.alert.resolved".into()));
+
+        // One that is killed counts for a while, and one that goes on counts on.
+        assert_eq!(tell("killed", 10, &firing).await, 3);
+        for minute in 0..10 {
+            assert_eq!(tell("other", 11 + minute * 60_000, &firing).await, 3);
+        }
+        assert_eq!(tell("other", 12 + 9 * 60_000, &[]).await, 4);
+        assert_eq!(tell("killed", 1_000_000, &firing).await, 5);
+        assert_eq!(tell("other", 1_000_000 + HOLD_MS - 1, &[]).await, 5);
+        assert_eq!(tell("other", 1_000_000 + HOLD_MS, &[]).await, 6);
+
+        // Another sink is told when nobody else may name the one before.
+        assert_eq!(tell("one", 2_000_000, &firing).await, 7);
+        tell("other", 2_000_001, &firing).await;
+        let night = policy("sink = 'night'");
+        let moved = async |later_ms| {
+            process(&store, "one", later_ms).tell(&firing, &night, KEEPING).await.unwrap();
+            events(&store).await.len()
+        };
+        assert_eq!(moved(2_000_002).await, 7);
+        assert_eq!(moved(2_000_001 + HOLD_MS).await, 9);
+    }
+
+    /// What an earlier version told has nobody who sees it, and is over where it is not seen.
+    #[tokio::test]
+    async fn what_was_told_before_there_were_several_is_taken_up() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let mut told = serde_json::to_value([Told::of(&alert("orders.list", 5_000), Some("ops".into()))]).unwrap();
+        told[0].as_object_mut().unwrap().remove("seen_until_ms");
+        let told: Vec<Told> = serde_json::from_value(told).unwrap();
+        let (after, emissions) =
+            teller(&store).difference(&told, &[], &policy("sink = 'ops'"), Timestamp::from_millis(NOW_MS));
+        assert_eq!((after.len(), emissions.len()), (0, 1));
     }
 
     #[tokio::test]

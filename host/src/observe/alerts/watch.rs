@@ -1,15 +1,17 @@
 //! Watches everything that is served: a reading every so often, its changes into the log, and to whoever is to be told.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::evaluate::{AlertChange, Evaluator, PollReading, Reading, SinkReading};
 use super::tell::Teller;
 use super::{Alert, AlertPolicy, AlertState};
 use crate::host::Host;
-use crate::inbound::handler::{Handler, Keeping};
+use crate::inbound::handler::Keeping;
 use crate::inbound::inbox::Inbox;
-use crate::inbound::poll::run::Poller;
+use crate::inbound::serving::watched::Watched;
 use crate::inbound::sink::line::{SinkDoing, SinkState};
+use crate::observe::health::{HealthState, Subject};
 use crate::outbound::breaker::CircuitState;
 use crate::outbound::session::TokenState;
 use crate::plugin::Plugin;
@@ -17,12 +19,15 @@ use crate::plugin::Plugin;
 /// How often a reading is taken, in milliseconds.
 pub(crate) const EVERY_MS: u64 = 15_000;
 
+/// What a credential is called that has no name.
+const ANY: &str = "(any)";
+
 /// What readings are taken from: everything that is served.
 pub(crate) struct Sources {
     pub(crate) host: Host,
     pub(crate) plugins: Vec<(String, Plugin)>,
     pub(crate) inboxes: Vec<Inbox>,
-    pub(crate) polls: Vec<(String, String, Arc<Poller<Handler>>)>,
+    pub(crate) watched: Arc<Watched>,
     pub(crate) sinks: Vec<Arc<Mutex<SinkState>>>,
 }
 
@@ -91,6 +96,7 @@ impl Sources {
     /// How everything stands. What cannot be read is left out, and known the next time.
     async fn read(&self) -> Reading {
         let mut reading = Reading { metrics: self.host.metrics(), ..Reading::default() };
+        let mut credentials = BTreeMap::new();
         for (connection, plugin) in &self.plugins {
             let circuits = plugin.circuits().into_iter();
             reading.circuits.extend(
@@ -102,20 +108,28 @@ impl Sources {
                     TokenState::NeedsConnecting { why } => Some(why),
                     _ => None,
                 };
-                reading.credentials.push((connection.clone(), credential, why));
+                credentials.insert((connection.clone(), credential), why);
             }
         }
-        reading.dead = self.inboxes.iter().map(|inbox| (inbox.connection().to_owned(), inbox.dead())).collect();
-        for (connection, poll, poller) in &self.polls {
-            match poller.health().await {
-                Ok(health) => reading.polls.push(PollReading {
-                    connection: connection.clone(),
-                    poll: poll.clone(),
-                    succeeded_at: health.succeeded_at,
-                    is_overdue: health.lag_ms > 0 || health.failures > 0,
-                }),
-                Err(error) => unread(&error),
+        let survey = self.watched.survey(&self.host).await;
+        // A key that is missing or refused is given by a person too.
+        for health in survey.report.all.iter().filter(|health| health.subject == Subject::Connection) {
+            for finding in health.findings.iter().filter(|it| it.state == HealthState::NeedsConnecting) {
+                let name = if finding.about.is_empty() { ANY } else { &finding.about };
+                let why = credentials.entry((health.name.clone(), name.to_owned())).or_default();
+                why.get_or_insert_with(|| finding.message.clone());
             }
+        }
+        reading.credentials = credentials.into_iter().map(|((of, name), why)| (of, name, why)).collect();
+        reading.dead = self.inboxes.iter().map(|inbox| (inbox.connection().to_owned(), inbox.dead())).collect();
+        match &survey.polls {
+            Ok(polls) => reading.polls.extend(polls.iter().map(|(connection, poll, health)| PollReading {
+                connection: connection.clone(),
+                poll: poll.clone(),
+                succeeded_at: health.succeeded_at,
+                is_overdue: health.lag_ms > 0 || health.failures > 0,
+            })),
+            Err(error) => unread(error),
         }
         for state in &self.sinks {
             let state = state.lock().unwrap_or_else(PoisonError::into_inner);

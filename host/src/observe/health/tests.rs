@@ -70,7 +70,7 @@ fn every_cause_is_found_with_its_state_and_what_to_do() {
         ),
         (
             Facts { secrets: vec![missing.clone()], ..said(&[]) },
-            Unhealthy,
+            NeedsConnecting,
             Cause::SecretMissing,
             "wharfage secret set acme api_key",
         ),
@@ -320,23 +320,29 @@ mod work {
     }
 
     #[test]
-    fn ready_is_what_works_and_says_why_it_does_not() {
+    fn ready_is_the_host_and_how_connections_are_stands_beside() {
         assert_eq!(lived(NOW).0, 200);
         let ended = Error::new(Kind::CredentialUnavailable, "no key").with_details("wharfage secret set acme api_key");
-        let healths = [
-            (vec![judge(&well(), NOW)], 200),
-            (vec![judge(&said(&[]), NOW)], 200),
-            (vec![judge(&said(&[(Sign::Limited, 1)]), NOW)], 200),
-            (vec![judge(&well(), NOW), Health::not_opening("other", &ended, NOW)], 503),
-            (vec![], 200),
-        ];
-        for (all, status) in healths {
-            let (found, text) = ready(&HealthReport::new(NOW, all));
+        let report = HealthReport::new(NOW, vec![judge(&well(), NOW), Health::not_opening("other", &ended, NOW)]);
+        for (hindrances, status) in
+            [(vec![], 200), (vec![Hindrance::store(&ended)], 503), (vec![Hindrance::worker("the sink out")], 503)]
+        {
+            let (found, text) = ready(&report, &hindrances);
             let json: serde_json::Value = serde_json::from_str(&text).unwrap();
             assert_eq!((found, json["ready"] == true), (status, status == 200), "{text}");
-            if status == 503 {
-                assert_eq!(json["causes"][0]["cause"], "not-opening");
-                assert_eq!(json["causes"][0]["help"], "wharfage secret set acme api_key");
+            assert_eq!(json["hindrances"].as_array().map(Vec::len), Some(hindrances.len()), "{text}");
+            assert_eq!((&json["state"], &json["causes"][0]["cause"]), (&"unhealthy".into(), &"not-opening".into()));
+            assert_eq!(json["causes"][0]["help"], "wharfage secret set acme api_key");
+        }
+        assert_eq!(ready(&HealthReport::new(NOW, Vec::new()), &[]).0, 200);
+        for hindrance in
+            [Hindrance::starting(), Hindrance::stopping(), Hindrance::store(&ended), Hindrance::worker("x")]
+        {
+            let told = serde_json::to_value(&hindrance).unwrap();
+            let name = told["hindrance"].as_str().unwrap();
+            let text = crate::runbook(name).unwrap_or_else(|| panic!("no heading for {name}"));
+            for part in ["**It means**", "**Look at**", "**Type**", "**It is over**"] {
+                assert!(text.contains(part), "{name} does not say: {part}");
             }
         }
     }

@@ -154,9 +154,46 @@ pub(crate) fn lived(now: Timestamp) -> (u16, String) {
     (200, serde_json::json!({"alive": true, "at": now.to_string()}).to_string())
 }
 
-/// What `/readyz` answers: 200 where everything declared does its work, else 503; with every cause. Status and JSON.
-pub(crate) fn ready(report: &HealthReport) -> (u16, String) {
-    let is_ready = report.state < HealthState::Unhealthy;
+/// What keeps the host itself from its work, whatever providers do. The names are stable, for rules and scripts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Hindrance {
+    hindrance: &'static str,
+    message: String,
+    help: String,
+}
+
+impl Hindrance {
+    /// It has not begun yet.
+    pub(crate) fn starting() -> Self {
+        let message = "not everything that is declared runs yet".to_owned();
+        Self { hindrance: "starting", message, help: "Ask again in a moment".to_owned() }
+    }
+
+    /// It is about to end.
+    pub(crate) fn stopping() -> Self {
+        let message = "it was asked to stop, and finishes what is under way".to_owned();
+        Self { hindrance: "stopping", message, help: "Ask another host".to_owned() }
+    }
+
+    /// Nothing can be kept, so nothing may be acknowledged.
+    pub(crate) fn store(error: &Error) -> Self {
+        let help = "Look at the state folder: its owner, its room".to_owned();
+        Self { hindrance: "store-unwritable", message: short(error.message()), help }
+    }
+
+    /// Something that goes on for ever has ended.
+    pub(crate) fn worker(name: &str) -> Self {
+        let message = format!("{} has ended by a defect of wharfage", short(name));
+        let help = "Start it again, which loses nothing; and tell its authors what the log says".to_owned();
+        Self { hindrance: "worker-ended", message, help }
+    }
+}
+
+/// What `/readyz` answers: 200 where nothing keeps the host from its work, else 503; and how connections and sinks are, with
+/// every cause. One provider that is down takes no host out of service, which would lose what arrives for the others.
+/// Status and JSON.
+pub(crate) fn ready(report: &HealthReport, hindrances: &[Hindrance]) -> (u16, String) {
+    let is_ready = hindrances.is_empty();
     let cause = |(health, finding): (&Health, &Finding)| {
         serde_json::json!({
             "subject": health.subject, "name": health.name, "state": finding.state, "cause": finding.cause,
@@ -166,7 +203,7 @@ pub(crate) fn ready(report: &HealthReport) -> (u16, String) {
     let told = report.all.iter().flat_map(|health| health.findings.iter().map(move |finding| (health, finding)));
     let causes: Vec<_> = told.filter(|(_, finding)| finding.state > HealthState::Healthy).map(cause).collect();
     let all = serde_json::json!({
-        "ready": is_ready, "state": report.state, "at": report.at.to_string(), "causes": causes,
+        "ready": is_ready, "hindrances": hindrances, "state": report.state, "at": report.at.to_string(), "causes": causes,
     });
     (if is_ready { 200 } else { 503 }, all.to_string())
 }

@@ -42,7 +42,7 @@ impl Metrics {
             {
                 let _ = writeln!(text, "# UNIT {name} {unit}");
             }
-            (family.samples)(self, &mut Samples { family, text: &mut text });
+            (family.samples)(self, &mut Samples { family, to: &mut Lines { text: &mut text } });
         }
         if format == Format::OpenMetrics {
             text.push_str("# EOF\n");
@@ -79,36 +79,62 @@ impl Value {
     }
 }
 
+/// Who writes samples down.
+pub(super) trait Writes {
+    /// One sample, with the values of the family's labels in their order.
+    fn sample(&mut self, family: &Family, labels: &[&str], value: Value);
+
+    /// The samples of a histogram.
+    fn histogram(&mut self, family: &Family, labels: &[&str], histogram: &Histogram);
+}
+
 /// Where a family puts its samples.
 pub(super) struct Samples<'a> {
-    family: &'a Family,
-    text: &'a mut String,
+    pub(super) family: &'a Family,
+    pub(super) to: &'a mut dyn Writes,
 }
 
 impl Samples<'_> {
-    /// One sample, with the values of the family's labels in their order.
+    /// One sample.
     pub(super) fn put(&mut self, labels: &[&str], value: Value) {
-        let suffix = if self.family.kind == Type::Counter { "_total" } else { "" };
-        self.line(suffix, labels, None, value);
+        self.to.sample(self.family, labels, value);
     }
 
     /// The samples of a histogram.
     pub(super) fn histogram(&mut self, labels: &[&str], histogram: &Histogram) {
+        self.to.histogram(self.family, labels, histogram);
+    }
+}
+
+/// Samples as lines.
+struct Lines<'a> {
+    text: &'a mut String,
+}
+
+impl Writes for Lines<'_> {
+    fn sample(&mut self, family: &Family, labels: &[&str], value: Value) {
+        let suffix = if family.kind == Type::Counter { "_total" } else { "" };
+        self.line((family, suffix), labels, None, value);
+    }
+
+    fn histogram(&mut self, family: &Family, labels: &[&str], histogram: &Histogram) {
         for (bound, count) in histogram.cumulative() {
             let mut le = String::new();
             match bound {
                 Some(bound) => Value::Ms(bound).write(&mut le),
                 None => le.push_str("+Inf"),
             }
-            self.line("_bucket", labels, Some(&le), Value::Count(count));
+            self.line((family, "_bucket"), labels, Some(&le), Value::Count(count));
         }
-        self.line("_sum", labels, None, Value::Ms(histogram.sum_ms()));
-        self.line("_count", labels, None, Value::Count(histogram.count()));
+        self.line((family, "_sum"), labels, None, Value::Ms(histogram.sum_ms()));
+        self.line((family, "_count"), labels, None, Value::Count(histogram.count()));
     }
+}
 
-    fn line(&mut self, suffix: &str, values: &[&str], le: Option<&str>, value: Value) {
-        let _ = write!(self.text, "{}{suffix}", self.family.name);
-        let labels = self.family.labels.iter().zip(values).map(|(label, value)| (*label, *value));
+impl Lines<'_> {
+    fn line(&mut self, (family, suffix): (&Family, &str), values: &[&str], le: Option<&str>, value: Value) {
+        let _ = write!(self.text, "{}{suffix}", family.name);
+        let labels = family.labels.iter().zip(values).map(|(label, value)| (*label, *value));
         for (number, (label, value)) in labels.chain(le.map(|le| ("le", le))).enumerate() {
             let _ = write!(self.text, "{}{label}=\"", if number == 0 { '{' } else { ',' });
             escape(value, self.text);
@@ -138,7 +164,7 @@ fn escape(value: &str, text: &mut String) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeSet;
 
     use super::super::{
@@ -156,7 +182,7 @@ mod tests {
     }
 
     /// Something of everything.
-    fn reading() -> Metrics {
+    pub(in super::super) fn reading() -> Metrics {
         let operation = OperationMetrics {
             operation: "orders.list".to_owned(),
             succeeded: 3,

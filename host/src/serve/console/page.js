@@ -7,7 +7,7 @@
 const known = { at: Date.now(), state: null, points: [], step: 10000, of: "", events: null, dead: null, refusals: null };
 let token = "";
 let story = null;          // the event whose story is open: { id, body, told, sure }
-let healthSaid = "";
+let healthSaid = "", alertsSaid = "";
 const $ = (id) => document.getElementById(id);
 
 // --- elements ---
@@ -121,6 +121,37 @@ function help(text) {
 }
 const long = (text) => h("td", { class: "long" }, text || "–");
 
+// --- alerts ---
+
+const LEVELS = { critical: "bad", warning: "warn" };
+// Figures as people write them: at most two digits behind the point.
+function figure(value, unit) {
+  if (unit === "ms") return duration(Math.round(value));
+  if (unit === "s") return span(value * 1000);
+  return `${number.format(Math.round(value * 100) / 100)}${unit === "percent" ? " %" : ""}`;
+}
+function drawAlerts() {
+  const { alerts, alerts_left_out: more } = known.state;
+  const firing = alerts.filter((alert) => alert.state === "firing");
+  $("count-alerts").hidden = !firing.length;
+  $("count-alerts").textContent = firing.length + (more ? "+" : "");
+  const key = (alert) => [alert.rule, alert.connection, alert.subject, alert.name].join(" ");
+  const keys = firing.map(key).join("\n") || "none";
+  if (alertsSaid && keys !== alertsSaid) say(firing.length ? `${plural(firing.length, "alert fires", "alerts fire")}: ${firing.map((alert) => alert.summary).join(". ")}` : "No alert fires any more.");
+  alertsSaid = keys;
+  if (!alerts.length) return show($("alerts-body"), h("p", { class: "empty" }, "None fires, and none is about to."));
+  show($("alerts-body"), h("ul", { class: "alerts" }, alerts.map((alert) => {
+    const fires = alert.state === "firing", level = fires ? LEVELS[alert.severity] : "idle";
+    return h("li", { class: `is-${level}`, "data-key": key(alert) },
+      h("div", { class: "bar" }, h("h3", null, alert.rule), state(level, fires ? `${alert.severity}, fires` : "waits"), h("p", { class: "sub" }, "since ", time(alert.since))),
+      h("p", null, alert.summary),
+      alert.unit ? h("p", { class: "sub" }, `measured ${figure(alert.value, alert.unit)} · threshold ${figure(alert.threshold, alert.unit)}`) : null,
+      h("details", { "data-keep": `alert ${key(alert)}` }, h("summary", null, "What to type"),
+        h("dl", { class: "typed" }, alert.typed.map(([line, about]) => h("div", null, h("dt", null, h("code", null, line)), h("dd", null, about)))),
+        h("p", { class: "sub" }, "What it means, and when it is over: ", h("code", null, `wharfage alerts runbook ${alert.rule}`))));
+  })), more ? h("p", { class: "empty" }, `${plural(more, "alert is", "alerts are")} not shown.`) : null);
+}
+
 // --- connections ---
 
 function totals(connection) {
@@ -194,7 +225,8 @@ function drawConnections() {
   }
   const words = Object.keys(TONES).filter((word) => counts[word]).map((word) => `${counts[word]} ${word}`).join(", ");
   $("summary").textContent = `${plural(all.length, "connection", "connections")}${words ? `: ${words}` : ""}`;
-  document.title = counts.unhealthy || counts["needs-connecting"] ? `▲ wharfage` : "wharfage";
+  const isBad = counts.unhealthy || counts["needs-connecting"] || known.state.alerts.some((alert) => alert.state === "firing");
+  document.title = isBad ? "▲ wharfage" : "wharfage";
   if (healthSaid && healthSaid !== words) say(`Health: ${words}`);
   healthSaid = words || "none";
   for (const select of [$("traffic-of"), $("inbox-of")]) {
@@ -550,6 +582,7 @@ function draw() {
   if (!known.state || !$("gate").hidden) return;
   $("main").hidden = false;
   $("sections").hidden = false;
+  drawAlerts();
   drawConnections();
   drawPlots();
   drawTriggers();

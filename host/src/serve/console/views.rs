@@ -11,6 +11,7 @@ use crate::inbound::serving::Looker;
 use crate::inbound::sink::line::{SinkDoing, SinkState};
 use crate::inbound::socket::{SocketState, SocketStatus};
 use crate::manifest::{is_unshowable, shown, shown_lines};
+use crate::observe::alerts::{Alert, AlertSeverity, AlertState, runbook};
 use crate::observe::health::{Finding, Health, Subject};
 use crate::observe::metrics::{BudgetMetrics, ConnectionMetrics, OperationMetrics};
 use crate::outbound::breaker::CircuitState;
@@ -24,25 +25,32 @@ const BODY_CHARS: usize = 20_000;
 /// Most connections that one state tells.
 const CONNECTIONS_MAX: usize = 500;
 
+/// Most alerts that one state tells, those that fire first.
+const ALERTS_MAX: usize = 200;
+
 /// How it stands with everything.
 pub(super) async fn state(looker: &Looker) -> Result<Value> {
     let host = looker.host();
     let (metrics, serving) = (host.metrics(), looker.state().await?);
-    let healths = looker.health().await;
+    let survey = looker.survey().await;
     let mut connections = Vec::new();
     let plugins = looker.plugins().await;
     for (name, plugin) in plugins.iter().take(CONNECTIONS_MAX) {
         let measured = metrics.connections.iter().find(|of| of.connection == *name);
-        let health = healths.iter().find(|of| of.subject == Subject::Connection && of.name == *name);
+        let health = survey.report.all.iter().find(|of| of.subject == Subject::Connection && of.name == *name);
         connections.push(connection(name, plugin, measured, health).await);
     }
     let refusals = host.refusals();
     let latest = host.event_log().search(&Default::default(), 1).await?;
+    let mut alerts = looker.alerts();
+    alerts.sort_by_key(|of| (of.state != AlertState::Firing, of.rule.severity() != AlertSeverity::Critical, of.since));
     Ok(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "since": metrics.since.to_string(),
         "connections": connections,
         "connections_left_out": plugins.len().saturating_sub(CONNECTIONS_MAX),
+        "alerts": alerts.iter().take(ALERTS_MAX).map(alert).collect::<Vec<_>>(),
+        "alerts_left_out": alerts.len().saturating_sub(ALERTS_MAX),
         "polls": serving.polls.iter().map(|(of, name, health)| poll(of, name, health)).collect::<Vec<_>>(),
         "sockets": serving.sockets.iter().map(|(of, name, status)| socket(of, name, status)).collect::<Vec<_>>(),
         "endpoints": serving.endpoints.iter().map(|(id, counts)| json!({
@@ -57,6 +65,26 @@ pub(super) async fn state(looker: &Looker) -> Result<Value> {
         "latest_refusal": refusals.first().map(|refusal| refusal.at.to_string()),
         "refusals": refusals.len(),
     }))
+}
+
+/// An alert, with the lines of the runbook that may be typed about it, and what each does.
+fn alert(of: &Alert) -> Value {
+    let typed = runbook(of.rule.name()).into_iter().flat_map(str::lines).filter_map(|line| line.strip_prefix("$ "));
+    let typed = typed.map(|line| line.split_once(" # ").unwrap_or((line, "")));
+    json!({
+        "rule": of.rule.name(),
+        "state": of.state.name(),
+        "severity": of.rule.severity().name(),
+        "connection": of.connection,
+        "subject": of.subject.parts().0,
+        "name": shown(of.subject.parts().1),
+        "since": of.since.to_string(),
+        "value": of.value,
+        "threshold": of.threshold,
+        "unit": of.rule.unit(),
+        "summary": shown_lines(&of.summary()),
+        "typed": typed.map(|(line, about)| json!([line.trim(), about.trim()])).collect::<Vec<_>>(),
+    })
 }
 
 async fn connection(
@@ -298,6 +326,9 @@ pub(super) fn without_names(mut told: Value) -> Value {
         names.dedup();
         *causes = names;
     }
+    if let Some(hindrances) = told.get_mut("hindrances").and_then(Value::as_array_mut) {
+        *hindrances = hindrances.iter().map(|of| of["hindrance"].clone()).collect();
+    }
     told
 }
 
@@ -349,9 +380,34 @@ mod tests {
     fn who_has_no_token_hears_what_is_wrong_and_not_with_whom() {
         let cause =
             |name: &str| json!({"cause": "breaker-open", "name": name, "message": "said the provider", "help": "x"});
-        let told = without_names(json!({"ready": false, "causes": [cause("acme"), cause("books")]}));
-        assert_eq!(told, json!({"ready": false, "causes": ["breaker-open"]}));
+        let hindrance = json!({"hindrance": "worker-ended", "message": "the inbox of acme", "help": "x"});
+        let causes = [cause("acme"), cause("books")];
+        let told = without_names(json!({"ready": false, "hindrances": [hindrance], "causes": causes}));
+        assert_eq!(told, json!({"ready": false, "hindrances": ["worker-ended"], "causes": ["breaker-open"]}));
         assert_eq!(without_names(json!({"alive": true})), json!({"alive": true}));
+    }
+
+    /// What fires says since when and beyond what, and what to type, which the runbook knows.
+    #[test]
+    fn an_alert_comes_with_what_to_type() {
+        let told = alert(&Alert {
+            rule: crate::AlertRule::SinkDisabled,
+            connection: None,
+            plugin: None,
+            subject: crate::AlertSubject::Sink("billing".into()),
+            state: AlertState::Firing,
+            since: Timestamp::from_millis(1_000),
+            value: 1.0,
+            threshold: 0.0,
+            why: Some("410 <img src=x>\u{1b}[2J".into()),
+        });
+        assert_eq!((&told["severity"], &told["since"]), (&json!("critical"), &json!("1970-01-01T00:00:01Z")));
+        let summary = told["summary"].as_str().unwrap();
+        assert!(summary.contains("410 <img src=x>") && !summary.contains('\u{1b}'), "text stays text: {summary}");
+        assert_eq!(told["typed"][0], json!(["wharfage events dead --sink billing", "what it has not taken already"]));
+        for rule in crate::AlertRule::ALL {
+            assert!(runbook(rule.name()).is_some_and(|text| text.contains("\n$ wharfage ")), "{}", rule.name());
+        }
     }
 
     #[test]

@@ -1,0 +1,109 @@
+//! Readings of the metrics, sent now and then.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use super::path::{self, Path};
+use crate::error::{Error, Result};
+use crate::host::Host;
+#[cfg(feature = "serve")]
+use crate::inbound::serving::Looker;
+use crate::observe::metrics::Metrics;
+
+/// Whose numbers are sent.
+#[derive(Clone)]
+pub(super) enum Source {
+    /// A host's.
+    Host(Host),
+    /// A host's, with what it serves.
+    #[cfg(feature = "serve")]
+    Serving(Looker),
+}
+
+impl Source {
+    async fn read(&self) -> Result<Metrics> {
+        match self {
+            Self::Host(host) => Ok(host.metrics()),
+            #[cfg(feature = "serve")]
+            Self::Serving(looker) => looker.metrics().await,
+        }
+    }
+}
+
+/// Sends a reading every so often, and the last one when it is stopped.
+pub(super) struct Readings {
+    path: Path,
+    instance: String,
+    every_ms: u64,
+    source: Arc<Mutex<Source>>,
+    untaken: Arc<AtomicU64>,
+    is_failing: bool,
+}
+
+impl Readings {
+    pub(super) fn new(
+        path: Path,
+        instance: String,
+        every_ms: u64,
+        source: Arc<Mutex<Source>>,
+        untaken: Arc<AtomicU64>,
+    ) -> Self {
+        Self { path, instance, every_ms, source, untaken, is_failing: false }
+    }
+
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        loop {
+            let clock = self.path.clock.clone();
+            let is_over = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stops| *stops) => true,
+                () = clock.alarm(clock.now().plus(self.every_ms)) => false,
+            };
+            self.send().await;
+            if is_over {
+                return;
+            }
+        }
+    }
+
+    /// Nothing is kept of a reading that is not taken: the next one counts on.
+    async fn send(&mut self) {
+        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let messages = match source.read().await {
+            Ok(metrics) => metrics.otlp(&self.instance),
+            Err(error) => return self.tell(1, Err(error)),
+        };
+        let mut left = messages.len() as u64;
+        for message in messages {
+            let sent = self.path.send(message).await;
+            let is_taken = sent.is_ok();
+            self.tell(left, sent);
+            if !is_taken {
+                return;
+            }
+            left -= 1;
+        }
+    }
+
+    /// A receiver that fails is told once, and once when it takes metrics again. `left` messages go no further with it.
+    fn tell(&mut self, left: u64, sent: Result<(), Error>) {
+        match sent {
+            Ok(()) if self.is_failing => {
+                let untaken = self.untaken.load(Ordering::Relaxed);
+                tracing::info!(target: "wharfage::observe", untaken, "the receiver takes metrics again");
+            }
+            Ok(()) => {}
+            Err(error) => {
+                let untaken = self.untaken.fetch_add(left, Ordering::Relaxed) + left;
+                if !std::mem::replace(&mut self.is_failing, true) {
+                    let why = path::why(&error);
+                    tracing::warn!(target: "wharfage::observe", untaken, "metrics are not taken: {why}");
+                }
+                return;
+            }
+        }
+        self.is_failing = false;
+    }
+}
