@@ -11,6 +11,8 @@ pub mod component;
 #[path = "../faults/mod.rs"]
 pub mod faults;
 pub mod fixture;
+#[path = "../hostile/mod.rs"]
+pub mod hostile;
 pub mod mutate;
 pub mod provider;
 pub mod scene;
