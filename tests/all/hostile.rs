@@ -1,37 +1,54 @@
-//! Attacks: each ends with a typed error that names the limit it ran into, and its neighbours go on as if nothing had been.
+//! Attacks: each is a row of `tests/hostile/list.rs` and a test here, and ends as its row says while a neighbour goes on as
+//! if nothing had been. What a row cannot say stands below.
 
-use futures_util::StreamExt;
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
-use wharfage::{Blame, Kind, ManualClock, Timestamp};
-use wharfage_tests::{API_KEY, Open, Provider, Reply, Scene, component, guests};
+use wharfage::{Kind, ManualClock, Timestamp};
+use wharfage_tests::hostile::list::ATTACKS;
+use wharfage_tests::hostile::run;
+use wharfage_tests::{API_KEY, Provider, Reply, Scene, guests};
 
-use crate::assert_exists;
-use crate::canary::hostile_dumps_memory;
 use crate::log::Logged;
 
-wharfage_tests::foreach_hostile!(assert_exists);
+/// A test of each attack's name. What has no row fails.
+macro_rules! attack {
+    ($name:ident) => {
+        #[tokio::test]
+        async fn $name() {
+            holds(stringify!($name)).await;
+        }
+    };
+}
+
+wharfage_tests::foreach_hostile!(attack);
+wharfage_tests::foreach_forged!(attack);
+
+async fn holds(name: &str) {
+    let attack = ATTACKS.iter().find(|attack| attack.name == name);
+    let report = run(attack.expect("each attack has a row in tests/hostile/list.rs")).await;
+    assert!(report.troubles.is_empty(), "{}\nIt ended: {:?}", report.troubles.join("\n"), report.ended);
+}
+
+/// Nothing is told of an attack that no component makes, and nothing twice.
+#[test]
+fn each_attack_is_one_component() {
+    let mut names = BTreeSet::new();
+    macro_rules! name {
+        ($name:ident) => {
+            assert!(names.insert(stringify!($name)), "{} is there twice", stringify!($name));
+        };
+    }
+    wharfage_tests::foreach_hostile!(name);
+    wharfage_tests::foreach_forged!(name);
+    let rows: Vec<&str> = ATTACKS.iter().map(|attack| attack.name).collect();
+    assert_eq!(rows.iter().copied().collect::<BTreeSet<_>>(), names);
+    assert_eq!(rows.len(), names.len(), "an attack has two rows");
+    assert!(rows.len() >= 60, "there are to be at least 60 attacks");
+}
 
 fn limit(name: &str) -> Kind {
     Kind::LimitExceeded(name.to_owned())
-}
-
-/// Runs the attack three times beside a call that does no harm.
-async fn attack(open: &Open, operation: &str, expected: &Kind) {
-    for _ in 0..3 {
-        let (attacked, idle) =
-            tokio::join!(open.error(operation, json!({})), open.output("idle", json!({"still": "here"})));
-        assert_eq!(attacked.kind(), expected, "{attacked:?}");
-        assert_eq!(idle, json!({"still": "here"}));
-    }
-}
-
-#[tokio::test]
-async fn hostile_spin() {
-    let open = Scene::of(guests::HOSTILE_SPIN).grant(|connection| connection.limits.compute_ms = 100).open().await;
-    attack(&open, "spin", &limit("compute_ms")).await;
-    let error = open.error("spin", json!({})).await;
-    assert!(error.details().unwrap().contains("limits.compute_ms"), "it does not say how to allow more: {error}");
-    assert_eq!(error.kind().blame(), Blame::Operator);
 }
 
 /// Sixteen that compute for ever on one thread do not keep a neighbour from answering.
@@ -45,25 +62,7 @@ async fn computing_gives_way() {
 }
 
 #[tokio::test]
-async fn hostile_allocate() {
-    let open =
-        Scene::of(guests::HOSTILE_ALLOCATE).grant(|connection| connection.limits.memory_bytes = 16 << 20).open().await;
-    attack(&open, "allocate", &limit("memory_bytes")).await;
-}
-
-#[tokio::test]
-async fn hostile_recurse() {
-    let open = Scene::of(guests::HOSTILE_RECURSE).open().await;
-    for _ in 0..3 {
-        let (attacked, idle) = tokio::join!(open.error("recurse", json!({})), open.output("idle", json!({})));
-        assert!(matches!(attacked.kind(), Kind::Internal(_)), "{attacked:?}");
-        assert!(attacked.message().contains("recurs"), "it does not say why: {attacked}");
-        assert_eq!(idle, json!({}));
-    }
-}
-
-#[tokio::test]
-async fn hostile_flood_log() {
+async fn a_flood_of_one_call_is_cut_and_told_once() {
     let logged = Logged::default();
     let _listening = logged.listen("wharfage=trace");
     let open = Scene::of(guests::HOSTILE_FLOOD_LOG)
@@ -109,17 +108,6 @@ async fn a_flood_over_many_calls_is_bounded_second_by_second() {
     assert!(told <= 3 * 4, "{told} lines about lines");
 }
 
-#[tokio::test]
-async fn hostile_big_output() {
-    let open =
-        Scene::of(guests::HOSTILE_BIG_OUTPUT).grant(|connection| connection.limits.output_bytes = 1 << 20).open().await;
-    let error = open.error("output", json!({})).await;
-    assert_eq!(*error.kind(), limit("output_bytes"), "{error:?}");
-    // A list that never ends is lazy: it costs a page a page, and stops when nobody asks.
-    let pages: Vec<_> = open.plugin.pages("pages", "{}".to_owned(), None).take(10).collect().await;
-    assert!(pages.iter().all(Result::is_ok));
-}
-
 /// More than the host lets through at once ends the call before it is copied.
 #[tokio::test]
 async fn an_output_beyond_everything_is_refused_too() {
@@ -134,37 +122,24 @@ async fn an_output_beyond_everything_is_refused_too() {
     assert!(matches!(error.kind(), Kind::LimitExceeded(_)), "{error:?}");
 }
 
-#[tokio::test]
-async fn hostile_flood_requests() {
-    let provider = Provider::scripted([Reply::status(200)]).await;
-    let open = Scene::of(guests::HOSTILE_FLOOD_REQUESTS)
-        .with(&provider)
-        .grant(|connection| connection.limits.requests = 20)
-        .open()
-        .await;
-    let error = open.error("one-by-one", json!({})).await;
-    assert_eq!(*error.kind(), limit("requests"), "{error:?}");
-    assert_eq!(provider.count(), 20);
-    let error = open.error("at-once", json!({})).await;
-    assert_eq!(*error.kind(), limit("requests"), "{error:?}");
-    assert_eq!(provider.count(), 20, "of too many at once none is sent");
-}
-
 /// R9: each answer that is left open holds a place of its call, and gives it back when the call is over.
 #[tokio::test]
-async fn hostile_stream_hoard() {
+async fn r9_an_answer_that_nobody_reads_is_not_taken_off_the_socket() {
     let provider = Provider::scripted([Reply::endless()]).await;
     let open = Scene::of(guests::HOSTILE_STREAM_HOARD).with(&provider).open().await;
-    attack(&open, "hoard", &limit("streams")).await;
-    assert_eq!(provider.count(), 3 * 4, "the next one is refused before it is sent");
-    let error = open.error("hoard", json!({})).await;
+    let mut last = None;
+    for _ in 0..4 {
+        last = Some(open.error("hoard", json!({})).await);
+    }
+    let error = last.unwrap();
+    assert_eq!(provider.count(), 4 * 4, "the next one is refused before it is sent");
     assert!(error.details().unwrap().contains("limits.streams"), "it does not say how to allow more: {error}");
     // More than the sockets hold is not taken for somebody who does not read.
     assert!(provider.bytes_written() < 4 * 4 * (16 << 20), "{}", provider.bytes_written());
 }
 
 #[tokio::test]
-async fn hostile_sets_credential_header() {
+async fn no_header_of_the_hosts_comes_from_a_guest() {
     let provider = Provider::scripted([Reply::status(200)]).await;
     let open = Scene::of(guests::HOSTILE_SETS_CREDENTIAL_HEADER).with(&provider).open().await;
     let owned = [
@@ -221,55 +196,20 @@ async fn hostile_sets_credential_header() {
     assert_eq!(seen[0].header("x-harmless"), Some("a value\twith a tab"));
 }
 
+/// What a guest logs and prints stays on its line and moves no cursor.
 #[tokio::test]
-async fn hostile_describe_spins() {
-    refused_to_describe(guests::HOSTILE_DESCRIBE_SPINS, "compute_ms").await;
-}
-
-/// R18: `describe` runs before any grant, so nothing it could import answers.
-#[tokio::test]
-async fn hostile_describe_calls() {
-    refused_to_describe(guests::HOSTILE_DESCRIBE_CALLS, "").await;
-}
-
-#[tokio::test]
-async fn hostile_describe_garbage() {
-    refused_to_describe(guests::HOSTILE_DESCRIBE_GARBAGE, "no JSON").await;
-}
-
-async fn refused_to_describe(guest: wharfage_tests::Guest, why: &str) {
-    let error = component::builder().describe(&guest.compiled()).await.unwrap_err();
-    assert_eq!(*error.kind(), Kind::Component, "{error:?}");
-    assert!(error.to_string().contains(why), "{error}");
-    assert!(!error.to_string().contains('\u{1b}'), "an escape of the guest's reached a message: {error:?}");
-}
-
-#[tokio::test]
-async fn hostile_huge_cursor() {
-    let open = Scene::of(guests::HOSTILE_HUGE_CURSOR).open().await;
-    let error = open.error("hoard", json!({})).await;
-    assert_eq!(*error.kind(), limit("cursor_bytes"), "{error:?}");
-}
-
-/// A component gets what its standard library needs to start and nothing of the world: whatever it tries is empty, fails, or
-/// ends the call.
-#[tokio::test]
-async fn hostile_reaches_out() {
-    let open = Scene::of(guests::HOSTILE_REACHES_OUT).open().await;
-    let empty = json!({"variables": [], "arguments": [], "typed": 0});
-    assert_eq!(open.output("surroundings", json!({})).await, empty);
-    for operation in ["read", "write", "list", "connect", "listen", "udp", "resolve", "thread", "process"] {
-        match open.call(operation, json!({})).await {
-            Ok(answer) => assert_eq!(answer.output, json!(false), "{operation} reached out"),
-            Err(error) => {
-                assert!(matches!(error.kind(), Kind::Internal(_)), "{operation}: {error:?}");
-                assert!(
-                    error.details().unwrap().contains("wasi:"),
-                    "{operation} does not say what was missing: {error}"
-                );
-            }
-        }
-    }
+async fn what_is_logged_stays_a_line() {
+    let logged = Logged::default();
+    let _listening = logged.listen("wharfage=trace");
+    let open = Scene::of(guests::HOSTILE_LOG_ESCAPES).open().await;
+    open.output("attack", json!({})).await;
+    let text = logged.text();
+    let is_odd = |c: char| c.is_control() && c != '\n' || ['\u{202e}', '\u{2028}', '\u{feff}'].contains(&c);
+    assert!(!text.chars().any(is_odd), "{text:.4000}");
+    let forged = |line: &str| line.starts_with("two") || line.starts_with("2026-11-22T00:00:00Z ERROR");
+    assert!(!text.lines().any(forged), "a line of the guest's looks like one of the host's:\n{text:.4000}");
+    assert!(text.contains("forged"), "nothing was logged:\n{text:.4000}");
+    assert!(text.len() < 64 << 10, "{} bytes", text.len());
 }
 
 /// A thousand calls that each end badly leave the host as it was.

@@ -102,6 +102,44 @@ pub const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 /// An empty component.
 pub const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
+/// `bytes` with another module in place of its first one, which is where a compiler puts the plugin's own code.
+pub fn with_module(bytes: &[u8], module: &[u8]) -> Vec<u8> {
+    const MODULE: u8 = 1;
+    let mut at = EMPTY_COMPONENT.len();
+    while bytes[at] != MODULE {
+        at = content(bytes, at).1;
+    }
+    [&bytes[..at], &section(MODULE, module), &bytes[content(bytes, at).1..]].concat()
+}
+
+/// `bytes` with so many instances of an empty module at its end.
+pub fn with_instances(mut bytes: Vec<u8>, count: usize) -> Vec<u8> {
+    const MODULE: u8 = 1;
+    const CORE_INSTANCE: u8 = 2;
+    let (mut at, mut modules) = (EMPTY_COMPONENT.len(), 0);
+    while at < bytes.len() {
+        modules += usize::from(bytes[at] == MODULE);
+        at = content(&bytes, at).1;
+    }
+    bytes.extend(section(MODULE, CORE_MODULE));
+    let instance = [&[0][..], &length(modules), &[0]].concat();
+    bytes.extend(section(CORE_INSTANCE, &[length(count), instance.repeat(count)].concat()));
+    bytes
+}
+
+/// Where the content of the section at this place begins, and where it ends.
+fn content(bytes: &[u8], section: usize) -> (usize, usize) {
+    let (mut at, mut length, mut shift) = (section + 1, 0, 0);
+    loop {
+        length |= usize::from(bytes[at] & 0x7f) << shift;
+        at += 1;
+        if bytes[at - 1] < 0x80 {
+            return (at, at + length);
+        }
+        shift += 7;
+    }
+}
+
 pub(crate) fn section(id: u8, content: &[u8]) -> Vec<u8> {
     [&[id][..], &length(content.len()), content].concat()
 }

@@ -12,6 +12,8 @@ pub mod damage;
 #[path = "../faults/mod.rs"]
 pub mod faults;
 pub mod fixture;
+#[path = "../hostile/mod.rs"]
+pub mod hostile;
 pub mod mutate;
 pub mod provider;
 pub mod scene;

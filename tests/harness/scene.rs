@@ -16,9 +16,14 @@ use crate::{API_KEY, Guest, Provider, SIGNING, USER, VERIFYING, component, skipp
 
 type Change = Box<dyn FnOnce(&mut Connection) + Send>;
 
+/// What an attacker does to a component's bytes.
+pub type Forge = fn(Vec<u8>) -> Vec<u8>;
+
 /// A scene before it is set.
 pub struct Scene {
     guest: Guest,
+    forge: Forge,
+    tamper: Forge,
     manifest: String,
     connection: String,
     account: String,
@@ -40,12 +45,28 @@ impl Scene {
     pub fn of(guest: Guest) -> Self {
         Self {
             guest,
+            forge: |compiled| compiled,
+            tamper: |built| built,
             manifest: include_str!("guest.toml").replace("{name}", &guest.name.replace('_', "-")),
             connection: String::new(),
             account: String::new(),
             changes: Vec::new(),
             clock: Some(Arc::new(skipping())),
         }
+    }
+
+    /// The compiler's component is not what it was, and has another name.
+    pub fn forged(mut self, name: &'static str, forge: Forge) -> Self {
+        let from = std::mem::replace(&mut self.guest.name, name);
+        self.manifest = self.manifest.replace(&from.replace('_', "-"), &name.replace('_', "-"));
+        self.forge = forge;
+        self
+    }
+
+    /// The component is not what `wharfage build` made.
+    pub fn tampered(mut self, tamper: Forge) -> Self {
+        self.tamper = tamper;
+        self
     }
 
     /// This provider is the origin `api`.
@@ -119,7 +140,13 @@ impl Scene {
     /// The component with its manifest.
     pub async fn component(&self) -> Arc<Vec<u8>> {
         let name = format!("guest {}", self.guest.name);
-        component::built(&name, || (self.guest.compiled(), None), &self.manifest).await
+        let built = component::built(&name, || (self.compiled(), None), &self.manifest).await;
+        Arc::new((self.tamper)(built.to_vec()))
+    }
+
+    /// The component without manifest and operations.
+    pub fn compiled(&self) -> Vec<u8> {
+        (self.forge)(self.guest.compiled())
     }
 
     /// Sets the scene.
@@ -133,6 +160,11 @@ impl Scene {
 
     /// Connects to a host that the test has made, with an account of its own.
     pub async fn connect(self, host: &Host, account: &Account) -> Result<Plugin, Error> {
+        self.connect_as("acme", host, account).await
+    }
+
+    /// The same under another name than `acme`.
+    pub async fn connect_as(self, name: &str, host: &Host, account: &Account) -> Result<Plugin, Error> {
         let bytes = self.component().await;
         let mut connection = Connection::parse(&self.connection)?;
         connection.plugin = self.guest.name.replace('_', "-");
@@ -142,7 +174,7 @@ impl Scene {
         for change in self.changes {
             change(&mut connection);
         }
-        host.connect("acme", &bytes, &connection, Some(account)).await
+        host.connect(name, &bytes, &connection, Some(account)).await
     }
 
     /// Sets the scene, if the host lets us.
@@ -165,7 +197,7 @@ impl Scene {
 }
 
 /// A clock that several hold.
-struct Shared(Arc<dyn Clock>);
+pub(crate) struct Shared(pub(crate) Arc<dyn Clock>);
 
 impl Clock for Shared {
     fn now(&self) -> Timestamp {

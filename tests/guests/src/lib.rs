@@ -43,6 +43,105 @@ pub fn list(name: &str) -> Operation {
     Operation { is_list: true, ..read(name) }
 }
 
+/// How an error is counted: its kind, and the rule or the limit that it names.
+pub fn said(error: &Error) -> String {
+    match &error.kind {
+        ErrorKind::PolicyDenied(rule) => format!("denied {rule}"),
+        ErrorKind::LimitExceeded(limit) => format!("limit {limit}"),
+        other => {
+            let text = format!("{other:?}");
+            let name = text.trim_start_matches("ErrorKind::");
+            name.split_once(['(', ' ']).map_or(name, |(name, _)| name).to_owned()
+        }
+    }
+}
+
+/// What came of many tries: how often each error, and how often none.
+pub fn tally<T>(tries: impl IntoIterator<Item = Result<T, Error>>) -> Result<Page, Error> {
+    let mut counts = std::collections::BTreeMap::<String, usize>::new();
+    for tried in tries {
+        *counts.entry(tried.map_or_else(|error| said(&error), |_| "passed".to_owned())).or_default() += 1;
+    }
+    Ok(page(json!(counts)))
+}
+
+/// A GET of this URL.
+pub fn get(url: &str) -> http::Request {
+    http::Request { url: url.to_owned(), ..request(&Value::Null) }
+}
+
+/// A guest with one operation, `attack`, which gets its input.
+#[macro_export]
+macro_rules! attack {
+    ($input:ident => $does:expr) => {
+        struct Guest;
+
+        impl $crate::Operations for Guest {
+            fn describe() -> Vec<$crate::Operation> {
+                vec![$crate::read("attack")]
+            }
+
+            fn call(_: String, $input: String, _: Option<String>) -> Result<$crate::Page, $crate::Error> {
+                $does
+            }
+        }
+
+        $crate::guest!(Guest);
+    };
+}
+
+/// A guest that does nothing but describe itself.
+#[macro_export]
+macro_rules! describes {
+    ($does:expr) => {
+        struct Guest;
+
+        impl $crate::Operations for Guest {
+            fn describe() -> Vec<$crate::Operation> {
+                $does
+            }
+
+            fn call(_: String, _: String, _: Option<String>) -> Result<$crate::Page, $crate::Error> {
+                Ok($crate::page("null"))
+            }
+        }
+
+        $crate::guest!(Guest);
+    };
+}
+
+/// A guest that does nothing but handle events.
+#[macro_export]
+macro_rules! handles {
+    ($event:ident => $does:expr) => {
+        struct Guest;
+
+        $crate::idle!(Guest);
+
+        impl $crate::events::Guest for Guest {
+            fn handle($event: $crate::events::Event) -> Result<$crate::events::Outcome, $crate::Error> {
+                $does
+            }
+        }
+
+        #[allow(unsafe_code, missing_docs, unreachable_pub, clippy::all)]
+        mod export {
+            use super::Guest;
+            $crate::bindings::export!(Guest with_types_in $crate::bindings);
+        }
+    };
+}
+
+/// An event of the declared type.
+pub fn emission(key: &str, data: String) -> events::Emission {
+    events::Emission { event_type: "thing.seen".to_owned(), key: key.to_owned(), data }
+}
+
+/// These events and this cursor.
+pub fn outcome(emit: Vec<events::Emission>, cursor: &str) -> events::Outcome {
+    events::Outcome { emit, send: Vec::new(), cursor: Some(cursor.to_owned()), more: false }
+}
+
 /// The operations of a guest that is about events: one, which does nothing.
 #[macro_export]
 macro_rules! idle {
