@@ -266,7 +266,7 @@ limits! {
     retry_percent: 10, "Retries in percent of requests, beyond ten that may always be under way.";
     block_ms: 3_600_000, "Milliseconds that a provider's word may stop a budget.";
     url_bytes: 8_192, "Bytes of a URL.";
-    headers: 100, "Header fields of one request or answer.";
+    headers: 100 => 10_000, "Header fields of one request or answer.";
     header_bytes: 32 << 10, "Bytes of all header fields of one request or answer.";
     request_body_bytes: 8 << 20, "Bytes of a request's body.";
     response_body_bytes: 16 << 20, "Bytes of an answer's body, after decoding.";

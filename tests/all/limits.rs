@@ -185,8 +185,8 @@ async fn the_stack_is_limited_by_the_host() {
         let policy: EnginePolicy = toml::from_str(policy).unwrap();
         let host = Host::builder().clock(skipping()).engine(policy).build().unwrap();
         let plugin = Scene::of(guests::HOSTILE_RECURSE).connect(&host, &account("")).await.unwrap();
-        let none = json!({});
-        let (error, idle) = tokio::join!(plugin.call::<Value>("recurse", &none), plugin.call::<Value>("idle", &none));
+        let input = json!({});
+        let (error, idle) = tokio::join!(plugin.call::<Value>("recurse", &input), plugin.call::<Value>("idle", &input));
         idle.unwrap();
         error.unwrap_err()
     };

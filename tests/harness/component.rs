@@ -36,12 +36,10 @@ pub fn with_hidden_component(mut bytes: Vec<u8>, name: &str, data: &[u8]) -> Vec
 }
 
 /// `bytes` with a core module nested at its end, and so many instances of it: they are made before any export can be called.
-pub fn with_instances(mut bytes: Vec<u8>, module: &[u8], instances: u8) -> Vec<u8> {
-    let index = modules(&bytes);
+pub fn with_instances(mut bytes: Vec<u8>, module: &[u8], count: usize) -> Vec<u8> {
+    let instance = [&[0][..], &length(modules(&bytes)), &[0]].concat();
     bytes.extend(section(1, module));
-    for _ in 0..instances {
-        bytes.extend(section(2, &[&[1, 0][..], &length(index), &[0]].concat()));
-    }
+    bytes.extend(section(2, &[length(count), instance.repeat(count)].concat()));
     bytes
 }
 
@@ -110,21 +108,6 @@ pub fn with_module(bytes: &[u8], module: &[u8]) -> Vec<u8> {
         at = content(bytes, at).1;
     }
     [&bytes[..at], &section(MODULE, module), &bytes[content(bytes, at).1..]].concat()
-}
-
-/// `bytes` with so many instances of an empty module at its end.
-pub fn with_instances(mut bytes: Vec<u8>, count: usize) -> Vec<u8> {
-    const MODULE: u8 = 1;
-    const CORE_INSTANCE: u8 = 2;
-    let (mut at, mut modules) = (EMPTY_COMPONENT.len(), 0);
-    while at < bytes.len() {
-        modules += usize::from(bytes[at] == MODULE);
-        at = content(&bytes, at).1;
-    }
-    bytes.extend(section(MODULE, CORE_MODULE));
-    let instance = [&[0][..], &length(modules), &[0]].concat();
-    bytes.extend(section(CORE_INSTANCE, &[length(count), instance.repeat(count)].concat()));
-    bytes
 }
 
 /// Where the content of the section at this place begins, and where it ends.

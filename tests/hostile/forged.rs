@@ -10,7 +10,9 @@ use wasm_encoder::{
     StartSection, TableSection, TableType, TypeSection, ValType,
 };
 
-use crate::component::{MANIFEST, replaced, with_custom, with_hidden_component, with_instances, with_module};
+use crate::component::{
+    CORE_MODULE, MANIFEST, replaced, with_custom, with_hidden_component, with_instances, with_module,
+};
 
 /// The forged ones by name, each a test as well.
 macro_rules! forged {
@@ -359,12 +361,12 @@ pub fn gc(honest: Vec<u8>) -> Vec<u8> {
 
 /// Two thousand instances of a module with nothing in it.
 pub fn many_instances(honest: Vec<u8>) -> Vec<u8> {
-    with_instances(honest, 2_000)
+    with_instances(honest, CORE_MODULE, 2_000)
 }
 
 /// As many as pass for few: sixty.
 pub fn some_instances(honest: Vec<u8>) -> Vec<u8> {
-    with_instances(honest, 60)
+    with_instances(honest, CORE_MODULE, 60)
 }
 
 /// Brings data for where it has no memory.
