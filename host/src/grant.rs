@@ -299,6 +299,7 @@ fn granted_imports(
     let mut granted: BTreeSet<String> = capability::ALWAYS.iter().map(|name| (*name).to_owned()).collect();
     for name in &needs.imports {
         if !known.contains(&name.as_str()) {
+            let name = shown(name);
             return Err(Error::component(format!("the component imports wharfage:plugin/{name}, which there is not")));
         }
         if connection.imports.contains(name) {

@@ -1123,6 +1123,13 @@ impl<'a> Outline<'a> {
     /// # Errors
     /// [`Kind::Component`] naming the version it was made for, or what it does not export.
     pub(crate) fn check_contract(&self) -> Result<()> {
+        // Names are read before the component is known to be valid, and shown by whoever looks at it.
+        if let Some(name) = self.imports.iter().chain(&self.exports).find(|name| name.chars().any(is_unshowable)) {
+            return Err(Error::component(format!(
+                "the component names `{}`, which no interface is called",
+                shown(name)
+            )));
+        }
         for name in self.imports.iter().chain(&self.exports) {
             let Some((interface, version)) = contract_item(name) else { continue };
             let version = semver::Version::parse(version).map_err(|_| {

@@ -54,11 +54,15 @@ async fn the_smallest_plugin_is_a_whole_one() {
 #[tokio::test]
 async fn no_name_in_a_component_acts_on_a_terminal() {
     let whole = tiny().await.to_vec();
-    let changed = replaced(whole.clone(), "import-type", "imp\u{1b}rt-type");
-    assert_ne!(changed, whole, "it has no such name");
     let connection = Connection::parse("imports = ['state']").unwrap();
-    let error = builder().connect("acme", &changed, &connection, None).await.map(drop).unwrap_err().to_string();
-    assert!(error.contains("rt-type") && !error.contains('\u{1b}'), "{error:?}");
+    // One inside, which is found when it is compiled, and one that whoever looks at the component is shown.
+    for (from, to) in [("import-type", "imp\u{1b}rt-type"), ("plugin/log@", "plugin/\u{1b}og@")] {
+        let changed = replaced(whole.clone(), from, to);
+        assert_ne!(changed, whole, "it has no such name");
+        let error = builder().connect("acme", &changed, &connection, None).await.map(drop).unwrap_err().to_string();
+        let rest = &to[to.find('\u{1b}').unwrap() + 1..];
+        assert!(error.contains(rest) && !error.contains('\u{1b}'), "{error:?}");
+    }
 }
 
 /// Most of these are valid, for their lengths are right: they compile and run in a few milliseconds each.
