@@ -86,12 +86,7 @@ impl WarmPolicy {
     /// For how many calls one stays, by a die from -1 to 1.
     fn drawn(&self, die: f64) -> u64 {
         let (least, most) = (self.calls_min(), self.calls);
-        #[expect(
-            clippy::cast_precision_loss,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "of 0 to the span"
-        )]
+        #[expect(clippy::cast_precision_loss, reason = "a number of calls needs no more than a double's 53 bits")]
         let more = f64::midpoint(die, 1.0) * (most - least + 1) as f64;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "of 0 to the span")]
         let more = more as u64;
