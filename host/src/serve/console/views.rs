@@ -11,7 +11,7 @@ use crate::inbound::serving::Looker;
 use crate::inbound::sink::line::{SinkDoing, SinkState};
 use crate::inbound::socket::{SocketState, SocketStatus};
 use crate::manifest::{is_unshowable, shown, shown_lines};
-use crate::observe::alerts::{Alert, AlertSeverity, AlertState, runbook};
+use crate::observe::alerts::{Alert, AlertSeverity, AlertState, AlertSubject, runbook};
 use crate::observe::health::{Finding, Health, Subject};
 use crate::observe::metrics::{BudgetMetrics, ConnectionMetrics, OperationMetrics};
 use crate::outbound::breaker::CircuitState;
@@ -71,6 +71,8 @@ pub(super) async fn state(looker: &Looker) -> Result<Value> {
 fn alert(of: &Alert) -> Value {
     let typed = runbook(of.rule.name()).into_iter().flat_map(str::lines).filter_map(|line| line.strip_prefix("$ "));
     let typed = typed.map(|line| line.split_once(" # ").unwrap_or((line, "")));
+    let named_in = |line: &str| line.split_whitespace().map(|word| named(of, word)).collect::<Vec<_>>().join(" ");
+    let typed = typed.map(|(line, about)| json!([named_in(line), about.trim()]));
     json!({
         "rule": of.rule.name(),
         "state": of.state.name(),
@@ -83,8 +85,22 @@ fn alert(of: &Alert) -> Value {
         "threshold": of.threshold,
         "unit": of.rule.unit(),
         "summary": shown_lines(&of.summary()),
-        "typed": typed.map(|(line, about)| json!([line.trim(), about.trim()])).collect::<Vec<_>>(),
+        "typed": typed.collect::<Vec<_>>(),
     })
+}
+
+/// A word of the runbook's lines, with the names of this alert in the places of its examples. A name that a shell could take
+/// for something else is none.
+fn named<'a>(of: &'a Alert, word: &'a str) -> &'a str {
+    let name = match (word, &of.subject) {
+        ("acme", _) => of.connection.as_deref(),
+        ("orders.list", AlertSubject::Operation(name))
+        | ("billing", AlertSubject::Sink(name))
+        | ("api_key", AlertSubject::Credential(name)) => Some(name.as_str()),
+        _ => None,
+    };
+    let is_plain = |name: &&str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    name.filter(|name| !name.is_empty() && !name.starts_with('-')).filter(is_plain).unwrap_or(word)
 }
 
 async fn connection(
@@ -390,21 +406,30 @@ mod tests {
     /// What fires says since when and beyond what, and what to type, which the runbook knows.
     #[test]
     fn an_alert_comes_with_what_to_type() {
-        let told = alert(&Alert {
-            rule: crate::AlertRule::SinkDisabled,
-            connection: None,
+        let of = |rule, connection: Option<&str>, subject| Alert {
+            rule,
+            connection: connection.map(str::to_owned),
             plugin: None,
-            subject: crate::AlertSubject::Sink("billing".into()),
+            subject,
             state: AlertState::Firing,
             since: Timestamp::from_millis(1_000),
             value: 1.0,
             threshold: 0.0,
             why: Some("410 <img src=x>\u{1b}[2J".into()),
-        });
+        };
+        let told = alert(&of(crate::AlertRule::SinkDisabled, None, AlertSubject::Sink("ledger".into())));
         assert_eq!((&told["severity"], &told["since"]), (&json!("critical"), &json!("1970-01-01T00:00:01Z")));
         let summary = told["summary"].as_str().unwrap();
         assert!(summary.contains("410 <img src=x>") && !summary.contains('\u{1b}'), "text stays text: {summary}");
-        assert_eq!(told["typed"][0], json!(["wharfage events dead --sink billing", "what it has not taken already"]));
+        assert_eq!(told["typed"][0], json!(["wharfage events dead --sink ledger", "what it has not taken already"]));
+        for (operation, line) in [
+            ("orders.get", "wharfage call shop orders.get --limit 1"),
+            ("(handle)", "wharfage call shop orders.list --limit 1"),
+            ("x;reboot", "wharfage call shop orders.list --limit 1"),
+        ] {
+            let subject = AlertSubject::Operation(operation.into());
+            assert_eq!(alert(&of(crate::AlertRule::Errors, Some("shop"), subject))["typed"][0][0], line);
+        }
         for rule in crate::AlertRule::ALL {
             assert!(runbook(rule.name()).is_some_and(|text| text.contains("\n$ wharfage ")), "{}", rule.name());
         }
