@@ -406,16 +406,18 @@ mod tests {
         assert_eq!((&told[0]["key"], &told[1]["event_type"]), (&told[1]["key"], &"wharfage.alert.resolved".into()));
 
         // One that is killed counts for a while, and one that goes on counts on.
+        let firing = [alert("orders.list", 20_000)];
         assert_eq!(tell("killed", 10, &firing).await, 3);
         for minute in 0..10 {
             assert_eq!(tell("other", 11 + minute * 60_000, &firing).await, 3);
         }
         assert_eq!(tell("other", 12 + 9 * 60_000, &[]).await, 4);
-        assert_eq!(tell("killed", 1_000_000, &firing).await, 5);
+        assert_eq!(tell("killed", 1_000_000, &[alert("orders.list", 30_000)]).await, 5);
         assert_eq!(tell("other", 1_000_000 + HOLD_MS - 1, &[]).await, 5);
         assert_eq!(tell("other", 1_000_000 + HOLD_MS, &[]).await, 6);
 
         // Another sink is told when nobody else may name the one before.
+        let firing = [alert("orders.list", 40_000)];
         assert_eq!(tell("one", 2_000_000, &firing).await, 7);
         tell("other", 2_000_001, &firing).await;
         let night = policy("sink = 'night'");
