@@ -446,8 +446,11 @@ pub fn hidden_manifest(built: Vec<u8>) -> Vec<u8> {
 }
 
 /// Operations beside the code that the code does not name.
-pub fn other_operations(built: Vec<u8>) -> Vec<u8> {
-    replaced(built, "echo.strict", "echo.harmed")
+pub fn other_operations(mut built: Vec<u8>) -> Vec<u8> {
+    // What is carried stands behind the code.
+    let carried = built.len() - 1 - built.iter().rev().position(|byte| *byte == 0).unwrap_or_default();
+    let changed = replaced(built.split_off(carried), "echo.strict", "echo.harmed");
+    [built, changed].concat()
 }
 
 /// An import that belongs to nobody.

@@ -14,6 +14,8 @@ use crate::{API_KEY, Guest, Reply, Scene, Seen, guests};
 
 /// How a component that calls itself too deeply ends.
 const TOO_DEEP: super::Ends = AnyOf(&[Fails("internal", "recursed too deeply"), Limit("stack_bytes")]);
+/// How an input ends that is checked for longer than it may take.
+const GIVES_UP: super::Ends = Fails("invalid-request", "does not fit");
 /// How a component ends that asks for more instances than it may.
 const TOO_MANY_INSTANCES: super::Ends = Fails("component", "instance");
 
@@ -530,7 +532,7 @@ pub const ATTACKS: &[Attack] = &[
         ..of(guests::HOSTILE_DESCRIBE_CHANGES, "says another thing each time it is asked")
     }),
     built(Attack {
-        moves: &[Build(Fails("component", "operations_bytes_max"))],
+        moves: &[Build(Fails("component", "schema_nodes_max"))],
         ..of(guests::HOSTILE_SCHEMA_HUGE, "describes its input in two megabytes")
     }),
     built(Attack {
@@ -539,32 +541,22 @@ pub const ATTACKS: &[Attack] = &[
     }),
     Attack {
         limits: "",
-        moves: &[Call("itself", "{}", Passes), Call("in-turns", "{}", Passes)],
+        moves: &[Call("itself", "{}", GIVES_UP), Call("in-turns", "{}", GIVES_UP)],
         ..of(guests::HOSTILE_SCHEMA_ITSELF, "describes its input by itself, in circles")
     },
     Attack {
         limits: "",
-        moves: &[Call("attack", "{}", Passes)],
+        moves: &[Call("attack", "{}", GIVES_UP)],
         ..of(guests::HOSTILE_SCHEMA_EXPLODES, "describes its input so that checking it doubles with every line")
     },
-    Attack {
-        limits: "",
-        moves: &[
-            Call(
-                "backtracks",
-                r#"{"text":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!"}"#,
-                Fails("invalid-request", ""),
-            ),
-            Call("repeats", r#"{"text":"a"}"#, Passes),
-            Call("looks-around", r#"{"text":"a"}"#, Passes),
-        ],
+    built(Attack {
+        moves: &[Build(Fails("component", "linear engine"))],
         ..of(guests::HOSTILE_SCHEMA_PATTERNS, "describes texts by patterns that take for ever")
-    },
-    Attack {
-        limits: "",
-        moves: &[Call("loopback", "{}", Passes), Call("file", "{}", Passes), Call("known", "{}", Passes)],
+    }),
+    built(Attack {
+        moves: &[Build(Fails("component", "reaches outside"))],
         ..of(guests::HOSTILE_SCHEMA_REACHES_OUT, "describes its input by a schema that lies elsewhere")
-    },
+    }),
     // What no compiler makes.
     built(Attack {
         moves: &[Build(Fails("component", "failed"))],
@@ -586,18 +578,18 @@ pub const ATTACKS: &[Attack] = &[
         moves: &[Call("attack", "{}", Fails("internal", "failed"))],
         ..forged("hostile_realloc_reenters", "calls the host while it is handed an argument", forged::realloc_reenters)
     },
-    Attack {
-        moves: &[Call("attack", "{}", Passes)],
+    built(Attack {
+        moves: &[Build(Fails("component", "failed"))],
         ..forged("hostile_post_traps", "fails when it is told that its answer was taken", forged::post_traps)
-    },
-    Attack {
-        moves: &[Call("attack", "{}", Passes)],
+    }),
+    built(Attack {
+        moves: &[Build(Fails("component", "compute_ms"))],
         ..forged(
             "hostile_post_spins",
             "does not come back when it is told that its answer was taken",
             forged::post_spins,
         )
-    },
+    }),
     Attack {
         moves: &[Call("attack", "{}", Fails("internal", "failed"))],
         ..forged("hostile_answer_outside", "answers a text that lies outside of its memory", forged::answer_outside)
@@ -716,7 +708,7 @@ pub const ATTACKS: &[Attack] = &[
         )
     },
     built(Attack {
-        moves: &[Load(Fails("component", "evil:cli/stdin"))],
+        moves: &[Build(Fails("component", "evil:cli/stdin"))],
         ..forged("hostile_stranger", "imports what belongs to nobody", forged::stranger)
     }),
     built(Attack {
