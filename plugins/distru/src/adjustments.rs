@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 use wharfage_sdk::http::Repeat;
 use wharfage_sdk::{Cursor, Error, ErrorKind, Page, Request, Timestamp, clock};
 
-use crate::record::{Number, Record};
+use crate::body::{Body, Number};
+use crate::record::Record;
 use crate::{Profile, Stock, guide, listing};
 
 wharfage_sdk::input! {
@@ -70,27 +71,6 @@ wharfage_sdk::input! {
     }
 }
 
-/// What Distru is sent.
-#[derive(Serialize)]
-struct Body<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    product_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    batch_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    package_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    quantity: Option<Number>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    compliance_quantity: Option<Number>,
-    reason: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    location_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<&'a str>,
-    completion_datetime: Timestamp,
-}
-
 /// An adjustment.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Adjustment {
@@ -139,19 +119,19 @@ pub(crate) fn create(input: CreateInput) -> Result<Adjustment, Error> {
         return create_as_guide(input).map_err(in_our_words);
     }
     input.check()?;
-    let is_package = input.package_id.is_some();
-    let body = Body {
-        product_id: input.product_id.as_deref(),
-        batch_id: input.batch_id.as_deref(),
-        package_id: input.package_id.as_deref(),
-        quantity: (!is_package).then_some(input.quantity),
-        compliance_quantity: is_package.then_some(input.quantity),
-        reason: &input.reason,
-        location_id: input.location_id.as_deref(),
-        description: input.description.as_deref(),
-        completion_datetime: input.completion_datetime.unwrap_or_else(clock::now),
-    };
-    let request = Request::post("{api}/adjustments").json(&body)?.repeat(Repeat::Never);
+    let (by_package, by_product) =
+        if input.package_id.is_some() { (Some(input.quantity), None) } else { (None, Some(input.quantity)) };
+    let body = Body::new()
+        .text("product_id", input.product_id.as_deref())
+        .text("batch_id", input.batch_id.as_deref())
+        .text("package_id", input.package_id.as_deref())
+        .number("quantity", by_product)
+        .number("compliance_quantity", by_package)
+        .text("reason", Some(&input.reason))
+        .text("location_id", input.location_id.as_deref())
+        .text("description", input.description.as_deref())
+        .time("completion_datetime", Some(input.completion_datetime.unwrap_or_else(clock::now)));
+    let request = body.post("{api}/adjustments").repeat(Repeat::Never);
     listing::one(request, |record| adjustment(record, false)).map_err(in_our_words)
 }
 

@@ -4,11 +4,12 @@
 //! so a POST that makes something is never repeated, and one that names what it changes may be.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use wharfage_sdk::Error;
 
 mod adjustments;
 mod batches;
+mod body;
 mod changes;
 mod companies;
 mod guide;
@@ -56,15 +57,16 @@ pub use changes::handle;
 
 wharfage_sdk::plugin!(handle = handle);
 
-/// Which form of the API this connection talks to.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum Profile {
-    /// As Distru documents it: REST.
-    #[default]
-    Documented,
-    /// As the guide shows it: the GraphQL operations `GetProducts` and `UpdateProductInventory`.
-    Guide,
+wharfage_sdk::words! {
+    /// Which form of the API this connection talks to.
+    #[derive(Clone, Copy, Default, PartialEq, Eq)]
+    enum Profile {
+        /// As Distru documents it: REST.
+        #[default]
+        Documented = "documented",
+        /// As the guide shows it: the GraphQL operations `GetProducts` and `UpdateProductInventory`.
+        Guide = "guide",
+    }
 }
 
 /// What there is of a product at one place.

@@ -7,11 +7,9 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use serde::de::{DeserializeOwned, Deserializer};
-use serde::ser::{Error as _, Serializer};
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
-use wharfage_sdk::money::{self, Decimal, Money};
+use wharfage_sdk::money::Money;
 use wharfage_sdk::{Error, Timestamp, json};
 
 /// The fields of an object, each with its own text.
@@ -180,22 +178,6 @@ pub(crate) fn misfit(place: &str, name: &str, expected: &str) -> Error {
     Error::schema_violation(format!("the answer has another shape at {place}{slash}{name}: expected {expected}"))
 }
 
-/// A number that a caller writes as decimal text and that Distru takes as a JSON number, with every digit kept.
-#[derive(Clone, Copy)]
-pub(crate) struct Number(pub(crate) Decimal);
-
-impl<'de> Deserialize<'de> for Number {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        money::decimal::deserialize(deserializer).map(Self)
-    }
-}
-
-impl Serialize for Number {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        RawValue::from_string(self.0.to_string()).map_err(S::Error::custom)?.serialize(serializer)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,15 +206,5 @@ mod tests {
         assert_eq!(trouble(), "the answer has another shape at /data/3/company/id: expected a string");
         assert_eq!((record.needed("name").as_str(), record.time("id")), ("", None));
         assert_eq!(trouble(), "the answer has another shape at /data/3/name: expected a string, and there is none");
-    }
-
-    #[test]
-    fn no_digit_is_lost_on_the_way_out() {
-        for (read, sent) in
-            [("\"-12.50\"", "-12.50"), ("0.1", "0.1"), ("\"99999999999999.123456789\"", "99999999999999.123456789")]
-        {
-            let number: Number = serde_json::from_str(read).unwrap();
-            assert_eq!(serde_json::to_string(&number).unwrap(), sent);
-        }
     }
 }
