@@ -334,6 +334,7 @@ macro_rules! __input {
                         formatter.write_str(concat!("struct ", stringify!($name)))
                     }
 
+                    #[allow(clippy::never_loop)] // of a struct without fields
                     fn visit_map<A: $crate::serde::de::MapAccess<'de>>(
                         self,
                         mut fields: A,

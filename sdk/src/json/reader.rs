@@ -432,8 +432,8 @@ const EXPONENT_MAX: u32 = 400;
 
 /// The powers of ten that a float holds exactly, from the first on.
 const POWERS: [f64; 22] = [
-    1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21,
-    1e22,
+    1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
+    1e21, 1e22,
 ];
 
 /// A number as it is handed on.
@@ -960,10 +960,36 @@ mod tests {
     #[test]
     fn numbers_are_those_of_serde_json() {
         for text in [
-            "0", "-0", "18446744073709551615", "18446744073709551616", "-9223372036854775808", "-9223372036854775809",
-            "0.1", "1.10", "0.30000000000000004", "123456789012345678901234567890.123456789012345678901234567890",
-            "1e22", "1e23", "1e308", "1e309", "-1e400", "1e-300", "1e-400", "0e999999999999", "1e-999999999999",
-            "0.00000000000000000000000000000000000001e40", "01", "-", "1.", ".5", "1e", "1e+", "+1", "1.5.5", "0x10", "--1",
+            "0",
+            "-0",
+            "18446744073709551615",
+            "18446744073709551616",
+            "-9223372036854775808",
+            "-9223372036854775809",
+            "0.1",
+            "1.10",
+            "0.30000000000000004",
+            "123456789012345678901234567890.123456789012345678901234567890",
+            "1e22",
+            "1e23",
+            "1e308",
+            "1e309",
+            "-1e400",
+            "1e-300",
+            "1e-400",
+            "0e999999999999",
+            "1e-999999999999",
+            "0.00000000000000000000000000000000000001e40",
+            "01",
+            "-",
+            "1.",
+            ".5",
+            "1e",
+            "1e+",
+            "+1",
+            "1.5.5",
+            "0x10",
+            "--1",
         ] {
             assert!(agree(text), "{text}: {:?}", read::<Value>(text));
         }
@@ -976,18 +1002,36 @@ mod tests {
     #[test]
     fn texts_are_those_of_serde_json() {
         for text in [
-            r#""""#, r#""a\"\\\/\b\f\n\r\tb""#, r#""\u0041\u00e9\u20AC\ud83d\ude00x""#, r#""\ud83d""#, r#""\ude00""#, r#""\ud83dx""#,
-            r#""\ud83d\ud83d""#, r#""\ud83d\n""#, r#""\u12""#, r#""\u12g4""#, r#""\x""#, r#""\"#, r#"""#, "\"\n\"", "\"\u{7f}é€😀\"",
+            r#""""#,
+            r#""a\"\\\/\b\f\n\r\tb""#,
+            r#""\u0041\u00e9\u20AC\ud83d\ude00x""#,
+            r#""\ud83d""#,
+            r#""\ude00""#,
+            r#""\ud83dx""#,
+            r#""\ud83d\ud83d""#,
+            r#""\ud83d\n""#,
+            r#""\u12""#,
+            r#""\u12g4""#,
+            r#""\x""#,
+            r#""\"#,
+            r#"""#,
+            "\"\n\"",
+            "\"\u{7f}é€😀\"",
         ] {
             assert!(agree(text), "{text}: {:?}", read::<Value>(text));
             let kept = read::<Box<RawValue>>(text).ok().map(|raw| raw.get().to_owned());
-            assert_eq!(kept, serde_json::from_str::<Box<RawValue>>(text).ok().map(|raw| raw.get().to_owned()), "{text}");
+            assert_eq!(
+                kept,
+                serde_json::from_str::<Box<RawValue>>(text).ok().map(|raw| raw.get().to_owned()),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn a_text_of_ours_is_kept_if_it_is_json() {
-        for text in [r#"{"a": [1, -2.50, "x"]}"#, "12.50", "[]", "{} ", "", "1 2", "+1", "{a: 1}", "[1,]", r#"{"a" 1}"#] {
+        for text in [r#"{"a": [1, -2.50, "x"]}"#, "12.50", "[]", "{} ", "", "1 2", "+1", "{a: 1}", "[1,]", r#"{"a" 1}"#]
+        {
             let theirs = RawValue::from_string(text.to_owned()).ok().map(|raw| raw.get().to_owned());
             let own = raw(text.to_owned()).map(|raw| raw.get().trim().to_owned());
             assert_eq!(own, theirs, "{text}");
@@ -998,6 +1042,7 @@ mod tests {
         #[test]
         fn it_reads_what_serde_json_reads(text in json()) {
             prop_assert!(agree(&text), "{}", text);
+            prop_assert_eq!(read::<crate::json::Any>(&text).unwrap().0, read::<Value>(&text).unwrap());
             let text = format!(" {text}\n");
             let kept = read::<Box<RawValue>>(&text).ok().map(|raw| raw.get().to_owned());
             prop_assert_eq!(kept, serde_json::from_str::<Box<RawValue>>(&text).ok().map(|raw| raw.get().to_owned()));
