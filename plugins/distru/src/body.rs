@@ -4,6 +4,8 @@ use serde::{Deserialize, Deserializer};
 use wharfage_sdk::money::{self, Decimal};
 use wharfage_sdk::{Request, Timestamp};
 
+use crate::record::{Written, written};
+
 /// A number that a caller writes as decimal text and that Distru takes as a JSON number, with every digit kept.
 #[derive(Clone, Copy)]
 pub(crate) struct Number(pub(crate) Decimal);
@@ -15,16 +17,16 @@ impl<'de> Deserialize<'de> for Number {
 }
 
 /// A struct for each object, with a writer for each of its fields, would be several times its code.
-pub(crate) struct Body(String);
+pub(crate) struct Body(Written);
 
 impl Body {
     pub(crate) fn new() -> Self {
-        Self(String::new())
+        Self(Written::default())
     }
 
     pub(crate) fn text(self, name: &str, text: Option<&str>) -> Self {
         match text {
-            Some(text) => self.add(name, &serde_json::to_string(text).unwrap_or_default()),
+            Some(text) => self.add(name, &written(text)),
             None => self,
         }
     }
@@ -52,14 +54,13 @@ impl Body {
         }
     }
 
-    #[inline(never)]
     fn add(mut self, name: &str, json: &str) -> Self {
-        self.0.extend([if self.0.is_empty() { "{\"" } else { ",\"" }, name, "\":", json]);
+        self.0.add(name, Some(json));
         self
     }
 
     fn end(self) -> String {
-        if self.0.is_empty() { "{}".to_owned() } else { self.0 + "}" }
+        self.0.text()
     }
 
     pub(crate) fn post(self, url: &str) -> Request {

@@ -3,8 +3,6 @@
 //! What is read is eventually consistent: a change takes up to a second to be seen. What is written has no idempotency key,
 //! so a POST that makes something is never repeated, and one that names what it changes may be.
 
-use schemars::JsonSchema;
-use serde::Serialize;
 use wharfage_sdk::Error;
 
 mod adjustments;
@@ -20,6 +18,8 @@ mod orders;
 mod packages;
 mod products;
 mod record;
+
+use record::record;
 
 wharfage_sdk::operations! {
     /// Products with what there is of them, the oldest first; deleted ones only if asked for.
@@ -69,13 +69,14 @@ wharfage_sdk::words! {
     }
 }
 
-/// What there is of a product at one place.
-#[derive(Serialize, JsonSchema)]
-struct Stock {
-    /// The name of the location.
-    location: Option<String>,
-    /// How much is there, as decimal text.
-    quantity: Option<String>,
+record! {
+    /// What there is of a product at one place.
+    Stock {
+        /// The name of the location.
+        location: Option<String> = "locationName",
+        /// How much is there, as decimal text.
+        quantity: Option<String> = "quantity",
+    }
 }
 
 wharfage_sdk::input! {

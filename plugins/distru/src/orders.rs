@@ -1,7 +1,6 @@
 //! Sales orders. Distru makes and changes them by one POST: without an id it makes another order each time, with one it
 //! sets what it is given. These are two operations here, because only the second may be repeated.
 
-use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use wharfage_sdk::http::{Repeat, segment};
@@ -9,7 +8,7 @@ use wharfage_sdk::money::Money;
 use wharfage_sdk::{Cursor, Error, Page, Request, Timestamp};
 
 use crate::body::{Body, Number};
-use crate::record::Record;
+use crate::record::{Picked, Wanted, record};
 use crate::{FindInput, listing};
 
 wharfage_sdk::input! {
@@ -128,62 +127,64 @@ wharfage_sdk::words! {
     }
 }
 
-/// An order.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Order {
-    /// Distru's id.
-    id: String,
-    /// Its number, as people know it.
-    number: Option<String>,
-    /// Where it stands, as `PROCESSING`.
-    status: Option<String>,
-    /// The customer's id.
-    customer_id: Option<String>,
-    /// The customer's name.
-    customer_name: Option<String>,
-    /// What it costs in all, in the company's own currency.
-    total: Option<Money>,
-    /// When it was placed.
-    ordered_on: Option<Timestamp>,
-    /// When it is to be paid.
-    due_on: Option<Timestamp>,
-    /// When it was or will be delivered.
-    delivered_on: Option<Timestamp>,
-    /// When it was made at Distru.
-    created_on: Option<Timestamp>,
-    /// The last change.
-    modified: Option<Timestamp>,
-    /// Its lines, where they were asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    line_items: Option<Vec<Line>>,
-    /// The order as Distru wrote it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<serde_json::Value>")]
-    raw: Option<Box<RawValue>>,
+record! {
+    /// An order.
+    Order {
+        /// Distru's id.
+        id: String = "id",
+        /// Its number, as people know it.
+        number: Option<String> = "order_number",
+        /// Where it stands, as `PROCESSING`.
+        status: Option<String> = "status",
+        /// The customer's id.
+        customer_id: Option<String> = "company/id",
+        /// The customer's name.
+        customer_name: Option<String> = "company/name",
+        /// What it costs in all, in the company's own currency.
+        total: Option<Money> = "total",
+        /// When it was placed.
+        ordered_on: Option<Timestamp> = "order_datetime",
+        /// When it is to be paid.
+        due_on: Option<Timestamp> = "due_datetime",
+        /// When it was or will be delivered.
+        delivered_on: Option<Timestamp> = "delivery_datetime",
+        /// When it was made at Distru.
+        created_on: Option<Timestamp> = "inserted_datetime",
+        /// The last change.
+        modified: Option<Timestamp> = "updated_datetime",
+        /// Its lines, where they were asked for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        line_items: Option<Vec<Line>> = "items",
+        /// The order as Distru wrote it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "Option<serde_json::Value>")]
+        raw: Option<Box<RawValue>> = "",
+    }
 }
 
-/// A line of an order.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Line {
-    /// The line's id.
-    id: String,
-    /// The product's id.
-    product_id: Option<String>,
-    /// The product's name.
-    product_name: Option<String>,
-    /// The id of the batch it is taken from.
-    batch_id: Option<String>,
-    /// The id of the package it is taken from.
-    package_id: Option<String>,
-    /// How many units, as decimal text.
-    quantity: Option<String>,
-    /// What one unit costs after discounts.
-    unit_price: Option<Money>,
-    /// Whether it is a sample.
-    is_sample: Option<bool>,
+record! {
+    /// A line of an order.
+    Line {
+        /// The line's id.
+        id: String = "id",
+        /// The product's id.
+        product_id: Option<String> = "product/id",
+        /// The product's name.
+        product_name: Option<String> = "product/name",
+        /// The id of the batch it is taken from.
+        batch_id: Option<String> = "batch/id",
+        /// The id of the package it is taken from.
+        package_id: Option<String> = "package/id",
+        /// How many units, as decimal text.
+        quantity: Option<String> = "quantity",
+        /// What one unit costs after discounts.
+        unit_price: Option<Money> = "price",
+        /// Whether it is a sample.
+        is_sample: Option<bool> = "is_sample",
+    }
 }
 
-pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Order>, Error> {
+pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Picked<Order>>, Error> {
     let mut first = listing::sized(Request::get("{api}/orders"), input.limit);
     for status in &input.statuses {
         first = first.query("statuses[]", status.word());
@@ -191,15 +192,14 @@ pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Orde
     let first = listing::since(first, "updated_datetime", input.since)
         .query_some("company_ids[]", input.customer_id.as_deref())
         .query_some("order_numbers[]", input.number.as_deref());
-    listing::list(cursor, first, |record| order(record, input.line_items, input.raw))
+    listing::list(cursor, first, Wanted { lines: input.line_items, raw: input.raw })
 }
 
-pub(crate) fn find(input: FindInput) -> Result<Order, Error> {
-    let request = Request::get(format!("{{api}}/orders/{}", segment("/id", &input.id)?));
-    listing::one(request, |record| order(record, true, input.raw))
+pub(crate) fn find(input: FindInput) -> Result<Picked<Order>, Error> {
+    listing::find("orders", &input)
 }
 
-pub(crate) fn create(input: CreateInput) -> Result<Order, Error> {
+pub(crate) fn create(input: CreateInput) -> Result<Picked<Order>, Error> {
     if input.items.is_empty() {
         return Err(Error::invalid_request("/items", "expected one line at least"));
     }
@@ -218,7 +218,7 @@ pub(crate) fn create(input: CreateInput) -> Result<Order, Error> {
     written(body, Repeat::Never)
 }
 
-pub(crate) fn update(input: UpdateInput) -> Result<Order, Error> {
+pub(crate) fn update(input: UpdateInput) -> Result<Picked<Order>, Error> {
     // An empty id would make a new order.
     segment("/id", &input.id)?;
     let body = Body::new()
@@ -244,40 +244,8 @@ fn line_of(line: &LineInput) -> Body {
         .number("price_base", line.price_base)
 }
 
-fn written(body: Body, repeat: Repeat) -> Result<Order, Error> {
-    listing::one(body.post("{api}/orders").repeat(repeat), |record| order(record, true, false))
-}
-
-fn order(record: &Record, with_lines: bool, with_raw: bool) -> Result<Order, Error> {
-    let lines = if with_lines { Some(record.parts("items")) } else { None };
-    record.settle(Order {
-        id: record.needed("id"),
-        number: record.text("order_number"),
-        status: record.text("status"),
-        customer_id: record.text_of("company", "id"),
-        customer_name: record.text_of("company", "name"),
-        total: record.money("total"),
-        ordered_on: record.time("order_datetime"),
-        due_on: record.time("due_datetime"),
-        delivered_on: record.time("delivery_datetime"),
-        created_on: record.time("inserted_datetime"),
-        modified: record.time("updated_datetime"),
-        line_items: lines.map(|lines| lines.iter().map(line).collect::<Result<_, Error>>()).transpose()?,
-        raw: record.raw(with_raw),
-    })
-}
-
-fn line(record: &Record) -> Result<Line, Error> {
-    record.settle(Line {
-        id: record.needed("id"),
-        product_id: record.text_of("product", "id"),
-        product_name: record.text_of("product", "name"),
-        batch_id: record.text_of("batch", "id"),
-        package_id: record.text_of("package", "id"),
-        quantity: record.text("quantity"),
-        unit_price: record.money("price"),
-        is_sample: record.flag("is_sample"),
-    })
+fn written(body: Body, repeat: Repeat) -> Result<Picked<Order>, Error> {
+    listing::one(body.post("{api}/orders").repeat(repeat), Wanted { lines: true, raw: false })
 }
 
 #[cfg(test)]
