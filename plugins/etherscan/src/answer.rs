@@ -255,7 +255,8 @@ mod tests {
     #[test]
     fn a_chain_that_is_not_known_is_the_callers_mistake() {
         let body = r#"{"status":"0","message":"NOTOK","result":"Missing or unsupported chainid parameter"}"#;
-        let kind = judge(&json::parse(body.as_bytes()).unwrap()).map(|_| ()).map_err(|error| format!("{:?}", error.kind));
+        let kind =
+            judge(&json::parse(body.as_bytes()).unwrap()).map(|_| ()).map_err(|error| format!("{:?}", error.kind));
         assert!(kind.is_err_and(|kind| kind.contains("/chainid")));
     }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
-use wharfage_sdk::{Error, ErrorKind, http::Keep, json};
+use wharfage_sdk::json::{self, Any};
+use wharfage_sdk::{Error, ErrorKind, http::Keep};
 
 use crate::address::Address;
 use crate::answer::{Found, Question};
@@ -34,9 +35,13 @@ pub(crate) struct Abi {
 
 pub(crate) fn abi(input: Input) -> Result<Abi, Error> {
     let found = asked("getabi", &input)?;
-    let abi = json::parse(found.text()?.as_bytes())
+    let abi = json::parse::<Vec<Any>>(found.text()?.as_bytes())
         .ok_or_else(|| Error::schema_violation("the ABI is not the JSON list it should be"))?;
-    Ok(Abi { contract: input.contract.to_string(), chainid: input.chainid, abi })
+    Ok(Abi {
+        contract: input.contract.to_string(),
+        chainid: input.chainid,
+        abi: abi.into_iter().map(|Any(entry)| entry).collect(),
+    })
 }
 
 fn asked(action: &'static str, input: &Input) -> Result<Found, Error> {

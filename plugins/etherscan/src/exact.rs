@@ -44,7 +44,10 @@ mod tests {
             assert!(!is_decimal(wrong) && !is_whole(wrong), "{wrong}");
         }
         assert_eq!(["", "+7", "-7", "0.5", "18446744073709551616", "soon"].map(count), [None; 6]);
-        assert_eq!(["0", "007", "18446744073709551615", "0x", "0x10"].map(count), [Some(0), Some(7), Some(u64::MAX), Some(0), Some(16)]);
+        assert_eq!(
+            ["0", "007", "18446744073709551615", "0x", "0x10"].map(count),
+            [Some(0), Some(7), Some(u64::MAX), Some(0), Some(16)]
+        );
     }
 
     #[test]

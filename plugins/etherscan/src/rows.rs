@@ -29,12 +29,7 @@ pub(crate) fn page<T: Table>(
     Ok(Page { items: pick_all(&rows)?, next })
 }
 
-fn read(
-    question: Question,
-    of: Of,
-    span: &Span,
-    cursor: Option<Cursor>,
-) -> Result<(Vec<Row>, Option<Cursor>), Error> {
+fn read(question: Question, of: Of, span: &Span, cursor: Option<Cursor>) -> Result<(Vec<Row>, Option<Cursor>), Error> {
     let window = Window::open(&question.identity(), span, cursor.as_ref())?;
     let is_log = of == Of::Logs;
     let mut question = question.with(if is_log { "fromBlock" } else { "startblock" }, window.start());

@@ -9,11 +9,10 @@
 mod lane;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use wharfage_sdk::{
     Error,
     events::{Emission, Event, Outcome, Poll, Start, Trigger},
-    json,
+    json::{self, Any},
 };
 
 use crate::address::Address;
@@ -282,7 +281,7 @@ impl List {
         let address = self.address.to_string();
         let key = format!("{} {} {nth}", self.name(), row.identity());
         let picked = json::parse(row.pick(self.asset.rows().1)?.as_bytes());
-        let mut data: Value = picked.ok_or_else(|| Error::internal("a transfer has no JSON form"))?;
+        let Any(mut data) = picked.ok_or_else(|| Error::internal("a transfer has no JSON form"))?;
         let direction = match (data["from"] == *address, data["to"] == *address) {
             (true, true) => "self",
             (true, false) => "out",
