@@ -41,6 +41,7 @@ use serde_json::value::RawValue;
 
 use crate::error::{FieldError, RequestSent};
 use crate::http::{Repeat, Request, Response};
+use crate::json::Any;
 use crate::rate_limit::{self, Feedback};
 use crate::{Cursor, Error, ErrorKind, Page, Timestamp, clock};
 
@@ -212,27 +213,28 @@ struct Answered {
     retry_at: Option<Timestamp>,
 }
 
-#[derive(Deserialize)]
-struct Envelope {
-    #[serde(default)]
-    data: Option<Box<RawValue>>,
-    #[serde(default)]
-    errors: Option<Vec<Value>>,
-    #[serde(default)]
-    extensions: Option<Extensions>,
-}
+crate::answer! {
+    struct Envelope {
+        #[serde(default)]
+        data: Option<Box<RawValue>>,
+        #[serde(default)]
+        errors: Option<Vec<Any>>,
+        #[serde(default)]
+        extensions: Option<Extensions>,
+    }
 
-#[derive(Default, Deserialize)]
-struct Extensions {
-    #[serde(default)]
-    cost: Value,
+    #[derive(Default)]
+    struct Extensions {
+        #[serde(default)]
+        cost: Any,
+    }
 }
 
 impl Answered {
     fn read(response: Response, bucket: Option<&str>) -> Result<Self, Error> {
         let envelope: Envelope = response.json()?;
         let errors = problems(envelope.errors.as_deref().unwrap_or_default());
-        let throttle = Throttle::of(&envelope.extensions.unwrap_or_default().cost);
+        let throttle = Throttle::of(&envelope.extensions.unwrap_or_default().cost.0);
         let is_throttled =
             errors.iter().any(|error| kind_of_code(error.code.as_deref()) == Some(ErrorKind::RateLimited));
         let retry_at = throttle.wait_ms().filter(|_| is_throttled).map(|wait_ms| clock::now().plus_ms(wait_ms));
@@ -300,9 +302,9 @@ impl Throttle {
     }
 }
 
-fn problems(errors: &[Value]) -> Vec<Problem> {
+fn problems(errors: &[Any]) -> Vec<Problem> {
     let text = |value: &Value| value.as_str().map(|text| text.chars().take(MESSAGE_CHARS_MAX).collect::<String>());
-    let problem = |error: &Value| Problem {
+    let problem = |Any(error): &Any| Problem {
         message: text(&error["message"]).unwrap_or_default(),
         path: pointer(&error["path"]),
         code: text(&error["extensions"]["code"]).or_else(|| text(&error["type"])),
@@ -392,23 +394,27 @@ fn refined(mut error: Error) -> Error {
     error
 }
 
-#[derive(Deserialize)]
-struct AnyUserError {
-    #[serde(default)]
-    field: Value,
-    #[serde(default)]
-    message: Option<String>,
-    #[serde(default)]
-    messages: Option<Vec<String>>,
-    #[serde(default)]
-    code: Option<String>,
+crate::answer! {
+    struct AnyUserError {
+        #[serde(default)]
+        field: Any,
+        #[serde(default)]
+        message: Option<String>,
+        #[serde(default)]
+        messages: Option<Vec<String>>,
+        #[serde(default)]
+        code: Option<String>,
+    }
 }
 
 impl From<AnyUserError> for UserError {
     fn from(error: AnyUserError) -> Self {
-        let all = error.message.into_iter().chain(error.messages.into_iter().flatten());
-        let message = all.collect::<Vec<_>>().join("; ").chars().take(MESSAGE_CHARS_MAX).collect();
-        Self { field: pointer(&error.field), message, code: error.code }
+        let mut all = error.messages.unwrap_or_default();
+        if let Some(message) = error.message {
+            all.insert(0, message);
+        }
+        let message = all.join("; ").chars().take(MESSAGE_CHARS_MAX).collect();
+        Self { field: pointer(&error.field.0), message, code: error.code }
     }
 }
 
@@ -763,7 +769,7 @@ mod tests {
         #[test]
         fn no_answer_makes_it_panic(text in "[{}\\[\\]:,\"a-z0-9 ]{0,40}") {
             if let Ok(value) = serde_json::from_str::<Value>(&text) {
-                _ = problems(std::slice::from_ref(&value));
+                _ = problems(&[Any(value.clone())]);
                 _ = Throttle::of(&value).wait_ms();
                 _ = pointer(&value);
             }

@@ -4,8 +4,12 @@
 pub mod input;
 mod reader;
 
-use serde::{Serialize, de::DeserializeOwned};
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::Error;
 
@@ -27,6 +31,78 @@ pub struct Kept<T> {
 /// A component that reads JSON in no other way holds the code for it once.
 pub fn parse<T: DeserializeOwned>(text: &[u8]) -> Option<T> {
     read(std::str::from_utf8(text).ok()?).ok()
+}
+
+/// Any value. It is read as a [`Value`] is, which would bring the code of another reader into a component.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Any(pub Value);
+
+impl<'de> Deserialize<'de> for Any {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyValue;
+
+        impl<'de> Visitor<'de> for AnyValue {
+            type Value = Any;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("any valid JSON value")
+            }
+
+            fn visit_bool<E>(self, flag: bool) -> Result<Any, E> {
+                Ok(Any(flag.into()))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<Any, E> {
+                Ok(Any(number.into()))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Any, E> {
+                Ok(Any(number.into()))
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<Any, E> {
+                Ok(Any(number.into()))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Any, E> {
+                Ok(Any(text.into()))
+            }
+
+            fn visit_string<E>(self, text: String) -> Result<Any, E> {
+                Ok(Any(text.into()))
+            }
+
+            fn visit_unit<E>(self) -> Result<Any, E> {
+                Ok(Any(Value::Null))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Any, A::Error> {
+                let mut values = Vec::new();
+                while let Some(Any(value)) = items.next_element()? {
+                    values.push(value);
+                }
+                Ok(Any(Value::Array(values)))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Any, A::Error> {
+                let mut values = Map::new();
+                while let Some(name) = fields.next_key::<String>()? {
+                    let Any(value) = fields.next_value()?;
+                    values.insert(name, value);
+                }
+                Ok(Any(Value::Object(values)))
+            }
+        }
+
+        deserializer.deserialize_any(AnyValue)
+    }
+}
+
+/// A value that is written as this text, which a component made itself; nothing where it is no JSON.
+///
+/// It does what `RawValue::from_string` does, without the code of another reader.
+pub fn raw(text: String) -> Option<Box<RawValue>> {
+    reader::raw(text)
 }
 
 /// A value as JSON text.

@@ -1,14 +1,13 @@
 //! Adjustments of stock: changes by hand that are no sale, purchase or transfer. They are never changed nor taken back, and
 //! Distru has no idempotency keys: one whose outcome is unknown is looked for in the list before it is made again.
 
-use schemars::JsonSchema;
-use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use wharfage_sdk::http::Repeat;
 use wharfage_sdk::{Cursor, Error, ErrorKind, Page, Request, Timestamp, clock};
 
-use crate::record::{Number, Record};
+use crate::body::{Body, Number};
+use crate::record::{Picked, Table, Wanted, picked_all, record, written};
 use crate::{Profile, Stock, guide, listing};
 
 wharfage_sdk::input! {
@@ -70,92 +69,73 @@ wharfage_sdk::input! {
     }
 }
 
-/// What Distru is sent.
-#[derive(Serialize)]
-struct Body<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    product_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    batch_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    package_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    quantity: Option<Number>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    compliance_quantity: Option<Number>,
-    reason: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    location_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<&'a str>,
-    completion_datetime: Timestamp,
+record! {
+    /// An adjustment.
+    Adjustment {
+        /// Distru's id; null in the profile `guide`, which names none.
+        id: Option<String> = "id!",
+        /// The product's id, where it is of a product.
+        product_id: Option<String> = "product_id",
+        /// The batch's id, where it is of a batch.
+        batch_id: Option<String> = "batch_id",
+        /// The package's id, where it is of a package.
+        package_id: Option<String> = "package_id",
+        /// The location's id.
+        location_id: Option<String> = "location_id",
+        /// By how much, as decimal text in the product's unit.
+        quantity: Option<String> = "quantity",
+        /// What it is measured in.
+        unit: Option<String> = "unit_type/name",
+        /// Why.
+        reason: Option<String> = "reason",
+        /// The note with it.
+        description: Option<String> = "description",
+        /// As of when.
+        completed_on: Option<Timestamp> = "completion_datetime",
+        // Its name until 2026-08-03 was the second one.
+        /// When it was made at Distru.
+        created_on: Option<Timestamp> = "inserted_datetime|inserted_at",
+        /// What there is of the product now, place by place; only in the profile `guide`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stock: Option<Vec<Stock>> = "currentInventory",
+        /// The adjustment as Distru wrote it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "Option<serde_json::Value>")]
+        raw: Option<Box<RawValue>> = "",
+    }
 }
 
-/// An adjustment.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Adjustment {
-    /// Distru's id; null in the profile `guide`, which names none.
-    id: Option<String>,
-    /// The product's id, where it is of a product.
-    product_id: Option<String>,
-    /// The batch's id, where it is of a batch.
-    batch_id: Option<String>,
-    /// The package's id, where it is of a package.
-    package_id: Option<String>,
-    /// The location's id.
-    location_id: Option<String>,
-    /// By how much, as decimal text in the product's unit.
-    quantity: Option<String>,
-    /// What it is measured in.
-    unit: Option<String>,
-    /// Why.
-    reason: Option<String>,
-    /// The note with it.
-    description: Option<String>,
-    /// As of when.
-    completed_on: Option<Timestamp>,
-    /// When it was made at Distru.
-    created_on: Option<Timestamp>,
-    /// What there is of the product now, place by place; only in the profile `guide`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stock: Option<Vec<Stock>>,
-    /// The adjustment as Distru wrote it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<serde_json::Value>")]
-    raw: Option<Box<RawValue>>,
-}
-
-pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Adjustment>, Error> {
+pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Picked<Adjustment>>, Error> {
     let first = listing::sized(Request::get("{api}/adjustments"), input.limit);
     let first = listing::since(first, "inserted_datetime", input.since);
     let first = listing::any_of(first, "product_ids[]", &input.product_ids);
     let first = listing::any_of(first, "batch_ids[]", &input.batch_ids);
     let first = listing::any_of(first, "location_ids[]", &input.location_ids);
-    listing::list(cursor, first, |record| adjustment(record, input.raw))
+    listing::list(cursor, first, Wanted { raw: input.raw, lines: false })
 }
 
-pub(crate) fn create(input: CreateInput) -> Result<Adjustment, Error> {
+pub(crate) fn create(input: CreateInput) -> Result<Picked<Adjustment>, Error> {
     if input.profile == Profile::Guide {
         return create_as_guide(input).map_err(in_our_words);
     }
     input.check()?;
-    let is_package = input.package_id.is_some();
-    let body = Body {
-        product_id: input.product_id.as_deref(),
-        batch_id: input.batch_id.as_deref(),
-        package_id: input.package_id.as_deref(),
-        quantity: (!is_package).then_some(input.quantity),
-        compliance_quantity: is_package.then_some(input.quantity),
-        reason: &input.reason,
-        location_id: input.location_id.as_deref(),
-        description: input.description.as_deref(),
-        completion_datetime: input.completion_datetime.unwrap_or_else(clock::now),
-    };
-    let request = Request::post("{api}/adjustments").json(&body)?.repeat(Repeat::Never);
-    listing::one(request, |record| adjustment(record, false)).map_err(in_our_words)
+    let (by_package, by_product) =
+        if input.package_id.is_some() { (Some(input.quantity), None) } else { (None, Some(input.quantity)) };
+    let body = Body::new()
+        .text("product_id", input.product_id.as_deref())
+        .text("batch_id", input.batch_id.as_deref())
+        .text("package_id", input.package_id.as_deref())
+        .number("quantity", by_product)
+        .number("compliance_quantity", by_package)
+        .text("reason", Some(&input.reason))
+        .text("location_id", input.location_id.as_deref())
+        .text("description", input.description.as_deref())
+        .time("completion_datetime", Some(input.completion_datetime.unwrap_or_else(clock::now)));
+    let request = body.post("{api}/adjustments").repeat(Repeat::Never);
+    listing::one(request, Wanted::default()).map_err(in_our_words)
 }
 
-fn create_as_guide(input: CreateInput) -> Result<Adjustment, Error> {
+fn create_as_guide(input: CreateInput) -> Result<Picked<Adjustment>, Error> {
     input.profile.refuse(&[
         ("/batch_id", input.batch_id.is_some()),
         ("/package_id", input.package_id.is_some()),
@@ -170,21 +150,15 @@ fn create_as_guide(input: CreateInput) -> Result<Adjustment, Error> {
     let product = guide::adjust(json!({
         "productId": product_id, "locationId": location_id, "adjustment": adjustment, "reason": input.reason,
     }))?;
-    product.settle(Adjustment {
-        id: None,
-        product_id: Some(product.needed("id")),
-        batch_id: None,
-        package_id: None,
-        location_id: Some(location_id),
-        quantity: Some(quantity),
-        unit: None,
-        reason: Some(input.reason),
-        description: None,
-        completed_on: None,
-        created_on: None,
-        stock: Some(guide::stock(&product)?),
-        raw: None,
-    })
+    let given = [
+        ("product_id", written(&product.needed("id"))),
+        ("location_id", written(&location_id)),
+        ("quantity", written(&quantity)),
+        ("reason", written(&input.reason)),
+        ("stock", picked_all(&product.parts("currentInventory"), Stock::FIELDS)?),
+    ];
+    product.settle(())?;
+    Picked::of(&given)
 }
 
 impl CreateInput {
@@ -219,26 +193,6 @@ fn in_our_words(mut error: Error) -> Error {
         }
     }
     error
-}
-
-fn adjustment(record: &Record, with_raw: bool) -> Result<Adjustment, Error> {
-    let created_on = record.time("inserted_datetime");
-    record.settle(Adjustment {
-        id: Some(record.needed("id")),
-        product_id: record.text("product_id"),
-        batch_id: record.text("batch_id"),
-        package_id: record.text("package_id"),
-        location_id: record.text("location_id"),
-        quantity: record.text("quantity"),
-        unit: record.text_of("unit_type", "name"),
-        reason: record.text("reason"),
-        description: record.text("description"),
-        completed_on: record.time("completion_datetime"),
-        // Its name until 2026-08-03 was the other one.
-        created_on: if created_on.is_some() { created_on } else { record.time("inserted_at") },
-        stock: None,
-        raw: record.raw(with_raw),
-    })
 }
 
 #[cfg(test)]

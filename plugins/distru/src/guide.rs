@@ -3,13 +3,11 @@
 //! A status of 200 says nothing here: the SDK reads `errors[]`, and the mutation's own errors are read too. No value stands
 //! in a document, so a connection can grant the two by their names.
 
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use wharfage_sdk::graphql::{self, Connection, Query, UserError};
 use wharfage_sdk::{Cursor, Error, Page};
 
-use crate::Stock;
 use crate::record::{Record, misfit};
 
 const ENDPOINT: &str = "{graphql}/graphql";
@@ -59,23 +57,19 @@ const ADJUST: &str = "mutation UpdateProductInventory($input: UpdateInventoryInp
 /// How many products the guide asks for at once.
 const FIRST: u32 = 50;
 
-#[derive(Deserialize)]
-struct Listed {
-    products: Connection<Box<RawValue>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Changed {
-    update_inventory: Payload,
-}
-
-#[derive(Deserialize)]
-struct Payload {
-    #[serde(default)]
-    product: Option<Box<RawValue>>,
-    #[serde(default)]
-    errors: Option<Vec<UserError>>,
+wharfage_sdk::answer! {
+    struct Listed {
+        products: Connection<Box<RawValue>>,
+    }
+    struct Changed {
+        update_inventory: Payload = "updateInventory",
+    }
+    struct Payload {
+        #[serde(default)]
+        product: Option<Box<RawValue>>,
+        #[serde(default)]
+        errors: Option<Vec<UserError>>,
+    }
 }
 
 /// A page of products.
@@ -101,11 +95,4 @@ pub(crate) fn adjust(input: Value) -> Result<Record, Error> {
         product.ok_or_else(|| misfit(place, "", "a product, and there is neither that nor an error"))?,
         place.to_owned(),
     )
-}
-
-/// What there is of a product, place by place. The guide's text leaves open whether it is a list or one place.
-pub(crate) fn stock(product: &Record) -> Result<Vec<Stock>, Error> {
-    let places = product.parts("currentInventory");
-    let stock = |at: &Record| at.settle(Stock { location: at.text("locationName"), quantity: at.text("quantity") });
-    product.settle(places.iter().map(stock).collect::<Result<_, Error>>()?)
 }

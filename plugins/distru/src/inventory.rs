@@ -1,11 +1,9 @@
 //! What is in stock, as Distru rolls it up now. There is no history here: that is `adjustments.list`.
 
-use schemars::JsonSchema;
-use serde::Serialize;
 use serde_json::value::RawValue;
 use wharfage_sdk::{Cursor, Error, Page, Request, Timestamp};
 
-use crate::record::Record;
+use crate::record::{Picked, Wanted, record, written};
 use crate::{Profile, guide, listing};
 
 wharfage_sdk::input! {
@@ -36,34 +34,35 @@ wharfage_sdk::input! {
     }
 }
 
-/// A row of the stock.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Row {
-    /// The product's id.
-    product_id: String,
-    /// The product's name; only in the profile `guide`.
-    product_name: Option<String>,
-    /// The location's id, where rows are by location.
-    location_id: Option<String>,
-    /// The location's name; only in the profile `guide`.
-    location: Option<String>,
-    /// The batch number, where rows are by batch.
-    batch_number: Option<String>,
-    /// How much there is, as decimal text.
-    on_hand: Option<String>,
-    /// How much of it orders have reserved, as decimal text.
-    reserved: Option<String>,
-    /// How much can be sold now, as decimal text.
-    available: Option<String>,
-    /// The last change.
-    modified: Option<Timestamp>,
-    /// The row as it was answered.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<serde_json::Value>")]
-    raw: Option<Box<RawValue>>,
+record! {
+    /// A row of the stock.
+    Row {
+        /// The product's id.
+        product_id: String = "product_id",
+        /// The product's name; only in the profile `guide`.
+        product_name: Option<String> = "",
+        /// The location's id, where rows are by location.
+        location_id: Option<String> = "location_id",
+        /// The location's name; only in the profile `guide`.
+        location: Option<String> = "",
+        /// The batch number, where rows are by batch.
+        batch_number: Option<String> = "batch_number",
+        /// How much there is, as decimal text.
+        on_hand: Option<String> = "active",
+        /// How much of it orders have reserved, as decimal text.
+        reserved: Option<String> = "reserved",
+        /// How much can be sold now, as decimal text.
+        available: Option<String> = "available",
+        /// The last change.
+        modified: Option<Timestamp> = "updated_datetime",
+        /// The row as it was answered.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "Option<serde_json::Value>")]
+        raw: Option<Box<RawValue>> = "",
+    }
 }
 
-pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Row>, Error> {
+pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Picked<Row>>, Error> {
     if input.profile == Profile::Guide {
         return of_products(&input, cursor);
     }
@@ -74,24 +73,11 @@ pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Row>
     let first = listing::any_of(first, "product_ids[]", &input.product_ids);
     let first = listing::any_of(first, "location_ids[]", &input.location_ids);
     let first = listing::any_of(first, "product_skus[]", &input.skus);
-    listing::list(cursor, first, |record| {
-        record.settle(Row {
-            product_id: record.needed("product_id"),
-            product_name: None,
-            location_id: record.text("location_id"),
-            location: None,
-            batch_number: record.text("batch_number"),
-            on_hand: record.text("active"),
-            reserved: record.text("reserved"),
-            available: record.text("available"),
-            modified: record.time("updated_datetime"),
-            raw: record.raw(input.raw),
-        })
-    })
+    listing::list(cursor, first, Wanted { raw: input.raw, lines: false })
 }
 
 /// The guide knows stock as a part of products.
-fn of_products(input: &ListInput, cursor: Option<Cursor>) -> Result<Page<Row>, Error> {
+fn of_products(input: &ListInput, cursor: Option<Cursor>) -> Result<Page<Picked<Row>>, Error> {
     input.profile.refuse(&[
         ("/by_batch", input.by_batch),
         ("/product_ids", !input.product_ids.is_empty()),
@@ -101,24 +87,20 @@ fn of_products(input: &ListInput, cursor: Option<Cursor>) -> Result<Page<Row>, E
     let page = guide::products(cursor, None)?;
     let mut rows = Vec::new();
     for product in &page.items {
-        for stock in guide::stock(product)? {
-            rows.push(row(product, stock.location, stock.quantity, input.raw)?);
+        for stock in product.parts("currentInventory") {
+            let (location, on_hand) = stock.settle((stock.text("locationName"), stock.text("quantity")))?;
+            let mut given = vec![
+                ("product_id", written(&product.needed("id"))),
+                ("product_name", written(&product.text("name"))),
+                ("location", written(&location)),
+                ("on_hand", written(&on_hand)),
+            ];
+            if input.raw {
+                given.push(("raw", product.raw().to_owned()));
+            }
+            rows.push(Picked::of(&given)?);
         }
+        product.settle(())?;
     }
     Ok(Page { items: rows, next: page.next })
-}
-
-fn row(product: &Record, location: Option<String>, on_hand: Option<String>, with_raw: bool) -> Result<Row, Error> {
-    product.settle(Row {
-        product_id: product.needed("id"),
-        product_name: product.text("name"),
-        location_id: None,
-        location,
-        batch_number: None,
-        on_hand,
-        reserved: None,
-        available: None,
-        modified: None,
-        raw: product.raw(with_raw),
-    })
 }

@@ -3,12 +3,11 @@
 //! What is read is eventually consistent: a change takes up to a second to be seen. What is written has no idempotency key,
 //! so a POST that makes something is never repeated, and one that names what it changes may be.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use wharfage_sdk::Error;
 
 mod adjustments;
 mod batches;
+mod body;
 mod changes;
 mod companies;
 mod guide;
@@ -19,6 +18,8 @@ mod orders;
 mod packages;
 mod products;
 mod record;
+
+use record::record;
 
 wharfage_sdk::operations! {
     /// Products with what there is of them, the oldest first; deleted ones only if asked for.
@@ -56,24 +57,26 @@ pub use changes::handle;
 
 wharfage_sdk::plugin!(handle = handle);
 
-/// Which form of the API this connection talks to.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum Profile {
-    /// As Distru documents it: REST.
-    #[default]
-    Documented,
-    /// As the guide shows it: the GraphQL operations `GetProducts` and `UpdateProductInventory`.
-    Guide,
+wharfage_sdk::words! {
+    /// Which form of the API this connection talks to.
+    #[derive(Clone, Copy, Default, PartialEq, Eq)]
+    enum Profile {
+        /// As Distru documents it: REST.
+        #[default]
+        Documented = "documented",
+        /// As the guide shows it: the GraphQL operations `GetProducts` and `UpdateProductInventory`.
+        Guide = "guide",
+    }
 }
 
-/// What there is of a product at one place.
-#[derive(Serialize, JsonSchema)]
-struct Stock {
-    /// The name of the location.
-    location: Option<String>,
-    /// How much is there, as decimal text.
-    quantity: Option<String>,
+record! {
+    /// What there is of a product at one place.
+    Stock {
+        /// The name of the location.
+        location: Option<String> = "locationName",
+        /// How much is there, as decimal text.
+        quantity: Option<String> = "quantity",
+    }
 }
 
 wharfage_sdk::input! {

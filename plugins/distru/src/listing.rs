@@ -3,35 +3,62 @@
 //! A list is asked for without saying which page and goes on at `next_page`, a whole URL, which may be null or missing at
 //! the end. How many records a page has is Distru's to decide.
 
-use serde::Serialize;
 use serde_json::value::RawValue;
 use wharfage_sdk::error::FieldError;
+use wharfage_sdk::http::segment;
 use wharfage_sdk::page::NextUrl;
 use wharfage_sdk::{Cursor, Error, ErrorKind, Page, Request, Response, Timestamp, json};
 
-use crate::record::{Fields, Record, misfit};
+use crate::FindInput;
+use crate::record::{Field, Fields, Picked, Record, Table, Wanted, misfit};
 
 /// How many records Distru may be asked for at once.
 const LIMIT_MAX: u32 = 500;
 
-/// One page of an operation that lists: `first` asks for its first page, `item` reads a record.
-pub(crate) fn list<T: Serialize>(
+/// One page of an operation that lists: `first` asks for its first page.
+pub(crate) fn list<T: Table>(cursor: Option<Cursor>, first: Request, wanted: Wanted) -> Result<Page<Picked<T>>, Error> {
+    let (texts, next) = listed(cursor, first, T::FIELDS, wanted)?;
+    Ok(Page { items: texts.into_iter().map(Picked::new).collect(), next })
+}
+
+/// It stands once for all tables.
+fn listed(
     cursor: Option<Cursor>,
     first: Request,
-    item: impl Fn(&Record) -> Result<T, Error>,
-) -> Result<Page<T>, Error> {
+    table: &[Field],
+    wanted: Wanted,
+) -> Result<(Vec<Box<RawValue>>, Option<Cursor>), Error> {
     let at = NextUrl::resume(cursor)?;
     let (response, records, next) = page(&at, first)?;
-    let items = records.iter().map(item).collect::<Result<_, Error>>();
-    Page::new(items.map_err(|error| about(&response, error))?, next.as_ref())
+    let texts = texts(&records, table, wanted).map_err(|error| about(&response, error))?;
+    Ok((texts, next.map(|next| Cursor::encode(&next)).transpose()?))
+}
+
+/// What comes out of records.
+pub(crate) fn picked<T: Table>(records: &[Record], wanted: Wanted) -> Result<Vec<Picked<T>>, Error> {
+    Ok(texts(records, T::FIELDS, wanted)?.into_iter().map(Picked::new).collect())
+}
+
+fn texts(records: &[Record], table: &[Field], wanted: Wanted) -> Result<Vec<Box<RawValue>>, Error> {
+    records.iter().map(|record| record.pick(table, wanted)).collect()
+}
+
+/// One record by its id, with its lines.
+pub(crate) fn find<T: Table>(list: &str, input: &FindInput) -> Result<Picked<T>, Error> {
+    let request = Request::get(["{api}/", list, "/", &segment("/id", &input.id)?].concat());
+    one(request, Wanted { lines: true, raw: input.raw })
 }
 
 /// One record, or the one that was written.
-pub(crate) fn one<T>(request: Request, item: impl Fn(&Record) -> Result<T, Error>) -> Result<T, Error> {
+pub(crate) fn one<T: Table>(request: Request, wanted: Wanted) -> Result<Picked<T>, Error> {
+    text(request, T::FIELDS, wanted).map(Picked::new)
+}
+
+fn text(request: Request, table: &[Field], wanted: Wanted) -> Result<Box<RawValue>, Error> {
     let response = request.send().map_err(refined)?;
     let whole = body(&response)?;
     let data = whole.part("data");
-    item(data.as_ref().unwrap_or(&whole)).map_err(|error| about(&response, error))
+    data.as_ref().unwrap_or(&whole).pick(table, wanted).map_err(|error| about(&response, error))
 }
 
 /// A page as it came, and where the list goes on.

@@ -1,14 +1,14 @@
 //! Sales orders. Distru makes and changes them by one POST: without an id it makes another order each time, with one it
 //! sets what it is given. These are two operations here, because only the second may be repeated.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
 use wharfage_sdk::http::{Repeat, segment};
 use wharfage_sdk::money::Money;
 use wharfage_sdk::{Cursor, Error, Page, Request, Timestamp};
 
-use crate::record::{Number, Record};
+use crate::body::{Body, Number};
+use crate::record::{Picked, Wanted, record};
 use crate::{FindInput, listing};
 
 wharfage_sdk::input! {
@@ -39,247 +39,213 @@ wharfage_sdk::input! {
     }
 }
 
-/// A new order. Distru gives it its number and its id.
-#[derive(Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct CreateInput {
-    /// When it was placed.
-    order_datetime: Timestamp,
-    /// Its status; `PENDING` touches no stock, `PROCESSING` commits it.
-    #[serde(default)]
-    status: Status,
-    /// The customer, by the company's id. Needed before it can be shipped.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    company_id: Option<String>,
-    /// Its lines; one at least.
-    items: Vec<LineInput>,
-    /// When it is to be paid; as the customer's terms say where it is left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    due_datetime: Option<Timestamp>,
-    /// When it was or will be delivered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    delivery_datetime: Option<Timestamp>,
-    /// The location it takes place at, by id; needed where a line is of a package.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    location_id: Option<String>,
-    /// The customer's location that is billed, by id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    billing_location_id: Option<String>,
-    /// The customer's location it is shipped to, by id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    shipping_location_id: Option<String>,
-    /// A message that the customer sees.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    external_notes: Option<String>,
-    /// A note that the customer does not see.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    internal_notes: Option<String>,
+wharfage_sdk::input! {
+    /// A new order. Distru gives it its number and its id.
+    pub(crate) struct CreateInput {
+        /// When it was placed.
+        order_datetime: Timestamp,
+        /// Its status; `PENDING` touches no stock, `PROCESSING` commits it.
+        #[serde(default)]
+        status: Status,
+        /// The customer, by the company's id. Needed before it can be shipped.
+        company_id: Option<String>,
+        /// Its lines; one at least.
+        items: Vec<LineInput>,
+        /// When it is to be paid; as the customer's terms say where it is left out.
+        due_datetime: Option<Timestamp>,
+        /// When it was or will be delivered.
+        delivery_datetime: Option<Timestamp>,
+        /// The location it takes place at, by id; needed where a line is of a package.
+        location_id: Option<String>,
+        /// The customer's location that is billed, by id.
+        billing_location_id: Option<String>,
+        /// The customer's location it is shipped to, by id.
+        shipping_location_id: Option<String>,
+        /// A message that the customer sees.
+        external_notes: Option<String>,
+        /// A note that the customer does not see.
+        internal_notes: Option<String>,
+    }
 }
 
-/// What is to change of an order. What is left out stays as it is.
-#[derive(Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct UpdateInput {
-    /// Distru's id of the order.
-    id: String,
-    /// Its status. To be shipped, every line must be fulfilled and the customer be set.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    status: Option<Status>,
-    /// The customer, by the company's id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    company_id: Option<String>,
-    /// All its lines, if they are to change: a line whose id is not among them is deleted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    items: Option<Vec<LineInput>>,
-    /// When it is to be paid.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    due_datetime: Option<Timestamp>,
-    /// When it was or will be delivered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    delivery_datetime: Option<Timestamp>,
-    /// A message that the customer sees.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    external_notes: Option<String>,
-    /// A note that the customer does not see.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    internal_notes: Option<String>,
+wharfage_sdk::input! {
+    /// What is to change of an order. What is left out stays as it is.
+    pub(crate) struct UpdateInput {
+        /// Distru's id of the order.
+        id: String,
+        /// Its status. To be shipped, every line must be fulfilled and the customer be set.
+        status: Option<Status>,
+        /// The customer, by the company's id.
+        company_id: Option<String>,
+        /// All its lines, if they are to change: a line whose id is not among them is deleted.
+        items: Option<Vec<LineInput>>,
+        /// When it is to be paid.
+        due_datetime: Option<Timestamp>,
+        /// When it was or will be delivered.
+        delivery_datetime: Option<Timestamp>,
+        /// A message that the customer sees.
+        external_notes: Option<String>,
+        /// A note that the customer does not see.
+        internal_notes: Option<String>,
+    }
 }
 
-/// A line that is to be.
-#[derive(Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct LineInput {
-    /// The line's id, to change one that is there; what is left out of it then stays as it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
-    /// The product, by id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    product_id: Option<String>,
-    /// The batch it is taken from, by id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    batch_id: Option<String>,
-    /// The package it is taken from, by id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    package_id: Option<String>,
-    /// The location it is taken from, by id.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    location_id: Option<String>,
-    /// How many units, as decimal text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
-    quantity: Option<Number>,
-    /// What one unit costs before discounts, as decimal text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<String>")]
-    price_base: Option<Number>,
+wharfage_sdk::input! {
+    /// A line that is to be.
+    pub(crate) struct LineInput {
+        /// The line's id, to change one that is there; what is left out of it then stays as it is.
+        id: Option<String>,
+        /// The product, by id.
+        product_id: Option<String>,
+        /// The batch it is taken from, by id.
+        batch_id: Option<String>,
+        /// The package it is taken from, by id.
+        package_id: Option<String>,
+        /// The location it is taken from, by id.
+        location_id: Option<String>,
+        /// How many units, as decimal text.
+        #[schemars(with = "Option<String>")]
+        quantity: Option<Number>,
+        /// What one unit costs before discounts, as decimal text.
+        #[schemars(with = "Option<String>")]
+        price_base: Option<Number>,
+    }
 }
 
-/// Where an order stands. `CANCELED` has one L.
-#[derive(Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum Status {
-    #[default]
-    Pending,
-    Processing,
-    ReadyToShip,
-    Delivering,
-    Delivered,
-    Completed,
-    Canceled,
+wharfage_sdk::words! {
+    /// Where an order stands. `CANCELED` has one L.
+    #[derive(Clone, Copy, Default, Serialize)]
+    enum Status {
+        #[default]
+        Pending = "PENDING",
+        Processing = "PROCESSING",
+        ReadyToShip = "READY_TO_SHIP",
+        Delivering = "DELIVERING",
+        Delivered = "DELIVERED",
+        Completed = "COMPLETED",
+        Canceled = "CANCELED",
+    }
 }
 
-/// An order.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Order {
-    /// Distru's id.
-    id: String,
-    /// Its number, as people know it.
-    number: Option<String>,
-    /// Where it stands, as `PROCESSING`.
-    status: Option<String>,
-    /// The customer's id.
-    customer_id: Option<String>,
-    /// The customer's name.
-    customer_name: Option<String>,
-    /// What it costs in all, in the company's own currency.
-    total: Option<Money>,
-    /// When it was placed.
-    ordered_on: Option<Timestamp>,
-    /// When it is to be paid.
-    due_on: Option<Timestamp>,
-    /// When it was or will be delivered.
-    delivered_on: Option<Timestamp>,
-    /// When it was made at Distru.
-    created_on: Option<Timestamp>,
-    /// The last change.
-    modified: Option<Timestamp>,
-    /// Its lines, where they were asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    line_items: Option<Vec<Line>>,
-    /// The order as Distru wrote it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<serde_json::Value>")]
-    raw: Option<Box<RawValue>>,
+record! {
+    /// An order.
+    Order {
+        /// Distru's id.
+        id: String = "id",
+        /// Its number, as people know it.
+        number: Option<String> = "order_number",
+        /// Where it stands, as `PROCESSING`.
+        status: Option<String> = "status",
+        /// The customer's id.
+        customer_id: Option<String> = "company/id",
+        /// The customer's name.
+        customer_name: Option<String> = "company/name",
+        /// What it costs in all, in the company's own currency.
+        total: Option<Money> = "total",
+        /// When it was placed.
+        ordered_on: Option<Timestamp> = "order_datetime",
+        /// When it is to be paid.
+        due_on: Option<Timestamp> = "due_datetime",
+        /// When it was or will be delivered.
+        delivered_on: Option<Timestamp> = "delivery_datetime",
+        /// When it was made at Distru.
+        created_on: Option<Timestamp> = "inserted_datetime",
+        /// The last change.
+        modified: Option<Timestamp> = "updated_datetime",
+        /// Its lines, where they were asked for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        line_items: Option<Vec<Line>> = "items",
+        /// The order as Distru wrote it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "Option<serde_json::Value>")]
+        raw: Option<Box<RawValue>> = "",
+    }
 }
 
-/// A line of an order.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Line {
-    /// The line's id.
-    id: String,
-    /// The product's id.
-    product_id: Option<String>,
-    /// The product's name.
-    product_name: Option<String>,
-    /// The id of the batch it is taken from.
-    batch_id: Option<String>,
-    /// The id of the package it is taken from.
-    package_id: Option<String>,
-    /// How many units, as decimal text.
-    quantity: Option<String>,
-    /// What one unit costs after discounts.
-    unit_price: Option<Money>,
-    /// Whether it is a sample.
-    is_sample: Option<bool>,
+record! {
+    /// A line of an order.
+    Line {
+        /// The line's id.
+        id: String = "id",
+        /// The product's id.
+        product_id: Option<String> = "product/id",
+        /// The product's name.
+        product_name: Option<String> = "product/name",
+        /// The id of the batch it is taken from.
+        batch_id: Option<String> = "batch/id",
+        /// The id of the package it is taken from.
+        package_id: Option<String> = "package/id",
+        /// How many units, as decimal text.
+        quantity: Option<String> = "quantity",
+        /// What one unit costs after discounts.
+        unit_price: Option<Money> = "price",
+        /// Whether it is a sample.
+        is_sample: Option<bool> = "is_sample",
+    }
 }
 
-pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Order>, Error> {
+pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Picked<Order>>, Error> {
     let mut first = listing::sized(Request::get("{api}/orders"), input.limit);
     for status in &input.statuses {
-        first = first.query("statuses[]", status.name());
+        first = first.query("statuses[]", status.word());
     }
     let first = listing::since(first, "updated_datetime", input.since)
         .query_some("company_ids[]", input.customer_id.as_deref())
         .query_some("order_numbers[]", input.number.as_deref());
-    listing::list(cursor, first, |record| order(record, input.line_items, input.raw))
+    listing::list(cursor, first, Wanted { lines: input.line_items, raw: input.raw })
 }
 
-pub(crate) fn find(input: FindInput) -> Result<Order, Error> {
-    let request = Request::get(format!("{{api}}/orders/{}", segment("/id", &input.id)?));
-    listing::one(request, |record| order(record, true, input.raw))
+pub(crate) fn find(input: FindInput) -> Result<Picked<Order>, Error> {
+    listing::find("orders", &input)
 }
 
-pub(crate) fn create(input: CreateInput) -> Result<Order, Error> {
+pub(crate) fn create(input: CreateInput) -> Result<Picked<Order>, Error> {
     if input.items.is_empty() {
         return Err(Error::invalid_request("/items", "expected one line at least"));
     }
-    written(Request::post("{api}/orders").json(&input)?.repeat(Repeat::Never))
+    let body = Body::new()
+        .time("order_datetime", Some(input.order_datetime))
+        .text("status", Some(input.status.word()))
+        .text("company_id", input.company_id.as_deref())
+        .all("items", Some(&input.items), line_of)
+        .time("due_datetime", input.due_datetime)
+        .time("delivery_datetime", input.delivery_datetime)
+        .text("location_id", input.location_id.as_deref())
+        .text("billing_location_id", input.billing_location_id.as_deref())
+        .text("shipping_location_id", input.shipping_location_id.as_deref())
+        .text("external_notes", input.external_notes.as_deref())
+        .text("internal_notes", input.internal_notes.as_deref());
+    written(body, Repeat::Never)
 }
 
-pub(crate) fn update(input: UpdateInput) -> Result<Order, Error> {
+pub(crate) fn update(input: UpdateInput) -> Result<Picked<Order>, Error> {
     // An empty id would make a new order.
     segment("/id", &input.id)?;
-    written(Request::post("{api}/orders").json(&input)?.repeat(Repeat::Safe))
+    let body = Body::new()
+        .text("id", Some(&input.id))
+        .text("status", input.status.map(Status::word))
+        .text("company_id", input.company_id.as_deref())
+        .all("items", input.items.as_deref(), line_of)
+        .time("due_datetime", input.due_datetime)
+        .time("delivery_datetime", input.delivery_datetime)
+        .text("external_notes", input.external_notes.as_deref())
+        .text("internal_notes", input.internal_notes.as_deref());
+    written(body, Repeat::Safe)
 }
 
-fn written(request: Request) -> Result<Order, Error> {
-    listing::one(request, |record| order(record, true, false))
+fn line_of(line: &LineInput) -> Body {
+    Body::new()
+        .text("id", line.id.as_deref())
+        .text("product_id", line.product_id.as_deref())
+        .text("batch_id", line.batch_id.as_deref())
+        .text("package_id", line.package_id.as_deref())
+        .text("location_id", line.location_id.as_deref())
+        .number("quantity", line.quantity)
+        .number("price_base", line.price_base)
 }
 
-fn order(record: &Record, with_lines: bool, with_raw: bool) -> Result<Order, Error> {
-    let lines = if with_lines { Some(record.parts("items")) } else { None };
-    record.settle(Order {
-        id: record.needed("id"),
-        number: record.text("order_number"),
-        status: record.text("status"),
-        customer_id: record.text_of("company", "id"),
-        customer_name: record.text_of("company", "name"),
-        total: record.money("total"),
-        ordered_on: record.time("order_datetime"),
-        due_on: record.time("due_datetime"),
-        delivered_on: record.time("delivery_datetime"),
-        created_on: record.time("inserted_datetime"),
-        modified: record.time("updated_datetime"),
-        line_items: lines.map(|lines| lines.iter().map(line).collect::<Result<_, Error>>()).transpose()?,
-        raw: record.raw(with_raw),
-    })
-}
-
-fn line(record: &Record) -> Result<Line, Error> {
-    record.settle(Line {
-        id: record.needed("id"),
-        product_id: record.text_of("product", "id"),
-        product_name: record.text_of("product", "name"),
-        batch_id: record.text_of("batch", "id"),
-        package_id: record.text_of("package", "id"),
-        quantity: record.text("quantity"),
-        unit_price: record.money("price"),
-        is_sample: record.flag("is_sample"),
-    })
-}
-
-impl Status {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Pending => "PENDING",
-            Self::Processing => "PROCESSING",
-            Self::ReadyToShip => "READY_TO_SHIP",
-            Self::Delivering => "DELIVERING",
-            Self::Delivered => "DELIVERED",
-            Self::Completed => "COMPLETED",
-            Self::Canceled => "CANCELED",
-        }
-    }
+fn written(body: Body, repeat: Repeat) -> Result<Picked<Order>, Error> {
+    listing::one(body.post("{api}/orders").repeat(repeat), Wanted { lines: true, raw: false })
 }
 
 #[cfg(test)]
@@ -299,14 +265,6 @@ mod tests {
     fn an_update_names_its_order() {
         let input = serde_json::from_str(r#"{"id": "", "status": "PROCESSING"}"#).unwrap();
         assert_eq!(update(input).err().unwrap().message, "/id: expected an id that can stand in a path");
-    }
-
-    #[test]
-    fn every_status_is_written_as_distru_writes_it() {
-        use Status::*;
-        for status in [Pending, Processing, ReadyToShip, Delivering, Delivered, Completed, Canceled] {
-            assert_eq!(serde_json::to_value(status).unwrap(), status.name());
-        }
     }
 
     #[test]

@@ -1,12 +1,10 @@
 //! Packages: what carries a tag of the state's tracking system. They are read only here.
 
-use schemars::JsonSchema;
-use serde::Serialize;
 use serde_json::value::RawValue;
 use wharfage_sdk::{Cursor, Error, Page, Request, Timestamp};
 
 use crate::listing;
-use crate::record::Record;
+use crate::record::{Picked, Wanted, record};
 
 wharfage_sdk::input! {
     /// Which packages.
@@ -33,60 +31,43 @@ wharfage_sdk::input! {
     }
 }
 
-/// A package.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Package {
-    /// Distru's id.
-    id: String,
-    /// The tag of the state's tracking system.
-    label: Option<String>,
-    /// The product's id.
-    product_id: Option<String>,
-    /// The batch number.
-    batch_number: Option<String>,
-    /// How much is in it, as decimal text.
-    quantity: Option<String>,
-    /// How much of it can be used now, as decimal text.
-    available: Option<String>,
-    /// What it is measured in.
-    unit: Option<String>,
-    /// Where it stands, as `active`: Distru writes it in lower case here.
-    status: Option<String>,
-    /// The name of the location.
-    location: Option<String>,
-    /// How its test went, as `TestPassed`.
-    lab_state: Option<String>,
-    /// The day it expires, as `2027-04-12`.
-    expires: Option<String>,
-    /// The package as Distru wrote it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<serde_json::Value>")]
-    raw: Option<Box<RawValue>>,
+record! {
+    /// A package.
+    Package {
+        /// Distru's id.
+        id: String = "id",
+        /// The tag of the state's tracking system.
+        label: Option<String> = "compliance_label|metrc_label",
+        /// The product's id.
+        product_id: Option<String> = "product_id|product/id",
+        /// The batch number.
+        batch_number: Option<String> = "batch_number",
+        /// How much is in it, as decimal text.
+        quantity: Option<String> = "quantity",
+        /// How much of it can be used now, as decimal text.
+        available: Option<String> = "quantity_available",
+        /// What it is measured in.
+        unit: Option<String> = "unit_type/name",
+        /// Where it stands, as `active`: Distru writes it in lower case here.
+        status: Option<String> = "status",
+        /// The name of the location.
+        location: Option<String> = "location/name",
+        /// How its test went, as `TestPassed`.
+        lab_state: Option<String> = "lab_testing_state",
+        /// The day it expires, as `2027-04-12`.
+        expires: Option<String> = "expiration_date|expiration_datetime",
+        /// The package as Distru wrote it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "Option<serde_json::Value>")]
+        raw: Option<Box<RawValue>> = "",
+    }
 }
 
-pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Package>, Error> {
+pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Picked<Package>>, Error> {
     let first = listing::sized(Request::get("{api}/packages"), input.limit);
     let first = listing::since(first, "updated_datetime", input.since);
     let first = listing::any_of(first, "product_ids[]", &input.product_ids);
     let first = listing::any_of(first, "location_ids[]", &input.location_ids);
     let first = listing::any_of(first, "distru_statuses[]", &input.statuses);
-    listing::list(cursor, first, |record| package(record, input.raw))
-}
-
-fn package(record: &Record, with_raw: bool) -> Result<Package, Error> {
-    let product_id = record.text("product_id");
-    record.settle(Package {
-        id: record.needed("id"),
-        label: record.first_text(["compliance_label", "metrc_label"]),
-        product_id: if product_id.is_some() { product_id } else { record.text_of("product", "id") },
-        batch_number: record.text("batch_number"),
-        quantity: record.text("quantity"),
-        available: record.text("quantity_available"),
-        unit: record.text_of("unit_type", "name"),
-        status: record.text("status"),
-        location: record.text_of("location", "name"),
-        lab_state: record.text("lab_testing_state"),
-        expires: record.first_text(["expiration_date", "expiration_datetime"]),
-        raw: record.raw(with_raw),
-    })
+    listing::list(cursor, first, Wanted { raw: input.raw, lines: false })
 }

@@ -1,13 +1,10 @@
 //! Products. Deleted ones stay findable by id and are left out of lists unless asked for.
 
-use schemars::JsonSchema;
-use serde::Serialize;
 use serde_json::value::RawValue;
-use wharfage_sdk::http::segment;
 use wharfage_sdk::money::Money;
 use wharfage_sdk::{Cursor, Error, Page, Request, Timestamp};
 
-use crate::record::Record;
+use crate::record::{Picked, Wanted, record};
 use crate::{FindInput, Profile, Stock, guide, listing};
 
 wharfage_sdk::input! {
@@ -38,52 +35,54 @@ wharfage_sdk::input! {
     }
 }
 
-/// A product.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Product {
-    /// Distru's id.
-    id: String,
-    /// The name.
-    name: Option<String>,
-    /// The company's own code for it.
-    sku: Option<String>,
-    /// The name of its category.
-    category: Option<String>,
-    /// The name of its brand.
-    brand: Option<String>,
-    /// What one unit is sold for.
-    unit_price: Option<Money>,
-    /// What it is counted in.
-    unit: Option<String>,
-    /// How its stock is kept: by `PRODUCT`, `BATCH` or `PACKAGE`.
-    tracked_by: Option<String>,
-    /// How much there is, as decimal text.
-    on_hand: Option<String>,
-    /// How much of it orders have reserved, as decimal text.
-    reserved: Option<String>,
-    /// How much can be sold now, as decimal text.
-    available: Option<String>,
-    /// Whether it is in use.
-    is_active: Option<bool>,
-    /// When it was made.
-    created_on: Option<Timestamp>,
-    /// The last change.
-    modified: Option<Timestamp>,
-    /// When it was deleted, if it was.
-    deleted_on: Option<Timestamp>,
-    /// What there is where; only in the profile `guide`, else ask `inventory.list`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stock: Option<Vec<Stock>>,
-    /// The ids of its Metrc tags; only in the profile `guide`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    metrc_tags: Option<Vec<String>>,
-    /// The product as it was answered.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<serde_json::Value>")]
-    raw: Option<Box<RawValue>>,
+record! {
+    /// A product.
+    Product {
+        /// Distru's id.
+        id: String = "id",
+        /// The name.
+        name: Option<String> = "name",
+        /// The company's own code for it.
+        sku: Option<String> = "sku",
+        /// The name of its category.
+        category: Option<String> = "category/name",
+        /// The name of its brand.
+        brand: Option<String> = "brand/name",
+        /// What one unit is sold for.
+        unit_price: Option<Money> = "unit_price|unitPrice",
+        /// What it is counted in.
+        unit: Option<String> = "unit_type/name",
+        /// How its stock is kept: by `PRODUCT`, `BATCH` or `PACKAGE`.
+        tracked_by: Option<String> = "inventory_tracking_method",
+        /// How much there is, as decimal text.
+        on_hand: Option<String> = "quantity_active",
+        /// How much of it orders have reserved, as decimal text.
+        reserved: Option<String> = "quantity_reserved",
+        /// How much can be sold now, as decimal text.
+        available: Option<String> = "quantity_available",
+        /// Whether it is in use.
+        is_active: Option<bool> = "is_active",
+        /// When it was made.
+        created_on: Option<Timestamp> = "inserted_datetime",
+        /// The last change.
+        modified: Option<Timestamp> = "updated_datetime",
+        /// When it was deleted, if it was.
+        deleted_on: Option<Timestamp> = "deleted_at",
+        /// What there is where; only in the profile `guide`, else ask `inventory.list`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stock: Option<Vec<Stock>> = "currentInventory",
+        /// The ids of its Metrc tags; only in the profile `guide`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        metrc_tags: Option<Vec<String>> = "metrcTagIds",
+        /// The product as it was answered.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "Option<serde_json::Value>")]
+        raw: Option<Box<RawValue>> = "",
+    }
 }
 
-pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Product>, Error> {
+pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Picked<Product>>, Error> {
+    let wanted = Wanted { raw: input.raw, lines: false };
     if input.profile == Profile::Guide {
         input.profile.refuse(&[
             ("/since", input.since.is_some()),
@@ -92,44 +91,16 @@ pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Prod
             ("/deleted", input.deleted),
         ])?;
         let page = guide::products(cursor, input.limit)?;
-        let items = page.items.iter().map(|record| product(record, input.raw)).collect::<Result<_, Error>>()?;
-        return Ok(Page { items, next: page.next });
+        return Ok(Page { items: listing::picked(&page.items, wanted)?, next: page.next });
     }
     let first = listing::sized(Request::get("{api}/products"), input.limit);
     let first = listing::since(first, "updated_datetime", input.since).query_some("name", input.name.as_deref());
     let first = listing::any_of(first, "skus[]", &input.skus).query_some("deleted", input.deleted.then_some("include"));
-    listing::list(cursor, first, |record| product(record, input.raw))
+    listing::list(cursor, first, wanted)
 }
 
-pub(crate) fn find(input: FindInput) -> Result<Product, Error> {
-    let request = Request::get(format!("{{api}}/products/{}", segment("/id", &input.id)?));
-    listing::one(request, |record| product(record, input.raw))
-}
-
-/// A product as either profile writes it.
-fn product(record: &Record, with_raw: bool) -> Result<Product, Error> {
-    let price = record.money("unit_price");
-    let is_guides = record.has("currentInventory") || record.has("metrcTagIds");
-    record.settle(Product {
-        id: record.needed("id"),
-        name: record.text("name"),
-        sku: record.text("sku"),
-        category: record.text_of("category", "name"),
-        brand: record.text_of("brand", "name"),
-        unit_price: if price.is_some() { price } else { record.money("unitPrice") },
-        unit: record.text_of("unit_type", "name"),
-        tracked_by: record.text("inventory_tracking_method"),
-        on_hand: record.text("quantity_active"),
-        reserved: record.text("quantity_reserved"),
-        available: record.text("quantity_available"),
-        is_active: record.flag("is_active"),
-        created_on: record.time("inserted_datetime"),
-        modified: record.time("updated_datetime"),
-        deleted_on: record.time("deleted_at"),
-        stock: if is_guides { Some(guide::stock(record)?) } else { None },
-        metrc_tags: if is_guides { Some(record.texts("metrcTagIds")) } else { None },
-        raw: record.raw(with_raw),
-    })
+pub(crate) fn find(input: FindInput) -> Result<Picked<Product>, Error> {
+    listing::find("products", &input)
 }
 
 #[cfg(test)]

@@ -3,15 +3,20 @@
 //! Distru's records have up to fifty fields, which come and go with its releases, and hold records of other kinds. What is
 //! needed is picked by name; the rest is kept as it stood. A field that is there and of another shape is refused with its
 //! place in the answer; one that is missing or null is nothing.
+//!
+//! What comes out is a table: beside what a field means stands where it comes from. A struct for each kind of record, made
+//! field by field and written field by field, would be several times the code.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
-use serde::de::{DeserializeOwned, Deserializer};
-use serde::ser::{Error as _, Serializer};
-use serde::{Deserialize, Serialize};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::DeserializeOwned;
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
-use wharfage_sdk::money::{self, Decimal, Money};
+use wharfage_sdk::money::Money;
 use wharfage_sdk::{Error, Timestamp, json};
 
 /// The fields of an object, each with its own text.
@@ -42,9 +47,9 @@ impl Record {
         self.trouble.take().map_or(Ok(value), Err)
     }
 
-    /// The object as it stood there, where that is wanted.
-    pub(crate) fn raw(&self, is_wanted: bool) -> Option<Box<RawValue>> {
-        is_wanted.then(|| self.raw.clone())
+    /// The object as it stood there.
+    pub(crate) fn raw(&self) -> &str {
+        self.raw.get()
     }
 
     /// A text, or a number's own text.
@@ -62,11 +67,6 @@ impl Record {
     pub(crate) fn needed(&self, name: &str) -> String {
         let text = self.text(name);
         self.fits(text, name, "a string, and there is none").unwrap_or_default()
-    }
-
-    /// The first of these texts that is there; fields of Distru's change their names.
-    pub(crate) fn first_text(&self, names: [&str; 2]) -> Option<String> {
-        names.into_iter().find_map(|name| self.text(name))
     }
 
     /// A time.
@@ -135,6 +135,62 @@ impl Record {
         self.items(name).into_iter().map(step).collect()
     }
 
+    /// The fields of a table as JSON text.
+    ///
+    /// # Errors
+    /// `schema-violation` when one is of another shape, or not there and must be.
+    pub(crate) fn pick(&self, table: &[Field], wanted: Wanted) -> Result<Box<RawValue>, Error> {
+        let mut out = Written::default();
+        for field in table {
+            let json = match field.kind {
+                Kind::Needed => Some(written(&self.needed(field.at))),
+                Kind::Text => self.found(field.at).map(|text| written(&text)),
+                Kind::Money => field.at.split('|').find_map(|at| self.money(at)).map(|money| written(&money)),
+                Kind::Time => field.at.split('|').find_map(|at| self.time(at)).map(|time| written(&time)),
+                Kind::Flag => self.flag(field.at).map(|flag| written(&flag)),
+                Kind::Texts => Some(written(&self.all_texts(field.at)?)),
+                Kind::Lines(table) if wanted.lines => Some(picked_all(&self.parts(field.at), table)?),
+                Kind::Guides(table) if self.is_guides() => match table {
+                    Some(table) => Some(picked_all(&self.parts(field.at), table)?),
+                    None => Some(written(&self.texts(field.at))),
+                },
+                Kind::Raw if wanted.raw => Some(self.raw.get().to_owned()),
+                Kind::Lines(_) | Kind::Guides(_) | Kind::Raw => continue,
+            };
+            out.add(field.name, json.as_deref());
+        }
+        self.settle(())?;
+        out.end()
+    }
+
+    /// The first of these texts that is there: fields of Distru's change their names. With a `/` it is one of an object inside.
+    fn found(&self, at: &str) -> Option<String> {
+        if let Some(at) = at.strip_suffix('!') {
+            return Some(self.needed(at));
+        }
+        let text = |at: &str| match (at.split_once('/'), at.strip_suffix('?')) {
+            (Some((part, name)), _) => self.text_of(part, name),
+            (None, Some(at)) => self.text(at).filter(|text| !text.is_empty()),
+            (None, None) => self.text(at),
+        };
+        at.split('|').find_map(text)
+    }
+
+    /// A text of each object of a list inside.
+    fn all_texts(&self, at: &str) -> Result<Vec<String>, Error> {
+        let (list, name) = at.split_once('/').unwrap_or_default();
+        let mut texts = Vec::new();
+        for part in self.parts(list) {
+            texts.extend(part.settle(part.text(name))?);
+        }
+        Ok(texts)
+    }
+
+    /// Whether it is a product as the guide shows it.
+    fn is_guides(&self) -> bool {
+        self.has("currentInventory") || self.has("metrcTagIds")
+    }
+
     /// The names of all fields.
     pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
         self.fields.keys()
@@ -170,6 +226,177 @@ impl Record {
     }
 }
 
+/// What else is to come out.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Wanted {
+    pub(crate) lines: bool,
+    /// The whole record as it stood there.
+    pub(crate) raw: bool,
+}
+
+/// A field of what comes out.
+pub(crate) struct Field {
+    pub(crate) name: &'static str,
+    /// Where it is found. Of several, with `|` between them, the first that is there; `part/name` is in an object inside. With
+    /// `!` at its end it must be there; with `?` an empty text is none, as Distru writes what was never set.
+    pub(crate) at: &'static str,
+    pub(crate) kind: Kind,
+}
+
+/// What a field can be.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    /// A text that must be there.
+    Needed,
+    Text,
+    Money,
+    Time,
+    Flag,
+    /// A text of each object of a list.
+    Texts,
+    /// Records, where they are wanted.
+    Lines(&'static [Field]),
+    /// Records or texts that only the guide's products have.
+    Guides(Option<&'static [Field]>),
+    /// The record itself, where it is wanted.
+    Raw,
+}
+
+/// What a type of a field is in an answer.
+pub(crate) trait Shaped {
+    const KIND: Kind;
+}
+
+macro_rules! shaped {
+    ($($type:ty: $kind:expr,)+) => {
+        $(impl Shaped for $type {
+            const KIND: Kind = $kind;
+        })+
+    };
+}
+
+shaped! {
+    String: Kind::Needed,
+    Option<String>: Kind::Text,
+    Option<Money>: Kind::Money,
+    Option<Timestamp>: Kind::Time,
+    Option<bool>: Kind::Flag,
+    Vec<String>: Kind::Texts,
+    Option<Vec<String>>: Kind::Guides(None),
+    Option<Vec<crate::Stock>>: Kind::Guides(Some(<crate::Stock as Table>::FIELDS)),
+    Option<Vec<crate::orders::Line>>: Kind::Lines(<crate::orders::Line as Table>::FIELDS),
+    Option<Box<RawValue>>: Kind::Raw,
+}
+
+/// What comes out: a type that is there for its schema, and its table.
+pub(crate) trait Table: JsonSchema {
+    const FIELDS: &'static [Field];
+}
+
+/// Makes a table of fields: `field: type = "where it is found"`.
+macro_rules! record {
+    ($(#[doc = $about:literal])+ $name:ident {
+        $($(#[$doc:meta])+ $field:ident: $type:ty = $at:literal,)+
+    }) => {
+        $(#[doc = $about])+
+        #[derive(schemars::JsonSchema)]
+        #[allow(dead_code)] // it is there for its schema
+        pub(crate) struct $name {
+            $($(#[$doc])+ $field: $type,)+
+        }
+
+        impl $crate::record::Table for $name {
+            const FIELDS: &'static [$crate::record::Field] = &[$($crate::record::Field {
+                name: stringify!($field),
+                at: $at,
+                kind: <$type as $crate::record::Shaped>::KIND,
+            }),+];
+        }
+    };
+}
+pub(crate) use record;
+
+/// A record of which the fields of `T` were picked.
+pub(crate) struct Picked<T>(Box<RawValue>, PhantomData<T>);
+
+impl<T> Picked<T> {
+    pub(crate) fn new(picked: Box<RawValue>) -> Self {
+        Self(picked, PhantomData)
+    }
+}
+
+impl<T: Table> Picked<T> {
+    /// A record that is put together of what is `given`, by name, as JSON. What is not given is nothing.
+    ///
+    /// # Errors
+    /// `internal` when what is given is no JSON.
+    pub(crate) fn of(given: &[(&str, String)]) -> Result<Self, Error> {
+        put_together(T::FIELDS, given).map(Self::new)
+    }
+}
+
+impl<T> Serialize for Picked<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<T: Table> JsonSchema for Picked<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
+
+fn put_together(table: &[Field], given: &[(&str, String)]) -> Result<Box<RawValue>, Error> {
+    let mut out = Written::default();
+    for field in table {
+        let json = given.iter().find(|(name, _)| *name == field.name).map(|(_, json)| json.as_str());
+        if json.is_some() || !matches!(field.kind, Kind::Lines(_) | Kind::Guides(_) | Kind::Raw) {
+            out.add(field.name, json);
+        }
+    }
+    out.end()
+}
+
+/// The records of a list as JSON.
+pub(crate) fn picked_all(records: &[Record], table: &[Field]) -> Result<String, Error> {
+    let picked = records.iter().map(|record| record.pick(table, Wanted::default()));
+    Ok(written(&picked.collect::<Result<Vec<_>, _>>()?))
+}
+
+/// A value as JSON.
+pub(crate) fn written<T: Serialize + ?Sized>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// An object that is written field by field.
+#[derive(Default)]
+pub(crate) struct Written(String);
+
+impl Written {
+    #[inline(never)]
+    pub(crate) fn add(&mut self, name: &str, json: Option<&str>) {
+        let before = if self.0.is_empty() { "{\"" } else { ",\"" };
+        self.0.extend([before, name, "\":", json.unwrap_or("null")]);
+    }
+
+    pub(crate) fn text(self) -> String {
+        if self.0.is_empty() { "{}".to_owned() } else { self.0 + "}" }
+    }
+
+    fn end(self) -> Result<Box<RawValue>, Error> {
+        json::raw(self.text()).ok_or_else(|| Error::internal("a record has no JSON form"))
+    }
+}
+
 fn parse<T: DeserializeOwned>(raw: &RawValue) -> Option<T> {
     json::parse(raw.get().as_bytes())
 }
@@ -178,22 +405,6 @@ fn parse<T: DeserializeOwned>(raw: &RawValue) -> Option<T> {
 pub(crate) fn misfit(place: &str, name: &str, expected: &str) -> Error {
     let slash = if name.is_empty() { "" } else { "/" };
     Error::schema_violation(format!("the answer has another shape at {place}{slash}{name}: expected {expected}"))
-}
-
-/// A number that a caller writes as decimal text and that Distru takes as a JSON number, with every digit kept.
-#[derive(Clone, Copy)]
-pub(crate) struct Number(pub(crate) Decimal);
-
-impl<'de> Deserialize<'de> for Number {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        money::decimal::deserialize(deserializer).map(Self)
-    }
-}
-
-impl Serialize for Number {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        RawValue::from_string(self.0.to_string()).map_err(S::Error::custom)?.serialize(serializer)
-    }
 }
 
 #[cfg(test)]
@@ -224,15 +435,5 @@ mod tests {
         assert_eq!(trouble(), "the answer has another shape at /data/3/company/id: expected a string");
         assert_eq!((record.needed("name").as_str(), record.time("id")), ("", None));
         assert_eq!(trouble(), "the answer has another shape at /data/3/name: expected a string, and there is none");
-    }
-
-    #[test]
-    fn no_digit_is_lost_on_the_way_out() {
-        for (read, sent) in
-            [("\"-12.50\"", "-12.50"), ("0.1", "0.1"), ("\"99999999999999.123456789\"", "99999999999999.123456789")]
-        {
-            let number: Number = serde_json::from_str(read).unwrap();
-            assert_eq!(serde_json::to_string(&number).unwrap(), sent);
-        }
     }
 }

@@ -5,11 +5,11 @@
 //! here. This file judges the rest: an empty set, which also has status 0, and a refusal. `module=proxy` answers
 //! JSON-RPC, but its limiter and key errors come in the envelope too; the chain list is only a `result`.
 
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::value::RawValue;
+use std::rc::Rc;
+
 use wharfage_sdk::{Error, Request, Response, http::Keep, json, log};
 
-use crate::exact;
+use crate::record::{Fields, Name, Of, Row, misfit};
 
 /// One question to `{api}/api`.
 #[derive(Clone)]
@@ -22,7 +22,7 @@ pub(crate) struct Question {
 impl Question {
     /// Asks `action` of `module` about one chain.
     pub(crate) fn new(chainid: u64, module: &'static str, action: &'static str) -> Self {
-        let name = format!("{module}/{action}");
+        let name = [module, "/", action].concat();
         Self { name, keep: Keep::AsAnswered, parameters: Vec::new() }
             .with("chainid", chainid)
             .with("module", module)
@@ -46,15 +46,22 @@ impl Question {
     }
 
     /// Asks; `None` is an empty set.
-    pub(crate) fn ask<T: DeserializeOwned>(&self) -> Result<Option<T>, Error> {
+    #[inline(never)]
+    pub(crate) fn ask(&self) -> Result<Option<Found>, Error> {
         let request = Request::get("{api}/api").keep(self.keep);
         let request = self.parameters.iter().fold(request, |request, (name, value)| request.query(name, value));
-        read(&self.name, &request.send()?)
+        read(&self.name, request.send()?)
+    }
+
+    /// Asks for rows, of which there may be none.
+    pub(crate) fn rows(&self, of: Of) -> Result<Vec<Row>, Error> {
+        self.ask()?.map_or(Ok(Vec::new()), |found| found.rows(of))
     }
 
     /// Asks for one thing, which cannot be an empty set.
-    pub(crate) fn ask_one<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        self.ask()?.ok_or_else(|| Error::not_found(format!("Etherscan has no data for {}", self.name)))
+    #[inline(never)]
+    pub(crate) fn ask_one(&self) -> Result<Found, Error> {
+        self.ask()?.ok_or_else(|| Error::not_found(["Etherscan has no data for ", &self.name].concat()))
     }
 }
 
@@ -63,59 +70,93 @@ impl Question {
 /// # Errors
 ///
 /// The refusal, as `message: result`, or a schema violation where the answer has another shape than documented.
-pub(crate) fn read<T: DeserializeOwned>(name: &str, response: &Response) -> Result<Option<T>, Error> {
-    let answer = judge(response.json()?).map_err(|refusal| {
+pub(crate) fn read(name: &str, response: Response) -> Result<Option<Found>, Error> {
+    let body = response.json()?;
+    let answer = judge(&body).map_err(|refusal| {
         let mut error = response.error(refusal.kind.clone(), refusal.message.as_str());
         error.provider_code.clone_from(&refusal.provider_code);
         error
     })?;
     match answer {
         Answer::Empty => Ok(None),
-        Answer::Found { result, warning } => {
+        Answer::Found { warning } => {
             if let Some(warning) = warning {
                 log::warn("Etherscan answered with a warning", &[("question", &name), ("warning", &masked(&warning))]);
             }
-            response.part(result, "/result").map(|part| Some(part.value))
+            Ok(Some(Found { response: Rc::new(response), body }))
         }
     }
 }
 
-/// The body of an answer, in any of its three shapes.
-#[derive(Deserialize)]
-struct Envelope {
-    #[serde(default, deserialize_with = "exact::text")]
-    status: String,
-    #[serde(default, deserialize_with = "exact::text")]
-    message: String,
-    #[serde(default)]
-    result: Option<Box<RawValue>>,
-    #[serde(default)]
-    error: Option<RpcError>,
+/// What was asked for.
+pub(crate) struct Found {
+    response: Rc<Response>,
+    body: Fields,
 }
 
-#[derive(Deserialize)]
-struct RpcError {
-    #[serde(default, deserialize_with = "exact::text")]
-    code: String,
-    #[serde(default)]
-    message: String,
+impl Found {
+    /// A text, or a number by its own text.
+    ///
+    /// # Errors
+    /// `schema-violation` when it is none.
+    pub(crate) fn text(&self) -> Result<&str, Error> {
+        self.body.text(Name::Result).ok_or_else(|| self.misfit("a text"))
+    }
+
+    /// A number, as `is_number` knows it.
+    ///
+    /// # Errors
+    /// `schema-violation` when it is none, with what was `expected`.
+    pub(crate) fn number(&self, is_number: fn(&str) -> bool, expected: &str) -> Result<&str, Error> {
+        self.body.text(Name::Result).filter(|text| is_number(text)).ok_or_else(|| self.misfit(expected))
+    }
+
+    /// Rows.
+    ///
+    /// # Errors
+    /// `schema-violation` when it is no list of them.
+    pub(crate) fn rows(&self, of: Of) -> Result<Vec<Row>, Error> {
+        let rows = self.body.other(Name::Result).and_then(|rows| json::parse::<Vec<Fields>>(rows.as_bytes()));
+        let rows = rows.ok_or_else(|| self.misfit("a list of objects"))?;
+        let row = |(index, fields)| Row::new(self.response.clone(), Some(index), of, fields);
+        rows.into_iter().enumerate().map(row).collect()
+    }
+
+    /// One row.
+    ///
+    /// # Errors
+    /// `schema-violation` when it is none.
+    pub(crate) fn row(&self) -> Result<Row, Error> {
+        let fields = self.body.other(Name::Result).and_then(|row| json::parse(row.as_bytes()));
+        Row::new(self.response.clone(), None, Of::Else, fields.ok_or_else(|| self.misfit("an object"))?)
+    }
+
+    pub(crate) fn misfit(&self, expected: &str) -> Error {
+        misfit(&self.response, "/result", expected)
+    }
 }
 
 enum Answer {
-    Found { result: Box<RawValue>, warning: Option<String> },
+    Found { warning: Option<String> },
     Empty,
 }
 
-fn judge(envelope: Envelope) -> Result<Answer, Error> {
-    match (envelope.status.as_str(), envelope.error, envelope.result) {
-        ("0", _, result) => refusal(&envelope.message, &said(result.as_deref())),
-        (_, Some(error), _) => Err(Error::provider_reported(error.code, masked(&error.message))),
-        ("1", None, Some(result)) => {
-            // Seen: "OK-Missing/Invalid API Key, rate limit of 1/5sec applied". The data is good, the key is not.
-            let warning = (envelope.message != "OK").then_some(envelope.message);
-            Ok(Answer::Found { result, warning })
-        }
-        ("", None, Some(result)) => Ok(Answer::Found { result, warning: None }),
+fn judge(body: &Fields) -> Result<Answer, Error> {
+    let (status, message) = [Name::Status, Name::Message].map(|name| body.text(name).unwrap_or_default()).into();
+    let result = body.text(Name::Result);
+    let has_result = result.is_some() || body.other(Name::Result).is_some();
+    if status == "0" {
+        return refusal(message, result.unwrap_or_default());
+    }
+    // In JSON-RPC.
+    if let Some(error) = body.other(Name::Error).and_then(|error| json::parse::<Fields>(error.as_bytes())) {
+        let (code, message) = [Name::Code, Name::Message].map(|name| error.text(name).unwrap_or_default()).into();
+        return Err(Error::provider_reported(code, masked(message)));
+    }
+    match status {
+        // Seen: "OK-Missing/Invalid API Key, rate limit of 1/5sec applied". The data is good, the key is not.
+        "1" if has_result => Ok(Answer::Found { warning: (message != "OK").then(|| message.to_owned()) }),
+        "" if has_result => Ok(Answer::Found { warning: None }),
         _ => Err(Error::schema_violation("the answer has neither a known status nor a result")),
     }
 }
@@ -133,11 +174,6 @@ fn refusal(message: &str, result: &str) -> Result<Answer, Error> {
     }
     let whole = if result.is_empty() { masked(message) } else { masked(&format!("{message}: {result}")) };
     Err(Error::provider_reported(masked(message), whole))
-}
-
-/// The words of a `result` that is a text; a list or an object says nothing.
-fn said(result: Option<&RawValue>) -> String {
-    result.and_then(|raw| json::parse(raw.get().as_bytes())).unwrap_or_default()
 }
 
 /// `text` as it may stand in a message: one line, not long, and without anything as long and random as a key.
@@ -179,9 +215,11 @@ mod tests {
     use super::*;
 
     fn judged(body: &str) -> Result<Option<String>, String> {
-        let envelope: Envelope = serde_json::from_str(body).map_err(|error| error.to_string())?;
-        match judge(envelope) {
-            Ok(Answer::Found { result, .. }) => Ok(Some(result.get().to_owned())),
+        let body: Fields = json::parse(body.as_bytes()).ok_or("no JSON")?;
+        match judge(&body) {
+            Ok(Answer::Found { .. }) => {
+                Ok(body.text(Name::Result).or_else(|| body.other(Name::Result)).map(ToOwned::to_owned))
+            }
             Ok(Answer::Empty) => Ok(None),
             Err(error) => Err(error.message.clone()),
         }
@@ -217,14 +255,14 @@ mod tests {
     #[test]
     fn a_chain_that_is_not_known_is_the_callers_mistake() {
         let body = r#"{"status":"0","message":"NOTOK","result":"Missing or unsupported chainid parameter"}"#;
-        let kind = serde_json::from_str(body)
-            .map(|envelope| judge(envelope).map(|_| ()).map_err(|error| format!("{:?}", error.kind)));
-        assert!(kind.is_ok_and(|kind| kind.is_err_and(|kind| kind.contains("/chainid"))));
+        let kind =
+            judge(&json::parse(body.as_bytes()).unwrap()).map(|_| ()).map_err(|error| format!("{:?}", error.kind));
+        assert!(kind.is_err_and(|kind| kind.contains("/chainid")));
     }
 
     #[test]
     fn json_rpc_and_the_chain_list_have_no_status() {
-        assert_eq!(judged(r#"{"jsonrpc":"2.0","id":83,"result":"0x10d4f"}"#), Ok(Some(r#""0x10d4f""#.to_owned())));
+        assert_eq!(judged(r#"{"jsonrpc":"2.0","id":83,"result":"0x10d4f"}"#), Ok(Some("0x10d4f".to_owned())));
         assert_eq!(judged(r#"{"totalcount":0,"result":[]}"#), Ok(Some("[]".to_owned())));
         let error = r#"{"jsonrpc":"2.0","id":1,"error":{"code":-32602,"message":"invalid argument 0"}}"#;
         assert_eq!(judged(error), Err("invalid argument 0".to_owned()));
@@ -236,7 +274,7 @@ mod tests {
     fn success_with_a_warning_is_success() {
         let body =
             r#"{"status":"1","message":"OK-Missing/Invalid API Key, rate limit of 1/5sec applied","result":"7"}"#;
-        assert_eq!(judged(body), Ok(Some(r#""7""#.to_owned())));
+        assert_eq!(judged(body), Ok(Some("7".to_owned())));
     }
 
     #[test]

@@ -1,19 +1,21 @@
 //! What accounts hold of the chain's own currency.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use wharfage_sdk::{Cursor, Error, Page, money};
 
-use crate::{address::Address, answer::Question, exact};
+use crate::address::Address;
+use crate::answer::Question;
+use crate::exact;
+use crate::record::{Name, Of};
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Input {
-    /// The account: 0x and 40 hex digits; in mixed case its EIP-55 checksum must be right.
-    address: Address,
-    /// The chain's id, as chains.list names it; Ethereum's main chain when absent.
-    #[serde(default = "crate::mainnet")]
-    chainid: u64,
+wharfage_sdk::input! {
+    pub(crate) struct Input {
+        /// The account: 0x and 40 hex digits; in mixed case its EIP-55 checksum must be right.
+        address: Address,
+        /// The chain's id, as chains.list names it; Ethereum's main chain when absent.
+        chainid: u64 = crate::mainnet(),
+    }
 }
 
 /// A balance of the chain's own currency, in two units.
@@ -40,24 +42,10 @@ wharfage_sdk::input! {
     }
 }
 
-/// A balance as Etherscan writes it among several.
-#[derive(Deserialize)]
-struct Row {
-    account: String,
-    #[serde(deserialize_with = "exact::whole")]
-    balance: String,
-}
-
-#[derive(Deserialize)]
-struct Wei(#[serde(deserialize_with = "exact::whole")] String);
-
 pub(crate) fn find(input: Input) -> Result<Balance, Error> {
-    let Wei(wei) = Question::new(input.chainid, "account", "balance")
-        .with("address", input.address)
-        .with("tag", "latest")
-        .ask_one()?;
-    let ether = ether(&wei)?;
-    Ok(Balance { address: input.address.to_string(), chainid: input.chainid, wei, ether })
+    let question = Question::new(input.chainid, "account", "balance").with("address", input.address);
+    let found = question.with("tag", "latest").ask_one()?;
+    balance(input.address.to_string(), input.chainid, found.number(exact::is_whole, "a whole number")?)
 }
 
 /// The next accounts that one request holds, in the order they were named.
@@ -71,15 +59,18 @@ pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Bala
         return Err(Error::cursor_invalid("the cursor belongs to another list; start again without it"));
     }
     let question = Question::new(input.chainid, "account", "balancemulti");
-    let rows: Vec<Row> = question.with("address", asked.join(",")).with("tag", "latest").ask_one()?;
+    let rows = question.with("address", asked.join(",")).with("tag", "latest").ask_one()?.rows(Of::Else)?;
     let next = (from + asked.len() < input.addresses.len()).then_some(from + asked.len());
-    let balance = |address: String| {
-        let row = rows.iter().find(|row| row.account.eq_ignore_ascii_case(&address));
-        let wei = row.map(|row| row.balance.clone());
-        let wei = wei.ok_or_else(|| Error::schema_violation("the answer leaves out an account that was asked for"))?;
-        Ok(Balance { ether: ether(&wei)?, address, chainid: input.chainid, wei })
+    let found = |address: String| {
+        let row = rows.iter().find(|row| row.written(Name::Account).eq_ignore_ascii_case(&address));
+        let row = row.ok_or_else(|| Error::schema_violation("the answer leaves out an account that was asked for"))?;
+        balance(address, input.chainid, row.whole(Name::Balance)?)
     };
-    Page::new(asked.into_iter().map(balance).collect::<Result<_, Error>>()?, next.as_ref())
+    Page::new(asked.into_iter().map(found).collect::<Result<_, Error>>()?, next.as_ref())
+}
+
+fn balance(address: String, chainid: u64, wei: &str) -> Result<Balance, Error> {
+    Ok(Balance { address, chainid, wei: wei.to_owned(), ether: ether(wei)? })
 }
 
 /// Accounts of one request. Source: docs.etherscan.io/api-reference/endpoint/balancemulti, 2026-11-24.
@@ -87,7 +78,7 @@ const AT_ONCE: usize = 20;
 const ADDRESSES_MAX: usize = 1_000;
 
 /// An amount of wei in whole coins, exactly.
-pub(crate) fn ether(wei: &str) -> Result<String, Error> {
+fn ether(wei: &str) -> Result<String, Error> {
     money::units(wei, 18)
 }
 

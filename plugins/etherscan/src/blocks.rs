@@ -1,17 +1,16 @@
 //! The newest block, asked through `module=proxy`, which speaks JSON-RPC and counts in hex; and the block of a time.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use wharfage_sdk::{Error, Timestamp};
 
 use crate::{answer::Question, exact};
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Input {
-    /// The chain's id, as chains.list names it; Ethereum's main chain when absent.
-    #[serde(default = "crate::mainnet")]
-    chainid: u64,
+wharfage_sdk::input! {
+    pub(crate) struct Input {
+        /// The chain's id, as chains.list names it; Ethereum's main chain when absent.
+        chainid: u64 = crate::mainnet(),
+    }
 }
 
 /// A block by its number.
@@ -29,8 +28,9 @@ pub(crate) fn latest(input: Input) -> Result<Block, Error> {
 
 /// The number of a chain's newest block.
 pub(crate) fn newest(chainid: u64) -> Result<u64, Error> {
-    let number: String = Question::new(chainid, "proxy", "eth_blockNumber").ask_one()?;
-    exact::hex(&number)
+    let found = Question::new(chainid, "proxy", "eth_blockNumber").ask_one()?;
+    let number = found.text()?;
+    exact::hex(number)
         .filter(|_| number.len() > 2)
         .ok_or_else(|| Error::schema_violation("the block number is not the hex number it should be"))
 }
@@ -48,17 +48,15 @@ wharfage_sdk::input! {
     }
 }
 
-/// Which of the two blocks around a time.
-#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum Closest {
-    #[default]
-    Before,
-    After,
+wharfage_sdk::words! {
+    /// Which of the two blocks around a time.
+    #[derive(Clone, Copy, Default)]
+    enum Closest {
+        #[default]
+        Before = "before",
+        After = "after",
+    }
 }
-
-#[derive(Deserialize)]
-struct Number(#[serde(deserialize_with = "exact::count")] u64);
 
 pub(crate) fn by_time(input: ByTimeInput) -> Result<Block, Error> {
     let closest = match input.closest {
@@ -67,6 +65,7 @@ pub(crate) fn by_time(input: ByTimeInput) -> Result<Block, Error> {
     };
     let question = Question::new(input.chainid, "block", "getblocknobytime");
     let question = question.with("timestamp", input.time.as_ms().div_euclid(1000)).with("closest", closest);
-    let Number(block_number) = question.ask_one()?;
+    let found = question.ask_one()?;
+    let block_number = exact::count(found.text()?).ok_or_else(|| found.misfit("a count"))?;
     Ok(Block { chainid: input.chainid, block_number })
 }

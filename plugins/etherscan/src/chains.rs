@@ -1,33 +1,35 @@
 //! The chains that Etherscan serves. The one question that needs no key, so none is sent.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
 use wharfage_sdk::{Cursor, Error, Page, Request};
 
-use crate::{answer, exact};
+use crate::answer;
+use crate::record::{Of, Picked, pick_all, record};
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Input {}
+wharfage_sdk::input! {
+    pub(crate) struct Input {}
+}
 
-/// One chain.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Chain {
-    /// Its id, for the `chainid` of the other operations.
-    chainid: u64,
-    /// Its name.
-    name: String,
-    /// How the API for it is doing.
-    status: Health,
-    /// Its pages for people.
-    explorer: String,
-    /// What Etherscan remarks on it.
-    comment: Option<String>,
+record! {
+    /// One chain.
+    Chain {
+        /// Its id, for the `chainid` of the other operations.
+        chainid: u64 = Count(Name::ChainId),
+        /// Its name.
+        name: String = Text(Name::ChainName),
+        /// How the API for it is doing.
+        status: Health = Health,
+        /// Its pages for people.
+        explorer: String = Maybe(Name::Explorer),
+        /// What Etherscan remarks on it.
+        comment: Option<String> = Written(Name::Comment),
+    }
 }
 
 /// How the API for a chain is doing.
-#[derive(Serialize, JsonSchema)]
+#[derive(JsonSchema)]
 #[serde(rename_all = "lowercase")]
+#[allow(dead_code)] // it is there for its schema
 pub(crate) enum Health {
     /// It answers.
     Ok,
@@ -39,38 +41,8 @@ pub(crate) enum Health {
     Unknown,
 }
 
-/// A chain as Etherscan writes it.
-#[derive(Deserialize)]
-struct Row {
-    #[serde(deserialize_with = "exact::count")]
-    chainid: u64,
-    chainname: String,
-    #[serde(deserialize_with = "exact::text")]
-    status: String,
-    #[serde(default)]
-    blockexplorer: String,
-    #[serde(default)]
-    comment: String,
-}
-
-pub(crate) fn list(_: Input, _: Option<Cursor>) -> Result<Page<Chain>, Error> {
+pub(crate) fn list(_: Input, _: Option<Cursor>) -> Result<Page<Picked<Chain>>, Error> {
     let response = Request::get("{api}/chainlist").anonymous().send()?;
-    let rows: Option<Vec<Row>> = answer::read("the chain list", &response)?;
-    Ok(Page { items: rows.unwrap_or_default().into_iter().map(chain).collect(), next: None })
-}
-
-fn chain(row: Row) -> Chain {
-    Chain {
-        chainid: row.chainid,
-        name: row.chainname,
-        // "Available Status codes are (0)=Offline, (1)=Ok, (2)=Degraded", says the answer itself.
-        status: match row.status.as_str() {
-            "0" => Health::Offline,
-            "1" => Health::Ok,
-            "2" => Health::Degraded,
-            _ => Health::Unknown,
-        },
-        explorer: row.blockexplorer,
-        comment: Some(row.comment).filter(|comment| !comment.is_empty()),
-    }
+    let rows = answer::read("the chain list", response)?.map_or(Ok(Vec::new()), |found| found.rows(Of::Else))?;
+    Ok(Page { items: pick_all(&rows)?, next: None })
 }

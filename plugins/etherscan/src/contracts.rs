@@ -3,20 +3,23 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
-use wharfage_sdk::{Error, ErrorKind, http::Keep, json};
+use wharfage_sdk::json::{self, Any};
+use wharfage_sdk::{Error, ErrorKind, http::Keep};
 
-use crate::{address::Address, answer::Question, exact};
+use crate::address::Address;
+use crate::answer::{Found, Question};
+use crate::entries::Entries;
+use crate::record::{Name, Of};
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Input {
-    /// The contract: 0x and 40 hex digits; in mixed case its EIP-55 checksum must be right.
-    contract: Address,
-    /// The chain's id, as chains.list names it; Ethereum's main chain when absent.
-    #[serde(default = "crate::mainnet")]
-    chainid: u64,
+wharfage_sdk::input! {
+    pub(crate) struct Input {
+        /// The contract: 0x and 40 hex digits; in mixed case its EIP-55 checksum must be right.
+        contract: Address,
+        /// The chain's id, as chains.list names it; Ethereum's main chain when absent.
+        chainid: u64 = crate::mainnet(),
+    }
 }
 
 /// How to call a contract.
@@ -31,14 +34,19 @@ pub(crate) struct Abi {
 }
 
 pub(crate) fn abi(input: Input) -> Result<Abi, Error> {
-    let text: String = Question::new(input.chainid, "contract", "getabi")
-        .with("address", input.contract)
-        .keep(KEPT)
-        .ask_one()
-        .map_err(|error| unverified(error, input.contract))?;
-    let abi = json::parse(text.as_bytes())
+    let found = asked("getabi", &input)?;
+    let abi = json::parse::<Vec<Any>>(found.text()?.as_bytes())
         .ok_or_else(|| Error::schema_violation("the ABI is not the JSON list it should be"))?;
-    Ok(Abi { contract: input.contract.to_string(), chainid: input.chainid, abi })
+    Ok(Abi {
+        contract: input.contract.to_string(),
+        chainid: input.chainid,
+        abi: abi.into_iter().map(|Any(entry)| entry).collect(),
+    })
+}
+
+fn asked(action: &'static str, input: &Input) -> Result<Found, Error> {
+    let question = Question::new(input.chainid, "contract", action).with("address", input.contract).keep(KEPT);
+    question.ask_one().map_err(|error| unverified(error, input.contract))
 }
 
 /// The source of a contract, as somebody gave it to Etherscan and Etherscan compiled it to the same code.
@@ -51,7 +59,8 @@ pub(crate) struct Source {
     /// The contract's name in its source.
     name: String,
     /// Its files, by their names.
-    files: BTreeMap<String, String>,
+    #[schemars(with = "BTreeMap<String, String>")]
+    files: Entries<String>,
     /// The compiler, as `v0.8.26+commit.8a97fa7a`.
     compiler: String,
     /// Whether the optimizer was on.
@@ -70,77 +79,49 @@ pub(crate) struct Source {
     implementation: Option<String>,
 }
 
-/// A source as Etherscan writes it.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct SourceRow {
-    source_code: String,
-    #[serde(default)]
-    contract_name: String,
-    #[serde(default)]
-    compiler_version: String,
-    #[serde(default, deserialize_with = "exact::text")]
-    optimization_used: String,
-    #[serde(default, deserialize_with = "exact::count_some")]
-    runs: Option<u64>,
-    #[serde(default)]
-    constructor_arguments: String,
-    #[serde(default, rename = "EVMVersion")]
-    evm_version: String,
-    #[serde(default)]
-    license_type: String,
-    #[serde(default, deserialize_with = "exact::text")]
-    proxy: String,
-    #[serde(default)]
-    implementation: String,
-}
-
 pub(crate) fn source(input: Input) -> Result<Source, Error> {
-    let question = Question::new(input.chainid, "contract", "getsourcecode").with("address", input.contract);
-    let rows: Vec<SourceRow> = question.keep(KEPT).ask_one().map_err(|error| unverified(error, input.contract))?;
+    let rows = asked("getsourcecode", &input)?.rows(Of::Else)?;
     // Without a source the answer is a row with nothing in it.
-    let row = rows.into_iter().next().filter(|row| !row.source_code.is_empty());
+    let row = rows.first().filter(|row| !row.written(Name::SourceCode).is_empty());
     let row = row.ok_or_else(|| Error::not_found(no_source(input.contract)))?;
+    let some = |name| Some(row.written(name)).filter(|text| !text.is_empty()).map(str::to_owned);
+    let name = row.written(Name::ContractName).to_owned();
     Ok(Source {
         contract: input.contract.to_string(),
         chainid: input.chainid,
-        files: files(&row.source_code, &row.contract_name)?,
-        name: row.contract_name,
-        compiler: row.compiler_version,
-        is_optimized: row.optimization_used == "1",
-        optimizer_runs: row.runs,
-        evm_version: written(row.evm_version),
-        license: written(row.license_type),
-        constructor_arguments: written(row.constructor_arguments),
-        is_proxy: row.proxy == "1",
-        implementation: Address::shown(&row.implementation),
+        files: files(row.written(Name::SourceCode), &name)?,
+        name,
+        compiler: row.written(Name::CompilerVersion).to_owned(),
+        is_optimized: row.written(Name::OptimizationUsed) == "1",
+        optimizer_runs: row.count_some(Name::Runs)?,
+        evm_version: some(Name::EvmVersion),
+        license: some(Name::LicenseType),
+        constructor_arguments: some(Name::ConstructorArguments),
+        is_proxy: row.written(Name::Proxy) == "1",
+        implementation: Address::shown(row.written(Name::Implementation)),
     })
 }
 
 /// The files of a source: one text without a name; a JSON object of files; or the compiler's whole JSON input, in braces
 /// doubled so that it can be told from the object.
-fn files(source: &str, name: &str) -> Result<BTreeMap<String, String>, Error> {
-    #[derive(Deserialize)]
-    struct File {
-        content: String,
-    }
-    #[derive(Deserialize)]
-    struct Whole {
-        sources: BTreeMap<String, File>,
+fn files(source: &str, name: &str) -> Result<Entries<String>, Error> {
+    wharfage_sdk::answer! {
+        struct File {
+            content: String,
+        }
+        struct Whole {
+            sources: Entries<File>,
+        }
     }
     let text = source.trim();
     let inner = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).filter(|text| text.starts_with('{'));
     let read = match inner {
         Some(inner) => json::parse::<Whole>(inner.as_bytes()).map(|whole| whole.sources),
         None if text.starts_with('{') => json::parse(text.as_bytes()),
-        None => return Ok(BTreeMap::from([(name.to_owned(), source.to_owned())])),
+        None => return Ok(Entries::one(name.to_owned(), source.to_owned())),
     };
     let files = read.ok_or_else(|| Error::schema_violation("the source is neither a text nor files in JSON"))?;
-    Ok(files.into_iter().map(|(name, file)| (name, file.content)).collect())
-}
-
-fn written(text: String) -> Option<String> {
-    Some(text).filter(|text| !text.is_empty())
+    Ok(files.map(|file| file.content))
 }
 
 fn no_source(contract: Address) -> String {
@@ -168,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_source_has_three_forms() {
-        let one = |files: Result<BTreeMap<String, String>, Error>| files.unwrap().into_iter().collect::<Vec<_>>();
+        let one = |files: Result<Entries<String>, Error>| files.unwrap().into_iter().collect::<Vec<_>>();
         let pair = |name: &str, text: &str| vec![(name.to_owned(), text.to_owned())];
         assert_eq!(one(files("contract A {}", "A")), pair("A", "contract A {}"));
         assert_eq!(one(files(r#"{"A.sol": {"content": "contract A {}"}}"#, "A")), pair("A.sol", "contract A {}"));

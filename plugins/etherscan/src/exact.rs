@@ -3,53 +3,9 @@
 //! Etherscan writes nearly every number as a text, sometimes with a fraction, and a few as JSON numbers. Each is read
 //! by its own text and never through a float: 18 digits after the point are more than a float can hold.
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error, Unexpected},
-};
-use serde_json::value::RawValue;
-
-/// A text, or a JSON number by its own text; `null` is the empty text.
-pub(crate) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    let raw = Box::<RawValue>::deserialize(from)?;
-    match raw.get().as_bytes() {
-        b"null" => Ok(String::new()),
-        [b'"', ..] => wharfage_sdk::json::parse(raw.get().as_bytes()).ok_or_else(|| expected("a text")),
-        [b'-' | b'0'..=b'9', ..] => Ok(raw.get().to_owned()),
-        _ => Err(expected("a text or a number")),
-    }
-}
-
-/// A whole number of any length, as an amount of wei is.
-pub(crate) fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    text(from).and_then(|text| if is_whole(&text) { Ok(text) } else { Err(expected("a whole number")) })
-}
-
-/// A number with or without a fraction, as a gas price is.
-pub(crate) fn decimal<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    text(from).and_then(|text| if is_decimal(&text) { Ok(text) } else { Err(expected("a decimal number")) })
-}
-
-/// Like [`decimal`]; `None` where nothing is written.
-pub(crate) fn decimal_some<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    match text(from)? {
-        text if text.is_empty() => Ok(None),
-        text if is_decimal(&text) => Ok(Some(text)),
-        _ => Err(expected("a decimal number or nothing")),
-    }
-}
-
-/// A number that counts something: a block, a second, a unit of gas.
-pub(crate) fn count<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-    text(from)?.parse().map_err(|_| expected("a count"))
-}
-
-/// Like [`count`]; `None` where nothing is written, as for the nonce of a genesis row.
-pub(crate) fn count_some<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
-    match text(from)? {
-        text if text.is_empty() => Ok(None),
-        text => text.parse().map(Some).map_err(|_| expected("a count or nothing")),
-    }
+/// A number that counts something, in digits or in hex.
+pub(crate) fn count(text: &str) -> Option<u64> {
+    if text.starts_with("0x") { hex(text) } else { text.parse().ok().filter(|_| is_whole(text)) }
 }
 
 /// A number in hex, as JSON-RPC and the log of events write it. `0x` alone is zero there.
@@ -61,21 +17,13 @@ pub(crate) fn hex(text: &str) -> Option<u64> {
     })
 }
 
-/// Like [`hex`], of an answer.
-pub(crate) fn hex_count<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-    hex(&text(from)?).ok_or_else(|| expected("a number in hex"))
-}
-
-/// Says what was expected and not what was there.
-fn expected<E: Error>(what: &'static str) -> E {
-    E::invalid_value(Unexpected::Other("a value"), &what)
-}
-
-fn is_whole(text: &str) -> bool {
+/// Whether it is a number without a fraction, however long.
+pub(crate) fn is_whole(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-fn is_decimal(text: &str) -> bool {
+/// Whether it is a number, with or without a fraction.
+pub(crate) fn is_decimal(text: &str) -> bool {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     is_whole(whole) && is_whole(fraction)
 }
@@ -84,35 +32,22 @@ fn is_decimal(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    #[derive(Deserialize)]
-    struct Wei(#[serde(deserialize_with = "whole")] String);
-
-    #[derive(Deserialize)]
-    struct Gwei(#[serde(deserialize_with = "decimal")] String);
-
-    #[derive(Deserialize)]
-    struct Nonce(#[serde(deserialize_with = "count_some")] Option<u64>);
-
-    #[test]
-    fn more_digits_than_a_float_holds_stay_as_they_are() {
-        let wei = serde_json::from_str::<Wei>(r#""610538078574759898951277""#).map(|Wei(text)| text).ok();
-        assert_eq!(wei.as_deref(), Some("610538078574759898951277"));
-        let number = serde_json::from_str::<Wei>("610538078574759898951277").map(|Wei(text)| text).ok();
-        assert_eq!(number, wei, "a JSON number is read by its text");
-    }
-
     #[test]
     fn a_fraction_is_a_decimal_and_no_whole_number() {
-        let gwei = serde_json::from_str::<Gwei>(r#""0.118293301""#).map(|Gwei(text)| text).ok();
-        assert_eq!(gwei.as_deref(), Some("0.118293301"));
-        assert!(serde_json::from_str::<Wei>(r#""0.5""#).is_err());
+        assert!(is_decimal("0.118293301") && is_decimal("610538078574759898951277"));
+        assert!(is_whole("610538078574759898951277") && !is_whole("0.5"));
     }
 
     #[test]
     fn what_is_no_number_is_refused() {
-        for wrong in [r#""""#, r#""-1""#, r#""1e3""#, r#"".5""#, r#""5.""#, r#""0x10""#, "1e3", "-1", "[]", "true"] {
-            assert!(serde_json::from_str::<Gwei>(wrong).is_err(), "{wrong}");
+        for wrong in ["", "-1", "1e3", ".5", "5.", "0x10", "[]", "true"] {
+            assert!(!is_decimal(wrong) && !is_whole(wrong), "{wrong}");
         }
+        assert_eq!(["", "+7", "-7", "0.5", "18446744073709551616", "soon"].map(count), [None; 6]);
+        assert_eq!(
+            ["0", "007", "18446744073709551615", "0x", "0x10"].map(count),
+            [Some(0), Some(7), Some(u64::MAX), Some(0), Some(16)]
+        );
     }
 
     #[test]
@@ -120,12 +55,5 @@ mod tests {
         let read = ["0x", "0x0", "0x10d4f", "0xffffffffffffffff", "0x0000000000000000000000006"].map(hex);
         assert_eq!(read, [Some(0), Some(0), Some(68_943), Some(u64::MAX), Some(6)]);
         assert_eq!(["", "7", "0x+1", "0x1ffffffffffffffff", "0xg"].map(hex), [None; 5]);
-    }
-
-    #[test]
-    fn nothing_written_is_none() {
-        let nonces =
-            [r#""""#, "null", r#""7""#].map(|text| serde_json::from_str::<Nonce>(text).map(|Nonce(nonce)| nonce).ok());
-        assert_eq!(nonces, [Some(None), Some(None), Some(Some(7))]);
     }
 }

@@ -3,17 +3,17 @@
 //! The prices are gwei with a fraction, and in quiet hours nothing but a fraction: they stay texts.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use wharfage_sdk::Error;
 
-use crate::{answer::Question, exact};
+use crate::answer::Question;
+use crate::record::Name;
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Input {
-    /// The chain's id, as chains.list names it; Ethereum's main chain when absent. Not every chain has a gas oracle.
-    #[serde(default = "crate::mainnet")]
-    chainid: u64,
+wharfage_sdk::input! {
+    pub(crate) struct Input {
+        /// The chain's id, as chains.list names it; Ethereum's main chain when absent. Not every chain has a gas oracle.
+        chainid: u64 = crate::mainnet(),
+    }
 }
 
 /// Gas prices, exactly, in gwei: 10^9 wei.
@@ -35,39 +35,19 @@ pub(crate) struct GasPrices {
     gas_used_ratios: Vec<String>,
 }
 
-/// The oracle's answer as Etherscan writes it.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Oracle {
-    #[serde(deserialize_with = "exact::count")]
-    last_block: u64,
-    #[serde(deserialize_with = "exact::decimal")]
-    safe_gas_price: String,
-    #[serde(alias = "StandardGasPrice", deserialize_with = "exact::decimal")]
-    propose_gas_price: String,
-    #[serde(deserialize_with = "exact::decimal")]
-    fast_gas_price: String,
-    #[serde(default, rename = "suggestBaseFee", deserialize_with = "exact::decimal_some")]
-    base_fee: Option<String>,
-    #[serde(default, rename = "gasUsedRatio", deserialize_with = "exact::text")]
-    ratios: String,
-}
-
 pub(crate) fn find(input: Input) -> Result<GasPrices, Error> {
-    let oracle: Oracle = Question::new(input.chainid, "gastracker", "gasoracle").ask_one()?;
+    let oracle = Question::new(input.chainid, "gastracker", "gasoracle").ask_one()?.row()?;
+    let has_standard = !oracle.written(Name::StandardGasPrice).is_empty();
+    let has_base_fee = !oracle.written(Name::BaseFee).is_empty();
+    let gwei = |name| oracle.decimal(name).map(str::to_owned);
+    let ratios = oracle.written(Name::GasUsedRatio).split(',').map(str::trim).filter(|ratio| !ratio.is_empty());
     Ok(GasPrices {
         chainid: input.chainid,
-        last_block: oracle.last_block,
-        safe_gwei: oracle.safe_gas_price,
-        standard_gwei: oracle.propose_gas_price,
-        fast_gwei: oracle.fast_gas_price,
-        base_fee_gwei: oracle.base_fee,
-        gas_used_ratios: oracle
-            .ratios
-            .split(',')
-            .map(str::trim)
-            .filter(|ratio| !ratio.is_empty())
-            .map(str::to_owned)
-            .collect(),
+        last_block: oracle.count(Name::LastBlock)?,
+        safe_gwei: gwei(Name::SafeGasPrice)?,
+        standard_gwei: gwei(if has_standard { Name::StandardGasPrice } else { Name::ProposeGasPrice })?,
+        fast_gwei: gwei(Name::FastGasPrice)?,
+        base_fee_gwei: if has_base_fee { Some(gwei(Name::BaseFee)?) } else { None },
+        gas_used_ratios: ratios.map(str::to_owned).collect(),
     })
 }

@@ -5,39 +5,38 @@
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::Deserialize;
 use serde::de::{Deserializer, Error as _};
-use serde::{Deserialize, Serialize};
 use wharfage_sdk::{Cursor, Error, Page, Timestamp};
 
 use crate::{
     address::Address,
     answer::Question,
-    exact, rows,
+    record::{Of, Picked, record},
+    rows,
     window::{self, Sort, Span},
 };
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Input {
-    /// The contract that wrote them; any when absent, and then topics must be given.
-    address: Option<Address>,
-    /// What the event is about: its signature's hash first, then its indexed values, each 0x and 64 hex digits. `null`
-    /// stands for any. At most four.
-    #[serde(default)]
-    #[schemars(length(max = 4))]
-    topics: Vec<Option<Word>>,
-    /// The chain's id, as chains.list names it; Ethereum's main chain when absent.
-    #[serde(default = "crate::mainnet")]
-    chainid: u64,
-    /// The first block that counts.
-    #[serde(default)]
-    start_block: u64,
-    /// The last block that counts; the newest one when absent.
-    end_block: Option<u64>,
-    /// Rows per page, 1 to 1000.
-    #[serde(default = "window::limit")]
-    #[schemars(range(min = 1, max = 1000))]
-    limit: u32,
+wharfage_sdk::input! {
+    pub(crate) struct Input {
+        /// The contract that wrote them; any when absent, and then topics must be given.
+        address: Option<Address>,
+        /// What the event is about: its signature's hash first, then its indexed values, each 0x and 64 hex digits. `null`
+        /// stands for any. At most four.
+        #[serde(default)]
+        #[schemars(length(max = 4))]
+        topics: Vec<Option<Word>>,
+        /// The chain's id, as chains.list names it; Ethereum's main chain when absent.
+        chainid: u64 = crate::mainnet(),
+        /// The first block that counts.
+        #[serde(default)]
+        start_block: u64,
+        /// The last block that counts; the newest one when absent.
+        end_block: Option<u64>,
+        /// Rows per page, 1 to 1000.
+        #[schemars(range(min = 1, max = 1000))]
+        limit: u32 = window::limit(),
+    }
 }
 
 /// 32 bytes in hex.
@@ -70,76 +69,33 @@ impl JsonSchema for Word {
     }
 }
 
-/// One entry of the log.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Log {
-    /// The contract that wrote it, in EIP-55 form.
-    address: Option<String>,
-    /// What it is about: the hash of the event's signature, then its indexed values.
-    topics: Vec<String>,
-    /// Its other values, in hex, as the contract's ABI says.
-    data: String,
-    /// The block it is in.
-    block_number: u64,
-    /// When that block was made.
-    time: Timestamp,
-    /// Its place among the block's log entries.
-    log_index: u64,
-    /// The hash of its transaction.
-    transaction_hash: String,
-    /// The transaction's place in the block.
-    transaction_index: u64,
-    /// The gas that the transaction used.
-    gas_used: u64,
-}
-
-/// An entry as Etherscan writes it.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Row {
-    address: String,
-    topics: Vec<String>,
-    #[serde(default)]
-    data: String,
-    #[serde(deserialize_with = "exact::hex_count")]
-    block_number: u64,
-    #[serde(deserialize_with = "exact::hex_count")]
-    time_stamp: u64,
-    #[serde(deserialize_with = "exact::hex_count")]
-    log_index: u64,
-    transaction_hash: String,
-    #[serde(deserialize_with = "exact::hex_count")]
-    transaction_index: u64,
-    #[serde(deserialize_with = "exact::hex_count")]
-    gas_used: u64,
-}
-
-impl window::Row for Row {
-    fn block(&self) -> u64 {
-        self.block_number
-    }
-
-    fn identity(&self) -> String {
-        self.log_index.to_string()
+record! {
+    /// One entry of the log.
+    Log {
+        /// The contract that wrote it, in EIP-55 form.
+        address: Option<String> = Address(Name::Address),
+        /// What it is about: the hash of the event's signature, then its indexed values.
+        topics: Vec<String> = Topics,
+        /// Its other values, in hex, as the contract's ABI says.
+        data: String = Maybe(Name::Data),
+        /// The block it is in.
+        block_number: u64 = Count(Name::BlockNumber),
+        /// When that block was made.
+        time: Timestamp = Time,
+        /// Its place among the block's log entries.
+        log_index: u64 = Count(Name::LogIndex),
+        /// The hash of its transaction.
+        transaction_hash: String = Text(Name::TransactionHash),
+        /// The transaction's place in the block.
+        transaction_index: u64 = Count(Name::TransactionIndex),
+        /// The gas that the transaction used.
+        gas_used: u64 = Count(Name::GasUsed),
     }
 }
 
-pub(crate) fn list(input: Input, cursor: Option<Cursor>) -> Result<Page<Log>, Error> {
+pub(crate) fn list(input: Input, cursor: Option<Cursor>) -> Result<Page<Picked<Log>>, Error> {
     let span = Span::checked(input.start_block, input.end_block, Sort::Asc, input.limit)?;
-    let question = question(&input)?;
-    let (rows, next) = rows::page_named(&question, &span, cursor, rows::Names::Logs)?;
-    let log = |row: Row| Log {
-        address: Address::shown(&row.address),
-        topics: row.topics,
-        data: row.data,
-        block_number: row.block_number,
-        time: rows::time(row.time_stamp),
-        log_index: row.log_index,
-        transaction_hash: row.transaction_hash,
-        transaction_index: row.transaction_index,
-        gas_used: row.gas_used,
-    };
-    Ok(Page { items: rows.into_iter().map(log).collect(), next })
+    rows::page(question(&input)?, Of::Logs, &span, cursor)
 }
 
 fn question(input: &Input) -> Result<Question, Error> {

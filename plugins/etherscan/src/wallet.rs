@@ -8,16 +8,18 @@
 
 mod lane;
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use wharfage_sdk::{
-    Error, Timestamp,
+    Error,
     events::{Emission, Event, Outcome, Poll, Start, Trigger},
-    serde_json,
+    json::{self, Any},
 };
 
-use crate::{address::Address, answer::Question, blocks, internal, token_transfers, transactions, window};
+use crate::address::Address;
+use crate::answer::Question;
+use crate::entries::Entries;
+use crate::record::{Field, Kind, Name, Of, Row};
+use crate::{blocks, window};
 use lane::{Lane, ROWS};
 
 /// Takes what the host hands over.
@@ -31,36 +33,31 @@ pub fn handle(event: Event) -> Result<Outcome, Error> {
     }
 }
 
-/// `[connections.<name>.polls.wallet.input]`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Input {
-    /// The accounts.
-    addresses: Vec<Address>,
-    /// The chain's id.
-    #[serde(default = "crate::mainnet")]
-    chainid: u64,
-    /// The ids of several chains, instead.
-    #[serde(default)]
-    chainids: BTreeSet<u64>,
-    /// Blocks on top after which a transfer counts.
-    #[serde(default = "confirmations")]
-    confirmations: u64,
-    /// Whether tokens count.
-    #[serde(default = "yes")]
-    tokens: bool,
-    /// Whether coins count that a contract moved.
-    #[serde(default = "yes")]
-    internal: bool,
-    /// Whether NFTs count.
-    #[serde(default = "yes")]
-    nfts: bool,
+wharfage_sdk::input! {
+    /// `[connections.<name>.polls.wallet.input]`.
+    struct Input {
+        /// The accounts.
+        addresses: Vec<Address>,
+        /// The chain's id.
+        chainid: u64 = crate::mainnet(),
+        /// The ids of several chains, instead.
+        #[serde(default)]
+        chainids: Vec<u64>,
+        /// Blocks on top after which a transfer counts: the custom of Ethereum's years of proof of work.
+        confirmations: u64 = 12,
+        /// Whether tokens count.
+        tokens: bool = true,
+        /// Whether coins count that a contract moved.
+        internal: bool = true,
+        /// Whether NFTs count.
+        nfts: bool = true,
+    }
 }
 
 /// How far the lists are read; the cursor.
 #[derive(Default, Deserialize, Serialize)]
 struct Round {
-    lanes: BTreeMap<String, Lane>,
+    lanes: Entries<Lane>,
     /// The last list that this run is done with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     done: Option<String>,
@@ -96,77 +93,80 @@ impl Asset {
             Self::Erc1155 => ("erc1155", "token1155tx"),
         }
     }
+
+    /// What its rows are, and what an event says of one.
+    fn rows(self) -> (Of, &'static [Field]) {
+        match self {
+            Self::Coin => (Of::Transactions, COINS),
+            Self::Internal => (Of::Steps, COINS),
+            Self::Token | Self::Erc721 | Self::Erc1155 => (Of::Tokens, TOKENS),
+        }
+    }
 }
 
 /// The newest block of each chain that was asked for it, in one call.
-type Heads = BTreeMap<u64, u64>;
+type Heads = Vec<(u64, u64)>;
 
 /// A row of such a list.
-pub(crate) trait Movement: window::Row + DeserializeOwned {
-    /// Whether it says how many blocks there were on top.
-    const COUNTS_CONFIRMATIONS: bool = true;
-    /// Takes the newest block, where it does not.
-    fn note_head(&mut self, _head: u64) {}
+pub(crate) trait Movement: window::Row {
     /// How many blocks there were on top.
     fn confirmations(&self) -> u64;
     /// Whether no other row of its block can look like it.
     fn is_unlike_others(&self) -> bool;
-    /// What it says.
-    fn transfer(self) -> Result<Transfer, Error>;
 }
 
-/// What a row says.
-#[derive(Serialize)]
-pub(crate) struct Transfer {
-    /// The hash of its transaction.
-    pub(crate) hash: String,
-    /// Its place among the block's log entries, where the answer tells it.
-    pub(crate) log_index: Option<u64>,
-    /// The block it is in.
-    pub(crate) block_number: u64,
-    /// When that block was made.
-    pub(crate) time: Timestamp,
-    /// How many blocks there were on top.
-    pub(crate) confirmations: u64,
-    /// Whose it was.
-    pub(crate) from: Option<String>,
-    /// Whose it is; the new contract where one was made.
-    pub(crate) to: Option<String>,
-    /// The token; nothing where it is the chain's own coin.
-    pub(crate) token: Option<Token>,
-    /// The exact amount in the smallest unit.
-    pub(crate) raw: String,
-    /// The exact amount in whole coins or tokens, where the decimals are known.
-    pub(crate) amount: Option<String>,
-    /// Whether the transaction failed: then nothing moved but its fee.
-    pub(crate) has_failed: bool,
+impl Movement for Row {
+    fn confirmations(&self) -> u64 {
+        self.confirmations()
+    }
+
+    fn is_unlike_others(&self) -> bool {
+        self.is_unlike_others()
+    }
 }
+
+const fn field(name: &'static str, kind: Kind) -> Field {
+    Field { name, kind }
+}
+
+/// What an event says of coins that moved. Where a contract was made, it is the receiver.
+const COINS: &[Field] = &[
+    field("hash", Kind::Text(Name::Hash)),
+    field("log_index", Kind::Nothing),
+    field("block_number", Kind::Count(Name::BlockNumber)),
+    field("time", Kind::Time),
+    field("confirmations", Kind::Confirmations),
+    field("from", Kind::Address(Name::From)),
+    field("to", Kind::Receiver),
+    field("token", Kind::Nothing),
+    field("raw", Kind::Value),
+    field("amount", Kind::Ether),
+    field("has_failed", Kind::Failed),
+];
+
+/// What it says of tokens. A transaction that failed moved none and has no such row.
+const TOKENS: &[Field] = &[
+    field("hash", Kind::Text(Name::Hash)),
+    field("log_index", Kind::MaybeCount(Name::LogIndex)),
+    field("block_number", Kind::Count(Name::BlockNumber)),
+    field("time", Kind::Time),
+    field("confirmations", Kind::Confirmations),
+    field("from", Kind::Address(Name::From)),
+    field("to", Kind::Address(Name::To)),
+    field("token", Kind::Record(TOKEN)),
+    field("raw", Kind::Value),
+    field("amount", Kind::Amount(Name::Value, Name::TokenDecimal)),
+    field("has_failed", Kind::Failed),
+];
 
 /// A token as its contract names it. Anybody can make a contract and call its token anything.
-#[derive(Serialize)]
-pub(crate) struct Token {
-    /// The contract.
-    pub(crate) contract: Option<String>,
-    /// Which of the contract's tokens, where they differ from each other.
-    pub(crate) id: Option<String>,
-    /// The name.
-    pub(crate) name: String,
-    /// The symbol.
-    pub(crate) symbol: String,
-    /// The decimals, where the contract tells them.
-    pub(crate) decimals: Option<u8>,
-}
-
-/// The content of an event.
-#[derive(Serialize)]
-struct Seen<'a> {
-    chainid: u64,
-    address: &'a str,
-    direction: &'static str,
-    kind: &'static str,
-    #[serde(flatten)]
-    transfer: &'a Transfer,
-}
+const TOKEN: &[Field] = &[
+    field("contract", Kind::Address(Name::ContractAddress)),
+    field("id", Kind::Written(Name::TokenId)),
+    field("name", Kind::Maybe(Name::TokenName)),
+    field("symbol", Kind::Maybe(Name::TokenSymbol)),
+    field("decimals", Kind::Decimals(Name::TokenDecimal)),
+];
 
 /// A cursor holds a place for each list and has a size.
 const ADDRESSES_MAX: usize = 50;
@@ -175,24 +175,14 @@ const LISTS_MAX: usize = 500;
 const REQUESTS_MAX: u32 = 20;
 const EMITTED: usize = 500;
 
-/// The custom of Ethereum's years of proof of work.
-fn confirmations() -> u64 {
-    12
-}
-
-fn yes() -> bool {
-    true
-}
-
 impl Input {
     /// All lists in their order, each with its name in the cursor.
-    fn lists(&self) -> Result<BTreeMap<String, List>, Error> {
+    fn lists(&self) -> Result<Entries<List>, Error> {
         if !(1..=ADDRESSES_MAX).contains(&self.addresses.len()) {
             return Err(Error::invalid_request("/addresses", format!("expected 1 to {ADDRESSES_MAX} addresses")));
         }
-        let one = BTreeSet::from([self.chainid]);
-        let chainids = if self.chainids.is_empty() { &one } else { &self.chainids };
-        let mut lists = BTreeMap::new();
+        let chainids = if self.chainids.is_empty() { std::slice::from_ref(&self.chainid) } else { &self.chainids };
+        let mut lists = Entries::default();
         for address in &self.addresses {
             for asset in Asset::ALL {
                 let counts = match asset {
@@ -218,10 +208,10 @@ impl Input {
 fn watch(poll: &Poll, mut round: Round) -> Result<Outcome, Error> {
     let input: Input = poll.read_input()?;
     let lists = input.lists()?;
-    round.lanes.retain(|name, _| lists.contains_key(name));
+    round.lanes.retain(|name| lists.get(name).is_some());
     let done = round.done.take();
     let (mut emit, mut requests, mut heads) = (Vec::new(), 0, Heads::new());
-    for (name, list) in lists.iter().filter(|(name, _)| done.as_ref().is_none_or(|done| *name > done)) {
+    for (name, list) in lists.iter().filter(|(name, _)| done.as_ref().is_none_or(|done| *name > *done)) {
         let mut more = true;
         while more {
             if requests >= REQUESTS_MAX || emit.len() >= EMITTED {
@@ -254,11 +244,7 @@ impl List {
             Start::Backfill(rows) => {
                 let (page, limit, nth) = lane::place_of(rows);
                 let question = self.question().with("page", page).with("offset", limit).with("sort", "desc");
-                let block = match self.asset {
-                    Asset::Coin => nth_block::<transactions::Row>(&question, nth)?,
-                    Asset::Internal => nth_block::<internal::Row>(&question, nth)?,
-                    Asset::Token | Asset::Erc721 | Asset::Erc1155 => nth_block::<token_transfers::Row>(&question, nth)?,
-                };
+                let block = question.rows(self.asset.rows().0)?.get(nth).map(Row::block);
                 // Fewer than that many are all there are.
                 Ok((Lane::at(block.unwrap_or(0)), true))
             }
@@ -272,32 +258,16 @@ impl List {
         heads: &mut Heads,
         emit: &mut Vec<Emission>,
     ) -> Result<(Lane, bool), Error> {
-        match self.asset {
-            Asset::Coin => self.read_rows::<transactions::Row>(input, lane, heads, emit),
-            Asset::Internal => self.read_rows::<internal::Row>(input, lane, heads, emit),
-            Asset::Token | Asset::Erc721 | Asset::Erc1155 => {
-                self.read_rows::<token_transfers::Row>(input, lane, heads, emit)
-            }
-        }
-    }
-
-    fn read_rows<R: Movement>(
-        &self,
-        input: &Input,
-        lane: &Lane,
-        heads: &mut Heads,
-        emit: &mut Vec<Emission>,
-    ) -> Result<(Lane, bool), Error> {
         let question = self.question().with("startblock", lane.start());
         let question = question.with("page", lane.page()).with("offset", ROWS).with("sort", "asc");
-        let mut rows: Vec<R> = question.ask()?.unwrap_or_default();
-        if !R::COUNTS_CONFIRMATIONS && !rows.is_empty() {
+        let mut rows = question.rows(self.asset.rows().0)?;
+        if self.asset == Asset::Internal && !rows.is_empty() {
             let head = head(self.chainid, heads)?;
             rows.iter_mut().for_each(|row| row.note_head(head));
         }
-        let (rows, next, more) = lane.after::<R>(rows, input.confirmations)?;
+        let (rows, next, more) = lane.after(rows, input.confirmations)?;
         for (row, nth) in rows {
-            emit.push(self.emission(row, nth)?);
+            emit.push(self.emission(&row, nth)?);
         }
         Ok((next, more))
     }
@@ -307,34 +277,30 @@ impl List {
     }
 
     /// The event of a row, which is the `nth` of those that look like it.
-    fn emission<R: Movement>(&self, row: R, nth: usize) -> Result<Emission, Error> {
+    fn emission(&self, row: &Row, nth: usize) -> Result<Emission, Error> {
         let address = self.address.to_string();
         let key = format!("{} {} {nth}", self.name(), row.identity());
-        let transfer = row.transfer()?;
-        let is_mine = |side: &Option<String>| side.as_ref() == Some(&address);
-        let direction = match (is_mine(&transfer.from), is_mine(&transfer.to)) {
+        let picked = json::parse(row.pick(self.asset.rows().1)?.as_bytes());
+        let Any(mut data) = picked.ok_or_else(|| Error::internal("a transfer has no JSON form"))?;
+        let direction = match (data["from"] == *address, data["to"] == *address) {
             (true, true) => "self",
             (true, false) => "out",
             (false, _) => "in",
         };
-        let kind = self.asset.names().0;
-        let seen = Seen { chainid: self.chainid, address: &address, direction, kind, transfer: &transfer };
-        let data = serde_json::to_value(&seen).map_err(|error| Error::internal(error.to_string()))?;
+        data["chainid"] = self.chainid.into();
+        data["address"] = address.into();
+        data["direction"] = direction.into();
+        data["kind"] = self.asset.names().0.into();
         Ok(Emission { event_type: "transfer.seen".to_owned(), key, data })
     }
 }
 
 /// The newest block of a chain, asked once for all its lists: an account that is added later begins like the first ones.
 fn head(chainid: u64, heads: &mut Heads) -> Result<u64, Error> {
-    if let Some(head) = heads.get(&chainid) {
+    if let Some((_, head)) = heads.iter().find(|(known, _)| *known == chainid) {
         return Ok(*head);
     }
     let head = blocks::newest(chainid)?;
-    heads.insert(chainid, head);
+    heads.push((chainid, head));
     Ok(head)
-}
-
-fn nth_block<R: Movement>(question: &Question, nth: usize) -> Result<Option<u64>, Error> {
-    let rows: Vec<R> = question.ask()?.unwrap_or_default();
-    Ok(rows.get(nth).map(R::block))
 }

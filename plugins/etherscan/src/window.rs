@@ -7,21 +7,21 @@
 //!
 //! Pure: a position and the rows it led to make the next position.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wharfage_sdk::{Cursor, Error, ErrorKind, page::PAGES_MAX};
 
 use crate::address::fingerprint;
 
-/// Which end of the chain comes first.
-#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Sort {
-    /// Oldest first.
-    Asc,
-    /// Newest first.
-    #[default]
-    Desc,
+wharfage_sdk::words! {
+    /// Which end of the chain comes first.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub(crate) enum Sort {
+        /// Oldest first.
+        Asc = "asc",
+        /// Newest first.
+        #[default]
+        Desc = "desc",
+    }
 }
 
 impl Sort {

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value};
 use wharfage_sdk::events::{Emission, Event, Outcome, Trigger, Webhook};
-use wharfage_sdk::{Error, log};
+use wharfage_sdk::{Error, json, log};
 
 use crate::record::{at, find};
 use crate::watch;
@@ -104,8 +104,8 @@ fn told(webhook: &Webhook, id: &str) -> Result<Outcome, Error> {
         log::info("a webhook is about something that is not known here", &[("event", &kind)]);
         return Ok(Outcome::default());
     };
-    let body: Value = serde_json::from_str(&text(&webhook.body)?)
-        .map_err(|_| Error::schema_violation("the webhook's body is no JSON"))?;
+    let body: Value = json::parse(text(&webhook.body)?.as_bytes())
+        .ok_or_else(|| Error::schema_violation("the webhook's body is no JSON"))?;
     let action = at(&body, "action").as_str();
     let mut data = Map::new();
     let always = [("repository", "repository/full_name"), ("by", "sender/login"), ("action", "action")];

@@ -9,7 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
-use wharfage_sdk::{Error, ErrorKind, Response, Timestamp};
+use wharfage_sdk::{Error, ErrorKind, Response, Timestamp, json};
 
 /// A field of a record.
 pub(crate) struct Field {
@@ -138,7 +138,7 @@ fn texts(response: &Response, value: &Value, fields: &[Field]) -> Result<Vec<Box
 fn text(response: &Response, value: &Value, fields: &[Field], place: &str) -> Result<Box<RawValue>, Error> {
     let mut out = String::new();
     write(response, &mut out, value, fields, place)?;
-    RawValue::from_string(out).map_err(|_| Error::internal("a record has no JSON form"))
+    json::raw(out).ok_or_else(|| Error::internal("a record has no JSON form"))
 }
 
 fn write(response: &Response, out: &mut String, value: &Value, fields: &[Field], place: &str) -> Result<(), Error> {

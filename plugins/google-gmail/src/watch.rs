@@ -116,11 +116,9 @@ pub(crate) fn keep_open(poll: &Poll, kept: Option<Kept>) -> Result<Outcome, Erro
 /// Makes a hint of a push.
 pub(crate) fn told(webhook: &Webhook, id: &str) -> Result<Outcome, Error> {
     let wrong = || Error::schema_violation("the push has another shape");
-    let push: Push =
-        std::str::from_utf8(&webhook.body).ok().and_then(|text| serde_json::from_str(text).ok()).ok_or_else(wrong)?;
+    let push: Push = wharfage_sdk::json::parse(&webhook.body).ok_or_else(wrong)?;
     let bytes = base64::decode(&push.message.data).ok_or_else(wrong)?;
-    let told: Value =
-        std::str::from_utf8(&bytes).ok().and_then(|text| serde_json::from_str(text).ok()).ok_or_else(wrong)?;
+    let told: Value = wharfage_sdk::json::parse(&bytes).ok_or_else(wrong)?;
     // Gmail writes the id as a number here and as a text elsewhere.
     let history_id = match &told["historyId"] {
         Value::String(text) => text.clone(),

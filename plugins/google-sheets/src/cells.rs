@@ -32,7 +32,7 @@ impl JsonSchema for Cell {
 impl Cell {
     /// Its text, without quotation marks.
     pub(crate) fn text(&self) -> String {
-        serde_json::from_str(self.0.get()).unwrap_or_else(|_| self.0.get().to_owned())
+        wharfage_sdk::json::parse(self.0.get().as_bytes()).unwrap_or_else(|| self.0.get().to_owned())
     }
 }
 

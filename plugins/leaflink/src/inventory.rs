@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use wharfage_sdk::money::Decimal;
 use wharfage_sdk::page::NextUrl;
-use wharfage_sdk::{Cursor, Error, Page, Request};
+use wharfage_sdk::{Cursor, Error, Page, Request, json};
 
 use crate::products::Amount;
 use crate::{Listing, plain, written};
@@ -162,7 +162,7 @@ fn one(id: u64) -> Request {
 
 /// A JSON number with every digit.
 fn number(value: Decimal) -> Result<Box<RawValue>, Error> {
-    RawValue::from_string(value.to_string()).map_err(|_| Error::internal("a decimal is no JSON number"))
+    json::raw(value.to_string()).ok_or_else(|| Error::internal("a decimal is no JSON number"))
 }
 
 fn item(record: Record) -> Item {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use wharfage_sdk::http::{Repeat, segment};
 use wharfage_sdk::money::{self, Decimal};
-use wharfage_sdk::{Error, Request, Response, Timestamp};
+use wharfage_sdk::{Error, Request, Response, Timestamp, json};
 
 use crate::fields::Fields;
 
@@ -94,7 +94,7 @@ impl<'de> Deserialize<'de> for Exact {
 
 /// An amount as a JSON number, digit by digit.
 pub(crate) fn number(amount: &Decimal) -> Result<Box<RawValue>, Error> {
-    RawValue::from_string(amount.to_string()).map_err(|_| Error::internal("an amount has no JSON form"))
+    json::raw(amount.to_string()).ok_or_else(|| Error::internal("an amount has no JSON form"))
 }
 
 /// `{"value": …}`: how QuickBooks wants another record to be named.
@@ -136,7 +136,7 @@ wharfage_sdk::answer! {
 }
 
 fn explained(mut error: Error) -> Error {
-    let said = error.body.as_deref().and_then(|body| wharfage_sdk::json::parse::<Faulty>(body.as_bytes()));
+    let said = error.body.as_deref().and_then(|body| json::parse::<Faulty>(body.as_bytes()));
     let first = said.and_then(|said| said.fault.errors.into_iter().next());
     if let Some(said) = first.filter(|said| is_plain(&said.message)) {
         error.message = [&error.message, ": ", said.message.trim_end_matches('.')].concat();

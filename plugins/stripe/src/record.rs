@@ -195,7 +195,7 @@ impl<'a> Record<'a> {
     pub(crate) fn pick(&self, fields: &[Field], asked: &str) -> Result<Box<RawValue>, Error> {
         let mut out = String::new();
         self.write(&mut out, fields, asked)?;
-        RawValue::from_string(out).map_err(|_| Error::internal("a record has no JSON form"))
+        wharfage_sdk::json::raw(out).ok_or_else(|| Error::internal("a record has no JSON form"))
     }
 
     fn write(&self, out: &mut String, fields: &[Field], asked: &str) -> Result<(), Error> {

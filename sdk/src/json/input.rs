@@ -209,6 +209,62 @@ macro_rules! input {
     )+};
 }
 
+/// Makes an enum that is one of some words, which it is read from: with a schema, and in a fraction of the code that
+/// `#[derive(Deserialize)]` makes of it.
+///
+/// ```
+/// use wharfage_sdk::words;
+///
+/// words! {
+///     /// Which end comes first.
+///     #[derive(Clone, Copy, Debug, PartialEq)]
+///     pub enum Sort {
+///         /// The oldest.
+///         Ascending = "asc",
+///         /// The newest.
+///         Descending = "desc",
+///     }
+/// }
+///
+/// assert_eq!(wharfage_sdk::json::parse(br#""asc""#), Some(Sort::Ascending));
+/// assert_eq!(wharfage_sdk::json::parse::<Sort>(br#""Ascending""#), None);
+/// assert_eq!(Sort::Descending.word(), "desc");
+/// ```
+#[macro_export]
+macro_rules! words {
+    (
+        $(#[doc = $about:expr])*
+        #[derive($($derive:ident),+)]
+        $visible:vis enum $name:ident {
+            $($(#[$attribute:meta])* $case:ident = $word:literal,)+
+        }
+    ) => {
+        $(#[doc = $about])*
+        #[derive($($derive,)+ $crate::schemars::JsonSchema)]
+        #[schemars(crate = "wharfage_sdk::schemars")]
+        $visible enum $name {
+            $($(#[$attribute])* #[serde(rename = $word)] $case,)+
+        }
+
+        impl<'de> $crate::serde::Deserialize<'de> for $name {
+            fn deserialize<D: $crate::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                const CASES: &[$name] = &[$($name::$case),+];
+                $crate::json::input::word(deserializer, &[$($word),+]).map(|place| CASES[place])
+            }
+        }
+
+        impl $name {
+            /// The word that it is read from.
+            #[allow(dead_code)] // not every plugin writes it
+            $visible fn word(self) -> &'static str {
+                match self {
+                    $(Self::$case => $word,)+
+                }
+            }
+        }
+    };
+}
+
 /// Makes a struct that is read from what a provider answers: fields that it does not name are passed over.
 ///
 /// It does what `#[derive(Deserialize)]` does, in a fifth of the code: in a component with many kinds of records that is
@@ -278,6 +334,7 @@ macro_rules! __input {
                         formatter.write_str(concat!("struct ", stringify!($name)))
                     }
 
+                    #[allow(clippy::never_loop)] // of a struct without fields
                     fn visit_map<A: $crate::serde::de::MapAccess<'de>>(
                         self,
                         mut fields: A,

@@ -1,8 +1,8 @@
 //! Reads values from JSON text, in as little code as each type of a component can do with.
 //!
 //! `serde_json` copies its reader into every type that it reads, field by field, which made a third of a component. Here
-//! all that does not depend on a type stands once: an object's next key, a text, a number, what went wrong. The grammar
-//! stays `serde_json`'s: what has escapes, fractions or no reader is given to it piece by piece.
+//! all that does not depend on a type stands once: an object's next key, a text, a number, what went wrong. What is JSON
+//! and what is not is decided as `serde_json` does it, which the tests hold against it.
 //!
 //! Structs are read from objects only. What serde derives would take an array too, and no provider writes records as
 //! arrays: one that did would be misread field by field.
@@ -12,11 +12,11 @@ use std::fmt::{self, Display};
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Expected, IgnoredAny, MapAccess, SeqAccess,
-    Unexpected, VariantAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Expected, MapAccess, SeqAccess, Unexpected,
+    VariantAccess, Visitor,
 };
 use serde::forward_to_deserialize_any;
-use serde_json::Number;
+use serde_json::value::RawValue;
 
 /// How deep objects and lists may stand in each other.
 const DEPTH_MAX: u8 = 127;
@@ -29,6 +29,13 @@ pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Misfit> {
     let mut reader = Reader { text, at: 0, depth: 0 };
     let value = T::deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
     value.map_err(|trouble| Misfit { at: reader.at, expected: trouble.0.expected })
+}
+
+/// A text that is a value of JSON, as such a value.
+pub(crate) fn raw(text: String) -> Option<Box<RawValue>> {
+    let mut reader = Reader { text: &text, at: 0, depth: 0 };
+    reader.skip().and_then(|_| reader.end()).ok()?;
+    serde::Deserialize::deserialize(Whole(Cow::Owned(text))).ok()
 }
 
 /// A text that is no such value.
@@ -132,27 +139,79 @@ impl<'de> Reader<'de> {
     /// The text that begins here.
     #[inline(never)]
     fn string(&mut self) -> Result<Cow<'de, str>, Trouble> {
-        let bytes = self.text.as_bytes();
-        let start = self.at;
-        let mut end = start + 1;
-        let mut is_plain = true;
+        let start = self.at + 1;
+        self.at = start;
+        if self.piece()? == b'"' {
+            return Ok(Cow::Borrowed(self.since(start, 1)));
+        }
+        let mut text = self.since(start, 1).to_owned();
         loop {
-            match bytes.get(end) {
-                Some(b'"') => break,
-                Some(b'\\') => {
-                    is_plain = false;
-                    end += 2;
-                }
-                Some(0x20..) => end += 1,
-                _ => return Err(Trouble::no_json()),
+            text.push(self.escape()?);
+            let start = self.at;
+            let end = self.piece()?;
+            text.push_str(self.since(start, 1));
+            if end == b'"' {
+                return Ok(Cow::Owned(text));
             }
         }
-        self.at = end + 1;
-        if is_plain {
-            return Ok(Cow::Borrowed(self.text.get(start + 1..end).unwrap_or_default()));
+    }
+
+    /// Passes over what stands in a text as it is read, up to its end or an escape, and over the byte that tells which.
+    #[inline(never)]
+    fn piece(&mut self) -> Result<u8, Trouble> {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let length = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20)).unwrap_or(rest.len());
+        self.at += length;
+        match rest.get(length) {
+            Some(end @ (b'"' | b'\\')) => {
+                self.at += 1;
+                Ok(*end)
+            }
+            _ => Err(Trouble::no_json()),
         }
-        let written = self.text.get(start..=end).unwrap_or_default();
-        serde_json::from_str(written).map(Cow::Owned).map_err(|_| Trouble::no_json())
+    }
+
+    /// What was passed since `start`, without its last bytes.
+    fn since(&self, start: usize, last: usize) -> &'de str {
+        self.text.get(start..self.at - last).unwrap_or_default()
+    }
+
+    /// The character that an escape stands for, behind its backslash.
+    #[inline(never)]
+    fn escape(&mut self) -> Result<char, Trouble> {
+        let letter = self.text.as_bytes().get(self.at);
+        self.at += 1;
+        Ok(match letter {
+            Some(letter @ (b'"' | b'\\' | b'/')) => char::from(*letter),
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => {
+                let mut code = self.hex()?;
+                if let (0xd800..0xdc00, Some(rest)) = (code, self.text.get(self.at..)) {
+                    // The half of a character; the other half must follow.
+                    if rest.starts_with("\\u") {
+                        self.at += 2;
+                        let low = self.hex()?.wrapping_sub(0xdc00);
+                        code = if low < 0x400 { 0x1_0000 + ((code - 0xd800) << 10) + low } else { code };
+                    }
+                }
+                return char::from_u32(code).ok_or_else(Trouble::no_json);
+            }
+            _ => return Err(Trouble::no_json()),
+        })
+    }
+
+    fn hex(&mut self) -> Result<u32, Trouble> {
+        let digits = self.text.as_bytes().get(self.at..self.at + 4).ok_or_else(Trouble::no_json)?;
+        self.at += 4;
+        let mut code = 0;
+        for digit in digits {
+            code = code << 4 | char::from(*digit).to_digit(16).ok_or_else(Trouble::no_json)?;
+        }
+        Ok(code)
     }
 
     #[inline(never)]
@@ -165,12 +224,48 @@ impl<'de> Reader<'de> {
         if !matches!(self.peek(), b'-' | b'0'..=b'9') {
             return Err(self.unlike(expected));
         }
-        let rest = self.text.get(self.at..).unwrap_or_default();
-        let end = rest.bytes().position(|byte| !matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'));
-        let written = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
-        let number = serde_json::from_str(written).map_err(|_| Trouble::no_json())?;
-        self.at += written.len();
+        self.written_number()?.value().ok_or_else(Trouble::no_json)
+    }
+
+    #[inline(never)]
+    fn written_number(&mut self) -> Result<Written, Trouble> {
+        let mut number =
+            Written { is_negative: self.is_next(b"-"), is_whole: true, is_full: false, digits: 0, exponent: 0 };
+        let leading = self.at;
+        self.digits(|digit| number.add(digit, 0))?;
+        if self.at > leading + 1 && self.text.as_bytes().get(leading) == Some(&b'0') {
+            return Err(Trouble::no_json());
+        }
+        if self.is_next(b".") {
+            number.is_whole = false;
+            self.digits(|digit| number.add(digit, -1))?;
+        }
+        if self.is_next(b"eE") {
+            number.is_whole = false;
+            let sign = if self.is_next(b"-") { -1 } else { 1 };
+            _ = sign > 0 && self.is_next(b"+");
+            let mut exponent = 0_i32;
+            self.digits(|digit| exponent = exponent.saturating_mul(10).saturating_add(i32::from(digit)))?;
+            number.exponent = number.exponent.saturating_add(sign * exponent);
+        }
         Ok(number)
+    }
+
+    /// Goes through digits, of which there must be one.
+    fn digits(&mut self, mut each: impl FnMut(u8)) -> Result<(), Trouble> {
+        let start = self.at;
+        while let Some(digit @ b'0'..=b'9') = self.text.as_bytes().get(self.at) {
+            each(digit - b'0');
+            self.at += 1;
+        }
+        if self.at == start { Err(Trouble::no_json()) } else { Ok(()) }
+    }
+
+    /// Passes over the next byte, if it is one of these.
+    fn is_next(&mut self, wanted: &[u8]) -> bool {
+        let is_it = self.text.as_bytes().get(self.at).is_some_and(|byte| wanted.contains(byte));
+        self.at += usize::from(is_it);
+        is_it
     }
 
     /// Whether `true` or `false` stands here; neither is nothing.
@@ -203,20 +298,67 @@ impl<'de> Reader<'de> {
         Ok(())
     }
 
-    /// Passes over a value and gives its text.
+    /// Passes over a value, however deep it is, and gives its text.
     #[inline(never)]
     fn skip(&mut self) -> Result<&'de str, Trouble> {
         self.peek();
-        let rest = self.text.get(self.at..).unwrap_or_default();
-        let mut values = serde_json::Deserializer::from_str(rest).into_iter::<IgnoredAny>();
-        match values.next() {
-            Some(Ok(_)) => {
-                let length = values.byte_offset();
-                self.at += length;
-                Ok(rest.get(..length).unwrap_or_default())
+        let start = self.at;
+        // What closes the objects and lists that are open.
+        let mut open = Vec::new();
+        loop {
+            match self.peek() {
+                b'"' => self.skip_text()?,
+                b't' => self.word("true")?,
+                b'f' => self.word("false")?,
+                b'n' => self.word("null")?,
+                bracket @ (b'{' | b'[') => {
+                    self.at += 1;
+                    open.push(bracket + 2);
+                    if self.peek() != bracket + 2 {
+                        self.skip_key(bracket + 2)?;
+                        continue;
+                    }
+                }
+                _ => _ = self.written_number()?,
             }
-            _ => Err(Trouble::no_json()),
+            loop {
+                let Some(closing) = open.last() else { return Ok(self.since(start, 0)) };
+                let next = self.peek();
+                if next != *closing {
+                    self.take(b',')?;
+                    self.skip_key(*closing)?;
+                    break;
+                }
+                self.at += 1;
+                open.pop();
+            }
         }
+    }
+
+    /// Passes over the key that stands before each value of an object.
+    fn skip_key(&mut self, closing: u8) -> Result<(), Trouble> {
+        if closing == b']' {
+            return Ok(());
+        }
+        if self.peek() != b'"' {
+            return Err(Trouble::no_json());
+        }
+        self.skip_text()?;
+        self.take(b':')
+    }
+
+    /// Passes over a text. What its escapes stand for does not matter.
+    #[inline(never)]
+    fn skip_text(&mut self) -> Result<(), Trouble> {
+        self.at += 1;
+        while self.piece()? != b'"' {
+            if self.is_next(b"u") {
+                self.hex()?;
+            } else if !self.is_next(b"\"\\/bfnrt") {
+                return Err(Trouble::no_json());
+            }
+        }
+        Ok(())
     }
 
     /// Something else stands here. What is no JSON at all is not called something else.
@@ -233,19 +375,81 @@ impl<'de> Reader<'de> {
 macro_rules! numbers {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Trouble> {
-            let number = self.number(&visitor)?;
-            visit_number(&number, visitor)
+            self.number(&visitor)?.visit(visitor)
         }
     )*};
 }
 
-fn visit_number<'de, V: Visitor<'de>>(number: &Number, visitor: V) -> Result<V::Value, Trouble> {
-    if let Some(number) = number.as_u64() {
-        visitor.visit_u64(number)
-    } else if let Some(number) = number.as_i64() {
-        visitor.visit_i64(number)
-    } else {
-        visitor.visit_f64(number.as_f64().unwrap_or_default())
+/// A number as its digits are written.
+struct Written {
+    is_negative: bool,
+    /// Whether there is neither a fraction nor an exponent.
+    is_whole: bool,
+    /// Whether there were more digits than are kept.
+    is_full: bool,
+    digits: u64,
+    /// How many times ten the digits are.
+    exponent: i32,
+}
+
+impl Written {
+    /// Takes a digit, which moves the point by `step`. One for which there is no room is a zero.
+    fn add(&mut self, digit: u8, step: i32) {
+        match self.digits.checked_mul(10).and_then(|digits| digits.checked_add(u64::from(digit))) {
+            Some(digits) if !self.is_full => {
+                self.digits = digits;
+                self.exponent += step;
+            }
+            _ => {
+                self.is_full = true;
+                self.exponent += step + 1;
+            }
+        }
+    }
+
+    /// What it is; nothing where it is larger than any number here.
+    fn value(self) -> Option<Number> {
+        if self.is_whole && !self.is_full {
+            match (self.is_negative, 0_i64.checked_sub_unsigned(self.digits)) {
+                (false, _) => return Some(Number::Positive(self.digits)),
+                (true, Some(negative @ ..0)) => return Some(Number::Negative(negative)),
+                _ => {}
+            }
+        }
+        let mut float = self.digits as f64;
+        let mut rest = self.exponent.unsigned_abs().min(EXPONENT_MAX);
+        while rest > 0 {
+            let power = POWERS[POWERS.len().min(rest as usize) - 1];
+            float = if self.exponent > 0 { float * power } else { float / power };
+            rest = rest.saturating_sub(POWERS.len() as u32);
+        }
+        float.is_finite().then_some(Number::Float(if self.is_negative { -float } else { float }))
+    }
+}
+
+/// Beyond it every number is too large or as good as nothing.
+const EXPONENT_MAX: u32 = 400;
+
+/// The powers of ten that a float holds exactly, from the first on.
+const POWERS: [f64; 22] = [
+    1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
+    1e21, 1e22,
+];
+
+/// A number as it is handed on.
+enum Number {
+    Positive(u64),
+    Negative(i64),
+    Float(f64),
+}
+
+impl Number {
+    fn visit<'de, V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Trouble> {
+        match self {
+            Self::Positive(number) => visitor.visit_u64(number),
+            Self::Negative(number) => visitor.visit_i64(number),
+            Self::Float(number) => visitor.visit_f64(number),
+        }
     }
 }
 
@@ -302,8 +506,7 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         if !name.starts_with('$') {
             return visitor.visit_newtype_struct(self);
         }
-        let mut kept = serde_json::Deserializer::from_str(self.skip()?);
-        kept.deserialize_newtype_struct(name, visitor).map_err(|_| Trouble::no_json())
+        Whole(Cow::Borrowed(self.skip()?)).deserialize_newtype_struct(name, visitor)
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Trouble> {
@@ -415,9 +618,10 @@ struct Key<'a>(&'a str);
 macro_rules! number_keys {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Trouble> {
-            match serde_json::from_str::<Number>(self.0) {
-                Ok(number) => visit_number(&number, visitor),
-                Err(_) => visitor.visit_str(self.0),
+            let mut reader = Reader { text: self.0, at: 0, depth: 0 };
+            match reader.written_number().map(Written::value) {
+                Ok(Some(number)) if reader.at == self.0.len() => number.visit(visitor),
+                _ => visitor.visit_str(self.0),
             }
         }
     )*};
@@ -451,6 +655,47 @@ impl<'de> Deserializer<'de> for Key<'_> {
     forward_to_deserialize_any! {
         bool i128 u128 f32 f64 char str string bytes byte_buf option unit unit_struct seq tuple tuple_struct map struct
         identifier ignored_any
+    }
+}
+
+/// The text of a value that is kept as it stands. `serde_json` hands such a value over as a record of one field, whose name
+/// is that of the type.
+struct Whole<'de>(Cow<'de, str>);
+
+impl<'de> Deserializer<'de> for Whole<'de> {
+    type Error = Trouble;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Trouble> {
+        match self.0 {
+            Cow::Borrowed(text) => visitor.visit_borrowed_str(text),
+            Cow::Owned(text) => visitor.visit_string(text),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Trouble> {
+        visitor.visit_map(WholeField { name, text: Some(self.0) })
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct seq
+        tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+struct WholeField<'de> {
+    name: &'static str,
+    text: Option<Cow<'de, str>>,
+}
+
+impl<'de> MapAccess<'de> for WholeField<'de> {
+    type Error = Trouble;
+
+    fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, Trouble> {
+        self.text.is_some().then(|| seed.deserialize(Key(self.name))).transpose()
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Trouble> {
+        seed.deserialize(Whole(self.text.take().unwrap_or_default()))
     }
 }
 
@@ -687,10 +932,120 @@ mod tests {
         })
     }
 
+    /// Of floats, the last digits may differ: `serde_json` and this reader come to them by other steps.
+    fn is_same(own: &Value, theirs: &Value) -> bool {
+        match (own, theirs) {
+            (Value::Number(own), Value::Number(theirs)) if own.is_f64() && theirs.is_f64() => {
+                let (own, theirs) = (own.as_f64().unwrap(), theirs.as_f64().unwrap());
+                (own - theirs).abs() <= theirs.abs() * 1e-15
+            }
+            (Value::Array(own), Value::Array(theirs)) => {
+                own.len() == theirs.len() && own.iter().zip(theirs).all(|(own, theirs)| is_same(own, theirs))
+            }
+            (Value::Object(own), Value::Object(theirs)) => {
+                own.len() == theirs.len()
+                    && own.iter().zip(theirs).all(|(own, theirs)| own.0 == theirs.0 && is_same(own.1, theirs.1))
+            }
+            _ => own == theirs,
+        }
+    }
+
+    fn agree(text: &str) -> bool {
+        match (read::<Value>(text), serde_json::from_str::<Value>(text)) {
+            (Ok(own), Ok(theirs)) => is_same(&own, &theirs),
+            (own, theirs) => own.is_err() && theirs.is_err(),
+        }
+    }
+
+    #[test]
+    fn numbers_are_those_of_serde_json() {
+        for text in [
+            "0",
+            "-0",
+            "18446744073709551615",
+            "18446744073709551616",
+            "-9223372036854775808",
+            "-9223372036854775809",
+            "0.1",
+            "1.10",
+            "0.30000000000000004",
+            "123456789012345678901234567890.123456789012345678901234567890",
+            "1e22",
+            "1e23",
+            "1e308",
+            "1e309",
+            "-1e400",
+            "1e-300",
+            "1e-400",
+            "0e999999999999",
+            "1e-999999999999",
+            "0.00000000000000000000000000000000000001e40",
+            "01",
+            "-",
+            "1.",
+            ".5",
+            "1e",
+            "1e+",
+            "+1",
+            "1.5.5",
+            "0x10",
+            "--1",
+        ] {
+            assert!(agree(text), "{text}: {:?}", read::<Value>(text));
+        }
+        assert_eq!(read::<f64>("0.1").unwrap(), 0.1);
+        assert_eq!(read::<f64>("-1234.5678").unwrap(), -1234.5678);
+        assert_eq!(read::<i64>("-9223372036854775808").unwrap(), i64::MIN);
+        assert!(read::<i64>("-0").is_err(), "it is a float, as for serde_json");
+    }
+
+    #[test]
+    fn texts_are_those_of_serde_json() {
+        for text in [
+            r#""""#,
+            r#""a\"\\\/\b\f\n\r\tb""#,
+            r#""\u0041\u00e9\u20AC\ud83d\ude00x""#,
+            r#""\ud83d""#,
+            r#""\ude00""#,
+            r#""\ud83dx""#,
+            r#""\ud83d\ud83d""#,
+            r#""\ud83d\n""#,
+            r#""\u12""#,
+            r#""\u12g4""#,
+            r#""\x""#,
+            r#""\"#,
+            r#"""#,
+            "\"\n\"",
+            "\"\u{7f}é€😀\"",
+        ] {
+            assert!(agree(text), "{text}: {:?}", read::<Value>(text));
+            let kept = read::<Box<RawValue>>(text).ok().map(|raw| raw.get().to_owned());
+            assert_eq!(
+                kept,
+                serde_json::from_str::<Box<RawValue>>(text).ok().map(|raw| raw.get().to_owned()),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_text_of_ours_is_kept_if_it_is_json() {
+        for text in [r#"{"a": [1, -2.50, "x"]}"#, "12.50", "[]", "{} ", "", "1 2", "+1", "{a: 1}", "[1,]", r#"{"a" 1}"#]
+        {
+            let theirs = RawValue::from_string(text.to_owned()).ok().map(|raw| raw.get().to_owned());
+            let own = raw(text.to_owned()).map(|raw| raw.get().trim().to_owned());
+            assert_eq!(own, theirs, "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn it_reads_what_serde_json_reads(text in json()) {
-            prop_assert_eq!(read::<Value>(&text).ok(), serde_json::from_str::<Value>(&text).ok());
+            prop_assert!(agree(&text), "{}", text);
+            prop_assert_eq!(read::<crate::json::Any>(&text).unwrap().0, read::<Value>(&text).unwrap());
+            let text = format!(" {text}\n");
+            let kept = read::<Box<RawValue>>(&text).ok().map(|raw| raw.get().to_owned());
+            prop_assert_eq!(kept, serde_json::from_str::<Box<RawValue>>(&text).ok().map(|raw| raw.get().to_owned()));
         }
 
         #[test]
@@ -699,13 +1054,16 @@ mod tests {
             let at = at % broken.len();
             broken.splice(at..=at, instead.chars());
             let broken: String = broken.into_iter().collect();
-            prop_assert_eq!(read::<Value>(&broken).ok(), serde_json::from_str::<Value>(&broken).ok());
+            prop_assert!(agree(&broken), "{}", broken);
+            let kept = read::<Box<RawValue>>(&broken).ok().map(|raw| raw.get().to_owned());
+            prop_assert_eq!(kept, serde_json::from_str::<Box<RawValue>>(&broken).ok().map(|raw| raw.get().to_owned()));
         }
 
         #[test]
         fn no_text_makes_it_panic(text in ".{0,60}") {
             _ = read::<Value>(&text);
             _ = read::<Outer>(&format!(r#"{{"inner": {text}"#));
+            _ = read::<Box<RawValue>>(&text);
         }
     }
 }

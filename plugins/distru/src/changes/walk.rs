@@ -46,10 +46,10 @@ struct Reading {
     at: NextUrl,
 }
 
-/// `[connections.<name>.polls.<poll>.input]`: nothing can be said there.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Input {}
+wharfage_sdk::input! {
+    /// `[connections.<name>.polls.<poll>.input]`: nothing can be said there.
+    struct Input {}
+}
 
 pub(super) fn run(watched: &Watched, poll: &Poll, place: Option<Place>) -> Result<Outcome, Error> {
     let Input {} = poll.read_input()?;

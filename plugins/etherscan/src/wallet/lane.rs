@@ -137,7 +137,6 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::Transfer;
     use super::*;
     use crate::window;
 
@@ -166,10 +165,6 @@ mod tests {
 
         fn is_unlike_others(&self) -> bool {
             false
-        }
-
-        fn transfer(self) -> Result<Transfer, Error> {
-            Err(Error::internal("a test does not ask"))
         }
     }
 
