@@ -8,9 +8,12 @@
 
 pub mod clocks;
 pub mod component;
+#[path = "../counts/mod.rs"]
+pub mod counts;
 #[path = "../faults/mod.rs"]
 pub mod faults;
 pub mod fixture;
+pub mod measured;
 pub mod mutate;
 pub mod provider;
 pub mod scene;
