@@ -498,7 +498,11 @@ fn print(groups: &[Group]) {
             let rate = costs.calls_per_s();
             let cpu_us =
                 costs.cpu_us().map_or("unknown".to_owned(), |us| format!("{us:.*}", if us < 10.0 { 3 } else { 1 }));
-            let told = |ratio: Option<Spread>| ratio.map_or("unknown".to_owned(), |ratio| ratio.to_string());
+            // What costs less than the noise has no ratio.
+            let told = |ratio: Option<Spread>| match ratio {
+                Some(ratio) if ratio.is_finite() => ratio.to_string(),
+                _ => "unknown".to_owned(),
+            };
             let (cpu_against, per_cpu_against, rate_against) = match against {
                 None => ("1".to_owned(), "1".to_owned(), "1".to_owned()),
                 Some(other) => (

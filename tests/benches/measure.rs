@@ -212,6 +212,11 @@ impl Spread {
         };
         Self { low: at(0.25), median: at(0.5), high: at(0.75) }
     }
+
+    /// Whether there is something that it is a ratio of.
+    pub(crate) fn is_finite(&self) -> bool {
+        [self.low, self.median, self.high].iter().all(|value| value.is_finite())
+    }
 }
 
 impl fmt::Display for Spread {

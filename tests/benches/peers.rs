@@ -24,8 +24,8 @@ struct Known {
 }
 
 const EXTISM: &str = "tests/benches/peers/extism/target/release/extism-peer";
-const EXTISM_INSTALL: &str = "Extism: rustup target add wasm32-unknown-unknown, then \
-    cargo build --release --manifest-path tests/benches/peers/extism/Cargo.toml (some minutes)";
+const EXTISM_INSTALL: &str =
+    "Extism: cd tests/benches/peers/extism && rustup toolchain install && cargo build --release (some minutes)";
 const CLIENT: &str = "tests/benches/peers/client.py";
 const CLIENT_INSTALL: &str = "Python's clients: python3 -m pip install aiohttp";
 

@@ -5,7 +5,7 @@
 //! difference by their number: what starts and ends a process is not in it. [`recorded`] is what was counted before, with
 //! the date, the reason and the compiler; `counts` compares, and renews what a person gives a reason for.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
@@ -171,14 +171,20 @@ impl Counted {
         const MANY: [usize; 2] = [100, 1_000];
         const BODIES: [usize; 2] = [10, 200];
         const LITTLE: u64 = 50_000;
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let arguments = match self.work {
+            Do::Pure(_) => Vec::new(),
+            Do::Carry => vec![built(folder.path())?],
+        };
         let each = |[times, more]: [usize; 2]| -> Result<u64, String> {
-            let (before, after) = (self.total(program, times)?, self.total(program, times + more)?);
+            let before = self.total(program, times, &arguments)?;
+            let after = self.total(program, times + more, &arguments)?;
             Ok(after.saturating_sub(before) / more as u64)
         };
         match self.work {
             Do::Carry => {
-                // The first time compiles; after it the code is there.
-                self.total(program, 1)?;
+                // The first time compiles; after it the code is there. Compiling costs more than bodies do, and never the same.
+                self.total(program, 1, &arguments)?;
                 each(BODIES)
             }
             Do::Pure(_) => match each(FEW)? {
@@ -188,12 +194,17 @@ impl Counted {
         }
     }
 
-    fn total(&self, program: &Path, times: usize) -> Result<u64, String> {
+    fn total(&self, program: &Path, times: usize, arguments: &[PathBuf]) -> Result<u64, String> {
         let place =
             all().iter().position(|other| (other.part, other.input, other.unit) == (self.part, self.input, self.unit));
         let place = place.ok_or("it is not among what is counted")?;
         let mut valgrind = Command::new("valgrind");
-        valgrind.args(self.unit.tool()).arg(program).arg(ARGUMENT).args([place.to_string(), times.to_string()]);
+        valgrind
+            .args(self.unit.tool())
+            .arg(program)
+            .arg(ARGUMENT)
+            .args([place.to_string(), times.to_string()])
+            .args(arguments);
         let output = valgrind.output().map_err(|error| format!("valgrind does not start ({error}). {INSTALL}"))?;
         let said = String::from_utf8_lossy(&output.stderr);
         let count = said.lines().find_map(|line| {
@@ -210,11 +221,26 @@ impl Counted {
 /// How to get what counts.
 pub const INSTALL: &str = "Install it:   apt-get install valgrind   (or dnf install valgrind)";
 
-/// One call of a plugin that sends so many requests, each of which is answered by a body.
+/// The component that carries bodies, written into a folder: a process that counts must not make it.
+fn built(folder: &Path) -> Result<PathBuf, String> {
+    let path = folder.join("carries.wasm");
+    // Of its own, for whoever asks may be inside of a runtime.
+    let component = std::thread::spawn(|| runtime().block_on(measured::component())).join();
+    let component = component.map_err(|_| "the component cannot be built".to_owned())?;
+    std::fs::write(&path, &*component).map_err(|error| error.to_string())?;
+    Ok(path)
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+/// One call of a plugin that sends so many requests, each of which is answered by a body. The plugin's file stands after the
+/// number.
 fn carry(times: usize) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let component = measured::component().await;
+    let path = std::env::args().skip_while(|argument| argument != ARGUMENT).nth(3).expect("the component's file");
+    runtime().block_on(async {
+        let component = std::fs::read(path).expect("the component");
         let host =
             wharfage::Host::builder().transport(Memory(vec![b' '; BODY_BYTES].into())).code_dir(crate::compiled_code());
         let plugin = measured::connect(host, &component, measured::NOWHERE, "").await;
