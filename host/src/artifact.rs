@@ -34,6 +34,26 @@ const TOKEN_DIGITS: usize = 64;
 /// Most bytes of compiled code that are read back.
 const ARTIFACT_BYTES_MAX: u64 = 512 << 20;
 
+/// Code is made of a component, which takes a moment; see [`HostBuilder::compiling`](crate::HostBuilder::compiling).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compiling<'a> {
+    /// It begins.
+    Begun {
+        /// The plugin, as its manifest calls it.
+        plugin: &'a str,
+        /// Bytes of its component.
+        component_bytes: usize,
+    },
+    /// It is over, whatever came of it.
+    Ended {
+        /// Milliseconds that it took.
+        taken_ms: u64,
+    },
+}
+
+/// Who is told of it.
+pub(crate) type CompilingListener = std::sync::Arc<dyn Fn(Compiling<'_>) + Send + Sync>;
+
 /// SHA-256 of a component's bytes, written `sha256:` and 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);
@@ -77,19 +97,18 @@ impl Artifacts {
         Ok(Self { dir, key: hmac::Key::new(hmac::HMAC_SHA256, &key) })
     }
 
-    /// The component's code, from here if it was compiled before, else compiled now and kept.
-    pub(crate) fn load(&self, engine: &Engine, digest: Digest, bytes: &[u8]) -> Result<Component> {
-        let name = self.name(engine, digest);
-        if let Some(code) = self.read(&name) {
-            match deserialise(engine, &code) {
-                Ok(component) => return Ok(component),
-                Err(error) => tracing::warn!(target: "wharfage::artifact", %digest, %error, "compiled anew"),
-            }
-        }
+    /// The component's code, if it was compiled before.
+    pub(crate) fn find(&self, engine: &Engine, digest: Digest) -> Option<Component> {
+        let found = deserialise(engine, &self.read(&self.name(engine, digest))?);
+        found.inspect_err(|error| tracing::warn!(target: "wharfage::artifact", %digest, %error, "compiled anew")).ok()
+    }
+
+    /// The component's code, compiled now and kept.
+    pub(crate) fn make(&self, engine: &Engine, digest: Digest, bytes: &[u8]) -> Result<Component> {
         let component = compile(engine, bytes)?;
         match component.serialize() {
             Ok(code) => {
-                if let Err(error) = self.write(&name, &code) {
+                if let Err(error) = self.write(&self.name(engine, digest), &code) {
                     tracing::warn!(target: "wharfage::artifact", %digest, %error, "compiled code could not be kept");
                 }
             }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::Semaphore;
 
 use crate::account::{Account, SecretSource, SecretValue};
-use crate::artifact::{self, Artifacts, Code, Digest};
+use crate::artifact::{self, Artifacts, Code, Compiling, CompilingListener, Digest};
 use crate::auth::Credential;
 use crate::connect::Authorization;
 use crate::connection::Limits;
@@ -79,6 +79,7 @@ struct Inner {
     transport: Option<Arc<dyn Transport>>,
     resolver: Arc<Resolver>,
     observer: Option<Observer>,
+    compiling: Option<CompilingListener>,
     tape: Option<Tape>,
     audit: Audit,
     meters: Meters,
@@ -105,6 +106,7 @@ pub struct HostBuilder {
     clock: Option<Arc<dyn Clock>>,
     transport: Option<Arc<dyn Transport>>,
     observer: Option<Observer>,
+    compiling: Option<CompilingListener>,
     tape: Option<Tape>,
     audit_rows: Option<u64>,
     run_programs: bool,
@@ -144,6 +146,12 @@ impl HostBuilder {
     /// Tells every step on the outbound path: pacing, signing, retries, refusals.
     pub fn observer(mut self, observer: impl Fn(&crate::outbound::Step) + Send + Sync + 'static) -> Self {
         self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Tells when a component is compiled, which happens once where compiled code is kept: before it and after it.
+    pub fn compiling(mut self, listener: impl Fn(Compiling<'_>) + Send + Sync + 'static) -> Self {
+        self.compiling = Some(Arc::new(listener));
         self
     }
 
@@ -233,6 +241,7 @@ impl HostBuilder {
             clock,
             transport,
             observer: self.observer,
+            compiling: self.compiling,
             tape: self.tape,
             run_programs: self.run_programs,
             lanes: Mutex::default(),
@@ -353,7 +362,7 @@ impl Host {
         let digest = Digest::of(bytes);
         let grant = Grant::new(&needs, name, connection, account)?;
         grant.check(&needs)?;
-        let component = self.component(digest, bytes)?;
+        let component = self.component(&needs, digest, bytes)?;
         let outbound = self.outbound(&needs, digest, &grant, name, account_name, account)?;
         Plugin::load(Parts {
             engine: inner.engine.clone(),
@@ -801,20 +810,40 @@ impl Host {
     }
 
     /// The component's code: already here, on disk, or compiled now.
-    fn component(&self, digest: Digest, bytes: &[u8]) -> Result<Arc<Code>> {
-        let components = || self.0.components.lock().unwrap_or_else(PoisonError::into_inner);
+    fn component(&self, needs: &Needs, digest: Digest, bytes: &[u8]) -> Result<Arc<Code>> {
+        let inner = &self.0;
+        let components = || inner.components.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(component) = components().get(&digest).and_then(Weak::upgrade) {
             return Ok(component);
         }
-        let component = match &self.0.artifacts {
-            Some(artifacts) => artifacts.load(&self.0.engine, digest, bytes)?,
-            None => artifact::compile(&self.0.engine, bytes)?,
+        let artifacts = inner.artifacts.as_ref();
+        let component = match artifacts.and_then(|artifacts| artifacts.find(&inner.engine, digest)) {
+            Some(component) => component,
+            None => {
+                let (plugin, component_bytes) = (needs.manifest.plugin.name.as_str(), bytes.len());
+                let began = inner.clock.now();
+                self.tell(Compiling::Begun { plugin, component_bytes });
+                let compiled = match artifacts {
+                    Some(artifacts) => artifacts.make(&inner.engine, digest, bytes),
+                    None => artifact::compile(&inner.engine, bytes),
+                };
+                let taken_ms = inner.clock.now().since(began);
+                self.tell(Compiling::Ended { taken_ms });
+                tracing::info!(target: "wharfage::artifact", plugin, component_bytes, taken_ms, "compiled");
+                compiled?
+            }
         };
         let component = Arc::new(component);
         let mut components = components();
         components.retain(|_, code| code.strong_count() > 0);
         components.insert(digest, Arc::downgrade(&component));
         Ok(component)
+    }
+
+    fn tell(&self, compiling: Compiling<'_>) {
+        if let Some(listener) = &self.0.compiling {
+            listener(compiling);
+        }
     }
 
     /// The lanes of a connection; those of an account are the same for all its connections.

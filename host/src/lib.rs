@@ -49,7 +49,7 @@ mod vault;
 mod warm;
 
 pub use account::{Account, BudgetOverride, GivenAccess, SecretProgram, SecretSource, SecretValue};
-pub use artifact::Digest;
+pub use artifact::{Compiling, Digest};
 pub use auth::oauth2::Connected;
 #[cfg(feature = "serve")]
 pub use connect::Listening;
@@ -112,6 +112,8 @@ pub use observe::refusals::{REFUSALS_PER_CONNECTION, Refusal};
 pub use observe::trace::Trace;
 pub use outbound::breaker::{BreakerPolicy, CircuitState};
 pub use outbound::cache::CachePolicy;
+#[doc(hidden)]
+pub use outbound::pure;
 pub use outbound::session::TokenState;
 pub use outbound::sign::Signed;
 pub use outbound::tape;

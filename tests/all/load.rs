@@ -4,7 +4,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use serde_json::json;
-use wharfage::{Blame, Config, Connection, Digest, Error, Host, Kind, Needs};
+use wharfage::{Blame, Compiling, Config, Connection, Digest, Error, Host, Kind, Needs};
 use wharfage_tests::component::{
     self, CORE_MODULE, EMPTY_COMPONENT, MANIFEST, OPERATIONS, replaced, with_custom, with_hidden_component,
     with_hidden_module,
@@ -406,4 +406,29 @@ async fn what_a_component_imports_is_told() {
     let needs = Needs::read(&Scene::of(guests::HTTP_SEND).component().await).unwrap();
     assert_eq!(needs.imports.iter().map(String::as_str).collect::<Vec<_>>(), ["http"]);
     assert!(needs.foreign_imports.iter().all(|import| import.starts_with("wasi:")), "{:?}", needs.foreign_imports);
+}
+
+/// Compiling takes a moment in which nothing else would be seen. It is told, and once the code is kept it is not done again.
+#[tokio::test]
+async fn compiling_is_told_and_done_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = whole().await;
+    let told = || async {
+        let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let heard = told.clone();
+        let listener = move |compiling: Compiling<'_>| {
+            heard.lock().unwrap().push(match compiling {
+                Compiling::Begun { plugin, component_bytes } => format!("{plugin}, {component_bytes}"),
+                Compiling::Ended { .. } => "ended".to_owned(),
+            });
+        };
+        let host = Host::builder().code_dir(folder.path().join("code")).compiling(listener).build().unwrap();
+        for name in ["acme", "other"] {
+            let connection = Connection::parse("imports = ['http', 'secrets', 'state', 'rate-limit']").unwrap();
+            host.connect(name, &bytes, &connection, None).await.unwrap();
+        }
+        std::mem::take(&mut *told.lock().unwrap())
+    };
+    assert_eq!(told().await, [format!("operations-echo, {}", bytes.len()), "ended".to_owned()]);
+    assert!(told().await.is_empty(), "kept code was compiled again");
 }

@@ -14,6 +14,7 @@ mod cli;
 mod clock;
 mod conformance;
 mod console;
+mod counts;
 mod damaged;
 mod drift;
 mod embed;

@@ -376,8 +376,10 @@ fn only_generated_code_is_unsafe() {
     let mut wrong = Vec::new();
     for file in files().iter().filter(|file| file.is_rust() && !file.path.starts_with("host/")) {
         let code = file.code();
-        // It reads all of its own memory, which is what it is there for.
-        if says(&code, "unsafe") && file.path != "tests/guests/hostile_dumps_memory.rs" {
+        // One reads all of its own memory, which is what it is there for; the other is a guest of Extism, whose host functions
+        // are called so.
+        let allowed = ["tests/guests/hostile_dumps_memory.rs", "tests/benches/peers/extism/guest/src/lib.rs"];
+        if says(&code, "unsafe") && !allowed.contains(&file.path.as_str()) {
             wrong.push(format!("{} says `unsafe`", file.path));
         }
     }

@@ -2,39 +2,60 @@
 //!
 //! `cargo bench -p wharfage-tests` measures and prints one table; `cargo bench --workspace` does so too, after looking
 //! for benches in every other package. `cargo test --benches --workspace` runs everything once, to see that it works, and
-//! prints no figure; so does the variable `WHARFAGE_BENCH_SMOKE`.
+//! prints no figure; so does the variable `WHARFAGE_BENCH_SMOKE`. A word measures only the parts whose names hold it:
+//! `cargo bench -p wharfage-tests -- loopback`.
 //!
-//! | what | against what |
-//! |---|---|
-//! | a call that does nothing, through [`wharfage::Plugin::call`]: input checked, fresh instance, limits, deadline, output parsed | the same component under bare wasmtime, same settings: store, instance, call, drop |
-//! | an instance alone, under bare wasmtime: store, instance, drop | the same |
-//! | an import, `clock.now`, many in one call | wharfage's call that does nothing; and the same under bare wasmtime |
-//! | everything that is counted and timed of a call with one request, by itself | wharfage's call that does nothing |
-//! | the outbound path by itself: `http.send` of 1 KiB, many in one call, over a transport that answers from memory | wharfage's call that does nothing |
-//! | a call with one request over loopback, its JSON parsed by the guest, in an instance of its own | plain `reqwest`, its JSON parsed by `serde_json`, in the same process and on the same runtime |
+//! | part | what | against what |
+//! |---|---|---|
+//! | pieces | a call that does nothing, through [`wharfage::Plugin::call`]: input checked, fresh instance, limits, deadline, output parsed | the same component under bare wasmtime, same settings: store, instance, call, drop |
+//! | pieces | an instance alone, under bare wasmtime: store, instance, drop | the same |
+//! | pieces | an import, `clock.now`, many in one call | wharfage's call that does nothing; and the same under bare wasmtime |
+//! | pieces | everything that is counted and timed of a call with one request, by itself | wharfage's call that does nothing |
+//! | pieces | the outbound path by itself: `http.send` of 1 KiB, many in one call, over a transport that answers from memory | wharfage's call that does nothing |
+//! | path | the steps of the outbound path, one after the other, over the same transport | all of them; and all of them against plain `reqwest` |
+//! | body | the bytes that are copied and allocated of a body of 100 KiB, counted by valgrind where it is installed | the body |
+//! | loopback | a call with one request over loopback, its JSON parsed by the guest, in an instance of its own and in a warm one | plain `reqwest`, its JSON parsed by `serde_json`, in the same process and on the same runtime; and the peers |
+//! | flight | ten thousand calls under way on a slow provider: the memory of each, and what a call costs | the empty host; a hundred of them |
+//! | crowd | a call of one of a thousand plugins | of one that is alone |
+//! | loading | connecting a plugin whose code is there | connecting it for the first time |
 //!
-//! The last one is measured with about 1 KiB and about 100 KiB, with 1, 16 and 64 callers side by side. Both sides parse
-//! into a `serde_json::Value`, send the same credential, and keep their connections. On top of that the host has a grant
+//! Loopback is measured with about 1 KiB and about 100 KiB, with 1, 16 and 64 callers side by side. All sides parse
+//! the whole answer, send the same credential, and keep their connections. On top of that the host has a grant
 //! to judge, a budget to count and a credential to place and to mask. The provider is a process of its own, and so on a
-//! machine with few cores it takes part of what calls per second could be; CPU is of this process alone.
+//! machine with few cores it takes part of what calls per second could be; CPU is of the process that calls alone. Peers
+//! are other programs, each measured where it is installed; what is missing says how to install it.
 //!
-//! How it is measured stands in `measure.rs`.
+//! How it is measured stands in `measure.rs`. Absolute figures are of one machine and its mood: trust the ratios.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench that cannot go on says where and stops")]
 
 mod bare;
+mod crowd;
+mod flight;
+mod loading;
 mod measure;
+mod peers;
 mod provider;
 
+use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use wharfage::{Body, BoxFuture, Connection, Head, Host, HostBuilder, Lost, Plugin, Signed, Transport};
-use wharfage_tests::{API_KEY, Scene, guests, scene};
+use wharfage::{Host, Plugin};
+use wharfage_tests::API_KEY;
+use wharfage_tests::counts::{BODY_BYTES, BODY_COPIES_MAX, Unit, carried};
+use wharfage_tests::measured::{self, Memory, NOWHERE};
 
 use bare::Bare;
-use measure::{Contender, Costs, Effort, measure};
+use crowd::Crowd;
+use flight::Flight;
+use measure::{Contender, Costs, Effort, Spread, measure, measure_all};
+use peers::Peer;
 use provider::{Provider, Size};
+
+/// The parts by name; a word of the command line chooses those that hold it.
+const PARTS: [&str; 7] = ["pieces", "path", "body", "loopback", "flight", "crowd", "loading"];
 
 /// How many imports one call makes: so many that the call around them hardly counts, and within the host's limits.
 const IMPORTS: usize = 10_000;
@@ -43,17 +64,45 @@ const REQUESTS: usize = 500;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    if arguments.iter().any(|argument| argument == provider::ARGUMENT) {
-        return provider::run();
-    }
     let is_smoke = is_smoke(&arguments);
+    let says = |wanted: &str| arguments.iter().any(|argument| argument == wanted);
+    match () {
+        () if says(provider::ARGUMENT) => return provider::run(),
+        () if says(flight::ARGUMENT) => return flight::run(&arguments, says("--test")),
+        () if says(crowd::ARGUMENT) => return crowd::run(effort(says("--test"), 15, 100)),
+        () => {}
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let groups = runtime.block_on(groups(is_smoke));
+    let words: Vec<&String> = arguments.iter().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let is_wanted = |part: &str| words.is_empty() || words.iter().any(|word| part.contains(word.as_str()));
+    if !is_smoke {
+        print_head();
+    }
+    runtime.block_on(async {
+        let component = measured::component().await;
+        let provider = Provider::start();
+        for part in PARTS.into_iter().filter(|part| is_wanted(part)) {
+            let groups = match part {
+                "pieces" => pieces(effort(is_smoke, 31, 60), &component).await,
+                "path" => vec![path(effort(is_smoke, 31, 60), &component, &provider).await],
+                "body" => vec![body(is_smoke)],
+                "loopback" => loopbacks(is_smoke, &component, &provider).await,
+                "flight" => vec![in_flight(&Flight::measure(&provider, is_smoke))],
+                "crowd" => vec![crowded(&Crowd::measure(is_smoke))],
+                _ => vec![loaded(is_smoke).await],
+            };
+            if !is_smoke {
+                print(&groups);
+            }
+        }
+    });
     if is_smoke {
         println!("every contender ran; `cargo bench -p wharfage-tests` measures them");
-    } else {
-        print(&groups);
     }
+}
+
+fn effort(is_smoke: bool, rounds: usize, turn_ms: u64) -> Effort {
+    if is_smoke { Effort { rounds: 1, turn_ms: 0 } } else { Effort { rounds, turn_ms } }
 }
 
 /// Cargo says `--bench` when it benches and nothing when it tests.
@@ -70,40 +119,53 @@ struct Group {
     rows: Vec<Row>,
 }
 
-/// What a contender costs, and against which other; the one that the others are held against has none.
+/// A line of the table.
 struct Row {
-    costs: Costs,
-    against: Option<Costs>,
+    name: String,
+    /// What a contender costs, and against which other; the one that the others are held against has none.
+    costs: Option<(Costs, Option<Costs>)>,
+    /// What is said in words.
+    said: String,
 }
 
 impl Row {
     fn measure(costs: &Costs) -> Self {
-        Self { costs: costs.clone(), against: None }
+        Self { name: costs.name.into(), costs: Some((costs.clone(), None)), said: String::new() }
     }
 
     fn against(costs: &Costs, against: &Costs) -> Self {
-        Self { costs: costs.clone(), against: Some(against.clone()) }
+        Self { costs: Some((costs.clone(), Some(against.clone()))), ..Self::measure(costs) }
+    }
+
+    fn said(name: &str, said: String) -> Self {
+        Self { name: name.into(), costs: None, said }
+    }
+
+    /// With what is wanted of a ratio.
+    fn wants(mut self, wanted: Wanted, ratio: Option<Spread>) -> Self {
+        let Some(ratio) = ratio else { return self };
+        let (is_met, words) = match wanted {
+            Wanted::AtLeast(bound, what) => (ratio.median >= bound, format!("at least {bound} {what}")),
+            Wanted::AtMost(bound, what) => (ratio.median <= bound, format!("at most {bound} {what}")),
+        };
+        let between = if self.said.is_empty() { "" } else { "; " };
+        let _ = write!(self.said, "{between}{words}: {ratio}, {}", if is_met { "met" } else { "MISSED" });
+        self
     }
 }
 
-async fn groups(is_smoke: bool) -> Vec<Group> {
-    let effort = |rounds, turn_ms| if is_smoke { Effort { rounds: 1, turn_ms: 0 } } else { Effort { rounds, turn_ms } };
-    let component = Scene::of(guests::OPERATIONS_BENCH).manifest(BUDGET).component().await;
-    let provider = Provider::start();
-    let mut groups = pieces(effort(31, 60), &component).await;
-    let plugin = connect(Host::builder(), &component, &provider.url).await;
-    for size in [Size::Small, Size::Large] {
-        for width in [1, 16, 64] {
-            groups.push(loopback(effort(15, 300), size, width, &plugin, &provider).await);
-        }
-    }
-    groups
+/// What a ratio should be, and what it is a ratio of.
+enum Wanted {
+    AtLeast(f64, &'static str),
+    AtMost(f64, &'static str),
 }
+
+/// What is wanted of calls per second of CPU, where something else is not said.
+const PER_CPU: &str = "of its calls per CPU second";
 
 /// What a call is made of, one at a time and without a network.
 async fn pieces(effort: Effort, component: &[u8]) -> Vec<Group> {
-    let host = Host::builder().transport(Memory(Size::Small.json().into()));
-    let plugin = connect(host, component, "http://127.0.0.1:9").await;
+    let plugin = from_memory(component).await;
     let bare = Arc::new(Bare::new(component, host_is_pooled()).expect("wasmtime takes the component"));
     let clock = json!({ "times": IMPORTS }).to_string();
     let contenders = [
@@ -133,25 +195,18 @@ async fn pieces(effort: Effort, component: &[u8]) -> Vec<Group> {
         }),
     ];
     let [instance, bare_call, call, bare_clock, clock, send, nothing, counted] = measure(effort, 1, contenders).await;
-    let walks = std::array::from_fn::<_, { Plugin::STEPS.len() }, _>(|steps| {
-        let plugin = plugin.clone();
-        Contender::new(Plugin::STEPS[steps], move || {
-            let plugin = plugin.clone();
-            async move { plugin.walk("{api}/small", steps, REQUESTS).await.expect("the path leads on") }
-        })
-    });
-    let walks = measure(effort, 1, walks).await;
-    // One step is what it takes more than the steps before it.
-    let steps = walks.windows(2).map(|pair| pair[1].each(REQUESTS, &pair[0]));
-    let mut whole = walks[walks.len() - 1].each(REQUESTS, &walks[0]);
-    whole.name = "the whole path";
     let (bare_import, import) = (bare_clock.each(IMPORTS, &bare_call), clock.each(IMPORTS, &call));
     let request = send.each(REQUESTS, &call);
     let counted = counted.each(IMPORTS, &nothing);
     vec![
         Group {
             title: "A call that does nothing, against bare wasmtime".into(),
-            rows: vec![Row::measure(&bare_call), Row::against(&instance, &bare_call), Row::against(&call, &bare_call)],
+            rows: vec![
+                Row::measure(&bare_call),
+                Row::against(&instance, &bare_call),
+                Row::against(&call, &bare_call)
+                    .wants(Wanted::AtMost(1.5, "times its CPU"), call.cpu_against(&bare_call)),
+            ],
         },
         Group {
             title: "One import, against wharfage's call that does nothing".into(),
@@ -162,41 +217,216 @@ async fn pieces(effort: Effort, component: &[u8]) -> Vec<Group> {
             rows: vec![Row::measure(&call), Row::against(&counted, &call)],
         },
         Group {
-            title: "The outbound path without a network, step by step, against all of it".into(),
-            rows: std::iter::once(Row::measure(&whole)).chain(steps.map(|step| Row::against(&step, &whole))).collect(),
-        },
-        Group {
             title: "One import, against bare wasmtime".into(),
             rows: vec![Row::measure(&bare_import), Row::against(&import, &bare_import)],
         },
     ]
 }
 
-/// A call with one request, against a request without a call.
-async fn loopback(effort: Effort, size: Size, width: usize, plugin: &Plugin, provider: &Provider) -> Group {
-    let client =
-        reqwest::Client::builder().no_proxy().pool_max_idle_per_host(64).tcp_nodelay(true).build().expect("a client");
-    let url = format!("{}{}", provider.url, size.path());
-    let plain = Contender::new("reqwest and serde_json", move || {
-        let (client, url) = (client.clone(), url.clone());
+/// Many requests through so many steps of the path and no further, without a network; one step is what it takes more than
+/// those before it.
+async fn path(effort: Effort, component: &[u8], provider: &Provider) -> Group {
+    /// Side by side, as calls mostly are.
+    const NATIVE: usize = 16;
+    let plugin = from_memory(component).await;
+    let mut contenders: Vec<Contender> = Plugin::STEPS
+        .into_iter()
+        .enumerate()
+        .map(|(steps, name)| {
+            let plugin = plugin.clone();
+            Contender::new(name, move || {
+                let plugin = plugin.clone();
+                async move { plugin.walk("{api}/small", steps, REQUESTS).await.expect("the path leads on") }
+            })
+        })
+        .collect();
+    let request = natively(provider, Size::Small);
+    contenders.push(Contender::new("reqwest and serde_json", move || {
+        let sixteen: Vec<_> = (0..NATIVE).map(|_| tokio::spawn(request())).collect();
         async move {
-            let request = client.get(&url).header("authorization", format!("App {API_KEY}"));
-            let answer = request.send().await.expect("the provider answers").error_for_status().expect("it is content");
-            let body: Value =
-                serde_json::from_slice(&answer.bytes().await.expect("the whole of it")).expect("it is JSON");
-            assert_eq!(body["orders"].as_array().map(Vec::len), Some(size.orders()));
+            for one in sixteen {
+                one.await.expect("it is answered");
+            }
         }
-    });
+    }));
+    contenders.push(Contender::new("nothing", || async {}));
+    let mut costs = measure_all(effort, 1, contenders).await;
+    let nothing = costs.pop().expect("it is the last");
+    let native = costs.pop().expect("it is the last but one").each(NATIVE, &nothing);
+    let steps: Vec<Costs> = costs.windows(2).map(|pair| pair[1].each(REQUESTS, &pair[0])).collect();
+    let whole = costs[costs.len() - 1].each(REQUESTS, &costs[0]).named("the whole path");
+    let share = whole.cpu_against(&native);
+    let mut rows = vec![Row::measure(&whole)];
+    rows.extend(steps.iter().map(|step| Row::against(step, &whole)));
+    rows.push(Row::against(&native, &whole).wants(Wanted::AtMost(0.2, "times its CPU is the whole path"), share));
+    Group { title: "The outbound path without a network, step by step, against all of it".into(), rows }
+}
+
+/// What a body costs on its way into a guest.
+fn body(is_smoke: bool) -> Group {
+    let title = "A body of 100 KiB, from the transport into the guest, in bytes (counted by valgrind)".into();
+    let program = Path::new(env!("CARGO_BIN_EXE_counts"));
+    let row = |unit: Unit, name| match carried(unit).count(program) {
+        Ok(bytes) => {
+            let times = bytes as f64 / BODY_BYTES as f64;
+            let row = Row::said(name, format!("{bytes}, which is {times:.2} times the body"));
+            match unit {
+                Unit::BytesCopied => {
+                    row.wants(Wanted::AtMost(BODY_COPIES_MAX, "times the body"), Some(Spread::of(vec![times])))
+                }
+                _ => row,
+            }
+        }
+        Err(why) => Row::said(name, format!("left out: {why}")),
+    };
+    // Valgrind takes seconds, and the suite has what it counted.
+    let rows = match is_smoke {
+        true => Vec::new(),
+        false => vec![row(Unit::BytesCopied, "copied"), row(Unit::BytesAllocated, "allocated")],
+    };
+    Group { title, rows }
+}
+
+/// What the connection says so that its instances stay warm.
+const WARM: &str = "[warm]\ninstances = 64";
+
+async fn loopbacks(is_smoke: bool, component: &[u8], provider: &Provider) -> Vec<Group> {
+    let fresh = measured::connect(Host::builder(), component, &provider.url, "").await;
+    let warm = measured::connect(Host::builder(), component, &provider.url, WARM).await;
+    let (peers, missing) = Peer::all(&provider.url).await;
+    let mut groups = Vec::new();
+    for size in [Size::Small, Size::Large] {
+        for width in [1, 16, 64] {
+            let peers = if width > 1 { peers.as_slice() } else { &[] };
+            let effort = effort(is_smoke, 15, 300);
+            groups.push(loopback(effort, size, width, [&fresh, &warm], provider, peers).await);
+        }
+    }
+    let rows: Vec<Row> = missing.into_iter().map(|install| Row::said("left out", install.into())).collect();
+    if !rows.is_empty() {
+        groups.push(Group { title: "Who is not in these tables".into(), rows });
+    }
+    groups
+}
+
+/// A call with one request, against a request without a call.
+async fn loopback(
+    effort: Effort,
+    size: Size,
+    width: usize,
+    plugins: [&Plugin; 2],
+    provider: &Provider,
+    peers: &[Peer],
+) -> Group {
     let input = json!({ "url": format!("{{api}}{}", size.path()) });
-    let ours = called("wharfage: call", plugin, "parse", input, move |output| *output == size.orders());
-    let [plain, ours] = measure(effort, width, [plain, ours]).await;
+    let mut contenders = vec![Contender::new("reqwest and serde_json", natively(provider, size))];
+    for (plugin, name) in plugins.into_iter().zip([FRESH, WARM_NAME]) {
+        contenders.push(called(name, plugin, "parse", input.clone(), move |output| *output == size.orders()));
+    }
+    contenders.extend(peers.iter().map(|peer| peer.contender(size.path())));
+    let costs = measure_all(effort, width, contenders).await;
+    let plain = &costs[0];
+    let of = |name: &str| costs.iter().find(|costs| costs.name == name);
+    // What is wanted of ours against each of them, side by side only.
+    let least = match size {
+        Size::Small => [(FRESH, 0.40), (WARM_NAME, 0.65)],
+        Size::Large => [(FRESH, 0.70), (WARM_NAME, 0.80)],
+    };
+    let peers = [
+        (Peer::EXTISM_FRESH, 4.0, FRESH, "times its calls per CPU second, fresh"),
+        (Peer::EXTISM_OWN_HTTP, 3.0, WARM_NAME, "times its calls per CPU second, warm"),
+        (Peer::EXTISM_FUNCTION, 1.3, WARM_NAME, "times its calls per CPU second, warm"),
+        (Peer::GUIDE, 4.0, FRESH, "times its calls per CPU second, fresh"),
+        (Peer::GUIDE, 7.0, WARM_NAME, "times its calls per CPU second, warm"),
+    ];
+    let rows = costs.iter().enumerate().map(|(at, costs)| {
+        if at == 0 {
+            return Row::measure(costs);
+        }
+        let mut row = Row::against(costs, plain);
+        if width > 1 {
+            for (_, bound) in least.iter().filter(|(name, _)| *name == costs.name) {
+                row = row.wants(Wanted::AtLeast(*bound, PER_CPU), costs.per_cpu_against(plain));
+            }
+            // The figures are of small answers: with large ones all of them do little but parse.
+            for (_, bound, ours, what) in peers.iter().filter(|(name, ..)| *name == costs.name && size == Size::Small) {
+                row = row.wants(Wanted::AtLeast(*bound, what), of(ours).and_then(|ours| ours.per_cpu_against(costs)));
+            }
+        }
+        row
+    });
+    let rows = rows.collect();
     let kib = size.json().len() as f64 / 1024.0;
     Group {
         title: format!(
             "One request over loopback, {kib:.0} KiB of JSON parsed, {width} side by side, against plain reqwest"
         ),
-        rows: vec![Row::measure(&plain), Row::against(&ours, &plain)],
+        rows,
     }
+}
+
+const FRESH: &str = "wharfage: call, fresh instance";
+const WARM_NAME: &str = "wharfage: call, warm instance";
+
+/// A request without a call.
+fn natively(provider: &Provider, size: Size) -> impl Fn() -> wharfage::BoxFuture<'static, ()> + Clone + Send + 'static {
+    let client =
+        reqwest::Client::builder().no_proxy().pool_max_idle_per_host(64).tcp_nodelay(true).build().expect("a client");
+    let url = format!("{}{}", provider.url, size.path());
+    move || {
+        let (client, url) = (client.clone(), url.clone());
+        Box::pin(async move {
+            let request = client.get(&url).header("authorization", format!("App {API_KEY}"));
+            let answer = request.send().await.expect("the provider answers").error_for_status().expect("it is content");
+            let body: Value =
+                serde_json::from_slice(&answer.bytes().await.expect("the whole of it")).expect("it is JSON");
+            assert_eq!(body["orders"].as_array().map(Vec::len), Some(size.orders()));
+        })
+    }
+}
+
+fn in_flight(flight: &Flight) -> Group {
+    let [few, all] = flight.costs();
+    let each = flight.bytes_each() / 1024.0;
+    let memory = format!("{:.0} MiB before, {:.0} MiB with all", mib(flight.resident.0), mib(flight.resident.1));
+    let rows = vec![
+        Row::said("how many", flight.limits()),
+        Row::said("resident", memory).wants(Wanted::AtMost(64.0, "KiB each"), Some(Spread::of(vec![each]))),
+        Row::measure(&few),
+        Row::against(&all, &few).wants(Wanted::AtLeast(0.9, "of its calls per second"), Some(all.rate_against(&few))),
+    ];
+    Group { title: format!("{} calls under way on a slow provider, against {}", flight.calls, flight.few), rows }
+}
+
+fn mib(bytes: usize) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+fn crowded(crowd: &Crowd) -> Group {
+    let [alone, one, all] = crowd.costs();
+    let at_most = || Wanted::AtMost(1.05, "times its CPU");
+    let rows = vec![
+        Row::measure(&alone),
+        Row::against(&one, &alone).wants(at_most(), one.cpu_against(&alone)),
+        Row::against(&all, &alone).wants(at_most(), all.cpu_against(&alone)),
+        Row::said("loading", format!("{:.1} ms each, compiling included", crowd.load_ms)),
+    ];
+    Group { title: format!("{} plugins loaded, against one", crowd.plugins), rows }
+}
+
+async fn loaded(is_smoke: bool) -> Group {
+    let rows = loading::measure(is_smoke).await.into_iter().map(|loading| {
+        let [compiled, found] = loading.ms;
+        let said = format!("{} kB; compiled in {compiled} ms, loaded in {found} ms", loading.bytes / 1000);
+        Row::said(&loading.name, said).wants(Wanted::AtLeast(50.0, "times as fast"), Some(loading.times))
+    });
+    Group { title: "Connecting a plugin whose code is kept, against compiling it".into(), rows: rows.collect() }
+}
+
+/// The guest over a transport that answers at once.
+async fn from_memory(component: &[u8]) -> Plugin {
+    let host = Host::builder().transport(Memory(Size::Small.json().into()));
+    measured::connect(host, component, NOWHERE, "").await
 }
 
 /// An operation through the host.
@@ -231,45 +461,11 @@ fn called_bare(name: &'static str, bare: &Arc<Bare>, operation: &'static str, in
     })
 }
 
-/// A budget that is counted and never spent.
-const BUDGET: &str = r#"
-[budgets.per-second]
-limit = 4000000000
-window_s = 1
-source = "made up for the benches"
-date = "2026-11-22"
-"#;
-
-async fn connect(host: HostBuilder, component: &[u8], url: &str) -> Plugin {
-    let connection = format!(
-        "plugin = 'operations-bench'\nimports = ['http']\norigins = ['{url}']\nbase = {{ api = '{url}' }}\n\
-         secrets = ['api_key', 'user', 'signing', 'verifying']\nprivate_addresses = ['127.0.0.1/32']"
-    );
-    let connection = Connection::parse(&connection).expect("a connection");
-    let host = host.build().expect("a host");
-    host.connect("bench", component, &connection, Some(&scene::account("")))
-        .await
-        .unwrap_or_else(|error| panic!("{error}"))
-}
-
 fn host_is_pooled() -> bool {
     wharfage_tests::component::builder().is_pooled()
 }
 
-/// A provider that is nowhere and answers at once.
-struct Memory(bytes::Bytes);
-
-impl Transport for Memory {
-    fn send<'a>(&'a self, _: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>> {
-        let mut headers = http::HeaderMap::new();
-        headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
-        headers.insert(http::header::CONTENT_LENGTH, self.0.len().into());
-        let body: Box<dyn Body> = Box::new(Some(self.0.clone()));
-        Box::pin(std::future::ready(Ok(Head { status: 200, headers, body })))
-    }
-}
-
-fn print(groups: &[Group]) {
+fn print_head() {
     let build = if cfg!(debug_assertions) {
         "a dev build: only what is below our own code is optimised"
     } else {
@@ -277,21 +473,40 @@ fn print(groups: &[Group]) {
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     println!("\n{build}, {cores} cores; medians of interleaved rounds, the quartiles of a ratio in brackets\n");
-    println!("{:<34}{:>11}{:>12}   {:<26}times the calls/s", "", "CPU µs", "calls/s", "times the CPU");
+    println!(
+        "{:<34}{:>11}{:>12}   {:<26}{:<26}times the calls/s",
+        "", "CPU µs", "calls/s", "times the CPU", "calls per CPU s"
+    );
+}
+
+fn print(groups: &[Group]) {
     for Group { title, rows } in groups {
         println!("{title}");
-        for Row { costs, against } in rows {
-            let (name, rate) = (costs.name, costs.calls_per_s());
+        for Row { name, costs, said } in rows {
+            let Some((costs, against)) = costs else {
+                println!("  {name:<32}  {said}");
+                continue;
+            };
+            let rate = costs.calls_per_s();
             let cpu_us =
                 costs.cpu_us().map_or("unknown".to_owned(), |us| format!("{us:.*}", if us < 10.0 { 3 } else { 1 }));
-            let (cpu_against, rate_against) = match against {
-                None => ("1".to_owned(), "1".to_owned()),
+            // What costs less than the noise has no ratio.
+            let told = |ratio: Option<Spread>| match ratio {
+                Some(ratio) if ratio.is_finite() => ratio.to_string(),
+                _ => "unknown".to_owned(),
+            };
+            let (cpu_against, per_cpu_against, rate_against) = match against {
+                None => ("1".to_owned(), "1".to_owned(), "1".to_owned()),
                 Some(other) => (
-                    costs.cpu_against(other).map_or("unknown".to_owned(), |ratio| ratio.to_string()),
-                    costs.rate_against(other).to_string(),
+                    told(costs.cpu_against(other)),
+                    told(costs.per_cpu_against(other)),
+                    told(Some(costs.rate_against(other))),
                 ),
             };
-            println!("  {name:<32}{cpu_us:>11}{rate:>12.0}   {cpu_against:<26}{rate_against}");
+            println!("  {name:<32}{cpu_us:>11}{rate:>12.0}   {cpu_against:<26}{per_cpu_against:<26}{rate_against}");
+            if !said.is_empty() {
+                println!("    {said}");
+            }
         }
     }
 }

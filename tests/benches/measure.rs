@@ -4,7 +4,8 @@
 //! minutes apart says less. Here contenders take turns in short rounds, forwards and then backwards; a ratio is taken
 //! within a round, and what is told is the median of the rounds with the quartiles around it.
 //!
-//! CPU is what all threads of this process had, as the kernel counts it; where the kernel does not say, there is none.
+//! CPU is what all threads of a process had, as the kernel counts it: this one, or the one that a contender names. Where
+//! the kernel does not say, there is none.
 
 use std::fmt;
 use std::future::Future;
@@ -24,8 +25,13 @@ pub(crate) struct Effort {
 /// Something that can be called over and over, by so many at once.
 pub(crate) struct Contender {
     name: &'static str,
-    turn: Box<dyn Fn(usize, usize) -> BoxFuture<'static, ()>>,
+    turn: Turn,
+    /// The process that does the work, if not this one.
+    process: Option<u32>,
 }
+
+/// So many callers side by side, each of which calls so many times.
+type Turn = Box<dyn Fn(usize, usize) -> BoxFuture<'static, ()>>;
 
 impl Contender {
     /// A contender that does this.
@@ -52,17 +58,26 @@ impl Contender {
                 }
             })
         };
-        Self { name, turn: Box::new(turn) }
+        Self { name, turn: Box::new(turn), process: None }
+    }
+
+    /// A contender whose work another process does.
+    pub(crate) fn elsewhere(
+        name: &'static str,
+        process: u32,
+        turn: impl Fn(usize, usize) -> BoxFuture<'static, ()> + 'static,
+    ) -> Self {
+        Self { name, turn: Box::new(turn), process: Some(process) }
     }
 
     async fn cost(&self, width: usize, calls: usize) -> Cost {
         rest().await;
-        let (cpu, began) = (cpu_ns(), Instant::now());
+        let (cpu, began) = (cpu_ns(self.process), Instant::now());
         (self.turn)(width, calls).await;
         let wall = began.elapsed();
         rest().await;
         let each = (width * calls) as f64;
-        let cpu_ns = cpu.zip(cpu_ns()).map(|(before, after)| (after - before).max(0.0) / each);
+        let cpu_ns = cpu.zip(cpu_ns(self.process)).map(|(before, after)| (after - before).max(0.0) / each);
         Cost { cpu_ns, wall_ns: wall.as_nanos() as f64 / each }
     }
 
@@ -83,9 +98,11 @@ impl Contender {
 
 /// What one call cost.
 #[derive(Clone, Copy, Debug)]
-struct Cost {
-    cpu_ns: Option<f64>,
-    wall_ns: f64,
+pub(crate) struct Cost {
+    /// Nanoseconds of CPU.
+    pub(crate) cpu_ns: Option<f64>,
+    /// Nanoseconds until the next one was done, however many were at it.
+    pub(crate) wall_ns: f64,
 }
 
 /// What a call of one contender cost, round by round.
@@ -98,16 +115,23 @@ pub(crate) struct Costs {
 
 /// Lets contenders take turns, each with so many callers side by side.
 pub(crate) async fn measure<const N: usize>(effort: Effort, width: usize, contenders: [Contender; N]) -> [Costs; N] {
-    let mut calls = [1; N];
+    let costs = measure_all(effort, width, contenders.into()).await;
+    costs.try_into().unwrap_or_else(|_| unreachable!("each has its costs"))
+}
+
+/// The same for however many there are.
+pub(crate) async fn measure_all(effort: Effort, width: usize, contenders: Vec<Contender>) -> Vec<Costs> {
+    let mut calls = vec![1; contenders.len()];
     if effort.turn_ms > 0 {
         for (calls, contender) in calls.iter_mut().zip(&contenders) {
             *calls = contender.calls(width, effort.turn_ms).await;
         }
     }
-    let mut costs = contenders.each_ref().map(|contender| Costs { name: contender.name, rounds: Vec::new() });
+    let mut costs: Vec<Costs> =
+        contenders.iter().map(|contender| Costs { name: contender.name, rounds: Vec::new() }).collect();
     for round in 0..effort.rounds {
-        for turn in 0..N {
-            let at = if round % 2 == 0 { turn } else { N - 1 - turn };
+        for turn in 0..contenders.len() {
+            let at = if round % 2 == 0 { turn } else { contenders.len() - 1 - turn };
             let cost = contenders[at].cost(width, calls[at]).await;
             costs[at].rounds.push(cost);
         }
@@ -116,6 +140,21 @@ pub(crate) async fn measure<const N: usize>(effort: Effort, width: usize, conten
 }
 
 impl Costs {
+    /// These.
+    pub(crate) fn of(name: &'static str, rounds: Vec<Cost>) -> Self {
+        Self { name, rounds }
+    }
+
+    /// The same under another name.
+    pub(crate) fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
+
+    /// Round by round.
+    pub(crate) fn rounds(&self) -> &[Cost] {
+        &self.rounds
+    }
+
     /// What one of `times` things costs of which a call of this does so many, and a call of `without` none.
     pub(crate) fn each(&self, times: usize, without: &Self) -> Self {
         let each = |with: f64, without: f64| (with - without).max(0.0) / times as f64;
@@ -143,6 +182,11 @@ impl Costs {
         rounds.map(|(own, other)| Some(own.cpu_ns? / other.cpu_ns?)).collect::<Option<_>>().map(Spread::of)
     }
 
+    /// How many times as many calls as `other` a second of CPU is enough for.
+    pub(crate) fn per_cpu_against(&self, other: &Self) -> Option<Spread> {
+        other.cpu_against(self)
+    }
+
     /// How many times as many calls per second as `other` there are.
     pub(crate) fn rate_against(&self, other: &Self) -> Spread {
         Spread::of(self.rounds.iter().zip(&other.rounds).map(|(own, other)| other.wall_ns / own.wall_ns).collect())
@@ -153,12 +197,14 @@ impl Costs {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spread {
     low: f64,
-    median: f64,
+    /// The median.
+    pub(crate) median: f64,
     high: f64,
 }
 
 impl Spread {
-    fn of(mut values: Vec<f64>) -> Self {
+    /// Of these values, of which there is one at least.
+    pub(crate) fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let at = |part: f64| {
             let place = part * (values.len() - 1) as f64;
@@ -166,11 +212,20 @@ impl Spread {
         };
         Self { low: at(0.25), median: at(0.5), high: at(0.75) }
     }
+
+    /// Whether there is something that it is a ratio of.
+    pub(crate) fn is_finite(&self) -> bool {
+        [self.low, self.median, self.high].iter().all(|value| value.is_finite())
+    }
 }
 
 impl fmt::Display for Spread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = if self.median < 0.1 { 4 } else { 2 };
+        let digits = match self.median {
+            ..0.1 => 4,
+            ..100.0 => 2,
+            _ => 0,
+        };
         write!(f, "{:.digits$} ({:.digits$} to {:.digits$})", self.median, self.low, self.high)
     }
 }
@@ -180,10 +235,11 @@ async fn rest() {
     tokio::time::sleep(Duration::from_millis(3)).await;
 }
 
-/// Nanoseconds of CPU that the threads of this process have had so far.
-fn cpu_ns() -> Option<f64> {
+/// Nanoseconds of CPU that the threads of a process have had so far; of this one, where none is named.
+pub(crate) fn cpu_ns(process: Option<u32>) -> Option<f64> {
     let mut sum = 0.0;
-    for task in std::fs::read_dir("/proc/self/task").ok()? {
+    let process = process.map_or("self".to_owned(), |process| process.to_string());
+    for task in std::fs::read_dir(format!("/proc/{process}/task")).ok()? {
         let said = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
         sum += said.split(' ').next()?.parse::<f64>().ok()?;
     }

@@ -8,12 +8,15 @@
 
 pub mod clocks;
 pub mod component;
+#[path = "../counts/mod.rs"]
+pub mod counts;
 pub mod damage;
 #[path = "../faults/mod.rs"]
 pub mod faults;
 pub mod fixture;
 #[path = "../hostile/mod.rs"]
 pub mod hostile;
+pub mod measured;
 pub mod mutate;
 pub mod provider;
 pub mod scene;

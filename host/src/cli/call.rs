@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::Args;
 use futures_util::StreamExt as _;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use wharfage::tape::{Tape, TapeMode};
@@ -275,14 +275,7 @@ impl Call {
     }
 
     fn progress(&self) -> ProgressBar {
-        if !self.all || !std::io::stderr().is_terminal() {
-            return ProgressBar::hidden();
-        }
-        let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}")
-            .unwrap_or_else(|_| ProgressStyle::default_spinner());
-        let progress = ProgressBar::new_spinner().with_style(style);
-        progress.enable_steady_tick(std::time::Duration::from_millis(120));
-        progress
+        if self.all { text::spinner() } else { ProgressBar::hidden() }
     }
 
     fn for_people(&self) -> bool {

@@ -24,11 +24,12 @@ mod text;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use wharfage::{Blame, Config, Host, HostBuilder, Kind, LineFormat, Lines, Redactor, Spans, Step};
+use indicatif::ProgressBar;
+use wharfage::{Blame, Compiling, Config, Host, HostBuilder, Kind, LineFormat, Lines, Redactor, Spans, Step};
 
 /// Runs API integrations as sandboxed WebAssembly components.
 #[derive(Parser)]
@@ -230,12 +231,30 @@ impl Common {
             Some(folder) => Host::builder().state_dir(folder),
             None => Host::builder(),
         };
-        builder.observer(tell)
+        builder.observer(tell).compiling(tell_compiling)
     }
 
     /// Where state is kept.
     fn state_folder(&self) -> Option<PathBuf> {
         self.state_dir.clone().or_else(wharfage::default_state_dir)
+    }
+}
+
+/// A component that is compiled for the first time takes seconds, in which nothing else would be seen.
+fn tell_compiling(compiling: Compiling<'_>) {
+    static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
+    let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(before) = shown.take() {
+        before.finish_and_clear();
+    }
+    if let Compiling::Begun { plugin, component_bytes } = compiling {
+        let progress = text::spinner();
+        progress.set_message(format!(
+            "compiling {} ({} kB), once: the code is kept",
+            text::one_line(plugin, 100),
+            component_bytes / 1000
+        ));
+        *shown = Some(progress);
     }
 }
 

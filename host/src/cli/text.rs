@@ -1,10 +1,11 @@
 //! What people read: failures, tables, counts.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::presets;
 use comfy_table::{CellAlignment, ColumnConstraint, Table, Width};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::de::{Deserializer as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -44,6 +45,18 @@ pub(super) fn failure(error: &anyhow::Error) {
         }
         None => anstream::eprintln!("{RED}failed{RED:#}: {error:#}"),
     }
+}
+
+/// What shows that something goes on, where a person looks at it.
+pub(super) fn spinner() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style =
+        ProgressStyle::with_template("{spinner} {msg} {elapsed}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let progress = ProgressBar::new_spinner().with_style(style);
+    progress.enable_steady_tick(std::time::Duration::from_millis(120));
+    progress
 }
 
 /// Untrusted text on one line, without control characters.

@@ -16,6 +16,8 @@ pub(crate) mod hints;
 pub(crate) mod key_sets;
 pub(crate) mod mask;
 mod place;
+#[doc(hidden)]
+pub mod pure;
 mod ready;
 pub(crate) mod retry;
 pub(crate) mod scope;

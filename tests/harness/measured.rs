@@ -1,0 +1,63 @@
+//! What benches and counts measure: one guest over one connection with everything on, and a provider that is nowhere.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
+use wharfage::{Body, BoxFuture, Connection, Head, HostBuilder, Lost, Plugin, Signed, Transport};
+
+use crate::{Scene, guests, scene};
+
+/// Where nobody is.
+pub const NOWHERE: &str = "http://127.0.0.1:9";
+
+/// A budget that is counted and never spent.
+const BUDGET: &str = r#"
+[budgets.per-second]
+limit = 4000000000
+window_s = 1
+source = "made up for the benches"
+date = "2026-11-22"
+"#;
+
+/// The guest, with a budget in its manifest.
+pub async fn component() -> Arc<Vec<u8>> {
+    Scene::of(guests::OPERATIONS_BENCH).manifest(BUDGET).component().await
+}
+
+/// The guest on a connection to `url`, which has a credential to place and to mask, and more lines.
+///
+/// # Panics
+/// When the host refuses.
+pub async fn connect(host: HostBuilder, component: &[u8], url: &str, lines: &str) -> Plugin {
+    let host = host.build().expect("a host");
+    let account = scene::account("");
+    let connected = host.connect("bench", component, &connection(url, lines), Some(&account)).await;
+    connected.unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// That connection.
+///
+/// # Panics
+/// When the lines are none of a connection.
+pub fn connection(url: &str, lines: &str) -> Connection {
+    let text = format!(
+        "plugin = 'operations-bench'\nimports = ['http']\norigins = ['{url}']\nbase = {{ api = '{url}' }}\n\
+         secrets = ['api_key', 'user', 'signing', 'verifying']\nprivate_addresses = ['127.0.0.1/32']\n{lines}"
+    );
+    Connection::parse(&text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A provider that is nowhere and answers at once.
+pub struct Memory(pub Bytes);
+
+impl Transport for Memory {
+    fn send<'a>(&'a self, _: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_LENGTH, self.0.len().into());
+        let body: Box<dyn Body> = Box::new(Some(self.0.clone()));
+        Box::pin(std::future::ready(Ok(Head { status: 200, headers, body })))
+    }
+}
