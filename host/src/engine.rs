@@ -198,6 +198,8 @@ fn build(limits: &EngineLimits, pooled: bool) -> wasmtime::Result<wasmtime::Engi
             .total_stacks(instances)
             .max_memory_size(usize::try_from(MEMORY_BYTES_MAX)?)
             .max_core_instances_per_component(u32::try_from(CORE_INSTANCES_MAX)?)
+            .max_memories_per_module(u32::try_from(MEMORIES_MAX)?)
+            .max_tables_per_module(u32::try_from(TABLES_MAX)?)
             .max_memories_per_component(u32::try_from(MEMORIES_MAX)?)
             .max_tables_per_component(u32::try_from(TABLES_MAX)?)
             .table_elements(usize::try_from(TABLE_ELEMENTS_MAX)?)

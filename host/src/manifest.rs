@@ -1698,11 +1698,12 @@ pub(crate) fn shown(text: &str) -> String {
     out
 }
 
-/// Whether a character could make a terminal show something else than what is there: controls, and the marks that turn
-/// the direction of what follows (Unicode Standard Annex #9, 2.).
+/// Whether a character could make a terminal or a reader of logs show something else than what is there: controls, the
+/// separators of lines and paragraphs, what has no width, and the marks that turn the direction of what follows (Unicode
+/// Standard Annex #9, 2.).
 pub(crate) fn is_unshowable(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// Untrusted text over several lines, bounded and escaped.

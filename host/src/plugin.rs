@@ -1007,6 +1007,13 @@ fn trap_the_rest(
         if let ComponentItem::ComponentInstance(instance) = &item.ty
             && !is_linked(name)
         {
+            if !name.starts_with("wasi:") && !is_ours(name) {
+                let name = shown(name);
+                return Err(Error::component(format!("the component imports `{name}`, which no host of plugins has"))
+                    .with_details(
+                        "A plugin imports interfaces of wharfage:plugin, and what its standard library needs of WASI",
+                    ));
+            }
             trap(name, instance).map_err(|error| {
                 Error::component("an import of the component cannot be linked")
                     .with_details(shown_lines(&format!("{error:#}")))

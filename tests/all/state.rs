@@ -87,8 +87,8 @@ async fn its_limits_are_named() {
     let error = open.error("set", set("c", "3".into())).await;
     assert_eq!(*error.kind(), Kind::LimitExceeded("state_keys".into()), "{error}");
     open.output("set", set("b", "a new value for an old key".into())).await;
-    for key in ["", &"k".repeat(257)] {
-        let error = open.error("set", set(key, "1".into())).await;
-        assert!(matches!(error.kind(), Kind::InvalidRequest(_)), "{error}");
-    }
+    let error = open.error("set", set("", "1".into())).await;
+    assert!(matches!(error.kind(), Kind::InvalidRequest(_)), "{error}");
+    let error = open.error("set", set(&"k".repeat(257), "1".into())).await;
+    assert_eq!(*error.kind(), Kind::LimitExceeded("state_key_bytes".into()), "{error}");
 }

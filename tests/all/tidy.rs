@@ -496,7 +496,17 @@ fn every_test_that_the_threat_model_names_exists() {
         .filter(|(module, test)| module.split('/').all(is_name) && is_name(test))
         .collect();
     assert!(named.len() > 100, "only {} tests are named", named.len());
+    let attacks =
+        files.iter().find(|file| file.path == "tests/hostile/forged.rs").and_then(|file| file.text.as_deref());
+    let is_attack = |test: &str| {
+        let guest = format!("tests/guests/{test}.rs");
+        files.iter().any(|file| file.path == guest) || attacks.is_some_and(|text| says(text, test))
+    };
     let exists = |module: &str, test: &str| {
+        // These are made from a table.
+        if module == "hostile" && is_attack(test) {
+            return true;
+        }
         let declared = format!("fn {test}(");
         let here = ["tests/all", "host/src"].map(|folder| format!("{folder}/{module}"));
         files.iter().any(|file| {

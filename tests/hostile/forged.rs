@@ -102,7 +102,7 @@ impl Default for Forgery {
 /// The next free place, and never one twice.
 fn give(code: &mut InstructionSink<'_>) {
     // A multiple of 16 is aligned for everything.
-    code.global_get(0).local_get(3).i32_const(31).i32_add().i32_const(-16).i32_and().global_get(0).i32_add();
+    code.local_get(3).i32_const(31).i32_add().i32_const(-16).i32_and().global_get(0).i32_add();
     code.global_set(0).global_get(0).local_get(3).i32_const(31).i32_add().i32_const(-16).i32_and().i32_sub();
 }
 

@@ -59,7 +59,7 @@ fn with_poll(scene: Scene) -> Scene {
 fn with_tokens(scene: Scene) -> Scene {
     const HASHES: &str = "algorithms = [\"hmac-sha1\", \"hmac-sha256\", \"hmac-sha512\"]\ntemplate = \"data*\"";
     let signing = "jwt = { algorithm = \"HS256\", issuer = \"app\", origins = [\"api\"] }";
-    let verifying = "purpose = \"verify\"\njwt = { algorithm = \"HS256\", issuer = \"app\" }";
+    let verifying = "purpose = \"verify\"\njwt = { algorithm = \"HS256\", issuer = \"app\", audience = [\"app\"] }";
     scene.manifest_with(HASHES, signing).manifest_with("purpose = \"verify\"", verifying)
 }
 

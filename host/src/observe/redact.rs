@@ -74,13 +74,12 @@ pub(crate) fn is_secret_name(name: &str) -> bool {
 /// Text that stays on its line and shows what is there: control characters, line ends and marks that turn the direction of
 /// writing are written as escapes.
 pub(crate) fn one_line(text: &str) -> Cow<'_, str> {
-    let is_escaped = |c: char| is_unshowable(c) || matches!(c, '\u{2028}' | '\u{2029}');
-    if !text.contains(is_escaped) {
+    if !text.contains(is_unshowable) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        if is_escaped(c) { out.extend(c.escape_default()) } else { out.push(c) }
+        if is_unshowable(c) { out.extend(c.escape_default()) } else { out.push(c) }
     }
     Cow::Owned(out)
 }

@@ -297,6 +297,15 @@ fn classify_v4(address: Ipv4Addr) -> Class {
 
 fn classify_v6(address: Ipv6Addr) -> Class {
     let segments = address.segments();
+    let class = classify_v6_by_prefix(segments);
+    match segments {
+        // ISATAP (RFC 5214), within whatever prefix: also one that carries another IPv4 address itself.
+        [_, _, _, _, 0 | 0x100 | 0x200 | 0x300, 0x5efe, high, low] => worse(classify_v4(v4(high, low)), class),
+        _ => class,
+    }
+}
+
+fn classify_v6_by_prefix(segments: [u16; 8]) -> Class {
     match segments {
         [0, 0, 0, 0, 0, 0, 0, 0] => Class::Unspecified,
         [0, 0, 0, 0, 0, 0, 0, 1] => Class::Loopback,
@@ -312,15 +321,11 @@ fn classify_v6(address: Ipv6Addr) -> Class {
         [0x2001, 0, high, low, _, _, client_high, client_low] => {
             worse(classify_v4(v4(!client_high, !client_low)), classify_v4(v4(high, low)))
         }
-        // ISATAP (RFC 5214), within whatever prefix.
-        [_, _, _, _, 0 | 0x100 | 0x200 | 0x300, 0x5efe, high, low] => {
-            worse(classify_v4(v4(high, low)), classify_v6_prefix(segments))
-        }
-        _ => classify_v6_prefix(segments),
+        _ => classify_v6_plain(segments),
     }
 }
 
-fn classify_v6_prefix(segments: [u16; 8]) -> Class {
+fn classify_v6_plain(segments: [u16; 8]) -> Class {
     match segments {
         [0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]
         | [0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]
@@ -509,6 +514,7 @@ mod tests {
             ("2001:0:808:808::80ff:fffe", Class::Loopback),
             ("2001:0:808:808::f7f7:f7f7", Class::Public),
             ("2606:4700::5efe:10.0.0.1", Class::Private),
+            ("2002:808:808::5efe:10.0.0.1", Class::Private),
             ("2606:4700::200:5efe:8.8.8.8", Class::Public),
             ("fe80::5efe:8.8.8.8", Class::LinkLocal),
         ] {

@@ -111,11 +111,13 @@ pub(super) async fn exchange(
     let result = tokio::select! {
         biased;
         result = perform(outbound, &mut signed, is_opened) => result,
-        () = outbound.clock.alarm(deadline) => Err(Error::new(
-            if deadline < context.deadline { Kind::Timeout } else { Kind::Deadline },
-            format!("no whole answer within {} ms", deadline.since(now)),
-        )
-        .with_request_sent(RequestSent::Maybe)),
+        () = outbound.clock.alarm(deadline) => {
+            let (kind, limit) =
+                if deadline < context.deadline { (Kind::Timeout, "attempt_ms") } else { (Kind::Deadline, "call_ms") };
+            Err(Error::new(kind, format!("no whole answer within {} ms", deadline.since(now)))
+                .with_more(limit)
+                .with_request_sent(RequestSent::Maybe))
+        }
     };
     let Signed { method, plain_url, origin, permit, leave, .. } = signed;
     let (result, rest) = match result {
