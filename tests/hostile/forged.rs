@@ -455,7 +455,8 @@ pub fn other_operations(mut built: Vec<u8>) -> Vec<u8> {
 
 /// An import that belongs to nobody.
 pub fn stranger(compiled: Vec<u8>) -> Vec<u8> {
-    replaced(compiled, "wasi:cli/stdin@0.2.0", "evil:cli/stdin@0.2.0")
+    let renamed = replaced(compiled, "wasi:cli/stdin@0.2.0", "evil:cli/stdin@0.2.0");
+    replaced(renamed, "wasi:cli/stdin@0.2.6", "evil:cli/stdin@0.2.6")
 }
 
 /// As it was compiled.

@@ -22,6 +22,7 @@ macro_rules! names {
     ($($name:ident $text:literal,)+) => {
         /// The fields that are known here.
         #[derive(Clone, Copy, PartialEq, Eq)]
+        #[allow(clippy::enum_variant_names, reason = "they are called what the provider calls them")]
         pub(crate) enum Name {
             $($name,)+
         }

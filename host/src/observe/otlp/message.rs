@@ -69,7 +69,7 @@ impl Message {
 
     /// A text, cut where it is too long.
     pub(crate) fn text(&mut self, field: u64, text: &str) {
-        self.bytes(field, text[..text.floor_char_boundary(TEXT_BYTES_MAX)].as_bytes());
+        self.bytes(field, &text.as_bytes()[..text.floor_char_boundary(TEXT_BYTES_MAX)]);
     }
 
     /// Numbers of eight bytes, one after the other.
