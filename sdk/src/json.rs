@@ -4,10 +4,13 @@
 pub mod input;
 mod reader;
 
+use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::Serialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -23,6 +26,37 @@ pub struct Kept<T> {
     pub value: T,
     /// All of it, as it stood there.
     pub raw: Box<RawValue>,
+}
+
+/// JSON that stands for a `T`: put together field by field, without the code that writes a `T`. `T` gives it its schema,
+/// and that it looks like one is for whoever makes it.
+pub struct Picked<T>(Box<RawValue>, PhantomData<T>);
+
+impl<T> Picked<T> {
+    /// What was put together; see [`raw`].
+    pub fn new(picked: Box<RawValue>) -> Self {
+        Self(picked, PhantomData)
+    }
+}
+
+impl<T> Serialize for Picked<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Picked<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
 }
 
 /// A value of JSON text; nothing where it is none, or of another shape. An answer's body is better read with

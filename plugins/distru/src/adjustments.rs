@@ -7,7 +7,7 @@ use wharfage_sdk::http::Repeat;
 use wharfage_sdk::{Cursor, Error, ErrorKind, Page, Request, Timestamp, clock};
 
 use crate::body::{Body, Number};
-use crate::record::{Picked, Table, Wanted, picked_all, record, written};
+use crate::record::{Picked, Table, Wanted, picked_all, record, record_of, written};
 use crate::{Profile, Stock, guide, listing};
 
 wharfage_sdk::input! {
@@ -158,7 +158,7 @@ fn create_as_guide(input: CreateInput) -> Result<Picked<Adjustment>, Error> {
         ("stock", picked_all(&product.parts("currentInventory"), Stock::FIELDS)?),
     ];
     product.settle(())?;
-    Picked::of(&given)
+    record_of(&given)
 }
 
 impl CreateInput {

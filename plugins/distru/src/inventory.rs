@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 use wharfage_sdk::{Cursor, Error, Page, Request, Timestamp};
 
-use crate::record::{Picked, Wanted, record, written};
+use crate::record::{Picked, Wanted, record, record_of, written};
 use crate::{Profile, guide, listing};
 
 wharfage_sdk::input! {
@@ -98,7 +98,7 @@ fn of_products(input: &ListInput, cursor: Option<Cursor>) -> Result<Page<Picked<
             if input.raw {
                 given.push(("raw", product.raw().to_owned()));
             }
-            rows.push(Picked::of(&given)?);
+            rows.push(record_of(&given)?);
         }
         product.settle(())?;
     }

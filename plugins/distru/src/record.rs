@@ -7,15 +7,14 @@
 //! What comes out is a table: beside what a field means stands where it comes from. A struct for each kind of record, made
 //! field by field and written field by field, would be several times the code.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
+pub(crate) use wharfage_sdk::json::Picked;
 use wharfage_sdk::money::Money;
 use wharfage_sdk::{Error, Timestamp, json};
 
@@ -316,43 +315,12 @@ macro_rules! record {
 }
 pub(crate) use record;
 
-/// A record of which the fields of `T` were picked.
-pub(crate) struct Picked<T>(Box<RawValue>, PhantomData<T>);
-
-impl<T> Picked<T> {
-    pub(crate) fn new(picked: Box<RawValue>) -> Self {
-        Self(picked, PhantomData)
-    }
-}
-
-impl<T: Table> Picked<T> {
-    /// A record that is put together of what is `given`, by name, as JSON. What is not given is nothing.
-    ///
-    /// # Errors
-    /// `internal` when what is given is no JSON.
-    pub(crate) fn of(given: &[(&str, String)]) -> Result<Self, Error> {
-        put_together(T::FIELDS, given).map(Self::new)
-    }
-}
-
-impl<T> Serialize for Picked<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
-    }
-}
-
-impl<T: Table> JsonSchema for Picked<T> {
-    fn inline_schema() -> bool {
-        T::inline_schema()
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        T::schema_name()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        T::json_schema(generator)
-    }
+/// A record that is put together of what is `given`, by name, as JSON. What is not given is nothing.
+///
+/// # Errors
+/// `internal` when what is given is no JSON.
+pub(crate) fn record_of<T: Table>(given: &[(&str, String)]) -> Result<Picked<T>, Error> {
+    put_together(T::FIELDS, given).map(Picked::new)
 }
 
 fn put_together(table: &[Field], given: &[(&str, String)]) -> Result<Box<RawValue>, Error> {

@@ -5,13 +5,12 @@
 //! for each kind of row would be more code than all the rest of this plugin.
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::rc::Rc;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::JsonSchema;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
+pub(crate) use wharfage_sdk::json::Picked;
 use wharfage_sdk::json::{self, input};
 use wharfage_sdk::{Error, ErrorKind, Response, Timestamp, money};
 
@@ -518,36 +517,13 @@ macro_rules! record {
 }
 pub(crate) use record;
 
-/// A row of which the fields of `T` were picked.
-pub(crate) struct Picked<T>(Box<RawValue>, PhantomData<T>);
-
-impl<T> Serialize for Picked<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
-    }
-}
-
-impl<T: Table> JsonSchema for Picked<T> {
-    fn inline_schema() -> bool {
-        T::inline_schema()
-    }
-
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        T::schema_name()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        T::json_schema(generator)
-    }
-}
-
 /// Picks of every row.
 ///
 /// # Errors
 /// As [`Row::pick`].
 pub(crate) fn pick_all<T: Table>(rows: &[Row]) -> Result<Vec<Picked<T>>, Error> {
     let texts = texts(rows, T::FIELDS)?;
-    Ok(texts.into_iter().map(|text| Picked(text, PhantomData)).collect())
+    Ok(texts.into_iter().map(Picked::new).collect())
 }
 
 /// It stands once for all tables.

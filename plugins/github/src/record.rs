@@ -3,12 +3,10 @@
 //! GitHub's records have a hundred members, mostly links, and what is wanted often stands nested. A table says it in a few
 //! bytes a field, where a struct for each would be more code than all the rest of this plugin.
 
-use std::marker::PhantomData;
-
-use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Serialize, Serializer};
+use schemars::JsonSchema;
 use serde_json::Value;
 use serde_json::value::RawValue;
+pub(crate) use wharfage_sdk::json::Picked;
 use wharfage_sdk::{Error, ErrorKind, Response, Timestamp, json};
 
 /// A field of a record.
@@ -95,38 +93,15 @@ macro_rules! record {
 }
 pub(crate) use record;
 
-/// A record that was picked.
-pub(crate) struct Picked<T>(Box<RawValue>, PhantomData<T>);
-
-impl<T> Serialize for Picked<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
-    }
-}
-
-impl<T: Record> JsonSchema for Picked<T> {
-    fn inline_schema() -> bool {
-        T::inline_schema()
-    }
-
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        T::schema_name()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        T::json_schema(generator)
-    }
-}
-
 /// Picks a record of an answer.
 pub(crate) fn pick<T: Record>(response: &Response, value: &Value) -> Result<Picked<T>, Error> {
-    Ok(Picked(text(response, value, T::FIELDS, "")?, PhantomData))
+    text(response, value, T::FIELDS, "").map(Picked::new)
 }
 
 /// Picks every record of an answer that is a list of them.
 pub(crate) fn pick_all<T: Record>(response: &Response, value: &Value) -> Result<Vec<Picked<T>>, Error> {
     let texts = texts(response, value, T::FIELDS)?;
-    Ok(texts.into_iter().map(|text| Picked(text, PhantomData)).collect())
+    Ok(texts.into_iter().map(Picked::new).collect())
 }
 
 fn texts(response: &Response, value: &Value, fields: &[Field]) -> Result<Vec<Box<RawValue>>, Error> {

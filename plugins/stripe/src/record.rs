@@ -4,12 +4,11 @@
 //! may be missing. What is there in another shape is told, with the place and never with the value. A table says where a
 //! field stands in a few bytes; a struct for each kind of object would be more code than all the rest of this plugin.
 
-use std::marker::PhantomData;
-
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
+pub(crate) use wharfage_sdk::json::Picked;
 use wharfage_sdk::money::Money;
 use wharfage_sdk::{Error, ErrorKind, Response, Timestamp};
 
@@ -121,35 +120,6 @@ macro_rules! record {
     };
 }
 pub(crate) use record;
-
-/// An object of which the fields of `T` were picked.
-pub(crate) struct Picked<T>(Box<RawValue>, PhantomData<T>);
-
-impl<T> Picked<T> {
-    pub(crate) fn new(picked: Box<RawValue>) -> Self {
-        Self(picked, PhantomData)
-    }
-}
-
-impl<T> Serialize for Picked<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
-    }
-}
-
-impl<T: Table> JsonSchema for Picked<T> {
-    fn inline_schema() -> bool {
-        T::inline_schema()
-    }
-
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        T::schema_name()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        T::json_schema(generator)
-    }
-}
 
 /// What asks for the whole object, where that is wanted.
 pub(crate) fn raw(is_wanted: bool) -> &'static str {
