@@ -284,16 +284,8 @@ fn kind_and_words(error: &Error) -> String {
 /// A small grant with every kind of rule.
 fn granted() -> Option<Scope> {
     let origin = |name: &str, base: &str, methods: &[Method], paths: &[&str]| {
-        Some(OriginScope {
-            name: name.to_owned(),
-            base: Url::parse(base).ok()?,
-            methods: methods.to_vec(),
-            paths: paths.iter().map(|path| PathPattern::parse(path)).collect::<std::result::Result<_, _>>().ok()?,
-            narrowed: Vec::new(),
-            graphql: None,
-            credential: None,
-            credential_optional: false,
-        })
+        let paths = paths.iter().map(|path| PathPattern::parse(path)).collect::<std::result::Result<_, _>>().ok()?;
+        Some(OriginScope::new(name, Url::parse(base).ok()?, methods.to_vec(), paths))
     };
     Some(Scope {
         plugin: "sample".to_owned(),

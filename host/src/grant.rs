@@ -361,14 +361,9 @@ fn granted_origins(
         let before = origins.len();
         if stated.iter().any(|origin| origin.origin() == base.origin()) {
             origins.push(OriginScope {
-                name: name.clone(),
-                base: base.clone(),
-                methods: methods.clone(),
-                paths: paths.clone(),
-                narrowed: Vec::new(),
-                graphql: None,
                 credential: credential.clone(),
                 credential_optional,
+                ..OriginScope::new(name, base.clone(), methods.clone(), paths.clone())
             });
         }
         for allow in &connection.allow {
@@ -400,15 +395,12 @@ fn narrowed(
     wrong: &dyn Fn(String) -> Error,
 ) -> Result<OriginScope> {
     let allowed = allow.methods.iter().map(|method| method_of(method, wrong)).collect::<Result<Vec<_>>>()?;
+    let methods = methods.iter().copied().filter(|method| allowed.contains(method)).collect();
     Ok(OriginScope {
-        name: name.to_owned(),
-        base: base.clone(),
-        methods: methods.iter().copied().filter(|method| allowed.contains(method)).collect(),
-        paths: paths.to_vec(),
         graphql: allow.graphql.clone().map(|limit| GraphqlRule::new(limit).map_err(wrong)).transpose()?,
         narrowed: allow.paths.iter().map(|path| pattern(path, wrong)).collect::<Result<Vec<_>>>()?,
         credential,
-        credential_optional: false,
+        ..OriginScope::new(name, base.clone(), methods, paths.to_vec())
     })
 }
 

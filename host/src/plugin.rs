@@ -577,8 +577,7 @@ impl Loaded {
 
     fn late(&self, what: &str) -> Error {
         let most = self.grant.limits.call_ms;
-        Error::new(Kind::Deadline, format!("{what} took longer than the limit call_ms of {most}"))
-            .with_details("To allow more, set limits.call_ms on the connection")
+        Error::new(Kind::Deadline, format!("{what} took longer than the limit call_ms of {most}")).with_more("call_ms")
     }
 
     /// The input with the connection's defaults, checked against the operation's schema. Values go on as they were

@@ -125,16 +125,8 @@ fn read_hints(times: usize, more: &[(&str, &str)]) {
 fn scope() -> Option<Scope> {
     let origin = |name: &&str| {
         let patterns = ["/v4/orders/*", "/v4/orders/*/lines", "/v4/customers/**"];
-        Some(OriginScope {
-            name: (*name).to_owned(),
-            base: Url::parse(&format!("https://{name}.test/")).ok()?,
-            methods: vec![Method::Get],
-            paths: patterns.iter().map(|path| PathPattern::parse(path)).collect::<Result<_, _>>().ok()?,
-            narrowed: Vec::new(),
-            graphql: None,
-            credential: None,
-            credential_optional: false,
-        })
+        let paths = patterns.iter().map(|path| PathPattern::parse(path)).collect::<Result<_, _>>().ok()?;
+        Some(OriginScope::new(name, Url::parse(&format!("https://{name}.test/")).ok()?, vec![Method::Get], paths))
     };
     Some(Scope {
         plugin: "sample".to_owned(),

@@ -80,15 +80,14 @@ pub(crate) struct Scoped {
     origin: usize,
 }
 
-#[cfg(any(feature = "serve", feature = "trace"))]
 impl OriginScope {
-    /// One method at one path, for what the host asks for itself.
-    pub(crate) fn of_own(name: &str, base: Url, method: Method, path: PathPattern) -> Self {
+    /// These methods at these paths, with nothing narrowed and no credential.
+    pub(crate) fn new(name: &str, base: Url, methods: Vec<Method>, paths: Vec<PathPattern>) -> Self {
         Self {
             name: name.to_owned(),
             base,
-            methods: vec![method],
-            paths: vec![path],
+            methods,
+            paths,
             narrowed: Vec::new(),
             graphql: None,
             credential: None,

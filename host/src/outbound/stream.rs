@@ -198,8 +198,7 @@ impl Pour {
             if body.len() as u64 > most {
                 let message =
                     format!("with a tape, an upload is not longer than the limit request_body_bytes of {most}");
-                return Err(Error::limit("request_body_bytes", message)
-                    .with_details("To allow more, set limits.request_body_bytes on the connection"));
+                return Err(Error::limit("request_body_bytes", message).with_more("request_body_bytes"));
             }
         }
         Ok((!body.is_empty()).then(|| body.into()))
@@ -348,7 +347,7 @@ fn idle(outbound: &Outbound, context: &CallContext, idle_at: Timestamp, what: &s
     let most = outbound.limits.stream_idle_ms;
     let error = if idle_at < context.deadline {
         Error::new(Kind::Timeout, format!("the provider {what} within the limit stream_idle_ms of {most}"))
-            .with_details("To allow more, set limits.stream_idle_ms on the connection")
+            .with_more("stream_idle_ms")
     } else {
         Error::new(Kind::Deadline, "the call was over before the body was")
     };
@@ -357,7 +356,7 @@ fn idle(outbound: &Outbound, context: &CallContext, idle_at: Timestamp, what: &s
 
 fn too_long(most: u64) -> Error {
     Error::limit("upload_bytes", format!("an upload is longer than the limit upload_bytes of {most} bytes"))
-        .with_details("To allow more, set limits.upload_bytes on the connection")
+        .with_more("upload_bytes")
 }
 
 impl Outbound {
@@ -416,7 +415,7 @@ impl Outbound {
                 "event_streams",
                 format!("the connection reads as many streams of events as the limit event_streams of {most} allows"),
             )
-            .with_details("To allow more, set limits.event_streams on the connection")
+            .with_more("event_streams")
         })
     }
 

@@ -682,16 +682,9 @@ mod tests {
         let secrets = Arc::new(Secrets::new("p", "acme", BTreeMap::new()));
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::skipping(NOW, SEED));
         let nowhere = Outbound::nowhere(secrets, clock);
-        let origin = OriginScope {
-            name: "api".to_owned(),
-            base: Url::parse("http://127.0.0.1:1").unwrap(),
-            methods: Method::ALL.to_vec(),
-            paths: vec![PathPattern::parse("/**").unwrap()],
-            graphql: None,
-            narrowed: Vec::new(),
-            credential: None,
-            credential_optional: false,
-        };
+        let base = Url::parse("http://127.0.0.1:1").unwrap();
+        let paths = vec![PathPattern::parse("/**").unwrap()];
+        let origin = OriginScope::new("api", base, Method::ALL.to_vec(), paths);
         let scope = Scope {
             origins: vec![origin],
             url_bytes_max: 1_000,

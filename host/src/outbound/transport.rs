@@ -230,7 +230,7 @@ pub(super) fn lost(outbound: &Outbound, lost: Lost) -> Error {
 
 pub(super) fn too_large(limit: &str, value: u64, status: u16) -> Error {
     let error = Error::new(Kind::TooLarge, format!("the answer is larger than the limit {limit} of {value} bytes"))
-        .with_details(format!("To allow more, set limits.{limit} on the connection"))
+        .with_more(limit)
         .with_request_sent(RequestSent::Yes)
         .with_status(Some(status));
     match limit {

@@ -73,7 +73,7 @@ const ORIGIN: &str = "serve";
 fn scope(address: SocketAddr, limits: &Limits) -> Result<Scope> {
     let base = Url::parse(&format!("http://{address}")).map_err(|error| Error::internal(error.to_string()))?;
     let path = PathPattern::parse("/api/**").map_err(Error::internal)?;
-    let origin = OriginScope::of_own(ORIGIN, base, Method::Get, path);
+    let origin = OriginScope::new(ORIGIN, base, vec![Method::Get], vec![path]);
     Ok(Scope { request_body_bytes_max: 0, ..Scope::of_own("wharfage", "serve", origin, limits) })
 }
 

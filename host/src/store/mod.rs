@@ -131,8 +131,7 @@ pub(crate) struct Record {
 }
 
 fn over(limit: &str, value: u64) -> Error {
-    Error::limit(limit, format!("the connection's state would exceed the limit {limit} of {value}"))
-        .with_details(format!("To allow more, set limits.{limit} on the connection"))
+    Error::limit(limit, format!("the connection's state would exceed the limit {limit} of {value}")).with_more(limit)
 }
 
 #[cfg(test)]

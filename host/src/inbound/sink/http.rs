@@ -176,7 +176,7 @@ fn scope(name: &str, url: &Url, limits: &Limits) -> Result<Scope> {
     let mut base = url.clone();
     base.set_path("");
     base.set_query(None);
-    let origin = OriginScope::of_own("sink", base, Method::Post, path);
+    let origin = OriginScope::new("sink", base, vec![Method::Post], vec![path]);
     Ok(Scope::of_own(&format!("sink `{name}`"), &format!("sink {name}"), origin, limits))
 }
 

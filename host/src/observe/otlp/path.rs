@@ -108,7 +108,7 @@ fn scope(url: &url::Url, has_credential: bool, limits: &Limits) -> Result<Scope>
         .map_err(|why| Error::configuration("[observe]: the path of otlp cannot be granted").with_details(why))?;
     let mut base = url.clone();
     base.set_path("");
-    let mut origin = OriginScope::of_own(NAME, base, Method::Post, path);
+    let mut origin = OriginScope::new(NAME, base, vec![Method::Post], vec![path]);
     origin.credential = has_credential.then(|| NAME.to_owned());
     Ok(Scope::of_own("[observe]", "observe", origin, limits))
 }
