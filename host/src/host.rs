@@ -407,7 +407,7 @@ impl Host {
         let mut outbound = Outbound {
             scope: grant.scope.clone(),
             private_addresses: grant.private_addresses.clone(),
-            credentials: grant.credentials.clone(),
+            credentials: grant.credentials.iter().cloned().map(Arc::new).collect(),
             answers: Answers::new(needs.manifest.answers.clone()),
             rate_headers: needs.manifest.rate_headers.clone(),
             retry_header: needs.manifest.retry.as_ref().map(|retry| retry.header.clone()),
@@ -491,7 +491,7 @@ impl Host {
         Outbound {
             scope: grant.authority.clone(),
             private_addresses: grant.private_addresses.clone(),
-            credentials: client.into_iter().collect(),
+            credentials: client.into_iter().map(Arc::new).collect(),
             limits: Limits {
                 response_body_bytes: TOKEN_ANSWER_BYTES_MAX.min(grant.limits.response_body_bytes),
                 ..grant.limits

@@ -1690,6 +1690,9 @@ const SHOWN_CHARS_MAX: usize = 160;
 
 /// Untrusted text as it may be shown: no control characters, not too long.
 pub(crate) fn shown(text: &str) -> String {
+    if text.len() <= SHOWN_CHARS_MAX && text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.to_owned();
+    }
     let mut out: String =
         text.chars().take(SHOWN_CHARS_MAX).map(|c| if is_unshowable(c) { '\u{fffd}' } else { c }).collect();
     if text.chars().nth(SHOWN_CHARS_MAX).is_some() {

@@ -5,6 +5,7 @@
 //! another's memory, runs it within every limit, and drops it whole, whatever happened. Where the connection says so, an
 //! instance stays for further calls of the same connection: `warm.rs`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
@@ -13,8 +14,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::{Stream, StreamExt as _, stream};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::Span;
 use tracing::field::Empty;
@@ -321,7 +322,8 @@ impl Plugin {
             outbound.scope.origins.iter().filter_map(|origin| origin.credential.as_deref()).collect();
         // Another credential than the one that goes on requests by itself is for a plugin that has several.
         let is_used = |name: &String| declared.is_empty() || declared.contains(&name.as_str());
-        let is_key = |credential: &&Credential| !credential.is_oauth2() && declared.contains(&credential.name.as_str());
+        let is_key =
+            |credential: &&Arc<Credential>| !credential.is_oauth2() && declared.contains(&credential.name.as_str());
         let key = outbound.credentials.iter().find(is_key).and_then(|credential| credential.secrets.last());
         Facts {
             connection: grant.connection.clone(),
@@ -583,27 +585,29 @@ impl Loaded {
     /// The input with the connection's defaults, checked against the operation's schema. Values go on as they were
     /// written, so that no number passes a float.
     fn input(&self, operation: &Operation, input: &str) -> Result<String> {
+        let is_none = |error| Error::invalid("", format!("the input is no JSON object: {error}"));
         let written = if input.trim().is_empty() { "{}" } else { input };
-        let mut fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(written)
-            .map_err(|error| Error::invalid("", format!("the input is no JSON object: {error}")))?;
-        let known = operation.input_schema.pointer("/properties");
-        let mut filled = false;
-        for (name, default) in &self.grant.defaults {
-            if known.is_some_and(|known| known.get(name).is_some()) && !fields.contains_key(name) {
-                let default = RawValue::from_string(default.to_string());
-                fields.insert(name.clone(), default.map_err(|error| Error::internal(error.to_string()))?);
-                filled = true;
+        let given: Map<String, Value> = serde_json::from_str(written).map_err(is_none)?;
+        let mut value = Value::Object(given);
+        let mut text = Cow::Borrowed(written);
+        let known = |name: &String| operation.input_schema.pointer("/properties").and_then(|known| known.get(name));
+        let is_missing = |(name, _): &(&String, &Value)| known(name).is_some() && value.get(name.as_str()).is_none();
+        let missing: Vec<_> = self.grant.defaults.iter().filter(is_missing).collect();
+        if !missing.is_empty() {
+            let mut fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(written).map_err(is_none)?;
+            for (name, default) in missing {
+                let raw = RawValue::from_string(default.to_string());
+                fields.insert(name.clone(), raw.map_err(|error| Error::internal(error.to_string()))?);
+                value[name] = default.clone();
             }
+            text = to_json(&fields)?.into();
         }
-        let text = if filled { to_json(&fields)? } else { written.to_owned() };
-        let value: Value = serde_json::from_str(&text)
-            .map_err(|error| Error::invalid("", format!("the input is no JSON: {error}")))?;
         let schema = self.schemas[self.index(operation)].get_or_init(|| Schema::new(&operation.input_schema));
         match schema {
             Ok(schema) => schema.check_input(&value).map_err(|error| error.context(&operation.name))?,
             Err(error) => return Err(error.clone()),
         }
-        Ok(text)
+        Ok(text.into_owned())
     }
 
     /// Which of the operations it is.

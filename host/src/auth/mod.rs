@@ -15,6 +15,8 @@ pub(crate) mod scopes;
 pub(crate) mod self_signed;
 mod sigv4;
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 use url::Url;
 use zeroize::Zeroizing;
@@ -175,10 +177,10 @@ impl Credential {
     }
 
     /// A token that a plugin had made: its value is handed to whoever places it.
-    pub(crate) fn made(name: &str, audience: Vec<String>) -> Self {
+    pub(crate) fn made(name: &str, audience: Vec<String>) -> Arc<Self> {
         let (name, methods, paths) = (name.to_owned(), Vec::new(), Vec::new());
         let (secrets, captures) = (Vec::new(), Vec::new());
-        Self { name, audience, methods, paths, secrets, captures, scheme: Scheme::Bearer }
+        Arc::new(Self { name, audience, methods, paths, secrets, captures, scheme: Scheme::Bearer })
     }
 
     /// Whether its value is an access token that the host keeps.

@@ -221,7 +221,7 @@ impl From<Response> for contract::Response {
         Self {
             status: response.status,
             headers: response.headers.into_iter().map(|(name, value)| types::Header { name, value }).collect(),
-            body: response.body,
+            body: response.body.into(),
             url: response.url,
             source: match response.source {
                 Source::Live => contract::Source::Live,

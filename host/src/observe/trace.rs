@@ -73,8 +73,8 @@ impl Trace {
     }
 
     /// Does this as a part of it.
-    pub async fn run<F: Future>(self, work: F) -> F::Output {
-        CURRENT.scope(self, work).await
+    pub fn run<F: Future>(self, work: F) -> impl Future<Output = F::Output> {
+        CURRENT.scope(self, work)
     }
 }
 
@@ -124,10 +124,10 @@ impl Here {
         self.parent.map(|parent| display(hexadecimal(parent)))
     }
 
-    /// Does this as a part of what begins here, in its span.
-    pub(crate) async fn run<F: Future>(self, span: Span, work: F) -> F::Output {
+    /// Does this as a part of what begins here, in its span. No `async fn`, which would hold the work twice.
+    pub(crate) fn run<F: Future>(self, span: Span, work: F) -> impl Future<Output = F::Output> {
         use tracing::Instrument as _;
-        CURRENT.scope(self.trace, work.instrument(span)).await
+        CURRENT.scope(self.trace, work.instrument(span))
     }
 }
 

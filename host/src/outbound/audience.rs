@@ -69,7 +69,7 @@ fn check_markers(outbound: &Outbound, credential: Option<&Credential>, scoped: &
             format!("Write it into the URL, as `{{origin}}/{marker}/items`."),
         ));
     }
-    for marker in outbound.credentials.iter().filter_map(Credential::marker) {
+    for marker in outbound.credentials.iter().filter_map(|credential| credential.marker()) {
         let expected = usize::from(own == Some(marker));
         if count_everywhere(scoped, marker) != expected {
             return Err(Error::denied(

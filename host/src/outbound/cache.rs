@@ -12,10 +12,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use aws_lc_rs::hmac;
-use http::header::{AGE, CACHE_CONTROL, PRAGMA};
+use bytes::Bytes;
+use http::header::{AGE, CACHE_CONTROL, EXPIRES, PRAGMA};
 use http_cache_semantics::{BeforeRequest, CacheOptions, CachePolicy as Rules};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
@@ -101,6 +102,8 @@ pub(crate) struct Cache {
     key: hmac::Key,
     /// A hash of everything a key is made of that does not differ from request to request.
     place: String,
+    /// Where the answers to each credential are, as it was used last.
+    shelves: Mutex<Vec<Shelf>>,
     bytes_max: u64,
     entry_bytes_max: u64,
     hot: Mutex<Hot>,
@@ -116,24 +119,34 @@ pub(crate) struct Cache {
 
 /// Something for the disk. One after another, so that what is forgotten stays so.
 enum Job {
-    Keep { lineage: String, namespace: String, key: String, kept: Arc<Kept>, bytes_max: u64 },
-    Forget { namespace: String, key: String },
+    Keep { lineage: Arc<str>, namespace: Arc<str>, key: Arc<str>, kept: Arc<Kept>, bytes_max: u64 },
+    Forget { namespace: Arc<str>, key: Arc<str> },
     Tell(oneshot::Sender<()>),
 }
 
 #[derive(Default)]
 struct Hot {
-    entries: HashMap<String, (Arc<Kept>, u64)>,
+    entries: HashMap<Arc<str>, (Arc<Kept>, u64)>,
     /// By when it was last used.
-    order: BTreeMap<u64, String>,
+    order: BTreeMap<u64, Arc<str>>,
     clock: u64,
     bytes: u64,
     /// The keys that are on the disk, by namespace; read once.
-    on_disk: HashMap<String, HashSet<String>>,
+    on_disk: HashMap<Arc<str>, HashSet<Arc<str>>>,
     /// The namespaces that answers were looked for in: one for each credential.
-    namespaces: HashSet<String>,
+    namespaces: HashSet<Arc<str>>,
     /// Who asks for something that will be kept; others wait for it.
-    flights: HashMap<String, Arc<Flight>>,
+    flights: HashMap<Arc<str>, Arc<Flight>>,
+}
+
+/// Where the answers to one version of a credential are.
+#[derive(Clone)]
+struct Shelf {
+    credential: Option<String>,
+    /// What says which version it is: of secrets a hash, of tokens the connecting that they are of.
+    versions: Vec<Arc<str>>,
+    lineage: Arc<str>,
+    namespace: Arc<str>,
 }
 
 /// One that asks, and those that wait for its answer.
@@ -152,9 +165,9 @@ const AHEAD_MS: u64 = 5_000;
 const WAITING_MAX: usize = 64;
 
 /// A kept answer.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 struct Kept {
-    /// What the request said, as far as `Vary` may ask.
+    /// What the request said, where the answer has a `Vary` that may ask for it.
     asked: Vec<(String, String)>,
     status: u16,
     headers: Vec<(String, String)>,
@@ -162,17 +175,22 @@ struct Kept {
     at_ms: u64,
     request_id: Option<String>,
     #[serde(skip)]
-    body: Vec<u8>,
+    body: Bytes,
+    /// RFC 9111's view of it, made when somebody asks.
+    #[serde(skip)]
+    rules: OnceLock<Option<Box<Rules>>>,
 }
 
 /// What is known of a request that concerns the cache.
 pub(super) struct Ticket {
-    lineage: String,
-    namespace: String,
-    key: String,
+    lineage: Arc<str>,
+    namespace: Arc<str>,
+    key: Arc<str>,
     method: Method,
     url: Url,
     headers: Vec<(String, String)>,
+    /// The same as the rules read it, made when somebody asks.
+    asked: OnceLock<Option<http::Request<()>>>,
     keep: Keep,
     /// The count of writes when it was asked for.
     writes: u64,
@@ -182,6 +200,21 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
+    /// What is asked, as the rules read it.
+    fn request(&self) -> Option<&http::Request<()>> {
+        let read = || {
+            let mut request = http::Request::new(());
+            *request.method_mut() = match self.method {
+                Method::Head => http::Method::HEAD,
+                _ => http::Method::GET,
+            };
+            *request.uri_mut() = self.url.as_str().parse().ok()?;
+            *request.headers_mut() = fields(&self.headers);
+            Some(request)
+        };
+        self.asked.get_or_init(read).as_ref()
+    }
+
     /// Lets those that wait for this answer go: it will serve none of them.
     pub(super) fn in_vain(&self) {
         if let Some((flight, _)) = &self.lead {
@@ -193,9 +226,9 @@ impl Ticket {
 /// An answer that was kept, and what it took the place of.
 #[derive(Clone, Debug)]
 pub(crate) struct Mark {
-    lineage: String,
-    namespace: String,
-    key: String,
+    lineage: Arc<str>,
+    namespace: Arc<str>,
+    key: Arc<str>,
     kept: Arc<Kept>,
     before: Option<Arc<Kept>>,
 }
@@ -227,6 +260,7 @@ impl Cache {
         Self {
             policy,
             place: hashed(&key, &place),
+            shelves: Mutex::default(),
             key,
             bytes_max: limits.cache_bytes,
             entry_bytes_max: limits.cache_entry_bytes,
@@ -285,6 +319,7 @@ impl Cache {
             self.settle().await;
             // What was kept under another credential, grant or component of this connection goes now.
             let keys = disk.open_cache(&ticket.lineage, &ticket.namespace).await.unwrap_or_default();
+            let keys = keys.into_iter().map(Arc::from);
             self.hot().on_disk.entry(ticket.namespace.clone()).or_default().extend(keys);
         }
         if !self.hot().on_disk.get(&ticket.namespace)?.contains(&ticket.key) {
@@ -321,9 +356,9 @@ impl Cache {
         Mark { lineage: lineage.clone(), namespace: namespace.clone(), key: key.clone(), kept, before }
     }
 
-    fn put_on_disk(&self, hot: &mut Hot, lineage: &str, namespace: &str, key: &str, kept: &Arc<Kept>) {
+    fn put_on_disk(&self, hot: &mut Hot, lineage: &Arc<str>, namespace: &Arc<str>, key: &Arc<str>, kept: &Arc<Kept>) {
         let Some(disk) = &self.disk else { return };
-        let (lineage, namespace, key) = (lineage.to_owned(), namespace.to_owned(), key.to_owned());
+        let (lineage, namespace, key) = (lineage.clone(), namespace.clone(), key.clone());
         let keys = hot.on_disk.entry(namespace.clone()).or_default();
         if self.waiting.fetch_add(1, Ordering::SeqCst) >= WAITING_MAX {
             self.waiting.fetch_sub(1, Ordering::SeqCst);
@@ -356,14 +391,14 @@ impl Cache {
         }
     }
 
-    fn forget(&self, namespace: &str, key: &str) {
+    fn forget(&self, namespace: &Arc<str>, key: &Arc<str>) {
         let mut hot = self.hot();
         hot.remove(key);
         // What nobody has looked for yet may lie there all the same.
         let may_be_written = hot.on_disk.get_mut(namespace).is_none_or(|keys| keys.remove(key));
         drop(hot);
         if let (true, Some(disk)) = (may_be_written, &self.disk) {
-            self.write(disk, Job::Forget { namespace: namespace.to_owned(), key: key.to_owned() });
+            self.write(disk, Job::Forget { namespace: namespace.clone(), key: key.clone() });
         }
     }
 }
@@ -398,18 +433,19 @@ impl Hot {
     fn touch(&mut self, key: &str) -> Option<Arc<Kept>> {
         self.clock += 1;
         let (kept, used) = self.entries.get_mut(key)?;
-        self.order.remove(used);
+        if let Some(key) = self.order.remove(used) {
+            self.order.insert(self.clock, key);
+        }
         *used = self.clock;
-        self.order.insert(self.clock, key.to_owned());
         Some(kept.clone())
     }
 
-    fn put(&mut self, key: &str, kept: Arc<Kept>, bytes_max: u64) {
+    fn put(&mut self, key: &Arc<str>, kept: Arc<Kept>, bytes_max: u64) {
         self.remove(key);
         self.clock += 1;
         self.bytes += kept.weight();
-        self.order.insert(self.clock, key.to_owned());
-        self.entries.insert(key.to_owned(), (kept, self.clock));
+        self.order.insert(self.clock, key.clone());
+        self.entries.insert(key.clone(), (kept, self.clock));
         while self.bytes > bytes_max {
             let Some((_, oldest)) = self.order.first_key_value().map(|(used, key)| (*used, key.clone())) else { break };
             self.remove(&oldest);
@@ -426,14 +462,30 @@ impl Hot {
 
 impl Kept {
     fn of(ticket: &Ticket, response: &Response, now: Timestamp) -> Self {
+        let varies = has_any(&response.headers, &["vary"]);
         Self {
-            asked: ticket.headers.clone(),
+            asked: if varies { ticket.headers.clone() } else { Vec::new() },
             status: response.status,
             headers: response.headers.clone(),
             url: response.url.clone(),
             at_ms: now.as_millis(),
             request_id: response.request_id.clone(),
             body: response.body.clone(),
+            rules: OnceLock::new(),
+        }
+    }
+
+    /// The same with these headers, as of now.
+    fn refreshed(&self, headers: Vec<(String, String)>, now: Timestamp) -> Self {
+        Self {
+            asked: self.asked.clone(),
+            status: self.status,
+            headers,
+            url: self.url.clone(),
+            at_ms: now.as_millis(),
+            request_id: self.request_id.clone(),
+            body: self.body.clone(),
+            rules: OnceLock::new(),
         }
     }
 
@@ -455,12 +507,26 @@ impl Kept {
         let end = bytes.iter().position(|byte| *byte == b'\n')?;
         let (head, body) = bytes.split_at(end);
         let kept: Self = serde_json::from_slice(head).ok()?;
-        Some(Self { body: body.get(1..)?.to_vec(), ..kept })
+        Some(Self { body: Bytes::copy_from_slice(body.get(1..)?), ..kept })
+    }
+
+    /// Whether the provider says nothing of how long it holds, as most APIs do. It is kept then, and never fresh.
+    fn is_silent(&self) -> bool {
+        !has_any(&self.headers, &[CACHE_CONTROL.as_str(), PRAGMA.as_str(), EXPIRES.as_str()])
+    }
+
+    /// Whether it may be kept.
+    fn is_storable(&self, ticket: &Ticket) -> bool {
+        self.is_silent() || self.rules(ticket).is_some_and(Rules::is_storable)
     }
 
     /// RFC 9111's view of it.
-    fn rules(&self, ticket: &Ticket) -> Option<Rules> {
-        let mut request = request_of(ticket)?;
+    fn rules(&self, ticket: &Ticket) -> Option<&Rules> {
+        self.rules.get_or_init(|| self.read_rules(ticket).map(Box::new)).as_deref()
+    }
+
+    fn read_rules(&self, ticket: &Ticket) -> Option<Rules> {
+        let mut request = ticket.request()?.clone();
         *request.headers_mut() = fields(&self.asked);
         let mut response = http::Response::new(());
         *response.status_mut() = http::StatusCode::from_u16(self.status).ok()?;
@@ -473,7 +539,7 @@ impl Kept {
     /// Whether it was fresh when it came.
     fn was_fresh(&self, ticket: &Ticket) -> bool {
         let at = Timestamp::from_millis(self.at_ms).into();
-        self.rules(ticket).is_some_and(|rules| !rules.time_to_live(at).is_zero())
+        !self.is_silent() && self.rules(ticket).is_some_and(|rules| !rules.time_to_live(at).is_zero())
     }
 
     fn response(&self, source: Source, age_ms: u64) -> Response {
@@ -530,15 +596,9 @@ fn fields(pairs: &[(String, String)]) -> http::HeaderMap {
     map
 }
 
-fn request_of(ticket: &Ticket) -> Option<http::Request<()>> {
-    let mut request = http::Request::new(());
-    *request.method_mut() = match ticket.method {
-        Method::Head => http::Method::HEAD,
-        _ => http::Method::GET,
-    };
-    *request.uri_mut() = ticket.url.as_str().parse().ok()?;
-    *request.headers_mut() = fields(&ticket.headers);
-    Some(request)
+/// Whether one of these header fields is there; they are written in lower case.
+fn has_any(headers: &[(String, String)], wanted: &[&str]) -> bool {
+    headers.iter().any(|(name, _)| wanted.iter().any(|wanted| name.eq_ignore_ascii_case(wanted)))
 }
 
 /// The greatest age that an answer is believed to have come with: ten years.
@@ -559,7 +619,7 @@ const CONDITIONAL: [&str; 8] = [
 /// What concerns the cache of a request that it may answer; nothing of one that passes by.
 pub(super) async fn ticket(outbound: &Outbound, scoped: &Scoped) -> Option<Ticket> {
     let request = scoped.request();
-    let is_own = request.headers.iter().any(|(name, _)| CONDITIONAL.contains(&name.to_ascii_lowercase().as_str()));
+    let is_own = has_any(&request.headers, &CONDITIONAL);
     let is_read = matches!(request.method, Method::Get | Method::Head) && request.body.is_none();
     // What was answered to a token of one call is for no other.
     let is_made = matches!(request.credential, CredentialChoice::Made(_));
@@ -575,14 +635,15 @@ pub(super) async fn ticket(outbound: &Outbound, scoped: &Scoped) -> Option<Ticke
             outbound.secrets.value(secret, Purpose::Credential).await.ok()?;
         }
     }
-    let (lineage, namespace) = namespace(outbound, scoped)?;
+    let Shelf { lineage, namespace, .. } = shelf(outbound, scoped)?;
     Some(Ticket {
-        key: cache.hashed(&[&namespace, request.method.as_str(), scoped.url().as_str()]),
+        key: cache.hashed(&[&namespace, request.method.as_str(), scoped.url().as_str()]).into(),
         lineage,
         namespace,
         method: request.method,
         url: scoped.url().clone(),
         headers: request.headers.clone(),
+        asked: OnceLock::new(),
         keep: request.keep,
         writes: cache.writes.load(Ordering::SeqCst),
         asked_about: None,
@@ -590,26 +651,40 @@ pub(super) async fn ticket(outbound: &Outbound, scoped: &Scoped) -> Option<Ticke
     })
 }
 
-/// The connection's answers under this credential, and under this version of it.
-fn namespace(outbound: &Outbound, scoped: &Scoped) -> Option<(String, String)> {
+/// Where the connection's answers under this version of this credential are.
+fn shelf(outbound: &Outbound, scoped: &Scoped) -> Option<Shelf> {
     let cache = outbound.cache.as_ref()?;
     let credential = outbound.chosen(scoped);
-    let mut version = Vec::new();
+    let mut versions: Vec<Arc<str>> = Vec::new();
     if let Some(credential) = credential {
         if credential.is_oauth2() {
-            let identity = outbound.session(credential).ok()?.known_identity()?;
-            version.push(cache.hashed(&["version", &identity]));
+            versions.push(outbound.session(credential).ok()?.known_identity()?.into());
         }
         for secret in &credential.secrets {
             // Who cannot have the key gets nothing that was answered to it.
-            let value = outbound.secrets.known_value(secret)?;
-            version.push(cache.hashed(&["version", &value]));
+            versions.push(outbound.secrets.known_version(secret, |value| cache.hashed(&["version", value]))?);
         }
     }
     let name = credential.map(|credential| credential.name.as_str());
+    let mut shelves = cache.shelves.lock().unwrap_or_else(PoisonError::into_inner);
+    let last = shelves.iter().position(|shelf| shelf.credential.as_deref() == name);
+    if let Some(shelf) = last.and_then(|at| shelves.get(at)).filter(|shelf| shelf.versions == versions) {
+        return Some(shelf.clone());
+    }
+    let hashes: Vec<String> = versions.iter().map(|version| cache.hashed(&["version", version])).collect();
     let mut parts: Vec<&str> = vec!["namespace", &cache.place];
-    parts.extend(version.iter().map(String::as_str));
-    Some((lineage_of(&cache.key, &outbound.scope.connection, name), cache.hashed(&parts)))
+    parts.extend(hashes.iter().map(String::as_str));
+    let shelf = Shelf {
+        credential: name.map(str::to_owned),
+        lineage: lineage_of(&cache.key, &outbound.scope.connection, name).into(),
+        namespace: cache.hashed(&parts).into(),
+        versions,
+    };
+    match last.and_then(|at| shelves.get_mut(at)) {
+        Some(last) => *last = shelf.clone(),
+        None => shelves.push(shelf.clone()),
+    }
+    Some(shelf)
 }
 
 /// Under which name a store keeps what a connection was answered with a credential, whatever its version.
@@ -697,8 +772,11 @@ async fn join(
 fn fresh<'a>(outbound: &Outbound, ticket: &Ticket, kept: Option<&'a Kept>) -> Option<(u64, &'a Kept)> {
     let now = outbound.clock.now();
     let kept = kept.filter(|kept| kept.at_ms <= now.plus(AHEAD_MS).as_millis())?;
+    if ticket.keep == Keep::AsAnswered && kept.is_silent() {
+        return None;
+    }
     let rules = kept.rules(ticket)?;
-    let asked = rules.before_request(&request_of(ticket)?, now.into());
+    let asked = rules.before_request(ticket.request()?, now.into());
     let age_ms = now.since(Timestamp::from_millis(kept.at_ms));
     let (is_same, is_fresh) = match asked {
         BeforeRequest::Fresh(_) => (true, true),
@@ -718,7 +796,10 @@ fn fresh<'a>(outbound: &Outbound, ticket: &Ticket, kept: Option<&'a Kept>) -> Op
 
 /// The headers that ask about a kept answer, if it has something to be asked by.
 fn conditions(outbound: &Outbound, ticket: &Ticket, kept: &Kept) -> Option<Vec<(String, String)>> {
-    let asked = kept.rules(ticket)?.before_request(&request_of(ticket)?, outbound.clock.now().into());
+    if !has_any(&kept.headers, &["etag", "last-modified"]) {
+        return None;
+    }
+    let asked = kept.rules(ticket)?.before_request(ticket.request()?, outbound.clock.now().into());
     let BeforeRequest::Stale { request, matches: true } = asked else { return None };
     let header = |name: &str| Some((name.to_owned(), request.headers.get(name)?.to_str().ok()?.to_owned()));
     let conditions: Vec<_> = ["if-none-match", "if-modified-since"].into_iter().filter_map(header).collect();
@@ -733,7 +814,7 @@ fn conditions(outbound: &Outbound, ticket: &Ticket, kept: &Kept) -> Option<Vec<(
 pub(super) fn keep(
     outbound: &Outbound,
     ticket: Option<&Ticket>,
-    sent: &super::Request,
+    sent: &Arc<super::Request>,
     mut response: Response,
 ) -> Result<Response, Error> {
     let Some(cache) = &outbound.cache else { return Ok(response) };
@@ -760,7 +841,7 @@ pub(super) fn keep(
             .with_request_sent(RequestSent::Yes));
         };
         let may_be_kept = response.may_be_kept && ticket.writes == cache.writes.load(Ordering::SeqCst);
-        let kept = Kept { at_ms: now.as_millis(), headers, ..(**kept).clone() };
+        let kept = kept.refreshed(headers, now);
         response = Response { attempts: response.attempts, ..kept.response(Source::Live, 0) };
         if may_be_kept {
             response.mark = Some(keep_one(cache, ticket, kept));
@@ -769,7 +850,7 @@ pub(super) fn keep(
     }
     let is_small = response.body.len() as u64 <= cache.entry_bytes_max;
     let kept = (response.status == 200 && response.may_be_kept && is_small).then(|| Kept::of(ticket, &response, now));
-    match kept.filter(|kept| kept.rules(ticket).is_some_and(|rules| rules.is_storable())) {
+    match kept.filter(|kept| kept.is_storable(ticket)) {
         Some(kept) => response.mark = Some(keep_one(cache, ticket, kept)),
         None => {
             ticket.in_vain();
@@ -823,7 +904,7 @@ fn refreshed(kept: &Kept, response: &Response) -> Option<Vec<(String, String)>> 
 
 /// A write that succeeded, or may have, makes wrong what was kept of its URL, and of the places that its answer names
 /// (RFC 9111, 4.4).
-pub(super) fn forget_written(outbound: &Outbound, sent: &super::Request, headers: &[(String, String)]) {
+pub(super) fn forget_written(outbound: &Outbound, sent: &Arc<super::Request>, headers: &[(String, String)]) {
     let Some(cache) = &outbound.cache else { return };
     if matches!(sent.method, Method::Get | Method::Head) || sent.repeat == Repeat::Safe {
         return;
@@ -837,12 +918,13 @@ pub(super) fn forget_written(outbound: &Outbound, sent: &super::Request, headers
     let named = named.filter_map(|(_, place)| url.join(place).ok()).filter(|place| place.origin() == url.origin());
     // Whoever wrote, what was answered to the connection's other credentials is wrong too.
     let mut namespaces = cache.hot().namespaces.clone();
-    namespaces.extend(namespace(outbound, &scoped).map(|(_, namespace)| namespace));
+    namespaces.extend(shelf(outbound, &scoped).map(|shelf| shelf.namespace));
     for mut place in std::iter::once(url.clone()).chain(named) {
         place.set_fragment(None);
         for namespace in &namespaces {
             for method in [Method::Get, Method::Head] {
-                cache.forget(namespace, &cache.hashed(&[namespace, method.as_str(), place.as_str()]));
+                let key = cache.hashed(&[namespace, method.as_str(), place.as_str()]);
+                cache.forget(namespace, &key.into());
             }
         }
     }
@@ -852,7 +934,7 @@ pub(super) fn forget_written(outbound: &Outbound, sent: &super::Request, headers
 pub(super) async fn fall_back(
     outbound: &Outbound,
     context: &CallContext,
-    request: super::Request,
+    request: Arc<super::Request>,
     attempts: u32,
     error: Error,
 ) -> Result<Response, Error> {
@@ -893,7 +975,7 @@ fn matches(ticket: &Ticket, kept: &Kept, now: Timestamp) -> bool {
     if kept.at_ms > now.plus(AHEAD_MS).as_millis() {
         return false;
     }
-    let asked = || Some(kept.rules(ticket)?.before_request(&request_of(ticket)?, now.into()));
+    let asked = || Some(kept.rules(ticket)?.before_request(ticket.request()?, now.into()));
     matches!(asked(), Some(BeforeRequest::Fresh(_) | BeforeRequest::Stale { matches: true, .. }))
 }
 

@@ -17,7 +17,8 @@ use url::Url;
 use super::admit::Lane;
 use super::circuit::Verdict;
 use super::hints::{self, Hint};
-use super::mask::Mask;
+use super::mask::{Mask, header_is_secret};
+use super::sieve::Sieve;
 use super::stream::Rest;
 use super::transport::{Answered, Raw};
 use super::{CallContext, Outbound, Response, Source, Step};
@@ -107,10 +108,10 @@ fn judge(outbound: &Outbound, context: &CallContext, answered: Answered) -> Outc
     let granted = &outbound.scope.origins[origin];
     // As the provider's documentation writes it: below the base URL.
     let root = granted.base.path().trim_end_matches('/');
-    let endpoint = format!("{method} {}", url.path().strip_prefix(root).unwrap_or(url.path()));
+    let endpoint = |url: &Url| format!("{method} {}", url.path().strip_prefix(root).unwrap_or(url.path()));
     let raw = match result {
         Ok(raw) => raw,
-        Err(error) => return Outcome::failure(error.with_endpoint(Some(endpoint))),
+        Err(error) => return Outcome::failure(error.with_endpoint(Some(endpoint(&url)))),
     };
     let origin = granted.name.as_str();
     let hint = hints::read(
@@ -164,7 +165,7 @@ fn judge(outbound: &Outbound, context: &CallContext, answered: Answered) -> Outc
     };
     let error = Error::new(kind.clone(), sentence(&kind))
         .with_status(Some(raw.status))
-        .with_endpoint(Some(endpoint))
+        .with_endpoint(Some(endpoint(&url)))
         .with_request_id(request_id.map(|id| mask.text(&id).into_owned()))
         .with_provider_code(ruled.and_then(|ruled| ruled.code).map(|code| masked_start(&mask.text(&code), 200)))
         .with_request_sent(RequestSent::Yes)
@@ -238,25 +239,23 @@ fn answer(
     let may_be_kept = !raw.headers.contains_key(http::header::SET_COOKIE);
     let (body, mut has_found) = mask.bytes(raw.body);
     let most = usize::try_from(outbound.limits.headers).unwrap_or(usize::MAX);
-    let headers = raw
-        .headers
-        .iter()
-        .filter(|(name, _)| !super::mask::header_is_secret(name.as_str()))
-        .take(most)
-        .map(|(name, value)| {
-            let value: String = value.as_bytes().iter().map(|byte| char::from(*byte)).collect();
-            let masked = mask.text(&value);
-            has_found |= matches!(masked, Cow::Owned(_));
-            (name.as_str().to_owned(), masked.into_owned())
-        })
-        .collect();
+    let mut headers = Vec::with_capacity(raw.headers.len().min(most));
+    for (name, value) in raw.headers.iter().filter(|(name, _)| !header_is_secret(name.as_str())).take(most) {
+        let value = match value.to_str() {
+            Ok(visible) => Cow::Borrowed(visible),
+            Err(_) => value.as_bytes().iter().map(|byte| char::from(*byte)).collect(),
+        };
+        let masked = mask.text(&value);
+        has_found |= matches!(masked, Cow::Owned(_));
+        headers.push((name.as_str().to_owned(), masked.into_owned()));
+    }
     if has_found {
         outbound.tell_leak(context, &shown_path(&mask, url));
     }
     let response = Response {
         status: raw.status,
         headers,
-        body,
+        body: body.into(),
         url: mask.text(url.as_str()).into_owned(),
         source: Source::Live,
         age_ms: 0,
@@ -342,8 +341,9 @@ const JUDGED_BYTES_MAX: usize = 256 << 10;
 /// The manifest's rules about bodies, ready to be asked.
 pub(crate) struct Answers {
     rules: Vec<AnswerRule>,
-    /// Finds in one pass what the rules want a body to hold.
+    /// Finds in one pass what the rules want a body to hold, where the sieve lets anything through.
     searcher: Option<AhoCorasick>,
+    sieve: Option<Sieve>,
     /// The rule that each text of the searcher is from.
     rule_of: Vec<usize>,
 }
@@ -358,8 +358,9 @@ impl Answers {
         };
         // Without a searcher every rule counts as possible: slower, and the same answer.
         let searcher = AhoCorasickBuilder::new().ascii_case_insensitive(true).build(texts().map(|(_, text)| text)).ok();
+        let sieve = Sieve::new(texts().map(|(_, text)| text.as_bytes()));
         let rule_of = texts().map(|(index, _)| index).collect();
-        Self { rules, searcher, rule_of }
+        Self { rules, searcher, sieve, rule_of }
     }
 
     /// The first rule that fits. The body is parsed only where one could.
@@ -368,9 +369,7 @@ impl Answers {
             return None;
         }
         let judged = if raw.body.len() > JUDGED_BYTES_MAX { &[] } else { raw.body.as_slice() };
-        let found: Option<BTreeSet<usize>> = self.searcher.as_ref().map(|searcher| {
-            searcher.find_overlapping_iter(judged).map(|found| self.rule_of[found.pattern().as_usize()]).collect()
-        });
+        let found = OnceCell::new();
         let mut candidates = self
             .rules
             .iter()
@@ -379,7 +378,8 @@ impl Answers {
             .filter(|(_, rule)| rule.status.is_empty() || rule.status.contains(&raw.status))
             .filter(|(index, rule)| {
                 let is_searched = rule.pointer.is_some() && rule.contains.is_some();
-                !is_searched || found.as_ref().is_none_or(|found| found.contains(index))
+                !is_searched
+                    || found.get_or_init(|| self.found(judged)).as_ref().is_none_or(|found| found.contains(index))
             })
             .map(|(_, rule)| rule);
         let body = Lazy::new(judged);
@@ -392,6 +392,15 @@ impl Answers {
             retry_at: text(&rule.retry_at),
             code: text(&rule.code),
         })
+    }
+
+    /// The rules whose text a body holds; nothing where that cannot be told.
+    fn found(&self, body: &[u8]) -> Option<BTreeSet<usize>> {
+        let searcher = self.searcher.as_ref()?;
+        if self.sieve.as_ref().is_some_and(|sieve| !sieve.may_hold(body)) {
+            return Some(BTreeSet::new());
+        }
+        Some(searcher.find_overlapping_iter(body).map(|found| self.rule_of[found.pattern().as_usize()]).collect())
     }
 }
 

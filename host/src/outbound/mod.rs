@@ -22,6 +22,7 @@ mod ready;
 pub(crate) mod retry;
 pub(crate) mod scope;
 pub(crate) mod session;
+mod sieve;
 pub(crate) mod sign;
 pub(crate) mod stream;
 pub mod tape;
@@ -149,7 +150,7 @@ pub(crate) enum CredentialChoice {
 
 /// A token that a plugin had made, and where it may go. The plugin knows it by the credential's name alone (R13).
 pub(crate) struct Made {
-    pub(crate) credential: Credential,
+    pub(crate) credential: Arc<Credential>,
     pub(crate) token: Zeroizing<String>,
 }
 
@@ -255,8 +256,8 @@ pub(crate) struct Response {
     pub status: u16,
     /// Header fields, without those that carry credentials.
     pub headers: Vec<(String, String)>,
-    /// The decoded body.
-    pub body: Vec<u8>,
+    /// The decoded body; what is kept of an answer has the same bytes.
+    pub body: Bytes,
     /// The URL that answered, masked.
     pub url: String,
     /// Where it came from.
@@ -294,7 +295,7 @@ impl KeyPlace {
 pub(crate) struct Outbound {
     pub(crate) scope: Scope,
     pub(crate) private_addresses: Vec<IpNet>,
-    pub(crate) credentials: Vec<Credential>,
+    pub(crate) credentials: Vec<Arc<Credential>>,
     pub(crate) answers: Answers,
     pub(crate) rate_headers: Vec<RateHeaders>,
     pub(crate) retry_header: Option<String>,
@@ -491,7 +492,7 @@ impl Outbound {
     /// Any [`Kind`] of the contract, with what was sent and when trying again can help.
     pub(crate) async fn send(&self, context: &CallContext, request: Request) -> Result<Response> {
         let mut trip = Trip::begin(self, context, request)?;
-        let first = trip.request();
+        let first = trip.request.clone();
         match self.travel(context, &mut trip).await {
             Ok((response, _)) => Ok(response),
             // No kept answer says what became of an upload.
@@ -516,7 +517,7 @@ impl Outbound {
         if steps == 0 {
             return Ok(());
         }
-        let scoped = self.scope.check(trip.request())?;
+        let scoped = self.scope.check(trip.request.clone())?;
         if steps == 1 {
             return Ok(());
         }
@@ -577,7 +578,7 @@ impl Outbound {
 
     async fn journey(&self, context: &CallContext, trip: &mut Trip) -> Result<(Response, Option<Rest>)> {
         loop {
-            let (scoped, without) = ready::settle(self, self.scope.check(trip.request())?).await;
+            let (scoped, without) = ready::settle(self, self.scope.check(trip.request.clone())?).await;
             trip.without = without;
             let wish = tape::wish(self, &scoped);
             let mut ticket = None;
@@ -602,7 +603,9 @@ impl Outbound {
                 tape::Looked::Live(slot) => {
                     let here = Here::begin();
                     let span = self.span(&here, missed.scoped(), trip);
-                    let outcome = here.run(span.clone(), self.attempt(context, trip, missed, slot)).await;
+                    // Apart, for it is large, and what is large is copied wherever a future goes.
+                    let attempt = Box::pin(self.attempt(context, trip, missed, slot));
+                    let outcome = here.run(span.clone(), attempt).await;
                     tell_span(&span, &outcome);
                     outcome.inspect_err(|error| cache::failed(self, ticket.as_ref(), error))?
                 }
@@ -802,7 +805,7 @@ impl Outbound {
                 cache::forget_written(self, &trip.request, &[]);
                 trip.hop(self, status, &location, &from)?;
                 self.count(context, OperationMeter::redirected);
-                context.observe(|| Step::Redirected { to: without_query(&trip.request().url) });
+                context.observe(|| Step::Redirected { to: without_query(&trip.request.url) });
                 Ok(Next::Hop)
             }
             Outcome::Failure { error, hint_at, advice } => {
@@ -849,7 +852,7 @@ impl Outbound {
     }
 
     /// The credential that goes on a request, if any does.
-    fn chosen<'a>(&'a self, scoped: &'a scope::Scoped) -> Option<&'a Credential> {
+    fn chosen<'a>(&'a self, scoped: &'a scope::Scoped) -> Option<&'a Arc<Credential>> {
         let name = match &scoped.request().credential {
             CredentialChoice::Anonymous => None,
             CredentialChoice::Declared => self.scope.origin_of(scoped).credential.as_deref(),
@@ -997,7 +1000,7 @@ enum Next {
 
 /// One request on its way over attempts and hops.
 struct Trip {
-    request: Request,
+    request: Arc<Request>,
     /// How often it set out.
     tries: u32,
     /// How often it left the host.
@@ -1040,7 +1043,7 @@ impl Trip {
         }
         outbound.retry_budget().deposit(outbound.limits.retry_percent);
         Ok(Self {
-            request,
+            request: request.into(),
             tries: 0,
             attempts: 0,
             hops: 0,
@@ -1054,10 +1057,6 @@ impl Trip {
             last: None,
             without: None,
         })
-    }
-
-    fn request(&self) -> Request {
-        self.request.clone()
     }
 
     /// Whether a body comes or goes piece by piece.
@@ -1117,34 +1116,35 @@ impl Trip {
             .with_status(Some(status)));
         }
         let same_origin = from.origin() == to.origin();
-        let keeps_method = matches!(status, 307 | 308) || self.request.method == Method::Head;
+        let request = Arc::make_mut(&mut self.request);
+        let keeps_method = matches!(status, 307 | 308) || request.method == Method::Head;
         if keeps_method {
-            let carries = self.request.body.is_some() || !matches!(self.request.method, Method::Get | Method::Head);
+            let carries = request.body.is_some() || !matches!(request.method, Method::Get | Method::Head);
             if !same_origin && carries {
                 return Err(Error::denied(
                     "redirect",
                     format!(
                         "the provider redirected a {} to another origin, where its body is never sent",
-                        self.request.method
+                        request.method
                     ),
                     "",
                 )
                 .with_request_sent(RequestSent::Yes)
                 .with_status(Some(status)));
             }
-        } else if self.request.method != Method::Get {
-            self.request.method = Method::Get;
-            self.request.body = None;
-            self.request.headers.retain(|(name, _)| !name.to_ascii_lowercase().starts_with("content-"));
+        } else if request.method != Method::Get {
+            request.method = Method::Get;
+            request.body = None;
+            request.headers.retain(|(name, _)| !name.to_ascii_lowercase().starts_with("content-"));
             self.may_repeat = true;
         }
         if !same_origin {
-            self.request.credential = CredentialChoice::Anonymous;
-            self.request.idempotency_key = None;
+            request.credential = CredentialChoice::Anonymous;
+            request.idempotency_key = None;
         }
         let mut to = to;
         to.set_fragment(None);
-        self.request.url = to.into();
+        request.url = to.into();
         Ok(())
     }
 }
@@ -1203,5 +1203,23 @@ pub(crate) fn without_query(url: &str) -> String {
             url.into()
         }
         Err(_) => url.split(['?', '#']).next().unwrap_or_default().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::ManualClock;
+
+    /// Every call in flight holds one, and it is copied wherever it goes before it is first asked.
+    #[test]
+    fn a_request_on_its_way_is_small() {
+        const BYTES_MAX: usize = 6 << 10;
+        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0), 1));
+        let outbound = Outbound::nowhere(Arc::new(Secrets::new("p", "acme", Default::default())), clock);
+        let context = CallContext { deadline: Timestamp::from_millis(1), observer: None, event: None, operation: None };
+        let on_its_way = outbound.send(&context, Request::get("{api}/x"));
+        let bytes = size_of_val(&on_its_way);
+        assert!(bytes <= BYTES_MAX, "{bytes} bytes");
     }
 }

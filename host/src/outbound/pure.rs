@@ -4,22 +4,30 @@
 //! documentation, and may change at any time. A piece of work makes what it needs once, so that what one time more costs
 //! is the part's own cost and that of what it consumes.
 
+use std::future::ready;
 use std::hint::black_box;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 use zeroize::Zeroizing;
 
 use super::admit::{Cover, Lane, Lanes};
+use super::breaker::BreakerPolicy;
 use super::buckets::{BucketSpec, Buckets, Shape};
+use super::cache::{Cache, CachePolicy};
+use super::circuit::Circuits;
 use super::classify::{Answers, classify};
 use super::mask::Mask;
 use super::scope::{OriginScope, PathPattern, Scope};
-use super::transport::{Answered, Raw};
+use super::sign::Signed;
+use super::transport::{Answered, Body, Head, Lost, Raw, Transport};
 use super::{CallContext, Method, Outbound, Request, hints};
+use crate::error::Result;
 use crate::manifest::AnswerRule;
-use crate::time::{Clock, ManualClock, Timestamp};
+use crate::time::{BoxFuture, Clock, ManualClock, Timestamp};
 use crate::vault::Secrets;
 
 /// A part of the path at work on one input.
@@ -58,6 +66,7 @@ pub const WORK: &[Work] = &[
     work("classify", "200 that a rule makes a refusal for its rate", |times| {
         classified(times, 200, r#"{"status":"0","result":"Max calls per sec rate limit reached (5/sec)"}"#)
     }),
+    work("path", "all of it: a GET that is answered at once, 1 KiB and twelve headers", walked),
 ];
 
 const fn work(part: &'static str, input: &'static str, run: fn(usize)) -> Work {
@@ -112,6 +121,10 @@ const HEADERS: [(&str, &str); 12] = [
     ("strict-transport-security", "max-age=31536000; includeSubDomains"),
     ("x-request-id", "8a5f0d3e-4f0b-4f7e-9f55-6a6a1f0d1c11"),
 ];
+
+fn headers() -> HeaderMap {
+    HEADERS.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+}
 
 fn read_hints(times: usize, more: &[(&str, &str)]) {
     let headers: Vec<(&str, &[u8])> =
@@ -211,11 +224,50 @@ fn path() -> Option<Outbound> {
     })
 }
 
+/// Answers at once.
+struct AtOnce(Bytes, HeaderMap);
+
+impl Transport for AtOnce {
+    fn send<'a>(&'a self, _: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>> {
+        let body: Box<dyn Body> = Box::new(Some(self.0.clone()));
+        Box::pin(ready(Ok(Head { status: 200, headers: self.1.clone(), body })))
+    }
+}
+
+/// With all that a connection has unless it is told otherwise: breaker, cache, mask, budget.
+fn walked(times: usize) {
+    let Some(path) = path() else { return };
+    let clock = Arc::new(ManualClock::new(NOW, 1));
+    let (Some(four), Ok(base)) = (path.scope.origins.last().cloned(), Url::parse("http://127.0.0.1:1/")) else {
+        return;
+    };
+    let origin = OriginScope { base, ..four };
+    let scope = Scope { origins: vec![origin], ..path.scope.clone() };
+    let shared: Arc<dyn Clock> = clock.clone();
+    let mut lanes = Lanes::default();
+    lanes.add(Arc::new(Lane::new("acme/second", window("second", 5), shared.clone())), Cover::default());
+    let outbound = Outbound {
+        circuits: Circuits::new("acme", BreakerPolicy::default(), &scope.origins, &shared),
+        cache: Some(Cache::new(CachePolicy::default(), &[7; 32], &["acme".to_owned()], &path.limits, None)),
+        transport: Arc::new(AtOnce(orders(1 << 10).into(), headers())),
+        private_addresses: "127.0.0.0/8".parse().into_iter().collect(),
+        clock: shared,
+        lanes,
+        scope,
+        ..path
+    };
+    for _ in 0..times {
+        clock.advance(1_000);
+        let context = CallContext { deadline: clock.now().plus(60_000), observer: None, event: None, operation: None };
+        let answered = outbound.send(&context, black_box(Request::get("{four}/v4/orders/7?page=2"))).now_or_never();
+        assert!(matches!(black_box(answered), Some(Ok(_))), "it is answered at once");
+    }
+}
+
 fn classified(times: usize, status: u16, body: &str) {
     let (Some(outbound), Ok(url)) = (path(), Url::parse("https://four.test/v4/orders/7?page=2")) else { return };
     let context = CallContext { deadline: NOW.plus(60_000), observer: None, event: None, operation: None };
-    let headers: HeaderMap =
-        HEADERS.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect();
+    let headers = headers();
     let body = if status < 400 && body == ORDERS { orders(1 << 10) } else { body.as_bytes().to_vec() };
     for _ in 0..times {
         let raw = Raw { status, headers: headers.clone(), body: body.clone(), received_at: NOW };

@@ -23,7 +23,7 @@ pub(super) struct Ready {
 
 /// A credential with its values.
 pub(super) struct ReadyCredential {
-    pub(super) credential: Credential,
+    pub(super) credential: Arc<Credential>,
     pub(super) values: Vec<Zeroizing<String>>,
     /// Of an access token, the version of its record.
     pub(super) version: Option<u64>,
@@ -32,7 +32,7 @@ pub(super) struct ReadyCredential {
 }
 
 impl Ready {
-    fn with(scoped: Scoped, credential: Credential, values: Vec<Zeroizing<String>>, version: Option<u64>) -> Self {
+    fn with(scoped: Scoped, credential: Arc<Credential>, values: Vec<Zeroizing<String>>, version: Option<u64>) -> Self {
         let ready = ReadyCredential { credential, values, version, captured: Vec::new() };
         Self { scoped, credential: Some(Arc::new(ready)) }
     }
@@ -45,7 +45,7 @@ pub(super) async fn ensure(outbound: &Outbound, missed: Missed, rejected: Option
         CredentialChoice::Named(name) => Some(find(outbound, name)?),
         _ => outbound.chosen(&scoped),
     };
-    audience::check(outbound, chosen, &scoped)?;
+    audience::check(outbound, chosen.map(Arc::as_ref), &scoped)?;
     let Some(credential) = chosen.cloned() else {
         return Ok(Ready { scoped, credential: None });
     };
@@ -90,7 +90,7 @@ pub(super) async fn settle(outbound: &Outbound, scoped: Scoped) -> (Scoped, Opti
     (scoped, None)
 }
 
-fn find<'a>(outbound: &'a Outbound, name: &str) -> Result<&'a Credential> {
+fn find<'a>(outbound: &'a Outbound, name: &str) -> Result<&'a Arc<Credential>> {
     outbound.credentials.iter().find(|credential| credential.name == name).ok_or_else(|| {
         Error::denied("credential", format!("there is no credential `{}`", crate::manifest::shown(name)), "")
     })

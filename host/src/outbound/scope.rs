@@ -6,9 +6,11 @@
 //! looked up and nothing is sent from here. A redirect's target and every repetition pass through the same check, and
 //! only this file makes a [`Scoped`].
 
+use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
-use url::Url;
+use url::{Position, Url};
 
 use super::graphql::{self, GraphqlRule};
 use super::{CredentialChoice, Method, Request};
@@ -75,7 +77,7 @@ pub(crate) struct Asked {
 
 /// A request inside its grant, with the URL as it will be sent.
 pub(crate) struct Scoped {
-    request: Request,
+    request: Arc<Request>,
     url: Url,
     origin: usize,
 }
@@ -125,23 +127,23 @@ impl Scope {
     /// # Errors
     /// `policy-denied` by the rule `origin`, `method`, `path`, `url` or `header`, with the lines that would allow it
     /// where lines can; `limit-exceeded` naming the limit.
-    pub(crate) fn check(&self, mut request: Request) -> Result<Scoped, Error> {
+    pub(crate) fn check(&self, request: impl Into<Arc<Request>>) -> Result<Scoped, Error> {
+        let request = request.into();
         self.check_headers(&request.headers)?;
         self.check_size("request_body_bytes", request.body.as_ref().map_or(0, |b| b.len()), |s| {
             s.request_body_bytes_max
         })?;
         self.check_size("url_bytes", request.url.len(), |s| s.url_bytes_max)?;
-        let (written, named) = self.expand(std::mem::take(&mut request.url))?;
+        let (written, named) = self.expand(&request.url)?;
         self.check_size("url_bytes", written.len(), |s| s.url_bytes_max)?;
         let url = parse(&written).map_err(|why| self.refused_url(why))?;
-        request.url = written;
         self.judge(request, url, named)
     }
 
     /// Replaces `{name}` at the start by where it points, with one slash between. Answers the name as well.
-    fn expand(&self, written: String) -> Result<(String, Option<&str>), Error> {
+    pub(crate) fn expand<'a>(&self, written: &'a str) -> Result<(Cow<'a, str>, Option<&str>), Error> {
         let Some(inner) = written.strip_prefix('{') else {
-            return Ok((written, None));
+            return Ok((written.into(), None));
         };
         let Some((name, rest)) = inner.split_once('}') else {
             return Err(self.refused_url("begins with a brace that does not close"));
@@ -160,18 +162,18 @@ impl Scope {
             let message = format!("{plugin} wanted `{{{name}}}`, which is not a name of an origin. Known: {known}.");
             return Err(Error::new(Kind::PolicyDenied("origin".to_owned()), message));
         };
-        let (start, path) = (origin.base.origin().ascii_serialization(), origin.base.path());
+        let (start, path) = (&origin.base[..Position::BeforePath], origin.base.path());
         let written = match rest.bytes().next() {
-            Some(b'/') => format!("{start}{}{rest}", path.trim_end_matches('/')),
-            Some(b'?') | None => format!("{start}{path}{rest}"),
+            Some(b'/') => [start, path.trim_end_matches('/'), rest].concat(),
+            Some(b'?') | None => [start, path, rest].concat(),
             Some(_) => return Err(self.refused_url("goes on after `{name}` with something else than `/` or `?`")),
         };
-        Ok((written, Some(&origin.name)))
+        Ok((written.into(), Some(&origin.name)))
     }
 
     /// Finds the first origin that allows method and path. Of several at one place the one that was named comes first:
     /// its budgets, its credential and what it says about answers are the ones that were meant.
-    fn judge(&self, request: Request, url: Url, named: Option<&str>) -> Result<Scoped, Error> {
+    fn judge(&self, request: Arc<Request>, url: Url, named: Option<&str>) -> Result<Scoped, Error> {
         let is_named = |granted: &OriginScope| named == Some(&granted.name);
         let with =
             |wanted: bool| self.origins.iter().enumerate().filter(move |(_, granted)| is_named(granted) == wanted);
@@ -320,7 +322,7 @@ impl OriginScope {
 }
 
 impl Scoped {
-    /// What was asked, with `url` expanded.
+    /// What was asked.
     pub(crate) fn request(&self) -> &Request {
         &self.request
     }
@@ -337,17 +339,17 @@ impl Scoped {
 
     /// Adds the headers by which the host asks about an answer that it has kept.
     pub(super) fn add_conditions(&mut self, conditions: Vec<(String, String)>) {
-        self.request.headers.extend(conditions);
+        Arc::make_mut(&mut self.request).headers.extend(conditions);
     }
 
     /// The same without a credential.
     pub(super) fn without_credential(mut self) -> Self {
-        self.request.credential = CredentialChoice::Anonymous;
+        Arc::make_mut(&mut self.request).credential = CredentialChoice::Anonymous;
         self
     }
 
     /// Takes it apart, to be signed.
-    pub(crate) fn into_parts(self) -> (Request, Url) {
+    pub(crate) fn into_parts(self) -> (Arc<Request>, Url) {
         (self.request, self.url)
     }
 }
@@ -686,7 +688,7 @@ mod tests {
         let lines = scope().check(request(Method::Post, "{api}/orders/7/lines", &[])).unwrap();
         assert_eq!(lines.origin(), 1);
         assert_eq!(scope().origin_of(&lines).methods, [Method::Post]);
-        assert_eq!(lines.request().url, "https://api.test/v2/orders/7/lines");
+        assert_eq!(lines.url().as_str(), "https://api.test/v2/orders/7/lines");
         assert_eq!(format!("{lines:?}"), "Scoped(POST https://api.test/v2/orders/7/lines)");
         assert_eq!(lines.into_parts().0.method, Method::Post);
     }

@@ -774,7 +774,7 @@ impl Session {
             operation: None,
         };
         match self.authority.send(&context, request).await {
-            Ok(response) => Ok(Zeroizing::new(response.body)),
+            Ok(response) => Ok(Zeroizing::new(response.body.into())),
             Err(error) => Err(told(error)),
         }
     }

@@ -91,7 +91,7 @@ pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned)
     }
     headers.entry(http::header::ACCEPT).or_insert(HeaderValue::from_static("application/json"));
     let mut url = Zeroizing::new(String::from(plain_url.as_str()));
-    let mut body = request.body;
+    let mut body = request.body.clone();
     if let Some(ready) = &ready.credential {
         let name = &ready.credential.name;
         let incomplete = || Error::new(Kind::CredentialUnavailable, format!("the credential `{name}` is incomplete"));
@@ -136,7 +136,7 @@ pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned)
         origin,
         headers,
         body,
-        upload: request.upload,
+        upload: request.upload.clone(),
         addresses,
         timeout_ms: request.timeout_ms.unwrap_or(u64::MAX).min(outbound.limits.attempt_ms).max(1),
         permit,

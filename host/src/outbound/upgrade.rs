@@ -165,7 +165,7 @@ mod tests {
         Response {
             status,
             headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-            body: Vec::new(),
+            body: bytes::Bytes::new(),
             url: String::new(),
             source: super::super::Source::Live,
             age_ms: 0,

@@ -146,6 +146,8 @@ impl Granted {
 struct Known {
     /// The value in use, by name.
     values: BTreeMap<String, Zeroizing<String>>,
+    /// What tells the versions in use apart, by name, where somebody asked.
+    versions: BTreeMap<String, Arc<str>>,
     /// All that are accepted of a secret for checking, and when they were looked for.
     accepted: BTreeMap<String, (Timestamp, Vec<Zeroizing<String>>)>,
     /// What was refused since something worked, by name.
@@ -161,6 +163,7 @@ impl Known {
     /// Uses this value from now on, and remembers every version, so that none of them comes back.
     fn adopt(&mut self, name: &str, chosen: Zeroizing<String>, versions: &Versions) {
         self.remember(&source::record_name(name), versions.values());
+        self.versions.remove(name);
         self.values.insert(name.to_owned(), chosen);
         self.renew_mask();
     }
@@ -362,9 +365,15 @@ impl Secrets {
         self.changes.load(Ordering::Acquire)
     }
 
-    /// The value of a secret that was asked for before.
-    pub(crate) fn known_value(&self, name: &str) -> Option<Zeroizing<String>> {
-        self.known().values.get(name).cloned()
+    /// What tells the versions of a secret apart that was asked for before, made of its value once for each version.
+    pub(crate) fn known_version(&self, name: &str, of: impl FnOnce(&str) -> String) -> Option<Arc<str>> {
+        let mut known = self.known();
+        if let Some(version) = known.versions.get(name) {
+            return Some(version.clone());
+        }
+        let version: Arc<str> = of(known.values.get(name)?).into();
+        known.versions.insert(name.to_owned(), version.clone());
+        Some(version)
     }
 
     /// Whether a secret of this name and purpose can be had.
@@ -584,6 +593,7 @@ impl Secrets {
         let mut known = self.known();
         self.changes.fetch_add(1, Ordering::Release);
         known.values.remove(name);
+        known.versions.remove(name);
         known.accepted.remove(name);
         known.refused.remove(name);
     }

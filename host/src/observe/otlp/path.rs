@@ -55,7 +55,7 @@ impl Path {
         let outbound = Outbound {
             scope,
             private_addresses: policy.private_addresses.clone(),
-            credentials: credential.into_iter().collect(),
+            credentials: credential.into_iter().map(Arc::new).collect(),
             limits,
             resolver: way.resolver.clone(),
             transport: way.transport.clone(),
