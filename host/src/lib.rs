@@ -26,6 +26,7 @@ mod connect;
 mod connection;
 mod drift;
 mod engine;
+mod errand;
 mod error;
 mod event;
 mod explain;

@@ -31,6 +31,7 @@ use crate::capability::{self, Call, Lines, Memory, Spent, wasi};
 use crate::connection::Limits;
 use crate::drift::{Drift, Drifts, Watch};
 use crate::engine::{Engine, Places, TICK_MS};
+use crate::errand::Errands;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Outcome, Trigger};
 use crate::grant::Grant;
@@ -729,10 +730,10 @@ impl Loaded {
     ) -> Result<Answer<Box<RawValue>>> {
         let limits = self.grant.limits;
         let Live { store: instance, exports } = live;
-        let called = exports
-            .wharfage_plugin_operations()
-            .call_call(&mut *instance, &operation.name, input, cursor.map(String::as_str))
-            .await;
+        let errands = instance.data().errands.clone();
+        let operations = exports.wharfage_plugin_operations();
+        let called = operations.call_call(&mut *instance, &operation.name, input, cursor.map(String::as_str));
+        let called = errands.attend(called).await;
         let page = self.leave(instance, called)?;
         if page.output.len() as u64 > limits.output_bytes {
             return Err(Error::limit(
@@ -754,7 +755,8 @@ impl Loaded {
 
     /// Starts a fresh instance.
     async fn enter(&self, instance: &mut Instance<Call>) -> Result<Exports> {
-        match self.pre.instantiate_async(&mut *instance).await {
+        let errands = instance.data().errands.clone();
+        match errands.attend(self.pre.instantiate_async(&mut *instance)).await {
             Ok(exports) => Ok(exports),
             Err(error) => Err(self.trapped(instance, &error)),
         }
@@ -803,7 +805,8 @@ impl Loaded {
         let mut instance = self.instance(&self.grant.limits, deadline, Some(event.id.as_str().into()), running)?;
         let exports = self.enter(&mut instance).await?;
         let began = self.clock.now();
-        let called = exports.wharfage_plugin_events().call_handle(&mut instance, &event.into()).await;
+        let (errands, event) = (instance.data().errands.clone(), event.into());
+        let called = errands.attend(exports.wharfage_plugin_events().call_handle(&mut instance, &event)).await;
         let handled = self.leave(&mut instance, called)?;
         let Spent { source, attempts, .. } = instance.data().spent;
         self.vitals.pulse.ended(began, self.clock.now(), Sign::of_answer(source, attempts));
@@ -844,6 +847,7 @@ impl Loaded {
             wasi: wasi::context(&output, &guest_clock, seed, limits),
             output,
             table: ResourceTable::new(),
+            errands: Errands::default(),
             _alive: alive,
         };
         if let Some(meter) = call.context.meter() {
@@ -1086,6 +1090,7 @@ pub(crate) async fn describe(
         wasi: wasi::context(&output, clock, None, &limits),
         output: output.clone(),
         table: ResourceTable::new(),
+        errands: Errands::default(),
         _alive: alive,
     };
     let mut instance = bounded(engine, call);

@@ -15,16 +15,18 @@ use crate::outbound::{CredentialChoice, Method, Repeat, Request, Response, Sourc
 impl Host for Call {
     async fn send(&mut self, request: contract::Request) -> Result<contract::Response, types::Error> {
         let first = self.spend(1)?;
-        let outbound = self.outbound.clone();
-        let result = outbound.send(&self.context, self.with_made(request.into()).numbered(first)).await;
+        let request = self.with_made(request.into()).numbered(first);
+        let (outbound, context) = (self.outbound.clone(), self.context.clone());
+        let result = self.errands.run(|| async move { outbound.send(&context, request).await }).await;
         self.receive(result)
     }
 
     async fn open(&mut self, request: contract::Request) -> Result<contract::Opened, types::Error> {
         let first = self.spend(1)?;
-        let outbound = self.outbound.clone();
+        let request = self.with_made(request.into()).numbered(first);
+        let (outbound, context) = (self.outbound.clone(), self.context.clone());
         let opened = match self.place() {
-            Ok(place) => outbound.open(&self.context, self.with_made(request.into()).numbered(first), place).await,
+            Ok(place) => self.errands.run(|| async move { outbound.open(&context, request, place).await }).await,
             Err(error) => Err(error),
         };
         let (response, stream) = match opened {
@@ -60,10 +62,10 @@ impl Host for Call {
             Ok(first) => first,
             Err(error) => return requests.iter().map(|_| Err(error.clone())).collect(),
         };
-        let outbound = self.outbound.clone();
         let requests = (first..).zip(requests).map(|(number, request)| self.with_made(request.into()).numbered(number));
         let requests = requests.collect();
-        let results = outbound.send_all(&self.context, requests).await;
+        let (outbound, context) = (self.outbound.clone(), self.context.clone());
+        let results = self.errands.run(|| async move { outbound.send_all(&context, requests).await }).await;
         results.into_iter().map(|result| self.receive(result)).collect()
     }
 }

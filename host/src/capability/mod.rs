@@ -25,6 +25,7 @@ use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use crate::bindings::wharfage::plugin::types as contract;
 use crate::connection::Limits;
 use crate::engine::Place as Alive;
+use crate::errand::Errands;
 use crate::error::{Error, Kind};
 use crate::manifest::SecretFacts;
 use crate::outbound::cache::Mark;
@@ -86,6 +87,8 @@ pub(crate) struct Call {
     pub(crate) wasi: wasmtime_wasi::WasiCtx,
     pub(crate) output: wasi::Output,
     pub(crate) table: ResourceTable,
+    /// What it waits for.
+    pub(crate) errands: Errands,
     /// Its place among all instances that live.
     pub(crate) _alive: Alive,
 }

@@ -312,7 +312,7 @@ fn client(limits: &Limits, pins: &Arc<Pins>) -> reqwest::ClientBuilder {
         .no_proxy()
         .tls_version_min(reqwest::tls::Version::TLS_1_2)
         .connect_timeout(Duration::from_millis(limits.connect_ms))
-        .pool_max_idle_per_host(64)
+        .pool_max_idle_per_host(usize::try_from(limits.calls).unwrap_or(usize::MAX))
         .pool_idle_timeout(Duration::from_secs(60))
         .tcp_nodelay(true)
         .http1_max_headers(usize::try_from(limits.headers).unwrap_or(usize::MAX))
