@@ -52,8 +52,12 @@ limits! {
     instances_alive: 1_000 => 100_000, "Instances of all plugins at once; a call that needs one more is refused as busy.";
 }
 
-/// Bytes of guest memory, tables and stacks that stay mapped in a pool's slot between two instances.
-const KEEP_RESIDENT_BYTES: usize = 256 << 10;
+/// Bytes of guest memory that stay mapped in a pool's slot between two instances: as much as parsing 100 KiB of JSON
+/// writes to. What is beyond costs the next instance a page fault for each page; what is kept is only zeroed.
+const MEMORY_KEPT_BYTES: usize = 1 << 20;
+
+/// The same of each table.
+const TABLE_KEPT_BYTES: usize = 256 << 10;
 
 /// A wasmtime engine with its ticker.
 #[derive(Clone)]
@@ -206,9 +210,8 @@ fn build(limits: &EngineLimits, pooled: bool) -> wasmtime::Result<wasmtime::Engi
             .table_elements(usize::try_from(TABLE_ELEMENTS_MAX)?)
             .max_core_instance_size(4 << 20)
             .max_component_instance_size(4 << 20)
-            .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
-            .table_keep_resident(KEEP_RESIDENT_BYTES)
-            .async_stack_keep_resident(KEEP_RESIDENT_BYTES)
+            .linear_memory_keep_resident(MEMORY_KEPT_BYTES)
+            .table_keep_resident(TABLE_KEPT_BYTES)
             .pagemap_scan(Enabled::Auto);
         config.allocation_strategy(pool);
     }

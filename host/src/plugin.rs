@@ -7,6 +7,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 
 use base64::Engine as _;
@@ -20,12 +21,13 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::Span;
 use tracing::field::Empty;
 use wasmtime::component::types::{ComponentInstance, ComponentItem};
-use wasmtime::component::{Component, Linker, ResourceTable, ResourceTableError};
+use wasmtime::component::{Component, Instance as Entered, InstancePre, Linker, ResourceTable, ResourceTableError};
 use wasmtime::{Store as Instance, Trap, UpdateDeadline};
 
 use crate::artifact::Digest;
 use crate::auth::Credential;
 use crate::auth::scopes::Needed;
+use crate::bindings::exports::wharfage::plugin::{events, operations};
 use crate::bindings::{Plugin as Exports, PluginPre};
 use crate::capability::{self, Call, Lines, Memory, Spent, wasi};
 use crate::connection::Limits;
@@ -66,7 +68,10 @@ struct Loaded {
     facts: Arc<BTreeMap<String, SecretFacts>>,
     digest: Digest,
     grant: Grant,
-    pre: PluginPre<Call>,
+    pre: InstancePre<Call>,
+    /// Where its exports are. An instance serves one of them, and only that one is looked up in it.
+    operations: operations::GuestIndices,
+    events: events::GuestIndices,
     /// The host finds it again as long as this is held.
     _component: Arc<Component>,
     schemas: Vec<OnceLock<Result<Schema>>>,
@@ -102,10 +107,10 @@ pub(crate) struct Parts {
     pub(crate) warm_room: Arc<Room>,
 }
 
-/// An instance with its exports.
+/// An instance with its operations.
 struct Live {
     store: Instance<Call>,
-    exports: Exports,
+    operations: operations::Guest,
 }
 
 /// An instance for one call, and how long it stays where it may.
@@ -179,9 +184,10 @@ impl Plugin {
         }
         // What is ours and was not granted is refused above, so the rest is WASI.
         trap_the_rest(&engine, &mut linker, &component, |name| is_ours(name) || wasi::is_linked(name))?;
-        let pre = linker.instantiate_pre(&component).and_then(PluginPre::new).map_err(|error| {
+        let unfit = |error: wasmtime::Error| {
             Error::component("the component does not fit the contract").with_details(shown_lines(&format!("{error:#}")))
-        })?;
+        };
+        let pre = linker.instantiate_pre(&component).map_err(unfit)?;
         let meter = outbound.meter.clone().ok_or_else(|| Error::internal("a connection has no meter"))?;
         let outbound = Arc::new(outbound);
         meter.watch(&outbound);
@@ -197,6 +203,8 @@ impl Plugin {
             schemas: needs.operations.iter().map(|_| OnceLock::new()).collect(),
             drift: Watch::new(grant.drift, &needs)?.counted(&meter),
             engine,
+            operations: operations::GuestIndices::new(&pre).map_err(unfit)?,
+            events: events::GuestIndices::new(&pre).map_err(unfit)?,
             facts: Arc::new(needs.manifest.secrets.clone()),
             needs,
             digest,
@@ -462,7 +470,9 @@ impl Plugin {
         let call = loaded.meter.operation(loaded.index(about)).begin(&*loaded.clock);
         let here = Here::begin();
         let span = loaded.span(&here, &about.name, None);
-        let result = here.run(span.clone(), loaded.page(about, input, cursor)).await;
+        // It is large, and each layer around it would move it: it stays where it is, here and below.
+        let page = pin!(loaded.page(about, input, cursor));
+        let result = here.run(span.clone(), page).await;
         if let Ok(answer) = &result {
             span.record("attempts", answer.attempts);
         }
@@ -531,13 +541,16 @@ impl Loaded {
         self.check_scopes(&wanted, self.needs.manifest.scopes_of_operation(&operation.name)).await?;
         let cursor = cursor.map(|cursor| self.open(operation, &cursor)).transpose()?;
         let deadline = self.deadline();
-        let result = tokio::select! {
-            biased;
-            answer = self.run(operation, &input, cursor.as_ref(), deadline) => answer,
-            () = self.clock.alarm(deadline) => Err(match operation.effect {
-                Effect::Read => self.late(&operation.name),
-                _ => self.late(&operation.name).with_request_sent(crate::error::RequestSent::Maybe),
-            }),
+        let result = {
+            let run = pin!(self.run(operation, &input, cursor.as_ref(), deadline));
+            tokio::select! {
+                biased;
+                answer = run => answer,
+                () = self.clock.alarm(deadline) => Err(match operation.effect {
+                    Effect::Read => self.late(&operation.name),
+                    _ => self.late(&operation.name).with_request_sent(crate::error::RequestSent::Maybe),
+                }),
+            }
         };
         if let Some(tape) = &self.outbound.tape {
             let result = result.as_ref().map(|answer| (&*answer.output, answer.next.is_some()));
@@ -717,8 +730,8 @@ impl Loaded {
             return Ok(Visit { live, stay: Some(stay) });
         }
         let mut store = self.instance(&self.grant.limits, deadline, None, running)?;
-        let exports = self.enter(&mut store).await?;
-        Ok(Visit { live: Live { store, exports }, stay: warm.map(|warm| warm.begin(changes)) })
+        let operations = self.enter(&mut store, |store, entered| self.operations.load(store, entered)).await?;
+        Ok(Visit { live: Live { store, operations }, stay: warm.map(|warm| warm.begin(changes)) })
     }
 
     async fn run_in(
@@ -729,9 +742,8 @@ impl Loaded {
         cursor: Option<&String>,
     ) -> Result<Answer<Box<RawValue>>> {
         let limits = self.grant.limits;
-        let Live { store: instance, exports } = live;
+        let Live { store: instance, operations } = live;
         let errands = instance.data().errands.clone();
-        let operations = exports.wharfage_plugin_operations();
         let called = operations.call_call(&mut *instance, &operation.name, input, cursor.map(String::as_str));
         let called = errands.attend(called).await;
         let page = self.leave(instance, called)?;
@@ -753,13 +765,16 @@ impl Loaded {
         Ok(Answer { output, next, source, age_ms, attempts })
     }
 
-    /// Starts a fresh instance.
-    async fn enter(&self, instance: &mut Instance<Call>) -> Result<Exports> {
+    /// Starts a fresh instance, and finds in it what is wanted of it.
+    async fn enter<E>(
+        &self,
+        instance: &mut Instance<Call>,
+        find: impl FnOnce(&mut Instance<Call>, &Entered) -> wasmtime::Result<E>,
+    ) -> Result<E> {
         let errands = instance.data().errands.clone();
-        match errands.attend(self.pre.instantiate_async(&mut *instance)).await {
-            Ok(exports) => Ok(exports),
-            Err(error) => Err(self.trapped(instance, &error)),
-        }
+        let entered = errands.attend(self.pre.instantiate_async(&mut *instance)).await;
+        let found = entered.and_then(|entered| find(instance, &entered));
+        found.map_err(|error| self.trapped(instance, &error))
     }
 
     /// What came of an export: its answer, the plugin's own error with what the host knows about it, or a trap.
@@ -803,10 +818,10 @@ impl Loaded {
         // Always a fresh one: a run repeated after a kill must send the same requests under the same numbers, or a write
         // would get another key (R8), and what other calls left in memory may change them.
         let mut instance = self.instance(&self.grant.limits, deadline, Some(event.id.as_str().into()), running)?;
-        let exports = self.enter(&mut instance).await?;
+        let events = self.enter(&mut instance, |instance, entered| self.events.load(instance, entered)).await?;
         let began = self.clock.now();
         let (errands, event) = (instance.data().errands.clone(), event.into());
-        let called = errands.attend(exports.wharfage_plugin_events().call_handle(&mut instance, &event)).await;
+        let called = errands.attend(events.call_handle(&mut instance, &event)).await;
         let handled = self.leave(&mut instance, called)?;
         let Spent { source, attempts, .. } = instance.data().spent;
         self.vitals.pulse.ended(began, self.clock.now(), Sign::of_answer(source, attempts));

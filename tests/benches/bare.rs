@@ -71,7 +71,6 @@ impl Bare {
 }
 
 fn config(is_pooled: bool) -> Config {
-    const KEEP_RESIDENT_BYTES: usize = 256 << 10;
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -95,9 +94,8 @@ fn config(is_pooled: bool) -> Config {
             .table_elements(100_000)
             .max_core_instance_size(4 << 20)
             .max_component_instance_size(4 << 20)
-            .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
-            .table_keep_resident(KEEP_RESIDENT_BYTES)
-            .async_stack_keep_resident(KEEP_RESIDENT_BYTES)
+            .linear_memory_keep_resident(1 << 20)
+            .table_keep_resident(256 << 10)
             .pagemap_scan(Enabled::Auto);
         config.allocation_strategy(pool);
     }

@@ -25,6 +25,9 @@
 //! machine with few cores it takes part of what calls per second could be; CPU is of the process that calls alone. Peers
 //! are other programs, each measured where it is installed; what is missing says how to install it.
 //!
+//! This program has the allocator that the program `wharfage` has, and so has all that is measured in its process: the
+//! host, plain `reqwest` and bare wasmtime alike. Peers have the allocators they come with.
+//!
 //! How it is measured stands in `measure.rs`. Absolute figures are of one machine and its mood: trust the ratios.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench that cannot go on says where and stops")]
@@ -47,12 +50,17 @@ use wharfage_tests::API_KEY;
 use wharfage_tests::counts::{BODY_BYTES, BODY_COPIES_MAX, Unit, carried};
 use wharfage_tests::measured::{self, Memory, NOWHERE};
 
+use mimalloc::MiMalloc;
+
 use bare::Bare;
 use crowd::Crowd;
 use flight::Flight;
 use measure::{Contender, Costs, Effort, Spread, measure, measure_all};
 use peers::Peer;
 use provider::{Provider, Size};
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The parts by name; a word of the command line chooses those that hold it.
 const PARTS: [&str; 7] = ["pieces", "path", "body", "loopback", "flight", "crowd", "loading"];
@@ -472,7 +480,8 @@ fn print_head() {
         "a release build"
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    println!("\n{build}, {cores} cores; medians of interleaved rounds, the quartiles of a ratio in brackets\n");
+    println!("\n{build}, {cores} cores, mimalloc on every side but the peers'");
+    println!("medians of interleaved rounds, the quartiles of a ratio in brackets\n");
     println!(
         "{:<34}{:>11}{:>12}   {:<26}{:<26}times the calls/s",
         "", "CPU µs", "calls/s", "times the CPU", "calls per CPU s"
