@@ -488,6 +488,7 @@ impl Kept {
             request_id: self.request_id.clone(),
             may_be_kept: false,
             mark: None,
+            kept: None,
         }
     }
 }

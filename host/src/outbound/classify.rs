@@ -264,6 +264,7 @@ fn answer(
         request_id: request_id.map(|id| mask.text(&id).into_owned()),
         may_be_kept,
         mark: None,
+        kept: None,
     };
     (response, has_found)
 }
