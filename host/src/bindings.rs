@@ -13,6 +13,8 @@ wasmtime::component::bindgen!({
         "wharfage:plugin/http.[method]body.read": async,
         "wharfage:plugin/http.[method]upload.write": async,
         "wharfage:plugin/http.[static]upload.finish": async,
+        "wharfage:plugin/files.read": async,
+        "wharfage:plugin/files.write": async,
         "wharfage:plugin/rate-limit.acquire": async,
         "wharfage:plugin/secrets": async,
         "wharfage:plugin/state": async,

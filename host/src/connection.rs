@@ -271,9 +271,9 @@ limits! {
     request_body_bytes: 8 << 20, "Bytes of a request's body.";
     response_body_bytes: 16 << 20, "Bytes of an answer's body, after decoding.";
     streams: 4, "Bodies of one call that are read or written piece by piece at once.";
-    stream_bytes: 1 << 30, "Bytes of one body that is read piece by piece, after decoding.";
+    stream_bytes: 1 << 30, "Bytes of one body that is read piece by piece, after decoding, and of a file that is taken from a call.";
     stream_idle_ms: 30_000, "Milliseconds that the provider may neither send nor take anything of such a body.";
-    upload_bytes: 1 << 30, "Bytes of one body that is written piece by piece.";
+    upload_bytes: 1 << 30, "Bytes of one body that is written piece by piece, and of a file that is given to a call.";
     event_streams: 4, "Streams of server-sent events that the connection reads at once.";
     cache_bytes: 16 << 20, "Bytes of all kept answers of the connection, in memory and again on the disk.";
     cache_entry_bytes: 1 << 20, "Bytes of an answer that is kept.";

@@ -14,6 +14,7 @@ use crate::manifest::{COMPONENT_BYTES_MAX, Effect, JwtFacts, Needs, Operation, P
 use crate::outbound::Method;
 use crate::outbound::buckets::Shape;
 use crate::outbound::graphql::GraphqlRule;
+use crate::outbound::kept::KEPT_MAX;
 use crate::outbound::scope::OriginScope;
 use crate::plugin::{DESCRIBE_COMPUTE_MS, DESCRIBE_MS};
 
@@ -108,6 +109,7 @@ const FIXED: &[(&str, u64, &str)] = &[
     ("describe_ms", DESCRIBE_MS, "Milliseconds that a component has to describe itself when it is loaded."),
     ("describe_compute_ms", DESCRIBE_COMPUTE_MS, "Milliseconds of computing among them."),
     ("made_tokens", MADE_MAX as u64, "Tokens that one call may have made."),
+    ("kept_urls", KEPT_MAX as u64, "URLs of answers that the host keeps for one call."),
     ("state_key_bytes", KEY_BYTES_MAX as u64, "Bytes of a key of state."),
     ("event_name_bytes", EVENT_NAME_BYTES_MAX as u64, "Bytes of an emitted event's type, and of its key."),
     ("error_text_bytes", TEXT_BYTES_MAX as u64, "Bytes of each text of a plugin's error; more is cut."),

@@ -357,19 +357,22 @@ fn granted_origins(
         let declared = || needs.manifest.declared_credential(name).map(str::to_owned);
         let credential = chosen.cloned().or_else(declared);
         let credential_optional = facts.credential_optional && chosen.is_none();
+        let kept_header =
+            facts.kept_header.as_ref().and_then(|header| http::HeaderName::from_bytes(header.as_bytes()).ok());
         all.push(Asked { name: name.clone(), base: base.clone(), methods: methods.clone(), paths: paths.clone() });
         let before = origins.len();
         if stated.iter().any(|origin| origin.origin() == base.origin()) {
             origins.push(OriginScope {
                 credential: credential.clone(),
                 credential_optional,
+                kept_header: kept_header.clone(),
                 ..OriginScope::new(name, base.clone(), methods.clone(), paths.clone())
             });
         }
         for allow in &connection.allow {
             if parse_origin(&allow.origin).map_err(wrong)?.origin() == base.origin() {
                 let narrowed = narrowed(name, &base, &methods, &paths, allow, credential.clone(), wrong)?;
-                origins.push(OriginScope { credential_optional, ..narrowed });
+                origins.push(OriginScope { credential_optional, kept_header: kept_header.clone(), ..narrowed });
             }
         }
         if origins.len() == before {

@@ -30,6 +30,7 @@ mod errand;
 mod error;
 mod event;
 mod explain;
+mod files;
 #[doc(hidden)]
 pub mod fuzz;
 mod grant;
@@ -61,6 +62,7 @@ pub use engine::{EngineLimits, EnginePolicy};
 pub use error::{Blame, Error, FieldError, Kind, NetworkStage, RequestSent, Result, Severity};
 pub use event::{Emission, Event, Outcome, Poll, Start, Trigger};
 pub use explain::{explain, explain_change, explain_host, explain_starts};
+pub use files::Files;
 pub use grant::{Grant, Missing, suggest};
 pub use host::{Host, HostBuilder, default_state_dir, read_component};
 #[cfg(feature = "serve")]

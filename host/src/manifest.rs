@@ -150,6 +150,9 @@ pub struct OriginFacts {
     /// Whether only the host talks to it, as to a token endpoint: no request of the plugin's goes there.
     #[serde(default)]
     pub host_only: bool,
+    /// The header field of its answers whose URL works like a credential: the host keeps it, and the plugin gets a name for it
+    /// that its further requests may go to.
+    pub kept_header: Option<String>,
     /// Who says so.
     #[serde(default)]
     pub source: String,
@@ -1362,6 +1365,13 @@ impl Manifest {
                 return wrong(format!(
                     "origins.{name} says credential_optional, which is for an origin with a credential that is made of secrets"
                 ));
+            }
+            if origin
+                .kept_header
+                .as_ref()
+                .is_some_and(|header| http::HeaderName::from_bytes(header.as_bytes()).is_err())
+            {
+                return wrong(format!("origins.{name} says kept_header, which is the name of one header field"));
             }
             if origin.source.is_empty() || origin.date.is_empty() {
                 return wrong(format!("origins.{name} is a fact: say its source and date"));

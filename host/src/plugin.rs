@@ -36,6 +36,7 @@ use crate::engine::{Engine, Places, TICK_MS};
 use crate::errand::Errands;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Outcome, Trigger};
+use crate::files::Files;
 use crate::grant::Grant;
 #[cfg(feature = "serve")]
 use crate::inbound::socket::{Listener, Socket, SocketPolicy};
@@ -59,7 +60,7 @@ use crate::warm::{Retired, Room, Stay, Warm};
 
 /// A plugin over a connection. Clones are the same plugin.
 #[derive(Clone)]
-pub struct Plugin(Arc<Loaded>);
+pub struct Plugin(Arc<Loaded>, Files);
 
 struct Loaded {
     engine: Engine,
@@ -197,32 +198,35 @@ impl Plugin {
         // What is recorded must come again, from an instance that has seen nothing.
         let may_stay = grant.warm.instances > 0 && outbound.tape.is_none();
         let warm = may_stay.then(|| Warm::new(grant.warm, clock.clone(), meter.clone(), warm_room));
-        Ok(Self(Arc::new(Loaded {
-            name: needs.manifest.plugin.name.as_str().into(),
-            connection: grant.connection.as_str().into(),
-            schemas: needs.operations.iter().map(|_| OnceLock::new()).collect(),
-            drift: Watch::new(grant.drift, &needs)?.counted(&meter),
-            engine,
-            operations: operations::GuestIndices::new(&pre).map_err(unfit)?,
-            events: events::GuestIndices::new(&pre).map_err(unfit)?,
-            facts: Arc::new(needs.manifest.secrets.clone()),
-            needs,
-            digest,
-            grant,
-            pre,
-            _component: component,
-            outbound,
-            store,
-            seal,
-            clock,
-            calls,
-            lines: Arc::default(),
-            meter,
-            vitals: Vitals::default(),
-            observer,
-            warm,
-            waiting: Places::new(waiting),
-        })))
+        Ok(Self(
+            Arc::new(Loaded {
+                name: needs.manifest.plugin.name.as_str().into(),
+                connection: grant.connection.as_str().into(),
+                schemas: needs.operations.iter().map(|_| OnceLock::new()).collect(),
+                drift: Watch::new(grant.drift, &needs)?.counted(&meter),
+                engine,
+                operations: operations::GuestIndices::new(&pre).map_err(unfit)?,
+                events: events::GuestIndices::new(&pre).map_err(unfit)?,
+                facts: Arc::new(needs.manifest.secrets.clone()),
+                needs,
+                digest,
+                grant,
+                pre,
+                _component: component,
+                outbound,
+                store,
+                seal,
+                clock,
+                calls,
+                lines: Arc::default(),
+                meter,
+                vitals: Vitals::default(),
+                observer,
+                warm,
+                waiting: Places::new(waiting),
+            }),
+            Files::default(),
+        ))
     }
 
     /// What the component says about itself.
@@ -403,6 +407,13 @@ impl Plugin {
         self.0.lines.dropped()
     }
 
+    /// The same plugin, whose calls get these files: content too large for an input or an output. An input names them as
+    /// they are named here.
+    #[must_use]
+    pub fn with_files(&self, files: Files) -> Self {
+        Self(self.0.clone(), files)
+    }
+
     /// Runs an operation. A list answers its first page; see [`Plugin::stream`] for all of it.
     ///
     /// # Errors
@@ -471,7 +482,7 @@ impl Plugin {
         let here = Here::begin();
         let span = loaded.span(&here, &about.name, None);
         // It is large, and each layer around it would move it: it stays where it is, here and below.
-        let page = pin!(loaded.page(about, input, cursor));
+        let page = pin!(loaded.page(about, input, cursor, &self.1));
         let result = here.run(span.clone(), page).await;
         if let Ok(answer) = &result {
             span.record("attempts", answer.attempts);
@@ -534,7 +545,13 @@ impl Plugin {
 
 impl Loaded {
     /// One page of an operation, within its deadline.
-    async fn page(&self, operation: &Operation, input: &str, cursor: Option<Cursor>) -> Result<Answer<Box<RawValue>>> {
+    async fn page(
+        &self,
+        operation: &Operation,
+        input: &str,
+        cursor: Option<Cursor>,
+        files: &Files,
+    ) -> Result<Answer<Box<RawValue>>> {
         self.grant.check_operation(&operation.name)?;
         let input = self.input(operation, input)?;
         let wanted = What::Operation(&operation.name);
@@ -542,7 +559,7 @@ impl Loaded {
         let cursor = cursor.map(|cursor| self.open(operation, &cursor)).transpose()?;
         let deadline = self.deadline();
         let result = {
-            let run = pin!(self.run(operation, &input, cursor.as_ref(), deadline));
+            let run = pin!(self.run(operation, &input, cursor.as_ref(), files, deadline));
             tokio::select! {
                 biased;
                 answer = run => answer,
@@ -663,10 +680,11 @@ impl Loaded {
         operation: &Operation,
         input: &String,
         cursor: Option<&String>,
+        files: &Files,
         deadline: crate::time::Timestamp,
     ) -> Result<Answer<Box<RawValue>>> {
         let _place = self.place().await?;
-        self.run_as(&operation.name, operation, input, cursor, deadline).await
+        self.run_as(&operation.name, operation, input, cursor, files, deadline).await
     }
 
     /// A place among the calls that run side by side. So many wait for one, and no more.
@@ -695,7 +713,7 @@ impl Loaded {
         let input = self.input(operation, &input.to_string())?;
         let busy = || Error::new(Kind::RateLimited, "the probe gives way: as many calls run as may");
         let _place = self.calls.try_acquire().map_err(|_| busy())?;
-        self.run_as(PROBE, operation, &input, None, deadline).await
+        self.run_as(PROBE, operation, &input, None, &Files::default(), deadline).await
     }
 
     /// `name` is what the call is known as on its way.
@@ -705,12 +723,14 @@ impl Loaded {
         operation: &Operation,
         input: &String,
         cursor: Option<&String>,
+        files: &Files,
         deadline: crate::time::Timestamp,
     ) -> Result<Answer<Box<RawValue>>> {
         let running = Running::metered(name, self.meter.operation(self.index(operation)));
         // A probe sees what a first call would see.
         let warm = self.warm.as_deref().filter(|_| name != PROBE);
         let mut visit = self.visit(warm, deadline, running).await?;
+        visit.live.store.data_mut().spent.files = files.clone();
         let result = self.run_in(&mut visit.live, operation, input, cursor).await;
         visit.end(&result, warm, self.outbound.credential_changes());
         result

@@ -61,8 +61,8 @@
 //!
 //! (A plugin that lists `serde` and `schemars` among its own dependencies leaves out the two `crate = …` lines.)
 //!
-//! The modules bear the names of the contract's files: [`http`], [`secrets`], [`rate_limit`], [`state`], [`clock`],
-//! [`log`] are what a plugin may call, [`mod@operations`] and [`events`] what it answers. [`stream`] and [`multipart`] are
+//! The modules bear the names of the contract's files: [`http`], [`files`], [`secrets`], [`rate_limit`], [`state`],
+//! [`clock`], [`log`] are what a plugin may call, [`mod@operations`] and [`events`] what it answers. [`stream`] and [`multipart`] are
 //! for bodies piece by piece; [`page`], [`graphql`], [`time`], [`money`] and [`json`] help with what providers have in common; [`testing`] runs a plugin natively.
 
 // What the macros make names this crate as a plugin does.
@@ -74,6 +74,7 @@ pub mod bindings;
 pub mod clock;
 pub mod error;
 pub mod events;
+pub mod files;
 pub mod graphql;
 pub mod http;
 pub mod json;

@@ -33,6 +33,8 @@ fn header<'a>(answer: &'a Value, name: &str) -> Option<&'a str> {
 
 // ---------------------------------------------------------------------------------------------- there and back
 
+pub(crate) use crate::kept::r13_a_kept_url_stands_nowhere as http_kept;
+
 #[tokio::test]
 async fn http_send() {
     let reply = Reply::json(&json!({"number": "SO-7"})).header("x-request-id", "r-1").header("x-shape", "caf\u{e9}");

@@ -6,6 +6,7 @@
 //!
 //! A play can break one request, to see what comes of that.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine;
@@ -13,9 +14,9 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 use wharfage::stand_in::{captured, is_made_key, signed_in, value_of};
-use wharfage::tape::{Answered, Exchange, Expect, Fixture, Tape, TapeMode, Wanted, placed};
+use wharfage::tape::{Answered, Content, Exchange, Expect, Fixture, Tape, TapeMode, Wanted, placed};
 use wharfage::{
-    Account, BoxFuture, Connection, Error, FieldError, Head, Host, HostBuilder, Kind, Lost, ManualClock, Needs,
+    Account, BoxFuture, Connection, Error, FieldError, Files, Head, Host, HostBuilder, Kind, Lost, ManualClock, Needs,
     NetworkStage, RequestSent, Severity, Signed, Transport,
 };
 
@@ -114,8 +115,10 @@ impl Theatre {
         let connection = Connection::granting(&self.needs);
         let plugin = host.connect("tape", &self.bytes, &connection, None).await;
         let plugin = plugin.unwrap_or_else(|error| panic!("{}: {error}", self.plugin.name));
-        let (outcome, pages) = self.run(&plugin, &expected).await;
-        let troubles = tape.unused().iter().map(|asked| format!("{asked} was never asked for")).collect();
+        let handed = Handed::over(&expected);
+        let (outcome, pages) = self.run(&plugin.with_files(handed.files.clone()), &expected).await;
+        let unused = tape.unused().into_iter().map(|asked| format!("{asked} was never asked for"));
+        let troubles = unused.chain(handed.misfits(&expected)).collect();
         (expected, Played { outcome, pages, troubles, requests: 0, signed: 0 })
     }
 
@@ -167,13 +170,14 @@ impl Theatre {
         let host = host.unwrap_or_else(|error| panic!("{error}"));
         let plugin = host.connect("play", &self.bytes, &connection, Some(&account)).await;
         let plugin = plugin.unwrap_or_else(|error| panic!("{}: {error}", self.plugin.name));
-        let (outcome, pages) = self.run(&plugin, &fixture).await;
+        let handed = Handed::over(&fixture);
+        let (outcome, pages) = self.run(&plugin.with_files(handed.files.clone()), &fixture).await;
 
         let stage = lock(&stage);
         let left = stage.exchanges.iter().filter(|(_, is_used)| !is_used);
         let left = left
             .map(|(exchange, _)| format!("{} {} was never asked for", exchange.request.method, exchange.request.url));
-        let troubles = stage.troubles.iter().cloned().chain(left).collect();
+        let troubles = stage.troubles.iter().cloned().chain(left).chain(handed.misfits(&fixture)).collect();
         let (requests, signed) = (stage.requests, stage.signed);
         drop(stage);
         (fixture, Played { outcome, pages, troubles, requests, signed })
@@ -225,6 +229,50 @@ impl Theatre {
             Some(name) => Mark::Query(name),
             None => Mark::Header(named("header").unwrap_or_else(|| "authorization".to_owned())),
         })
+    }
+}
+
+/// The files of a fixture: what is given, and what is taken.
+struct Handed {
+    files: Files,
+    taken: BTreeMap<String, Taken>,
+}
+
+/// What a plugin has written.
+#[derive(Clone, Default)]
+struct Taken(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Taken {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Handed {
+    fn over(fixture: &Fixture) -> Self {
+        let give = |files: Files, (name, content): (&String, &Content)| {
+            files.give(name, std::io::Cursor::new(content.bytes())).expect("it is in memory")
+        };
+        let files = fixture.files.iter().fold(Files::default(), give);
+        let taken: BTreeMap<String, Taken> =
+            fixture.expect.files.keys().map(|name| (name.clone(), Taken::default())).collect();
+        let files = taken.iter().fold(files, |files, (name, taken)| files.take(name, taken.clone()));
+        Self { files, taken }
+    }
+
+    /// Which files do not hold what they should.
+    fn misfits(&self, fixture: &Fixture) -> Vec<String> {
+        let holds = |(name, content): &(&String, &Content)| {
+            let taken = &self.taken[*name];
+            *taken.0.lock().unwrap_or_else(PoisonError::into_inner) == content.bytes()
+        };
+        let misfits = fixture.expect.files.iter().filter(|file| !holds(file));
+        misfits.map(|(name, _)| format!("the file {name} does not hold what it should")).collect()
     }
 }
 

@@ -270,7 +270,7 @@ impl Open {
 
 /// What a component imports of the contract, as far as it must be granted.
 pub fn imports(bytes: &[u8]) -> Result<Vec<String>, Error> {
-    Ok(Needs::read(bytes)?.imports.into_iter().filter(|name| name != "clock" && name != "log").collect())
+    Ok(Needs::read(bytes)?.imports.into_iter().filter(|name| !matches!(&**name, "clock" | "files" | "log")).collect())
 }
 
 /// The secrets that every scene has: name and value.

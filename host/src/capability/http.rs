@@ -9,6 +9,7 @@ use crate::bindings::wharfage::plugin::http::{self as contract, Host};
 use crate::bindings::wharfage::plugin::types;
 use crate::error::{Error, Result};
 use crate::outbound::cache::Keep;
+use crate::outbound::kept::KEPT_MAX;
 use crate::outbound::stream::{Place, Stream, Upload};
 use crate::outbound::{CredentialChoice, Method, Repeat, Request, Response, Source};
 
@@ -131,13 +132,14 @@ impl Call {
         })
     }
 
-    /// With the token that the request's credential names, where this call made one of that name.
+    /// With what the request names of this call: a token that it made, a URL that an answer left in the host.
     fn with_made(&self, mut request: Request) -> Request {
         if let CredentialChoice::Named(name) = &request.credential
             && let Some(made) = self.spent.made.iter().find(|made| made.credential.name == *name)
         {
             request.credential = CredentialChoice::Made(made.clone());
         }
+        request.kept = self.spent.kept.iter().find(|kept| kept.name == request.url).cloned();
         request
     }
 
@@ -159,6 +161,13 @@ impl Call {
             Ok(mut response) => {
                 if let Some(mark) = response.mark.take() {
                     self.spent.marked(mark);
+                }
+                if let Some(kept) = response.kept.take() {
+                    if self.spent.kept.len() == KEPT_MAX {
+                        let message = format!("the limit kept_urls of {KEPT_MAX} per call is reached");
+                        return Err(self.refuse(Error::limit("kept_urls", message).with_details(super::FIXED)));
+                    }
+                    self.spent.kept.push(kept);
                 }
                 self.spent.attempts = self.spent.attempts.saturating_add(response.attempts);
                 self.spent.source = self.spent.source.max(response.source);
@@ -214,6 +223,7 @@ impl From<contract::Request> for Request {
                 contract::Keep::Never => Keep::Never,
             },
             upgrade: None,
+            kept: None,
         }
     }
 }

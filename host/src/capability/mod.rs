@@ -4,6 +4,7 @@
 //! and keeps nothing: what may be done stands in the grant, and what was spent in the [`Call`]. None knows another.
 
 mod clock;
+mod files;
 mod http;
 mod log;
 mod rate_limit;
@@ -27,8 +28,10 @@ use crate::connection::Limits;
 use crate::engine::Place as Alive;
 use crate::errand::Errands;
 use crate::error::{Error, Kind};
+use crate::files::Files;
 use crate::manifest::SecretFacts;
 use crate::outbound::cache::Mark;
+use crate::outbound::kept::Kept;
 use crate::outbound::stream::Place;
 use crate::outbound::{CallContext, Made, Outbound, Source};
 use crate::store::Store;
@@ -58,6 +61,7 @@ macro_rules! capability {
 /// Every capability there is.
 pub(crate) const ALL: &[Capability] = &[
     capability!("clock", clock, "the time"),
+    capability!("files", files, "files that a call brings along"),
     capability!("http", http, "requests to the origins below"),
     capability!("log", log, "lines in the host's log"),
     capability!("rate-limit", rate_limit, "pacing for what the host cannot see"),
@@ -65,8 +69,8 @@ pub(crate) const ALL: &[Capability] = &[
     capability!("state", state, "small durable values of its own"),
 ];
 
-/// Those that are linked without being asked for: they give nothing away.
-pub(crate) const ALWAYS: &[&str] = &["clock", "log"];
+/// Those that are linked without being asked for: they give nothing away, or only what comes with a call.
+pub(crate) const ALWAYS: &[&str] = &["clock", "files", "log"];
 
 /// One call of one instance: what the imports work with, and what was spent.
 pub(crate) struct Call {
@@ -188,6 +192,10 @@ pub(crate) struct Spent {
     pub(crate) error: Option<Error>,
     /// The tokens that were made, which requests of this call may carry.
     pub(crate) made: Vec<Arc<Made>>,
+    /// The URLs that stay in the host, to which requests of this call may go.
+    pub(crate) kept: Vec<Arc<Kept>>,
+    /// What the caller handed over.
+    pub(crate) files: Files,
     /// The answers of this call that were kept.
     pub(crate) marks: Vec<Mark>,
     /// Bytes that these remember of what was kept before.

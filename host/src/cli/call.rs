@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use wharfage::tape::{Tape, TapeMode};
-use wharfage::{Answer, Connection, Cursor, Host, Kind, Needs, Operation, Plugin, Source};
+use wharfage::{Answer, Connection, Cursor, Files, Host, Kind, Needs, Operation, Plugin, Source};
 
 use super::text::{self, DIM, YELLOW};
 use super::{Common, programs, read_config};
@@ -28,6 +28,12 @@ pub(super) struct Call {
     /// One field of the input; may stand several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// A file that the operation reads, for this field of the input; may stand several times
+    #[arg(long = "file", value_name = "KEY=PATH")]
+    file: Vec<String>,
+    /// A new file that the operation writes, for this field of the input; may stand several times
+    #[arg(long = "save", value_name = "KEY=PATH")]
+    save: Vec<String>,
     /// At most so many items of a list
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -115,10 +121,13 @@ impl Call {
         let about = plugin.needs().operation(&self.operation)?.clone();
         let input = self.input_text(&about)?;
         let cursor = self.cursor.clone().map(Cursor::new);
+        let handed = Handed::over(&self.file, &self.save)?;
+        let plugin = plugin.with_files(handed.files.clone());
         let called = match about.is_list {
             true => self.list(&plugin, &about, input, cursor).await,
             false => self.single(&plugin, &input).await,
         };
+        let called = handed.end(called);
         tell_drift(&plugin);
         plugin.settle().await;
         called
@@ -172,18 +181,19 @@ impl Call {
                 None => input.to_owned(),
             },
         };
-        if self.set.is_empty() {
+        if self.set.is_empty() && self.file.is_empty() && self.save.is_empty() {
             return Ok(text);
         }
         let mut fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&text).map_err(|error| {
             wharfage::Error::new(Kind::InvalidRequest(Vec::new()), "the input must be a JSON object")
                 .with_details(error.to_string())
         })?;
-        for pair in &self.set {
-            let (key, value) = pair.split_once('=').ok_or_else(|| {
-                wharfage::Error::new(Kind::InvalidRequest(Vec::new()), format!("--set {pair}: write KEY=VALUE"))
-            })?;
+        for (key, value) in pairs("--set", &self.set)? {
             fields.insert(key.to_owned(), typed(about, key, value)?);
+        }
+        // A file is called like the field that names it.
+        for (key, _) in pairs("--file", &self.file)?.into_iter().chain(pairs("--save", &self.save)?) {
+            fields.insert(key.to_owned(), serde_json::value::to_raw_value(key)?);
         }
         Ok(serde_json::to_string(&fields)?)
     }
@@ -280,6 +290,66 @@ impl Call {
 
     fn for_people(&self) -> bool {
         !self.json && std::io::stdout().is_terminal()
+    }
+}
+
+/// The two sides of each `KEY=VALUE`.
+fn pairs<'a>(flag: &str, written: &'a [String]) -> anyhow::Result<Vec<(&'a str, &'a str)>> {
+    let pair = |text: &'a String| {
+        text.split_once('=').ok_or_else(|| {
+            let value = if flag == "--set" { "VALUE" } else { "PATH" };
+            wharfage::Error::new(Kind::InvalidRequest(Vec::new()), format!("{flag} {text}: write KEY={value}")).into()
+        })
+    };
+    written.iter().map(pair).collect()
+}
+
+/// The files of `--file` and `--save`, with what of them has gone through. What is saved is written beside its place and put
+/// there when all of it is there.
+struct Handed {
+    files: Files,
+    bars: Vec<ProgressBar>,
+    saved: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Handed {
+    fn over(given: &[String], taken: &[String]) -> anyhow::Result<Self> {
+        let mut handed = Self { files: Files::default(), bars: Vec::new(), saved: Vec::new() };
+        for (key, path) in pairs("--file", given)? {
+            let opened = std::fs::File::open(path).and_then(|file| Ok((file.metadata()?, file)));
+            let (about, file) = opened.with_context(|| format!("read {path}"))?;
+            let bar = text::bytes(&format!("read {path}"), Some(about.len()));
+            handed.files = handed.files.give(key, bar.wrap_read(file)).with_context(|| format!("read {path}"))?;
+            handed.bars.push(bar);
+        }
+        for (key, path) in pairs("--save", taken)? {
+            let whole = PathBuf::from(path);
+            if whole.symlink_metadata().is_ok() {
+                let message = format!("{path} is there already, and --save would replace it");
+                return Err(wharfage::Error::new(Kind::InvalidRequest(Vec::new()), message)
+                    .with_details("Name another, or take that one away")
+                    .into());
+            }
+            let part = PathBuf::from(format!("{path}.part"));
+            let file = std::fs::File::create(&part).with_context(|| format!("write {}", part.display()))?;
+            let bar = text::bytes(&format!("write {path}"), None);
+            handed.files = handed.files.take(key, bar.wrap_write(file));
+            handed.bars.push(bar);
+            handed.saved.push((part, whole));
+        }
+        Ok(handed)
+    }
+
+    /// Puts what is whole in its place, and takes away what is not.
+    fn end(self, called: anyhow::Result<()>) -> anyhow::Result<()> {
+        self.bars.iter().for_each(ProgressBar::finish_and_clear);
+        for (part, whole) in &self.saved {
+            match &called {
+                Ok(()) => std::fs::rename(part, whole).with_context(|| format!("write {}", whole.display()))?,
+                Err(_) => drop(std::fs::remove_file(part)),
+            }
+        }
+        called
     }
 }
 

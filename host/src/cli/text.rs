@@ -59,6 +59,20 @@ pub(super) fn spinner() -> ProgressBar {
     progress
 }
 
+/// How much of a file has gone through, where a person looks at it.
+pub(super) fn bytes(what: &str, total: Option<u64>) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let template = match total {
+        Some(_) => "{msg} {bytes} of {total_bytes} {bytes_per_sec} {eta}",
+        None => "{msg} {bytes} {bytes_per_sec}",
+    };
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let progress = total.map_or_else(ProgressBar::no_length, ProgressBar::new);
+    progress.with_style(style).with_message(what.to_owned())
+}
+
 /// Untrusted text on one line, without control characters.
 pub(super) fn one_line(text: &str, chars_max: usize) -> String {
     let mut out: String = text

@@ -46,7 +46,7 @@ fn check_place(outbound: &Outbound, credential: &Credential, scoped: &Scoped) ->
         format!(
             "the credential `{name}` is not for {method} {}{}",
             origin.base.origin().ascii_serialization(),
-            crate::manifest::shown(scoped.url().path())
+            crate::manifest::shown(scoped.shown_url().path())
         ),
         format!(
             "At `{}` it goes with the methods {} to the paths {}. What it is for stands in [credentials.{name}] of plugin.toml.",

@@ -554,6 +554,7 @@ impl Kept {
             request_id: self.request_id.clone(),
             may_be_kept: false,
             mark: None,
+            kept: None,
         }
     }
 }

@@ -263,6 +263,7 @@ fn answer(
         request_id: request_id.map(|id| mask.text(&id).into_owned()),
         may_be_kept,
         mark: None,
+        kept: None,
     };
     (response, has_found)
 }

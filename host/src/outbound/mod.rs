@@ -13,6 +13,7 @@ pub(crate) mod circuit;
 pub(crate) mod classify;
 pub(crate) mod graphql;
 pub(crate) mod hints;
+pub(crate) mod kept;
 pub(crate) mod key_sets;
 pub(crate) mod mask;
 mod place;
@@ -60,6 +61,7 @@ use self::admit::Lanes;
 use self::cache::{Cache, Keep};
 use self::circuit::{Circuits, Verdict};
 use self::classify::{Answers, Outcome};
+use self::kept::Kept;
 use self::key_sets::KeySets;
 use self::mask::Mask;
 use self::retry::{Decision, Failed, RetryBudget, RetryPolicy};
@@ -199,6 +201,8 @@ pub(crate) struct Request {
     pub(crate) keep: Keep,
     /// What the connection is to become, where it is to carry something else after the answer.
     pub(crate) upgrade: Option<Upgrade>,
+    /// The URL that it goes to, where that stays in the host.
+    pub(crate) kept: Option<Arc<Kept>>,
 }
 
 impl Request {
@@ -219,6 +223,7 @@ impl Request {
             is_confidential: false,
             keep: Keep::default(),
             upgrade: None,
+            kept: None,
         }
     }
 
@@ -272,6 +277,8 @@ pub(crate) struct Response {
     pub(crate) may_be_kept: bool,
     /// Where it was kept, for the case that the plugin finds it to be an error.
     pub(crate) mark: Option<cache::Mark>,
+    /// The URL in it that stays in the host.
+    pub(crate) kept: Option<Arc<Kept>>,
 }
 
 /// Where the host puts an idempotency key that it made.
@@ -495,8 +502,8 @@ impl Outbound {
         let first = trip.request.clone();
         match self.travel(context, &mut trip).await {
             Ok((response, _)) => Ok(response),
-            // No kept answer says what became of an upload.
-            Err(error) if trip.is_in_pieces() => Err(trip.count(error)),
+            // No kept answer says what became of an upload, or of what only this call can ask.
+            Err(error) if trip.passes_cache() => Err(trip.count(error)),
             // What was kept says nothing of how the provider is now.
             Err(error) if context.is_probe() => Err(trip.count(error)),
             Err(error) => {
@@ -582,7 +589,7 @@ impl Outbound {
             trip.without = without;
             let wish = tape::wish(self, &scoped);
             let mut ticket = None;
-            let missed = if trip.is_in_pieces() || context.is_probe() {
+            let missed = if trip.passes_cache() || context.is_probe() {
                 cache::pass_by(scoped)
             } else {
                 ticket = cache::ticket(self, &scoped).await;
@@ -598,7 +605,7 @@ impl Outbound {
                 tape::Looked::Played(answered) => {
                     trip.tries += 1;
                     trip.attempts += 1;
-                    classify::classify(self, context, answered)
+                    self.outcome(context, trip, answered, None)
                 }
                 tape::Looked::Live(slot) => {
                     let here = Here::begin();
@@ -661,8 +668,8 @@ impl Outbound {
     /// The span of an attempt, as OpenTelemetry names things
     /// (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>, read 2026-11-29). Nothing of a query stands in it.
     fn span(&self, here: &Here, scoped: &scope::Scoped, trip: &Trip) -> Span {
-        let (method, url) = (scoped.request().method.as_str(), scoped.url());
-        let template = self.scope.origin_of(scoped).template(url.path());
+        let (method, url) = (scoped.request().method.as_str(), scoped.shown_url());
+        let template = self.scope.origin_of(scoped).template(scoped.url().path());
         let name = fmt::from_fn(|f| match template {
             Some(template) => write!(f, "{method} {template}"),
             None => f.write_str(method),
@@ -712,10 +719,7 @@ impl Outbound {
                 if let Ok(raw) = &answered.result {
                     self.count(context, |meter| meter.received(raw.body.len()));
                 }
-                if let Some(slot) = slot {
-                    slot.keep(self, &answered);
-                }
-                let outcome = classify::classify(self, context, answered);
+                let outcome = self.outcome(context, trip, answered, slot);
                 let (status, error) = outcome.told();
                 let duration_ms = self.clock.now().since(began);
                 match error {
@@ -737,6 +741,27 @@ impl Outbound {
             // A name that does not resolve may in a moment; an address that is not granted never will.
             Err(error) if matches!(error.kind(), Kind::Network(_)) => Ok(Outcome::failure(error)),
             Err(error) => Err(error),
+        }
+    }
+
+    /// What an answer means, after what stays in the host was taken out of it.
+    fn outcome(
+        &self,
+        context: &CallContext,
+        trip: &Trip,
+        mut answered: transport::Answered,
+        slot: Option<tape::Slot>,
+    ) -> Outcome {
+        let kept = kept::take(self, &mut answered, trip.request.number);
+        if let Some(slot) = slot {
+            slot.keep(self, &answered, kept.as_deref());
+        }
+        match (kept, classify::classify(self, context, answered)) {
+            (Some(kept), Outcome::Answer(response, rest)) => match kept.refused() {
+                Some(error) => Outcome::failure(error),
+                None => Outcome::Answer(Response { kept: Some(kept), may_be_kept: false, ..response }, rest),
+            },
+            (_, outcome) => outcome,
         }
     }
 
@@ -797,6 +822,13 @@ impl Outbound {
                 "redirect",
                 "the provider redirected an upload, whose body cannot be sent a second time",
                 "Where a provider does so, ask for the place first and begin the upload there.",
+            )
+            .with_request_sent(RequestSent::Yes)
+            .with_status(Some(status))),
+            Outcome::Redirect { status, .. } if trip.request.kept.is_some() => Err(Error::denied(
+                "redirect",
+                "the provider redirected a request to a URL that stays in the host, which is never followed",
+                "",
             )
             .with_request_sent(RequestSent::Yes)
             .with_status(Some(status))),
@@ -1062,6 +1094,11 @@ impl Trip {
     /// Whether a body comes or goes piece by piece.
     fn is_in_pieces(&self) -> bool {
         self.is_opened || self.request.upload.is_some()
+    }
+
+    /// Whether no answer is kept or taken from what is kept.
+    fn passes_cache(&self) -> bool {
+        self.is_in_pieces() || self.request.kept.is_some()
     }
 
     /// What the whole trip came to: an attempt that never left does not undo one before it that may have arrived.

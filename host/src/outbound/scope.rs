@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use http::HeaderName;
 use url::{Position, Url};
 
 use super::graphql::{self, GraphqlRule};
@@ -60,6 +61,8 @@ pub(crate) struct OriginScope {
     pub(crate) credential: Option<String>,
     /// Whether a request may go without it where nobody has given its secrets.
     pub(crate) credential_optional: bool,
+    /// The header field of an answer whose URL stays in the host.
+    pub(crate) kept_header: Option<HeaderName>,
 }
 
 /// An origin that a manifest asks for.
@@ -94,6 +97,7 @@ impl OriginScope {
             graphql: None,
             credential: None,
             credential_optional: false,
+            kept_header: None,
         }
     }
 }
@@ -134,7 +138,10 @@ impl Scope {
             s.request_body_bytes_max
         })?;
         self.check_size("url_bytes", request.url.len(), |s| s.url_bytes_max)?;
-        let (written, named) = self.expand(&request.url)?;
+        let (written, named) = match &request.kept {
+            Some(kept) => (kept.url.as_str().into(), None),
+            None => self.expand(&request.url)?,
+        };
         self.check_size("url_bytes", written.len(), |s| s.url_bytes_max)?;
         let url = parse(&written).map_err(|why| self.refused_url(why))?;
         self.judge(request, url, named)
@@ -225,7 +232,8 @@ impl Scope {
 
     fn refused(&self, rule: &str, request: &Request, url: &Url) -> Error {
         let (plugin, connection, method) = (&self.plugin, &self.connection, request.method.as_str());
-        let (origin, path) = (url.origin().ascii_serialization(), short(url.path()));
+        let shown = request.kept.as_ref().map_or(url, |kept| &kept.shown);
+        let (origin, path) = (url.origin().ascii_serialization(), short(shown.path()));
         let message =
             format!("{plugin} wanted {method} {origin}{path}, which connection `{connection}` does not grant.");
         let is_asked = self.asked.iter().filter(|asked| is_same_origin(&asked.base, url)).any(|asked| {
@@ -332,6 +340,11 @@ impl Scoped {
         &self.url
     }
 
+    /// The same as it may be shown.
+    pub(crate) fn shown_url(&self) -> &Url {
+        self.request.kept.as_ref().map_or(&self.url, |kept| &kept.shown)
+    }
+
     /// Which of [`Scope::origins`] allowed it.
     pub(crate) fn origin(&self) -> usize {
         self.origin
@@ -357,8 +370,9 @@ impl Scoped {
 /// Method and URL without query.
 impl fmt::Debug for Scoped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let origin = self.url.origin().ascii_serialization();
-        write!(f, "Scoped({} {origin}{})", self.request.method.as_str(), short(self.url.path()))
+        let url = self.shown_url();
+        let origin = url.origin().ascii_serialization();
+        write!(f, "Scoped({} {origin}{})", self.request.method.as_str(), short(url.path()))
     }
 }
 
@@ -596,6 +610,7 @@ mod tests {
             graphql: None,
             credential: None,
             credential_optional: false,
+            kept_header: None,
         };
         Scope {
             plugin: "sample".to_owned(),
@@ -633,6 +648,7 @@ mod tests {
                 graphql: None,
                 credential: None,
                 credential_optional: false,
+                kept_header: None,
             });
         }
         let origin = |url: &str| {
@@ -838,6 +854,7 @@ mod tests {
                 graphql: None,
                 credential: None,
                 credential_optional: false,
+                kept_header: None,
             }
         });
         let scope = Scope { origins: origins.collect(), ..scope() };

@@ -129,6 +129,7 @@ pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned)
         }
         context.observe(|| Step::Signed { credential: ready.credential.name.clone(), place: ready.credential.place() });
     }
+    let plain_url = request.kept.as_ref().map_or(plain_url, |kept| kept.shown.clone());
     Ok(Signed {
         method: request.method,
         url,

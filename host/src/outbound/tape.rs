@@ -46,6 +46,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use url::Url;
 
+use super::kept::Kept;
 use super::mask::header_is_secret;
 use super::scope::Scoped;
 use super::transport::{self, Raw};
@@ -57,7 +58,7 @@ use crate::vault::Secrets;
 use self::scrub::Places;
 
 pub use self::fixture::{
-    Answered, Asked, EXCHANGES_MAX, Exchange, Expect, Fixture, NOW, Provenance, TAPE_BYTES_MAX, placed,
+    Answered, Asked, Content, EXCHANGES_MAX, Exchange, Expect, Fixture, NOW, Provenance, TAPE_BYTES_MAX, placed,
 };
 pub use self::matching::Wanted;
 
@@ -342,7 +343,7 @@ impl Reel {
                     [] => raw("[]")?,
                     items => raw(&format!("[\n      {}\n    ]", items.join(",\n      ")))?,
                 };
-                Expect { output: Some(output), pages: Some(call.pages), goes_on: call.goes_on, error: None }
+                Expect { output: Some(output), pages: Some(call.pages), goes_on: call.goes_on, ..Expect::default() }
             }
             None => {
                 let output = call.outputs.first().map(|output| raw(output.get())).transpose()?;
@@ -380,6 +381,7 @@ impl Reel {
                 }
                 None => secrets.into_iter().collect(),
             }),
+            files: old.map(|old| old.files.clone()).unwrap_or_default(),
             exchanges: self.exchanges().iter().cloned().chain(taken).collect(),
             expect,
         })
@@ -465,6 +467,8 @@ impl Film {
 pub(super) struct Wish {
     method: Method,
     url: Url,
+    /// As it may be shown and kept.
+    shown: Url,
     origin: usize,
     headers: Vec<(String, String)>,
     body: Option<Bytes>,
@@ -493,6 +497,7 @@ pub(super) fn wish(outbound: &Outbound, scoped: &Scoped) -> Option<Wish> {
     Some(Wish {
         method: request.method,
         url: scoped.url().clone(),
+        shown: scoped.shown_url().clone(),
         origin: scoped.origin(),
         headers: request.headers.clone(),
         body: request.body.clone(),
@@ -526,7 +531,8 @@ pub(super) fn look(outbound: &Outbound, wish: Option<Wish>) -> Result<Looked> {
             return Ok(Looked::Played(played(outbound, &wish, answered, &places)));
         }
         if !reel.records {
-            return Err(reel.missing(outbound, &wanted, &places));
+            let shown = scrub::unsigned(wish.shown.as_str());
+            return Err(reel.missing(outbound, &Wanted { url: &shown, ..wanted }, &places));
         }
     }
     let at = {
@@ -556,7 +562,7 @@ fn played(outbound: &Outbound, wish: &Wish, answered: &Answered, places: &Places
     };
     transport::Answered {
         method: wish.method,
-        url: wish.url.clone(),
+        url: wish.shown.clone(),
         origin: wish.origin,
         result,
         rest: None,
@@ -566,19 +572,23 @@ fn played(outbound: &Outbound, wish: &Wish, answered: &Answered, places: &Places
 
 impl Slot {
     /// Keeps the answer, if there was one.
-    pub(super) fn keep(self, outbound: &Outbound, answered: &transport::Answered) {
+    pub(super) fn keep(self, outbound: &Outbound, answered: &transport::Answered, kept: Option<&Kept>) {
         let Ok(raw) = &answered.result else { return };
         let (mask, places) = (outbound.mask(), Places::of(&outbound.scope));
         let Self { reel, at, wish } = self;
         let body = wish.body.as_deref().unwrap_or_default();
         let bytes = wish.url.as_str().len() + body.len() + raw.body.len();
-        let request = scrub::asked(wish.method.as_str(), wish.url.as_str(), &wish.headers, body, &mask, &places);
+        let request = scrub::asked(wish.method.as_str(), wish.shown.as_str(), &wish.headers, body, &mask, &places);
         let mut response = scrub::answered(raw.status, &raw.headers, &raw.body, &mask, &places);
         // Where the manifest says that the id of a request is, a replay looks for it.
         if let Some(name) = outbound.request_id_header.as_deref().filter(|name| !header_is_secret(name))
             && let Some(id) = raw.headers.get(name).and_then(|id| id.to_str().ok())
         {
             response.headers.insert(name.to_ascii_lowercase(), mask.text(id).into_owned());
+        }
+        if let Some(kept) = kept {
+            let shown = scrub::url_for(kept.shown.as_str(), &mask, &places);
+            response.headers.insert(kept.header.as_str().to_owned(), shown);
         }
         reel.film().keep(at, Exchange { request, response }, bytes);
     }

@@ -173,6 +173,7 @@ mod tests {
             request_id: None,
             may_be_kept: false,
             mark: None,
+            kept: None,
         }
     }
 

@@ -1,4 +1,4 @@
-//! The content of files: read in pieces, or exported in another format.
+//! The content of files: read in pieces, written into a file of the caller's, or exported in another format.
 //!
 //! A piece is taken off the stream of the file, and what lies before it is passed over: the host lets no `Range` go with a
 //! credential, for a plugin could otherwise have an echoed one come in parts. So pieces are large, and most files are one.
@@ -24,6 +24,10 @@ pub(crate) struct DownloadInput {
     /// The byte to begin with.
     #[serde(default)]
     offset: u64,
+    /// A file that the caller takes, by its name there: all of the content goes into it, in one reading, and none into the
+    /// answer.
+    #[serde(default)]
+    file: Option<String>,
     /// Bytes of one piece, at most.
     #[serde(default = "piece")]
     #[schemars(range(min = 1024, max = 8_388_608))]
@@ -111,8 +115,23 @@ pub(crate) fn download(input: DownloadInput, cursor: Option<Cursor>) -> Result<P
     if offset > total {
         return Err(Error::invalid_request("/offset", "expected a place within the file"));
     }
+    if let Some(file) = &input.file {
+        range(&input.id, offset, total, total, &mut |bytes| wharfage_sdk::files::write(file, bytes))?;
+        is_still(&input.id, md5.as_deref())?;
+        let (text, base64) = (None, None);
+        return Page::new(
+            vec![Piece { offset, bytes: total - offset, total_bytes: total, md5, text, base64 }],
+            None::<&Place>,
+        );
+    }
     let end = total.min(offset.saturating_add(u64::from(input.piece_bytes.clamp(1024, 8 << 20))));
-    let mut bytes = if offset == end { Vec::new() } else { range(&input.id, offset, end, total)? };
+    let mut bytes = Vec::new();
+    if offset < end {
+        range(&input.id, offset, end, total, &mut |more| {
+            bytes.extend_from_slice(more);
+            Ok(())
+        })?;
+    }
     if input.form == Form::Text {
         let valid = match std::str::from_utf8(&bytes) {
             Ok(_) => bytes.len(),
@@ -127,9 +146,8 @@ pub(crate) fn download(input: DownloadInput, cursor: Option<Cursor>) -> Result<P
     }
     let length = bytes.len() as u64;
     let next = (offset + length < total).then(|| Place { offset: offset + length, total, md5: md5.clone() });
-    if next.is_none() && !is_first && state_of(&input.id, 0)?.md5 != md5 {
-        let message = "the file was replaced while it was read: begin again";
-        return Err(Error::new(ErrorKind::Conflict, message));
+    if next.is_none() && !is_first {
+        is_still(&input.id, md5.as_deref())?;
     }
     let (text, base64) = written(bytes, input.form == Form::Text);
     Page::new(vec![Piece { offset, bytes: length, total_bytes: total, md5, text, base64 }], next.as_ref())
@@ -151,6 +169,14 @@ pub(crate) fn export(input: ExportInput) -> Result<Export, Error> {
     Ok(Export { mime_type: input.mime_type, bytes: length, text, base64 })
 }
 
+/// Refuses what was put together from two states of a file.
+fn is_still(id: &str, md5: Option<&str>) -> Result<(), Error> {
+    if state_of(id, 0)?.md5.as_deref() == md5 {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Conflict, "the file was replaced while it was read: begin again"))
+}
+
 /// What is downloaded: how long it is, and its checksum.
 fn state_of(id: &str, offset: u64) -> Result<Place, Error> {
     let request = files::request(Request::get, id)?.query("fields", files::FIELDS);
@@ -165,39 +191,43 @@ fn state_of(id: &str, offset: u64) -> Result<Place, Error> {
     }
 }
 
-/// These bytes of a file, exactly.
-fn range(id: &str, offset: u64, end: u64, total: u64) -> Result<Vec<u8>, Error> {
+/// These bytes of a file, exactly, each once: after trouble it goes on where it was.
+fn range(id: &str, mut at: u64, end: u64, total: u64, keep: &mut Keep<'_>) -> Result<(), Error> {
     let mut troubles = 0;
     loop {
-        match stream(id, offset, end, total) {
+        match stream(id, &mut at, end, total, keep) {
             Err(error) if troubles < TROUBLES_MAX && error.may_retry() => troubles += 1,
             outcome => return outcome,
         }
     }
 }
 
-fn stream(id: &str, offset: u64, end: u64, total: u64) -> Result<Vec<u8>, Error> {
+/// Who takes the bytes.
+type Keep<'a> = dyn FnMut(&[u8]) -> Result<(), Error> + 'a;
+
+fn stream(id: &str, at: &mut u64, end: u64, total: u64, keep: &mut Keep<'_>) -> Result<(), Error> {
     // A download costs more than the metadata at the same path, which is all that a budget can see.
     let request =
         files::request(Request::get, id)?.query("alt", "media").cost("drive-project", 200).cost("drive-user", 200);
     let mut stream = request.open()?;
-    let mut bytes = Vec::new();
-    let mut at = 0;
-    while at < end {
-        let to = if at < offset { offset } else { end };
-        let piece = stream.read(u32::try_from(to - at).unwrap_or(u32::MAX).min(READ_BYTES))?;
+    let mut passed = 0;
+    while passed < end {
+        let to = if passed < *at { *at } else { end };
+        let piece = stream.read(u32::try_from(to - passed).unwrap_or(u32::MAX).min(READ_BYTES))?;
         if piece.is_empty() {
             return Err(stream.error(ErrorKind::SchemaViolation, "the file is shorter than Drive says"));
         }
-        if at >= offset {
-            bytes.extend_from_slice(&piece);
+        let length = piece.len() as u64;
+        if passed >= *at {
+            keep(&piece)?;
+            *at += length;
         }
-        at += piece.len() as u64;
+        passed += length;
     }
     if end == total && !stream.read(1)?.is_empty() {
         return Err(stream.error(ErrorKind::SchemaViolation, "the file is longer than Drive says"));
     }
-    Ok(bytes)
+    Ok(())
 }
 
 fn written(bytes: Vec<u8>, is_text: bool) -> (Option<String>, Option<String>) {
@@ -227,7 +257,7 @@ mod tests {
     }
 
     fn input() -> DownloadInput {
-        DownloadInput { id: "f".into(), form: Form::Text, offset: 0, piece_bytes: 1024 }
+        DownloadInput { id: "f".into(), form: Form::Text, offset: 0, file: None, piece_bytes: 1024 }
     }
 
     #[test]

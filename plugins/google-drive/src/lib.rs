@@ -23,11 +23,11 @@ wharfage_sdk::operations! {
     /// What Drive knows about one file: name, type, size, checksum, folder, last change. Not its content.
     read "files.get" => files::find;
     /// The content of one file piece by piece: each page of the list is one piece, so it is never held as a whole and goes on
-    /// where it stopped. Documents of Google's own have no bytes: files.export.
+    /// where it stopped. Or all of it into a file of the caller's. Documents of Google's own have no bytes: files.export.
     list "files.download" => content::download;
     /// A document of Google's own (Docs, Sheets, Slides, Drawings) in another format, as PDF or plain text; up to 10 MB.
     read "files.export" => content::export;
-    /// Uploads a new file in a resumable session: what Drive has is never sent again, and what was lost is.
+    /// Uploads a new file of any size in a resumable session: what Drive has is never sent again, and what was lost is.
     write "files.upload" => upload::upload;
     /// Puts a file into the trash, or takes it out again; nothing is deleted for ever.
     idempotent "files.trash" => files::trash;

@@ -26,6 +26,9 @@ pub(super) struct Fixture {
     /// Names of the secrets that are there.
     #[serde(default)]
     pub(super) secrets: Vec<String>,
+    /// The files that are given to the call.
+    #[serde(default)]
+    pub(super) files: BTreeMap<String, Content>,
     pub(super) exchanges: Vec<Exchange>,
     pub(super) expect: Expect,
 }
@@ -90,9 +93,29 @@ pub(super) struct Expect {
     /// Whether the list goes on after these pages.
     #[serde(default)]
     pub(super) goes_on: bool,
+    /// What the files hold that are taken from the call.
+    #[serde(default)]
+    pub(super) files: BTreeMap<String, Content>,
     /// The fields of the error that must be so.
     #[serde(default)]
     pub(super) error: Option<Map<String, Value>>,
+}
+
+/// What a file holds.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Content {
+    Text(String),
+    Base64(String),
+}
+
+impl Content {
+    pub(super) fn bytes(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Text(text) => Some(text.clone().into_bytes()),
+            Self::Base64(encoded) => from_base64(encoded),
+        }
+    }
 }
 
 /// An `output` of null is an output.
@@ -150,6 +173,10 @@ impl Fixture {
         }
         for (at, exchange) in fixture.exchanges.iter().enumerate() {
             exchange.check().map_err(|why| format!("exchanges[{at}].{why}"))?;
+        }
+        let mut contents = fixture.files.values().chain(fixture.expect.files.values());
+        if contents.any(|content| content.bytes().is_none()) {
+            return Err("files: base64: padded, with + and /".to_owned());
         }
         match (&fixture.expect.output, &fixture.expect.error) {
             (Some(_), None) | (None, Some(_)) => Ok(fixture),

@@ -27,6 +27,11 @@ pub(super) struct Stage {
     now: Timestamp,
     secrets: Vec<String>,
     state: BTreeMap<String, Vec<u8>>,
+    /// The files that are given, and those that are taken.
+    pub(super) files: BTreeMap<String, Vec<u8>>,
+    pub(super) taken: BTreeMap<String, Vec<u8>>,
+    /// The URLs that stay here; the plugin knows them by their number.
+    kept: Vec<String>,
     troubles: Vec<String>,
 }
 
@@ -47,6 +52,9 @@ impl Stage {
             now: now.unwrap_or(NOW),
             secrets,
             state: BTreeMap::new(),
+            files: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            kept: Vec::new(),
             troubles: Vec::new(),
         }
     }
@@ -70,7 +78,8 @@ impl Stage {
     }
 
     fn ask(&mut self, request: &wire::Request) -> Result<wire::Response, Error> {
-        let url = self.manifest.expand(&request.url);
+        let kept = self.kept.iter().enumerate().find(|(number, _)| request.url == kept_name(*number));
+        let url = kept.map_or_else(|| self.manifest.expand(&request.url), |(_, url)| url.clone());
         let origin = match self.manifest.check(request, &url) {
             Ok(origin) => origin.to_owned(),
             Err(refusal) => {
@@ -85,7 +94,7 @@ impl Stage {
             attempts += 1;
             match self.judge(&origin, request, &url, attempts, &self.exchanges[index].0.response) {
                 Err(error) if may_repeat(request, &error) => last = Some(error),
-                outcome => return outcome,
+                outcome => return outcome.and_then(|response| self.keep(&origin, response)),
             }
         }
         Err(last.unwrap_or_else(|| {
@@ -94,6 +103,23 @@ impl Stage {
             self.troubles.push(trouble.clone());
             Error::internal(trouble)
         }))
+    }
+
+    /// Takes a URL out of an answer that stays here.
+    fn keep(&mut self, origin: &str, mut response: wire::Response) -> Result<wire::Response, Error> {
+        let Some((name, base)) = self.manifest.kept_header(origin).filter(|_| response.status < 300) else {
+            return Ok(response);
+        };
+        if let Some(header) = response.headers.iter_mut().find(|header| header.name.eq_ignore_ascii_case(name)) {
+            let authority = |url: &str| url.split('/').take(3).collect::<Vec<_>>().join("/");
+            if authority(&header.value) != authority(&base) {
+                let message = "the provider named a URL that is not at the origin that answered";
+                return Err(Error::new(ErrorKind::PolicyDenied("kept-url".to_owned()), message));
+            }
+            let number = self.kept.len();
+            self.kept.push(std::mem::replace(&mut header.value, kept_name(number)));
+        }
+        Ok(response)
     }
 
     fn position(&self, request: &wire::Request, url: &str) -> Option<usize> {
@@ -159,6 +185,11 @@ impl Stage {
     }
 }
 
+/// What a plugin calls a URL that stays in the host.
+fn kept_name(number: usize) -> String {
+    format!("{{kept:{number}}}")
+}
+
 /// Where an answer leads, if it leads on: an absolute URL, or a path on the same origin.
 fn location_of(response: &wire::Response) -> Option<String> {
     if !matches!(response.status, 301..=303 | 307..=308) {
@@ -203,7 +234,11 @@ fn query(url: &str) -> &str {
 }
 
 /// Runs `run` on this stage and tells what it made, and what was wrong with what it asked for.
-pub(super) fn on<T>(stage: Stage, run: impl FnOnce() -> (T, usize)) -> (T, usize, Vec<String>) {
+pub(super) fn on<T>(
+    stage: Stage,
+    taken: &BTreeMap<String, Vec<u8>>,
+    run: impl FnOnce() -> (T, usize),
+) -> (T, usize, Vec<String>) {
     let before = STAGE.with(|current| current.replace(stage));
     let (outcome, pages) = run();
     let stage = STAGE.with(|current| current.replace(before));
@@ -212,7 +247,9 @@ pub(super) fn on<T>(stage: Stage, run: impl FnOnce() -> (T, usize)) -> (T, usize
         .iter()
         .filter(|(_, is_used)| !is_used)
         .map(|(exchange, _)| format!("{} is in the fixture and was never asked for", exchange.request));
-    let troubles = stage.troubles.iter().cloned().chain(left_over).collect();
+    let differs = taken.iter().filter(|(name, bytes)| stage.taken.get(*name) != Some(*bytes));
+    let differs = differs.map(|(name, _)| format!("the file {name} does not hold what it should"));
+    let troubles = stage.troubles.iter().cloned().chain(left_over).chain(differs).collect();
     (outcome, pages, troubles)
 }
 
@@ -348,6 +385,34 @@ pub(crate) mod state {
 
     pub(crate) fn keys(prefix: &str) -> Result<Vec<String>, types::Error> {
         Ok(stage(|stage| stage.state.keys().filter(|key| key.starts_with(prefix)).cloned().collect()))
+    }
+}
+
+pub(crate) mod files {
+    use super::*;
+
+    fn unknown(name: &str) -> types::Error {
+        Error::invalid_request("", format!("nobody handed over a file of the name `{name}` for this")).into_wire()
+    }
+
+    pub(crate) fn length(name: &str) -> Result<u64, types::Error> {
+        stage(|stage| stage.files.get(name).map(|file| file.len() as u64)).ok_or_else(|| unknown(name))
+    }
+
+    pub(crate) fn read(name: &str, offset: u64, bytes_max: u32) -> Result<Vec<u8>, types::Error> {
+        // Pieces are smaller than asked for, as they may be.
+        const PIECE_BYTES: usize = 100_000;
+        let most = PIECE_BYTES.min(usize::try_from(bytes_max).unwrap_or(usize::MAX));
+        stage(|stage| {
+            let file = stage.files.get(name).ok_or_else(|| unknown(name))?;
+            let rest = file.get(usize::try_from(offset).unwrap_or(usize::MAX)..).unwrap_or_default();
+            Ok(rest[..rest.len().min(most)].to_vec())
+        })
+    }
+
+    pub(crate) fn write(name: &str, bytes: &[u8]) -> Result<(), types::Error> {
+        stage(|stage| stage.taken.entry(name.to_owned()).or_default().extend_from_slice(bytes));
+        Ok(())
     }
 }
 

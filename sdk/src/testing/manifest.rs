@@ -36,6 +36,9 @@ pub(super) struct Manifest {
 struct Origin {
     methods: Vec<String>,
     paths: Vec<String>,
+    /// The header field whose URL stays in the host.
+    #[serde(default)]
+    kept_header: Option<String>,
 }
 
 #[derive(Clone, Deserialize)]
@@ -105,7 +108,7 @@ impl Manifest {
     /// A manifest with the origin `api`, where everything is allowed.
     pub(super) fn of_one_origin() -> Self {
         let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"].map(str::to_owned).to_vec();
-        let api = Origin { methods, paths: vec!["/**".to_owned()] };
+        let api = Origin { methods, paths: vec!["/**".to_owned()], kept_header: None };
         Self { origins: [("api".to_owned(), api)].into(), ..Self::default() }
     }
 
@@ -117,6 +120,11 @@ impl Manifest {
     /// The header that holds the provider's id of a request, where it is not one of the usual ones.
     pub(super) fn request_id_header(&self) -> Option<&str> {
         self.request_id.get("header").map(String::as_str)
+    }
+
+    /// The header field of an origin's answers whose URL stays in the host, and where it must lie.
+    pub(super) fn kept_header(&self, origin: &str) -> Option<(&str, String)> {
+        Some((self.origins.get(origin)?.kept_header.as_deref()?, base(origin)))
     }
 
     /// Whether a URL leads to one of the origins.

@@ -17,7 +17,7 @@ mod fixture;
 pub mod host;
 mod manifest;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::Value;
@@ -26,7 +26,7 @@ use crate::events::{Event, Outcome};
 use crate::operations::{self, Effect, Operation};
 use crate::{Cursor, Error};
 
-use fixture::{Exchange, Expect, Fixture};
+use fixture::{Content, Exchange, Expect, Fixture};
 use manifest::Manifest;
 
 /// How many pages a fixture may have.
@@ -119,8 +119,13 @@ fn try_replay(manifest: &str, operations: &[Operation], fixture: &str) -> Result
     let manifest = Manifest::read(manifest)?;
     let fixture = Fixture::read(&manifest, fixture)?;
     let Fixture { operation, input, expect, .. } = fixture;
-    let stage = host::Stage::new(manifest, fixture.exchanges, fixture.now, fixture.secrets);
-    let (outcome, pages, troubles) = host::on(stage, || run(operations, &operation, input.get(), &expect));
+    let bytes = |files: &BTreeMap<String, Content>| {
+        files.iter().map(|(name, content)| (name.clone(), content.bytes().unwrap_or_default())).collect()
+    };
+    let mut stage = host::Stage::new(manifest, fixture.exchanges, fixture.now, fixture.secrets);
+    stage.files = bytes(&fixture.files);
+    let taken = bytes(&expect.files);
+    let (outcome, pages, troubles) = host::on(stage, &taken, || run(operations, &operation, input.get(), &expect));
     let compared = compare(&expect, &outcome, pages);
     let troubles: Vec<String> = troubles.into_iter().chain(compared.err()).collect();
     if troubles.is_empty() { Ok(operation) } else { Err(troubles.join("\n")) }
@@ -215,7 +220,7 @@ pub fn handle(
         .unwrap_or_else(|error| panic!("these exchanges cannot be read: {error}"));
     let trigger = event.trigger.clone();
     let stage = host::Stage::new(manifest.clone(), exchanges, None, Default::default());
-    let (outcome, _, troubles) = host::on(stage, || (handler(event), 0));
+    let (outcome, _, troubles) = host::on(stage, &BTreeMap::new(), || (handler(event), 0));
     let emit = outcome.as_ref().map(|outcome| outcome.emit.as_slice()).unwrap_or_default();
     let undeclared = manifest.declares(&trigger, emit).err();
     let troubles: Vec<String> = troubles.into_iter().chain(undeclared).collect();
@@ -232,7 +237,7 @@ pub fn with_exchanges<T>(exchanges: &str, run: impl FnOnce() -> T) -> T {
     let exchanges: Vec<Exchange> = serde_json::from_str(&manifest.expand(exchanges))
         .unwrap_or_else(|error| panic!("these exchanges cannot be read: {error}"));
     let stage = host::Stage::new(manifest, exchanges, None, Default::default());
-    let (outcome, _, troubles) = host::on(stage, || (run(), 0));
+    let (outcome, _, troubles) = host::on(stage, &BTreeMap::new(), || (run(), 0));
     assert!(troubles.is_empty(), "\n{}\n", troubles.join("\n"));
     outcome
 }

@@ -18,7 +18,7 @@ pub mod bindings {
 pub use bindings::exports::wharfage::plugin::events;
 pub use bindings::exports::wharfage::plugin::operations::{Effect, Guest as Operations, Operation, Page};
 pub use bindings::wharfage::plugin::types::{Error, ErrorKind, Header, RequestSent};
-pub use bindings::wharfage::plugin::{clock, http, log, rate_limit, secrets, state};
+pub use bindings::wharfage::plugin::{clock, files, http, log, rate_limit, secrets, state};
 pub use serde_json::{Value, json};
 
 /// An operation that reads, with schemas that let everything pass.

@@ -52,6 +52,9 @@ pub struct Fixture {
     /// Names of the secrets that are there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secrets: Option<Vec<String>>,
+    /// The files that are given to the call; of a recording there are none, for its requests hold what was read.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, Content>,
     /// What is asked and answered.
     pub exchanges: Vec<Exchange>,
     /// What comes of it.
@@ -135,6 +138,27 @@ pub struct Answered {
     pub base64: Option<String>,
 }
 
+/// What a file holds.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
+pub enum Content {
+    /// Text.
+    Text(String),
+    /// Bytes that are no text.
+    Base64(String),
+}
+
+impl Content {
+    /// The bytes.
+    pub fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Text(text) => text.clone().into_bytes(),
+            // Reading has looked that it can be decoded.
+            Self::Base64(encoded) => decoded(Some(encoded)).unwrap_or_default(),
+        }
+    }
+}
+
 /// What comes of the call: an output or an error.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -149,6 +173,9 @@ pub struct Expect {
     /// Whether the list goes on after these pages, which were all that was read.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub goes_on: bool,
+    /// What the files hold that are taken from the call.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, Content>,
     /// The error: its kind and whatever else is said of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Map<String, Value>>,
@@ -197,6 +224,11 @@ impl Fixture {
         for (at, exchange) in self.exchanges.iter().enumerate() {
             exchange.request.check().map_err(|why| format!("exchanges[{at}].request: {why}"))?;
             exchange.response.check().map_err(|why| format!("exchanges[{at}].response: {why}"))?;
+        }
+        for (name, content) in self.files.iter().chain(&self.expect.files) {
+            if let Content::Base64(encoded) = content {
+                decoded(Some(encoded)).map_err(|why| format!("files.{name}: {why}"))?;
+            }
         }
         readable(self.expect.output.as_deref()).map_err(|why| format!("expect.output: {why}"))?;
         match (&self.expect.output, &self.expect.error) {

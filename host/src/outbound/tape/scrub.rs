@@ -166,7 +166,7 @@ fn stays(name: &str) -> bool {
     is_kept && !header_is_secret(name)
 }
 
-fn url_for(url: &str, mask: &Mask, places: &Places) -> String {
+pub(super) fn url_for(url: &str, mask: &Mask, places: &Places) -> String {
     places.shortened(&unsigned(&mask.text(url)))
 }
 
