@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use wasmtime::component::Resource;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{ComponentType, HasSelf, Linker, Lower, Resource};
 
 use super::Call;
 use crate::bindings::wharfage::plugin::http::{self as contract, Host};
@@ -13,13 +14,37 @@ use crate::outbound::kept::KEPT_MAX;
 use crate::outbound::stream::{Place, Stream, Upload};
 use crate::outbound::{CredentialChoice, Method, Repeat, Request, Response, Source};
 
+/// An answer on its way into the guest: the body that is kept of it is the one that is copied there, and no other.
+#[derive(ComponentType, Lower)]
+#[component(record)]
+struct Answer {
+    status: u16,
+    headers: Vec<types::Header>,
+    body: Arc<Vec<u8>>,
+    url: String,
+    source: contract::Source,
+    #[component(name = "age-ms")]
+    age_ms: u64,
+    attempts: u32,
+    #[component(name = "request-id")]
+    request_id: Option<String>,
+}
+
+/// Links the interface as it is generated, and then `send` once more: of what is generated a body is a vector of its own.
+pub(super) fn link(linker: &mut Linker<Call>) -> wasmtime::Result<()> {
+    contract::add_to_linker::<Call, HasSelf<Call>>(linker, |call| call)?;
+    linker.allow_shadowing(true);
+    let mut http = linker.instance("wharfage:plugin/http@0.1.0")?;
+    http.func_wrap_async("send", |mut call: StoreContextMut<'_, Call>, (request,): (contract::Request,)| {
+        Box::new(async move { Ok((call.data_mut().answer(request).await,)) })
+    })?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
 impl Host for Call {
     async fn send(&mut self, request: contract::Request) -> Result<contract::Response, types::Error> {
-        let first = self.spend(1)?;
-        let request = self.with_made(request.into()).numbered(first);
-        let (outbound, context) = (self.outbound.clone(), self.context.clone());
-        let result = self.errands.run(|| async move { outbound.send(&context, request).await }).await;
-        self.receive(result)
+        self.answer(request).await.map(Into::into)
     }
 
     async fn open(&mut self, request: contract::Request) -> Result<contract::Opened, types::Error> {
@@ -34,7 +59,7 @@ impl Host for Call {
             Ok((response, stream)) => (self.receive(Ok(response))?, stream),
             Err(error) => return Err(self.refuse(error)),
         };
-        let contract::Response { status, headers, url, attempts, request_id, .. } = response;
+        let Answer { status, headers, url, attempts, request_id, .. } = response;
         let body = self.keep_open(stream)?;
         Ok(contract::Opened { status, headers, url, attempts, request_id, body })
     }
@@ -67,7 +92,7 @@ impl Host for Call {
         let requests = requests.collect();
         let (outbound, context) = (self.outbound.clone(), self.context.clone());
         let results = self.errands.run(|| async move { outbound.send_all(&context, requests).await }).await;
-        results.into_iter().map(|result| self.receive(result)).collect()
+        results.into_iter().map(|result| self.receive(result).map(Into::into)).collect()
     }
 }
 
@@ -100,7 +125,7 @@ impl contract::HostUpload for Call {
             Ok(upload) => upload.finish().await,
             Err(_) => Err(Error::internal("there is no such upload")),
         };
-        self.receive(result)
+        self.receive(result).map(Into::into)
     }
 
     fn drop(&mut self, upload: Resource<Upload>) -> wasmtime::Result<()> {
@@ -155,8 +180,17 @@ impl Call {
         Ok(first)
     }
 
+    /// Sends one request.
+    async fn answer(&mut self, request: contract::Request) -> Result<Answer, types::Error> {
+        let first = self.spend(1)?;
+        let request = self.with_made(request.into()).numbered(first);
+        let (outbound, context) = (self.outbound.clone(), self.context.clone());
+        let result = self.errands.run(|| async move { outbound.send(&context, request).await }).await;
+        self.receive(result)
+    }
+
     /// Counts what an answer cost and where it came from.
-    fn receive(&mut self, result: Result<Response>) -> Result<contract::Response, types::Error> {
+    fn receive(&mut self, result: Result<Response>) -> Result<Answer, types::Error> {
         match result {
             Ok(mut response) => {
                 if let Some(mark) = response.mark.take() {
@@ -228,12 +262,19 @@ impl From<contract::Request> for Request {
     }
 }
 
-impl From<Response> for contract::Response {
+impl From<Answer> for contract::Response {
+    fn from(answer: Answer) -> Self {
+        let Answer { status, headers, body, url, source, age_ms, attempts, request_id } = answer;
+        Self { status, headers, body: Arc::unwrap_or_clone(body), url, source, age_ms, attempts, request_id }
+    }
+}
+
+impl From<Response> for Answer {
     fn from(response: Response) -> Self {
         Self {
             status: response.status,
             headers: response.headers.into_iter().map(|(name, value)| types::Header { name, value }).collect(),
-            body: response.body.into(),
+            body: response.body,
             url: response.url,
             source: match response.source {
                 Source::Live => contract::Source::Live,

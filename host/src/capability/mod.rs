@@ -62,7 +62,7 @@ macro_rules! capability {
 pub(crate) const ALL: &[Capability] = &[
     capability!("clock", clock, "the time"),
     capability!("files", files, "files that a call brings along"),
-    capability!("http", http, "requests to the origins below"),
+    Capability { name: "http", about: "requests to the origins below", link: http::link },
     capability!("log", log, "lines in the host's log"),
     capability!("rate-limit", rate_limit, "pacing for what the host cannot see"),
     capability!("secrets", secrets, "hashes and tokens with secrets it cannot read"),

@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use aws_lc_rs::hmac;
-use bytes::Bytes;
 use http::header::{AGE, CACHE_CONTROL, EXPIRES, PRAGMA};
 use http_cache_semantics::{BeforeRequest, CacheOptions, CachePolicy as Rules};
 use serde::{Deserialize, Serialize};
@@ -175,7 +174,7 @@ struct Kept {
     at_ms: u64,
     request_id: Option<String>,
     #[serde(skip)]
-    body: Bytes,
+    body: Arc<Vec<u8>>,
     /// RFC 9111's view of it, made when somebody asks.
     #[serde(skip)]
     rules: OnceLock<Option<Box<Rules>>>,
@@ -507,7 +506,7 @@ impl Kept {
         let end = bytes.iter().position(|byte| *byte == b'\n')?;
         let (head, body) = bytes.split_at(end);
         let kept: Self = serde_json::from_slice(head).ok()?;
-        Some(Self { body: Bytes::copy_from_slice(body.get(1..)?), ..kept })
+        Some(Self { body: body.get(1..)?.to_vec().into(), ..kept })
     }
 
     /// Whether the provider says nothing of how long it holds, as most APIs do. It is kept then, and never fresh.

@@ -91,6 +91,6 @@ impl KeySets {
             is_confidential: true,
             ..Request::get(resolve(&self.places, endpoint)?.as_str())
         };
-        Ok(self.authority.send(context, request).await?.body.into())
+        Ok(Arc::unwrap_or_clone(self.authority.send(context, request).await?.body))
     }
 }

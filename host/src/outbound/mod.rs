@@ -262,7 +262,7 @@ pub(crate) struct Response {
     /// Header fields, without those that carry credentials.
     pub headers: Vec<(String, String)>,
     /// The decoded body; what is kept of an answer has the same bytes.
-    pub body: Bytes,
+    pub body: Arc<Vec<u8>>,
     /// The URL that answered, masked.
     pub url: String,
     /// Where it came from.

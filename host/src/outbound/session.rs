@@ -774,7 +774,7 @@ impl Session {
             operation: None,
         };
         match self.authority.send(&context, request).await {
-            Ok(response) => Ok(Zeroizing::new(response.body.into())),
+            Ok(response) => Ok(Zeroizing::new(Arc::unwrap_or_clone(response.body))),
             Err(error) => Err(told(error)),
         }
     }

@@ -397,7 +397,7 @@ impl Outbound {
             outbound: self.clone(),
             context: context.clone(),
             mask: MaskStream::new(self.mask()),
-            ready: std::mem::take(&mut response.body),
+            ready: Arc::unwrap_or_clone(std::mem::take(&mut response.body)).into(),
             read_bytes: 0,
             status: response.status,
             endpoint,

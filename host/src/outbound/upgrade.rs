@@ -165,7 +165,7 @@ mod tests {
         Response {
             status,
             headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-            body: bytes::Bytes::new(),
+            body: Arc::default(),
             url: String::new(),
             source: super::super::Source::Live,
             age_ms: 0,
