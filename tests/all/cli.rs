@@ -229,3 +229,30 @@ fn drift_is_told_beside_the_answer() {
         assert_eq!(told.iter().all(|line| err.contains(line)), policy != "off", "{err}");
     }
 }
+
+/// A file goes in piece by piece and comes out whole or not at all, and nothing that is there is replaced.
+#[tokio::test]
+async fn files_are_handed_over_and_saved_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = Scene::of(guests::FILES_ROUNDTRIP).component().await;
+    std::fs::write(folder.path().join("guest.wasm"), bytes.as_slice()).unwrap();
+    std::fs::write(folder.path().join("in.txt"), "hello").unwrap();
+    let run = |save: &str| {
+        let arguments =
+            ["call", "guest.wasm", "copy", "--grant-needs", "--state-dir", "state", "--file", "name=in.txt"];
+        let mut command = Command::new(program());
+        command.args(arguments).args(["--save", save]).current_dir(folder.path()).env("NO_COLOR", "1");
+        let output = command.output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (is_well, err) = run("to=out.txt");
+    assert!(is_well, "{err}");
+    assert_eq!(std::fs::read_to_string(folder.path().join("out.txt")).unwrap(), "hello");
+    let (is_well, err) = run("to=out.txt");
+    assert!(!is_well && err.contains("out.txt is there already"), "{err}");
+    // The plugin wants to write another than the one that is taken.
+    let (is_well, err) = run("other=late.txt");
+    assert!(!is_well && err.contains("--save"), "{err}");
+    let names: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(names.iter().all(|name| !name.to_string_lossy().starts_with("late")), "{names:?}");
+}

@@ -146,7 +146,7 @@ pub(crate) async fn r13_a_kept_url_stands_nowhere() {
             let bytes = std::fs::read(entry.unwrap().path()).unwrap_or_default();
             said.push(("state", String::from_utf8_lossy(&bytes).into_owned()));
         }
-        assert!(logged.text().contains("api_request"), "nobody listened");
+        assert!(logged.text().contains("api_request"), "nobody listened: {}", logged.text());
         for (what, text) in said {
             assert!(!text.contains("Canary"), "{place} stands in the {what}:\n{text}");
         }

@@ -1,9 +1,11 @@
 //! `log`: a plugin's lines, masked, escaped and bounded.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use serde_json::json;
+use tracing::Dispatch;
+use tracing::subscriber::NoSubscriber;
 use tracing_subscriber::fmt::MakeWriter;
 use wharfage::Kind;
 use wharfage_tests::{API_KEY, Provider, Reply, Scene, guests};
@@ -19,6 +21,9 @@ pub(crate) struct Logged(Arc<Mutex<Vec<u8>>>);
 impl Logged {
     /// Listens at the finest level to what this filter lets through.
     pub(crate) fn listen(&self, filter: &str) -> tracing::subscriber::DefaultGuard {
+        // With one dispatcher alone, a line that another test's thread comes to first is never heard again by anybody.
+        static SECOND: OnceLock<Dispatch> = OnceLock::new();
+        SECOND.get_or_init(|| Dispatch::new(NoSubscriber::new()));
         let subscriber = tracing_subscriber::fmt()
             .with_writer(self.clone())
             .with_env_filter(filter)

@@ -434,9 +434,11 @@ impl Film {
             Err(error) => {
                 // What the host ended by itself would end otherwise in a replay, where none of it is reached.
                 let is_unanswered = match error.kind() {
-                    Kind::Network(_) | Kind::Deadline | Kind::OutcomeUnknown | Kind::Cancelled => true,
+                    Kind::Network(_) | Kind::Deadline | Kind::Cancelled => true,
                     Kind::CredentialUnavailable | Kind::CircuitOpen => true,
-                    Kind::Timeout | Kind::RateLimited | Kind::QuotaExhausted => error.status().is_none(),
+                    Kind::Timeout | Kind::OutcomeUnknown | Kind::RateLimited | Kind::QuotaExhausted => {
+                        error.status().is_none()
+                    }
                     _ => false,
                 };
                 if is_unanswered {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use wharfage_sdk::http::segment;
 use wharfage_sdk::{Cursor, Error, ErrorKind, Page, Request};
 
+use crate::md5::Md5;
 use crate::{Form, base64, files};
 
 /// Which file, and how.
@@ -116,7 +117,7 @@ pub(crate) fn download(input: DownloadInput, cursor: Option<Cursor>) -> Result<P
         return Err(Error::invalid_request("/offset", "expected a place within the file"));
     }
     if let Some(file) = &input.file {
-        range(&input.id, offset, total, total, &mut |bytes| wharfage_sdk::files::write(file, bytes))?;
+        save(&input.id, offset, total, md5.as_deref(), file)?;
         is_still(&input.id, md5.as_deref())?;
         let (text, base64) = (None, None);
         return Page::new(
@@ -125,13 +126,7 @@ pub(crate) fn download(input: DownloadInput, cursor: Option<Cursor>) -> Result<P
         );
     }
     let end = total.min(offset.saturating_add(u64::from(input.piece_bytes.clamp(1024, 8 << 20))));
-    let mut bytes = Vec::new();
-    if offset < end {
-        range(&input.id, offset, end, total, &mut |more| {
-            bytes.extend_from_slice(more);
-            Ok(())
-        })?;
-    }
+    let mut bytes = if offset == end { Vec::new() } else { range(&input.id, offset, end, total)? };
     if input.form == Form::Text {
         let valid = match std::str::from_utf8(&bytes) {
             Ok(_) => bytes.len(),
@@ -191,11 +186,40 @@ fn state_of(id: &str, offset: u64) -> Result<Place, Error> {
     }
 }
 
-/// These bytes of a file, exactly, each once: after trouble it goes on where it was.
-fn range(id: &str, mut at: u64, end: u64, total: u64, keep: &mut Keep<'_>) -> Result<(), Error> {
+/// These bytes of a file, exactly.
+fn range(id: &str, offset: u64, end: u64, total: u64) -> Result<Vec<u8>, Error> {
+    again(|| {
+        let (mut at, mut bytes) = (offset, Vec::new());
+        stream(id, &mut at, end, total, &mut |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+        Ok(bytes)
+    })
+}
+
+/// The file from `offset` on into one of the caller's, where nothing can be taken back: after trouble it goes on where it was,
+/// and the checksum says whether it is the file.
+fn save(id: &str, offset: u64, total: u64, md5: Option<&str>, file: &str) -> Result<(), Error> {
+    let (mut at, mut sum) = (offset, Md5::default());
+    again(|| {
+        stream(id, &mut at, total, total, &mut |piece| {
+            sum.add(piece);
+            wharfage_sdk::files::write(file, piece)
+        })
+    })?;
+    if offset == 0 && md5.is_some_and(|md5| sum.hex() != md5) {
+        let message = "what came is not what Drive's checksum says: read it again";
+        return Err(Error::new(ErrorKind::Transient, message));
+    }
+    Ok(())
+}
+
+/// Tries so often what may pass.
+fn again<T>(mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
     let mut troubles = 0;
     loop {
-        match stream(id, &mut at, end, total, keep) {
+        match attempt() {
             Err(error) if troubles < TROUBLES_MAX && error.may_retry() => troubles += 1,
             outcome => return outcome,
         }

@@ -13,6 +13,7 @@ mod changes;
 mod channels;
 mod content;
 mod files;
+mod md5;
 mod upload;
 
 wharfage_sdk::operations! {

@@ -104,7 +104,10 @@ fn pour(session: &str, content: &Content, total: u64, piece_bytes: u32) -> Resul
             Err(error) if may_be_made && (is_lost(&error) || is_gone(&error)) => {
                 let message =
                     "what became of the last piece is lost: look whether the file is there before uploading it again";
-                return Err(Error::new(ErrorKind::OutcomeUnknown, message));
+                let status = error.status;
+                let mut error = Error::new(ErrorKind::OutcomeUnknown, message);
+                error.status = status;
+                return Err(error);
             }
             Err(error) if is_gone(&error) => return Ok(None),
             Err(error) => {
