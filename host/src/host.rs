@@ -290,13 +290,22 @@ impl Host {
         connection: &Connection,
         account: Option<&Account>,
     ) -> Result<Plugin> {
-        self.connect_as(name, bytes, connection, None, account).await
+        let plugin = self.connect_as(name, bytes, connection, None, account).await?;
+        plugin.take_up();
+        Ok(plugin)
     }
 
     /// Opens a connection of a `wharfage.toml`: reads its component, checks the pinned digest, and connects.
     ///
     /// # Errors
     /// As for [`Host::connect`], and when the file is missing or not the pinned one.
+        let plugin = self.open_beside(config, name).await?;
+        plugin.take_up();
+        Ok(plugin)
+    }
+
+    /// The same beside what runs: what it says of budgets holds when it is taken up.
+    pub(crate) async fn open_beside(&self, config: &Config, name: &str) -> Result<Plugin> {
     pub async fn open(&self, config: &Config, name: &str) -> Result<Plugin> {
         let stated = Stated::read(config, name)?;
         self.connect_as(name, &stated.bytes, stated.connection, stated.account_name, stated.account)
@@ -770,6 +779,12 @@ impl Host {
     pub(crate) fn store(&self) -> &Arc<dyn Store> {
         &self.0.store
     }
+    /// What all plugins share.
+    #[cfg(feature = "serve")]
+    pub(crate) fn engine_limits(&self) -> &crate::engine::EngineLimits {
+        self.0.engine.limits()
+    }
+
 
     /// What time it is.
     #[cfg(feature = "serve")]
@@ -857,7 +872,7 @@ impl Host {
     ) -> Result<Lanes> {
         let inner = &self.0;
         let mut shared = inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut lanes = Lanes::default();
+        let mut lanes = Lanes::of(name);
         if is_crowded(shared.len()) {
             let now = inner.clock.now();
             shared.retain(|_, lane| Arc::strong_count(lane) > 1 || !lane.is_at_rest(now));
@@ -874,24 +889,23 @@ impl Host {
             };
             let owner = owner.unwrap_or_else(|| own.clone());
             let key = (owner.clone(), budget.spec.name.clone());
-            let lane = shared.entry(key).or_insert_with(|| {
-                let full_name = format!("{owner}/{}", budget.spec.name);
-                let lane = Lane::new(&full_name, budget.spec.clone(), inner.clock.clone());
-                Arc::new(match budget.spec.shape {
-                    Shape::Window { limit, window_ms } if window_ms >= WRITTEN_DOWN_MS && inner.is_durable => {
-                        lane.written_down(Ledger::new(inner.store.clone(), &full_name, limit, window_ms))
-                    }
-                    _ => lane,
-                })
-            });
-            if lane.spec() != &budget.spec {
+            let full_name = format!("{owner}/{}", budget.spec.name);
+            let lane = shared
+                .entry(key)
+                .or_insert_with(|| Arc::new(Lane::new(&full_name, budget.spec.clone(), inner.clock.clone())));
+            let ledger = match budget.spec.shape {
+                Shape::Window { limit, window_ms } if window_ms >= WRITTEN_DOWN_MS && inner.is_durable => {
+                    Some(Ledger::new(inner.store.clone(), &full_name, limit, window_ms))
+                }
+                _ => None,
+            };
+            if !lanes.claim(lane.clone(), budget.cover.clone(), &budget.spec, ledger) {
                 return Err(Error::configuration(format!(
                     "two plugins declare the budget `{}` of {owner} differently",
                     budget.spec.name
                 ))
                 .with_details(format!("Say which holds: [accounts.….budgets.{}]", budget.spec.name)));
             }
-            lanes.add(lane.clone(), budget.cover.clone());
         }
         Ok(lanes)
     }

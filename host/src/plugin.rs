@@ -182,7 +182,6 @@ impl Plugin {
         })?;
         let meter = outbound.meter.clone().ok_or_else(|| Error::internal("a connection has no meter"))?;
         let outbound = Arc::new(outbound);
-        meter.watch(&outbound);
         let waiting = grant.limits.calls_waiting;
         let calls =
             Semaphore::new(usize::try_from(grant.limits.calls).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS));
@@ -250,6 +249,12 @@ impl Plugin {
     /// Each origin of its grant with what its breaker does now; nothing where the operator wants no breaker.
     pub fn circuits(&self) -> Vec<(String, CircuitState)> {
         self.0.outbound.circuits.states()
+    /// It is the one of its connection from now on: what it says of budgets holds, and its numbers are told.
+    pub(crate) fn take_up(&self) {
+        self.0.outbound.lanes.take_up();
+        self.0.meter.watch(&self.0.outbound);
+    }
+
     }
 
     /// Its outbound path.

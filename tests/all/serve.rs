@@ -380,6 +380,13 @@ async fn a_change_is_taken_up_whole_or_not_at_all() {
     serving.hear("taken up").await;
     assert_eq!(deliver(&client, &address, "more", "c", Some(TOKEN)).await.unwrap().0, 404);
     assert_eq!(deliver(&client, &address, "hooks", "d", Some(TOKEN)).await.unwrap().0, 200);
+    // What is no connection's is told by name, and so is what the host was started with.
+    port.write("[sinks.more]\nkind = 'file'\npath = 'more.jsonl'\n[engine]\nlimits.instances_alive = 7\n");
+    serving.signal("-HUP");
+    let line = serving.hear("taken up (SIGHUP)").await;
+    assert!(line.ends_with(" [sinks]"), "{line}");
+    let line = serving.hear("before the next start").await;
+    assert!(line.ends_with(" [engine] limits.instances_alive"), "{line}");
     let mut seen = serving.seen(3).await;
     seen.sort();
     assert_eq!(seen, ["a", "b", "d"]);
