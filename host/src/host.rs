@@ -58,7 +58,6 @@ use crate::schema::Schema;
 use crate::store::{Ledger, MemoryStore, Seal, Store, WRITTEN_DOWN_MS};
 use crate::time::{Clock, SystemClock};
 use crate::vault::{Granted, KeyChange, Means, Sealed, Secrets};
-use crate::warm::Room;
 
 /// Loads plugins and keeps what they share: the engine, compiled code, state, and the budgets of accounts.
 #[derive(Clone)]
@@ -94,8 +93,6 @@ struct Inner {
     tokens: Mutex<HashMap<(String, String), Arc<Tokens>>>,
     /// The code of the plugins that are loaded: it goes with the last plugin that is made of it.
     components: Mutex<HashMap<Digest, Weak<Code>>>,
-    /// For instances that wait for another call.
-    warm_room: Arc<Room>,
 }
 
 /// Settings of a [`Host`]; every one has a default.
@@ -226,7 +223,6 @@ impl HostBuilder {
             audit,
             meters: Meters::new(&*clock),
             refusals: Refusals::default(),
-            warm_room: Arc::new(Room::new(engine.warm_max())),
             engine,
             artifacts,
             #[cfg(feature = "serve")]
@@ -384,7 +380,6 @@ impl Host {
             seal: inner.seal.clone(),
             clock: inner.clock.clone(),
             observer: inner.observer.clone(),
-            warm_room: inner.warm_room.clone(),
         })
         .await
     }

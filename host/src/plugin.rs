@@ -51,7 +51,7 @@ use crate::schema::Schema;
 use crate::store::{MemoryStore, Seal, Store};
 use crate::time::Clock;
 use crate::vault::Secrets;
-use crate::warm::{Retired, Room, Stay, Warm};
+use crate::warm::{Retired, Stay, Warm};
 
 /// A plugin over a connection. Clones are the same plugin.
 #[derive(Clone)]
@@ -97,7 +97,6 @@ pub(crate) struct Parts {
     pub(crate) seal: Arc<Seal>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observer: Option<Observer>,
-    pub(crate) warm_room: Arc<Room>,
 }
 
 /// An instance with its exports.
@@ -161,8 +160,7 @@ impl Cursor {
 
 impl Plugin {
     pub(crate) async fn load(parts: Parts) -> Result<Self> {
-        let Parts { engine, component, needs, digest, grant, outbound, store, seal, clock, observer, warm_room } =
-            parts;
+        let Parts { engine, component, needs, digest, grant, outbound, store, seal, clock, observer } = parts;
         grant.check(&needs)?;
         let described = describe(&engine, &component, &clock, Some(&grant.limits)).await?;
         if !says_the_same(&described, &needs.operations) {
@@ -187,7 +185,7 @@ impl Plugin {
             Semaphore::new(usize::try_from(grant.limits.calls).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS));
         // What is recorded must come again, from an instance that has seen nothing.
         let may_stay = grant.warm.instances > 0 && outbound.tape.is_none();
-        let warm = may_stay.then(|| Warm::new(grant.warm, clock.clone(), meter.clone(), warm_room));
+        let warm = may_stay.then(|| Warm::new(grant.warm, clock.clone(), meter.clone(), engine.warm_room().clone()));
         Ok(Self(Arc::new(Loaded {
             name: needs.manifest.plugin.name.as_str().into(),
             connection: grant.connection.as_str().into(),
@@ -716,9 +714,8 @@ impl Loaded {
             live.store.set_epoch_deadline(1);
             return Ok(Visit { live, stay: Some(stay) });
         }
-        let mut store = self.instance(&self.grant.limits, deadline, None, running)?;
-        let exports = self.enter(&mut store).await?;
-        Ok(Visit { live: Live { store, exports }, stay: warm.map(|warm| warm.begin(changes)) })
+        let live = self.fresh(deadline, None, running).await?;
+        Ok(Visit { live, stay: warm.map(|warm| warm.begin(changes)) })
     }
 
     async fn run_in(
@@ -753,11 +750,15 @@ impl Loaded {
         Ok(Answer { output, next, source, age_ms, attempts })
     }
 
-    /// Starts a fresh instance.
-    async fn enter(&self, instance: &mut Instance<Call>) -> Result<Exports> {
-        match self.pre.instantiate_async(&mut *instance).await {
-            Ok(exports) => Ok(exports),
-            Err(error) => Err(self.trapped(instance, &error)),
+    /// A fresh instance. Those that wait for another call give way to it.
+    async fn fresh(&self, deadline: crate::time::Timestamp, event: Option<Arc<str>>, running: Running) -> Result<Live> {
+        loop {
+            let mut store = self.instance(&self.grant.limits, deadline, event.clone(), running.clone())?;
+            match self.pre.instantiate_async(&mut store).await {
+                Ok(exports) => return Ok(Live { store, exports }),
+                Err(error) if is_pool_full(&error) && self.engine.warm_room().make_way() => {}
+                Err(error) => return Err(self.trapped(&mut store, &error)),
+            }
         }
     }
 
@@ -801,8 +802,8 @@ impl Loaded {
         let running = Running::metered(EVENT, self.meter.handling());
         // Always a fresh one: a run repeated after a kill must send the same requests under the same numbers, or a write
         // would get another key (R8), and what other calls left in memory may change them.
-        let mut instance = self.instance(&self.grant.limits, deadline, Some(event.id.as_str().into()), running)?;
-        let exports = self.enter(&mut instance).await?;
+        let Live { store: mut instance, exports } =
+            self.fresh(deadline, Some(event.id.as_str().into()), running).await?;
         let began = self.clock.now();
         let called = exports.wharfage_plugin_events().call_handle(&mut instance, &event.into()).await;
         let handled = self.leave(&mut instance, called)?;
@@ -1157,6 +1158,11 @@ const SAID: [(&str, &str); 6] = [
 ];
 
 /// Which limit ended a call, if one did. `refused` is what it wanted to grow beyond, at any time.
+/// Whether the pool has no memory, table or stack left.
+fn is_pool_full(error: &wasmtime::Error) -> bool {
+    error.is::<wasmtime::PoolConcurrencyLimitError>()
+}
+
 fn limit_of(error: &wasmtime::Error, refused: Option<&'static str>) -> Option<&'static str> {
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => return Some("compute_ms"),
@@ -1179,7 +1185,7 @@ fn stopped(
     error: &wasmtime::Error,
     printed: &str,
 ) -> Error {
-    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+    if is_pool_full(error) {
         return engine.busy(name);
     }
     let reached = |limit: &str, value: u64| {
