@@ -247,12 +247,12 @@ impl Plugin {
     /// Each origin of its grant with what its breaker does now; nothing where the operator wants no breaker.
     pub fn circuits(&self) -> Vec<(String, CircuitState)> {
         self.0.outbound.circuits.states()
+    }
+
     /// It is the one of its connection from now on: what it says of budgets holds, and its numbers are told.
     pub(crate) fn take_up(&self) {
         self.0.outbound.lanes.take_up();
         self.0.meter.watch(&self.0.outbound);
-    }
-
     }
 
     /// Its outbound path.
@@ -1148,21 +1148,22 @@ fn operation(said: crate::bindings::exports::wharfage::plugin::operations::Opera
 }
 
 /// What wasmtime says of limits that it has no type for, and their names.
-const SAID: [(&str, &str); 6] = [
+const SAID: [(&str, &str); 7] = [
     ("fuel allocated for hostcalls has been exhausted", "hostcall_bytes"),
     ("store handle limit exceeded", "resources"),
     ("instance count too high", "instances"),
     ("memory count too high", "memories"),
     ("table count too high", "tables"),
     ("requested len", "random_bytes"),
+    (capability::TOO_MANY_AT_ONCE, "requests"),
 ];
 
-/// Which limit ended a call, if one did. `refused` is what it wanted to grow beyond, at any time.
 /// Whether the pool has no memory, table or stack left.
 fn is_pool_full(error: &wasmtime::Error) -> bool {
     error.is::<wasmtime::PoolConcurrencyLimitError>()
 }
 
+/// Which limit ended a call, if one did. `refused` is what it wanted to grow beyond, at any time.
 fn limit_of(error: &wasmtime::Error, refused: Option<&'static str>) -> Option<&'static str> {
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => return Some("compute_ms"),
