@@ -7,7 +7,7 @@ wasmtime::component::bindgen!({
     world: "plugin",
     imports: {
         "wharfage:plugin/http.send": async,
-        "wharfage:plugin/http.send-all": async,
+        "wharfage:plugin/http.send-all": async | trappable,
         "wharfage:plugin/http.open": async,
         "wharfage:plugin/http.start": async,
         "wharfage:plugin/http.[method]body.read": async,

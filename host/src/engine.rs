@@ -14,6 +14,7 @@ use wasmtime::{Config, Enabled, PoolingAllocationConfig};
 
 use crate::connection::limits;
 use crate::error::{Error, Result};
+use crate::warm::Room;
 
 /// Milliseconds between two ticks of the epoch.
 pub(crate) const TICK_MS: u64 = 10;
@@ -65,6 +66,7 @@ pub(crate) struct Engine {
     engine: wasmtime::Engine,
     limits: EngineLimits,
     alive: Arc<Places>,
+    warm_room: Arc<Room>,
     pooled: bool,
     _ticker: Arc<Ticker>,
 }
@@ -92,7 +94,9 @@ impl Engine {
         let ticker = Arc::new(Ticker);
         turn_epoch(&engine, Arc::downgrade(&ticker))?;
         let alive = Places::new(limits.instances_alive);
-        Ok(Self { engine, limits, alive, pooled, _ticker: ticker })
+        // Instances that wait for another call leave as many to those that have one.
+        let warm_room = Arc::new(Room::new(limits.instances_alive / 2));
+        Ok(Self { engine, limits, alive, warm_room, pooled, _ticker: ticker })
     }
 
     /// What all plugins share.
@@ -100,17 +104,23 @@ impl Engine {
         &self.limits
     }
 
-    /// How many instances may wait for another call: the others are for calls.
-    pub(crate) fn warm_max(&self) -> u64 {
-        self.limits.instances_alive / 2
+    /// For instances that wait for another call.
+    pub(crate) fn warm_room(&self) -> &Arc<Room> {
+        &self.warm_room
     }
 
-    /// A place for one more instance, which holds it for as long as it lives.
+    /// A place for one more instance, which holds it for as long as it lives. One that waits for another call gives way.
     ///
     /// # Errors
     /// [`Kind::Busy`](crate::Kind::Busy) where there is none.
     pub(crate) fn admit(&self, name: &str) -> Result<Place> {
-        self.alive.take().ok_or_else(|| self.busy(name))
+        loop {
+            match self.alive.take() {
+                Some(place) => return Ok(place),
+                None if self.warm_room.make_way() => {}
+                None => return Err(self.busy(name)),
+            }
+        }
     }
 
     /// There is no room for one more instance.

@@ -58,7 +58,6 @@ use crate::schema::Schema;
 use crate::store::{Ledger, MemoryStore, Seal, Store, WRITTEN_DOWN_MS};
 use crate::time::{Clock, SystemClock};
 use crate::vault::{Granted, KeyChange, Means, Sealed, Secrets};
-use crate::warm::Room;
 
 /// Loads plugins and keeps what they share: the engine, compiled code, state, and the budgets of accounts.
 #[derive(Clone)]
@@ -94,8 +93,8 @@ struct Inner {
     tokens: Mutex<HashMap<(String, String), Arc<Tokens>>>,
     /// The code of the plugins that are loaded: it goes with the last plugin that is made of it.
     components: Mutex<HashMap<Digest, Weak<Code>>>,
-    /// For instances that wait for another call.
-    warm_room: Arc<Room>,
+    /// Whoever holds this compiles.
+    compiler: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Settings of a [`Host`]; every one has a default.
@@ -226,7 +225,6 @@ impl HostBuilder {
             audit,
             meters: Meters::new(&*clock),
             refusals: Refusals::default(),
-            warm_room: Arc::new(Room::new(engine.warm_max())),
             engine,
             artifacts,
             #[cfg(feature = "serve")]
@@ -248,6 +246,7 @@ impl HostBuilder {
             #[cfg(feature = "serve")]
             bell: Bell::new(),
             components: Mutex::default(),
+            compiler: Arc::default(),
         })))
     }
 }
@@ -290,7 +289,9 @@ impl Host {
         connection: &Connection,
         account: Option<&Account>,
     ) -> Result<Plugin> {
-        self.connect_as(name, bytes, connection, None, account).await
+        let plugin = self.connect_as(name, bytes, connection, None, account).await?;
+        plugin.take_up();
+        Ok(plugin)
     }
 
     /// Opens a connection of a `wharfage.toml`: reads its component, checks the pinned digest, and connects.
@@ -298,6 +299,13 @@ impl Host {
     /// # Errors
     /// As for [`Host::connect`], and when the file is missing or not the pinned one.
     pub async fn open(&self, config: &Config, name: &str) -> Result<Plugin> {
+        let plugin = self.open_beside(config, name).await?;
+        plugin.take_up();
+        Ok(plugin)
+    }
+
+    /// The same beside what runs: what it says of budgets holds when it is taken up.
+    pub(crate) async fn open_beside(&self, config: &Config, name: &str) -> Result<Plugin> {
         let stated = Stated::read(config, name)?;
         self.connect_as(name, &stated.bytes, stated.connection, stated.account_name, stated.account)
             .await
@@ -362,7 +370,7 @@ impl Host {
         let digest = Digest::of(bytes);
         let grant = Grant::new(&needs, name, connection, account)?;
         grant.check(&needs)?;
-        let component = self.component(&needs, digest, bytes)?;
+        let component = self.component(&needs.manifest.plugin.name, digest, bytes).await?;
         let outbound = self.outbound(&needs, digest, &grant, name, account_name, account)?;
         Plugin::load(Parts {
             engine: inner.engine.clone(),
@@ -375,7 +383,6 @@ impl Host {
             seal: inner.seal.clone(),
             clock: inner.clock.clone(),
             observer: inner.observer.clone(),
-            warm_room: inner.warm_room.clone(),
         })
         .await
     }
@@ -577,7 +584,14 @@ impl Host {
     /// # Errors
     /// [`Kind::Component`](crate::Kind::Component) when it does not answer.
     pub async fn describe(&self, component: &[u8]) -> Result<Vec<Operation>> {
-        let compiled = artifact::compile(&self.0.engine, component)?;
+        crate::manifest::Outline::read(component)?;
+        let (engine, bytes) = (self.0.engine.clone(), component.to_vec());
+        let turn = self.0.compiler.clone().lock_owned().await;
+        let compiled = apart(move || {
+            let _turn = turn;
+            artifact::compile(&engine, &bytes)
+        })
+        .await??;
         plugin::describe(&self.0.engine, &compiled, &self.0.clock, None).await
     }
 
@@ -765,6 +779,12 @@ impl Host {
         Ok(lines)
     }
 
+    /// What all plugins share.
+    #[cfg(feature = "serve")]
+    pub(crate) fn engine_limits(&self) -> &crate::engine::EngineLimits {
+        self.0.engine.limits()
+    }
+
     /// Where everything is kept.
     #[cfg(feature = "serve")]
     pub(crate) fn store(&self) -> &Arc<dyn Store> {
@@ -809,35 +829,65 @@ impl Host {
         self.0.engine.is_pooled()
     }
 
-    /// The component's code: already here, on disk, or compiled now.
-    fn component(&self, needs: &Needs, digest: Digest, bytes: &[u8]) -> Result<Arc<Code>> {
-        let inner = &self.0;
-        let components = || inner.components.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(component) = components().get(&digest).and_then(Weak::upgrade) {
+    /// The component's code: already here, on disk, or compiled now. Reading and compiling happen on threads of their own,
+    /// and one component is compiled after the other, which takes all cores by itself.
+    async fn component(&self, plugin: &str, digest: Digest, bytes: &[u8]) -> Result<Arc<Code>> {
+        if let Some(component) = self.loaded(digest) {
             return Ok(component);
         }
-        let artifacts = inner.artifacts.as_ref();
-        let component = match artifacts.and_then(|artifacts| artifacts.find(&inner.engine, digest)) {
-            Some(component) => component,
-            None => {
-                let (plugin, component_bytes) = (needs.manifest.plugin.name.as_str(), bytes.len());
-                let began = inner.clock.now();
-                self.tell(Compiling::Begun { plugin, component_bytes });
-                let compiled = match artifacts {
-                    Some(artifacts) => artifacts.make(&inner.engine, digest, bytes),
-                    None => artifact::compile(&inner.engine, bytes),
-                };
-                let taken_ms = inner.clock.now().since(began);
-                self.tell(Compiling::Ended { taken_ms });
-                tracing::info!(target: "wharfage::artifact", plugin, component_bytes, taken_ms, "compiled");
-                compiled?
+        let host = self.clone();
+        if let Some(component) = apart(move || host.kept(digest)).await? {
+            return Ok(component);
+        }
+        let turn = self.0.compiler.clone().lock_owned().await;
+        let (host, plugin, bytes) = (self.clone(), plugin.to_owned(), bytes.to_vec());
+        // Whoever goes away meanwhile leaves the turn to what is being compiled.
+        apart(move || {
+            let _turn = turn;
+            // Somebody may have wanted the same.
+            match host.loaded(digest).or_else(|| host.kept(digest)) {
+                Some(component) => Ok(component),
+                None => host.compiled(&plugin, digest, &bytes),
             }
+        })
+        .await?
+    }
+
+    /// The code that a plugin here is made of.
+    fn loaded(&self, digest: Digest) -> Option<Arc<Code>> {
+        self.components().get(&digest).and_then(Weak::upgrade)
+    }
+
+    /// The code that is kept on disk.
+    fn kept(&self, digest: Digest) -> Option<Arc<Code>> {
+        let artifacts = self.0.artifacts.as_ref()?;
+        Some(self.remember(digest, artifacts.find(&self.0.engine, digest)?))
+    }
+
+    fn compiled(&self, plugin: &str, digest: Digest, bytes: &[u8]) -> Result<Arc<Code>> {
+        let inner = &self.0;
+        let (component_bytes, began) = (bytes.len(), inner.clock.now());
+        self.tell(Compiling::Begun { plugin, component_bytes });
+        let compiled = match &inner.artifacts {
+            Some(artifacts) => artifacts.make(&inner.engine, digest, bytes),
+            None => artifact::compile(&inner.engine, bytes),
         };
-        let component = Arc::new(component);
-        let mut components = components();
+        let taken_ms = inner.clock.now().since(began);
+        self.tell(Compiling::Ended { taken_ms });
+        tracing::info!(target: "wharfage::artifact", plugin, component_bytes, taken_ms, "compiled");
+        Ok(self.remember(digest, compiled?))
+    }
+
+    fn remember(&self, digest: Digest, code: Code) -> Arc<Code> {
+        let code = Arc::new(code);
+        let mut components = self.components();
         components.retain(|_, code| code.strong_count() > 0);
-        components.insert(digest, Arc::downgrade(&component));
-        Ok(component)
+        components.insert(digest, Arc::downgrade(&code));
+        code
+    }
+
+    fn components(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Weak<Code>>> {
+        self.0.components.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tell(&self, compiling: Compiling<'_>) {
@@ -857,7 +907,7 @@ impl Host {
     ) -> Result<Lanes> {
         let inner = &self.0;
         let mut shared = inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut lanes = Lanes::default();
+        let mut lanes = Lanes::of(name);
         if is_crowded(shared.len()) {
             let now = inner.clock.now();
             shared.retain(|_, lane| Arc::strong_count(lane) > 1 || !lane.is_at_rest(now));
@@ -874,27 +924,31 @@ impl Host {
             };
             let owner = owner.unwrap_or_else(|| own.clone());
             let key = (owner.clone(), budget.spec.name.clone());
-            let lane = shared.entry(key).or_insert_with(|| {
-                let full_name = format!("{owner}/{}", budget.spec.name);
-                let lane = Lane::new(&full_name, budget.spec.clone(), inner.clock.clone());
-                Arc::new(match budget.spec.shape {
-                    Shape::Window { limit, window_ms } if window_ms >= WRITTEN_DOWN_MS && inner.is_durable => {
-                        lane.written_down(Ledger::new(inner.store.clone(), &full_name, limit, window_ms))
-                    }
-                    _ => lane,
-                })
-            });
-            if lane.spec() != &budget.spec {
+            let full_name = format!("{owner}/{}", budget.spec.name);
+            let lane = shared
+                .entry(key)
+                .or_insert_with(|| Arc::new(Lane::new(&full_name, budget.spec.clone(), inner.clock.clone())));
+            let ledger = match budget.spec.shape {
+                Shape::Window { limit, window_ms } if window_ms >= WRITTEN_DOWN_MS && inner.is_durable => {
+                    Some(Ledger::new(inner.store.clone(), &full_name, limit, window_ms))
+                }
+                _ => None,
+            };
+            if !lanes.claim(lane.clone(), budget.cover.clone(), &budget.spec, ledger) {
                 return Err(Error::configuration(format!(
                     "two plugins declare the budget `{}` of {owner} differently",
                     budget.spec.name
                 ))
                 .with_details(format!("Say which holds: [accounts.….budgets.{}]", budget.spec.name)));
             }
-            lanes.add(lane.clone(), budget.cover.clone());
         }
         Ok(lanes)
     }
+}
+
+/// Does what takes a while on a thread that nobody else waits for.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| Error::internal("the thread that compiles has failed"))
 }
 
 /// Whether it is time to look what of so many nobody uses any more: seldom, so that opening stays cheap however many there

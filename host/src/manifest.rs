@@ -44,6 +44,10 @@ pub(crate) const OPERATIONS_SECTION: &str = "wharfage:operations";
 
 /// Most bytes of a component.
 pub(crate) const COMPONENT_BYTES_MAX: usize = 64 << 20;
+/// Most bytes of code in a component, and in one function of it: what is made to be hard to compile takes ten times as long
+/// in a function that is four times as large.
+pub(crate) const CODE_BYTES_MAX: usize = 24 << 20;
+pub(crate) const FUNCTION_BYTES_MAX: usize = 256 << 10;
 /// Most bytes of a manifest.
 pub(crate) const MANIFEST_BYTES_MAX: usize = 256 << 10;
 /// Most bytes of all operations with their schemas.
@@ -1075,7 +1079,11 @@ impl<'a> Outline<'a> {
             )));
         }
         let mut outline = Self::default();
-        let mut depth = 0usize;
+        let (mut depth, mut code_bytes) = (0usize, 0usize);
+        let too_much = |what: &str, limit: &str, most: usize| {
+            Err(Error::component(format!("{what} than the limit {limit} of {most} allows"))
+                .with_details("Build it with optimisation, for size, and leave out what is not used"))
+        };
         for payload in Parser::new(0).parse_all(bytes) {
             let payload = payload.map_err(|error| not_a_component(bytes, &error.to_string()))?;
             match payload {
@@ -1086,6 +1094,20 @@ impl<'a> Outline<'a> {
                 }
                 Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
                 Payload::End(_) => depth = depth.saturating_sub(1),
+                Payload::CodeSectionEntry(body) => {
+                    let bytes = body.range().len();
+                    code_bytes += bytes;
+                    if bytes > FUNCTION_BYTES_MAX {
+                        return too_much(
+                            "a function of the component is longer",
+                            "function_bytes_max",
+                            FUNCTION_BYTES_MAX,
+                        );
+                    }
+                    if code_bytes > CODE_BYTES_MAX {
+                        return too_much("the component has more code", "code_bytes_max", CODE_BYTES_MAX);
+                    }
+                }
                 Payload::CustomSection(section) if [MANIFEST_SECTION, OPERATIONS_SECTION].contains(&section.name()) => {
                     if depth > 0 {
                         return Err(Error::component(format!(

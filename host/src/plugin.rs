@@ -56,7 +56,7 @@ use crate::schema::Schema;
 use crate::store::{MemoryStore, Seal, Store};
 use crate::time::Clock;
 use crate::vault::Secrets;
-use crate::warm::{Retired, Room, Stay, Warm};
+use crate::warm::{Retired, Stay, Warm};
 
 /// A plugin over a connection. Clones are the same plugin.
 #[derive(Clone)]
@@ -105,7 +105,6 @@ pub(crate) struct Parts {
     pub(crate) seal: Arc<Seal>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observer: Option<Observer>,
-    pub(crate) warm_room: Arc<Room>,
 }
 
 /// An instance with its operations.
@@ -169,8 +168,7 @@ impl Cursor {
 
 impl Plugin {
     pub(crate) async fn load(parts: Parts) -> Result<Self> {
-        let Parts { engine, component, needs, digest, grant, outbound, store, seal, clock, observer, warm_room } =
-            parts;
+        let Parts { engine, component, needs, digest, grant, outbound, store, seal, clock, observer } = parts;
         grant.check(&needs)?;
         let described = describe(&engine, &component, &clock, Some(&grant.limits)).await?;
         if !says_the_same(&described, &needs.operations) {
@@ -191,13 +189,12 @@ impl Plugin {
         let pre = linker.instantiate_pre(&component).map_err(unfit)?;
         let meter = outbound.meter.clone().ok_or_else(|| Error::internal("a connection has no meter"))?;
         let outbound = Arc::new(outbound);
-        meter.watch(&outbound);
         let waiting = grant.limits.calls_waiting;
         let calls =
             Semaphore::new(usize::try_from(grant.limits.calls).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS));
         // What is recorded must come again, from an instance that has seen nothing.
         let may_stay = grant.warm.instances > 0 && outbound.tape.is_none();
-        let warm = may_stay.then(|| Warm::new(grant.warm, clock.clone(), meter.clone(), warm_room));
+        let warm = may_stay.then(|| Warm::new(grant.warm, clock.clone(), meter.clone(), engine.warm_room().clone()));
         Ok(Self(
             Arc::new(Loaded {
                 name: needs.manifest.plugin.name.as_str().into(),
@@ -264,6 +261,12 @@ impl Plugin {
     /// Each origin of its grant with what its breaker does now; nothing where the operator wants no breaker.
     pub fn circuits(&self) -> Vec<(String, CircuitState)> {
         self.0.outbound.circuits.states()
+    }
+
+    /// It is the one of its connection from now on: what it says of budgets holds, and its numbers are told.
+    pub(crate) fn take_up(&self) {
+        self.0.outbound.lanes.take_up();
+        self.0.meter.watch(&self.0.outbound);
     }
 
     /// Its outbound path.
@@ -749,8 +752,8 @@ impl Loaded {
             live.store.set_epoch_deadline(1);
             return Ok(Visit { live, stay: Some(stay) });
         }
-        let mut store = self.instance(&self.grant.limits, deadline, None, running)?;
-        let operations = self.enter(&mut store, |store, entered| self.operations.load(store, entered)).await?;
+        let (store, operations) =
+            self.fresh(deadline, None, running, |store, entered| self.operations.load(store, entered)).await?;
         Ok(Visit { live: Live { store, operations }, stay: warm.map(|warm| warm.begin(changes)) })
     }
 
@@ -785,16 +788,24 @@ impl Loaded {
         Ok(Answer { output, next, source, age_ms, attempts })
     }
 
-    /// Starts a fresh instance, and finds in it what is wanted of it.
-    async fn enter<E>(
+    /// A fresh instance, and what is wanted of it. Those that wait for another call give way to it.
+    async fn fresh<E>(
         &self,
-        instance: &mut Instance<Call>,
-        find: impl FnOnce(&mut Instance<Call>, &Entered) -> wasmtime::Result<E>,
-    ) -> Result<E> {
-        let errands = instance.data().errands.clone();
-        let entered = errands.attend(self.pre.instantiate_async(&mut *instance)).await;
-        let found = entered.and_then(|entered| find(instance, &entered));
-        found.map_err(|error| self.trapped(instance, &error))
+        deadline: crate::time::Timestamp,
+        event: Option<Arc<str>>,
+        running: Running,
+        find: impl Fn(&mut Instance<Call>, &Entered) -> wasmtime::Result<E>,
+    ) -> Result<(Instance<Call>, E)> {
+        loop {
+            let mut store = self.instance(&self.grant.limits, deadline, event.clone(), running.clone())?;
+            let errands = store.data().errands.clone();
+            let entered = errands.attend(self.pre.instantiate_async(&mut store)).await;
+            match entered.and_then(|entered| find(&mut store, &entered)) {
+                Ok(found) => return Ok((store, found)),
+                Err(error) if is_pool_full(&error) && self.engine.warm_room().make_way() => {}
+                Err(error) => return Err(self.trapped(&mut store, &error)),
+            }
+        }
     }
 
     /// What came of an export: its answer, the plugin's own error with what the host knows about it, or a trap.
@@ -837,8 +848,9 @@ impl Loaded {
         let running = Running::metered(EVENT, self.meter.handling());
         // Always a fresh one: a run repeated after a kill must send the same requests under the same numbers, or a write
         // would get another key (R8), and what other calls left in memory may change them.
-        let mut instance = self.instance(&self.grant.limits, deadline, Some(event.id.as_str().into()), running)?;
-        let events = self.enter(&mut instance, |instance, entered| self.events.load(instance, entered)).await?;
+        let event_id = Some(event.id.as_str().into());
+        let (mut instance, events) =
+            self.fresh(deadline, event_id, running, |store, entered| self.events.load(store, entered)).await?;
         let began = self.clock.now();
         let (errands, event) = (instance.data().errands.clone(), event.into());
         let called = errands.attend(events.call_handle(&mut instance, &event)).await;
@@ -1186,14 +1198,20 @@ fn operation(said: crate::bindings::exports::wharfage::plugin::operations::Opera
 }
 
 /// What wasmtime says of limits that it has no type for, and their names.
-const SAID: [(&str, &str); 6] = [
+const SAID: [(&str, &str); 7] = [
     ("fuel allocated for hostcalls has been exhausted", "hostcall_bytes"),
     ("store handle limit exceeded", "resources"),
     ("instance count too high", "instances"),
     ("memory count too high", "memories"),
     ("table count too high", "tables"),
     ("requested len", "random_bytes"),
+    (capability::TOO_MANY_AT_ONCE, "requests"),
 ];
+
+/// Whether the pool has no memory, table or stack left.
+fn is_pool_full(error: &wasmtime::Error) -> bool {
+    error.is::<wasmtime::PoolConcurrencyLimitError>()
+}
 
 /// Which limit ended a call, if one did. `refused` is what it wanted to grow beyond, at any time.
 fn limit_of(error: &wasmtime::Error, refused: Option<&'static str>) -> Option<&'static str> {
@@ -1218,7 +1236,7 @@ fn stopped(
     error: &wasmtime::Error,
     printed: &str,
 ) -> Error {
-    if error.is::<wasmtime::PoolConcurrencyLimitError>() {
+    if is_pool_full(error) {
         return engine.busy(name);
     }
     let reached = |limit: &str, value: u64| {

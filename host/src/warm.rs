@@ -115,7 +115,7 @@ pub(crate) enum Retired {
     Interrupted,
     /// Since then the connection has other credentials.
     Credential,
-    /// As many wait as may.
+    /// As many wait as may, or a call needed its place.
     Full,
     /// Its plugin is closed.
     Closed,
@@ -138,20 +138,64 @@ impl Retired {
     ];
 }
 
-/// How many may wait in the whole host, so that they leave room for those that work.
-pub(crate) struct Room(AtomicU64);
+/// How many may wait in the whole host, so that they leave room for those that work, and all that do.
+pub(crate) struct Room {
+    free: AtomicU64,
+    most: u64,
+    shelves: Mutex<Vec<Weak<dyn GivesWay>>>,
+}
+
+/// Instances that wait, of whatever plugin.
+trait GivesWay: Send + Sync {
+    /// Since when the one waits that was not wanted for the longest time.
+    fn waits_since(&self) -> Option<Timestamp>;
+
+    /// That one goes, and its place is free. False where none waits any more.
+    fn gives_way(&self) -> bool;
+}
 
 impl Room {
     pub(crate) fn new(most: u64) -> Self {
-        Self(AtomicU64::new(most))
+        Self { free: AtomicU64::new(most), most, shelves: Mutex::default() }
+    }
+
+    /// Lets the instance go that was not wanted for the longest time, for a call that needs its place. False where none
+    /// waits.
+    pub(crate) fn make_way(&self) -> bool {
+        while self.free.load(Ordering::Relaxed) < self.most {
+            let shelves = self.shelves();
+            let waiting = shelves.iter().filter_map(Weak::upgrade).filter_map(|of| Some((of.waits_since()?, of)));
+            let longest = waiting.min_by_key(|(since, _)| *since);
+            drop(shelves);
+            match longest {
+                None => return false,
+                Some((_, shelf)) if shelf.gives_way() => return true,
+                // Somebody else was faster.
+                Some(_) => {}
+            }
+        }
+        false
     }
 
     fn enter(&self) -> bool {
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| free.checked_sub(1)).is_ok()
+        self.free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| free.checked_sub(1)).is_ok()
     }
 
     fn leave(&self, how_many: usize) {
-        self.0.fetch_add(how_many as u64, Ordering::Relaxed);
+        self.free.fetch_add(how_many as u64, Ordering::Relaxed);
+    }
+
+    fn add(&self, shelf: Weak<dyn GivesWay>) {
+        let mut shelves = self.shelves();
+        // Before it grows, so that this stays cheap however many there are.
+        if shelves.len() == shelves.capacity() {
+            shelves.retain(|shelf| shelf.strong_count() > 0);
+        }
+        shelves.push(shelf);
+    }
+
+    fn shelves(&self) -> MutexGuard<'_, Vec<Weak<dyn GivesWay>>> {
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -195,14 +239,17 @@ pub(crate) struct Stay<'a, T: Send + 'static> {
 
 impl<T: Send + 'static> Warm<T> {
     pub(crate) fn new(policy: WarmPolicy, clock: Arc<dyn Clock>, meter: Arc<Meter>, room: Arc<Room>) -> Arc<Self> {
-        Arc::new_cyclic(|me| Self {
+        let warm = Arc::new_cyclic(|me| Self {
             policy,
             clock,
             meter,
             room,
             shelf: Mutex::new(Shelf { waiting: VecDeque::new(), is_watched: false }),
             me: me.clone(),
-        })
+        });
+        let shelf: Weak<Self> = Arc::downgrade(&warm);
+        warm.room.add(shelf);
+        warm
     }
 
     /// Most bytes of memory with which an instance stays.
@@ -326,6 +373,20 @@ impl<T: Send + 'static> Warm<T> {
 
     fn shelf(&self) -> MutexGuard<'_, Shelf<T>> {
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Send + 'static> GivesWay for Warm<T> {
+    fn waits_since(&self) -> Option<Timestamp> {
+        self.shelf().waiting.front().map(|waiting| waiting.since)
+    }
+
+    fn gives_way(&self) -> bool {
+        let oldest = self.shelf().waiting.pop_front();
+        let Some(waiting) = oldest else { return false };
+        self.leave(1);
+        self.retire(waiting, Retired::Full);
+        true
     }
 }
 

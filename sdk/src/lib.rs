@@ -61,8 +61,18 @@
 //!
 //! (A plugin that lists `serde` and `schemars` among its own dependencies leaves out the two `crate = …` lines.)
 //!
-//! The modules bear the names of the contract's files: [`http`], [`files`], [`secrets`], [`rate_limit`], [`state`],
-//! [`clock`], [`log`] are what a plugin may call, [`mod@operations`] and [`events`] what it answers. [`stream`] and [`multipart`] are
+//! # What outlives a call
+//!
+//! Keep what belongs to one call in its function. Whether a `static` or a `thread_local` outlives the call is the
+//! operator's choice: by default each call gets a fresh instance, and where a connection keeps warm instances, a later
+//! call of the same connection finds what an earlier one left there, perhaps one that was made for somebody else. So a
+//! global may hold what is dear to make and the same for every call, as a parsed table, and nothing that an input or an
+//! answer put there. What is to be found again for certain belongs into [`state`], a cursor, or the answer.
+//!
+//! # Where to find what
+//!
+//! The modules bear the names of the contract's files: [`http`], [`files`], [`secrets`], [`rate_limit`],
+//! [`state`], [`clock`], [`log`] are what a plugin may call, [`mod@operations`] and [`events`] what it answers. [`stream`] and [`multipart`] are
 //! for bodies piece by piece; [`page`], [`graphql`], [`time`], [`money`] and [`json`] help with what providers have in common; [`testing`] runs a plugin natively.
 
 // What the macros make names this crate as a plugin does.

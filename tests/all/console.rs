@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use wharfage_tests::{Scene, guests};
 
-use crate::serve::{FACTS, Port, TOKEN, deliver};
+use crate::serve::{Port, TOKEN, deliver};
 
 /// A page of a browser.
 struct Browser {
@@ -182,7 +182,7 @@ async fn port() -> Port {
          [endpoints.narrow]\nconnection = 'narrow'\nwebhook = 'things'\n",
     )
     .await;
-    let writer = Scene::of(guests::EVENTS_KEYED).manifest(FACTS).component().await;
+    let writer = Scene::of(guests::EVENTS_KEYED).manifest(wharfage_tests::scene::THINGS).component().await;
     std::fs::write(port.folder.path().join("writer.wasm"), writer.as_slice()).unwrap();
     let key = port.folder.path().join("later-key");
     std::fs::write(&key, TOKEN).unwrap();

@@ -208,6 +208,74 @@ description = "a thing"
     assert_eq!(keys, ["a", "b", "c", "d", "e", "f", "g"]);
 }
 
+/// Two processes over one state folder both opened a provider's socket, and both had every message handled.
+#[tokio::test]
+async fn of_several_processes_one_keeps_a_socket_open() {
+    const LINES: &str = "\n[sockets.ticks]\norigin = 'api'\npath = '/ws'\nsubscribe = ['hello']\n\
+                         source = 'made up for the tests'\ndate = '2026-11-29'\n";
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = Scene::of(guests::EVENTS_SOCKET).manifest(LINES).component().await;
+    std::fs::write(folder.path().join("plugin.wasm"), bytes.as_slice()).unwrap();
+    let imports = wharfage_tests::scene::imports(&bytes).unwrap();
+    let rest = Provider::scripted([Reply::json(&json!([]))]).await;
+    let clock = wharfage::ManualClock::new(wharfage_tests::NOW, 1);
+    let server = SocketServer::scripted(Arc::new(clock.clone()), [vec![Act::UntilClose]]).await;
+    let text = format!(
+        "[plugins.guest]\ncomponent = 'plugin.wasm'\n[accounts.desk]\n[connections.acme]\nplugin = 'guest'\n\
+         account = 'desk'\nimports = {imports:?}\norigins = ['{ws}', '{other}']\nsecrets = ['api_key']\n\
+         private_addresses = ['127.0.0.1/32']\nbase = {{ api = '{ws}', other = '{other}' }}\n\
+         [connections.acme.sockets.ticks]\n",
+        ws = server.url(),
+        other = rest.url()
+    );
+    let mut config = wharfage::Config::parse(&text, &folder.path().join("wharfage.toml")).unwrap();
+    config.accounts.insert("desk".to_owned(), wharfage_tests::scene::account(""));
+    let process = async || {
+        let builder = wharfage::Host::builder().state_dir(folder.path().join("state"));
+        let host = builder.code_dir(wharfage_tests::compiled_code()).clock(clock.clone()).build().unwrap();
+        host.serve(&config).await.unwrap()
+    };
+    let state = async |serving: &wharfage::Serving| serving.state().await.unwrap().sockets[0].2.state.name();
+    let until = async |serving: &wharfage::Serving, wanted: &str| {
+        let wait = async {
+            loop {
+                match state(serving).await {
+                    is if is == wanted => break,
+                    // What is being opened has its time.
+                    "connecting" => tokio::task::yield_now().await,
+                    _ => clock.advance(1_000),
+                }
+            }
+        };
+        let in_time = tokio::time::timeout(std::time::Duration::from_secs(60), wait).await.is_ok();
+        assert!(in_time, "it is {} and not {wanted}", state(serving).await);
+    };
+    let one = process().await;
+    until(&one, "open").await;
+    let two = process().await;
+    until(&two, "stand-by").await;
+    // Longer than a lease holds: it is renewed.
+    for _ in 0..8 {
+        clock.advance(8_000);
+        assert_eq!((state(&one).await, state(&two).await), ("open", "stand-by"));
+    }
+    assert_eq!(server.openings().len(), 1);
+    assert_eq!(two.health().await.all[0].state.name(), "unknown", "standing by is no trouble");
+    assert!(one.drain().await);
+    until(&two, "open").await;
+    // What came in between may be missing, and the plugin asks for it.
+    let all = server.until("it fills the gap", |all| all.len() == 2 && all[1].messages.len() == 2).await;
+    assert_eq!((all[0].closed, all[1].texts()), (Some(1001), vec!["hello".to_owned(), "filled".to_owned()]));
+    // One that is killed holds its lease until that lapses.
+    let killed_at = clock.now();
+    drop(two);
+    let three = process().await;
+    until(&three, "open").await;
+    let waited_ms = clock.now().since(killed_at);
+    assert!(waited_ms >= 10_000, "{waited_ms}");
+    assert!(three.drain().await);
+}
+
 /// A channel that a provider closes after some days is a cursor that says when, and a poll that mostly does nothing. Each
 /// renewal is keyed by where the cursor stood, so that one that is tried again is the same to the provider.
 #[tokio::test]

@@ -1120,6 +1120,25 @@ async fn http_send_all() {
     assert_eq!(open.output("send-all", json!({"requests": []})).await, json!([]));
 }
 
+/// A list that no call could send was answered with an error for each of its requests: a plugin could have the host make
+/// as many as it liked.
+#[tokio::test]
+async fn more_at_once_than_a_call_may_send_end_it() {
+    let provider = Provider::scripted([Reply::status(200)]).await;
+    let open = Scene::of(guests::HTTP_SEND_ALL)
+        .with(&provider)
+        .grant(|connection| connection.limits.requests = 3)
+        .open()
+        .await;
+    let requests = |count: usize| json!({"requests": vec![json!({"url": "{api}/x"}); count]});
+    open.output("send-all", requests(3)).await;
+    let error = open.error("send-all", requests(4)).await;
+    assert_eq!(*error.kind(), Kind::LimitExceeded("requests".to_owned()));
+    assert!(error.message().contains("limit requests of 3"), "{error}");
+    assert!(error.details().unwrap().contains("limits.requests on the connection"), "{error}");
+    assert_eq!(provider.count(), 3);
+}
+
 #[tokio::test]
 async fn no_more_are_under_way_than_allowed() {
     let provider = Provider::answering(|seen| Reply::status(200).once_seen(seen.number.next_multiple_of(2))).await;

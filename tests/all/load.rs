@@ -408,6 +408,50 @@ async fn what_a_component_imports_is_told() {
     assert!(needs.foreign_imports.iter().all(|import| import.starts_with("wasi:")), "{:?}", needs.foreign_imports);
 }
 
+/// A function of some megabytes takes a compiler minutes, and one of them a core.
+#[test]
+fn code_beyond_the_limits_is_refused_before_it_is_compiled() {
+    const NOP: u8 = 1;
+    let with = |bytes: usize, count: usize| {
+        let module = component::module(&[], &[], &vec![NOP; bytes]);
+        (0..count).fold(EMPTY_COMPONENT.to_vec(), |whole, _| component::with_instances(whole, &module, 0))
+    };
+    let refused = |bytes: usize, count: usize| Needs::read(&with(bytes, count)).unwrap_err();
+    for (bytes, count, why) in [
+        ((256 << 10) - 2, 1, "carries no manifest"),
+        (256 << 10, 1, "function_bytes_max of 262144"),
+        (250 << 10, 98, "carries no manifest"),
+        (250 << 10, 99, "code_bytes_max of 25165824"),
+    ] {
+        let error = refused(bytes, count);
+        assert_eq!(*error.kind(), Kind::Component);
+        assert!(error.message().contains(why) || why.starts_with("carries"), "{bytes} {count}: {error}");
+        assert_eq!(error.message().contains("_bytes_max"), why.contains("_bytes_max"), "{bytes} {count}: {error}");
+    }
+}
+
+/// Twenty connections of one component on one thread, which goes on meanwhile: it is compiled elsewhere, and once.
+#[tokio::test]
+async fn nobody_stands_still_while_a_component_is_compiled() {
+    let bytes = whole().await;
+    let (goes_on, wait) = std::sync::mpsc::channel();
+    let (wait, told) = (std::sync::Mutex::new(wait), std::sync::Arc::new(std::sync::Mutex::new(Vec::new())));
+    let heard = told.clone();
+    let host = Host::builder().compiling(move |compiling: Compiling<'_>| {
+        if matches!(compiling, Compiling::Begun { .. }) {
+            let went_on = wait.lock().unwrap().recv_timeout(std::time::Duration::from_secs(60)).is_ok();
+            heard.lock().unwrap().push(went_on);
+        }
+    });
+    let host = host.build().unwrap();
+    let connection = Connection::parse("imports = ['http', 'secrets', 'state', 'rate-limit']").unwrap();
+    let names: Vec<String> = (0..20).map(|number| format!("acme-{number}")).collect();
+    let all = futures_util::future::join_all(names.iter().map(|name| host.connect(name, &bytes, &connection, None)));
+    let (all, ()) = tokio::join!(all, async { goes_on.send(()).unwrap() });
+    assert!(all.iter().all(Result::is_ok));
+    assert_eq!(*told.lock().unwrap(), [true], "it stood still, or compiled more than once");
+}
+
 /// Compiling takes a moment in which nothing else would be seen. It is told, and once the code is kept it is not done again.
 #[tokio::test]
 async fn compiling_is_told_and_done_once() {

@@ -287,27 +287,8 @@ async fn opening_again_and_again_does_not_grow() {
 /// What `wharfage serve` runs is told beside the connections.
 #[tokio::test]
 async fn what_is_served_is_told_with_it() {
-    const FACTS: &str = r#"
-[webhooks.things]
-keys = [{ headers = ["X-Id"] }]
-source = "made up for the tests"
-date = "2026-11-29"
-
-[webhooks.things.verify]
-scheme = "token"
-secret = "verifying"
-header = "X-Token"
-
-[polls.ticks]
-every_s = 3600
-source = "made up for the tests"
-date = "2026-11-29"
-
-[events."thing.seen"]
-description = "Something was seen"
-"#;
     let folder = tempfile::tempdir().unwrap();
-    let bytes = Scene::of(guests::EVENTS_COUNTS).manifest(FACTS).component().await;
+    let bytes = Scene::of(guests::EVENTS_COUNTS).manifest(wharfage_tests::scene::THINGS).component().await;
     std::fs::write(folder.path().join("plugin.wasm"), bytes.as_slice()).unwrap();
     std::fs::write(folder.path().join("token"), "the-token-of-the-hooks").unwrap();
     let text = format!(

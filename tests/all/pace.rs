@@ -249,6 +249,86 @@ async fn the_operator_s_figure_stands_for_the_manifest_s() {
     assert_eq!(times(&provider), [0, 30_100]);
 }
 
+/// An operator's other figure was refused as another plugin's, for as long as the host lived.
+#[tokio::test]
+async fn a_changed_figure_holds_and_what_was_spent_stays_spent() {
+    let clock = skipping();
+    let provider = Provider::scripted_at(&clock, [Reply::status(200)]).await;
+    let scene = Scene::of(guests::HTTP_SEND).manifest(&budget("pace", "limit = 100\nwindow_s = 60"));
+    let host = Host::builder().code_dir(compiled_code()).clock(clock.clone()).build().unwrap();
+    let limited = |limit: u32| account(&format!("[budgets.pace]\nlimit = {limit}\nwindow_s = 60\n"));
+    let before = connect(&host, "acme", &scene, &provider, &limited(2)).await;
+    send(&before).await.unwrap();
+    send(&before).await.unwrap();
+    // While the one before is still there; three within a minute are the most now, whoever sends them.
+    let after = connect(&host, "acme", &scene, &provider, &limited(3)).await;
+    for plugin in [&after, &before] {
+        send(plugin).await.unwrap();
+    }
+    assert_eq!(times(&provider), [0, 0, 0, 60_100]);
+    drop((before, after));
+    // And when nobody is there any more.
+    let last = connect(&host, "acme", &scene, &provider, &limited(1)).await;
+    send(&last).await.unwrap();
+    assert_eq!(times(&provider)[4], 120_200);
+}
+
+/// What the connections of one configuration say of a budget that they share must be one thing.
+#[tokio::test]
+async fn two_that_say_different_things_of_one_budget_are_refused() {
+    let scene =
+        || Scene::of(guests::HTTP_SEND).manifest(&budget("pace", "limit = 9\nwindow_s = 60\nscope = 'project'"));
+    let host = Host::builder().code_dir(compiled_code()).clock(skipping()).build().unwrap();
+    let limited =
+        |limit: u32| account(&format!("project = 'harbour'\n[budgets.pace]\nlimit = {limit}\nwindow_s = 60\n"));
+    let one = scene().connect_as("one", &host, &limited(2)).await.unwrap();
+    let error = scene().connect_as("two", &host, &limited(3)).await.map(drop).unwrap_err();
+    assert_eq!(*error.kind(), Kind::Configuration);
+    let told = error.to_string();
+    assert!(told.contains("`pace` of project harbour") && told.contains("[accounts.….budgets.pace]"), "{told}");
+    let _two = scene().connect_as("two", &host, &limited(2)).await.unwrap();
+    drop(one);
+    assert!(scene().connect_as("one", &host, &limited(3)).await.is_err(), "the second is still there");
+}
+
+/// A reload takes up the changed budget of an account that two connections share; one that is refused changes nothing.
+#[tokio::test]
+async fn a_reload_takes_up_a_changed_budget() {
+    let clock = ManualClock::new(NOW, 1);
+    let folder = tempfile::tempdir().unwrap();
+    let manifest =
+        wharfage_tests::scene::THINGS.to_owned() + &budget("pace", "limit = 9\nwindow_s = 60\nscope = 'project'");
+    let bytes = Scene::of(guests::EVENTS_COUNTS).manifest(&manifest).component().await;
+    std::fs::write(folder.path().join("plugin.wasm"), bytes.as_slice()).unwrap();
+    let config = |one: u32, two: u32| {
+        let mut text = String::from("[plugins.p]\ncomponent = 'plugin.wasm'\n");
+        for (name, limit) in [("one", one), ("two", two)] {
+            text += &format!(
+                "[accounts.{name}]\nproject = 'harbour'\nbudgets.pace = {{ limit = {limit}, window_s = 60 }}\n\
+                 [connections.{name}]\nplugin = 'p'\naccount = '{name}'\n[connections.{name}.polls.ticks]\n"
+            );
+        }
+        wharfage::Config::parse(&text, &folder.path().join("wharfage.toml")).unwrap()
+    };
+    let host = Host::builder().code_dir(compiled_code()).clock(clock.clone()).build().unwrap();
+    let limits = || {
+        let connections = host.metrics().connections;
+        connections.iter().flat_map(|of| of.budgets.iter().map(|budget| budget.limit)).collect::<Vec<_>>()
+    };
+    let serving = host.serve(&config(5, 5)).await.unwrap();
+    assert_eq!(limits(), [5, 5]);
+    let reloaded = serving.reload(&config(7, 7)).await.unwrap();
+    assert_eq!((reloaded.changed.as_slice(), limits()), (&["one".to_owned(), "two".to_owned()][..], vec![7, 7]));
+    let error = serving.reload(&config(8, 9)).await.unwrap_err();
+    assert!(error.to_string().contains("`pace` of project harbour differently"), "{error}");
+    assert_eq!(limits(), [7, 7], "what was refused holds");
+    // Nor does what was refused bind what comes after it; one that stays binds.
+    assert!(serving.reload(&config(7, 9)).await.is_err());
+    serving.reload(&config(9, 9)).await.unwrap();
+    assert_eq!(limits(), [9, 9]);
+    assert!(serving.drain().await);
+}
+
 const DAY_MS: u64 = 86_400_000;
 
 /// A host that is started anew over the same folder.

@@ -10,29 +10,10 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
+use wharfage_tests::scene::THINGS;
 use wharfage_tests::{Scene, guests};
 
 pub(crate) const TOKEN: &str = "the-token-of-the-hooks";
-
-pub(crate) const FACTS: &str = r#"
-[webhooks.things]
-keys = [{ headers = ["X-Id"] }, { hash = true }]
-source = "made up for the tests"
-date = "2026-11-24"
-
-[webhooks.things.verify]
-scheme = "token"
-secret = "verifying"
-header = "X-Token"
-
-[polls.ticks]
-every_s = 3600
-source = "made up for the tests"
-date = "2026-11-24"
-
-[events."thing.seen"]
-description = "Something was seen"
-"#;
 
 /// A folder with a component and a `wharfage.toml`.
 pub(crate) struct Port {
@@ -52,7 +33,7 @@ pub(crate) struct Serving {
 
 impl Port {
     pub(crate) async fn new(more: &str) -> Self {
-        let bytes = Scene::of(guests::EVENTS_COUNTS).manifest(FACTS).component().await;
+        let bytes = Scene::of(guests::EVENTS_COUNTS).manifest(THINGS).component().await;
         let port = Self { folder: tempfile::tempdir().unwrap() };
         std::fs::write(port.folder.path().join("plugin.wasm"), bytes.as_slice()).unwrap();
         port.write(more);
@@ -399,6 +380,13 @@ async fn a_change_is_taken_up_whole_or_not_at_all() {
     serving.hear("taken up").await;
     assert_eq!(deliver(&client, &address, "more", "c", Some(TOKEN)).await.unwrap().0, 404);
     assert_eq!(deliver(&client, &address, "hooks", "d", Some(TOKEN)).await.unwrap().0, 200);
+    // What is no connection's is told by name, and so is what the host was started with.
+    port.write("[sinks.more]\nkind = 'file'\npath = 'more.jsonl'\n[engine]\nlimits.instances_alive = 7\n");
+    serving.signal("-HUP");
+    let line = serving.hear("taken up (SIGHUP)").await;
+    assert!(line.ends_with(" [sinks]"), "{line}");
+    let line = serving.hear("before the next start").await;
+    assert!(line.ends_with(" [engine] limits.instances_alive"), "{line}");
     let mut seen = serving.seen(3).await;
     seen.sort();
     assert_eq!(seen, ["a", "b", "d"]);

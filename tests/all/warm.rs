@@ -438,6 +438,51 @@ async fn sixty_four_side_by_side() {
     assert_eq!((made_and_reused(&open), reason(&open)), ((124, 4), [("full", 120)].into()));
 }
 
+/// Those that wait hold places in the host. Whoever calls another connection was told that it is busy until they had been
+/// idle for long enough.
+#[tokio::test]
+async fn those_that_wait_give_way_to_another_connections_call() {
+    let engine: wharfage::EnginePolicy = toml::from_str("limits.instances_alive = 4").unwrap();
+    let clock = ManualClock::new(NOW, 1);
+    let host = Host::builder().code_dir(wharfage_tests::compiled_code()).clock(clock.clone()).engine(engine);
+    let host = host.build().unwrap();
+    let provider = Provider::answering(|seen| Reply::json(&json!({})).once_seen(seen.number.div_ceil(4) * 4)).await;
+    let connect = |name: &'static str, instances: u64| {
+        let scene = Scene::of(guests::OPERATIONS_COUNTER).with(&provider);
+        let scene = scene.grant(move |connection| connection.warm.instances = instances);
+        let (host, account) = (&host, account(""));
+        async move { scene.connect_as(name, host, &account).await.unwrap() }
+    };
+    let (early, late, fresh) = (connect("early", 1).await, connect("late", 1).await, connect("fresh", 0).await);
+    calls(&early, &json!({})).await;
+    clock.advance(1_000);
+    calls(&late, &json!({})).await;
+    let kept = || host.metrics().connections.iter().map(|of| of.instances_kept).collect::<Vec<_>>();
+    assert_eq!(kept(), [1, 0, 1], "by name: early, fresh, late");
+    // Four at once are all that may live: both of those that wait have to go.
+    let send = json!({"send": [{"url": "{api}/x"}]});
+    let answers = join_all((0..4).map(|_| fresh.call::<Value>("count", &send))).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    assert_eq!(kept(), [0, 0, 0]);
+    for of in host.metrics().connections.iter().filter(|of| of.connection != "fresh") {
+        assert_eq!(of.instances_retired, [("full", 1)].into(), "{}", of.connection);
+    }
+    // One place is wanted: the one goes that was not wanted for longer.
+    calls(&early, &json!({})).await;
+    clock.advance(1_000);
+    calls(&late, &json!({})).await;
+    let three = join_all((0..3).map(|_| fresh.call::<Value>("count", &send)));
+    let fourth = async {
+        while provider.count() < 7 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(kept(), [0, 0, 1]);
+        fresh.call::<Value>("count", &send).await
+    };
+    let (three, fourth) = tokio::join!(three, fourth);
+    assert!(three.iter().all(Result::is_ok) && fourth.is_ok(), "{three:?} {fourth:?}");
+}
+
 /// Another key is another account's, perhaps: what was learned with the old one is gone.
 #[tokio::test]
 async fn it_goes_when_the_credential_changes() {

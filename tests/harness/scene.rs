@@ -312,6 +312,27 @@ source = "made up for the tests"
 date = "2026-11-24"
 "#;
 
+/// A webhook of things with its token, a poll of them, and an event.
+pub const THINGS: &str = r#"
+[webhooks.things]
+keys = [{ headers = ["X-Id"] }, { hash = true }]
+source = "made up for the tests"
+date = "2026-11-24"
+
+[webhooks.things.verify]
+scheme = "token"
+secret = "verifying"
+header = "X-Token"
+
+[polls.ticks]
+every_s = 3600
+source = "made up for the tests"
+date = "2026-11-24"
+
+[events."thing.seen"]
+description = "Something was seen"
+"#;
+
 /// An account that holds every secret of a scene, and what these lines say.
 pub fn account(lines: &str) -> Account {
     let account: Account = toml::from_str(lines).unwrap_or_else(|error| panic!("{error}"));

@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wharfage::{Config, Connection, Host, Kind, ManualClock, Plugin, Serving};
 use wharfage_tests::component::with_custom;
 use wharfage_tests::damage::tiny;
-use wharfage_tests::scene::{account, imports};
+use wharfage_tests::scene::{THINGS, account, imports};
 use wharfage_tests::{Act, Guest, NOW, Provider, Reply, Scene, SocketServer, VERIFYING, guests};
 
 /// Readings of one part.
@@ -227,26 +227,6 @@ fn throw_away_code(state: &Path) {
 
 // ---------------------------------------------------------------------------------------------- rounds
 
-const WEBHOOKS: &str = r#"
-[webhooks.things]
-keys = [{ headers = ["X-Id"] }]
-source = "made up for the tests"
-date = "2026-11-29"
-
-[webhooks.things.verify]
-scheme = "token"
-secret = "verifying"
-header = "X-Token"
-
-[polls.ticks]
-every_s = 15
-source = "made up for the tests"
-date = "2026-11-29"
-
-[events."thing.seen"]
-description = "Something was seen"
-"#;
-
 const POLLS: &str = r#"
 [polls.things]
 every_s = 15
@@ -343,8 +323,9 @@ impl Port {
              [sinks.out]\nkind = 'file'\npath = 'out.jsonl'\nlimits = { rotate_bytes = 1000000, files = 2 }\n\
              [alerts]\nsink = 'out'\n",
         );
+        let things = THINGS.replace("3600", "15");
         let waiting = [
-            ("counts", guests::EVENTS_COUNTS, WEBHOOKS, "[connections.counts.polls.ticks]\njitter_percent = 0\n"),
+            ("counts", guests::EVENTS_COUNTS, &*things, "[connections.counts.polls.ticks]\njitter_percent = 0\n"),
             ("keyed", guests::EVENTS_KEYED, POLLS, "[connections.keyed.polls.things]\njitter_percent = 0\n"),
             ("socket", guests::EVENTS_SOCKET, SOCKETS, "[connections.socket.sockets.ticks]\n"),
         ];

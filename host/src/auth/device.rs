@@ -62,8 +62,9 @@ impl DeviceAnswer {
             // It is opened in a browser: nothing but a page.
             matches!(url.scheme(), "https" | "http").then_some(url)
         };
-        let lifetime_s = seconds(answer, "expires_in").unwrap_or(LIFETIME_S).min(LIFETIME_S_MAX);
-        let interval_s = seconds(answer, "interval").unwrap_or(INTERVAL_S).clamp(1, INTERVAL_S_MAX);
+        let seconds = |name: &str| super::oauth2::seconds(answer.get(name)?);
+        let lifetime_s = seconds("expires_in").unwrap_or(LIFETIME_S).min(LIFETIME_S_MAX);
+        let interval_s = seconds("interval").unwrap_or(INTERVAL_S).clamp(1, INTERVAL_S_MAX);
         Ok(Self {
             code: Zeroizing::new(text("device_code").ok_or_else(|| wrong("device_code"))?.to_owned()),
             user_code: shown(text("user_code").ok_or_else(|| wrong("user_code"))?),
@@ -119,16 +120,6 @@ pub(crate) fn expired(again: &str) -> Error {
         .with_details(format!("Begin again:   {again}"))
 }
 
-/// Whole seconds, also where a provider writes them as text or with a fraction.
-fn seconds(answer: &Value, field: &str) -> Option<u64> {
-    match answer.get(field)? {
-        Value::Number(number) => number.as_u64().or_else(|| number.to_string().split('.').next()?.parse().ok()),
-        Value::String(text) => text.trim().split('.').next()?.parse().ok(),
-        _ => None,
-    }
-    .filter(|seconds| *seconds > 0)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -167,7 +158,7 @@ mod tests {
             (json!({"expires_in": 12.5, "interval": 1.9}), 1, 12),
             (json!({"expires_in": null, "interval": null}), 5, 600),
             (json!({"expires_in": -1, "interval": 0}), 5, 600),
-            (json!({"expires_in": 1e18, "interval": "many"}), 5, 600),
+            (json!({"expires_in": 1e18, "interval": "many"}), 5, 3600),
             (json!({"expires_in": u64::MAX, "interval": u64::MAX}), 300, 3600),
             (json!({"verification_uri": null, "verification_url": "https://example.com/device"}), 5, 1800),
         ] {

@@ -235,11 +235,11 @@ pub(crate) fn refusal(body: &Value) -> Option<Error> {
     Some(Error::new(kind, format!("the token endpoint refused with `{code}`{said}")).with_provider_code(Some(code)))
 }
 
-/// Seconds, also where they are written as text or with a fraction; nothing for what cannot be a lifetime.
-fn seconds(value: &Value) -> Option<u64> {
+/// Whole seconds, also where they are written as text or with a fraction; nothing for what cannot be a lifetime.
+pub(super) fn seconds(value: &Value) -> Option<u64> {
     let seconds = match value {
         Value::Number(number) => number.as_u64().or_else(|| number.as_f64().map(|float| float.max(0.0) as u64)),
-        Value::String(text) => text.trim().parse().ok(),
+        Value::String(text) => text.trim().split('.').next()?.parse().ok(),
         _ => None,
     };
     seconds.filter(|seconds| *seconds > 0).map(|seconds| seconds.min(LIFETIME_S_MAX))

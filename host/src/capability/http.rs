@@ -83,18 +83,32 @@ impl Host for Call {
         }
     }
 
-    async fn send_all(&mut self, requests: Vec<contract::Request>) -> Vec<Result<contract::Response, types::Error>> {
-        let first = match self.spend(requests.len() as u64) {
+    async fn send_all(
+        &mut self,
+        requests: Vec<contract::Request>,
+    ) -> wasmtime::Result<Vec<Result<contract::Response, types::Error>>> {
+        let (wanted, most) = (requests.len(), self.limits.requests);
+        // As many errors as a plugin likes would be as much memory as it likes.
+        if wanted as u64 > most {
+            return Err(wasmtime::Error::msg(format!("{wanted} {TOO_MANY_AT_ONCE} of {most}")));
+        }
+        let first = match self.spend(wanted as u64) {
             Ok(first) => first,
-            Err(error) => return requests.iter().map(|_| Err(error.clone())).collect(),
+            Err(error) => {
+                drop(requests);
+                return Ok(vec![Err(error); wanted]);
+            }
         };
         let requests = (first..).zip(requests).map(|(number, request)| self.with_made(request.into()).numbered(number));
         let requests = requests.collect();
         let (outbound, context) = (self.outbound.clone(), self.context.clone());
         let results = self.errands.run(|| async move { outbound.send_all(&context, requests).await }).await;
-        results.into_iter().map(|result| self.receive(result).map(Into::into)).collect()
+        Ok(results.into_iter().map(|result| self.receive(result).map(Into::into)).collect())
     }
 }
+
+/// What is said of a list of requests that no call could send.
+pub(crate) const TOO_MANY_AT_ONCE: &str = "requests at once are more than the limit requests";
 
 impl contract::HostBody for Call {
     async fn read(&mut self, body: Resource<Stream>, bytes_max: u32) -> Result<Vec<u8>, types::Error> {

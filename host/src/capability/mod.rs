@@ -16,6 +16,7 @@ pub(crate) mod wasi;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub(crate) use http::TOO_MANY_AT_ONCE;
 pub(crate) use log::Lines;
 pub(crate) use secrets::MADE_MAX;
 pub(crate) use state::KEY_BYTES_MAX;

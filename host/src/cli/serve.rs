@@ -78,6 +78,7 @@ impl Serve {
                     };
                     match taken {
                         Ok((changed, reloaded)) => {
+                            let mut beside = beside(&config, &changed);
                             if changed.observe != config.observe {
                                 // One goes before the other comes: both would take from what is kept.
                                 drop(exporting.take());
@@ -86,12 +87,13 @@ impl Serve {
                                         "{RED}[observe] was not taken up{RED:#}; no spans and metrics are sent"
                                     );
                                     super::text::failure(&error.into());
+                                    beside.retain(|name| name != "[observe]");
                                     None
                                 });
                                 exporting.iter().for_each(|exporting| exporting.measure(&serving));
                             }
                             config = changed;
-                            said(why, &reloaded);
+                            said(why, &reloaded, &beside);
                         }
                         Err(error) => {
                             anstream::eprintln!(
@@ -131,15 +133,33 @@ async fn told(serving: &Serving, config: &Config) {
     }
 }
 
-fn said(why: &str, reloaded: &Reloaded) {
+/// What was changed beside connections.
+fn beside(before: &Config, after: &Config) -> Vec<String> {
+    let all = [
+        ("[serve]", before.serve != after.serve),
+        ("[sinks]", before.sinks != after.sinks),
+        ("[alerts]", before.alerts != after.alerts),
+        ("[observe]", before.observe != after.observe),
+    ];
+    all.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.to_owned()).collect()
+}
+
+fn said(why: &str, reloaded: &Reloaded, beside: &[String]) {
     let mut parts = Vec::new();
     for (word, names) in [("started", &reloaded.started), ("changed", &reloaded.changed), ("ended", &reloaded.ended)] {
         if !names.is_empty() {
             parts.push(format!("{word} {}", names.join(", ")));
         }
     }
+    if !beside.is_empty() {
+        parts.push(beside.join(", "));
+    }
     let what = if parts.is_empty() { "no connection changed".to_owned() } else { parts.join("; ") };
     anstream::eprintln!("{GREEN}taken up{GREEN:#} {DIM}({why}){DIM:#} {what}");
+    if !reloaded.after_restart.is_empty() {
+        let settings = reloaded.after_restart.join(", ");
+        anstream::eprintln!("{RED}not taken up before the next start{RED:#} {settings}");
+    }
 }
 
 /// What the system asks.

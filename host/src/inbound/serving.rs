@@ -32,6 +32,7 @@ use crate::observe::alerts::Alert;
 use crate::observe::alerts::watch::{Sources, Watch};
 use crate::observe::health::{self, DEAD_MAX, Health, HealthReport, Subject};
 use crate::observe::metrics::{EndpointMetrics, Metrics, PollMetrics, SinkMetrics, SocketMetrics};
+use crate::outbound::admit::Leaving;
 use crate::plugin::Plugin;
 use crate::serve::console::Console;
 use crate::serve::webhooks::Webhooks;
@@ -109,6 +110,8 @@ pub struct Reloaded {
     pub changed: Vec<String>,
     /// These ended.
     pub ended: Vec<String>,
+    /// These settings hold from the next start on.
+    pub after_restart: Vec<String>,
 }
 
 /// How it stands with everything at work.
@@ -296,9 +299,8 @@ impl Host {
             let (serving, config, backlog) = (Serving::idle(self), config.clone(), backlog.clone());
             async move {
                 let broken = |error: &Error| Looked::from(Health::not_opening(&name, error, now(&serving.host)));
-                let ready = match serving.prepare(&config, &name, None).await {
-                    Ok(Some(ready)) => ready,
-                    Ok(None) => return broken(&Error::internal("it is taken to run")),
+                let ready = match serving.prepare(&config, &name).await {
+                    Ok(ready) => ready,
                     Err(error) => return broken(&error),
                 };
                 if probe {
@@ -391,11 +393,16 @@ impl Serving {
         let mut running = self.running.lock().await;
         let mut wrong = Vec::new();
         let mut ready = BTreeMap::new();
-        let mut same = BTreeSet::new();
-        for name in working(config) {
-            match self.prepare(config, name, running.units.get(name)).await {
-                Ok(Some(made)) => drop(ready.insert(name.to_owned(), made)),
-                Ok(None) => drop(same.insert(name.to_owned())),
+        let working = working(config);
+        let is_same = |(name, unit): &(&String, &Unit)| {
+            working.contains(name.as_str()) && self.stated(config, name).is_ok_and(|stated| stated == unit.ready.stated)
+        };
+        let same: BTreeSet<String> = running.units.iter().filter(is_same).map(|(name, _)| name.clone()).collect();
+        let going = running.units.iter().filter(|(name, _)| !same.contains(*name));
+        let leaving = Leaving::of(going.map(|(_, unit)| &unit.ready.plugin.outbound().lanes));
+        for name in working.into_iter().filter(|name| !same.contains(*name)) {
+            match self.prepare(config, name).await {
+                Ok(made) => drop(ready.insert(name.to_owned(), made)),
                 Err(error) => wrong.push(error),
             }
         }
@@ -413,6 +420,7 @@ impl Serving {
             return Err(error);
         }
 
+        leaving.go();
         // From here on nothing fails. What is received from now on is for the new ones.
         if let Some(webhooks) = webhooks
             && let Some(before) = running.webhooks.replace(webhooks)
@@ -438,7 +446,7 @@ impl Serving {
             (None, None) => running.console.take(),
         };
         self.ending().extend(before.map(|before| tokio::spawn(before.close())));
-        let mut reloaded = Reloaded::default();
+        let mut reloaded = Reloaded { after_restart: self.after_restart(config), ..Reloaded::default() };
         let gone: Vec<String> = running.units.keys().filter(|name| !same.contains(*name)).cloned().collect();
         for name in gone {
             if !ready.contains_key(&name) {
@@ -483,24 +491,29 @@ impl Serving {
         Ok(reloaded)
     }
 
-    /// Loads a connection and judges everything that it states, or finds that it runs as it is stated.
-    async fn prepare(&self, config: &Config, name: &str, running: Option<&Unit>) -> Result<Option<Ready>> {
+    /// The settings that the host was started with and that are others now.
+    fn after_restart(&self, config: &Config) -> Vec<String> {
+        let (now, stated) = (self.host.engine_limits().all(), config.engine.limits.all());
+        let differ = now.iter().zip(&stated).filter(|(now, stated)| now.value != stated.value);
+        differ.map(|(now, _)| format!("[engine] limits.{}", now.name)).collect()
+    }
+
+    /// What a connection states, with its component as it lies there.
+    fn stated(&self, config: &Config, name: &str) -> Result<Stated> {
+        Stated::of(config, name, self.host.digest(config, name)?)
+    }
+
+    /// Loads a connection and judges everything that it states.
+    async fn prepare(&self, config: &Config, name: &str) -> Result<Ready> {
         let connection = config.connection(name)?;
-        let account = connection.account.as_ref().and_then(|account| config.accounts.get(account));
         let limits = config.serve.limits;
-        let stated = |digest| Stated { digest, connection: connection.clone(), account: account.cloned(), limits };
-        if let Some(unit) = running
-            && unit.ready.stated == stated(self.host.digest(config, name)?)
-        {
-            return Ok(None);
-        }
-        let plugin = self.host.open(config, name).await?;
-        let stated = stated(plugin.digest());
+        let plugin = self.host.open_beside(config, name).await?;
+        let stated = Stated::of(config, name, plugin.digest())?;
         let handler = self.handler(name, connection, &plugin, &limits);
         let inbox = Inbox::new(handler.clone(), limits.inbox())?;
         let polls = polls(name, connection, plugin.needs(), &handler)?;
         let sockets = sockets(connection, &plugin, &handler)?;
-        Ok(Some(Ready { stated, plugin, inbox, polls, sockets }))
+        Ok(Ready { stated, plugin, inbox, polls, sockets })
     }
 
     /// Opens every endpoint over the connection as it runs, or as it will.
@@ -818,6 +831,14 @@ impl Running {
     }
 }
 
+impl Stated {
+    fn of(config: &Config, name: &str, digest: crate::artifact::Digest) -> Result<Self> {
+        let connection = config.connection(name)?.clone();
+        let account = connection.account.as_ref().and_then(|account| config.accounts.get(account)).cloned();
+        Ok(Self { digest, connection, account, limits: config.serve.limits })
+    }
+}
+
 impl Ready {
     fn watched(&self, name: &str, endpoints: &[Arc<Endpoint>]) -> WatchedConnection {
         let own = endpoints.iter().filter(|endpoint| endpoint.connection() == name);
@@ -831,6 +852,7 @@ impl Ready {
     }
 
     fn start(self) -> Unit {
+        self.plugin.take_up();
         let mut group = Group::new();
         let (inbox, stop) = (self.inbox.clone(), group.stop.subscribe());
         group.spawn(async move { inbox.run(stop).await });

@@ -9,7 +9,8 @@
 //! at the head it reserves in all lanes or in none. A wait that could not end before the call's deadline is refused at
 //! once, with the time when coming back helps.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use tokio::sync::{Mutex as Turn, Notify};
 
@@ -26,20 +27,52 @@ use crate::time::{Clock, Timestamp};
 /// One bucket, shared by all who draw on it.
 pub(crate) struct Lane {
     name: String,
-    spec: BucketSpec,
+    /// As the manifest calls its budget.
+    budget: String,
+    terms: RwLock<Terms>,
+    claims: Mutex<Vec<Claim>>,
     /// Whoever holds this is the head of the queue; tokio's mutex hands it on in order.
     turn: Turn<()>,
     bucket: Mutex<Buckets>,
-    /// Where a long quota is written down, so that a restart does not forget it.
-    ledger: Option<Ledger>,
     changed: Notify,
     clock: Arc<dyn Clock>,
 }
 
+/// How large a lane is now.
+#[derive(Clone)]
+struct Terms {
+    spec: Arc<BucketSpec>,
+    /// Where a long quota is written down, so that a restart does not forget it.
+    ledger: Option<Arc<Ledger>>,
+}
+
+/// What a connection says that a lane is.
+struct Claim {
+    holder: Weak<Holder>,
+    spec: Arc<BucketSpec>,
+}
+
+/// A connection, as its lanes know it.
+#[derive(Default)]
+pub(crate) struct Holder {
+    connection: String,
+    /// Whether another one takes its place.
+    is_leaving: AtomicBool,
+}
+
+/// Connections that others take the place of: what they say of a budget does not bind those. Dropped before it is certain
+/// that they go, they stay.
+#[cfg(feature = "serve")]
+#[derive(Default)]
+#[must_use = "dropped, it lets them stay"]
+pub(crate) struct Leaving(Vec<Arc<Holder>>);
+
 /// The lanes of one connection, in the order in which they are entered.
 #[derive(Clone, Default)]
 pub(crate) struct Lanes {
+    holder: Arc<Holder>,
     lanes: Vec<(Arc<Lane>, Cover)>,
+    wanted: Vec<(Arc<Lane>, Terms)>,
 }
 
 /// Which requests spend of a lane, and how much.
@@ -116,30 +149,68 @@ impl Lane {
     pub(crate) fn new(name: &str, spec: BucketSpec, clock: Arc<dyn Clock>) -> Self {
         Self {
             name: name.to_owned(),
+            budget: spec.name.clone(),
             bucket: Mutex::new(Buckets::new(vec![spec.clone()])),
-            spec,
+            terms: RwLock::new(Terms { spec: Arc::new(spec), ledger: None }),
+            claims: Mutex::default(),
             turn: Turn::new(()),
-            ledger: None,
             changed: Notify::new(),
             clock,
         }
     }
 
-    /// The same, with what is spent of it written down.
-    pub(crate) fn written_down(mut self, ledger: Ledger) -> Self {
-        self.ledger = Some(ledger);
-        self
+    /// What it is now.
+    pub(crate) fn spec(&self) -> Arc<BucketSpec> {
+        self.terms().spec.clone()
     }
 
-    /// What it was made from.
-    pub(crate) fn spec(&self) -> &BucketSpec {
-        &self.spec
+    fn ledger(&self) -> Option<Arc<Ledger>> {
+        self.terms().ledger.clone()
+    }
+
+    fn terms(&self) -> std::sync::RwLockReadGuard<'_, Terms> {
+        self.terms.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a connection may say so of it: none that stays says otherwise. Where nobody else has it, it is so at once.
+    fn claim(&self, holder: &Arc<Holder>, terms: &Terms) -> bool {
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        claims.retain(|claim| claim.holder.strong_count() > 0);
+        let differs = |claim: &Claim| {
+            claim.spec != terms.spec
+                && claim.holder.upgrade().is_some_and(|other| {
+                    other.connection != holder.connection && !other.is_leaving.load(Ordering::Relaxed)
+                })
+        };
+        if claims.iter().any(differs) {
+            return false;
+        }
+        if claims.is_empty() {
+            self.take_up(terms);
+        }
+        claims.push(Claim { holder: Arc::downgrade(holder), spec: terms.spec.clone() });
+        true
+    }
+
+    /// It is so from now on. What was spent of it stays spent.
+    fn take_up(&self, terms: &Terms) {
+        let mut now = self.terms.write().unwrap_or_else(PoisonError::into_inner);
+        if now.spec == terms.spec {
+            // What is written down goes on where there is something.
+            now.ledger = now.ledger.take().or_else(|| terms.ledger.clone());
+            return;
+        }
+        *now = terms.clone();
+        // One lock at a time.
+        drop(now);
+        self.bucket().reshape(0, terms.spec.shape);
+        self.changed.notify_waiters();
     }
 
     /// Nothing leaves before `until`; a later time than one already set wins.
     pub(crate) fn block_until(&self, until: Timestamp) {
         self.bucket().block_until(Some(0), until);
-        if let Some(ledger) = &self.ledger {
+        if let Some(ledger) = self.ledger() {
             ledger.block_until(until);
         }
         self.changed.notify_waiters();
@@ -160,21 +231,22 @@ impl Lane {
     /// How it stands.
     fn reading(&self, now: Timestamp) -> Option<BudgetMetrics> {
         let Standing { limit, used, left, blocked_until } = self.bucket().standing(0, now)?;
-        let (budget, window_ms) = (self.spec.name.clone(), self.spec.window_ms());
+        let (budget, window_ms) = (self.budget.clone(), self.spec().window_ms());
         let owner = self.name.strip_suffix(&budget).unwrap_or(&self.name).trim_end_matches('/').to_owned();
         Some(BudgetMetrics { budget, owner, limit, window_ms, used, left, blocked_until })
     }
 
     /// Its budget's name, until when a provider's word has stopped it, and how long its window is.
     pub(crate) fn told(&self) -> (String, Timestamp, u64) {
-        (self.spec.name.clone(), self.bucket().blocked_until(0), self.spec.window_ms().unwrap_or_default())
+        let until = self.bucket().blocked_until(0);
+        (self.budget.clone(), until, self.spec().window_ms().unwrap_or_default())
     }
 
     /// Whether nothing of it is spent and nothing stops it, so that a new one would be the same.
     pub(crate) fn is_at_rest(&self, now: Timestamp) -> bool {
         let standing = self.bucket().standing(0, now);
         standing.is_some_and(|Standing { limit, used, blocked_until, .. }| {
-            used == 0 && limit == u64::from(self.spec.limit()) && blocked_until.is_none_or(|until| until <= now)
+            used == 0 && limit == u64::from(self.spec().limit()) && blocked_until.is_none_or(|until| until <= now)
         })
     }
 
@@ -191,6 +263,30 @@ impl Lane {
 }
 
 impl Lanes {
+    /// None yet, for a connection of this name.
+    pub(crate) fn of(connection: &str) -> Self {
+        let holder = Holder { connection: connection.to_owned(), is_leaving: AtomicBool::new(false) };
+        Self { holder: Arc::new(holder), ..Self::default() }
+    }
+
+    /// Adds a lane that this connection wants to be so, from [`Lanes::take_up`] on. False where another connection that
+    /// stays says otherwise.
+    #[must_use]
+    pub(crate) fn claim(&mut self, lane: Arc<Lane>, cover: Cover, spec: &BucketSpec, ledger: Option<Ledger>) -> bool {
+        let terms = Terms { spec: Arc::new(spec.clone()), ledger: ledger.map(Arc::new) };
+        let may = lane.claim(&self.holder, &terms);
+        if may {
+            self.wanted.push((lane.clone(), terms));
+            self.add(lane, cover);
+        }
+        may
+    }
+
+    /// The lanes are what this connection says, from now on.
+    pub(crate) fn take_up(&self) {
+        self.wanted.iter().for_each(|(lane, terms)| lane.take_up(terms));
+    }
+
     /// Adds a lane with what it covers. The order of names is the order of entering, the same for every connection.
     pub(crate) fn add(&mut self, lane: Arc<Lane>, cover: Cover) {
         self.lanes.push((lane, cover));
@@ -199,7 +295,7 @@ impl Lanes {
 
     /// The lane that this connection knows by the manifest's name of its budget.
     pub(crate) fn named(&self, budget: &str) -> Option<&Arc<Lane>> {
-        self.lanes.iter().map(|(lane, _)| lane).find(|lane| lane.spec.name == budget)
+        self.lanes.iter().map(|(lane, _)| lane).find(|lane| lane.budget == budget)
     }
 
     /// The lanes that requests to this origin enter.
@@ -210,7 +306,7 @@ impl Lanes {
     /// What a request spends, lane by lane. A cost that the request states for a lane stands instead of the lane's own.
     fn costs(&self, origin: &str, method: Method, path: &str, stated: &[(String, u32)]) -> Vec<(Arc<Lane>, u32)> {
         let units = |(lane, cover): &(Arc<Lane>, Cover)| {
-            let stated = stated.iter().filter(|(name, _)| *name == lane.spec.name).map(|(_, units)| *units);
+            let stated = stated.iter().filter(|(name, _)| *name == lane.budget).map(|(_, units)| *units);
             match stated.reduce(u32::saturating_add).filter(|units| *units > 0) {
                 Some(units) => units,
                 None => cover.units(origin, method, path),
@@ -221,7 +317,7 @@ impl Lanes {
 
     /// Writes down what the provider said of long quotas, so that a restart knows.
     pub(crate) async fn write_down(&self) -> Result<()> {
-        for ledger in self.lanes.iter().filter_map(|(lane, _)| lane.ledger.as_ref()) {
+        for ledger in self.lanes.iter().filter_map(|(lane, _)| lane.ledger()) {
             ledger.write_down().await?;
         }
         Ok(())
@@ -238,11 +334,32 @@ impl Lanes {
     }
 }
 
+#[cfg(feature = "serve")]
+impl Leaving {
+    /// These are to go.
+    pub(crate) fn of<'a>(connections: impl IntoIterator<Item = &'a Lanes>) -> Self {
+        let holders = connections.into_iter().map(|lanes| lanes.holder.clone());
+        Self(holders.inspect(|holder| holder.is_leaving.store(true, Ordering::Relaxed)).collect())
+    }
+
+    /// They go.
+    pub(crate) fn go(mut self) {
+        self.0.clear();
+    }
+}
+
+#[cfg(feature = "serve")]
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|holder| holder.is_leaving.store(false, Ordering::Relaxed));
+    }
+}
+
 impl Permit {
     /// The head of the answer is here (or the attempt failed): quotas age from now.
     pub(super) fn settle_windows(&mut self) {
         for held in &mut self.held {
-            if held.lane.spec.is_window() {
+            if held.lane.spec().is_window() {
                 held.settle();
             }
         }
@@ -251,7 +368,7 @@ impl Permit {
     /// Provably nothing left: what was taken goes back.
     pub(super) fn cancel(self) {
         let ledgers = self.held.iter().filter(|held| held.reservation.is_some());
-        for (ledger, units) in ledgers.filter_map(|held| Some((held.lane.ledger.as_ref()?, held.units))) {
+        for (ledger, units) in ledgers.filter_map(|held| Some((held.lane.ledger()?, held.units))) {
             ledger.give_back(units);
         }
         self.give_back(|lane| lane.changed.notify_waiters());
@@ -336,7 +453,7 @@ async fn queue(clock: &dyn Clock, context: &CallContext, wanted: &[(Arc<Lane>, u
         turns.push(turn);
     }
     for (lane, units) in wanted {
-        let Some(ledger) = &lane.ledger else { continue };
+        let Some(ledger) = lane.ledger() else { continue };
         while let Err(at) = ledger.afford(*units, clock.now()).await? {
             if at > context.deadline {
                 return Err(spent(lane, at));
@@ -352,7 +469,7 @@ async fn queue(clock: &dyn Clock, context: &CallContext, wanted: &[(Arc<Lane>, u
             Ok(permit) => {
                 wanted
                     .iter()
-                    .filter_map(|(lane, units)| Some((lane.ledger.as_ref()?, units)))
+                    .filter_map(|(lane, units)| Some((lane.ledger()?, units)))
                     .for_each(|(ledger, units)| ledger.spend(*units));
                 let waited_ms = now.since(began);
                 if let Some(meter) = context.meter().filter(|_| !wanted.is_empty()) {
@@ -366,10 +483,10 @@ async fn queue(clock: &dyn Clock, context: &CallContext, wanted: &[(Arc<Lane>, u
             Err((full, Wait::Never { .. })) => {
                 let lane = &wanted[full].0;
                 return Err(Error::limit(
-                    &lane.spec.name,
-                    format!("one request may not cost more than the whole budget `{}`", lane.spec.name),
+                    &lane.budget,
+                    format!("one request may not cost more than the whole budget `{}`", lane.budget),
                 )
-                .with_details(format!("To allow more, set budgets.{} on the account", lane.spec.name)));
+                .with_details(format!("To allow more, set budgets.{} on the account", lane.budget)));
             }
             Err((full, Wait::Until(at))) if at > context.deadline => return Err(too_late(&wanted[full].0, at)),
             Err((full, Wait::Until(at))) => {
@@ -397,7 +514,7 @@ async fn queue(clock: &dyn Clock, context: &CallContext, wanted: &[(Arc<Lane>, u
 /// [`Kind::RateLimited`], with nothing sent.
 async fn spare(clock: &dyn Clock, wanted: &[(Arc<Lane>, u32)]) -> Result<Permit> {
     let gives_way = |lane: &Lane| {
-        Error::new(Kind::RateLimited, format!("the probe gives way: calls need the budget `{}`", lane.spec.name))
+        Error::new(Kind::RateLimited, format!("the probe gives way: calls need the budget `{}`", lane.budget))
     };
     let mut turns = Vec::with_capacity(wanted.len());
     for (lane, _) in wanted {
@@ -405,17 +522,17 @@ async fn spare(clock: &dyn Clock, wanted: &[(Arc<Lane>, u32)]) -> Result<Permit>
     }
     let now = clock.now();
     for (lane, units) in wanted {
-        if lane.spec.limit() > *units && !lane.has_spare(now, *units) {
+        if lane.spec().limit() > *units && !lane.has_spare(now, *units) {
             return Err(gives_way(lane));
         }
-        if let Some(ledger) = &lane.ledger
+        if let Some(ledger) = lane.ledger()
             && ledger.afford(*units, now).await?.is_err()
         {
             return Err(gives_way(lane));
         }
     }
     let permit = reserve(now, wanted).map_err(|(full, _)| gives_way(&wanted[full].0))?;
-    let ledgers = wanted.iter().filter_map(|(lane, units)| Some((lane.ledger.as_ref()?, units)));
+    let ledgers = wanted.iter().filter_map(|(lane, units)| Some((lane.ledger()?, units)));
     ledgers.for_each(|(ledger, units)| ledger.spend(*units));
     Ok(permit)
 }
@@ -441,13 +558,13 @@ fn reserve(now: Timestamp, wanted: &[(Arc<Lane>, u32)]) -> std::result::Result<P
 
 /// A quota over a long time that was spent before this process began, or by another one beside it.
 fn spent(lane: &Lane, at: Timestamp) -> Error {
-    Error::new(Kind::QuotaExhausted, format!("the budget `{}` is spent", lane.spec.name))
+    Error::new(Kind::QuotaExhausted, format!("the budget `{}` is spent", lane.budget))
         .with_retry_at(Some(at))
         .with_details("It is counted over restarts and over all processes that share the state folder")
 }
 
 fn too_late(lane: &Lane, at: Timestamp) -> Error {
-    Error::new(Kind::RateLimited, format!("the budget `{}` has no room before the call's deadline", lane.spec.name))
+    Error::new(Kind::RateLimited, format!("the budget `{}` has no room before the call's deadline", lane.budget))
         .with_retry_at(Some(at))
         .with_details("Wait until then, raise limits.call_ms, or send less")
 }

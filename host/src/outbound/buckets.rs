@@ -151,6 +151,14 @@ impl Buckets {
         Ok(Reservation(sums))
     }
 
+    /// This bucket is of another size from now on. What was spent of it counts as the new size says; what had lapsed by the
+    /// old one does not come back.
+    pub(crate) fn reshape(&mut self, bucket: usize, shape: Shape) {
+        if let Some(bucket) = self.0.get_mut(bucket) {
+            bucket.reshape(shape);
+        }
+    }
+
     /// The answer begins, or the attempt failed, at `at`: windows age from then on, concurrency is free again.
     pub(crate) fn settle(&mut self, reservation: Reservation, at: Timestamp) {
         for (index, units) in reservation.0 {
@@ -249,6 +257,22 @@ impl Bucket {
             blocked_until: Timestamp::default(),
             told: None,
         }
+    }
+
+    fn reshape(&mut self, shape: Shape) {
+        match (self.spec.shape, shape) {
+            (Shape::Window { window_ms: before, .. }, Shape::Window { window_ms, limit }) => {
+                for (until, _) in &mut self.counted {
+                    *until = Timestamp::from_millis(until.as_millis().saturating_sub(before)).plus(window_ms);
+                }
+                self.told = self.told.filter(|(told, _)| *told < limit);
+            }
+            _ => {
+                self.counted.clear();
+                (self.counted_units, self.told) = (0, None);
+            }
+        }
+        self.spec.shape = shape;
     }
 
     /// When it can give so many units, if nothing else happens.
@@ -384,6 +408,28 @@ mod tests {
         assert_eq!(buckets.reserve(at(1_200), &[(0, 1)]), Err(Wait::Until(at(1_300))));
         buckets.cancel(first);
         assert!(buckets.reserve(at(1_200), &[(0, 1)]).is_ok());
+    }
+
+    /// Another size forgets nothing that it counts, and what is under way comes back to it.
+    #[test]
+    fn a_bucket_of_another_size_has_spent_what_it_had_spent() {
+        let mut buckets = Buckets::new(vec![window(2, 1_000)]);
+        let settled = buckets.reserve(at(0), &[(0, 1)]).unwrap();
+        buckets.settle(settled, at(0));
+        let under_way = buckets.reserve(at(0), &[(0, 1)]).unwrap();
+        buckets.reshape(0, Shape::Window { limit: 3, window_ms: 5_000 });
+        let third = buckets.reserve(at(0), &[(0, 1)]).unwrap();
+        buckets.cancel(third);
+        assert_eq!(buckets.reserve(at(0), &[(0, 2)]), Err(Wait::Until(at(5_100))));
+        buckets.settle(under_way, at(10));
+        buckets.reshape(0, Shape::Window { limit: 1, window_ms: 2_000 });
+        assert_eq!(buckets.reserve(at(10), &[(0, 1)]), Err(Wait::Until(at(2_110))));
+        buckets.reshape(0, Shape::Concurrency { limit: 1 });
+        let running = buckets.reserve(at(10), &[(0, 1)]).unwrap();
+        buckets.reshape(0, Shape::Window { limit: 1, window_ms: 1_000 });
+        assert_eq!(buckets.reserve(at(10), &[(0, 1)]), Err(Wait::Release));
+        buckets.settle(running, at(20));
+        assert_eq!(buckets.reserve(at(20), &[(0, 1)]), Err(Wait::Until(at(1_120))));
     }
 
     #[test]

@@ -18,14 +18,13 @@ use axum::http::{HeaderValue, Method, Request, StatusCode, header};
 use axum::response::Response;
 use futures_util::{Stream, stream};
 use serde_json::{Value, json};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
 use url::form_urlencoded;
 
 use self::access::{Token, names_this, other_page};
 use self::history::{History, STEP_MS};
 use self::page::Page;
-use super::listener::{Answers, Incoming, Line, Listener, ListenerLimits, bounded};
+use super::listener::{Answers, Incoming, Line, Listener, ListenerLimits};
 use crate::error::{Error, Kind, Result};
 use crate::inbound::log::EventSearch;
 use crate::inbound::policy::{ConsoleLimits, ConsolePolicy};
@@ -61,7 +60,8 @@ struct Shared {
     looker: Looker,
     page: Page,
     history: Mutex<History>,
-    streams: Arc<Semaphore>,
+    /// Held by every page that is kept up to date.
+    streams: Arc<()>,
     /// The state as it was told last: several pages look at the same one.
     told: tokio::sync::Mutex<(Timestamp, Arc<str>)>,
     clock: Arc<dyn Clock>,
@@ -78,7 +78,7 @@ impl Console {
         let clock = looker.host().clock().clone();
         let history = History::new(&looker.host().metrics());
         let shared = Arc::new(Shared {
-            streams: Arc::new(Semaphore::new(bounded(policy.limits.streams))),
+            streams: Arc::default(),
             policy: RwLock::new(Arc::new(policy)),
             token: Token::new(token),
             page: Page::new()?,
@@ -102,7 +102,7 @@ impl Console {
         ConsoleAddress::new(self.listener.address(), self.token_file.clone(), token)
     }
 
-    /// Goes by this policy from now on. How many connections and pages there may be at once stays as it was.
+    /// Goes by this policy from now on.
     pub(crate) fn replace(&self, policy: ConsolePolicy) {
         *self.shared.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy);
     }
@@ -353,13 +353,15 @@ impl Shared {
 
     /// Keeps a page up to date with server-sent events (HTML Standard, 9.2).
     fn stream(self: &Arc<Self>, query: &Query, limits: &ConsoleLimits, line: &Line) -> Response {
-        let Ok(place) = self.streams.clone().try_acquire_owned() else {
+        let place = self.streams.clone();
+        // Itself, and the one that all of them are clones of.
+        if Arc::strong_count(&place) as u64 - 2 >= limits.streams {
             return refused(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "as many pages are kept up to date as may be",
                 "Close one, or set in [serve.console]:   limits.streams = 16",
             );
-        };
+        }
         let now = self.clock.now();
         let teller = Teller {
             shared: self.clone(),
@@ -385,7 +387,7 @@ struct Teller {
     end: Timestamp,
     every_ms: u64,
     last: Arc<str>,
-    _place: OwnedSemaphorePermit,
+    _place: Arc<()>,
 }
 
 impl Teller {

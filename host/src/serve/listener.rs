@@ -21,7 +21,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 
 use crate::time::{Clock, Timestamp};
@@ -47,7 +47,7 @@ pub(crate) trait Answers: Send + Sync + 'static {
 /// What a listener takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ListenerLimits {
-    /// Connections at once; further ones wait. Read when it opens.
+    /// Connections at once; further ones wait.
     pub(crate) connections: u64,
     /// Milliseconds that the first head of a connection may take.
     pub(crate) head_ms: u64,
@@ -136,35 +136,25 @@ impl Line {
 
 /// A limit as the machine counts.
 pub(crate) fn bounded(limit: u64) -> usize {
-    usize::try_from(limit).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
+    usize::try_from(limit).unwrap_or(usize::MAX).min(tokio::sync::Semaphore::MAX_PERMITS)
 }
 
 /// Takes connections, never more at once than may be; the others wait in the system's queue.
 async fn accept(listener: TcpListener, owner: Arc<impl Answers>, mut closing: watch::Receiver<bool>) {
     let clock = owner.clock().clone();
-    let places = Arc::new(Semaphore::new(bounded(owner.limits().connections)));
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
         let is_closing = closing.clone();
-        let taken = async {
-            let place = places.clone().acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        let (place, taken) = tokio::select! {
+        let has_room = (connections.len() as u64) < owner.limits().connections;
+        let taken = tokio::select! {
             biased;
             _ = closing.wait_for(|is_closing| *is_closing) => break,
-            taken = taken => taken,
+            _ = connections.join_next(), if !has_room => continue,
+            taken = listener.accept(), if has_room => taken,
         };
-        let Ok(place) = place else { break };
         match taken {
-            Ok((stream, _)) => {
-                let owner = owner.clone();
-                connections.spawn(async move {
-                    let _place = place;
-                    serve(stream, owner, is_closing).await;
-                });
-            }
+            Ok((stream, _)) => drop(connections.spawn(serve(stream, owner.clone(), is_closing))),
             Err(error) => {
                 tracing::warn!(target: "wharfage::serve", "a connection cannot be taken: {error}");
                 clock.sleep_until(clock.now().plus(PAUSE_MS)).await;

@@ -80,8 +80,7 @@ impl Webhooks {
         self.listener.worker()
     }
 
-    /// Serves these endpoints from now on, within these limits; what is under way at others is finished. How many
-    /// connections there may be at once stays as it was.
+    /// Serves these endpoints from now on, within these limits; what is under way at others is finished.
     pub(crate) fn replace(&self, endpoints: Vec<Arc<Endpoint>>, limits: ServeLimits) {
         let served = Arc::new(Served::new(endpoints, limits));
         *self.shared.served.write().unwrap_or_else(PoisonError::into_inner) = served;
@@ -656,6 +655,24 @@ mod tests {
         assert!(passed_ms >= 10_000, "it did not wait: {passed_ms}");
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
         drop(first);
+    }
+
+    /// More were let in only after the next start, and nobody said so.
+    #[tokio::test]
+    async fn another_number_of_connections_holds_from_the_next_one_on() {
+        let scene = plain().await;
+        let limited = |text: &str| toml::from_str::<ServeLimits>(text).unwrap();
+        let endpoints = || scene.webhooks.endpoints().into_values().collect::<Vec<_>>();
+        scene.webhooks.replace(endpoints(), limited("connections = 1"));
+        let first = scene.connect().await;
+        let delivery = signed(br#"{"id":"e1"}"#);
+        let (_, passed_ms) = scene.while_time_passes(scene.ask(&delivery)).await;
+        assert!(passed_ms >= 10_000, "it did not wait: {passed_ms}");
+        drop(first);
+        scene.webhooks.replace(endpoints(), limited("connections = 2"));
+        let _first = scene.connect().await;
+        let (answer, passed_ms) = scene.while_time_passes(scene.ask(&delivery)).await;
+        assert!(answer.starts_with("HTTP/1.1 200") && passed_ms < 10_000, "it waited: {passed_ms}, {answer}");
     }
 
     #[tokio::test]

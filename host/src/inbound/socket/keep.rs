@@ -22,6 +22,7 @@ use crate::observe::trace::Here;
 use crate::outbound::retry::{RetryPolicy, backoff_ms};
 use crate::outbound::upgrade::{Carried, Upgraded};
 use crate::outbound::{CallContext, Outbound};
+use crate::store::Store;
 use crate::time::{BoxFuture, Clock, Timestamp};
 
 /// Whoever takes what comes over a socket.
@@ -64,8 +65,17 @@ struct Parts {
     first: Vec<String>,
     outbound: Arc<Outbound>,
     listener: Arc<dyn Listener>,
+    /// Nothing where nobody else could open it.
+    lease: Option<Lease>,
     stop: watch::Sender<bool>,
     status: Mutex<SocketStatus>,
+}
+
+/// By which one of the processes over a state folder keeps it open, and the others stand by.
+struct Lease {
+    store: Arc<dyn Store>,
+    name: String,
+    holder: String,
 }
 
 /// How a socket is.
@@ -94,6 +104,8 @@ pub enum SocketState {
     Connecting,
     /// It is open.
     Open,
+    /// Another process over the same state folder keeps it open; this one opens it when that one ends.
+    StandBy,
     /// It is opened again at that time.
     Backoff(Timestamp),
     /// It stays closed; what the operator can do about it.
@@ -101,11 +113,12 @@ pub enum SocketState {
 }
 
 impl SocketState {
-    /// In a word: `connecting`, `open`, `backoff` or `closed`.
+    /// In a word: `connecting`, `open`, `stand-by`, `backoff` or `closed`.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Connecting => "connecting",
             Self::Open => "open",
+            Self::StandBy => "stand-by",
             Self::Backoff(_) => "backoff",
             Self::Closed(_) => "closed",
         }
@@ -114,6 +127,14 @@ impl SocketState {
 
 /// How long it is waited for the other end to close, when this one stops.
 const GOODBYE_MS: u64 = 2_000;
+
+/// How long a lease holds, and how often it is renewed. Whoever was killed makes room after this.
+const LEASE_MS: u64 = 30_000;
+const RENEW_MS: u64 = 10_000;
+
+/// How long is waited until it is looked again who keeps the socket open: at first, when the one before may just be
+/// closing it, and at most.
+const STAND_BY_MS: (u64, u64) = (1_000, 10_000);
 
 /// The longest wait before something is handed over anew.
 const RETRY_WAIT_MS_MAX: u64 = 60_000;
@@ -129,6 +150,17 @@ impl Socket {
         policy: &SocketPolicy,
         outbound: Arc<Outbound>,
         listener: Arc<dyn Listener>,
+    ) -> Result<Self> {
+        Self::leased(name, facts, policy, outbound, listener, None)
+    }
+
+    fn leased(
+        name: &str,
+        facts: &SocketFacts,
+        policy: &SocketPolicy,
+        outbound: Arc<Outbound>,
+        listener: Arc<dyn Listener>,
+        lease: Option<Lease>,
     ) -> Result<Self> {
         let connection = &outbound.scope.connection;
         let wrong = |why: String| Error::configuration(format!("[connections.{connection}.sockets.{name}] {why}"));
@@ -151,12 +183,14 @@ impl Socket {
             first: first.map_err(wrong)?,
             outbound,
             listener,
+            lease,
             stop,
             status: Mutex::new(status),
         })))
     }
 
-    /// The same, handled by the plugin: cursor and events are kept together, and what it answers leaves afterwards.
+    /// The same, handled by the plugin: cursor and events are kept together, and what it answers leaves afterwards. Of
+    /// several processes over one state folder one keeps it open.
     ///
     /// # Errors
     /// As for [`Socket::new`].
@@ -167,8 +201,13 @@ impl Socket {
         outbound: Arc<Outbound>,
         handler: Handler,
     ) -> Result<Self> {
+        let lease = Lease {
+            store: handler.store().clone(),
+            name: format!("socket {} {name}", outbound.scope.connection),
+            holder: crate::random::name()?,
+        };
         let listener = Handled { handler, name: format!("socket {name}") };
-        Self::new(name, facts, policy, outbound, Arc::new(listener))
+        Self::leased(name, facts, policy, outbound, Arc::new(listener), Some(lease))
     }
 
     /// Keeps it open until [`Socket::drain`]. Dropping the future breaks it off.
@@ -233,6 +272,27 @@ impl Parts {
         let mut status = self.status();
         status.since = self.clock().now();
         status.state = state;
+    }
+
+    /// Whether this process may keep it open, for a while from now on; nothing where that cannot be known.
+    async fn holds(&self) -> Option<bool> {
+        let Some(Lease { store, name, holder }) = &self.lease else { return Some(true) };
+        let now = self.clock().now();
+        let held = store.lease(name, holder, now, now.plus(LEASE_MS)).await;
+        held.inspect_err(|error| self.warn(&format!("who keeps it open cannot be known: {error}"))).ok()
+    }
+
+    /// Another process may open it.
+    async fn release(&self) {
+        if let Some(Lease { store, name, holder }) = &self.lease
+            && let Err(error) = store.release(name, holder).await
+        {
+            self.warn(&format!("another process opens it later: {error}"));
+        }
+    }
+
+    fn warn(&self, what: &str) {
+        tracing::warn!(target: "wharfage::inbound", connection = self.connection(), socket = self.name, "{what}");
     }
 
     /// What the operator can do about a socket that stays closed.
@@ -378,6 +438,8 @@ struct Keeper {
 
 /// When something must be done on an open line.
 struct Times {
+    /// When the lease is renewed.
+    renew_at: Timestamp,
     heard_at: Timestamp,
     /// The host has asked whether anybody is there.
     asked_at: Option<Timestamp>,
@@ -399,7 +461,7 @@ impl Keeper {
             self.parts.tell(self.machine.state());
             match self.machine.state() {
                 State::Connecting => {
-                    if self.open(&mut stop).await.is_none() {
+                    if !self.stand_by(&mut stop).await || self.open(&mut stop).await.is_none() {
                         break;
                     }
                 }
@@ -426,7 +488,34 @@ impl Keeper {
             status.state = SocketState::Closed("the host has stopped it".to_owned());
             status.since = self.parts.clock().now();
         }
+        self.parts.release().await;
         self.desk.finish().await;
+    }
+
+    /// Waits while another process keeps it open. False when the host stops.
+    async fn stand_by(&mut self, stop: &mut watch::Receiver<bool>) -> bool {
+        let parts = self.parts.clone();
+        let mut wait_ms = STAND_BY_MS.0;
+        while !parts.holds().await.unwrap_or(false) {
+            let now = parts.clock().now();
+            if wait_ms == STAND_BY_MS.0 {
+                let (connection, socket) = (parts.connection(), &parts.name);
+                tracing::info!(target: "wharfage::inbound", connection, socket, "another process keeps the socket open");
+                let mut status = parts.status();
+                (status.state, status.since) = (SocketState::StandBy, now);
+            }
+            // What came until the other one ended may be missing.
+            self.has_begun = true;
+            tokio::select! {
+                biased;
+                () = stopped(stop) => return false,
+                () = parts.clock().sleep_until(now.plus(wait_ms)) => {}
+                never = self.desk.work() => match never {},
+            }
+            wait_ms = (wait_ms * 2).min(STAND_BY_MS.1);
+        }
+        parts.tell(self.machine.state());
+        true
     }
 
     /// Opens it and talks until its end; nothing when the host stops.
@@ -532,7 +621,8 @@ impl Keeper {
         }
         let every_ms = |ping: &crate::manifest::PingFacts| ping.every_s.saturating_mul(1_000);
         let ping_at = parts.facts.ping.as_ref().map(|ping| now.plus(every_ms(ping)));
-        let mut times = Times { heard_at: now, asked_at: None, ping_at, pinged_at: None };
+        let renew_at = if parts.lease.is_some() { now } else { Timestamp::MAX };
+        let mut times = Times { renew_at, heard_at: now, asked_at: None, ping_at, pinged_at: None };
         let (end, why) = loop {
             tokio::select! {
                 biased;
@@ -545,6 +635,10 @@ impl Keeper {
                     if let Some(why) = times.act(&parts, &mut line) {
                         line.close(CloseCode::GOING_AWAY);
                         break (End::Lost(None), why.to_owned());
+                    }
+                    if times.renews(parts.clock().now()) && !parts.holds().await.unwrap_or(true) {
+                        line.close(CloseCode::GOING_AWAY);
+                        break (End::Lost(None), "another process keeps it open".to_owned());
                     }
                 }
                 answered = self.desk.done() => self.answer(&mut line, answered),
@@ -651,7 +745,16 @@ impl Times {
         let asks_at = self.heard_at.plus(facts.ping_s.saturating_mul(1_000));
         let all =
             [late(self.asked_at).or(Some(asks_at)), self.ping_at, late(self.pinged_at), late(line.waiting_since())];
-        all.into_iter().flatten().min().unwrap_or(Timestamp::MAX)
+        all.into_iter().flatten().min().unwrap_or(Timestamp::MAX).min(self.renew_at)
+    }
+
+    /// Whether the lease is to be renewed now.
+    fn renews(&mut self, now: Timestamp) -> bool {
+        let is_due = now >= self.renew_at;
+        if is_due {
+            self.renew_at = now.plus(RENEW_MS);
+        }
+        is_due
     }
 
     /// Asks what is due; the end of it where an answer is.

@@ -79,7 +79,7 @@ pub(super) fn judge(found: &mut Found, facts: &Facts, now: Timestamp) {
         let last = socket.last_end.as_deref().unwrap_or("nothing is known of why");
         let again = || format!("It is opened again by itself. To look:   wharfage health {connection}");
         match &socket.state {
-            SocketState::Open => {}
+            SocketState::Open | SocketState::StandBy => {}
             SocketState::Connecting if now.since(socket.since) <= OPENING_MS => {}
             SocketState::Connecting => {
                 let message = format!("it has been opening since {}: {last}", socket.since);

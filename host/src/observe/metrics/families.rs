@@ -317,9 +317,14 @@ pub(super) const FAMILIES: &[Family] = &[
         "wharfage_socket_state",
         Gauge,
         &["connection", "socket", "state"],
-        "Where a socket stands: connecting, open, backoff or closed.",
+        "Where a socket stands: connecting, open, stand-by, backoff or closed.",
         |metrics, to| for of in &metrics.sockets {
-            states(to, &[&of.connection, &of.socket], &["connecting", "open", "backoff", "closed"], of.state);
+            states(
+                to,
+                &[&of.connection, &of.socket],
+                &["connecting", "open", "stand-by", "backoff", "closed"],
+                of.state,
+            );
         }
     ),
     family!("wharfage_socket_openings", Counter, SOCKET, "How often a socket was opened.", |metrics, to| {

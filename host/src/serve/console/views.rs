@@ -214,6 +214,7 @@ fn socket(connection: &str, name: &str, status: &SocketStatus) -> Value {
     let (state, until, advice) = match &status.state {
         SocketState::Connecting => ("connecting", None, None),
         SocketState::Open => ("open", None, None),
+        SocketState::StandBy => ("stand-by", None, None),
         SocketState::Backoff(until) => ("waiting", Some(until.to_string()), None),
         SocketState::Closed(advice) => ("closed", None, Some(shown_lines(advice))),
     };
