@@ -80,7 +80,7 @@ impl Engine {
                 tracing::warn!(
                     target: "wharfage::engine",
                     cause = %pooling,
-                    "no pool of instances (the address space is short); each call maps its own memory and is slower"
+                    "no pool of instances (address space or mappings are short); each call maps its own memory and is slower"
                 );
                 (build(&limits, false).map_err(|error| Error::internal(format!("no engine: {error}")))?, false)
             }
