@@ -86,7 +86,7 @@ impl Engine {
                 tracing::warn!(
                     target: "wharfage::engine",
                     cause = %pooling,
-                    "no pool of instances (the address space is short); each call maps its own memory and is slower"
+                    "no pool of instances (address space or mappings are short); each call maps its own memory and is slower"
                 );
                 (build(&limits, false).map_err(|error| Error::internal(format!("no engine: {error}")))?, false)
             }
@@ -208,7 +208,7 @@ fn build(limits: &EngineLimits, pooled: bool) -> wasmtime::Result<wasmtime::Engi
         // A memory that was used once keeps its mappings, of which the kernel allows so many: there is one for each.
         pool.total_component_instances(instances)
             .total_core_instances(instances.saturating_mul(u32::try_from(CORE_INSTANCES_MAX)?))
-            .total_memories(instances.saturating_add(u32::try_from(MEMORIES_MAX)?))
+            .total_memories(instances.saturating_mul(2).min(instances.saturating_add(u32::try_from(MEMORIES_MAX)?)))
             .total_tables(instances.saturating_mul(4))
             .total_stacks(instances)
             .max_memory_size(usize::try_from(MEMORY_BYTES_MAX)?)

@@ -1213,6 +1213,9 @@ fn is_pool_full(error: &wasmtime::Error) -> bool {
     error.is::<wasmtime::PoolConcurrencyLimitError>()
 }
 
+/// How Linux says that a process has as many mappings as it may have.
+const NO_MAPPINGS: &str = "Cannot allocate memory (os error 12)";
+
 /// Which limit ended a call, if one did. `refused` is what it wanted to grow beyond, at any time.
 fn limit_of(error: &wasmtime::Error, refused: Option<&'static str>) -> Option<&'static str> {
     match error.downcast_ref::<Trap>() {
@@ -1238,6 +1241,15 @@ fn stopped(
 ) -> Error {
     if is_pool_full(error) {
         return engine.busy(name);
+    }
+    if format!("{error:#}").contains(NO_MAPPINGS) {
+        return Error::busy(
+            "mappings",
+            format!("{name} is busy: the system has no memory mapping left for an instance"),
+        )
+        .with_details(
+            "Call again when others have ended. An instance takes up to ten; to allow more, raise vm.max_map_count",
+        );
     }
     let reached = |limit: &str, value: u64| {
         Error::limit(limit, format!("{name} reached the limit {limit} of {value}; its instance was dropped"))
@@ -1282,6 +1294,15 @@ mod tests {
         let error = stopped(&engine, "shop", &limits, None, &error, "");
         assert_eq!(*error.kind(), Kind::LimitExceeded("random_bytes".into()));
         assert!(error.message().contains("limit random_bytes of 100"), "{error}");
+    }
+
+    #[test]
+    fn an_instance_that_the_system_has_no_mappings_for_is_refused_as_busy() {
+        let engine = Engine::new(crate::engine::EngineLimits::default()).unwrap();
+        let error = wasmtime::Error::from(std::io::Error::from_raw_os_error(12)).context("no memory");
+        let error = stopped(&engine, "shop", &Limits::default(), None, &error, "");
+        assert_eq!(*error.kind(), Kind::Busy("mappings".into()));
+        assert!(error.details().unwrap().contains("raise vm.max_map_count"), "{error:?}");
     }
 
     /// What grew too large before says nothing about a call that ends for another limit, and explains any other end.

@@ -394,7 +394,7 @@ fn natively(provider: &Provider, size: Size) -> impl Fn() -> wharfage::BoxFuture
 }
 
 fn in_flight(flight: &Flight) -> Group {
-    let [few, all] = flight.costs();
+    let [few, all, plain_few, plain_all] = flight.costs();
     let each = flight.bytes_each() / 1024.0;
     let memory = format!("{:.0} MiB before, {:.0} MiB with all", mib(flight.resident.0), mib(flight.resident.1));
     let rows = vec![
@@ -402,6 +402,8 @@ fn in_flight(flight: &Flight) -> Group {
         Row::said("resident", memory).wants(Wanted::AtMost(64.0, "KiB each"), Some(Spread::of(vec![each]))),
         Row::measure(&few),
         Row::against(&all, &few).wants(Wanted::AtLeast(0.9, "of its calls per second"), Some(all.rate_against(&few))),
+        Row::against(&plain_few, &few),
+        Row::against(&plain_all, &plain_few),
     ];
     Group { title: format!("{} calls under way on a slow provider, against {}", flight.calls, flight.few), rows }
 }

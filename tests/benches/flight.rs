@@ -2,8 +2,10 @@
 //!
 //! A process of its own measures it, so that its memory is that of this and of nothing else. First the provider holds
 //! every answer until as many calls wait as there should be: what is resident then, less what was before the first of
-//! them, is what they hold. Then it answers each after a while, which is so long that the machine has enough to do with a
-//! hundred calls at once as with all of them, and calls are counted for a few seconds, in turns.
+//! them, is what they hold. A page that all of them share is there once, and counted once. Then it answers each after a
+//! while, which is so long that the machine has enough to do with a hundred calls at once as with all of them, and calls
+//! are counted for a few seconds, in turns; so are plain requests, which show what of it is the provider's and the
+//! kernel's.
 //!
 //! Each call holds a connection, so a descriptor; and an instance, so some mappings. As many calls are made as the limits
 //! of both allow.
@@ -54,8 +56,8 @@ pub(crate) struct Flight {
     pub(crate) resident: (usize, usize),
     /// How many calls the others are.
     pub(crate) few: usize,
-    /// Nanoseconds of CPU and of time of a call among few and among all, round by round.
-    rounds: Vec<[(Option<f64>, f64); 2]>,
+    /// Nanoseconds of CPU and of time of a call among few and among all, then the same of a plain request, round by round.
+    rounds: Vec<[(Option<f64>, f64); 4]>,
 }
 
 impl Flight {
@@ -76,13 +78,18 @@ impl Flight {
         self.resident.1.saturating_sub(self.resident.0) as f64 / self.calls.max(1) as f64
     }
 
-    /// What a call costs among few and among all.
-    pub(crate) fn costs(&self) -> [Costs; 2] {
+    /// What a call costs among few and among all, and a plain request among as many.
+    pub(crate) fn costs(&self) -> [Costs; 4] {
         let costs = |at: usize, name| {
             let rounds = self.rounds.iter().map(|round| Cost { cpu_ns: round[at].0, wall_ns: round[at].1 });
             Costs::of(name, rounds.collect())
         };
-        [costs(0, "with a hundred under way"), costs(1, "with all under way")]
+        [
+            costs(0, "calls, a hundred under way"),
+            costs(1, "calls, all under way"),
+            costs(2, "plain reqwest, a hundred under way"),
+            costs(3, "plain reqwest, all under way"),
+        ]
     }
 
     /// What bounded it.
@@ -123,6 +130,8 @@ async fn fly(url: &str, is_smoke: bool) -> Flight {
     let limits = format!("[limits]\ncalls = {wanted}\nattempt_ms = 300000\ncall_ms = 600000");
     let plugin = measured::connect(host, &component, url, &limits).await;
     let provider = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(wanted).tcp_nodelay(true);
+    let client = client.build().expect("a client");
     let asked = |what: &'static str| {
         let request = provider.get(format!("{url}{what}"));
         async move {
@@ -162,8 +171,9 @@ async fn fly(url: &str, is_smoke: bool) -> Flight {
             assert!(began.elapsed() < Duration::from_secs(60), "{} of {} wait", asked("/held").await, calls.len());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        // What each has taken of the mappings so far, the others will take as well.
-        let taken = mappings().saturating_sub(before.1);
+        // What each has taken of the mappings so far, the others will take as well; and some more where memories are used
+        // a second time.
+        let taken = 2 * mappings().saturating_sub(before.1);
         let room = flight.mappings.0.saturating_sub(before.1 + MAPPINGS_SPARE);
         most = most.min((room * calls.len()).checked_div(taken).unwrap_or(most)).max(calls.len());
     }
@@ -176,25 +186,53 @@ async fn fly(url: &str, is_smoke: bool) -> Flight {
         called.expect("it ends");
     }
     let rounds = if is_smoke { 1 } else { 5 };
+    let mut ours = Vec::new();
     for _ in 0..rounds {
-        let (among_few, among_all) =
-            (throughput(&plugin, few, is_smoke).await, throughput(&plugin, flight.calls, is_smoke).await);
-        flight.rounds.push([among_few, among_all].map(|cost| (cost.cpu_ns, cost.wall_ns)));
+        let among = |width| {
+            let (plugin, path) = (plugin.clone(), slow(width));
+            throughput(width, is_smoke, move || {
+                let (plugin, path) = (plugin.clone(), path.clone());
+                async move { call(&plugin, &path).await }
+            })
+        };
+        ours.push([among(few).await, among(flight.calls).await]);
+    }
+    // Its connections go with it: there are descriptors for one of the two.
+    drop(plugin);
+    for [among_few, among_all] in ours {
+        let among = |width| {
+            let (client, url) = (client.clone(), format!("{url}{}", slow(width)));
+            throughput(width, is_smoke, move || ask(client.clone(), url.clone()))
+        };
+        let round = [among_few, among_all, among(few).await, among(flight.calls).await];
+        flight.rounds.push(round.map(|cost| (cost.cpu_ns, cost.wall_ns)));
     }
     flight
 }
 
-/// What a call costs where so many are under way all the time.
-async fn throughput(plugin: &Plugin, width: usize, is_smoke: bool) -> Cost {
-    let (settling_ms, counted_ms) = if is_smoke { (1, 20) } else { (2_000, 4_000) };
-    let path = format!("/slow/{}", (width * 1_000).div_ceil(CALLS_PER_S_MAX));
+/// Where the provider takes so long that so many at once are no more than it can answer.
+fn slow(width: usize) -> String {
+    format!("/slow/{}", (width * 1_000).div_ceil(CALLS_PER_S_MAX))
+}
+
+/// What one of these costs where so many are under way all the time.
+async fn throughput<F, R>(width: usize, is_smoke: bool, once: F) -> Cost
+where
+    F: Fn() -> R + Clone + Send + 'static,
+    R: Future<Output = ()> + Send,
+{
+    let (settling_ms, counted_ms) = if is_smoke { (1, 20) } else { (2_000, 3_000) };
     let (ended, is_over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let mut callers = JoinSet::new();
-    for _ in 0..width {
-        let (plugin, path, ended, is_over) = (plugin.clone(), path.clone(), ended.clone(), is_over.clone());
+    for number in 0..width {
+        if number % FEW == FEW - 1 {
+            // Some at once, so that no queue of connections overflows.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let (once, ended, is_over) = (once.clone(), ended.clone(), is_over.clone());
         callers.spawn(async move {
             while !is_over.load(Ordering::Relaxed) {
-                call(&plugin, &path).await;
+                once().await;
                 ended.fetch_add(1, Ordering::Relaxed);
             }
         });
@@ -221,6 +259,13 @@ async fn call(plugin: &Plugin, path: &str) {
     assert_eq!(answer.output, Size::Small.orders(), "{path}");
 }
 
+/// The same without a host.
+async fn ask(client: reqwest::Client, url: String) {
+    let answer = client.get(url).send().await.expect("it answers").bytes().await.expect("the whole of it");
+    let body: Value = serde_json::from_slice(&answer).expect("it is JSON");
+    assert_eq!(body["orders"].as_array().map(Vec::len), Some(Size::Small.orders()));
+}
+
 /// A limit of this process, as the kernel tells it.
 fn limit_of(name: &str) -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
@@ -236,9 +281,10 @@ fn mappings() -> usize {
     std::fs::read_to_string("/proc/self/maps").unwrap_or_default().lines().count()
 }
 
-/// Bytes of memory that the process has.
+/// Bytes of memory that the process has. The kernel divides a page by how often it is mapped, so one that all instances
+/// see is in the sum once.
 fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let status = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("Pss:"));
     line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok()).unwrap_or_default() << 10
 }
