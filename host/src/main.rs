@@ -4,12 +4,6 @@ mod cli;
 
 use std::process::ExitCode;
 
-use mimalloc::MiMalloc;
-
-/// Calls allocate much and little at a time. An embedder chooses for itself: the library has no allocator of its own.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
-
 fn main() -> ExitCode {
     cli::run()
 }

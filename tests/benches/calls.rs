@@ -25,13 +25,10 @@
 //! machine with few cores it takes part of what calls per second could be; CPU is of the process that calls alone. Peers
 //! are other programs, each measured where it is installed; what is missing says how to install it.
 //!
-//! This program has the allocator that the program `wharfage` has, and so has all that is measured in its process: the
-//! host, plain `reqwest` and bare wasmtime alike. Peers have the allocators they come with.
-//!
 //! ## Where the time goes
 //!
 //! What the threads of callers did, in percent of their CPU, as `perf record` saw it with 16 callers on 2026-11-29. It was
-//! taken with the C library's allocator and 256 KiB of each memory kept mapped.
+//! taken with 256 KiB of each memory kept mapped, and with the mask that read every byte.
 //!
 //! | | plain `reqwest`, 1 KiB | warm, 1 KiB | fresh, 1 KiB | fresh, 99 KiB, no network |
 //! |---|---|---|---|---|
@@ -49,8 +46,8 @@
 //!
 //! What gave nothing that stood out from the noise: guests at level 2 or 3 instead of `s`, with SIMD or without (and they
 //! were a third larger); `serde_json` alone at level 3; 2 or 4 MiB kept mapped instead of 1. A guest that starts with more
-//! memory would not grow it, and each call would scan more. mimalloc takes 10 to 23 % off plain `reqwest` at 1 KiB, and off
-//! a call less than the noise: so ratios against it fall.
+//! memory would not grow it, and each call would scan more. mimalloc took 10 to 23 % off plain `reqwest` at 1 KiB, and off a
+//! call less than the noise, so the program keeps the allocator of the C library.
 //!
 //! How it is measured stands in `measure.rs`. Absolute figures are of one machine and its mood: trust the ratios.
 
@@ -74,17 +71,12 @@ use wharfage_tests::API_KEY;
 use wharfage_tests::counts::{BODY_BYTES, BODY_COPIES_MAX, Unit, carried};
 use wharfage_tests::measured::{self, Memory, NOWHERE};
 
-use mimalloc::MiMalloc;
-
 use bare::Bare;
 use crowd::Crowd;
 use flight::Flight;
 use measure::{Contender, Costs, Effort, Spread, measure, measure_all};
 use peers::Peer;
 use provider::{Provider, Size};
-
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The parts by name; a word of the command line chooses those that hold it.
 const PARTS: [&str; 7] = ["pieces", "path", "body", "loopback", "flight", "crowd", "loading"];
@@ -506,8 +498,7 @@ fn print_head() {
         "a release build"
     };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    println!("\n{build}, {cores} cores, mimalloc on every side but the peers'");
-    println!("medians of interleaved rounds, the quartiles of a ratio in brackets\n");
+    println!("\n{build}, {cores} cores; medians of interleaved rounds, the quartiles of a ratio in brackets\n");
     println!(
         "{:<34}{:>11}{:>12}   {:<26}{:<26}times the calls/s",
         "", "CPU µs", "calls/s", "times the CPU", "calls per CPU s"
