@@ -1248,7 +1248,7 @@ fn stopped(
             format!("{name} is busy: the system has no memory mapping left for an instance"),
         )
         .with_details(
-            "Call again when others have ended. An instance takes up to ten; to allow more, raise vm.max_map_count",
+            "Call again when others have ended. An instance takes six; to allow more, raise vm.max_map_count",
         );
     }
     let reached = |limit: &str, value: u64| {

@@ -171,9 +171,8 @@ async fn fly(url: &str, is_smoke: bool) -> Flight {
             assert!(began.elapsed() < Duration::from_secs(60), "{} of {} wait", asked("/held").await, calls.len());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        // What each has taken of the mappings so far, the others will take as well; and some more where memories are used
-        // a second time.
-        let taken = 2 * mappings().saturating_sub(before.1);
+        // What each has taken of the mappings so far, the others will take as well.
+        let taken = mappings().saturating_sub(before.1);
         let room = flight.mappings.0.saturating_sub(before.1 + MAPPINGS_SPARE);
         most = most.min((room * calls.len()).checked_div(taken).unwrap_or(most)).max(calls.len());
     }
