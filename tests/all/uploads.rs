@@ -88,7 +88,7 @@ impl Drive {
                 Fate::Taken | Fate::Lost | Fate::TakenButAway => seen.body.len(),
             };
             assert_eq!(from.parse::<usize>().unwrap(), has.len(), "a piece begins elsewhere than the last one ended");
-            assert!(seen.body.len() % UNIT == 0 || has.len() + seen.body.len() == total, "{range}");
+            assert!(seen.body.len().is_multiple_of(UNIT) || has.len() + seen.body.len() == total, "{range}");
             has.extend_from_slice(&seen.body[..taken]);
         }
         let length = has.len();

@@ -675,7 +675,7 @@ pub const ATTACKS: &[Attack] = &[
         ..forged("hostile_deep_frames", "calls itself with five hundred variables each time", forged::deep_frames)
     },
     built(Attack {
-        moves: &[Load(Passes), Call("attack", "{}", Answers("null"))],
+        moves: &[Load(Fails("component", "function_bytes_max"))],
         ..forged("hostile_long_function", "is one function of a hundred thousand steps", forged::long_function)
     }),
     built(Attack {

@@ -49,13 +49,12 @@ pub(crate) struct Capability {
 
 macro_rules! capability {
     ($name:literal, $module:ident, $about:literal) => {
-        Capability {
-            name: $name,
-            about: $about,
-            link: |linker| {
-                crate::bindings::wharfage::plugin::$module::add_to_linker::<Call, HasSelf<Call>>(linker, |call| call)
-            },
-        }
+        capability!($name, $about, |linker| {
+            crate::bindings::wharfage::plugin::$module::add_to_linker::<Call, HasSelf<Call>>(linker, |call| call)
+        })
+    };
+    ($name:literal, $about:literal, $link:expr) => {
+        Capability { name: $name, about: $about, link: $link }
     };
 }
 
@@ -63,7 +62,7 @@ macro_rules! capability {
 pub(crate) const ALL: &[Capability] = &[
     capability!("clock", clock, "the time"),
     capability!("files", files, "files that a call brings along"),
-    Capability { name: "http", about: "requests to the origins below", link: http::link },
+    capability!("http", "requests to the origins below", http::link),
     capability!("log", log, "lines in the host's log"),
     capability!("rate-limit", rate_limit, "pacing for what the host cannot see"),
     capability!("secrets", secrets, "hashes and tokens with secrets it cannot read"),

@@ -82,7 +82,6 @@ impl Missed {
 }
 
 /// What looking gave.
-#[expect(clippy::large_enum_variant, reason = "made once a request and taken apart at once")]
 pub(super) enum Looked {
     /// An answer that is still fresh.
     Fresh(Box<Response>),
