@@ -235,7 +235,11 @@ async fn of_several_processes_one_keeps_a_socket_open() {
         let host = builder.code_dir(wharfage_tests::compiled_code()).clock(clock.clone()).build().unwrap();
         host.serve(&config).await.unwrap()
     };
-    let state = async |serving: &wharfage::Serving| serving.state().await.unwrap().sockets[0].2.state.name();
+    let state = async |serving: &wharfage::Serving| {
+        // It asks the store, and who waits for the store as well has had a turn.
+        serving.health().await;
+        serving.state().await.unwrap().sockets[0].2.state.name()
+    };
     let until = async |serving: &wharfage::Serving, wanted: &str| {
         let wait = async {
             loop {

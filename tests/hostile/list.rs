@@ -674,10 +674,10 @@ pub const ATTACKS: &[Attack] = &[
         moves: &[Call("attack", "{}", TOO_DEEP)],
         ..forged("hostile_deep_frames", "calls itself with five hundred variables each time", forged::deep_frames)
     },
-    built(Attack {
+    Attack {
         moves: &[Load(Fails("component", "function_bytes_max"))],
-        ..forged("hostile_long_function", "is one function of a hundred thousand steps", forged::long_function)
-    }),
+        ..tampered("hostile_long_function", "is one function of a hundred thousand steps", forged::long_function)
+    },
     built(Attack {
         moves: &[Load(Passes), Call("attack", "{}", Answers("null"))],
         ..forged("hostile_many_functions", "is thirty thousand functions", forged::many_functions)
