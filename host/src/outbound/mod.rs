@@ -818,20 +818,16 @@ impl Outbound {
                 response.attempts = trip.attempts;
                 Ok(Next::Done(response, rest))
             }
-            Outcome::Redirect { status, .. } if trip.request.upload.is_some() => Err(Error::denied(
-                "redirect",
+            Outcome::Redirect { status, .. } if trip.request.upload.is_some() => Err(not_followed(
+                status,
                 "the provider redirected an upload, whose body cannot be sent a second time",
                 "Where a provider does so, ask for the place first and begin the upload there.",
-            )
-            .with_request_sent(RequestSent::Yes)
-            .with_status(Some(status))),
-            Outcome::Redirect { status, .. } if trip.request.kept.is_some() => Err(Error::denied(
-                "redirect",
+            )),
+            Outcome::Redirect { status, .. } if trip.request.kept.is_some() => Err(not_followed(
+                status,
                 "the provider redirected a request to a URL that stays in the host, which is never followed",
                 "",
-            )
-            .with_request_sent(RequestSent::Yes)
-            .with_status(Some(status))),
+            )),
             Outcome::Redirect { status, location, from } => {
                 trip.reached = RequestSent::Yes;
                 cache::forget_written(self, &trip.request, &[]);
@@ -1144,13 +1140,11 @@ impl Trip {
                 .with_status(Some(status))
         })?;
         if from.scheme() == "https" && to.scheme() != "https" {
-            return Err(Error::denied(
-                "redirect",
+            return Err(not_followed(
+                status,
                 "the provider redirected from https to http, which is never followed",
                 "",
-            )
-            .with_request_sent(RequestSent::Yes)
-            .with_status(Some(status)));
+            ));
         }
         let same_origin = from.origin() == to.origin();
         let request = Arc::make_mut(&mut self.request);
@@ -1158,16 +1152,11 @@ impl Trip {
         if keeps_method {
             let carries = request.body.is_some() || !matches!(request.method, Method::Get | Method::Head);
             if !same_origin && carries {
-                return Err(Error::denied(
-                    "redirect",
-                    format!(
-                        "the provider redirected a {} to another origin, where its body is never sent",
-                        request.method
-                    ),
-                    "",
-                )
-                .with_request_sent(RequestSent::Yes)
-                .with_status(Some(status)));
+                let message = format!(
+                    "the provider redirected a {} to another origin, where its body is never sent",
+                    request.method
+                );
+                return Err(not_followed(status, message, ""));
             }
         } else if request.method != Method::Get {
             request.method = Method::Get;
@@ -1184,6 +1173,11 @@ impl Trip {
         request.url = to.into();
         Ok(())
     }
+}
+
+/// A redirect that ends the request.
+fn not_followed(status: u16, message: impl Into<String>, details: &str) -> Error {
+    Error::denied("redirect", message, details).with_request_sent(RequestSent::Yes).with_status(Some(status))
 }
 
 /// What an attempt came to, in its span. The kind of an error is one of the contract's, so that there are few.
