@@ -12,7 +12,7 @@ use wharfage::{
     AlertPolicy, AlertRule, AlertState, AlertSubject, Cause, Config, Host, ManualClock, Serving, SinkDoing,
 };
 use wharfage_tests::scene::imports;
-use wharfage_tests::{API_KEY, NOW, Provider, Reply, Scene, compiled_code, guests, root};
+use wharfage_tests::{API_KEY, NOW, Provider, Reply, Scene, compiled_code, drained, guests, root, until};
 
 /// The example secret of the Standard Webhooks specification.
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -67,38 +67,34 @@ fn lines(path: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Waits without turning the clock.
-async fn until(is_so: impl AsyncFn() -> bool) {
-    while !is_so().await {
-        tokio::task::yield_now().await;
-    }
-}
-
 /// Readings after which a test gives up: eight hours.
 const READINGS_MAX: usize = 2_000;
 
 /// Lets the time of one reading pass. Asking how everything stands is as much work as a reading, so that the clock does not
-/// run away from whoever takes them: an event that waited for days is a dead letter.
-async fn reading(clock: &ManualClock, serving: &Serving) {
+/// run away from whoever takes them: an event that waited for days is a dead letter, and a process that says nothing for
+/// two minutes has gone.
+async fn reading(clock: &ManualClock, all: &[&Serving]) {
     clock.advance(15_000);
     for _ in 0..5 {
-        serving.state().await.unwrap();
+        for serving in all {
+            serving.state().await.unwrap();
+        }
         tokio::task::yield_now().await;
     }
 }
 
 /// Lets readings pass until it is so.
-async fn turning(clock: &ManualClock, serving: &Serving, is_so: impl Fn() -> bool) {
+async fn turning(clock: &ManualClock, all: &[&Serving], is_so: impl Fn() -> bool) {
     for _ in 0..READINGS_MAX {
         if is_so() {
             return;
         }
-        reading(clock, serving).await;
+        reading(clock, all).await;
     }
-    panic!("it is not so after {READINGS_MAX} readings: {:?}", serving.alerts());
+    panic!("it is not so after {READINGS_MAX} readings: {:?}", all[0].alerts());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_sink_that_is_gone_is_told_to_the_one_that_is_named_and_once_over_restarts() {
     let provider = Provider::answering(|_| Reply::status(200)).await;
     let status = Arc::new(AtomicU16::new(410));
@@ -120,13 +116,13 @@ async fn a_sink_that_is_gone_is_told_to_the_one_that_is_named_and_once_over_rest
     };
 
     let serving = serve(folder.path(), &clock).await;
-    until(async || is_disabled(&serving).await).await;
-    turning(&clock, &serving, || lines(&ops).len() == 1).await;
+    until!(is_disabled(&serving).await);
+    turning(&clock, &[&serving], || lines(&ops).len() == 1).await;
     let alerts = serving.alerts();
     assert_eq!(alerts.len(), 1, "{alerts:?}");
     assert_eq!((alerts[0].rule, alerts[0].state), (AlertRule::SinkDisabled, AlertState::Firing));
     assert_eq!(alerts[0].subject, AlertSubject::Sink("billing".into()));
-    assert!(serving.drain().await);
+    assert!(drained(serving, &clock).await);
     let event = lines(&ops).remove(0);
     assert_eq!((&event["type"], &event["source"]), (&"wharfage.alert.firing".into(), &"urn:wharfage:host".into()));
     let data = &event["data"];
@@ -139,12 +135,12 @@ async fn a_sink_that_is_gone_is_told_to_the_one_that_is_named_and_once_over_rest
 
     // Another process, where the sink is gone still: nobody hears it twice.
     let serving = serve(folder.path(), &clock).await;
-    until(async || is_disabled(&serving).await).await;
-    turning(&clock, &serving, || serving.alerts().iter().any(|alert| alert.state == AlertState::Firing)).await;
+    until!(is_disabled(&serving).await);
+    turning(&clock, &[&serving], || serving.alerts().iter().any(|alert| alert.state == AlertState::Firing)).await;
     for _ in 0..20 {
-        reading(&clock, &serving).await;
+        reading(&clock, &[&serving]).await;
     }
-    assert!(serving.drain().await);
+    assert!(drained(serving, &clock).await);
     assert_eq!(lines(&ops).len(), 1);
     let (code, out, _) = wharfage(folder.path(), &["alerts", "firing", "--json"]);
     let row: Value = serde_json::from_str(out.trim()).unwrap();
@@ -153,9 +149,9 @@ async fn a_sink_that_is_gone_is_told_to_the_one_that_is_named_and_once_over_rest
     // It takes events again.
     status.store(204, Ordering::SeqCst);
     let serving = serve(folder.path(), &clock).await;
-    turning(&clock, &serving, || lines(&ops).len() == 2).await;
+    turning(&clock, &[&serving], || lines(&ops).len() == 2).await;
     assert!(serving.alerts().is_empty());
-    assert!(serving.drain().await);
+    assert!(drained(serving, &clock).await);
     let event = lines(&ops).remove(1);
     assert_eq!((&event["type"], &event["data"]["since"]), (&"wharfage.alert.resolved".into(), &data["since"]));
     assert_eq!(event["key"], lines(&ops)[0]["key"], "what belongs together says so");
@@ -167,7 +163,7 @@ async fn a_sink_that_is_gone_is_told_to_the_one_that_is_named_and_once_over_rest
 }
 
 /// A key that is nowhere, or that the provider refuses, needs a person as much as a consent that was withdrawn.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn a_key_that_is_missing_or_refused_is_told_as_what_needs_a_person() {
     for (status, why) in [(200, "key"), (401, "the provider did not accept the credential")] {
         let provider = Provider::answering(move |_| Reply::status(status)).await;
@@ -184,7 +180,7 @@ async fn a_key_that_is_missing_or_refused_is_told_as_what_needs_a_person() {
             let all = serving.alerts().into_iter();
             all.filter(|alert| alert.rule == AlertRule::NeedsConnecting && alert.state == AlertState::Firing).collect()
         };
-        turning(&clock, &serving, || !Vec::is_empty(&needs())).await;
+        turning(&clock, &[&serving], || !Vec::is_empty(&needs())).await;
         let needs: Vec<wharfage::Alert> = needs();
         assert_eq!(needs.len(), 1, "{needs:?}");
         assert_eq!(needs[0].subject, AlertSubject::Credential("api_key".into()));
@@ -199,14 +195,14 @@ async fn a_key_that_is_missing_or_refused_is_told_as_what_needs_a_person() {
             #[cfg(unix)]
             std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
             let is_over = || serving.alerts().iter().all(|alert| alert.rule != AlertRule::NeedsConnecting);
-            turning(&clock, &serving, is_over).await;
+            turning(&clock, &[&serving], is_over).await;
         }
-        assert!(serving.drain().await);
+        assert!(drained(serving, &clock).await);
     }
 }
 
 /// Two processes serve one state folder, and both see that a sink is gone: whoever is told is told once.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn two_over_one_state_folder_tell_once() {
     let provider = Provider::answering(|_| Reply::status(401)).await;
     let more = "[sinks.ops]\nkind = 'file'\npath = 'ops.jsonl'\ntypes = ['wharfage.alert.*']\n[alerts]\nsink = 'ops'\n\
@@ -217,10 +213,9 @@ async fn two_over_one_state_folder_tell_once() {
     let (one, other) = (serve(folder.path(), &clock).await, serve(folder.path(), &clock).await);
     let fires = |serving: &Serving| serving.alerts().iter().any(|alert| alert.state == AlertState::Firing);
     let both = || fires(&one) && fires(&other) && !lines(&ops).is_empty();
-    turning(&clock, &one, both).await;
+    turning(&clock, &[&one, &other], both).await;
     for _ in 0..20 {
-        reading(&clock, &one).await;
-        other.state().await.unwrap();
+        reading(&clock, &[&one, &other]).await;
     }
     // Where the clock leaps, two give to one sink, which knows what comes again by its id.
     let types = || -> Vec<String> {
@@ -231,14 +226,14 @@ async fn two_over_one_state_folder_tell_once() {
     assert_eq!(types(), ["wharfage.alert.firing"]);
 
     // The one that goes on sees that it is over, and says so once the other has been gone for long enough.
-    assert!(one.drain().await);
+    assert!(drained(one, &clock).await);
     let key = folder.path().join("key");
     std::fs::write(&key, API_KEY).unwrap();
     #[cfg(unix)]
     std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    turning(&clock, &other, || types().len() > 1).await;
+    turning(&clock, &[&other], || types().len() > 1).await;
     assert_eq!(types(), ["wharfage.alert.firing", "wharfage.alert.resolved"]);
-    assert!(other.drain().await);
+    assert!(drained(other, &clock).await);
 }
 
 fn wharfage(folder: &Path, arguments: &[&str]) -> (i32, String, String) {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::json;
 use wharfage::{CircuitState, Connection, Kind, ManualClock, RequestSent, Step};
-use wharfage_tests::{NOW, Open, Provider, Reply, Scene, guests, skipping};
+use wharfage_tests::{NOW, Open, Provider, Reply, Scene, guests, skipping, until};
 
 /// One attempt a call, so that calls and failures are the same number, and no last good answer instead of a failure.
 fn once(connection: &mut Connection) {
@@ -132,9 +132,7 @@ async fn guide_s08_one_probe_at_a_time() {
         })
         .collect();
     // All but one are refused at once; the one hangs at a provider that never answers.
-    while calls.iter().filter(|call| call.is_finished()).count() < 59 || provider.count() < 6 {
-        tokio::task::yield_now().await;
-    }
+    until!(calls.iter().filter(|call| call.is_finished()).count() >= 59 && provider.count() >= 6);
     assert_eq!(provider.count(), 6, "more than one probe was let through");
     for call in calls {
         if call.is_finished() {
@@ -161,7 +159,7 @@ async fn a_cancelled_probe_does_not_wedge_it() {
         let mut probe = Box::pin(open.call("send", json!({"url": "{api}/x"})));
         tokio::select! {
             answer = &mut probe => panic!("it was never answered: {answer:?}"),
-            () = async { while provider.count() == before { tokio::task::yield_now().await } } => {}
+            () = async { until!(provider.count() != before); } => {}
         }
         assert_eq!(kind(&open).await, "circuit-open", "round {round}");
         drop(probe);

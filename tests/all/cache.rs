@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use serde_json::{Value, json};
 use wharfage::{Account, Connection, Error, Host, Kind, ManualClock, Plugin, SecretSource, SecretValue, Source, Step};
 use wharfage_tests::scene::{account, imports};
-use wharfage_tests::{Open, Provider, Reply, Scene, guests, skipping};
+use wharfage_tests::{Open, Provider, Reply, Scene, guests, skipping, until};
 
 async fn get(open: &Open) -> Result<Value, Error> {
     open.call("send", json!({"url": "{api}/x"})).await.map(|answer| answer.output)
@@ -203,9 +203,7 @@ async fn an_answer_overtaken_by_a_write_is_not_kept() {
     .await;
     let open = open(&provider, &ManualClock::new(wharfage_tests::NOW, 1)).await;
     let (first, _) = tokio::join!(get(&open), async {
-        while provider.count() == 0 {
-            tokio::task::yield_now().await;
-        }
+        until!(provider.count() > 0);
         open.output("write", json!({"method": "PUT", "url": "{api}/x"})).await
     });
     assert_eq!(seen(&first.unwrap()).2, "answer 1");
@@ -362,7 +360,7 @@ async fn a_cancelled_leader_hands_on() {
     let mut leader = Box::pin(ask());
     tokio::select! {
         answer = &mut leader => panic!("it was never answered: {answer:?}"),
-        () = async { while provider.count() == 0 { tokio::task::yield_now().await } } => {}
+        () = async { until!(provider.count() > 0); } => {}
     }
     let mut follower = Box::pin(ask());
     tokio::select! {

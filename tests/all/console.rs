@@ -10,7 +10,7 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use wharfage_tests::{Scene, guests};
+use wharfage_tests::{PATIENCE, Scene, guests, until};
 
 use crate::serve::{Port, TOKEN, deliver};
 
@@ -73,7 +73,8 @@ impl Browser {
         self.to.write_all(format!("{message}\0").as_bytes()).await.unwrap();
         loop {
             let mut bytes = Vec::new();
-            let read = self.from.read_until(0, &mut bytes).await.unwrap();
+            let read = tokio::time::timeout(PATIENCE, self.from.read_until(0, &mut bytes)).await;
+            let read = read.unwrap_or_else(|_| panic!("the browser says nothing to {method}")).unwrap();
             assert!(read > 0, "the browser ended at {method}");
             bytes.pop();
             let told: Value = serde_json::from_slice(&bytes).unwrap();
@@ -408,10 +409,8 @@ async fn r20_what_is_private_is_not_on_the_public_listener() {
     port.write("");
     serving.signal("-HUP");
     serving.hear("taken up").await;
-    // It is closed beside what goes on; the test ends by its runner's patience where it never is.
-    while client.get(format!("http://{private}/healthz")).send().await.is_ok() {
-        tokio::task::yield_now().await;
-    }
+    // It is closed beside what goes on.
+    until!(client.get(format!("http://{private}/healthz")).send().await.is_err());
     port.write("[serve.console]\nlisten = '0.0.0.0:7422'\n");
     serving.signal("-HUP");
     serving.hear("was not taken up").await;

@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 use wharfage::{Clock as _, Connection, Event, Kind, Poll, Start, Trigger};
-use wharfage_tests::{Act, PLUGINS, PluginFolder, Provider, Reply, Scene, SocketServer, component, guests};
+use wharfage_tests::clocks::TurningClock;
+use wharfage_tests::{
+    Act, PLUGINS, PluginFolder, Provider, Reply, Scene, SocketServer, component, drained, guests, until,
+};
 
 use crate::assert_exists;
 
@@ -184,7 +187,7 @@ description = "a thing"
     assert_eq!(all[1].texts(), ["hello", "filled", "took e"]);
     let state = serving.state().await.unwrap();
     assert_eq!((state.sockets[0].1.as_str(), state.sockets[0].2.openings), ("ticks", 2));
-    assert!(serving.drain().await);
+    assert!(drained(serving, &clock).await);
     let all = server.until("it goes away", |all| all[1].closed.is_some()).await;
     assert_eq!(all[1].closed, Some(1001));
 
@@ -194,14 +197,8 @@ description = "a thing"
     assert_eq!(all[2].texts(), ["hello", "filled", "took g"]);
     let path = folder.path().join("events.jsonl");
     let lines = || std::fs::read_to_string(&path).unwrap_or_default();
-    let written = async {
-        while lines().lines().count() < 7 {
-            tokio::task::yield_now().await;
-        }
-    };
-    let in_time = tokio::time::timeout(std::time::Duration::from_secs(60), written).await.is_ok();
-    assert!(in_time, "{}", lines());
-    assert!(serving.drain().await);
+    until!(lines().lines().count() >= 7);
+    assert!(drained(serving, &clock).await);
     assert_eq!(rest.seen().iter().map(|seen| seen.target.clone()).collect::<Vec<_>>(), ["/after/b", "/after/e"]);
     let key = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["data"]["key"].clone();
     let keys: Vec<serde_json::Value> = lines().lines().map(key).collect();
@@ -218,7 +215,7 @@ async fn of_several_processes_one_keeps_a_socket_open() {
     std::fs::write(folder.path().join("plugin.wasm"), bytes.as_slice()).unwrap();
     let imports = wharfage_tests::scene::imports(&bytes).unwrap();
     let rest = Provider::scripted([Reply::json(&json!([]))]).await;
-    let clock = wharfage::ManualClock::new(wharfage_tests::NOW, 1);
+    let clock = TurningClock::default();
     let server = SocketServer::scripted(Arc::new(clock.clone()), [vec![Act::UntilClose]]).await;
     let text = format!(
         "[plugins.guest]\ncomponent = 'plugin.wasm'\n[accounts.desk]\n[connections.acme]\nplugin = 'guest'\n\
@@ -235,49 +232,41 @@ async fn of_several_processes_one_keeps_a_socket_open() {
         let host = builder.code_dir(wharfage_tests::compiled_code()).clock(clock.clone()).build().unwrap();
         host.serve(&config).await.unwrap()
     };
-    let state = async |serving: &wharfage::Serving| {
-        // It asks the store, and who waits for the store as well has had a turn.
-        serving.health().await;
-        serving.state().await.unwrap().sockets[0].2.state.name()
-    };
+    let state = async |serving: &wharfage::Serving| serving.state().await.unwrap().sockets[0].2.state.name();
     let until = async |serving: &wharfage::Serving, wanted: &str| {
-        let wait = async {
-            loop {
-                match state(serving).await {
-                    is if is == wanted => break,
-                    // What is being opened has its time.
-                    "connecting" => tokio::task::yield_now().await,
-                    _ => clock.advance(1_000),
-                }
-            }
-        };
-        let in_time = tokio::time::timeout(std::time::Duration::from_secs(60), wait).await.is_ok();
-        assert!(in_time, "it is {} and not {wanted}", state(serving).await);
+        until!({
+            clock.sleep_until(clock.now().plus(1_000)).await;
+            state(serving).await == wanted
+        });
     };
-    let one = process().await;
-    until(&one, "open").await;
-    let two = process().await;
-    until(&two, "stand-by").await;
-    // Longer than a lease holds: it is renewed.
-    for _ in 0..8 {
-        clock.advance(8_000);
-        assert_eq!((state(&one).await, state(&two).await), ("open", "stand-by"));
-    }
-    assert_eq!(server.openings().len(), 1);
-    assert_eq!(two.health().await.all[0].state.name(), "unknown", "standing by is no trouble");
-    assert!(one.drain().await);
-    until(&two, "open").await;
-    // What came in between may be missing, and the plugin asks for it.
-    let all = server.until("it fills the gap", |all| all.len() == 2 && all[1].messages.len() == 2).await;
-    assert_eq!((all[0].closed, all[1].texts()), (Some(1001), vec!["hello".to_owned(), "filled".to_owned()]));
-    // One that is killed holds its lease until that lapses.
-    let killed_at = clock.now();
-    drop(two);
-    let three = process().await;
-    until(&three, "open").await;
-    let waited_ms = clock.now().since(killed_at);
-    assert!(waited_ms >= 10_000, "{waited_ms}");
-    assert!(three.drain().await);
+    clock
+        .run(async {
+            let one = process().await;
+            until(&one, "open").await;
+            let two = process().await;
+            until(&two, "stand-by").await;
+            // Longer than a lease holds: it is renewed.
+            for _ in 0..64 {
+                clock.sleep_until(clock.now().plus(1_000)).await;
+                assert_eq!((state(&one).await, state(&two).await), ("open", "stand-by"));
+            }
+            assert_eq!(server.openings().len(), 1);
+            assert_eq!(two.health().await.all[0].state.name(), "unknown", "standing by is no trouble");
+            assert!(one.drain().await);
+            until(&two, "open").await;
+            // What came in between may be missing, and the plugin asks for it.
+            let all = server.until("it fills the gap", |all| all.len() == 2 && all[1].messages.len() == 2).await;
+            assert_eq!((all[0].closed, all[1].texts()), (Some(1001), vec!["hello".to_owned(), "filled".to_owned()]));
+            // One that is killed holds its lease until that lapses.
+            let killed_at = clock.now();
+            drop(two);
+            let three = process().await;
+            until(&three, "open").await;
+            let waited_ms = clock.now().since(killed_at);
+            assert!(waited_ms >= 10_000, "{waited_ms}");
+            assert!(three.drain().await);
+        })
+        .await;
 }
 
 /// A channel that a provider closes after some days is a cursor that says when, and a poll that mostly does nothing. Each
@@ -453,9 +442,7 @@ async fn guide_s26_the_wallet_monitor_is_served() {
         assert_eq!(serving.declared().await, ["poll wallet of treasury", "sink out"]);
         // On this clock whoever waits is there at once, so the schedule runs as fast as it can.
         let until = asked.load(Ordering::SeqCst) + 40 + process * 7;
-        while asked.load(Ordering::SeqCst) < until {
-            tokio::task::yield_now().await;
-        }
+        until!(asked.load(Ordering::SeqCst) >= until);
         if process == 6 {
             let (_, _, health) = serving.state().await.unwrap().polls.remove(0);
             assert!(health.succeeded_at.is_some(), "{health:?}");

@@ -10,7 +10,7 @@ use wharfage::tape::Fixture;
 use wharfage::{Cause, Clock, Config, Connection, Health, HealthState, Host, Kind, ManualClock, Subject};
 use wharfage_tests::clocks::TurningClock;
 use wharfage_tests::fixture::Theatre;
-use wharfage_tests::{API_KEY, NOW, Open, PLUGINS, Provider, Reply, Scene, guests, root, skipping};
+use wharfage_tests::{API_KEY, NOW, Open, PLUGINS, Provider, Reply, Scene, drained, guests, root, skipping, until};
 
 use crate::cli::{Desk, KEY};
 
@@ -171,9 +171,7 @@ date = '2026-11-29'
     let open = scene(&provider, &clock).manifest(ONE).open().await;
     let plugin = open.plugin.clone();
     let held = tokio::spawn(async move { plugin.call::<Value>("send", &json!({"url": "{api}/x"})).await });
-    while provider.count() < 1 {
-        tokio::task::yield_now().await;
-    }
+    until!(provider.count() >= 1);
     let health = open.plugin.probe().await;
     assert_eq!(said(&health), ("unknown", vec!["no-traffic"]));
     assert!(health.findings[0].message.contains("gives way"), "{health:?}");
@@ -223,9 +221,7 @@ async fn a_probe_that_hangs_is_over_after_ten_seconds() {
     let open = scene(&provider, &clock).open().await;
     let plugin = open.plugin.clone();
     let probe = tokio::spawn(async move { plugin.probe().await });
-    while provider.count() < 1 {
-        tokio::task::yield_now().await;
-    }
+    until!(provider.count() >= 1);
     clock.advance(9_999);
     tokio::task::yield_now().await;
     assert!(!probe.is_finished());
@@ -315,12 +311,8 @@ async fn what_serves_is_ready_whatever_providers_do() {
         tokio::task::yield_now().await;
     }
     clock.advance(60_000);
-    while provider.count() < 1 {
-        tokio::task::yield_now().await;
-    }
-    while serving.health().await.state != HealthState::Healthy {
-        tokio::task::yield_now().await;
-    }
+    until!(provider.count() >= 1);
+    until!(serving.health().await.state == HealthState::Healthy);
     status.store(401, Ordering::SeqCst);
     clock.advance(60_000);
     let report = serving.probe().await;
@@ -334,7 +326,7 @@ async fn what_serves_is_ready_whatever_providers_do() {
     assert_eq!(answer["causes"][0]["cause"], "credential-refused");
     assert_eq!(answer["causes"][0]["help"], "wharfage secret set acme api_key");
     assert!(!text.contains(API_KEY), "{text}");
-    assert!(serving.drain().await);
+    assert!(drained(serving, &clock).await);
 }
 
 const WEBHOOK: &str = "

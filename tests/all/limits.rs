@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use wharfage::{Connection, EnginePolicy, Error, Event, Host, Kind, Limits, ManualClock, Plugin, Timestamp, Trigger};
 use wharfage_tests::component::{self, module, with_instances};
 use wharfage_tests::scene::{account, imports};
-use wharfage_tests::{Guest, Provider, Reply, Scene, guests, skipping};
+use wharfage_tests::{Guest, Provider, Reply, Scene, guests, skipping, until};
 
 fn limit(name: &str) -> Kind {
     Kind::LimitExceeded(name.to_owned())
@@ -334,9 +334,7 @@ async fn whoever_waits_for_a_place_waits_no_longer_than_a_call_may_take() {
     let lines = "limits.calls = 1\nlimits.call_ms = 5000\n";
     let open = Scene::of(guests::HTTP_SEND).clock(&clock).with(&provider).connection(lines).open().await;
     let (answers, ()) = tokio::join!(side_by_side(&open.plugin, 2), async {
-        while provider.count() == 0 {
-            tokio::task::yield_now().await;
-        }
+        until!(provider.count() > 0);
         clock.advance(5_000);
     });
     let errors: Vec<Error> = answers.into_iter().map(Result::unwrap_err).collect();

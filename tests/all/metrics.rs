@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use serde_json::{Value, json};
 use wharfage::{CircuitState, Config, Error, Host, Kind, ManualClock, Metrics, OperationMetrics, Step};
 use wharfage_tests::scene::{AUTHORITY, SIGNED_IN, account};
-use wharfage_tests::{API_KEY, NOW, Open, Provider, Reply, Scene, guests, skipping};
+use wharfage_tests::{API_KEY, NOW, Open, Provider, Reply, Scene, guests, skipping, until};
 
 fn of(metrics: &Metrics, operation: &str) -> OperationMetrics {
     let all = metrics.connections.iter().filter(|connection| connection.connection == "acme");
@@ -188,9 +188,7 @@ async fn whose_caller_goes_away_is_under_way_no_more() {
     let open = Scene::of(guests::HTTP_SEND).with(&provider).clock(&clock).open().await;
     let (plugin, input) = (open.plugin.clone(), json!({"url": "{api}/x"}));
     let call = tokio::spawn(async move { plugin.call::<Value>("send", &input).await.map(drop) });
-    while provider.count() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until!(provider.count() > 0);
     let going = send(&open);
     assert_eq!((going.under_way, going.instances_live, going.attempts, going.calls()), (1, 1, 1, 0));
     call.abort();
@@ -317,13 +315,11 @@ async fn what_is_served_is_told_with_it() {
     for (id, token) in [("1", "the-token-of-the-hooks"), ("1", "the-token-of-the-hooks"), ("2", "another")] {
         deliver(id, token).await.unwrap();
     }
-    let metrics = loop {
-        let metrics = serving.metrics().await.unwrap();
-        if of(&metrics, "(handle)").calls() >= 2 && metrics.polls[0].succeeded_at.is_some() {
-            break metrics;
-        }
-        tokio::task::yield_now().await;
-    };
+    let mut metrics = serving.metrics().await.unwrap();
+    until!({
+        metrics = serving.metrics().await.unwrap();
+        of(&metrics, "(handle)").calls() >= 2 && metrics.polls[0].succeeded_at.is_some()
+    });
     let hooks = &metrics.endpoints[0];
     assert_eq!((&*hooks.endpoint, hooks.received, hooks.repeated, hooks.refused), ("hooks", 1, 1, 1));
     assert_eq!((&*metrics.polls[0].connection, &*metrics.polls[0].poll), ("acme", "ticks"));

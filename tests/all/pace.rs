@@ -8,7 +8,7 @@ use wharfage::{
     Account, BoxFuture, Clock, Connection, Error, Head, Host, Kind, Lost, ManualClock, Plugin, Signed, Transport,
 };
 use wharfage_tests::scene::{account, imports};
-use wharfage_tests::{NOW, Open, Provider, Reply, Scene, compiled_code, guests, skipping};
+use wharfage_tests::{NOW, Open, Provider, Reply, Scene, compiled_code, drained, guests, skipping};
 
 fn budget(name: &str, lines: &str) -> String {
     format!("\n[budgets.{name}]\n{lines}\nsource = 'made up for the tests'\ndate = '2026-11-24'\n")
@@ -326,7 +326,7 @@ async fn a_reload_takes_up_a_changed_budget() {
     assert!(serving.reload(&config(7, 9)).await.is_err());
     serving.reload(&config(9, 9)).await.unwrap();
     assert_eq!(limits(), [9, 9]);
-    assert!(serving.drain().await);
+    assert!(drained(serving, &clock).await);
 }
 
 const DAY_MS: u64 = 86_400_000;

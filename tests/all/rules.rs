@@ -13,7 +13,7 @@ use wharfage::{
     Transport,
 };
 use wharfage_tests::scene::{AUTHORITY, SIGNED_IN, account, imports};
-use wharfage_tests::{API_KEY, NOW, Provider, Reply, Scene, compiled_code, guests, skipping};
+use wharfage_tests::{API_KEY, NOW, Provider, Reply, Scene, compiled_code, guests, skipping, until};
 
 fn budget(limit: u32) -> String {
     format!(
@@ -106,9 +106,7 @@ async fn r1_a_cancelled_call_gives_its_permit_back() {
     let open = Scene::of(guests::HTTP_SEND).with(&provider).manifest(concurrency).open().await;
     let mut first = Box::pin(open.call("send", json!({"url": "{api}/a"})));
     let has_arrived = async {
-        while provider.count() == 0 {
-            tokio::task::yield_now().await;
-        }
+        until!(provider.count() > 0);
     };
     tokio::select! {
         answer = &mut first => panic!("it was never answered: {answer:?}"),

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use wharfage_tests::scene::THINGS;
-use wharfage_tests::{Scene, guests};
+use wharfage_tests::{Scene, guests, until};
 
 pub(crate) const TOKEN: &str = "the-token-of-the-hooks";
 
@@ -278,9 +278,7 @@ async fn killed_for_real_nothing_acknowledged_is_lost() {
         }
         // Another moment each round.
         let after = 1 + round * 7 % 40;
-        while count.load(Ordering::SeqCst) < after {
-            tokio::task::yield_now().await;
-        }
+        until!(count.load(Ordering::SeqCst) >= after);
         serving.child.start_kill().unwrap();
         for sender in senders {
             sender.await.unwrap();

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::Value;
 use wharfage::{Config, Host, Serving, SinkDoing};
 use wharfage_tests::scene::imports;
-use wharfage_tests::{API_KEY, Provider, Reply, Scene, compiled_code, guests};
+use wharfage_tests::{API_KEY, Provider, Reply, Scene, compiled_code, guests, until};
 
 /// The example secret of the Standard Webhooks specification.
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -59,12 +59,7 @@ fn host(folder: &Path) -> Host {
 
 /// Until every sink is as it should be.
 async fn until(serving: &Serving, is_so: impl Fn(&wharfage::SinkState) -> bool) {
-    loop {
-        if serving.state().await.unwrap().sinks.iter().all(&is_so) {
-            return;
-        }
-        tokio::task::yield_now().await;
-    }
+    until!(serving.state().await.unwrap().sinks.iter().all(&is_so));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

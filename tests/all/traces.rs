@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::prelude::*;
 use wharfage::{Config, Exporting, Host, LineFormat, Lines, Spans, Trace};
-use wharfage_tests::{API_KEY, Provider, Reply, Scene, guests};
+use wharfage_tests::{API_KEY, Provider, Reply, Scene, guests, until};
 
 use crate::log::Logged;
 use crate::webhooks;
@@ -165,9 +165,7 @@ async fn one_id_goes_from_a_delivery_to_every_attempt() {
     let serving = host.serve(&config).await.unwrap();
     let header = format!("{}\r\ntraceparent: {PARENT}", webhooks::SIGNED);
     assert_eq!(webhooks::deliver(&serving, &header).await.0, "200");
-    while provider.count() < 5 {
-        tokio::task::yield_now().await;
-    }
+    until!(provider.count() >= 5);
     assert!(serving.drain().await);
     exporting.end().await;
 
@@ -467,9 +465,7 @@ async fn a_receiver_is_told_every_number_that_prometheus_is() {
         tokio::task::yield_now().await;
     }
     clock.advance(60_000);
-    while receiver.count() < 1 {
-        tokio::task::yield_now().await;
-    }
+    until!(receiver.count() >= 1);
     let mut told = samples(&receiver, "/base/v1/metrics");
     let by_name = |a: &(String, f64), b: &(String, f64)| a.0.cmp(&b.0);
     told.sort_by(by_name);

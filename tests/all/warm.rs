@@ -12,7 +12,7 @@ use wharfage::{
 };
 use wharfage_tests::component::with_custom;
 use wharfage_tests::scene::{account, imports, secret_files};
-use wharfage_tests::{API_KEY, NOW, Open, Provider, Reply, Scene, guests};
+use wharfage_tests::{API_KEY, NOW, Open, Provider, Reply, Scene, guests, until};
 
 use crate::log::Logged;
 
@@ -324,9 +324,7 @@ async fn it_goes_with_a_caller_that_goes_away() {
         assert_eq!(called(&open, json!({"word": "mine"})).await, 2);
         let (plugin, input) = (open.plugin.clone(), waits.clone());
         let waiting = tokio::spawn(async move { plugin.call::<Value>("count", &input).await.map(drop) });
-        while provider.count() <= round {
-            tokio::task::yield_now().await;
-        }
+        until!(provider.count() > round);
         if round == 0 {
             waiting.abort();
             assert!(waiting.await.unwrap_err().is_cancelled());
@@ -473,9 +471,7 @@ async fn those_that_wait_give_way_to_another_connections_call() {
     calls(&late, &json!({})).await;
     let three = join_all((0..3).map(|_| fresh.call::<Value>("count", &send)));
     let fourth = async {
-        while provider.count() < 7 {
-            tokio::task::yield_now().await;
-        }
+        until!(provider.count() >= 7);
         assert_eq!(kept(), [0, 0, 1]);
         fresh.call::<Value>("count", &send).await
     };
@@ -629,9 +625,7 @@ async fn simulate(deeds: Vec<Deed>, width: usize, instances: u64) {
             if matches!(deed, Deed::GoneAway) {
                 let (plugin, before) = (open.plugin.clone(), provider.count());
                 let going = tokio::spawn(async move { plugin.call::<Value>("count", &input).await.map(drop) });
-                while provider.count() == before {
-                    tokio::task::yield_now().await;
-                }
+                until!(provider.count() != before);
                 going.abort();
                 assert!(going.await.unwrap_err().is_cancelled());
                 return None;

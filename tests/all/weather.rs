@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use serde_json::Value;
 use wharfage::{AlertState, Config, HealthState, Host, ManualClock, OperationMetrics, Serving};
 use wharfage_tests::scene::imports;
-use wharfage_tests::{API_KEY, NOW, Provider, Reply, Scene, compiled_code, guests};
+use wharfage_tests::{API_KEY, NOW, Provider, Reply, Scene, compiled_code, drained, guests};
 
 /// Seconds between two polls.
 const EVERY_S: u64 = 15;
@@ -236,7 +236,7 @@ async fn every_phase_is_told_for_what_it_is() {
     // Each was told, and that it is over, and nothing that holds the key is anywhere.
     let serving = day.serving;
     let mut told = day.host.metrics().prometheus();
-    assert!(serving.drain().await);
+    assert!(drained(serving, &day.clock).await);
     let events = lines(&day.folder.path().join("ops.jsonl"));
     let of = |kind: &str| -> BTreeSet<String> {
         let events = events.iter().filter(|event| event["type"] == kind);

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wharfage::{Config, Error, Grant, Host, ManualClock, Needs, SecretSource, SecretValue, Serving, Timestamp};
 use wharfage_tests::scene::KEYS;
-use wharfage_tests::{Provider, Reply, Scene, guests};
+use wharfage_tests::{Provider, Reply, Scene, drained, guests, until};
 
 use crate::secrets::{MODULUS, RS256};
 
@@ -93,9 +93,7 @@ async fn guide_s28_a_delivery_is_acknowledged_while_its_plugin_is_busy() {
     let config = signed(folder.path(), &provider).await;
     let serving = host(&folder.path().join("state"), &clock()).serve(&config).await.unwrap();
     assert_eq!(deliver(&serving, SIGNED).await, ("200".to_owned(), r#"{"status":"received"}"#.to_owned()));
-    while provider.count() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until!(provider.count() > 0);
     // Its plugin waits for an answer that never comes, and deliveries are answered all the same.
     assert_eq!(deliver(&serving, SIGNED).await.0, "200");
     assert_eq!(deliver(&serving, "x-sign: ff").await.0, "401");
@@ -115,10 +113,8 @@ async fn guide_s31_what_is_known_outlives_a_restart_and_ends_with_its_time() {
         assert_eq!(deliver(&serving, SIGNED).await.0, "200");
         assert_eq!(counts(&serving).await, expected, "after {advance_ms} ms");
         // It is handled: one that waits is known for as long as it waits.
-        while provider.count() < 4 {
-            tokio::task::yield_now().await;
-        }
-        assert!(serving.drain().await);
+        until!(provider.count() >= 4);
+        assert!(drained(serving, &clock).await);
     }
 }
 

@@ -21,14 +21,45 @@ pub mod mutate;
 pub mod provider;
 pub mod scene;
 pub mod socket;
+mod watchdog;
 
 pub use provider::{Count, Provider, Reply, Seen};
 pub use scene::{Open, Scene};
 pub use socket::{Act, Opening, SocketServer};
 
-use wharfage::{ManualClock, Timestamp};
+use wharfage::{ManualClock, Serving, Timestamp};
 
 include!(concat!(env!("OUT_DIR"), "/built.rs"));
+
+/// How long a test waits for what others are at, before it says what it waited for and fails: of real time, and only so
+/// that none waits for ever.
+pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
+
+/// Waits until this holds, and lets everybody else work meanwhile.
+#[macro_export]
+macro_rules! until {
+    ($holds:expr) => {{
+        let wait = async {
+            while !$holds {
+                tokio::task::yield_now().await;
+            }
+        };
+        let in_time = tokio::time::timeout($crate::PATIENCE, wait).await.is_ok();
+        assert!(in_time, "it was not to be: {}", stringify!($holds));
+    }};
+}
+
+/// Ends what serves, as [`Serving::drain`] does. What is under way at its end may wait for a time, as between two attempts:
+/// where nothing else goes on any more, that time comes.
+pub async fn drained(serving: Serving, clock: &ManualClock) -> bool {
+    let mut ending = std::pin::pin!(serving.drain());
+    loop {
+        match tokio::time::timeout(std::time::Duration::from_millis(500), &mut ending).await {
+            Ok(has_ended) => return has_ended,
+            Err(_) => drop(clock.advance_to_next()),
+        }
+    }
+}
 
 /// A component with one behaviour, as the compiler made it.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +115,7 @@ pub fn root() -> std::path::PathBuf {
 /// A folder in which hosts keep compiled code from test to test, for compiling is what takes the time. Whatever keeps
 /// state as well uses a folder of its own.
 pub fn compiled_code() -> &'static std::path::Path {
+    watchdog::watch();
     std::path::Path::new(STATE)
 }
 

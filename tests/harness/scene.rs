@@ -43,6 +43,7 @@ pub struct Open {
 impl Scene {
     /// A guest that may do everything its manifest says, with nobody on the other side.
     pub fn of(guest: Guest) -> Self {
+        crate::watchdog::watch();
         Self {
             guest,
             forge: |compiled| compiled,
