@@ -141,18 +141,27 @@ pub(crate) mod rfc3339 {
 pub struct SystemClock {
     started: Instant,
     started_wall_ms: u64,
+    /// When the wall clock was looked at, in milliseconds since the start.
+    looked_ms: AtomicU64,
     ahead_ms: AtomicU64,
     die: AtomicU64,
 }
 
-/// How far the wall clock must be ahead before [`SystemClock`] follows it.
+/// How far the wall clock must be ahead before [`SystemClock`] follows it, and how often it looks.
 const FOLLOW_MS: u64 = 2_000;
+const LOOK_MS: u64 = 100;
 
 impl SystemClock {
     /// The machine's clock, from now on.
     pub fn new() -> Self {
         let wall = wall_ms();
-        Self { started: Instant::now(), started_wall_ms: wall, ahead_ms: AtomicU64::new(0), die: AtomicU64::new(wall) }
+        Self {
+            started: Instant::now(),
+            started_wall_ms: wall,
+            looked_ms: AtomicU64::new(0),
+            ahead_ms: AtomicU64::new(0),
+            die: AtomicU64::new(wall),
+        }
     }
 }
 
@@ -166,9 +175,12 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let steady = self.started_wall_ms.saturating_add(elapsed);
-        let ahead = wall_ms().saturating_sub(steady);
-        if ahead >= self.ahead_ms.load(Ordering::Relaxed).saturating_add(FOLLOW_MS) {
-            self.ahead_ms.fetch_max(ahead, Ordering::Relaxed);
+        if elapsed >= self.looked_ms.load(Ordering::Relaxed).saturating_add(LOOK_MS) {
+            self.looked_ms.store(elapsed, Ordering::Relaxed);
+            let ahead = wall_ms().saturating_sub(steady);
+            if ahead >= self.ahead_ms.load(Ordering::Relaxed).saturating_add(FOLLOW_MS) {
+                self.ahead_ms.fetch_max(ahead, Ordering::Relaxed);
+            }
         }
         Timestamp(steady.saturating_add(self.ahead_ms.load(Ordering::Relaxed)))
     }

@@ -68,6 +68,11 @@ pub struct Lost {
     pub details: String,
 }
 
+/// Why a request did not leave.
+fn unsent(details: &str) -> Lost {
+    Lost { stage: NetworkStage::Connect, sent: RequestSent::No, details: details.to_owned() }
+}
+
 /// A whole body that is there already.
 impl Body for Option<Bytes> {
     fn chunk(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, Lost>> {
@@ -258,8 +263,7 @@ pub(crate) struct Nowhere;
 
 impl Transport for Nowhere {
     fn send<'a>(&'a self, _: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>> {
-        let details = "nothing leaves from here".to_owned();
-        Box::pin(std::future::ready(Err(Lost { stage: NetworkStage::Connect, sent: RequestSent::No, details })))
+        Box::pin(std::future::ready(Err(unsent("nothing leaves from here"))))
     }
 }
 
@@ -295,11 +299,7 @@ impl Http {
         }
         // No such connection comes back, and one that was refused is not kept for a while.
         let made = client(&self.limits, &self.pins).http1_only().pool_max_idle_per_host(0).build();
-        let made = made.map_err(|_| Lost {
-            stage: NetworkStage::Connect,
-            sent: RequestSent::No,
-            details: "the HTTP client cannot start".to_owned(),
-        })?;
+        let made = made.map_err(|_| unsent("the HTTP client cannot start"))?;
         Ok(self.upgrading.get_or_init(|| made))
     }
 }
@@ -335,13 +335,19 @@ impl Transport for Http {
                 Method::Patch => reqwest::Method::PATCH,
                 Method::Delete => reqwest::Method::DELETE,
             };
-            let mut request = self.client(signed)?.request(method, signed.url.as_str()).headers(signed.headers.clone());
+            // It is read again only where a credential stands in it.
+            let url = match signed.plain_url.as_str() == signed.url.as_str() {
+                true => signed.plain_url.clone(),
+                false => Url::parse(&signed.url).map_err(|_| unsent("the URL cannot be read"))?,
+            };
+            let mut request = reqwest::Request::new(method, url);
+            *request.headers_mut() = signed.headers.clone();
             if let Some(body) = &signed.body {
-                request = request.body(body.clone());
+                *request.body_mut() = Some(body.clone().into());
             } else if let Some(upload) = &signed.upload {
-                request = request.body(reqwest::Body::wrap(Poured(upload.clone())));
+                *request.body_mut() = Some(reqwest::Body::wrap(Poured(upload.clone())));
             }
-            let response = request.send().await.map_err(|error| lost_by(&error))?;
+            let mut response = self.client(signed)?.execute(request).await.map_err(|error| lost_by(&error))?;
             if let Some(address) = response.remote_addr()
                 && !signed.addresses.contains(&address)
                 && !self.pins.holds(address)
@@ -353,7 +359,7 @@ impl Transport for Http {
                 });
             }
             let status = response.status().as_u16();
-            let headers = response.headers().clone();
+            let headers = std::mem::take(response.headers_mut());
             Ok(Head { status, headers, body: Box::new(Pieces(response)) })
         })
     }
