@@ -131,14 +131,15 @@ impl Artifacts {
 
     /// The code in a file whose tag is right. A wrong one is removed.
     fn read(&self, name: &str) -> Option<Vec<u8>> {
-        let file = self.dir.open(name).ok()?;
-        let mut bytes = Vec::new();
-        file.take(ARTIFACT_BYTES_MAX).read_to_end(&mut bytes).ok()?;
-        if bytes.len() > TAG_BYTES {
-            let code = bytes.split_off(TAG_BYTES);
-            if hmac::verify(&self.key, &bound(name, &code), &bytes).is_ok() {
-                return Some(code);
-            }
+        let mut file = self.dir.open(name).ok()?;
+        let (mut tag, mut code) = ([0; TAG_BYTES], Vec::new());
+        // At once: what grows is copied, and each copy is fresh pages.
+        let length = file.metadata().map_or(0, |facts| facts.len()).min(ARTIFACT_BYTES_MAX);
+        code.reserve_exact(usize::try_from(length).unwrap_or_default());
+        match file.read_exact(&mut tag).and_then(|()| file.take(ARTIFACT_BYTES_MAX).read_to_end(&mut code)) {
+            Ok(_) if hmac::verify(&self.key, &bound(name, &code), &tag).is_ok() => return Some(code),
+            Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => return None,
+            Ok(_) | Err(_) => {}
         }
         tracing::warn!(target: "wharfage::artifact", file = name, "compiled code on disk was not ours or was changed; compiled anew");
         let _ = self.dir.remove_file(name);
