@@ -197,7 +197,7 @@ description = "a thing"
     assert_eq!(all[2].texts(), ["hello", "filled", "took g"]);
     let path = folder.path().join("events.jsonl");
     let lines = || std::fs::read_to_string(&path).unwrap_or_default();
-    until!(lines().lines().count() >= 7);
+    until!(lines().lines().count() >= 7, "{}", lines());
     assert!(drained(serving, &clock).await);
     assert_eq!(rest.seen().iter().map(|seen| seen.target.clone()).collect::<Vec<_>>(), ["/after/b", "/after/e"]);
     let key = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["data"]["key"].clone();
@@ -234,10 +234,15 @@ async fn of_several_processes_one_keeps_a_socket_open() {
     };
     let state = async |serving: &wharfage::Serving| serving.state().await.unwrap().sockets[0].2.state.name();
     let until = async |serving: &wharfage::Serving, wanted: &str| {
-        until!({
-            clock.sleep_until(clock.now().plus(1_000)).await;
-            state(serving).await == wanted
-        });
+        let mut is = state(serving).await;
+        until!(
+            {
+                clock.sleep_until(clock.now().plus(1_000)).await;
+                is = state(serving).await;
+                is == wanted
+            },
+            "it is {is} and not {wanted}"
+        );
     };
     clock
         .run(async {

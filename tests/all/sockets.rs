@@ -2,14 +2,15 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use wharfage::{BoxFuture, Clock, Error, Kind, Listener, ManualClock, Socket, SocketPolicy, SocketState, Trigger};
 use wharfage_tests::scene::{AUTHORITY, SIGNED_IN};
-use wharfage_tests::{API_KEY, Act, NOW, Open, Provider, Reply, Scene, SocketServer, guests, skipping};
+use wharfage_tests::{
+    API_KEY, Act, NOW, Open, PATIENCE, Provider, Reply, Scene, SocketServer, guests, skipping, until,
+};
 
 /// What a manifest says of the socket in most tests; more lines may follow.
 const SOCKET: &str = r#"
@@ -78,20 +79,14 @@ impl Running {
     async fn taken(&self, count: usize) -> Vec<String> {
         let mut changed = self.notes.changed.subscribe();
         let wait = changed.wait_for(|changes| *changes >= count as u64);
-        let in_time = tokio::time::timeout(Duration::from_secs(60), wait).await.is_ok();
+        let in_time = tokio::time::timeout(PATIENCE, wait).await.is_ok();
         assert!(in_time, "only {:?}, {:?}", self.texts(), self.socket.status());
         self.texts()
     }
 
     /// Lets everybody work until this holds.
     async fn until(&self, what: &str, holds: impl Fn(&Running) -> bool) {
-        let wait = async {
-            while !holds(self) {
-                tokio::task::yield_now().await;
-            }
-        };
-        let in_time = tokio::time::timeout(Duration::from_secs(60), wait).await.is_ok();
-        assert!(in_time, "{what}: {:?} {:?}", self.texts(), self.socket.status());
+        until!(holds(self), "{what}: {:?} {:?}", self.texts(), self.socket.status());
     }
 
     /// Turns the clock until this holds, in small steps, with time for everybody to act.
@@ -111,7 +106,7 @@ impl Running {
     /// Stops, and waits until that is done.
     async fn stop(self) -> Vec<String> {
         self.socket.drain();
-        tokio::time::timeout(Duration::from_secs(60), self.task).await.expect("it stops").unwrap().unwrap();
+        tokio::time::timeout(PATIENCE, self.task).await.expect("it stops").unwrap().unwrap();
         self.notes.taken.lock().unwrap().iter().map(|(_, text)| text.clone()).collect()
     }
 }

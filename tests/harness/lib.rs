@@ -33,19 +33,22 @@ include!(concat!(env!("OUT_DIR"), "/built.rs"));
 
 /// How long a test waits for what others are at, before it says what it waited for and fails: of real time, and only so
 /// that none waits for ever.
-pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(120);
+pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// Waits until this holds, and lets everybody else work meanwhile.
+/// Waits until this holds, and lets everybody else work meanwhile. What may follow is said where it does not.
 #[macro_export]
 macro_rules! until {
-    ($holds:expr) => {{
+    ($holds:expr) => {
+        $crate::until!($holds, "{}", stringify!($holds))
+    };
+    ($holds:expr, $($said:tt)+) => {{
         let wait = async {
             while !$holds {
                 tokio::task::yield_now().await;
             }
         };
         let in_time = tokio::time::timeout($crate::PATIENCE, wait).await.is_ok();
-        assert!(in_time, "it was not to be: {}", stringify!($holds));
+        assert!(in_time, "it was not to be: {}", format_args!($($said)+));
     }};
 }
 

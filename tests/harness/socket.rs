@@ -5,7 +5,6 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -131,7 +130,7 @@ impl SocketServer {
                 changed.changed().await.expect("the stage stands");
             }
         };
-        match tokio::time::timeout(Duration::from_secs(60), wait).await {
+        match tokio::time::timeout(crate::PATIENCE, wait).await {
             Ok(openings) => openings,
             Err(_) => panic!("{what}: {:?}", self.openings()),
         }

@@ -8,13 +8,9 @@ use std::time::Duration;
 /// Of real time: no test takes as long on the slowest machine.
 const HANGS: Duration = Duration::from_secs(20 * 60);
 
-/// Lives as long as its thread, which is as long as the test.
-struct Watched {
-    _lives: Option<Sender<()>>,
-}
-
 thread_local! {
-    static WATCHED: Watched = Watched::begin();
+    /// Lives as long as its thread, which is as long as the test.
+    static WATCHED: Option<Sender<()>> = begin();
 }
 
 /// Watches over the test on whose thread this is.
@@ -22,22 +18,18 @@ pub(crate) fn watch() {
     WATCHED.with(|_| ());
 }
 
-impl Watched {
-    fn begin() -> Self {
-        let thread = std::thread::current();
-        // The thread of a test has its name. With `--test-threads 1` there is none, and programs have none either.
-        let Some(test) = thread.name().filter(|name| name.contains("::")).map(str::to_owned) else {
-            return Self { _lives: None };
-        };
-        let (lives, ended) = channel::<()>();
-        std::thread::spawn(move || {
-            if let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(HANGS) {
-                // Not by `eprintln!`, which the test would keep to itself.
-                let told = format!("\n{test} has hung for {} minutes; the run ends here\n", HANGS.as_secs() / 60);
-                let _ = std::io::stderr().write_all(told.as_bytes());
-                std::process::exit(101);
-            }
-        });
-        Self { _lives: Some(lives) }
-    }
+fn begin() -> Option<Sender<()>> {
+    let thread = std::thread::current();
+    // The thread of a test has its name. With `--test-threads 1` there is none, and programs have none either.
+    let test = thread.name().filter(|name| name.contains("::"))?.to_owned();
+    let (lives, ended) = channel::<()>();
+    std::thread::spawn(move || {
+        if let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(HANGS) {
+            // Not by `eprintln!`, which the test would keep to itself.
+            let told = format!("\n{test} has hung for {} minutes; the run ends here\n", HANGS.as_secs() / 60);
+            let _ = std::io::stderr().write_all(told.as_bytes());
+            std::process::exit(101);
+        }
+    });
+    Some(lives)
 }

@@ -269,7 +269,7 @@ async fn poll(attack: &Attack, host: &Host, clock: &ManualClock, folder: &std::p
             tokio::task::yield_now().await;
         }
     };
-    serving.drain().await;
+    crate::drained(serving, clock).await;
     let is_behind = ended?;
     let lines = std::fs::read_to_string(folder.join("events.jsonl")).unwrap_or_default().lines().count();
     // Of the first run: before the end of one is seen, another may have begun.

@@ -18,7 +18,7 @@ use wharfage::{Config, Connection, Host, Kind, ManualClock, Plugin, Serving};
 use wharfage_tests::component::with_custom;
 use wharfage_tests::damage::tiny;
 use wharfage_tests::scene::{THINGS, account, imports};
-use wharfage_tests::{Act, Guest, NOW, Provider, Reply, Scene, SocketServer, VERIFYING, guests};
+use wharfage_tests::{Act, Guest, NOW, Provider, Reply, Scene, SocketServer, VERIFYING, drained, guests};
 
 /// Readings of one part.
 const READINGS: u64 = 40;
@@ -465,7 +465,7 @@ impl Port {
 
     async fn end(self) {
         drop(self.called);
-        assert!(self.serving.drain().await, "something does not end");
+        assert!(drained(self.serving, &self.clock).await, "something does not end");
         drop(self.host);
         drop(self.folder);
     }
