@@ -605,7 +605,7 @@ pub(crate) async fn hostile_dumps_memory() {
     let _listening = {
         use tracing_subscriber::filter::EnvFilter;
         use tracing_subscriber::prelude::*;
-        const ALL: &str = "wharfage=trace,hyper=trace,hyper_util=trace,reqwest=trace,h2=trace,rustls=trace";
+        const ALL: &str = "wharfage=trace,hyper=trace,hyper_util=trace,h2=trace,rustls=trace";
         // As an embedder's own subscriber has it, which redacts nothing, and as the program has it.
         let bare = tracing_subscriber::fmt::layer().with_writer(logged.clone()).with_ansi(false);
         let lines = wharfage::Lines::new(wharfage::LineFormat::Json, told.clone());
@@ -817,7 +817,7 @@ async fn no_value_of_a_sign_in_comes_out() {
     let (folder, mut sinks) = (tempfile::tempdir().unwrap(), Sinks::default());
     let provider = Both { api: Provider::answering(answer).await, auth: Provider::answering(sign_in).await };
     let logged = Logged::default();
-    let _listening = logged.listen("wharfage=trace,hyper=trace,hyper_util=trace,reqwest=trace,h2=trace,rustls=trace");
+    let _listening = logged.listen("wharfage=trace,hyper=trace,hyper_util=trace,h2=trace,rustls=trace");
     let lines = write_config(&provider, scene(&provider).manifest(SIGN_INS), folder.path()).await;
     let mut config = Config::parse(&lines, &folder.path().join("wharfage.toml")).unwrap();
     let (name, held) = config.accounts.pop_first().unwrap();

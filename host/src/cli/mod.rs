@@ -216,7 +216,7 @@ fn listen(common: &Common, least: &str) -> anyhow::Result<()> {
 }
 
 /// Crates that see headers.
-const QUIET: [&str; 6] = ["hyper", "hyper_util", "h2", "rustls", "reqwest", "tokio_websockets"];
+const QUIET: [&str; 5] = ["hyper", "hyper_util", "h2", "rustls", "tokio_websockets"];
 
 /// The host's spans, which `wharfage serve` sends where `[observe]` says.
 fn spans() -> &'static Spans {

@@ -11,6 +11,7 @@ pub(crate) mod buckets;
 pub(crate) mod cache;
 pub(crate) mod circuit;
 pub(crate) mod classify;
+pub(crate) mod client;
 pub(crate) mod graphql;
 pub(crate) mod hints;
 pub(crate) mod kept;
@@ -29,6 +30,7 @@ pub(crate) mod stream;
 pub mod tape;
 pub(crate) mod transport;
 pub(crate) mod upgrade;
+mod wires;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,14 +1,6 @@
-//! Signed -> an answer: the only file that names the HTTP client.
+//! Signed -> an answer, by the client of `client.rs` or what an embedder puts in its place.
 //!
-//! The client follows no redirect, repeats nothing, uses no proxy, sends no referer and dials only what `address.rs`
-//! pinned. Bodies are counted after decoding and cut at their limit. One client, and so one pool, per connection.
-
-use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::{Context, Poll};
-use std::time::Duration;
+//! Bodies are counted after decoding and cut at their limit.
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -17,7 +9,7 @@ use url::Url;
 
 use super::circuit::Leave;
 use super::sign::Signed;
-use super::stream::{Pour, Rest};
+use super::stream::Rest;
 use super::{CallContext, Method, Outbound};
 use crate::connection::Limits;
 use crate::error::{Error, Kind, NetworkStage, RequestSent, Result};
@@ -69,7 +61,7 @@ pub struct Lost {
 }
 
 /// Why a request did not leave.
-fn unsent(details: &str) -> Lost {
+pub(super) fn unsent(details: &str) -> Lost {
     Lost { stage: NetworkStage::Connect, sent: RequestSent::No, details: details.to_owned() }
 }
 
@@ -264,186 +256,5 @@ pub(crate) struct Nowhere;
 impl Transport for Nowhere {
     fn send<'a>(&'a self, _: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>> {
         Box::pin(std::future::ready(Err(unsent("nothing leaves from here"))))
-    }
-}
-
-/// The real thing.
-pub(crate) struct Http {
-    client: reqwest::Client,
-    /// For connections that become something else, which HTTP/2 has another way for; made when it is needed.
-    upgrading: OnceLock<reqwest::Client>,
-    limits: Limits,
-    pins: Arc<Pins>,
-}
-
-impl Http {
-    /// A client of its own, with its own pool of connections.
-    ///
-    /// # Errors
-    /// [`Kind::Internal`] when the machine's trust roots cannot be loaded.
-    pub(crate) fn new(limits: &Limits) -> Result<Self> {
-        let pins = Arc::new(Pins::default());
-        let client = client(limits, &pins)
-            .build()
-            .map_err(|error| Error::internal(format!("the HTTP client cannot start: {error}")))?;
-        Ok(Self { client, upgrading: OnceLock::new(), limits: *limits, pins })
-    }
-
-    /// The client for this request.
-    fn client(&self, signed: &Signed) -> Result<&reqwest::Client, Lost> {
-        if !signed.headers.contains_key(http::header::UPGRADE) {
-            return Ok(&self.client);
-        }
-        if let Some(client) = self.upgrading.get() {
-            return Ok(client);
-        }
-        // No such connection comes back, and one that was refused is not kept for a while.
-        let made = client(&self.limits, &self.pins).http1_only().pool_max_idle_per_host(0).build();
-        let made = made.map_err(|_| unsent("the HTTP client cannot start"))?;
-        Ok(self.upgrading.get_or_init(|| made))
-    }
-}
-
-fn client(limits: &Limits, pins: &Arc<Pins>) -> reqwest::ClientBuilder {
-    reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .no_proxy()
-        .tls_version_min(reqwest::tls::Version::TLS_1_2)
-        .connect_timeout(Duration::from_millis(limits.connect_ms))
-        .pool_max_idle_per_host(usize::try_from(limits.calls).unwrap_or(usize::MAX))
-        .pool_idle_timeout(Duration::from_secs(60))
-        .tcp_nodelay(true)
-        .http1_max_headers(usize::try_from(limits.headers).unwrap_or(usize::MAX))
-        .http2_max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
-        .user_agent(concat!("wharfage/", env!("CARGO_PKG_VERSION")))
-        .dns_resolver(pins.clone())
-}
-
-impl Transport for Http {
-    fn send<'a>(&'a self, signed: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>> {
-        Box::pin(async move {
-            if let Some(url::Host::Domain(name)) = signed.plain_url.host() {
-                self.pins.put(name, &signed.addresses);
-            }
-            let method = match signed.method {
-                Method::Get => reqwest::Method::GET,
-                Method::Head => reqwest::Method::HEAD,
-                Method::Post => reqwest::Method::POST,
-                Method::Put => reqwest::Method::PUT,
-                Method::Patch => reqwest::Method::PATCH,
-                Method::Delete => reqwest::Method::DELETE,
-            };
-            // It is read again only where a credential stands in it.
-            let url = match signed.plain_url.as_str() == signed.url.as_str() {
-                true => signed.plain_url.clone(),
-                false => Url::parse(&signed.url).map_err(|_| unsent("the URL cannot be read"))?,
-            };
-            let mut request = reqwest::Request::new(method, url);
-            *request.headers_mut() = signed.headers.clone();
-            if let Some(body) = &signed.body {
-                *request.body_mut() = Some(body.clone().into());
-            } else if let Some(upload) = &signed.upload {
-                *request.body_mut() = Some(reqwest::Body::wrap(Poured(upload.clone())));
-            }
-            let mut response = self.client(signed)?.execute(request).await.map_err(|error| lost_by(&error))?;
-            if let Some(address) = response.remote_addr()
-                && !signed.addresses.contains(&address)
-                && !self.pins.holds(address)
-            {
-                return Err(Lost {
-                    stage: NetworkStage::Connect,
-                    sent: RequestSent::Maybe,
-                    details: "the connection led to an address that was not pinned".into(),
-                });
-            }
-            let status = response.status().as_u16();
-            let headers = std::mem::take(response.headers_mut());
-            Ok(Head { status, headers, body: Box::new(Pieces(response)) })
-        })
-    }
-}
-
-/// An upload as the client takes it: a piece when there is room on the socket.
-struct Poured(Pour);
-
-impl http_body::Body for Poured {
-    type Data = Bytes;
-    type Error = std::io::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<std::io::Result<http_body::Frame<Bytes>>>> {
-        self.0.poll(cx).map(|piece| piece.map(|piece| piece.map(http_body::Frame::data)))
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        self.0.length().map_or_else(http_body::SizeHint::default, http_body::SizeHint::with_exact)
-    }
-}
-
-struct Pieces(reqwest::Response);
-
-impl Body for Pieces {
-    fn chunk(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, Lost>> {
-        Box::pin(async move { self.0.chunk().await.map_err(|error| lost_by(&error)) })
-    }
-
-    fn upgrade(self: Box<Self>) -> BoxFuture<'static, Result<Box<dyn Wire>, Lost>> {
-        Box::pin(async move {
-            let upgraded = self.0.upgrade().await.map_err(|error| lost_by(&error))?;
-            Ok(Box::new(upgraded) as Box<dyn Wire>)
-        })
-    }
-}
-
-/// Sorts the client's errors. Their text may hold the URL with its query, so only their causes are shown.
-fn lost_by(error: &reqwest::Error) -> Lost {
-    let mut details = Vec::new();
-    let mut stage = if error.is_connect() { NetworkStage::Connect } else { NetworkStage::Reset };
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        let text = inner.to_string();
-        if inner.downcast_ref::<rustls::Error>().is_some() || text.contains("certificate") {
-            stage = NetworkStage::Tls;
-        }
-        if details.last() != Some(&text) && !text.contains("://") {
-            details.push(text);
-        }
-        cause = inner.source();
-    }
-    let sent = if error.is_connect() || error.is_builder() { RequestSent::No } else { RequestSent::Maybe };
-    Lost { stage, sent, details: details.join(": ") }
-}
-
-/// The addresses that may be dialled, by name: what the client gets instead of a resolver.
-#[derive(Default)]
-struct Pins(Mutex<HashMap<String, Vec<SocketAddr>>>);
-
-impl Pins {
-    fn put(&self, name: &str, addresses: &[SocketAddr]) {
-        let mut pins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match pins.get_mut(name) {
-            Some(pinned) if pinned == addresses => {}
-            _ => drop(pins.insert(name.to_owned(), addresses.to_vec())),
-        }
-    }
-
-    fn holds(&self, address: SocketAddr) -> bool {
-        let pins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        pins.values().any(|pinned| pinned.contains(&address))
-    }
-}
-
-impl reqwest::dns::Resolve for Pins {
-    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        let pins = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = pins.get(name.as_str()).cloned();
-        Box::pin(std::future::ready(match found {
-            Some(addresses) => Ok(Box::new(addresses.into_iter()) as reqwest::dns::Addrs),
-            None => Err("the name was not pinned".into()),
-        }))
     }
 }

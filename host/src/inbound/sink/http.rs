@@ -243,8 +243,9 @@ mod tests {
     use crate::event::Emission;
     use crate::inbound::envelope::Emitter;
     use crate::observe::audit::Book;
+    use crate::outbound::client::Http;
     use crate::outbound::sign::Signed;
-    use crate::outbound::transport::{Head, Http, Lost};
+    use crate::outbound::transport::{Head, Lost};
     use crate::time::ManualClock;
     use crate::vault::Means;
 

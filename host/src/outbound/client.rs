@@ -1,0 +1,383 @@
+//! The HTTP client: what a request looks like on a wire, and what came back by it.
+//!
+//! It follows no redirect, repeats nothing that may have left, uses no proxy and sends no referer. Of codings it knows
+//! gzip, which it takes off piece by piece.
+
+use std::io::{Error as IoError, ErrorKind, Write as _};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Buf as _, Bytes};
+use flate2::write::MultiGzDecoder;
+use http::header::{
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HOST, HeaderValue, RANGE, UPGRADE, USER_AGENT,
+};
+use http::uri::{Authority, PathAndQuery, Scheme, Uri};
+use http::{HeaderMap, Request};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use url::{Position, Url};
+
+use super::Method;
+use super::sign::Signed;
+use super::stream::Pour;
+use super::transport::{Body, Head, Lost, Transport, Wire, unsent};
+use super::wires::{Destination, Open, Single, Wires, broken, lost, machine_tls, proven};
+use crate::connection::Limits;
+use crate::error::{Error, NetworkStage, RequestSent, Result};
+use crate::time::{BoxFuture, SystemClock};
+
+/// The real thing: one for each operator's connection, with wires of its own.
+pub(crate) struct Http {
+    wires: Arc<Wires>,
+}
+
+impl Http {
+    /// One without wires so far.
+    ///
+    /// # Errors
+    /// [`Kind::Internal`](crate::Kind::Internal) when the machine's trust roots cannot be loaded.
+    pub(crate) fn new(limits: &Limits) -> Result<Self> {
+        let tls = machine_tls().map_err(|error| Error::internal(format!("the HTTP client cannot start: {error}")))?;
+        Ok(Self { wires: Arc::new(Wires::new(limits, tls, Arc::new(SystemClock::new()))) })
+    }
+
+    async fn exchange(&self, signed: &Signed) -> Result<Head, Lost> {
+        // It is read again only where a credential stands in it.
+        let read;
+        let url = match signed.plain_url.as_str() == signed.url.as_str() {
+            true => &signed.plain_url,
+            false => {
+                read = Url::parse(&signed.url).map_err(|_| unsent("the URL cannot be read"))?;
+                &read
+            }
+        };
+        let to = Destination {
+            origin: &url[..Position::BeforePath],
+            proven: proven(url)?,
+            addresses: &signed.addresses,
+            is_upgrade: signed.headers.contains_key(UPGRADE),
+        };
+        loop {
+            let kept = self.wires.take(&to).await;
+            let is_kept = kept.is_some();
+            let mut wire = match kept {
+                Some(wire) => wire,
+                None => self.wires.dial(&to).await?,
+            };
+            match wire.send(written(signed, url, wire.is_shared())?).await {
+                Ok(answer) => return Ok(head(answer, wire, self.wires.clone())),
+                Err(Some(lost)) => return Err(lost),
+                // The other end hung up before it was sent any of this.
+                Err(None) if is_kept => {
+                    if wire.is_shared() {
+                        self.wires.leave(to.origin);
+                    }
+                }
+                Err(None) => return Err(unsent("the connection closed before it took the request")),
+            }
+        }
+    }
+}
+
+impl Transport for Http {
+    fn send<'a>(&'a self, signed: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>> {
+        Box::pin(self.exchange(signed))
+    }
+}
+
+/// A request as it goes onto a wire.
+fn written(signed: &Signed, url: &Url, is_shared: bool) -> Result<Request<Sending>, Lost> {
+    let unreadable = |_| unsent("the URL cannot be sent");
+    let mut request = Request::new(Sending::of(signed));
+    *request.method_mut() = match signed.method {
+        Method::Get => http::Method::GET,
+        Method::Head => http::Method::HEAD,
+        Method::Post => http::Method::POST,
+        Method::Put => http::Method::PUT,
+        Method::Patch => http::Method::PATCH,
+        Method::Delete => http::Method::DELETE,
+    };
+    let host = &url[Position::BeforeHost..Position::AfterPort];
+    let path = PathAndQuery::try_from(&url[Position::BeforePath..Position::AfterQuery]).map_err(unreadable)?;
+    let mut headers = signed.headers.clone();
+    *request.uri_mut() = if is_shared {
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(Scheme::HTTPS);
+        parts.authority = Some(Authority::try_from(host).map_err(unreadable)?);
+        parts.path_and_query = Some(path);
+        Uri::from_parts(parts).map_err(|_| unsent("the URL cannot be sent"))?
+    } else {
+        headers.insert(HOST, HeaderValue::from_str(host).map_err(|_| unsent("the host cannot be sent"))?);
+        path.into()
+    };
+    headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+    headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!("wharfage/", env!("CARGO_PKG_VERSION"))));
+    // A part of something coded cannot be decoded.
+    if !headers.contains_key(RANGE) {
+        headers.entry(ACCEPT_ENCODING).or_insert(HeaderValue::from_static("gzip"));
+    }
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// The body of a request: there already, or piece by piece when there is room on the wire.
+pub(super) enum Sending {
+    Whole(Option<Bytes>),
+    Poured(Pour),
+}
+
+impl Sending {
+    fn of(signed: &Signed) -> Self {
+        match &signed.upload {
+            Some(upload) if signed.body.is_none() => Self::Poured(upload.clone()),
+            _ => Self::Whole(signed.body.clone().filter(|body| !body.is_empty())),
+        }
+    }
+}
+
+impl http_body::Body for Sending {
+    type Data = Bytes;
+    type Error = IoError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<std::io::Result<http_body::Frame<Bytes>>>> {
+        let piece = match self.get_mut() {
+            Self::Whole(body) => Poll::Ready(body.take().map(Ok)),
+            Self::Poured(pour) => pour.poll(cx),
+        };
+        piece.map(|piece| piece.map(|piece| piece.map(http_body::Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(None))
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        let length = match self {
+            Self::Whole(body) => Some(body.as_ref().map_or(0, |body| body.len() as u64)),
+            Self::Poured(pour) => pour.length(),
+        };
+        length.map_or_else(http_body::SizeHint::default, http_body::SizeHint::with_exact)
+    }
+}
+
+fn head(mut answer: http::Response<Incoming>, wire: Open, wires: Arc<Wires>) -> Head {
+    let upgrade = (answer.status() == http::StatusCode::SWITCHING_PROTOCOLS).then(|| hyper::upgrade::on(&mut answer));
+    let (parts, body) = answer.into_parts();
+    let mut headers = parts.headers;
+    let single = match wire {
+        Open::Single(single) => Some(single),
+        Open::Shared(_) => None,
+    };
+    let gunzip = take_gzip(&mut headers).then(Gunzip::default);
+    let pieces = Pieces { body, is_over: false, single, wires, gunzip, upgrade };
+    Head { status: parts.status.as_u16(), headers, body: Box::new(pieces) }
+}
+
+/// Whether the body is coded, which the head does not say any more.
+fn take_gzip(headers: &mut HeaderMap) -> bool {
+    let is_coded = headers.get(CONTENT_ENCODING).is_some_and(|coding| coding == "gzip");
+    if is_coded {
+        headers.remove(CONTENT_ENCODING);
+        headers.remove(CONTENT_LENGTH);
+    }
+    is_coded
+}
+
+/// The body of an answer, and the wire that it comes by.
+struct Pieces {
+    body: Incoming,
+    is_over: bool,
+    /// There until the body is whole, unless others use it too.
+    single: Option<Box<Single>>,
+    wires: Arc<Wires>,
+    gunzip: Option<Gunzip>,
+    upgrade: Option<OnUpgrade>,
+}
+
+impl Pieces {
+    /// The next piece as it came.
+    async fn received(&mut self) -> Result<Option<Bytes>, Lost> {
+        while !self.is_over {
+            let frame = std::future::poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx));
+            let frame = match &mut self.single {
+                Some(single) => single.until(frame).await?,
+                None => frame.await,
+            };
+            let frame = frame.transpose().map_err(|error| broken(&error))?;
+            if frame.is_none() || self.body.is_end_stream() {
+                self.is_over = true;
+                if let Some(single) = self.single.take() {
+                    self.wires.put(single).await;
+                }
+            }
+            // What is no data are trailers, which nobody asks for.
+            if let Some(data) = frame.and_then(|frame| frame.into_data().ok()).filter(|data| !data.is_empty()) {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next piece without its coding.
+    async fn decoded(&mut self) -> Result<Option<Bytes>, Lost> {
+        let wrong = |error: IoError| {
+            lost(NetworkStage::Reset, RequestSent::Yes, format!("the gzip coding of the answer is damaged: {error}"))
+        };
+        loop {
+            if let Some(gunzip) = &mut self.gunzip
+                && let Some(piece) = gunzip.next().map_err(wrong)?
+            {
+                return Ok(Some(piece));
+            }
+            let received = self.received().await?;
+            match (&mut self.gunzip, received) {
+                (Some(gunzip), Some(received)) => gunzip.coded = received,
+                (None, received) => return Ok(received),
+                (Some(gunzip), None) => {
+                    let last = gunzip.finish().map_err(wrong)?;
+                    self.gunzip = None;
+                    return Ok(last);
+                }
+            }
+        }
+    }
+}
+
+impl Body for Pieces {
+    fn chunk(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, Lost>> {
+        Box::pin(self.decoded())
+    }
+
+    fn upgrade(self: Box<Self>) -> BoxFuture<'static, Result<Box<dyn Wire>, Lost>> {
+        let Self { single, upgrade, .. } = *self;
+        Box::pin(async move {
+            let (Some(mut single), Some(upgrade)) = (single, upgrade) else {
+                return Err(unsent("the connection carries nothing but requests"));
+            };
+            let upgraded = single.until(upgrade).await?.map_err(|error| broken(&error))?;
+            Ok(Box::new(TokioIo::new(upgraded)) as Box<dyn Wire>)
+        })
+    }
+}
+
+/// Takes gzip off, some 32 KiB at a time however much a piece may hold.
+struct Gunzip {
+    decoder: MultiGzDecoder<Vec<u8>>,
+    /// What it has not seen yet.
+    coded: Bytes,
+    has_begun: bool,
+}
+
+impl Default for Gunzip {
+    fn default() -> Self {
+        Self { decoder: MultiGzDecoder::new(Vec::new()), coded: Bytes::new(), has_begun: false }
+    }
+}
+
+impl Gunzip {
+    /// The next bytes of what it was given; nothing when it wants more.
+    fn next(&mut self) -> std::io::Result<Option<Bytes>> {
+        while !self.coded.is_empty() {
+            self.has_begun = true;
+            let taken = self.decoder.write(&self.coded)?;
+            self.coded.advance(taken);
+            if self.coded.is_empty() {
+                // An event in a stream is due now, and not with the next one.
+                self.decoder.flush()?;
+            }
+            let made = std::mem::take(self.decoder.get_mut());
+            if !made.is_empty() {
+                return Ok(Some(made.into()));
+            }
+            if taken == 0 {
+                return Err(ErrorKind::InvalidData.into());
+            }
+        }
+        Ok(None)
+    }
+
+    /// The last bytes. An empty body is whole.
+    fn finish(&mut self) -> std::io::Result<Option<Bytes>> {
+        if self.has_begun {
+            self.decoder.try_finish()?;
+        }
+        let made = std::mem::take(self.decoder.get_mut());
+        Ok((!made.is_empty()).then(|| made.into()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All of it, given in pieces of so many bytes.
+    fn gunzipped(coded: &[u8], piece_bytes: usize) -> std::io::Result<(Vec<u8>, usize)> {
+        let (mut gunzip, mut plain, mut largest) = (Gunzip::default(), Vec::new(), 0);
+        for piece in coded.chunks(piece_bytes) {
+            gunzip.coded = Bytes::copy_from_slice(piece);
+            while let Some(made) = gunzip.next()? {
+                largest = largest.max(made.len());
+                plain.extend_from_slice(&made);
+            }
+        }
+        plain.extend(gunzip.finish()?.unwrap_or_default());
+        Ok((plain, largest))
+    }
+
+    fn gzipped(plain: &[u8]) -> Vec<u8> {
+        let mut coder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        coder.write_all(plain).unwrap();
+        coder.finish().unwrap()
+    }
+
+    #[test]
+    fn gzip_comes_off_however_it_is_cut() {
+        let plain: Vec<u8> = (0..50_000_u32).flat_map(|number| (number * number).to_le_bytes()).collect();
+        let mut coded = gzipped(&plain);
+        coded.extend(gzipped(b"and a second member"));
+        for piece_bytes in [1, 7, 1000, coded.len()] {
+            let (made, _) = gunzipped(&coded, piece_bytes).unwrap();
+            assert!(made.strip_prefix(&plain[..]) == Some(b"and a second member"), "{piece_bytes}");
+        }
+        assert!(gunzipped(b"", 1).unwrap().0.is_empty(), "an empty body is whole");
+    }
+
+    #[test]
+    fn a_bomb_comes_apart_in_small_pieces() {
+        let coded = gzipped(&vec![0; 32 << 20]);
+        assert!(coded.len() < 64 << 10);
+        let (made, largest) = gunzipped(&coded, coded.len()).unwrap();
+        assert_eq!(made.len(), 32 << 20);
+        assert!(largest <= 64 << 10, "{largest}");
+    }
+
+    #[test]
+    fn damaged_gzip_is_an_error_and_not_a_shorter_body() {
+        let coded = gzipped(b"twenty bytes of text");
+        for cut in 1..coded.len() {
+            assert!(gunzipped(&coded[..cut], 1000).is_err(), "{cut}");
+        }
+        for at in [0, 12, coded.len() - 1] {
+            let mut damaged = coded.clone();
+            damaged[at] ^= 0x55;
+            assert!(gunzipped(&damaged, 1000).is_err(), "{at}");
+        }
+    }
+
+    #[test]
+    fn an_event_is_there_before_the_next_one() {
+        let mut coder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        coder.write_all(b"data: 1\n\n").unwrap();
+        coder.flush().unwrap();
+        let mut gunzip = Gunzip { coded: std::mem::take(coder.get_mut()).into(), ..Gunzip::default() };
+        assert_eq!(gunzip.next().unwrap().unwrap(), "data: 1\n\n");
+        assert!(gunzip.next().unwrap().is_none());
+    }
+}

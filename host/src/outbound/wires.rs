@@ -1,0 +1,739 @@
+//! Wires to providers: dialled, kept, and used again.
+//!
+//! A wire leads to an address that was pinned for the very request that it carries: others are not dialled, and a kept one
+//! that leads elsewhere is not used. One of HTTP/1.1 carries one request at a time and is driven by whoever waits for the
+//! answer, so no other task is woken on the way. One of HTTP/2 carries many, and a task drives it.
+//!
+//! What is kept and how long a dial may take goes by the machine's own clock: a test that turns the clock of calls ends no
+//! sockets with it.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll};
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use url::{Host, Url};
+
+use super::client::Sending;
+use super::transport::{Lost, Wire};
+use crate::connection::Limits;
+use crate::error::{NetworkStage, RequestSent};
+use crate::time::{BoxFuture, Clock, Timestamp};
+
+/// How long a wire is kept that nobody uses.
+const IDLE_MS: u64 = 60_000;
+/// How long one address may take before the next is tried beside it (RFC 8305, section 8).
+const NEXT_ADDRESS_MS: u64 = 250;
+
+/// How many sessions of TLS may be taken up again.
+const SESSIONS_KEPT: usize = 32;
+
+const HTTP_1: &[u8] = b"http/1.1";
+const HTTP_2: &[u8] = b"h2";
+
+/// Where a request goes.
+pub(super) struct Destination<'a> {
+    /// The URL up to its path.
+    pub(super) origin: &'a str,
+    /// The name that the other end proves with TLS; without TLS none.
+    pub(super) proven: Option<ServerName<'static>>,
+    /// The only addresses that may be dialled.
+    pub(super) addresses: &'a [SocketAddr],
+    /// It becomes something else, which is not kept, and which HTTP/2 has another way for.
+    pub(super) is_upgrade: bool,
+}
+
+/// One that is open.
+pub(super) enum Open {
+    Single(Box<Single>),
+    Shared(Shared),
+}
+
+/// One of HTTP/1.1.
+pub(super) struct Single {
+    sender: http1::SendRequest<Sending>,
+    driver: Driver,
+    origin: Arc<str>,
+    peer: SocketAddr,
+}
+
+/// One of HTTP/2.
+#[derive(Clone)]
+pub(super) struct Shared {
+    sender: http2::SendRequest<Sending>,
+    peer: SocketAddr,
+}
+
+/// What moves the bytes of a single wire.
+struct Driver {
+    connection: BoxFuture<'static, hyper::Result<()>>,
+    is_over: bool,
+}
+
+impl Driver {
+    /// Moves what can be moved; whether the wire has ended, and why.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Error>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        let ended = self.connection.as_mut().poll(cx);
+        self.is_over = ended.is_ready();
+        ended.map(Result::err)
+    }
+
+    /// Moves bytes until this is ready.
+    async fn until<F: Future>(&mut self, future: F) -> Result<F::Output, Option<hyper::Error>> {
+        let mut future = pin!(future);
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(Ok(output));
+            }
+            let ended = self.poll(cx);
+            match (future.as_mut().poll(cx), ended) {
+                (Poll::Ready(output), _) => Poll::Ready(Ok(output)),
+                (Poll::Pending, Poll::Ready(why)) => Poll::Ready(Err(why)),
+                (Poll::Pending, Poll::Pending) => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+impl Single {
+    /// Moves bytes until this is ready.
+    pub(super) async fn until<F: Future>(&mut self, future: F) -> Result<F::Output, Lost> {
+        self.driver.until(future).await.map_err(|why| match why {
+            Some(error) => broken(&error),
+            None => lost(NetworkStage::Reset, RequestSent::Maybe, "the connection closed".into()),
+        })
+    }
+
+    /// Whether it takes another request: the last answer is whole, and the other end has not hung up.
+    async fn is_ready(&mut self) -> bool {
+        let ended = std::future::poll_fn(|cx| Poll::Ready(self.driver.poll(cx).is_ready())).await;
+        !ended && self.sender.is_ready()
+    }
+}
+
+impl Open {
+    /// Whether requests take the form of HTTP/2.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self, Self::Shared(_))
+    }
+
+    /// Sends it and waits for the head. Nothing was sent where the error is none.
+    pub(super) async fn send(&mut self, request: Request<Sending>) -> Result<Response<Incoming>, Option<Lost>> {
+        let sent = match self {
+            Self::Single(single) => {
+                let answer = single.sender.try_send_request(request);
+                single.until(answer).await?
+            }
+            Self::Shared(shared) => shared.sender.try_send_request(request).await,
+        };
+        sent.map_err(|mut error: TrySendError<_>| error.take_message().is_none().then(|| broken(&error.into_error())))
+    }
+}
+
+/// Those of one operator's connection.
+pub(super) struct Wires {
+    limits: Limits,
+    clock: Arc<dyn Clock>,
+    /// For HTTP/2 and HTTP/1.1, and for the latter alone.
+    tls: [TlsConnector; 2],
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    origins: HashMap<Arc<str>, Origin>,
+    /// Somebody looks after those that nobody uses.
+    is_swept: bool,
+}
+
+/// The open ones to one origin.
+#[derive(Default)]
+struct Origin {
+    /// With the moment since when nobody uses it; the latest at the end.
+    idle: Vec<(Box<Single>, Timestamp)>,
+    /// With the moment when somebody began to use it last.
+    shared: Option<(Shared, Timestamp)>,
+}
+
+impl Wires {
+    /// None so far.
+    pub(super) fn new(limits: &Limits, tls: &rustls::ClientConfig, clock: Arc<dyn Clock>) -> Self {
+        let speaking = |protocols: &[&[u8]]| {
+            let mut tls = tls.clone();
+            // Who was met before is nobody else's to know.
+            tls.resumption = rustls::client::Resumption::in_memory_sessions(SESSIONS_KEPT);
+            tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+            TlsConnector::from(Arc::new(tls))
+        };
+        Self { limits: *limits, clock, tls: [speaking(&[HTTP_2, HTTP_1]), speaking(&[HTTP_1])], kept: Mutex::default() }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A kept one that is still good.
+    pub(super) async fn take(&self, to: &Destination<'_>) -> Option<Open> {
+        if to.is_upgrade {
+            return None;
+        }
+        loop {
+            match self.take_any(to)? {
+                Open::Single(mut single) => {
+                    if single.is_ready().await {
+                        return Some(Open::Single(single));
+                    }
+                }
+                shared @ Open::Shared(_) => return Some(shared),
+            }
+        }
+    }
+
+    fn take_any(&self, to: &Destination<'_>) -> Option<Open> {
+        let now = self.clock.now();
+        let mut kept = self.kept();
+        let origin = kept.origins.get_mut(to.origin)?;
+        if let Some((shared, used_at)) = &mut origin.shared
+            && !shared.sender.is_closed()
+            && to.addresses.contains(&shared.peer)
+        {
+            *used_at = now;
+            return Some(Open::Shared(shared.clone()));
+        }
+        while let Some((single, since)) = origin.idle.pop() {
+            if now.since(since) < IDLE_MS && to.addresses.contains(&single.peer) {
+                return Some(Open::Single(single));
+            }
+        }
+        None
+    }
+
+    /// Has no other request sent by the shared one to this origin.
+    pub(super) fn leave(&self, origin: &str) {
+        if let Some(origin) = self.kept().origins.get_mut(origin) {
+            origin.shared = None;
+        }
+    }
+
+    /// Keeps one whose answer is whole, if it can be used again.
+    pub(super) async fn put(self: &Arc<Self>, mut single: Box<Single>) {
+        if !single.is_ready().await {
+            return;
+        }
+        let most = usize::try_from(self.limits.calls).unwrap_or(usize::MAX);
+        let mut kept = self.kept();
+        if !kept.origins.contains_key(&single.origin) {
+            kept.origins.insert(single.origin.clone(), Origin::default());
+        }
+        if let Some(origin) = kept.origins.get_mut(&single.origin)
+            && origin.idle.len() < most
+        {
+            origin.idle.push((single, self.clock.now()));
+        }
+        self.look_after(&mut kept);
+    }
+
+    /// Has those closed that nobody used for a while, which the other end may have closed already.
+    fn look_after(self: &Arc<Self>, kept: &mut Kept) {
+        if std::mem::replace(&mut kept.is_swept, true) {
+            return;
+        }
+        let (wires, clock) = (Arc::downgrade(self), self.clock.clone());
+        tokio::spawn(async move {
+            loop {
+                clock.alarm(clock.now().plus(IDLE_MS)).await;
+                let Some(wires) = wires.upgrade() else { return };
+                if !wires.sweep() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Whether any are left.
+    fn sweep(&self) -> bool {
+        let now = self.clock.now();
+        let mut kept = self.kept();
+        kept.origins.retain(|_, origin| {
+            origin.idle.retain(|(_, since)| now.since(*since) < IDLE_MS);
+            origin.shared.take_if(|(shared, at)| shared.sender.is_closed() || now.since(*at) >= IDLE_MS);
+            !origin.idle.is_empty() || origin.shared.is_some()
+        });
+        kept.is_swept = !kept.origins.is_empty();
+        kept.is_swept
+    }
+
+    /// A new one.
+    ///
+    /// # Errors
+    /// Nothing was sent.
+    pub(super) async fn dial(self: &Arc<Self>, to: &Destination<'_>) -> Result<Open, Lost> {
+        let dialled = async {
+            let (wire, peer, is_shared) = self.reach(to).await?;
+            let wire = TokioIo::new(wire);
+            match is_shared {
+                true => self.share(to, wire, peer).await.map(Open::Shared),
+                false => self.open(to, wire, peer).await.map(|single| Open::Single(Box::new(single))),
+            }
+        };
+        let most_ms = self.limits.connect_ms;
+        tokio::select! {
+            biased;
+            dialled = dialled => dialled,
+            () = self.clock.alarm(self.clock.now().plus(most_ms)) => {
+                Err(unreached(format!("none within the limit connect_ms of {most_ms}")))
+            }
+        }
+    }
+
+    async fn open(&self, to: &Destination<'_>, wire: TokioIo<Box<dyn Wire>>, peer: SocketAddr) -> Result<Single, Lost> {
+        let mut settings = http1::Builder::new();
+        settings.max_headers(usize::try_from(self.limits.headers).unwrap_or(usize::MAX));
+        let (sender, connection) = settings.handshake(wire).await.map_err(|error| unopened(&error))?;
+        let driver = Driver { connection: Box::pin(connection.with_upgrades()), is_over: false };
+        let known = self.kept().origins.get_key_value(to.origin).map(|(origin, _)| origin.clone());
+        Ok(Single { sender, driver, origin: known.unwrap_or_else(|| to.origin.into()), peer })
+    }
+
+    async fn share(
+        self: &Arc<Self>,
+        to: &Destination<'_>,
+        wire: TokioIo<Box<dyn Wire>>,
+        peer: SocketAddr,
+    ) -> Result<Shared, Lost> {
+        let mut settings = http2::Builder::new(TokioExecutor::new());
+        settings.max_header_list_size(u32::try_from(self.limits.header_bytes).unwrap_or(u32::MAX));
+        let (sender, connection) = settings.handshake(wire).await.map_err(|error| unopened(&error))?;
+        // It ends with the last sender; what breaks it, the requests on it are told.
+        tokio::spawn(async move { drop(connection.await) });
+        let shared = Shared { sender, peer };
+        let mut kept = self.kept();
+        kept.origins.entry(to.origin.into()).or_default().shared = Some((shared.clone(), self.clock.now()));
+        self.look_after(&mut kept);
+        Ok(shared)
+    }
+
+    /// Bytes there and back, by TLS where that is asked for; and whether they are HTTP/2's.
+    async fn reach(&self, to: &Destination<'_>) -> Result<(Box<dyn Wire>, SocketAddr, bool), Lost> {
+        let (stream, peer) = first_reached(to.addresses, &*self.clock).await?;
+        let _ = stream.set_nodelay(true);
+        let Some(name) = &to.proven else { return Ok((Box::new(stream), peer, false)) };
+        let secured = self.tls[usize::from(to.is_upgrade)].connect(name.clone(), stream).await;
+        let secured = secured.map_err(|error| {
+            let is_refused = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+            let stage = if is_refused { NetworkStage::Tls } else { NetworkStage::Connect };
+            lost(stage, RequestSent::No, error.to_string())
+        })?;
+        let is_shared = secured.get_ref().1.alpn_protocol() == Some(HTTP_2);
+        Ok((Box::new(secured), peer, is_shared))
+    }
+}
+
+/// Dials one after the other, of both kinds by turns, the next when one fails or takes long; the first that answers is it.
+async fn first_reached(addresses: &[SocketAddr], clock: &dyn Clock) -> Result<(TcpStream, SocketAddr), Lost> {
+    let mut waiting = by_turns(addresses).into_iter();
+    let mut under_way = FuturesUnordered::new();
+    let mut failed = "there is no address to dial".to_owned();
+    loop {
+        if let Some(address) = waiting.next() {
+            under_way.push(async move { (TcpStream::connect(address).await, address) });
+        }
+        tokio::select! {
+            biased;
+            reached = under_way.next() => match reached {
+                Some((Ok(stream), address)) => return Ok((stream, address)),
+                Some((Err(error), address)) => failed = format!("{address}: {error}"),
+                None => return Err(unreached(failed)),
+            },
+            () = clock.alarm(clock.now().plus(NEXT_ADDRESS_MS)), if waiting.len() > 0 => {}
+        }
+    }
+}
+
+/// The name that the other end of a wire to this URL proves; none without TLS.
+///
+/// # Errors
+/// When no certificate can be for it.
+pub(super) fn proven(url: &Url) -> Result<Option<ServerName<'static>>, Lost> {
+    if url.scheme() != "https" {
+        return Ok(None);
+    }
+    let name = match url.host() {
+        Some(Host::Domain(name)) => ServerName::try_from(name.trim_end_matches('.').to_owned()).ok(),
+        Some(Host::Ipv4(address)) => Some(IpAddr::from(address).into()),
+        Some(Host::Ipv6(address)) => Some(IpAddr::from(address).into()),
+        None => None,
+    };
+    name.map(Some).ok_or_else(|| unreached("no certificate can be for the host of this URL".into()))
+}
+
+/// TLS as this machine trusts it; what it trusts is read once.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn machine_tls() -> Result<&'static rustls::ClientConfig, String> {
+    static TLS: OnceLock<Result<rustls::ClientConfig, String>> = OnceLock::new();
+    let made = || {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let roots = rustls_platform_verifier::Verifier::new(provider.clone())?;
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(roots));
+        Ok(tls.with_no_client_auth())
+    };
+    TLS.get_or_init(|| made().map_err(|error: rustls::Error| error.to_string())).as_ref().map_err(Clone::clone)
+}
+
+/// One of each kind by turns, beginning with the kind of the first.
+fn by_turns(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    let is_first = |address: &&SocketAddr| addresses.first().is_some_and(|first| first.is_ipv4() == address.is_ipv4());
+    let (one, other): (Vec<&SocketAddr>, Vec<&SocketAddr>) = addresses.iter().partition(is_first);
+    let longer = one.len().max(other.len());
+    (0..longer).flat_map(|at| [one.get(at), other.get(at)]).flatten().map(|address| **address).collect()
+}
+
+/// Why no wire came about.
+fn unreached(details: String) -> Lost {
+    lost(NetworkStage::Connect, RequestSent::No, details)
+}
+
+/// An open wire that did not become one for requests.
+fn unopened(error: &hyper::Error) -> Lost {
+    Lost { stage: NetworkStage::Connect, sent: RequestSent::No, ..broken(error) }
+}
+
+/// What came of a request that was under way.
+pub(super) fn broken(error: &hyper::Error) -> Lost {
+    let mut details = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        details = format!("{details}: {inner}");
+        cause = inner.source();
+    }
+    lost(NetworkStage::Reset, RequestSent::Maybe, details)
+}
+
+pub(super) fn lost(stage: NetworkStage, sent: RequestSent, details: String) -> Lost {
+    Lost { stage, sent, details }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use bytes::Bytes;
+    use hyper::body::Body as _;
+    use hyper::service::service_fn;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+    use crate::time::ManualClock;
+
+    /// What `leaf.der` is for; `ca.der` says so. Made once with openssl, good until 2126, and trusted by nobody else.
+    const NAME: &str = "provider.test";
+
+    const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
+
+    /// Answers each request with its version.
+    #[derive(Clone)]
+    struct Provider {
+        address: SocketAddr,
+        accepted: Arc<AtomicUsize>,
+        /// Ends the connections that are open.
+        hang_up: tokio::sync::watch::Sender<()>,
+    }
+
+    impl Provider {
+        /// One that speaks these protocols over TLS.
+        async fn start(protocols: &[&[u8]]) -> Self {
+            let leaf = CertificateDer::from(&include_bytes!("wires/leaf.der")[..]);
+            let key = PrivateKeyDer::try_from(&include_bytes!("wires/leaf-key.der")[..]).unwrap();
+            let mut tls = rustls::ServerConfig::builder_with_provider(provider())
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(vec![leaf], key)
+                .unwrap();
+            tls.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+            Self::listen(Some(TlsAcceptor::from(Arc::new(tls)))).await
+        }
+
+        async fn listen(tls: Option<TlsAcceptor>) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let provider = Self { address, accepted: Arc::default(), hang_up: tokio::sync::watch::Sender::new(()) };
+            let (accepted, hang_up) = (provider.accepted.clone(), provider.hang_up.clone());
+            tokio::spawn(async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    accepted.fetch_add(1, Ordering::SeqCst);
+                    let (tls, mut hung_up) = (tls.clone(), hang_up.subscribe());
+                    tokio::spawn(async move {
+                        tokio::select! {
+                            () = serve(stream, tls) => {}
+                            _ = hung_up.changed() => {}
+                        }
+                    });
+                }
+            });
+            provider
+        }
+
+        fn accepted(&self) -> usize {
+            self.accepted.load(Ordering::SeqCst)
+        }
+    }
+
+    async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>) {
+        let answer = service_fn(async |request: Request<Incoming>| {
+            let version = Bytes::from(format!("{:?}", request.version()));
+            Ok::<_, std::io::Error>(Response::new(Sending::Whole(Some(version))))
+        });
+        let Some(tls) = tls else {
+            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+            return;
+        };
+        let Ok(stream) = tls.accept(stream).await else { return };
+        let is_shared = stream.get_ref().1.alpn_protocol() == Some(HTTP_2);
+        let stream = TokioIo::new(stream);
+        let _ = match is_shared {
+            true => {
+                hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(stream, answer).await
+            }
+            false => hyper::server::conn::http1::Builder::new().serve_connection(stream, answer).await,
+        };
+    }
+
+    fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+        Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+    }
+
+    /// Wires that trust the tests' authority.
+    fn wires(clock: &ManualClock) -> Arc<Wires> {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from(&include_bytes!("wires/ca.der")[..])).unwrap();
+        let tls = rustls::ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Arc::new(Wires::new(&Limits::default(), &tls, Arc::new(clock.clone())))
+    }
+
+    /// Yields until this says so.
+    async fn until(mut is_so: impl FnMut() -> bool) {
+        let waited = async {
+            while !is_so() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(MINUTE, waited).await.expect("it comes within a minute");
+    }
+
+    fn clock() -> ManualClock {
+        ManualClock::new(Timestamp::from_millis(1_800_000_000_000), 1)
+    }
+
+    fn secured<'a>(name: &str, addresses: &'a [SocketAddr]) -> Destination<'a> {
+        let proven = proven(&Url::parse(&format!("https://{name}/")).unwrap()).unwrap();
+        Destination { origin: "https://provider.test", proven, addresses, is_upgrade: false }
+    }
+
+    fn plain(addresses: &[SocketAddr]) -> Destination<'_> {
+        Destination { origin: "http://provider.test", proven: None, addresses, is_upgrade: false }
+    }
+
+    /// One request by a wire that is kept or dialled; what was answered.
+    async fn asked(wires: &Arc<Wires>, to: &Destination<'_>) -> String {
+        let mut wire = match wires.take(to).await {
+            Some(wire) => wire,
+            None => wires.dial(to).await.unwrap(),
+        };
+        let mut request = Request::new(Sending::Whole(None));
+        *request.uri_mut() = if wire.is_shared() { "https://provider.test/" } else { "/" }.parse().unwrap();
+        let mut body = wire.send(request).await.unwrap().into_body();
+        let mut frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx));
+        let said = match wire {
+            Open::Single(mut single) => {
+                let said = single.until(&mut frame).await.unwrap();
+                wires.put(single).await;
+                said
+            }
+            Open::Shared(_) => frame.await,
+        };
+        String::from_utf8(said.unwrap().unwrap().into_data().unwrap().to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_both_ends_speak_best_is_spoken_and_the_wire_is_used_again() {
+        for (protocols, spoken) in [(&[HTTP_2, HTTP_1][..], "HTTP/2.0"), (&[HTTP_1][..], "HTTP/1.1"), (&[], "HTTP/1.1")]
+        {
+            let provider = Provider::start(protocols).await;
+            let (wires, addresses) = (wires(&clock()), [provider.address]);
+            for _ in 0..3 {
+                assert_eq!(asked(&wires, &secured(NAME, &addresses)).await, spoken);
+            }
+            assert_eq!(provider.accepted(), 1, "{spoken}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_becomes_something_else_has_a_wire_of_its_own_and_no_http_2() {
+        let provider = Provider::start(&[HTTP_2, HTTP_1]).await;
+        let (wires, addresses) = (wires(&clock()), [provider.address]);
+        assert_eq!(asked(&wires, &secured(NAME, &addresses)).await, "HTTP/2.0");
+        let upgrade = Destination { is_upgrade: true, ..secured(NAME, &addresses) };
+        assert!(wires.take(&upgrade).await.is_none());
+        assert!(!wires.dial(&upgrade).await.unwrap().is_shared());
+    }
+
+    #[tokio::test]
+    async fn who_does_not_prove_the_name_is_sent_nothing() {
+        let provider = Provider::start(&[HTTP_1]).await;
+        let addresses = [provider.address];
+        let machines = Arc::new(Wires::new(&Limits::default(), machine_tls().unwrap(), Arc::new(clock())));
+        // Another name, an address, and an authority that this machine does not know.
+        for (wires, name) in [(wires(&clock()), "other.test"), (wires(&clock()), "127.0.0.1"), (machines, NAME)] {
+            let lost = wires.dial(&secured(name, &addresses)).await.err().unwrap();
+            assert!(lost.stage == NetworkStage::Tls && lost.sent == RequestSent::No, "{name}: {lost:?}");
+            assert!(lost.details.contains("certificate"), "{name}: {lost:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_kept_wire_is_not_used_for_other_addresses_than_its_own() {
+        let provider = Provider::start(&[HTTP_2, HTTP_1]).await;
+        let other = Provider::listen(None).await;
+        let wires = wires(&clock());
+        asked(&wires, &secured(NAME, &[provider.address])).await;
+        asked(&wires, &plain(&[other.address])).await;
+        let elsewhere = ["127.0.0.1:9".parse().unwrap()];
+        assert!(wires.take(&secured(NAME, &elsewhere)).await.is_none());
+        assert!(wires.take(&plain(&elsewhere)).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_wire_that_the_other_end_closed_is_not_used_and_nothing_is_lost() {
+        for protocols in [None, Some(&[HTTP_1][..]), Some(&[HTTP_2][..])] {
+            let provider = match protocols {
+                Some(protocols) => Provider::start(protocols).await,
+                None => Provider::listen(None).await,
+            };
+            let (wires, addresses) = (wires(&clock()), [provider.address]);
+            let to = if protocols.is_some() { secured(NAME, &addresses) } else { plain(&addresses) };
+            let said = asked(&wires, &to).await;
+            provider.hang_up.send(()).unwrap();
+            let gone = async {
+                while let Some(wire) = wires.take(&to).await {
+                    if let Open::Single(single) = wire {
+                        wires.put(single).await;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(MINUTE, gone).await.expect("it is seen within a minute");
+            assert_eq!(asked(&wires, &to).await, said);
+            assert_eq!(provider.accepted(), 2);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_nobody_uses_is_closed_after_a_while() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (addresses, clock) = ([listener.local_addr().unwrap()], clock());
+        let wires = wires(&clock);
+        let answered = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut asked = [0; 4096];
+            assert_ne!(stream.read(&mut asked).await.unwrap(), 0);
+            tokio::io::AsyncWriteExt::write_all(&mut stream, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                .await
+                .unwrap();
+            stream.read(&mut asked).await.unwrap()
+        });
+        assert_eq!(asked(&wires, &plain(&addresses)).await, "ok");
+        clock.advance(IDLE_MS - 1);
+        let wire = wires.take(&plain(&addresses)).await.expect("it is kept so long");
+        let Open::Single(single) = wire else { panic!("it is HTTP/1.1") };
+        wires.put(single).await;
+        until(|| {
+            clock.advance(IDLE_MS);
+            answered.is_finished()
+        })
+        .await;
+        assert_eq!(answered.await.unwrap(), 0, "the other end sees it closed");
+        assert!(wires.kept().origins.is_empty() && !wires.kept().is_swept);
+    }
+
+    #[tokio::test]
+    async fn no_more_are_kept_than_there_may_be_calls() {
+        let provider = Provider::listen(None).await;
+        let addresses = [provider.address];
+        let limits = Limits { calls: 2, ..Limits::default() };
+        let wires = Arc::new(Wires::new(&limits, machine_tls().unwrap(), Arc::new(clock())));
+        for _ in 0..3 {
+            let Open::Single(mut single) = wires.dial(&plain(&addresses)).await.unwrap() else { panic!("HTTP/1.1") };
+            // Nothing was asked yet, and so it becomes ready with the first look.
+            let _ = single.is_ready().await;
+            wires.put(single).await;
+        }
+        assert_eq!(wires.kept().origins[plain(&addresses).origin].idle.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_does_not_answer_is_followed_by_the_next() {
+        let provider = Provider::listen(None).await;
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let wires = wires(&clock());
+        assert_eq!(asked(&wires, &plain(&[closed, provider.address])).await, "HTTP/1.1");
+        let lost = wires.dial(&plain(&[closed])).await.err().unwrap();
+        assert!(lost.stage == NetworkStage::Connect && lost.sent == RequestSent::No, "{lost:?}");
+        assert!(lost.details.contains(&closed.to_string()), "{lost:?}");
+        assert!(wires.dial(&plain(&[])).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_dial_has_its_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (addresses, clock) = ([listener.local_addr().unwrap()], clock());
+        let wires = wires(&clock);
+        let dialled = tokio::spawn(async move { wires.dial(&secured(NAME, &addresses)).await.err().unwrap() });
+        // The machine takes the connection, and nobody says a word of TLS.
+        let _silent = listener.accept().await.unwrap();
+        until(|| {
+            clock.advance(Limits::default().connect_ms);
+            dialled.is_finished()
+        })
+        .await;
+        let lost = dialled.await.unwrap();
+        assert!(lost.details.contains("connect_ms") && lost.sent == RequestSent::No, "{lost:?}");
+    }
+
+    #[test]
+    fn both_kinds_of_addresses_have_their_turn() {
+        let addresses =
+            |written: &[&str]| -> Vec<SocketAddr> { written.iter().map(|one| one.parse().unwrap()).collect() };
+        let mixed = addresses(&["1.1.1.1:1", "1.1.1.2:1", "1.1.1.3:1", "[::1]:1", "[::2]:1"]);
+        let turns = addresses(&["1.1.1.1:1", "[::1]:1", "1.1.1.2:1", "[::2]:1", "1.1.1.3:1"]);
+        assert_eq!(by_turns(&mixed), turns);
+        assert_eq!(by_turns(&[]), []);
+    }
+}
