@@ -99,7 +99,7 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Gregorian dates from day numbers, after Howard Hinnant's `civil_from_days`.
         let seconds = self.0 / 1000;
-        let days = i64::try_from(seconds / 86_400).unwrap_or(0) + 719_468;
+        let days = seconds / 86_400 + 719_468;
         let era = days / 146_097;
         let day_of_era = days % 146_097;
         let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
@@ -107,13 +107,23 @@ impl fmt::Display for Timestamp {
         let month = (5 * day_of_year + 2) / 153;
         let day = day_of_year - (153 * month + 2) / 5 + 1;
         let month = if month < 10 { month + 3 } else { month - 9 };
-        let year = year_of_era + era * 400 + i64::from(month <= 2);
-        let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
-        match self.0 % 1000 {
-            0 => write!(f, "Z"),
-            millis => write!(f, ".{millis:03}Z"),
+        let year = year_of_era + era * 400 + u64::from(month <= 2);
+        // Every line and every row of the audit trail has one, so what follows the year is put together here.
+        let parts = [month, day, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60];
+        let mut text = *b"-00-00T00:00:00.000Z";
+        let mut put = |at: usize, value: u64| {
+            text[at] = b'0' + (value / 10 % 10) as u8;
+            text[at + 1] = b'0' + (value % 10) as u8;
+        };
+        (1..).step_by(3).zip(parts).for_each(|(at, part)| put(at, part));
+        let millis = self.0 % 1000;
+        put(17, millis % 100);
+        put(16, millis / 10);
+        if millis == 0 {
+            text[15] = b'Z';
         }
+        let text = &text[..if millis == 0 { 16 } else { 20 }];
+        write!(f, "{year:04}{}", std::str::from_utf8(text).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -349,6 +359,9 @@ mod tests {
         assert_eq!(Timestamp::from_millis(0).to_string(), "1970-01-01T00:00:00Z");
         assert_eq!(Timestamp::from_millis(1_709_164_800_000).to_string(), "2024-02-29T00:00:00Z");
         assert_eq!(Timestamp::from_millis(4_102_444_799_999).to_string(), "2099-12-31T23:59:59.999Z");
+        assert_eq!(Timestamp::from_millis(1_709_210_096_007).to_string(), "2024-02-29T12:34:56.007Z");
+        assert_eq!(Timestamp::from_millis(1_709_210_096_120).to_string(), "2024-02-29T12:34:56.120Z");
+        assert_eq!(Timestamp::MAX.to_string(), "584556019-04-03T14:25:51.615Z");
     }
 
     #[test]

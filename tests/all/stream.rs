@@ -331,6 +331,21 @@ async fn an_upload_may_be_empty() {
     }
 }
 
+/// It does not wait for the next one, or for the end: a provider that hears nothing in between hangs up.
+#[tokio::test]
+async fn a_piece_leaves_when_it_is_written() {
+    let provider = Provider::answering(|seen| match seen.target.starts_with("/up") {
+        true => Reply::status(201),
+        false => Reply::status(200).once_seen(2),
+    });
+    let provider = provider.await;
+    let open = open(&provider).await;
+    let input = json!({"method": "POST", "url": "{api}/up?patience=10000", "pieces": 1, "bytes": 10_000,
+        "then": [{"url": "{api}/once-it-is-there"}]});
+    assert_eq!(open.output("up", input).await["status"], 201);
+    assert_eq!(provider.count(), 2);
+}
+
 /// What was there already goes with `send`.
 #[tokio::test]
 async fn an_upload_is_written_and_not_given() {

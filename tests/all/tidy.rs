@@ -42,6 +42,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("ToSocketAddrs", &[]),
     ("tokio_websockets", &["inbound/socket"]),
     ("TcpStream", &["outbound/wires.rs"]),
+    ("socket2", &["outbound/wires.rs"]),
     ("TcpListener", &["serve/"]),
     ("UdpSocket", &[]),
     ("process::exit", &["cli/", "main.rs"]),

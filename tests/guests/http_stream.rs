@@ -1,7 +1,7 @@
 //! Reads an answer and writes a request piece by piece, as its input says, and tells what it saw.
 //!
 //! `open` reads up to `reads` pieces of at most `max` bytes and keeps the answer open while it does `then`, a list of
-//! requests to send. `up` writes `pieces` times `bytes` bytes.
+//! requests to send. `up` writes `pieces` times `bytes` bytes, does `then`, and ends the request.
 
 use wharfage_guests::http::{self, Body, Upload};
 use wharfage_guests::{
@@ -37,10 +37,7 @@ fn open(input: &Value) -> Result<Page, Error> {
     if input["drop"].as_bool() == Some(true) {
         body = None;
     }
-    let mut then = Vec::new();
-    for next in input["then"].as_array().cloned().unwrap_or_default() {
-        then.push(told(http::send(&request(&next))?));
-    }
+    let then = then(input)?;
     drop((body, more));
     let mut seen = seen?;
     seen["status"] = json!(opened.status);
@@ -49,6 +46,12 @@ fn open(input: &Value) -> Result<Page, Error> {
     seen["headers"] = opened.headers.iter().map(|header| json!([&header.name, &header.value])).collect();
     seen["then"] = json!(then);
     Ok(page(seen))
+}
+
+/// Sends the requests that come in between.
+fn then(input: &Value) -> Result<Vec<Value>, Error> {
+    let requests = input["then"].as_array().cloned().unwrap_or_default();
+    requests.iter().map(|next| Ok(told(http::send(&request(next))?))).collect()
 }
 
 fn read_up_to(body: Option<&Body>, reads: u64, max: u32) -> Result<Value, Error> {
@@ -91,6 +94,7 @@ fn up(input: &Value) -> Result<Page, Error> {
     if input["drop"].as_bool() == Some(true) {
         return Ok(page(json!("dropped")));
     }
+    then(input)?;
     let mut seen = told(Upload::finish(upload)?);
     seen["failed_at"] = json!(failed_at);
     Ok(page(seen))

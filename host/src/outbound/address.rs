@@ -131,7 +131,6 @@ impl Resolver {
         asker: Asker<'_>,
         deadline: Timestamp,
     ) -> Result<Vec<SocketAddr>> {
-        let shown = host.to_string();
         let addresses = match host {
             Host::Ipv4(address) => vec![IpAddr::V4(address)],
             Host::Ipv6(address) => vec![IpAddr::V6(address)],
@@ -140,7 +139,7 @@ impl Resolver {
         };
         let refused: Vec<IpAddr> = addresses.iter().copied().filter(|a| !is_allowed(*a, allowed)).collect();
         if let Some(first) = refused.first() {
-            return Err(refuse(&shown, *first, &refused, asker));
+            return Err(refuse(&host.to_string(), *first, &refused, asker));
         }
         Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
     }

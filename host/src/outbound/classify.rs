@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 use url::Url;
 
@@ -39,7 +39,12 @@ const WAIT_MS_MAX: u64 = 365 * 86_400_000;
 const QUOTA_REST_MS: u64 = 3_600_000;
 
 /// Where providers put their id of a request.
-pub(super) const REQUEST_ID_HEADERS: [&str; 4] = ["x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid"];
+pub(super) static REQUEST_ID_HEADERS: [HeaderName; 4] = [
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("request-id"),
+    HeaderName::from_static("x-correlation-id"),
+    HeaderName::from_static("x-amzn-requestid"),
+];
 
 /// What an attempt came to.
 pub(super) enum Outcome {
@@ -269,8 +274,9 @@ fn answer(
 }
 
 fn request_id(headers: &HeaderMap, own: Option<&str>) -> Option<String> {
-    let mut names = own.into_iter().chain(REQUEST_ID_HEADERS);
-    names.find_map(|name| headers.get(name)?.to_str().ok()).map(crate::manifest::shown)
+    let own = own.and_then(|name| headers.get(name));
+    let mut found = own.into_iter().chain(REQUEST_ID_HEADERS.iter().filter_map(|name| headers.get(name)));
+    found.find_map(|id| id.to_str().ok()).map(crate::manifest::shown)
 }
 
 /// What a status means by itself. A 400 that calls itself temporary is (the guide's rule).

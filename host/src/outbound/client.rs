@@ -62,7 +62,7 @@ impl Http {
             is_upgrade: signed.headers.contains_key(UPGRADE),
         };
         loop {
-            let kept = self.wires.take(&to).await;
+            let kept = self.wires.take(&to);
             let is_kept = kept.is_some();
             let mut wire = match kept {
                 Some(wire) => wire,
@@ -207,14 +207,14 @@ impl Pieces {
         while !self.is_over {
             let frame = std::future::poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx));
             let frame = match &mut self.single {
-                Some(single) => single.until(frame).await?,
+                Some(single) => single.until(frame).await,
                 None => frame.await,
             };
             let frame = frame.transpose().map_err(|error| broken(&error))?;
             if frame.is_none() || self.body.is_end_stream() {
                 self.is_over = true;
                 if let Some(single) = self.single.take() {
-                    self.wires.put(single).await;
+                    self.wires.put(single);
                 }
             }
             // What is no data are trailers, which nobody asks for.
@@ -261,7 +261,7 @@ impl Body for Pieces {
             let (Some(mut single), Some(upgrade)) = (single, upgrade) else {
                 return Err(unsent("the connection carries nothing but requests"));
             };
-            let upgraded = single.until(upgrade).await?.map_err(|error| broken(&error))?;
+            let upgraded = single.until(upgrade).await.map_err(|error| broken(&error))?;
             Ok(Box::new(TokioIo::new(upgraded)) as Box<dyn Wire>)
         })
     }

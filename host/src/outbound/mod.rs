@@ -41,7 +41,7 @@ use ipnet::IpNet;
 use tokio::sync::Semaphore;
 use tracing::Span;
 use tracing::field::{self, Empty};
-use url::Url;
+use url::{Position, Url};
 use zeroize::Zeroizing;
 
 use crate::auth::Credential;
@@ -773,7 +773,7 @@ impl Outbound {
             credential: credential.name.clone(),
             secrets: credential.secrets.clone(),
             method: ready.scoped.request().method.as_str().to_owned(),
-            origin: self.scope.origin_of(&ready.scoped).base.origin().ascii_serialization(),
+            origin: self.scope.origin_of(&ready.scoped).base[..Position::BeforePath].to_owned(),
             ..self.book.entry(Deed::Placed, context.operation.as_deref())
         }
     }

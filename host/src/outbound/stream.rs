@@ -288,7 +288,7 @@ impl Upload {
                         Ok(room) => drop(room.send(piece)),
                         Err(_) => return self.fail(Error::internal("the upload lost its request")),
                     }
-                    return Ok(());
+                    break;
                 }
                 () = &mut alarm => {
                     if self.pour.is_abandoned() {
@@ -299,6 +299,13 @@ impl Upload {
                 }
             }
         }
+        // Who waits for the answer moves the bytes, and until the next piece nobody does: as much as there is room for goes now.
+        if self.done.is_none()
+            && let Poll::Ready(done) = std::future::poll_fn(|cx| Poll::Ready(self.running.as_mut().poll(cx))).await
+        {
+            self.done = Some(done);
+        }
+        Ok(())
     }
 
     /// Ends the body and waits for the answer, as long as an attempt may last.

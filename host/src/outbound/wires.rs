@@ -12,7 +12,8 @@ use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -21,6 +22,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
@@ -36,6 +38,10 @@ const IDLE_MS: u64 = 60_000;
 /// How long one address may take before the next is tried beside it (RFC 8305, section 8).
 const NEXT_ADDRESS_MS: u64 = 250;
 
+/// After how long without a word a wire is asked whether it stands, and how long what was sent may stay unconfirmed.
+const SILENCE: Duration = Duration::from_secs(15);
+#[cfg(target_os = "linux")]
+const UNHEARD: Duration = Duration::from_secs(30);
 /// How many sessions of TLS may be taken up again.
 const SESSIONS_KEPT: usize = 32;
 
@@ -64,7 +70,8 @@ pub(super) enum Open {
 pub(super) struct Single {
     sender: http1::SendRequest<Sending>,
     driver: Driver,
-    origin: Arc<str>,
+    /// Where it is kept, if it is.
+    origin: Option<Arc<str>>,
     peer: SocketAddr,
 }
 
@@ -75,54 +82,43 @@ pub(super) struct Shared {
     peer: SocketAddr,
 }
 
-/// What moves the bytes of a single wire.
-struct Driver {
-    connection: BoxFuture<'static, hyper::Result<()>>,
-    is_over: bool,
-}
+/// What moves the bytes of a single wire; nothing once it has ended. Whoever waits for something of it is told by then, and
+/// what it did not take comes back.
+struct Driver(Option<BoxFuture<'static, hyper::Result<()>>>);
 
 impl Driver {
-    /// Moves what can be moved; whether the wire has ended, and why.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Error>> {
-        if self.is_over {
-            return Poll::Ready(None);
+    /// Moves what can be moved.
+    fn poll(&mut self, cx: &mut Context<'_>) {
+        if self.0.as_mut().is_some_and(|driven| driven.as_mut().poll(cx).is_ready()) {
+            self.0 = None;
         }
-        let ended = self.connection.as_mut().poll(cx);
-        self.is_over = ended.is_ready();
-        ended.map(Result::err)
-    }
-
-    /// Moves bytes until this is ready.
-    async fn until<F: Future>(&mut self, future: F) -> Result<F::Output, Option<hyper::Error>> {
-        let mut future = pin!(future);
-        std::future::poll_fn(|cx| {
-            if let Poll::Ready(output) = future.as_mut().poll(cx) {
-                return Poll::Ready(Ok(output));
-            }
-            let ended = self.poll(cx);
-            match (future.as_mut().poll(cx), ended) {
-                (Poll::Ready(output), _) => Poll::Ready(Ok(output)),
-                (Poll::Pending, Poll::Ready(why)) => Poll::Ready(Err(why)),
-                (Poll::Pending, Poll::Pending) => Poll::Pending,
-            }
-        })
-        .await
     }
 }
 
 impl Single {
     /// Moves bytes until this is ready.
-    pub(super) async fn until<F: Future>(&mut self, future: F) -> Result<F::Output, Lost> {
-        self.driver.until(future).await.map_err(|why| match why {
-            Some(error) => broken(&error),
-            None => lost(NetworkStage::Reset, RequestSent::Maybe, "the connection closed".into()),
+    pub(super) async fn until<F: Future>(&mut self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        std::future::poll_fn(|cx| {
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(output);
+            }
+            self.driver.poll(cx);
+            future.as_mut().poll(cx)
         })
+        .await
     }
 
-    /// Whether it takes another request: the last answer is whole, and the other end has not hung up.
-    async fn is_ready(&mut self) -> bool {
-        let ended = std::future::poll_fn(|cx| Poll::Ready(self.driver.poll(cx).is_ready())).await;
-        !ended && self.sender.is_ready()
+    /// Whether it takes another request: the last answer is whole, and the other end has not hung up. Nobody is woken by it
+    /// from now on.
+    fn is_ready(&mut self) -> bool {
+        let looked = std::future::poll_fn(|cx| {
+            self.driver.poll(cx);
+            Poll::Ready(())
+        });
+        // However much this task has done already.
+        let _ = pin!(tokio::task::unconstrained(looked)).poll(&mut Context::from_waker(Waker::noop()));
+        self.driver.0.is_some() && self.sender.is_ready()
     }
 }
 
@@ -137,7 +133,7 @@ impl Open {
         let sent = match self {
             Self::Single(single) => {
                 let answer = single.sender.try_send_request(request);
-                single.until(answer).await?
+                single.until(answer).await
             }
             Self::Shared(shared) => shared.sender.try_send_request(request).await,
         };
@@ -188,23 +184,10 @@ impl Wires {
     }
 
     /// A kept one that is still good.
-    pub(super) async fn take(&self, to: &Destination<'_>) -> Option<Open> {
+    pub(super) fn take(&self, to: &Destination<'_>) -> Option<Open> {
         if to.is_upgrade {
             return None;
         }
-        loop {
-            match self.take_any(to)? {
-                Open::Single(mut single) => {
-                    if single.is_ready().await {
-                        return Some(Open::Single(single));
-                    }
-                }
-                shared @ Open::Shared(_) => return Some(shared),
-            }
-        }
-    }
-
-    fn take_any(&self, to: &Destination<'_>) -> Option<Open> {
         let now = self.clock.now();
         let mut kept = self.kept();
         let origin = kept.origins.get_mut(to.origin)?;
@@ -215,8 +198,8 @@ impl Wires {
             *used_at = now;
             return Some(Open::Shared(shared.clone()));
         }
-        while let Some((single, since)) = origin.idle.pop() {
-            if now.since(since) < IDLE_MS && to.addresses.contains(&single.peer) {
+        while let Some((mut single, since)) = origin.idle.pop() {
+            if now.since(since) < IDLE_MS && to.addresses.contains(&single.peer) && single.is_ready() {
                 return Some(Open::Single(single));
             }
         }
@@ -231,19 +214,13 @@ impl Wires {
     }
 
     /// Keeps one whose answer is whole, if it can be used again.
-    pub(super) async fn put(self: &Arc<Self>, mut single: Box<Single>) {
-        if !single.is_ready().await {
-            return;
-        }
+    pub(super) fn put(self: &Arc<Self>, mut single: Box<Single>) {
+        let Some(origin) = single.origin.clone().filter(|_| single.is_ready()) else { return };
         let most = usize::try_from(self.limits.calls).unwrap_or(usize::MAX);
         let mut kept = self.kept();
-        if !kept.origins.contains_key(&single.origin) {
-            kept.origins.insert(single.origin.clone(), Origin::default());
-        }
-        if let Some(origin) = kept.origins.get_mut(&single.origin)
-            && origin.idle.len() < most
-        {
-            origin.idle.push((single, self.clock.now()));
+        let idle = &mut kept.origins.entry(origin).or_default().idle;
+        if idle.len() < most {
+            idle.push((single, self.clock.now()));
         }
         self.look_after(&mut kept);
     }
@@ -305,9 +282,10 @@ impl Wires {
         let mut settings = http1::Builder::new();
         settings.max_headers(usize::try_from(self.limits.headers).unwrap_or(usize::MAX));
         let (sender, connection) = settings.handshake(wire).await.map_err(|error| unopened(&error))?;
-        let driver = Driver { connection: Box::pin(connection.with_upgrades()), is_over: false };
-        let known = self.kept().origins.get_key_value(to.origin).map(|(origin, _)| origin.clone());
-        Ok(Single { sender, driver, origin: known.unwrap_or_else(|| to.origin.into()), peer })
+        let driver = Driver(Some(Box::pin(connection.with_upgrades())));
+        let known = || self.kept().origins.get_key_value(to.origin).map(|(origin, _)| origin.clone());
+        let origin = (!to.is_upgrade).then(|| known().unwrap_or_else(|| to.origin.into()));
+        Ok(Single { sender, driver, origin, peer })
     }
 
     async fn share(
@@ -331,7 +309,7 @@ impl Wires {
     /// Bytes there and back, by TLS where that is asked for; and whether they are HTTP/2's.
     async fn reach(&self, to: &Destination<'_>) -> Result<(Box<dyn Wire>, SocketAddr, bool), Lost> {
         let (stream, peer) = first_reached(to.addresses, &*self.clock).await?;
-        let _ = stream.set_nodelay(true);
+        tune(&stream);
         let Some(name) = &to.proven else { return Ok((Box::new(stream), peer, false)) };
         let secured = self.tls[usize::from(to.is_upgrade)].connect(name.clone(), stream).await;
         let secured = secured.map_err(|error| {
@@ -342,6 +320,17 @@ impl Wires {
         let is_shared = secured.get_ref().1.alpn_protocol() == Some(HTTP_2);
         Ok((Box::new(secured), peer, is_shared))
     }
+}
+
+/// Sends what is written at once, and notices when nobody is there any more. A machine that does not know one of these goes
+/// on without it.
+fn tune(stream: &TcpStream) {
+    let asked = TcpKeepalive::new().with_time(SILENCE).with_interval(SILENCE);
+    let _ = stream.set_nodelay(true);
+    let socket = SockRef::from(stream);
+    let _ = socket.set_tcp_keepalive(&asked);
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(UNHEARD));
 }
 
 /// Dials one after the other, of both kinds by turns, the next when one fails or takes long; the first that answers is it.
@@ -441,7 +430,7 @@ mod tests {
     use hyper::body::Body as _;
     use hyper::service::service_fn;
     use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-    use tokio::io::AsyncReadExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
     use tokio_rustls::TlsAcceptor;
 
@@ -563,7 +552,7 @@ mod tests {
 
     /// One request by a wire that is kept or dialled; what was answered.
     async fn asked(wires: &Arc<Wires>, to: &Destination<'_>) -> String {
-        let mut wire = match wires.take(to).await {
+        let mut wire = match wires.take(to) {
             Some(wire) => wire,
             None => wires.dial(to).await.unwrap(),
         };
@@ -573,8 +562,8 @@ mod tests {
         let mut frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx));
         let said = match wire {
             Open::Single(mut single) => {
-                let said = single.until(&mut frame).await.unwrap();
-                wires.put(single).await;
+                let said = single.until(&mut frame).await;
+                wires.put(single);
                 said
             }
             Open::Shared(_) => frame.await,
@@ -601,7 +590,7 @@ mod tests {
         let (wires, addresses) = (wires(&clock()), [provider.address]);
         assert_eq!(asked(&wires, &secured(NAME, &addresses)).await, "HTTP/2.0");
         let upgrade = Destination { is_upgrade: true, ..secured(NAME, &addresses) };
-        assert!(wires.take(&upgrade).await.is_none());
+        assert!(wires.take(&upgrade).is_none());
         assert!(!wires.dial(&upgrade).await.unwrap().is_shared());
     }
 
@@ -626,8 +615,8 @@ mod tests {
         asked(&wires, &secured(NAME, &[provider.address])).await;
         asked(&wires, &plain(&[other.address])).await;
         let elsewhere = ["127.0.0.1:9".parse().unwrap()];
-        assert!(wires.take(&secured(NAME, &elsewhere)).await.is_none());
-        assert!(wires.take(&plain(&elsewhere)).await.is_none());
+        assert!(wires.take(&secured(NAME, &elsewhere)).is_none());
+        assert!(wires.take(&plain(&elsewhere)).is_none());
     }
 
     #[tokio::test]
@@ -641,17 +630,62 @@ mod tests {
             let to = if protocols.is_some() { secured(NAME, &addresses) } else { plain(&addresses) };
             let said = asked(&wires, &to).await;
             provider.hang_up.send(()).unwrap();
-            let gone = async {
-                while let Some(wire) = wires.take(&to).await {
-                    if let Open::Single(single) = wire {
-                        wires.put(single).await;
-                    }
-                    tokio::task::yield_now().await;
+            until(|| match wires.take(&to) {
+                Some(Open::Single(single)) => {
+                    wires.put(single);
+                    false
                 }
-            };
-            tokio::time::timeout(MINUTE, gone).await.expect("it is seen within a minute");
+                Some(Open::Shared(_)) => false,
+                None => true,
+            })
+            .await;
             assert_eq!(asked(&wires, &to).await, said);
             assert_eq!(provider.accepted(), 2);
+        }
+    }
+
+    /// A wire whose other end is in this process, with what it has said so far.
+    async fn within(wires: &Arc<Wires>, said: &[u8]) -> (Open, tokio::io::DuplexStream) {
+        let (near, mut far) = tokio::io::duplex(4096);
+        far.write_all(said).await.unwrap();
+        let to = plain(&[]);
+        let peer = "127.0.0.1:9".parse().unwrap();
+        let single = wires.open(&to, TokioIo::new(Box::new(near)), peer).await.unwrap();
+        (Open::Single(Box::new(single)), far)
+    }
+
+    /// As when it hangs up after the wire was looked at.
+    #[tokio::test]
+    async fn what_a_closed_wire_did_not_take_was_not_sent() {
+        let (mut wire, far) = within(&wires(&clock()), b"").await;
+        drop(far);
+        let sent = wire.send(Request::new(Sending::Whole(None))).await;
+        assert!(matches!(sent, Err(None)), "{sent:?}");
+    }
+
+    /// However much the task has done before, which is when the runtime lets it wait for what is there already.
+    #[tokio::test]
+    async fn an_answer_that_came_with_the_end_of_its_wire_is_not_lost() {
+        for done in 0..128 {
+            let said = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
+            let (mut wire, far) = within(&wires(&clock()), b"").await;
+            let provider = tokio::spawn(async move {
+                let mut far = far;
+                let mut asked = [0; 512];
+                assert_ne!(far.read(&mut asked).await.unwrap(), 0);
+                far.write_all(said).await.unwrap();
+            });
+            tokio::task::yield_now().await;
+            for _ in 0..done {
+                tokio::task::consume_budget().await;
+            }
+            let answer = wire.send(Request::new(Sending::Whole(None))).await;
+            let mut body = answer.unwrap_or_else(|lost| panic!("{done}: {lost:?}")).into_body();
+            let frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx));
+            let Open::Single(mut single) = wire else { panic!("it is HTTP/1.1") };
+            let frame = single.until(frame).await.unwrap().unwrap();
+            assert_eq!(frame.into_data().unwrap(), "ok", "{done}");
+            provider.await.unwrap();
         }
     }
 
@@ -671,9 +705,9 @@ mod tests {
         });
         assert_eq!(asked(&wires, &plain(&addresses)).await, "ok");
         clock.advance(IDLE_MS - 1);
-        let wire = wires.take(&plain(&addresses)).await.expect("it is kept so long");
+        let wire = wires.take(&plain(&addresses)).expect("it is kept so long");
         let Open::Single(single) = wire else { panic!("it is HTTP/1.1") };
-        wires.put(single).await;
+        wires.put(single);
         until(|| {
             clock.advance(IDLE_MS);
             answered.is_finished()
@@ -692,8 +726,8 @@ mod tests {
         for _ in 0..3 {
             let Open::Single(mut single) = wires.dial(&plain(&addresses)).await.unwrap() else { panic!("HTTP/1.1") };
             // Nothing was asked yet, and so it becomes ready with the first look.
-            let _ = single.is_ready().await;
-            wires.put(single).await;
+            let _ = single.is_ready();
+            wires.put(single);
         }
         assert_eq!(wires.kept().origins[plain(&addresses).origin].idle.len(), 2);
     }

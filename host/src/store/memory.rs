@@ -269,8 +269,11 @@ impl Store for MemoryStore {
             hash = chain.hash(&hash, number, text).to_vec();
             trail.rows.push_back(Link { number, text: text.clone(), hash: hash.clone() });
         }
-        while trail.rows.len() as u64 > rows_max {
-            trail.anchor = trail.rows.pop_front().map(|gone| chain.anchor(gone.number, &gone.hash));
+        let most = usize::try_from(rows_max).unwrap_or(usize::MAX);
+        let too_many = trail.rows.len().saturating_sub(most);
+        let gone = trail.rows.drain(..too_many).next_back();
+        if let Some(gone) = gone {
+            trail.anchor = Some(chain.anchor(gone.number, &gone.hash));
         }
         Ok(())
     }

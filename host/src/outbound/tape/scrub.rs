@@ -161,8 +161,9 @@ pub(super) fn answered(status: u16, fields: &HeaderMap, body: &[u8], mask: &Mask
 }
 
 fn stays(name: &str) -> bool {
-    let is_kept =
-        KEPT.contains(&name) || REQUEST_ID_HEADERS.contains(&name) || KEPT_PARTS.iter().any(|part| name.contains(part));
+    let is_kept = KEPT.contains(&name)
+        || REQUEST_ID_HEADERS.iter().any(|known| known == name)
+        || KEPT_PARTS.iter().any(|part| name.contains(part));
     is_kept && !header_is_secret(name)
 }
 
