@@ -22,7 +22,7 @@ pub const PERCENT_MAX: f64 = 5.0;
 /// Bytes of the body that is carried.
 pub const BODY_BYTES: usize = 100 << 10;
 
-/// A body is copied into the guest, as the component model has it, and once more at most; what comes with it is small.
+/// A body is copied into the guest, as the component model has it, and once more at most.
 pub const BODY_COPIES_MAX: f64 = 2.1;
 
 /// What makes this program do a piece of work so many times: the argument before what is counted and the number.
@@ -125,7 +125,7 @@ pub fn all() -> Vec<Counted> {
     pure.chain(carried).collect()
 }
 
-/// A body of 100 KiB on its way from the transport into a guest.
+/// A body of 100 KiB on its way from the transport into a guest: what an answer with it takes more than one without.
 pub fn carried(unit: Unit) -> Counted {
     Counted { part: "body", input: "100 KiB, from the transport into the guest", unit, work: Do::Carry }
 }
@@ -169,23 +169,24 @@ impl Counted {
         /// So many times, and so many times more: few, where one time costs much, else many.
         const FEW: [usize; 2] = [10, 50];
         const MANY: [usize; 2] = [100, 1_000];
-        const BODIES: [usize; 2] = [10, 200];
+        const BODIES: usize = 200;
         const LITTLE: u64 = 50_000;
-        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let arguments = match self.work {
-            Do::Pure(_) => Vec::new(),
-            Do::Carry => vec![built(folder.path())?],
-        };
         let each = |[times, more]: [usize; 2]| -> Result<u64, String> {
-            let before = self.total(program, times, &arguments)?;
-            let after = self.total(program, times + more, &arguments)?;
+            let before = self.total(program, times, &[])?;
+            let after = self.total(program, times + more, &[])?;
             Ok(after.saturating_sub(before) / more as u64)
         };
         match self.work {
             Do::Carry => {
+                let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+                let component = built(folder.path())?;
+                let with = |bytes: usize| [component.clone(), bytes.to_string().into()];
                 // The first time compiles; after it the code is there. Compiling costs more than bodies do, and never the same.
-                self.total(program, 1, &arguments)?;
-                each(BODIES)
+                self.total(program, 1, &with(0))?;
+                // What goes with every answer, which the path's count is about, is no matter of the body.
+                let none = self.total(program, BODIES, &with(0))?;
+                let bodies = self.total(program, BODIES, &with(BODY_BYTES))?;
+                Ok(bodies.saturating_sub(none) / BODIES as u64)
             }
             Do::Pure(_) => match each(FEW)? {
                 little if little < LITTLE => each(MANY),
@@ -235,17 +236,19 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-/// One call of a plugin that sends so many requests, each of which is answered by a body. The plugin's file stands after the
-/// number.
+/// One call of a plugin that sends so many requests, each of which is answered by a body. After the number stand the plugin's
+/// file and the body's bytes.
 fn carry(times: usize) {
-    let path = std::env::args().skip_while(|argument| argument != ARGUMENT).nth(3).expect("the component's file");
+    let mut arguments = std::env::args().skip_while(|argument| argument != ARGUMENT).skip(3);
+    let path = arguments.next().expect("the component's file");
+    let bytes: usize = arguments.next().and_then(|bytes| bytes.parse().ok()).expect("the bytes of a body");
     runtime().block_on(async {
         let component = std::fs::read(path).expect("the component");
         let host =
-            wharfage::Host::builder().transport(Memory(vec![b' '; BODY_BYTES].into())).code_dir(crate::compiled_code());
+            wharfage::Host::builder().transport(Memory(vec![b' '; bytes].into())).code_dir(crate::compiled_code());
         let plugin = measured::connect(host, &component, measured::NOWHERE, "").await;
         let input = serde_json::json!({ "url": "{api}/large", "times": times });
         let answer = plugin.call::<usize>("send", &input).await.unwrap_or_else(|error| panic!("{error:?}"));
-        assert_eq!(answer.output, times * BODY_BYTES);
+        assert_eq!(answer.output, times * bytes);
     });
 }
