@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use wharfage::{Connection, Error, Kind, NetworkStage, RequestSent, Step};
-use wharfage_tests::{API_KEY, Open, Provider, Reply, Scene, guests};
+use wharfage_tests::{API_KEY, Open, PATIENCE, Provider, Reply, Scene, guests};
 
 async fn open_with(provider: &Provider, change: impl FnOnce(&mut Connection) + Send + 'static) -> Open {
     Scene::of(guests::HTTP_STREAM).with(provider).grant(change).open().await
@@ -342,8 +342,8 @@ async fn a_piece_leaves_when_it_is_written() {
     let open = open(&provider).await;
     let input = json!({"method": "POST", "url": "{api}/up?patience=10000", "pieces": 1, "bytes": 10_000,
         "then": [{"url": "{api}/once-it-is-there"}]});
-    assert_eq!(open.output("up", input).await["status"], 201);
-    assert_eq!(provider.count(), 2);
+    let told = tokio::time::timeout(PATIENCE, open.output("up", input)).await.expect("the piece leaves");
+    assert_eq!((&told["status"], provider.count()), (&json!(201), 2));
 }
 
 /// What was there already goes with `send`.

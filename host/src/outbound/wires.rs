@@ -644,10 +644,9 @@ mod tests {
         }
     }
 
-    /// A wire whose other end is in this process, with what it has said so far.
-    async fn within(wires: &Arc<Wires>, said: &[u8]) -> (Open, tokio::io::DuplexStream) {
-        let (near, mut far) = tokio::io::duplex(4096);
-        far.write_all(said).await.unwrap();
+    /// A wire whose other end is in this process.
+    async fn within(wires: &Arc<Wires>) -> (Open, tokio::io::DuplexStream) {
+        let (near, far) = tokio::io::duplex(4096);
         let to = plain(&[]);
         let peer = "127.0.0.1:9".parse().unwrap();
         let single = wires.open(&to, TokioIo::new(Box::new(near)), peer).await.unwrap();
@@ -657,33 +656,39 @@ mod tests {
     /// As when it hangs up after the wire was looked at.
     #[tokio::test]
     async fn what_a_closed_wire_did_not_take_was_not_sent() {
-        let (mut wire, far) = within(&wires(&clock()), b"").await;
+        let (mut wire, far) = within(&wires(&clock())).await;
         drop(far);
         let sent = wire.send(Request::new(Sending::Whole(None))).await;
         assert!(matches!(sent, Err(None)), "{sent:?}");
     }
 
-    /// However much the task has done before, which is when the runtime lets it wait for what is there already.
+    /// A task that has done so much already, whenever this is looked at: the runtime lets it wait for what is there.
+    async fn busy<F: Future>(done: usize, future: F) -> F::Output {
+        let mut future = pin!(future);
+        std::future::poll_fn(|cx| {
+            for _ in 0..done {
+                let _ = pin!(tokio::task::consume_budget()).poll(cx);
+            }
+            future.as_mut().poll(cx)
+        })
+        .await
+    }
+
     #[tokio::test]
     async fn an_answer_that_came_with_the_end_of_its_wire_is_not_lost() {
         for done in 0..128 {
             let said = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
-            let (mut wire, far) = within(&wires(&clock()), b"").await;
+            let (mut wire, mut far) = within(&wires(&clock())).await;
             let provider = tokio::spawn(async move {
-                let mut far = far;
                 let mut asked = [0; 512];
                 assert_ne!(far.read(&mut asked).await.unwrap(), 0);
                 far.write_all(said).await.unwrap();
             });
-            tokio::task::yield_now().await;
-            for _ in 0..done {
-                tokio::task::consume_budget().await;
-            }
-            let answer = wire.send(Request::new(Sending::Whole(None))).await;
+            let answer = busy(done, wire.send(Request::new(Sending::Whole(None)))).await;
             let mut body = answer.unwrap_or_else(|lost| panic!("{done}: {lost:?}")).into_body();
             let frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx));
             let Open::Single(mut single) = wire else { panic!("it is HTTP/1.1") };
-            let frame = single.until(frame).await.unwrap().unwrap();
+            let frame = busy(done, single.until(frame)).await.unwrap().unwrap();
             assert_eq!(frame.into_data().unwrap(), "ok", "{done}");
             provider.await.unwrap();
         }
