@@ -13,7 +13,7 @@ use flate2::write::MultiGzDecoder;
 use http::header::{
     ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, HOST, HeaderValue, RANGE, UPGRADE, USER_AGENT,
 };
-use http::uri::{Authority, PathAndQuery, Scheme, Uri};
+use http::uri::{Scheme, Uri};
 use http::{HeaderMap, Request};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -25,7 +25,7 @@ use super::Method;
 use super::sign::Signed;
 use super::stream::Pour;
 use super::transport::{Body, Head, Lost, Transport, Wire, unsent};
-use super::wires::{Destination, Open, Single, Wires, broken, lost, machine_tls, proven};
+use super::wires::{Destination, Open, Single, Wires, broken, machine_tls};
 use crate::connection::Limits;
 use crate::error::{Error, NetworkStage, RequestSent, Result};
 use crate::time::{BoxFuture, SystemClock};
@@ -57,7 +57,7 @@ impl Http {
         };
         let to = Destination {
             origin: &url[..Position::BeforePath],
-            proven: proven(url)?,
+            proven: url.host().filter(|_| url.scheme() == "https"),
             addresses: &signed.addresses,
             is_upgrade: signed.headers.contains_key(UPGRADE),
         };
@@ -91,7 +91,6 @@ impl Transport for Http {
 
 /// A request as it goes onto a wire.
 fn written(signed: &Signed, url: &Url, is_shared: bool) -> Result<Request<Sending>, Lost> {
-    let unreadable = |_| unsent("the URL cannot be sent");
     let mut request = Request::new(Sending::of(signed));
     *request.method_mut() = match signed.method {
         Method::Get => http::Method::GET,
@@ -102,18 +101,14 @@ fn written(signed: &Signed, url: &Url, is_shared: bool) -> Result<Request<Sendin
         Method::Delete => http::Method::DELETE,
     };
     let host = &url[Position::BeforeHost..Position::AfterPort];
-    let path = PathAndQuery::try_from(&url[Position::BeforePath..Position::AfterQuery]).map_err(unreadable)?;
+    let mut uri = Uri::builder().path_and_query(&url[Position::BeforePath..Position::AfterQuery]);
     let mut headers = signed.headers.clone();
-    *request.uri_mut() = if is_shared {
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTPS);
-        parts.authority = Some(Authority::try_from(host).map_err(unreadable)?);
-        parts.path_and_query = Some(path);
-        Uri::from_parts(parts).map_err(|_| unsent("the URL cannot be sent"))?
+    if is_shared {
+        uri = uri.scheme(Scheme::HTTPS).authority(host);
     } else {
         headers.insert(HOST, HeaderValue::from_str(host).map_err(|_| unsent("the host cannot be sent"))?);
-        path.into()
-    };
+    }
+    *request.uri_mut() = uri.build().map_err(|_| unsent("the URL cannot be sent"))?;
     headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
     headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!("wharfage/", env!("CARGO_PKG_VERSION"))));
     // A part of something coded cannot be decoded.
@@ -228,7 +223,8 @@ impl Pieces {
     /// The next piece without its coding.
     async fn decoded(&mut self) -> Result<Option<Bytes>, Lost> {
         let wrong = |error: IoError| {
-            lost(NetworkStage::Reset, RequestSent::Yes, format!("the gzip coding of the answer is damaged: {error}"))
+            let details = format!("the gzip coding of the answer is damaged: {error}");
+            Lost { stage: NetworkStage::Reset, sent: RequestSent::Yes, details }
         };
         loop {
             if let Some(gunzip) = &mut self.gunzip

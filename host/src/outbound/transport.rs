@@ -61,8 +61,8 @@ pub struct Lost {
 }
 
 /// Why a request did not leave.
-pub(super) fn unsent(details: &str) -> Lost {
-    Lost { stage: NetworkStage::Connect, sent: RequestSent::No, details: details.to_owned() }
+pub(super) fn unsent(details: impl Into<String>) -> Lost {
+    Lost { stage: NetworkStage::Connect, sent: RequestSent::No, details: details.into() }
 }
 
 /// A whole body that is there already.

@@ -25,10 +25,10 @@ use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use url::{Host, Url};
+use url::Host;
 
 use super::client::Sending;
-use super::transport::{Lost, Wire};
+use super::transport::{Lost, Wire, unsent};
 use crate::connection::Limits;
 use crate::error::{NetworkStage, RequestSent};
 use crate::time::{BoxFuture, Clock, Timestamp};
@@ -52,8 +52,8 @@ const HTTP_2: &[u8] = b"h2";
 pub(super) struct Destination<'a> {
     /// The URL up to its path.
     pub(super) origin: &'a str,
-    /// The name that the other end proves with TLS; without TLS none.
-    pub(super) proven: Option<ServerName<'static>>,
+    /// Who the other end proves to be with TLS; without TLS nobody.
+    pub(super) proven: Option<Host<&'a str>>,
     /// The only addresses that may be dialled.
     pub(super) addresses: &'a [SocketAddr],
     /// It becomes something else, which is not kept, and which HTTP/2 has another way for.
@@ -273,7 +273,7 @@ impl Wires {
             biased;
             dialled = dialled => dialled,
             () = self.clock.alarm(self.clock.now().plus(most_ms)) => {
-                Err(unreached(format!("none within the limit connect_ms of {most_ms}")))
+                Err(unsent(format!("none within the limit connect_ms of {most_ms}")))
             }
         }
     }
@@ -283,8 +283,7 @@ impl Wires {
         settings.max_headers(usize::try_from(self.limits.headers).unwrap_or(usize::MAX));
         let (sender, connection) = settings.handshake(wire).await.map_err(|error| unopened(&error))?;
         let driver = Driver(Some(Box::pin(connection.with_upgrades())));
-        let known = || self.kept().origins.get_key_value(to.origin).map(|(origin, _)| origin.clone());
-        let origin = (!to.is_upgrade).then(|| known().unwrap_or_else(|| to.origin.into()));
+        let origin = (!to.is_upgrade).then(|| to.origin.into());
         Ok(Single { sender, driver, origin, peer })
     }
 
@@ -308,14 +307,15 @@ impl Wires {
 
     /// Bytes there and back, by TLS where that is asked for; and whether they are HTTP/2's.
     async fn reach(&self, to: &Destination<'_>) -> Result<(Box<dyn Wire>, SocketAddr, bool), Lost> {
+        let name = to.proven.as_ref().map(server_name).transpose()?;
         let (stream, peer) = first_reached(to.addresses, &*self.clock).await?;
         tune(&stream);
-        let Some(name) = &to.proven else { return Ok((Box::new(stream), peer, false)) };
-        let secured = self.tls[usize::from(to.is_upgrade)].connect(name.clone(), stream).await;
+        let Some(name) = name else { return Ok((Box::new(stream), peer, false)) };
+        let secured = self.tls[usize::from(to.is_upgrade)].connect(name, stream).await;
         let secured = secured.map_err(|error| {
             let is_refused = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
             let stage = if is_refused { NetworkStage::Tls } else { NetworkStage::Connect };
-            lost(stage, RequestSent::No, error.to_string())
+            Lost { stage, sent: RequestSent::No, details: error.to_string() }
         })?;
         let is_shared = secured.get_ref().1.alpn_protocol() == Some(HTTP_2);
         Ok((Box::new(secured), peer, is_shared))
@@ -347,28 +347,24 @@ async fn first_reached(addresses: &[SocketAddr], clock: &dyn Clock) -> Result<(T
             reached = under_way.next() => match reached {
                 Some((Ok(stream), address)) => return Ok((stream, address)),
                 Some((Err(error), address)) => failed = format!("{address}: {error}"),
-                None => return Err(unreached(failed)),
+                None => return Err(unsent(failed)),
             },
             () = clock.alarm(clock.now().plus(NEXT_ADDRESS_MS)), if waiting.len() > 0 => {}
         }
     }
 }
 
-/// The name that the other end of a wire to this URL proves; none without TLS.
+/// The name that a certificate is for.
 ///
 /// # Errors
-/// When no certificate can be for it.
-pub(super) fn proven(url: &Url) -> Result<Option<ServerName<'static>>, Lost> {
-    if url.scheme() != "https" {
-        return Ok(None);
+/// When none can be for this host.
+fn server_name(host: &Host<&str>) -> Result<ServerName<'static>, Lost> {
+    match host {
+        Host::Domain(name) => ServerName::try_from(name.trim_end_matches('.').to_owned())
+            .map_err(|_| unsent("no certificate can be for the host of this URL")),
+        Host::Ipv4(address) => Ok(IpAddr::from(*address).into()),
+        Host::Ipv6(address) => Ok(IpAddr::from(*address).into()),
     }
-    let name = match url.host() {
-        Some(Host::Domain(name)) => ServerName::try_from(name.trim_end_matches('.').to_owned()).ok(),
-        Some(Host::Ipv4(address)) => Some(IpAddr::from(address).into()),
-        Some(Host::Ipv6(address)) => Some(IpAddr::from(address).into()),
-        None => None,
-    };
-    name.map(Some).ok_or_else(|| unreached("no certificate can be for the host of this URL".into()))
 }
 
 /// TLS as this machine trusts it; what it trusts is read once.
@@ -397,14 +393,9 @@ fn by_turns(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
     (0..longer).flat_map(|at| [one.get(at), other.get(at)]).flatten().map(|address| **address).collect()
 }
 
-/// Why no wire came about.
-fn unreached(details: String) -> Lost {
-    lost(NetworkStage::Connect, RequestSent::No, details)
-}
-
 /// An open wire that did not become one for requests.
 fn unopened(error: &hyper::Error) -> Lost {
-    Lost { stage: NetworkStage::Connect, sent: RequestSent::No, ..broken(error) }
+    unsent(broken(error).details)
 }
 
 /// What came of a request that was under way.
@@ -415,11 +406,7 @@ pub(super) fn broken(error: &hyper::Error) -> Lost {
         details = format!("{details}: {inner}");
         cause = inner.source();
     }
-    lost(NetworkStage::Reset, RequestSent::Maybe, details)
-}
-
-pub(super) fn lost(stage: NetworkStage, sent: RequestSent, details: String) -> Lost {
-    Lost { stage, sent, details }
+    Lost { stage: NetworkStage::Reset, sent: RequestSent::Maybe, details }
 }
 
 #[cfg(test)]
@@ -541,8 +528,8 @@ mod tests {
         ManualClock::new(Timestamp::from_millis(1_800_000_000_000), 1)
     }
 
-    fn secured<'a>(name: &str, addresses: &'a [SocketAddr]) -> Destination<'a> {
-        let proven = proven(&Url::parse(&format!("https://{name}/")).unwrap()).unwrap();
+    fn secured<'a>(name: &'a str, addresses: &'a [SocketAddr]) -> Destination<'a> {
+        let proven = Some(name.parse().map_or(Host::Domain(name), Host::Ipv4));
         Destination { origin: "https://provider.test", proven, addresses, is_upgrade: false }
     }
 
