@@ -11,7 +11,7 @@ use crate::hex::hex;
 /// # Errors
 /// [`Kind::Internal`](crate::Kind::Internal) when the operating system gives none.
 pub(crate) fn fill(bytes: &mut [u8]) -> Result<()> {
-    aws_lc_rs::rand::fill(bytes).map_err(|_| Error::internal("the operating system gave no random bytes"))
+    getrandom::fill(bytes).map_err(|_| Error::internal("the operating system gave no random bytes"))
 }
 
 /// So many random bytes.

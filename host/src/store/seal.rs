@@ -3,32 +3,34 @@
 //! A sealed value opens only with the same key and the same context (connection, key, version), so a record copied
 //! elsewhere or changed by a bit is refused. Every value has a nonce of its own from the operating system.
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 
 use crate::error::{Error, Result};
+use crate::random;
 
 /// Seals and opens.
 pub(crate) struct Seal {
-    key: Option<RandomizedNonceKey>,
+    key: Option<LessSafeKey>,
 }
 
 impl Seal {
     /// With this key.
     pub(crate) fn new(key: &[u8; 32]) -> Self {
-        Self { key: RandomizedNonceKey::new(&AES_256_GCM, key).ok() }
+        Self { key: UnboundKey::new(&AES_256_GCM, key).ok().map(LessSafeKey::new) }
     }
 
     /// Nonce, then ciphertext and tag.
     pub(crate) fn seal(&self, context: &[&str], plain: &[u8]) -> Result<Vec<u8>> {
-        let mut body = plain.to_vec();
-        let nonce = self
-            .key
-            .as_ref()
-            .and_then(|key| key.seal_in_place_append_tag(Aad::from(bound(context)), &mut body).ok())
-            .ok_or_else(|| Error::internal("a value could not be sealed"))?;
-        let mut out = nonce.as_ref().to_vec();
-        out.append(&mut body);
-        Ok(out)
+        let failed = || Error::internal("a value could not be sealed");
+        let key = self.key.as_ref().ok_or_else(failed)?;
+        let nonce = random::bytes::<NONCE_LEN>()?;
+        let mut sealed = Vec::with_capacity(NONCE_LEN + plain.len() + AES_256_GCM.tag_len());
+        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(plain);
+        let body = &mut sealed[NONCE_LEN..];
+        let tag = key.seal_in_place_separate_tag(Nonce::assume_unique_for_key(nonce), Aad::from(bound(context)), body);
+        sealed.extend_from_slice(tag.map_err(|_| failed())?.as_ref());
+        Ok(sealed)
     }
 
     /// The plain value, if it was sealed with this key for this context.
@@ -61,6 +63,7 @@ mod tests {
         let seal = Seal::new(&[1; 32]);
         let sealed = seal.seal(&["a", "bc"], b"value").unwrap();
         assert_eq!(seal.open(&["a", "bc"], &sealed).unwrap(), b"value");
+        assert_ne!(seal.seal(&["a", "bc"], b"value").unwrap(), sealed, "each has a nonce of its own");
         assert!(seal.open(&["ab", "c"], &sealed).is_none());
         assert!(Seal::new(&[2; 32]).open(&["a", "bc"], &sealed).is_none());
         for at in 0..sealed.len() {
