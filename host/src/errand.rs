@@ -5,9 +5,9 @@
 //! guest, does it in between. The guest stands still meanwhile, as it would anyway, and who drops the call drops both.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 
 use crate::time::BoxFuture;
 
@@ -18,28 +18,37 @@ pub(crate) struct Errands(Arc<Mutex<Option<Errand>>>);
 /// It is begun where it is done, so that nothing large is made on the guest's stack.
 type Errand = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
 
+/// Something under way, and where it puts what comes of it. It moves neither: what is waited for on the path is large.
+struct Doing<T> {
+    what: BoxFuture<'static, T>,
+    came: Arc<Mutex<Option<T>>>,
+}
+
+impl<T> Future for Doing<T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let it = ready!(self.what.as_mut().poll(cx));
+        *lock(&self.came) = Some(it);
+        Poll::Ready(())
+    }
+}
+
 impl Errands {
     /// Has this done, and waits for what comes of it. Nobody does it where no [`Errands::attend`] runs the guest.
-    pub(crate) async fn run<F, T>(&self, errand: impl FnOnce() -> F + Send + 'static) -> T
+    pub(crate) async fn run<T>(&self, errand: impl FnOnce() -> BoxFuture<'static, T> + Send + 'static) -> T
     where
-        F: Future<Output = T> + Send,
         T: Send + 'static,
     {
         let done = Arc::new(Mutex::new(None));
         let came = done.clone();
-        *lock(&self.0) = Some(Box::new(move || {
-            Box::pin(async move {
-                let it = errand().await;
-                *lock(&came) = Some(it);
-            })
-        }));
+        *lock(&self.0) = Some(Box::new(move || Box::pin(Doing { what: errand(), came })));
         // No waker: the guest goes on as soon as it is done.
         poll_fn(|_| lock(&done).take().map_or(Poll::Pending, Poll::Ready)).await
     }
 
     /// Runs a guest, and whatever it waits for.
-    pub(crate) async fn attend<T>(&self, guest: impl Future<Output = T>) -> T {
-        let mut guest = pin!(guest);
+    pub(crate) async fn attend<T>(&self, mut guest: Pin<&mut impl Future<Output = T>>) -> T {
         let mut under_way: Option<BoxFuture<'static, ()>> = None;
         poll_fn(|cx| {
             loop {
@@ -66,6 +75,7 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
@@ -77,16 +87,18 @@ mod tests {
             let mut sum = 0;
             for number in 1..=3_u64 {
                 sum += errands
-                    .run(move || async move {
-                        tokio::task::yield_now().await;
-                        number
+                    .run(move || {
+                        Box::pin(async move {
+                            tokio::task::yield_now().await;
+                            number
+                        })
                     })
                     .await;
                 tokio::task::yield_now().await;
             }
             sum
         };
-        assert_eq!(errands.attend(guest).await, 6);
+        assert_eq!(errands.attend(pin!(guest)).await, 6);
     }
 
     #[tokio::test]
@@ -100,9 +112,11 @@ mod tests {
         let (errands, ended, polled) = (Errands::default(), Arc::new(AtomicU64::new(0)), AtomicU64::new(0));
         let told = Told(ended.clone());
         let guest = async {
-            let waits = errands.run(move || async move {
-                let _told = told;
-                std::future::pending::<()>().await;
+            let waits = errands.run(move || {
+                Box::pin(async move {
+                    let _told = told;
+                    std::future::pending::<()>().await;
+                })
             });
             let mut waits = pin!(waits);
             poll_fn(|cx| {
@@ -111,7 +125,8 @@ mod tests {
             })
             .await;
         };
-        let mut call = Box::pin(errands.attend(guest));
+        let mut guest = Box::pin(guest);
+        let mut call = Box::pin(errands.attend(guest.as_mut()));
         for _ in 0..3 {
             assert!(futures_util::poll!(&mut call).is_pending());
         }

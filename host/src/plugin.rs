@@ -764,11 +764,11 @@ impl Loaded {
         input: &String,
         cursor: Option<&String>,
     ) -> Result<Answer<Box<RawValue>>> {
-        let limits = self.grant.limits;
+        let limits = &self.grant.limits;
         let Live { store: instance, operations } = live;
         let errands = instance.data().errands.clone();
         let called = operations.call_call(&mut *instance, &operation.name, input, cursor.map(String::as_str));
-        let called = errands.attend(called).await;
+        let called = errands.attend(pin!(called)).await;
         let page = self.leave(instance, called)?;
         if page.output.len() as u64 > limits.output_bytes {
             return Err(Error::limit(
@@ -799,7 +799,7 @@ impl Loaded {
         loop {
             let mut store = self.instance(&self.grant.limits, deadline, event.clone(), running.clone())?;
             let errands = store.data().errands.clone();
-            let entered = errands.attend(self.pre.instantiate_async(&mut store)).await;
+            let entered = errands.attend(pin!(self.pre.instantiate_async(&mut store))).await;
             match entered.and_then(|entered| find(&mut store, &entered)) {
                 Ok(found) => return Ok((store, found)),
                 Err(error) if is_pool_full(&error) && self.engine.warm_room().make_way() => {}
@@ -853,7 +853,7 @@ impl Loaded {
             self.fresh(deadline, event_id, running, |store, entered| self.events.load(store, entered)).await?;
         let began = self.clock.now();
         let (errands, event) = (instance.data().errands.clone(), event.into());
-        let called = errands.attend(events.call_handle(&mut instance, &event)).await;
+        let called = errands.attend(pin!(events.call_handle(&mut instance, &event))).await;
         let handled = self.leave(&mut instance, called)?;
         let Spent { source, attempts, .. } = instance.data().spent;
         self.vitals.pulse.ended(began, self.clock.now(), Sign::of_answer(source, attempts));

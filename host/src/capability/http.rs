@@ -52,7 +52,9 @@ impl Host for Call {
         let request = self.with_made(request.into()).numbered(first);
         let (outbound, context) = (self.outbound.clone(), self.context.clone());
         let opened = match self.place() {
-            Ok(place) => self.errands.run(|| async move { outbound.open(&context, request, place).await }).await,
+            Ok(place) => {
+                self.errands.run(|| Box::pin(async move { outbound.open(&context, request, place).await })).await
+            }
             Err(error) => Err(error),
         };
         let (response, stream) = match opened {
@@ -99,10 +101,11 @@ impl Host for Call {
                 return Ok(vec![Err(error); wanted]);
             }
         };
-        let requests = (first..).zip(requests).map(|(number, request)| self.with_made(request.into()).numbered(number));
-        let requests = requests.collect();
+        let numbered =
+            |(number, request): (_, contract::Request)| self.with_made(request.into()).numbered(number).into();
+        let requests = (first..).zip(requests).map(numbered).collect();
         let (outbound, context) = (self.outbound.clone(), self.context.clone());
-        let results = self.errands.run(|| async move { outbound.send_all(&context, requests).await }).await;
+        let results = self.errands.run(|| Box::pin(async move { outbound.send_all(&context, requests).await })).await;
         Ok(results.into_iter().map(|result| self.receive(result).map(Into::into)).collect())
     }
 }
@@ -197,9 +200,9 @@ impl Call {
     /// Sends one request.
     async fn answer(&mut self, request: contract::Request) -> Result<Answer, types::Error> {
         let first = self.spend(1)?;
-        let request = self.with_made(request.into()).numbered(first);
+        let request: Arc<Request> = self.with_made(request.into()).numbered(first).into();
         let (outbound, context) = (self.outbound.clone(), self.context.clone());
-        let result = self.errands.run(|| async move { outbound.send(&context, request).await }).await;
+        let result = self.errands.run(|| Box::pin(async move { outbound.send(&context, request).await })).await;
         self.receive(result)
     }
 

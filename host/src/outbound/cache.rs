@@ -188,7 +188,7 @@ pub(super) struct Ticket {
     url: Url,
     headers: Vec<(String, String)>,
     /// The same as the rules read it, made when somebody asks.
-    asked: OnceLock<Option<http::Request<()>>>,
+    asked: OnceLock<Option<Box<http::Request<()>>>>,
     keep: Keep,
     /// The count of writes when it was asked for.
     writes: u64,
@@ -208,9 +208,9 @@ impl Ticket {
             };
             *request.uri_mut() = self.url.as_str().parse().ok()?;
             *request.headers_mut() = fields(&self.headers);
-            Some(request)
+            Some(Box::new(request))
         };
-        self.asked.get_or_init(read).as_ref()
+        self.asked.get_or_init(read).as_deref()
     }
 
     /// Lets those that wait for this answer go: it will serve none of them.

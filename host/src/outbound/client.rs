@@ -4,7 +4,7 @@
 //! gzip, which it takes off piece by piece.
 
 use std::io::{Error as IoError, ErrorKind, Write as _};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -66,9 +66,11 @@ impl Http {
             let is_kept = kept.is_some();
             let mut wire = match kept {
                 Some(wire) => wire,
-                None => self.wires.dial(&to).await?,
+                // Seldom, and large.
+                None => Box::pin(self.wires.dial(&to)).await?,
             };
-            match wire.send(written(signed, url, wire.is_shared())?).await {
+            let request = written(signed, url, wire.is_shared())?;
+            match wire.send(request).await {
                 Ok(answer) => return Ok(head(answer, wire, self.wires.clone())),
                 Err(Some(lost)) => return Err(lost),
                 // The other end hung up before it was sent any of this.
@@ -202,7 +204,7 @@ impl Pieces {
         while !self.is_over {
             let frame = std::future::poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx));
             let frame = match &mut self.single {
-                Some(single) => single.until(frame).await,
+                Some(single) => single.until(pin!(frame)).await,
                 None => frame.await,
             };
             let frame = frame.transpose().map_err(|error| broken(&error))?;
@@ -257,7 +259,7 @@ impl Body for Pieces {
             let (Some(mut single), Some(upgrade)) = (single, upgrade) else {
                 return Err(unsent("the connection carries nothing but requests"));
             };
-            let upgraded = single.until(upgrade).await.map_err(|error| broken(&error))?;
+            let upgraded = single.until(pin!(upgrade)).await.map_err(|error| broken(&error))?;
             Ok(Box::new(TokioIo::new(upgraded)) as Box<dyn Wire>)
         })
     }

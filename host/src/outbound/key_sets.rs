@@ -91,6 +91,6 @@ impl KeySets {
             is_confidential: true,
             ..Request::get(resolve(&self.places, endpoint)?.as_str())
         };
-        Ok(Arc::unwrap_or_clone(self.authority.send(context, request).await?.body))
+        Ok(Arc::unwrap_or_clone(self.authority.send(context, request.into()).await?.body))
     }
 }

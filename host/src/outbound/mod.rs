@@ -33,6 +33,7 @@ pub(crate) mod upgrade;
 mod wires;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -499,7 +500,7 @@ impl Outbound {
     ///
     /// # Errors
     /// Any [`Kind`] of the contract, with what was sent and when trying again can help.
-    pub(crate) async fn send(&self, context: &CallContext, request: Request) -> Result<Response> {
+    pub(crate) async fn send(&self, context: &CallContext, request: Arc<Request>) -> Result<Response> {
         let mut trip = Trip::begin(self, context, request)?;
         let first = trip.request.clone();
         match self.travel(context, &mut trip).await {
@@ -522,7 +523,7 @@ impl Outbound {
 
     /// The first so many steps of the path and no more: for the benches, which take what a step costs from the difference.
     pub(crate) async fn walk(&self, context: &CallContext, request: Request, steps: usize) -> Result<()> {
-        let mut trip = Trip::begin(self, context, request)?;
+        let mut trip = Trip::begin(self, context, request.into())?;
         if steps == 0 {
             return Ok(());
         }
@@ -571,7 +572,11 @@ impl Outbound {
             target: "wharfage::outbound", "request", http.request.method = trip.request.method.as_str(),
             http.response.status_code = Empty, attempts = Empty, source = Empty, error.type = Empty
         );
-        let answered = self.journey(context, trip).instrument(span.clone()).await;
+        let answered = {
+            // It is large, and each layer around it would move it: it stays where it is.
+            let journey = pin!(self.journey(context, trip));
+            journey.instrument(span.clone()).await
+        };
         span.record("attempts", trip.attempts);
         match &answered {
             Ok((response, _)) => {
@@ -607,7 +612,7 @@ impl Outbound {
                 tape::Looked::Played(answered) => {
                     trip.tries += 1;
                     trip.attempts += 1;
-                    self.outcome(context, trip, answered, None)
+                    self.outcome(context, trip, *answered, None)
                 }
                 tape::Looked::Live(slot) => {
                     let here = Here::begin();
@@ -807,7 +812,7 @@ impl Outbound {
     }
 
     /// Sends several requests side by side and answers in their order.
-    pub(crate) async fn send_all(&self, context: &CallContext, requests: Vec<Request>) -> Vec<Result<Response>> {
+    pub(crate) async fn send_all(&self, context: &CallContext, requests: Vec<Arc<Request>>) -> Vec<Result<Response>> {
         use futures_util::StreamExt;
         let width = usize::try_from(self.limits.side_by_side).unwrap_or(usize::MAX).max(1);
         futures_util::stream::iter(requests).map(|request| self.send(context, request)).buffered(width).collect().await
@@ -1056,9 +1061,9 @@ struct Trip {
 }
 
 impl Trip {
-    fn begin(outbound: &Outbound, context: &CallContext, mut request: Request) -> Result<Self> {
+    fn begin(outbound: &Outbound, context: &CallContext, mut request: Arc<Request>) -> Result<Self> {
         outbound.count(context, OperationMeter::requested);
-        let may_repeat = request.may_repeat();
+        let (may_repeat, number) = (request.may_repeat(), request.number);
         if request.repeat == Repeat::Keyed {
             if outbound.idempotency.is_none() {
                 return Err(Error::invalid(
@@ -1066,14 +1071,14 @@ impl Trip {
                     "a keyed request needs [idempotency] header = \"…\" or query = \"…\" in plugin.toml",
                 ));
             }
-            request.idempotency_key = Some(match &context.event {
-                Some(event) => outbound.derived_key(event, request.number),
+            Arc::make_mut(&mut request).idempotency_key = Some(match &context.event {
+                Some(event) => outbound.derived_key(event, number),
                 None => crate::random::name()?,
             });
         }
         outbound.retry_budget().deposit(outbound.limits.retry_percent);
         Ok(Self {
-            request: request.into(),
+            request,
             tries: 0,
             attempts: 0,
             hops: 0,
@@ -1251,7 +1256,7 @@ mod tests {
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0), 1));
         let outbound = Outbound::nowhere(Arc::new(Secrets::new("p", "acme", Default::default())), clock);
         let context = CallContext { deadline: Timestamp::from_millis(1), observer: None, event: None, operation: None };
-        let on_its_way = outbound.send(&context, Request::get("{api}/x"));
+        let on_its_way = outbound.send(&context, Request::get("{api}/x").into());
         let bytes = size_of_val(&on_its_way);
         assert!(bytes <= BYTES_MAX, "{bytes} bytes");
     }

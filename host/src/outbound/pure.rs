@@ -259,7 +259,8 @@ fn walked(times: usize) {
     for _ in 0..times {
         clock.advance(1_000);
         let context = CallContext { deadline: clock.now().plus(60_000), observer: None, event: None, operation: None };
-        let answered = outbound.send(&context, black_box(Request::get("{four}/v4/orders/7?page=2"))).now_or_never();
+        let answered =
+            outbound.send(&context, black_box(Request::get("{four}/v4/orders/7?page=2")).into()).now_or_never();
         assert!(matches!(black_box(answered), Some(Ok(_))), "it is answered at once");
     }
 }

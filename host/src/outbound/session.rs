@@ -773,7 +773,7 @@ impl Session {
             event: None,
             operation: None,
         };
-        match self.authority.send(&context, request).await {
+        match self.authority.send(&context, request.into()).await {
             Ok(response) => Ok(Zeroizing::new(Arc::unwrap_or_clone(response.body))),
             Err(error) => Err(told(error)),
         }

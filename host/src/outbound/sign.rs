@@ -69,7 +69,7 @@ impl Signed {
 }
 
 /// Puts the credential on.
-pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned) -> Result<Signed> {
+pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned) -> Result<Box<Signed>> {
     let Pinned { admitted, addresses } = pinned;
     let (ready, permit, leave) = admitted.into_parts();
     let origin = ready.scoped.origin();
@@ -130,7 +130,7 @@ pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned)
         context.observe(|| Step::Signed { credential: ready.credential.name.clone(), place: ready.credential.place() });
     }
     let plain_url = request.kept.as_ref().map_or(plain_url, |kept| kept.shown.clone());
-    Ok(Signed {
+    Ok(Box::new(Signed {
         method: request.method,
         url,
         plain_url,
@@ -142,7 +142,7 @@ pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned)
         timeout_ms: request.timeout_ms.unwrap_or(u64::MAX).min(outbound.limits.attempt_ms).max(1),
         permit,
         leave,
-    })
+    }))
 }
 
 pub(super) fn header_name(name: &str) -> Result<HeaderName> {

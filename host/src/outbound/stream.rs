@@ -379,7 +379,7 @@ impl Outbound {
     ) -> Result<(Response, Stream)> {
         // Who wants events is refused before anything leaves, for it may be a write that is answered in them.
         let mut events = wants_events(&request).then(|| self.events_place()).transpose()?;
-        let mut trip = Trip::begin(self, context, request)?;
+        let mut trip = Trip::begin(self, context, request.into())?;
         trip.is_opened = true;
         let (mut response, rest) = self.travel(context, &mut trip).await.map_err(|error| trip.count(error))?;
         let path = self.mask().text(&super::without_query(&response.url)).into_owned();
@@ -455,7 +455,7 @@ impl Outbound {
             if let (Some(_), Some(pour)) = (&outbound.tape, &request.upload) {
                 request.body = pour.gather(outbound.limits.request_body_bytes).await?;
             }
-            outbound.send(&call, request).await
+            outbound.send(&call, request.into()).await
         });
         let done = tokio::select! {
             biased;

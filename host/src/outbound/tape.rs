@@ -480,7 +480,7 @@ pub(super) struct Wish {
 /// What a tape says to a request.
 pub(super) enum Looked {
     /// It has the answer.
-    Played(transport::Answered),
+    Played(Box<transport::Answered>),
     /// It goes out.
     Live(Option<Slot>),
 }
@@ -489,14 +489,14 @@ pub(super) enum Looked {
 pub(super) struct Slot {
     reel: Arc<Reel>,
     at: usize,
-    wish: Wish,
+    wish: Box<Wish>,
 }
 
 /// The request, where there is a tape.
-pub(super) fn wish(outbound: &Outbound, scoped: &Scoped) -> Option<Wish> {
+pub(super) fn wish(outbound: &Outbound, scoped: &Scoped) -> Option<Box<Wish>> {
     outbound.tape.as_ref()?;
     let request = scoped.request();
-    Some(Wish {
+    Some(Box::new(Wish {
         method: request.method,
         url: scoped.url().clone(),
         shown: scoped.shown_url().clone(),
@@ -504,11 +504,11 @@ pub(super) fn wish(outbound: &Outbound, scoped: &Scoped) -> Option<Wish> {
         headers: request.headers.clone(),
         body: request.body.clone(),
         is_confidential: request.is_confidential,
-    })
+    }))
 }
 
 /// Plays the request's answer, or lets it go out, or refuses where nothing may.
-pub(super) fn look(outbound: &Outbound, wish: Option<Wish>) -> Result<Looked> {
+pub(super) fn look(outbound: &Outbound, wish: Option<Box<Wish>>) -> Result<Looked> {
     let (Some(Tape(reel)), Some(wish)) = (&outbound.tape, wish) else { return Ok(Looked::Live(None)) };
     let places = Places::of(&outbound.scope);
     let url = scrub::unsigned(wish.url.as_str());
@@ -530,7 +530,7 @@ pub(super) fn look(outbound: &Outbound, wish: Option<Wish>) -> Result<Looked> {
     }
     if reel.plays {
         if let Some(answered) = reel.play(&wanted, &places) {
-            return Ok(Looked::Played(played(outbound, &wish, answered, &places)));
+            return Ok(Looked::Played(played(outbound, &wish, answered, &places).into()));
         }
         if !reel.records {
             let shown = scrub::unsigned(wish.shown.as_str());
@@ -719,7 +719,7 @@ mod tests {
             is_confidential,
             ..Request::get(&format!("{{api}}{path}"))
         };
-        outbound.send(&context, request).await
+        outbound.send(&context, request.into()).await
     }
 
     #[tokio::test]

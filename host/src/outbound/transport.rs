@@ -98,7 +98,7 @@ pub(super) struct Raw {
 pub(super) async fn exchange(
     outbound: &Outbound,
     context: &CallContext,
-    mut signed: Signed,
+    mut signed: Box<Signed>,
     is_opened: bool,
 ) -> Answered {
     let now = outbound.clock.now();
@@ -116,7 +116,7 @@ pub(super) async fn exchange(
                 .with_request_sent(RequestSent::Maybe))
         }
     };
-    let Signed { method, plain_url, origin, permit, leave, .. } = signed;
+    let Signed { method, plain_url, origin, permit, leave, .. } = *signed;
     let (result, rest) = match result {
         Ok((raw, None)) => {
             drop(permit);

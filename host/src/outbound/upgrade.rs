@@ -118,7 +118,7 @@ impl Outbound {
         }
         let upgrade = Upgrade::new(protocol.cloned())?;
         let request = Request { upgrade: Some(upgrade.clone()), ..Request::get(url) };
-        let mut trip = Trip::begin(self, context, request)?;
+        let mut trip = Trip::begin(self, context, request.into())?;
         trip.is_opened = true;
         trip.rejected = before.and_then(|carried| carried.0.as_ref()?.version);
         let (response, rest) = self.travel(context, &mut trip).await.map_err(|error| trip.count(error))?;

@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -97,8 +97,7 @@ impl Driver {
 
 impl Single {
     /// Moves bytes until this is ready.
-    pub(super) async fn until<F: Future>(&mut self, future: F) -> F::Output {
-        let mut future = pin!(future);
+    pub(super) async fn until<F: Future>(&mut self, mut future: Pin<&mut F>) -> F::Output {
         std::future::poll_fn(|cx| {
             if let Poll::Ready(output) = future.as_mut().poll(cx) {
                 return Poll::Ready(output);
@@ -133,7 +132,7 @@ impl Open {
         let sent = match self {
             Self::Single(single) => {
                 let answer = single.sender.try_send_request(request);
-                single.until(answer).await
+                single.until(pin!(answer)).await
             }
             Self::Shared(shared) => shared.sender.try_send_request(request).await,
         };
@@ -549,7 +548,7 @@ mod tests {
         let mut frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx));
         let said = match wire {
             Open::Single(mut single) => {
-                let said = single.until(&mut frame).await;
+                let said = single.until(std::pin::Pin::new(&mut frame)).await;
                 wires.put(single);
                 said
             }
@@ -675,7 +674,7 @@ mod tests {
             let mut body = answer.unwrap_or_else(|lost| panic!("{done}: {lost:?}")).into_body();
             let frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx));
             let Open::Single(mut single) = wire else { panic!("it is HTTP/1.1") };
-            let frame = busy(done, single.until(frame)).await.unwrap().unwrap();
+            let frame = busy(done, single.until(pin!(frame))).await.unwrap().unwrap();
             assert_eq!(frame.into_data().unwrap(), "ok", "{done}");
             provider.await.unwrap();
         }

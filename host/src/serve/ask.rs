@@ -59,7 +59,7 @@ impl Host {
         };
         let context =
             CallContext { deadline: clock.now().plus(2 * ANSWER_MS), observer: None, event: None, operation: None };
-        let response = outbound.send(&context, request).await.map_err(|error| told(error, address))?;
+        let response = outbound.send(&context, request.into()).await.map_err(|error| told(error, address))?;
         serde_json::from_slice(&response.body).map_err(|error| {
             Error::new(Kind::SchemaViolation, "the running `wharfage serve` answered no JSON")
                 .with_details(error.to_string())

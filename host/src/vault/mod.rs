@@ -311,7 +311,7 @@ impl Secrets {
             return;
         }
         // Where it cannot be written down, it is tried again after the next start: nothing is lost by that.
-        let _ = self.change(name, |versions| versions.promote(value)).await;
+        let _ = Box::pin(self.change(name, |versions| versions.promote(value))).await;
     }
 
     /// Values that were made or obtained for the connection, as an access token: they must not come back either. Of one

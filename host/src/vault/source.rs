@@ -11,6 +11,7 @@ use super::versions::{Version, Versions};
 use super::{Means, env, env_file, exec, file};
 use crate::account::{SecretProgram, SecretSource};
 use crate::error::{Error, Result};
+use crate::time::BoxFuture;
 
 /// What a source has.
 pub(super) struct Answer {
@@ -38,8 +39,16 @@ pub(super) fn record_name(secret: &str) -> String {
     format!("secret {secret}")
 }
 
-/// Asks a source for a secret; nothing where it does not have it.
-pub(super) async fn ask(source: &SecretSource, name: &str, means: &Means) -> Result<Option<Answer>, Trouble> {
+/// Asks a source for a secret; nothing where it does not have it. It is asked seldom, and whoever asks would be large by it.
+pub(super) fn ask<'a>(
+    source: &'a SecretSource,
+    name: &'a str,
+    means: &'a Means,
+) -> BoxFuture<'a, Result<Option<Answer>, Trouble>> {
+    Box::pin(asked(source, name, means))
+}
+
+async fn asked(source: &SecretSource, name: &str, means: &Means) -> Result<Option<Answer>, Trouble> {
     match source {
         SecretSource::Env(variable) => {
             let found =

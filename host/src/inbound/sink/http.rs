@@ -143,7 +143,7 @@ impl Posts {
         };
         let deadline = now.plus(self.attempt_ms.saturating_mul(2));
         let context = CallContext { deadline, observer: None, event: None, operation: None };
-        match self.outbound.send(&context, request).await {
+        match self.outbound.send(&context, request.into()).await {
             Ok(response) if (200..300).contains(&response.status) => Ok(()),
             Ok(response) => Err(refused(response.status, None)),
             // What the answer said besides its status does not matter, and it took the event.
@@ -415,7 +415,9 @@ mod tests {
             (Method::Post, "http://8.8.8.8/in/a"),
         ] {
             let request = Request { method, ..Request::get(url) };
-            let Err(error) = posts.outbound.send(&context, request).await else { panic!("{method} {url} was sent") };
+            let Err(error) = posts.outbound.send(&context, request.into()).await else {
+                panic!("{method} {url} was sent")
+            };
             assert!(matches!(error.kind(), Kind::PolicyDenied(_)), "{method} {url}: {error}");
         }
         assert!(inside.seen.lock().unwrap().is_empty());

@@ -77,7 +77,7 @@ impl Path {
         };
         let deadline = self.clock.now().plus(SEND_MS);
         let context = CallContext { deadline, observer: None, event: None, operation: None };
-        self.outbound.send(&context, request).with_subscriber(NoSubscriber::default()).await.map(drop)
+        self.outbound.send(&context, request.into()).with_subscriber(NoSubscriber::default()).await.map(drop)
     }
 }
 
