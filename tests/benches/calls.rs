@@ -94,14 +94,14 @@ use serde_json::{Value, json};
 use wharfage::{Host, Plugin};
 use wharfage_tests::API_KEY;
 use wharfage_tests::counts::{BODY_BYTES, BODY_COPIES_MAX, Unit, carried};
-use wharfage_tests::measured::{self, Memory, NOWHERE};
+use wharfage_tests::measured::{self, Memory, NOWHERE, Size, WARM};
 
 use bare::Bare;
 use crowd::Crowd;
 use flight::Flight;
 use measure::{Contender, Costs, Effort, Spread, measure, measure_all};
 use peers::Peer;
-use provider::{Provider, Size};
+use provider::Provider;
 
 /// The parts by name; a word of the command line chooses those that hold it.
 const PARTS: [&str; 7] = ["pieces", "path", "body", "loopback", "flight", "crowd", "loading"];
@@ -335,9 +335,6 @@ fn body(is_smoke: bool) -> Group {
     };
     Group { title, rows }
 }
-
-/// What the connection says so that its instances stay warm.
-const WARM: &str = "[warm]\ninstances = 64";
 
 async fn loopbacks(is_smoke: bool, component: &[u8], provider: &Provider) -> Vec<Group> {
     let fresh = measured::connect(Host::builder(), component, &provider.url, "").await;

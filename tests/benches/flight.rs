@@ -20,10 +20,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use wharfage::{EnginePolicy, Host, HostBuilder, Plugin};
-use wharfage_tests::measured;
+use wharfage_tests::measured::{self, Size};
 
 use crate::measure::{Cost, Costs, cpu_ns};
-use crate::provider::{Provider, Size};
+use crate::provider::Provider;
 
 /// The argument that makes this program the one with so many calls; the provider's URL follows.
 pub(crate) const ARGUMENT: &str = "--be-in-flight";

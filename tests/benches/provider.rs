@@ -17,56 +17,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use wharfage_tests::measured::Size;
 
 /// The argument that makes this program the provider.
 pub(crate) const ARGUMENT: &str = "--be-the-provider";
-
-/// An answer there is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Size {
-    /// About 1 KiB.
-    Small,
-    /// About 100 KiB.
-    Large,
-}
-
-impl Size {
-    /// Where it is answered.
-    pub(crate) const fn path(self) -> &'static str {
-        match self {
-            Self::Small => "/small",
-            Self::Large => "/large",
-        }
-    }
-
-    /// How many orders it holds.
-    pub(crate) const fn orders(self) -> usize {
-        match self {
-            Self::Small => 6,
-            Self::Large => 580,
-        }
-    }
-
-    /// The answer's JSON.
-    pub(crate) fn json(self) -> String {
-        let status = ["Submitted", "Accepted", "Shipped"];
-        let order = |number: usize| {
-            json!({
-                "id": format!("{:08x}-0451", number * 40_503),
-                "number": number,
-                "status": status[number % status.len()],
-                "paid": number.is_multiple_of(2),
-                "total": { "amount": format!("{}.{:02}", number * 37 % 9_000, number % 100), "currency": "USD" },
-                "customer": { "id": 4_000 + number, "name": "Harbour \u{2013} Greens & Söhne" },
-            })
-        };
-        json!({ "orders": (0..self.orders()).map(order).collect::<Vec<Value>>() }).to_string()
-    }
-}
 
 /// A provider that runs. It ends when this is dropped.
 pub(crate) struct Provider {

@@ -1,5 +1,5 @@
 //! What is counted instead of timed, for a count is the same on a busy machine: instructions of the pure parts of the path,
-//! and bytes that a body costs on its way into a guest.
+//! what a whole call takes but for its socket, and bytes that a body costs on its way into a guest.
 //!
 //! A program runs itself under valgrind, twice, so many times and so many times more. What one time costs is the
 //! difference by their number: what starts and ends a process is not in it. [`recorded`] is what was counted before, with
@@ -11,7 +11,7 @@ use std::process::Command;
 use serde::Deserialize;
 use wharfage::pure::{WORK, Work};
 
-use crate::measured::{self, Memory};
+use crate::measured::{self, Memory, Size, WARM};
 
 /// Where counts are recorded, from the repository's top.
 pub const RECORDED: &str = "tests/counts/counts.toml";
@@ -44,6 +44,8 @@ pub struct Counted {
 enum Do {
     Pure(fn(usize)),
     Carry,
+    /// What the connection says of its instances.
+    Call(&'static str),
 }
 
 /// What is counted.
@@ -122,7 +124,20 @@ pub fn all() -> Vec<Counted> {
         work: Do::Pure(*run),
     });
     let carried = [Unit::BytesCopied, Unit::BytesAllocated].map(carried);
-    pure.chain(carried).collect()
+    pure.chain(called()).chain(carried).collect()
+}
+
+/// A call with one request that is answered by about 1 KiB at once: everything but the socket, the guest's own work included.
+fn called() -> impl Iterator<Item = Counted> {
+    let of = |input, lines| {
+        [Unit::Instructions, Unit::BytesCopied, Unit::BytesAllocated].map(|unit| Counted {
+            part: "call",
+            input,
+            unit,
+            work: Do::Call(lines),
+        })
+    };
+    of("one request, a fresh instance", "").into_iter().chain(of("one request, a warm instance", WARM))
 }
 
 /// A body of 100 KiB on its way from the transport into a guest: what an answer with it takes more than one without.
@@ -158,7 +173,13 @@ impl Counted {
         match self.work {
             Do::Pure(run) => run(times),
             Do::Carry => carry(times),
+            Do::Call(lines) => call(times, lines),
         }
+    }
+
+    /// Whether it can be done without the arguments that a component comes by.
+    pub fn is_pure(&self) -> bool {
+        matches!(self.work, Do::Pure(_))
     }
 
     /// How much of it one time takes, counted with this program.
@@ -169,16 +190,22 @@ impl Counted {
         /// So many times, and so many times more: few, where one time costs much, else many.
         const FEW: [usize; 2] = [10, 50];
         const MANY: [usize; 2] = [100, 1_000];
+        const CALLS: [usize; 2] = [20, 200];
         const BODIES: usize = 200;
         const LITTLE: u64 = 50_000;
-        let each = |[times, more]: [usize; 2]| -> Result<u64, String> {
-            let before = self.total(program, times, &[])?;
-            let after = self.total(program, times + more, &[])?;
+        let each = |[times, more]: [usize; 2], arguments: &[PathBuf]| -> Result<u64, String> {
+            let before = self.total(program, times, arguments)?;
+            let after = self.total(program, times + more, arguments)?;
             Ok(after.saturating_sub(before) / more as u64)
         };
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         match self.work {
+            Do::Call(_) => {
+                let component = [built(folder.path())?];
+                self.total(program, 1, &component)?;
+                each(CALLS, &component)
+            }
             Do::Carry => {
-                let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
                 let component = built(folder.path())?;
                 let with = |bytes: usize| [component.clone(), bytes.to_string().into()];
                 // The first time compiles; after it the code is there. Compiling costs more than bodies do, and never the same.
@@ -188,8 +215,8 @@ impl Counted {
                 let bodies = self.total(program, BODIES, &with(BODY_BYTES))?;
                 Ok(bodies.saturating_sub(none) / BODIES as u64)
             }
-            Do::Pure(_) => match each(FEW)? {
-                little if little < LITTLE => each(MANY),
+            Do::Pure(_) => match each(FEW, &[])? {
+                little if little < LITTLE => each(MANY, &[]),
                 much => Ok(much),
             },
         }
@@ -236,17 +263,36 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-/// One call of a plugin that sends so many requests, each of which is answered by a body. After the number stand the plugin's
-/// file and the body's bytes.
-fn carry(times: usize) {
-    let mut arguments = std::env::args().skip_while(|argument| argument != ARGUMENT).skip(3);
-    let path = arguments.next().expect("the component's file");
-    let bytes: usize = arguments.next().and_then(|bytes| bytes.parse().ok()).expect("the bytes of a body");
+/// What stands after the number: the plugin's file, and what else there is.
+fn arguments() -> impl Iterator<Item = String> {
+    std::env::args().skip_while(|argument| argument != ARGUMENT).skip(3)
+}
+
+/// That plugin, whose every request is answered by this body.
+async fn answered(body: Vec<u8>, lines: &str) -> wharfage::Plugin {
+    let path = arguments().next().expect("the component's file");
+    let component = std::fs::read(path).expect("the component");
+    let host = wharfage::Host::builder().transport(Memory(body.into())).code_dir(crate::compiled_code());
+    measured::connect(host, &component, measured::NOWHERE, lines).await
+}
+
+/// So many calls, one after another, each with one request whose answer the guest parses.
+fn call(times: usize, lines: &str) {
     runtime().block_on(async {
-        let component = std::fs::read(path).expect("the component");
-        let host =
-            wharfage::Host::builder().transport(Memory(vec![b' '; bytes].into())).code_dir(crate::compiled_code());
-        let plugin = measured::connect(host, &component, measured::NOWHERE, "").await;
+        let plugin = answered(Size::Small.json().into(), lines).await;
+        let input = serde_json::json!({ "url": "{api}/small" });
+        for _ in 0..times {
+            let answer = plugin.call::<usize>("parse", &input).await.unwrap_or_else(|error| panic!("{error:?}"));
+            assert_eq!(answer.output, Size::Small.orders());
+        }
+    });
+}
+
+/// One call of a plugin that sends so many requests, each of which is answered by a body of so many bytes.
+fn carry(times: usize) {
+    let bytes: usize = arguments().nth(1).and_then(|bytes| bytes.parse().ok()).expect("the bytes of a body");
+    runtime().block_on(async {
+        let plugin = answered(vec![b' '; bytes], "").await;
         let input = serde_json::json!({ "url": "{api}/large", "times": times });
         let answer = plugin.call::<usize>("send", &input).await.unwrap_or_else(|error| panic!("{error:?}"));
         assert_eq!(answer.output, times * bytes);

@@ -5,12 +5,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
+use serde_json::{Value, json};
 use wharfage::{Body, BoxFuture, Connection, Head, HostBuilder, Lost, Plugin, Signed, Transport};
 
 use crate::{Scene, guests, scene};
 
 /// Where nobody is.
 pub const NOWHERE: &str = "http://127.0.0.1:9";
+
+/// What a connection says so that its instances stay warm.
+pub const WARM: &str = "[warm]\ninstances = 64";
 
 /// A budget that is counted and never spent.
 const BUDGET: &str = r#"
@@ -47,6 +51,49 @@ pub fn connection(url: &str, lines: &str) -> Connection {
          secrets = ['api_key', 'user', 'signing', 'verifying']\nprivate_addresses = ['127.0.0.1/32']\n{lines}"
     );
     Connection::parse(&text).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// An answer there is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// About 1 KiB.
+    Small,
+    /// About 100 KiB.
+    Large,
+}
+
+impl Size {
+    /// Where it is answered.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Small => "/small",
+            Self::Large => "/large",
+        }
+    }
+
+    /// How many orders it holds.
+    pub const fn orders(self) -> usize {
+        match self {
+            Self::Small => 6,
+            Self::Large => 580,
+        }
+    }
+
+    /// The answer's JSON.
+    pub fn json(self) -> String {
+        let status = ["Submitted", "Accepted", "Shipped"];
+        let order = |number: usize| {
+            json!({
+                "id": format!("{:08x}-0451", number * 40_503),
+                "number": number,
+                "status": status[number % status.len()],
+                "paid": number.is_multiple_of(2),
+                "total": { "amount": format!("{}.{:02}", number * 37 % 9_000, number % 100), "currency": "USD" },
+                "customer": { "id": 4_000 + number, "name": "Harbour \u{2013} Greens & Söhne" },
+            })
+        };
+        json!({ "orders": (0..self.orders()).map(order).collect::<Vec<Value>>() }).to_string()
+    }
 }
 
 /// A provider that is nowhere and answers at once.
