@@ -18,7 +18,8 @@ pub(crate) struct Errands(Arc<Mutex<Option<Errand>>>);
 /// It is begun where it is done, so that nothing large is made on the guest's stack.
 type Errand = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
 
-/// Something under way, and where it puts what comes of it. It moves neither: what is waited for on the path is large.
+/// Something under way, and where it puts what comes of it. It is polled where it lies: what is waited for is large, and
+/// each layer around it would move it once more.
 struct Doing<T> {
     what: BoxFuture<'static, T>,
     came: Arc<Mutex<Option<T>>>,

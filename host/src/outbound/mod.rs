@@ -1252,7 +1252,7 @@ mod tests {
     /// Every call in flight holds one, and it is copied wherever it goes before it is first asked.
     #[test]
     fn a_request_on_its_way_is_small() {
-        const BYTES_MAX: usize = 6 << 10;
+        const BYTES_MAX: usize = 3 << 10;
         let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0), 1));
         let outbound = Outbound::nowhere(Arc::new(Secrets::new("p", "acme", Default::default())), clock);
         let context = CallContext { deadline: Timestamp::from_millis(1), observer: None, event: None, operation: None };
