@@ -22,8 +22,10 @@ impl Operations for Guest {
             "clock" => Ok(page((0..times).fold(0, |latest, _| latest.max(clock::now())))),
             "parse" => {
                 let answer = http::send(&request(&input))?;
-                let body: Value = serde_json::from_slice(&answer.body)
-                    .map_err(|wrong| error(ErrorKind::SchemaViolation, &wrong.to_string()))?;
+                // As the SDK does it: that it is UTF-8 is looked at once, and not string by string.
+                let wrong = |wrong: &dyn ToString| error(ErrorKind::SchemaViolation, &wrong.to_string());
+                let text = std::str::from_utf8(&answer.body).map_err(|error| wrong(&error))?;
+                let body: Value = serde_json::from_str(text).map_err(|error| wrong(&error))?;
                 Ok(page(body["orders"].as_array().map_or(0, Vec::len)))
             }
             _ => {
