@@ -92,6 +92,7 @@ impl SocketServer {
             async move {
                 let mut openings = JoinSet::new();
                 while let Ok((stream, _)) = listener.accept().await {
+                    while openings.try_join_next().is_some() {}
                     openings.spawn(serve(stage.clone(), stream));
                 }
             }
