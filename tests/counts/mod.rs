@@ -198,17 +198,17 @@ impl Counted {
             let after = self.total(program, times + more, arguments)?;
             Ok(after.saturating_sub(before) / more as u64)
         };
-        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        // The first time compiles; after it the code is there. Compiling costs more than what is counted, and never the same.
         match self.work {
             Do::Call(_) => {
-                let component = [built(folder.path())?];
-                self.total(program, 1, &component)?;
-                each(CALLS, &component)
+                let component = built()?;
+                let arguments = [component.path().to_owned()];
+                self.total(program, 1, &arguments)?;
+                each(CALLS, &arguments)
             }
             Do::Carry => {
-                let component = built(folder.path())?;
-                let with = |bytes: usize| [component.clone(), bytes.to_string().into()];
-                // The first time compiles; after it the code is there. Compiling costs more than bodies do, and never the same.
+                let component = built()?;
+                let with = |bytes: usize| [component.path().to_owned(), bytes.to_string().into()];
                 self.total(program, 1, &with(0))?;
                 // What goes with every answer, which the path's count is about, is no matter of the body.
                 let none = self.total(program, BODIES, &with(0))?;
@@ -249,14 +249,14 @@ impl Counted {
 /// How to get what counts.
 pub const INSTALL: &str = "Install it:   apt-get install valgrind   (or dnf install valgrind)";
 
-/// The component that carries bodies, written into a folder: a process that counts must not make it.
-fn built(folder: &Path) -> Result<PathBuf, String> {
-    let path = folder.join("carries.wasm");
+/// The component that is called, in a file: a process that counts must not make it.
+fn built() -> Result<tempfile::NamedTempFile, String> {
     // Of its own, for whoever asks may be inside of a runtime.
     let component = std::thread::spawn(|| runtime().block_on(measured::component())).join();
     let component = component.map_err(|_| "the component cannot be built".to_owned())?;
-    std::fs::write(&path, &*component).map_err(|error| error.to_string())?;
-    Ok(path)
+    let file = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
+    std::fs::write(file.path(), &*component).map_err(|error| error.to_string())?;
+    Ok(file)
 }
 
 fn runtime() -> tokio::runtime::Runtime {

@@ -49,7 +49,7 @@ impl Host for Call {
 
     async fn open(&mut self, request: contract::Request) -> Result<contract::Opened, types::Error> {
         let first = self.spend(1)?;
-        let request = self.with_made(request.into()).numbered(first);
+        let request = self.request(request, first);
         let (outbound, context) = (self.outbound.clone(), self.context.clone());
         let opened = match self.place() {
             Ok(place) => {
@@ -74,9 +74,7 @@ impl Host for Call {
         let first = self.spend(1)?;
         let outbound = self.outbound.clone();
         let started = match self.place() {
-            Ok(place) => {
-                outbound.start(&self.context, self.with_made(request.into()).numbered(first), length, place).await
-            }
+            Ok(place) => outbound.start(&self.context, self.request(request, first), length, place).await,
             Err(error) => Err(error),
         };
         match started {
@@ -101,9 +99,8 @@ impl Host for Call {
                 return Ok(vec![Err(error); wanted]);
             }
         };
-        let numbered =
-            |(number, request): (_, contract::Request)| self.with_made(request.into()).numbered(number).into();
-        let requests = (first..).zip(requests).map(numbered).collect();
+        let requests = (first..).zip(requests).map(|(number, request)| self.request(request, number).into());
+        let requests = requests.collect();
         let (outbound, context) = (self.outbound.clone(), self.context.clone());
         let results = self.errands.run(|| Box::pin(async move { outbound.send_all(&context, requests).await })).await;
         Ok(results.into_iter().map(|result| self.receive(result).map(Into::into)).collect())
@@ -174,8 +171,10 @@ impl Call {
         })
     }
 
-    /// With what the request names of this call: a token that it made, a URL that an answer left in the host.
-    fn with_made(&self, mut request: Request) -> Request {
+    /// The request of this call with this number, with what it names of the call: a token that it made, a URL that an answer
+    /// left in the host.
+    fn request(&self, request: contract::Request, number: u64) -> Request {
+        let mut request = Request { number, ..request.into() };
         if let CredentialChoice::Named(name) = &request.credential
             && let Some(made) = self.spent.made.iter().find(|made| made.credential.name == *name)
         {
@@ -200,7 +199,7 @@ impl Call {
     /// Sends one request.
     async fn answer(&mut self, request: contract::Request) -> Result<Answer, types::Error> {
         let first = self.spend(1)?;
-        let request: Arc<Request> = self.with_made(request.into()).numbered(first).into();
+        let request = Arc::new(self.request(request, first));
         let (outbound, context) = (self.outbound.clone(), self.context.clone());
         let result = self.errands.run(|| Box::pin(async move { outbound.send(&context, request).await })).await;
         self.receive(result)

@@ -230,11 +230,6 @@ impl Request {
         }
     }
 
-    /// The same, as the request of its call with this number.
-    pub(crate) fn numbered(self, number: u64) -> Self {
-        Self { number, ..self }
-    }
-
     /// Whether sending it twice does no harm.
     fn may_repeat(&self) -> bool {
         match self.repeat {

@@ -548,7 +548,7 @@ mod tests {
         let mut frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx));
         let said = match wire {
             Open::Single(mut single) => {
-                let said = single.until(std::pin::Pin::new(&mut frame)).await;
+                let said = single.until(Pin::new(&mut frame)).await;
                 wires.put(single);
                 said
             }

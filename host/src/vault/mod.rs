@@ -311,6 +311,7 @@ impl Secrets {
             return;
         }
         // Where it cannot be written down, it is tried again after the next start: nothing is lost by that.
+        // Apart, for it is seldom and large.
         let _ = Box::pin(self.change(name, |versions| versions.promote(value))).await;
     }
 
