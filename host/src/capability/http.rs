@@ -174,7 +174,8 @@ impl Call {
     /// The request of this call with this number, with what it names of the call: a token that it made, a URL that an answer
     /// left in the host.
     fn request(&self, request: contract::Request, number: u64) -> Request {
-        let mut request = Request { number, ..request.into() };
+        let mut request = Request::from(request);
+        request.number = number;
         if let CredentialChoice::Named(name) = &request.credential
             && let Some(made) = self.spent.made.iter().find(|made| made.credential.name == *name)
         {
