@@ -1,14 +1,16 @@
 //! Compiled code on disk: keyed, authenticated, never somebody else's.
 //!
-//! Loading compiled code trusts it as much as this program itself, so a file is used only if its keyed hash, made with
-//! a key that this installation drew for itself, covers exactly the bytes that are then mapped: they are read into
-//! memory once, checked there and deserialised from there (R19). The key to a file is the component's digest together
-//! with everything of the engine that shapes code, so an update simply finds nothing. A file that does not open is
-//! deleted and made anew; nothing is ever taken from outside this folder.
+//! Loading compiled code trusts it as much as this program itself, so a file is used only if its tag, made with a key
+//! that this installation drew for itself, covers exactly the bytes that are then mapped: they are read into memory once,
+//! checked there and deserialised from there (R19). The tag is that of AES-256-GCM over data that is not encrypted (GMAC,
+//! NIST SP 800-38D), which takes a fraction of what a hash takes. The key to a file is the component's digest together with
+//! everything of the engine that shapes code, so an update simply finds nothing. A file that does not open is deleted and
+//! made anew; nothing is ever taken from outside this folder.
 
 use std::io::{Read, Write};
 use std::path::Path;
 
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hmac;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
@@ -22,7 +24,11 @@ use crate::manifest::shown_lines;
 /// Compiled code.
 pub(crate) type Code = Component;
 
-const TAG_BYTES: usize = 32;
+const TAG_BYTES: usize = 16;
+/// How a file begins: nonce and tag, then code.
+const HEAD_BYTES: usize = NONCE_LEN + TAG_BYTES;
+/// Goes into a file's name, so that another form of file is another file.
+const FORM: &[u8] = b"nonce, tag, code";
 const KEY_FILE: &str = "artifact.key";
 
 /// Where the private listener's token is kept, in the state folder.
@@ -83,7 +89,7 @@ impl std::fmt::Debug for Digest {
 /// The folder of compiled code.
 pub(crate) struct Artifacts {
     dir: Dir,
-    key: hmac::Key,
+    key: LessSafeKey,
 }
 
 impl Artifacts {
@@ -93,13 +99,14 @@ impl Artifacts {
     /// [`Kind::Configuration`](crate::Kind::Configuration) when the folder cannot be used or is open to others.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let dir = private_dir(path)?;
-        let key = read_or_make_key(&dir, path)?;
-        Ok(Self { dir, key: hmac::Key::new(hmac::HMAC_SHA256, &key) })
+        let key = derived(&read_or_make_key(&dir, path)?, b"code");
+        let key = UnboundKey::new(&AES_256_GCM, &key).map_err(|_| Error::internal("no key for compiled code"))?;
+        Ok(Self { dir, key: LessSafeKey::new(key) })
     }
 
     /// The component's code, if it was compiled before.
     pub(crate) fn find(&self, engine: &Engine, digest: Digest) -> Option<Component> {
-        let found = deserialise(engine, &self.read(&self.name(engine, digest))?);
+        let found = deserialise(engine, self.read(&self.name(engine, digest))?.code());
         found.inspect_err(|error| tracing::warn!(target: "wharfage::artifact", %digest, %error, "compiled anew")).ok()
     }
 
@@ -125,36 +132,74 @@ impl Artifacts {
         let mut shape = Shape(Vec::new());
         engine.raw().precompile_compatibility_hash().hash(&mut shape);
         shape.write(&digest.0);
+        shape.write(FORM);
         let _ = shape.finish();
         format!("{}.code", hex(&Digest::of(&shape.0).0))
     }
 
     /// The code in a file whose tag is right. A wrong one is removed.
-    fn read(&self, name: &str) -> Option<Vec<u8>> {
+    fn read(&self, name: &str) -> Option<Bound> {
         let mut file = self.dir.open(name).ok()?;
-        let (mut tag, mut code) = ([0; TAG_BYTES], Vec::new());
-        // At once: what grows is copied, and each copy is fresh pages.
-        let length = file.metadata().map_or(0, |facts| facts.len()).min(ARTIFACT_BYTES_MAX);
-        code.reserve_exact(usize::try_from(length).unwrap_or_default());
-        match file.read_exact(&mut tag).and_then(|()| file.take(ARTIFACT_BYTES_MAX).read_to_end(&mut code)) {
-            Ok(_) if hmac::verify(&self.key, &bound(name, &code), &tag).is_ok() => return Some(code),
-            Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => return None,
-            Ok(_) | Err(_) => {}
+        let length = file.metadata().ok()?.len();
+        if (HEAD_BYTES as u64..=HEAD_BYTES as u64 + ARTIFACT_BYTES_MAX).contains(&length) {
+            let mut head = [0; HEAD_BYTES];
+            let mut bound = Bound::new(name, usize::try_from(length).ok()? - HEAD_BYTES);
+            match file.read_exact(&mut head).and_then(|()| file.read_exact(bound.code_mut())) {
+                Ok(()) if self.is_ours(&head, &bound) => return Some(bound),
+                Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => return None,
+                Ok(()) | Err(_) => {}
+            }
         }
         tracing::warn!(target: "wharfage::artifact", file = name, "compiled code on disk was not ours or was changed; compiled anew");
         let _ = self.dir.remove_file(name);
         None
     }
 
+    fn is_ours(&self, head: &[u8; HEAD_BYTES], bound: &Bound) -> bool {
+        let (nonce, tag) = head.split_at(NONCE_LEN);
+        Nonce::try_assume_unique_for_key(nonce)
+            .is_ok_and(|nonce| self.key.open_in_place(nonce, Aad::from(&bound.bytes), &mut tag.to_vec()).is_ok())
+    }
+
     /// Writes beside and renames, so that no half file is ever read.
-    fn write(&self, name: &str, code: &[u8]) -> std::io::Result<()> {
+    fn write(&self, name: &str, code: &[u8]) -> Result<()> {
+        let mut bound = Bound::new(name, code.len());
+        bound.code_mut().copy_from_slice(code);
+        let nonce = crate::random::bytes::<NONCE_LEN>()?;
+        let unique = Nonce::assume_unique_for_key(nonce);
+        let tag = self.key.seal_in_place_separate_tag(unique, Aad::from(&bound.bytes), &mut []);
+        let tag = tag.map_err(|_| Error::internal("the code has no tag"))?;
         let beside = format!("{name}.{}", std::process::id());
-        let tag = hmac::sign(&self.key, &bound(name, code));
-        let mut file = self.dir.open_with(&beside, &private_file())?;
-        file.write_all(tag.as_ref())?;
-        file.write_all(code)?;
-        drop(file);
-        self.dir.rename(&beside, &self.dir, name)
+        let written = self.dir.open_with(&beside, &private_file()).and_then(|mut file| {
+            file.write_all(&nonce)?;
+            file.write_all(tag.as_ref())?;
+            file.write_all(code)
+        });
+        let written = written.and_then(|()| self.dir.rename(&beside, &self.dir, name));
+        written.map_err(|error| Error::internal(format!("the file cannot be written: {error}")))
+    }
+}
+
+/// What a tag covers: a file's name, so that none can stand in for another, and its code.
+struct Bound {
+    bytes: Vec<u8>,
+    name_bytes: usize,
+}
+
+impl Bound {
+    /// With room for so many bytes of code.
+    fn new(name: &str, code_bytes: usize) -> Self {
+        let mut bytes = vec![0; name.len() + code_bytes];
+        bytes[..name.len()].copy_from_slice(name.as_bytes());
+        Self { bytes, name_bytes: name.len() }
+    }
+
+    fn code(&self) -> &[u8] {
+        &self.bytes[self.name_bytes..]
+    }
+
+    fn code_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.name_bytes..]
     }
 }
 
@@ -169,17 +214,10 @@ pub(crate) fn compile(engine: &Engine, bytes: &[u8]) -> Result<Component> {
         })
 }
 
-/// What a tag covers: the name and the code's own digest, so that a file cannot stand in for another.
-fn bound(name: &str, code: &[u8]) -> Vec<u8> {
-    let mut bound = name.as_bytes().to_vec();
-    bound.extend_from_slice(&Digest::of(code).0);
-    bound
-}
-
 #[expect(unsafe_code, reason = "the one place: maps code that this installation compiled and authenticated")]
 fn deserialise(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: `code` was read into memory once and its keyed hash verified over these very bytes; only `write` above
-    // makes such a hash, over what `Component::serialize` of the same wasmtime gave.
+    // SAFETY: `code` was read into memory once and its tag verified over these very bytes; only `write` above makes such
+    // a tag, over what `Component::serialize` of the same wasmtime gave.
     unsafe { Component::deserialize(engine.raw(), code) }
 }
 
@@ -228,6 +266,14 @@ pub(crate) fn private_dir(path: &Path) -> Result<Dir> {
 /// A key of this installation: read if it is there, drawn from the operating system if not.
 pub(crate) fn read_or_make_key(dir: &Dir, path: &Path) -> Result<[u8; 32]> {
     read_or_make(dir, path, KEY_FILE, crate::random::bytes)
+}
+
+/// A key for one purpose, from the installation's key (HKDF, RFC 5869, with its extract step left to the random key).
+pub(crate) fn derived(key: &[u8; 32], purpose: &[u8]) -> [u8; 32] {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+    let mut out = [0; 32];
+    out.copy_from_slice(hmac::sign(&key, purpose).as_ref());
+    out
 }
 
 /// The token of this installation's private listener, likewise: 32 bytes as hexadecimal digits on a line, so that a person
@@ -332,15 +378,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let artifacts = Artifacts::open(&folder.path().join("state")).unwrap();
         artifacts.write("a.code", b"code").unwrap();
-        assert_eq!(artifacts.read("a.code").unwrap(), b"code");
+        assert_eq!(artifacts.read("a.code").unwrap().code(), b"code");
         let path = folder.path().join("state/a.code");
         std::fs::copy(&path, folder.path().join("state/b.code")).unwrap();
         assert!(artifacts.read("b.code").is_none(), "a copy under another name opened");
-        let mut bytes = std::fs::read(&path).unwrap();
-        *bytes.last_mut().unwrap() ^= 1;
-        std::fs::write(&path, bytes).unwrap();
-        assert!(artifacts.read("a.code").is_none(), "a changed file opened");
-        assert!(!path.exists(), "a changed file stayed");
+        let whole = std::fs::read(&path).unwrap();
+        assert_eq!(whole.len(), HEAD_BYTES + 4);
+        let changed = (0..whole.len()).map(|at| {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            bytes
+        });
+        let cut = (0..whole.len()).map(|end| whole[..end].to_vec());
+        for bytes in changed.chain(cut).chain([[&whole[..], b"!"].concat()]) {
+            std::fs::write(&path, &bytes).unwrap();
+            assert!(artifacts.read("a.code").is_none(), "{bytes:?} opened instead of {whole:?}");
+            assert!(!path.exists(), "a changed file stayed");
+        }
+        std::fs::write(&path, whole).unwrap();
+        assert_eq!(artifacts.read("a.code").unwrap().code(), b"code");
     }
 
     #[test]

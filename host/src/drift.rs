@@ -5,15 +5,16 @@
 //! how often and when, never a value; a key that the schema does not list and that does not look like the name of a field
 //! is a `*`, as is every array index. The output goes on as the plugin wrote it: the check reads a copy.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::artifact::Digest;
 use crate::error::{Error, Kind, Result};
-use crate::manifest::Needs;
+use crate::manifest::{Needs, Operation};
 use crate::observe::metrics::Meter;
 use crate::schema::{Found, Schema};
 use crate::time::Timestamp;
@@ -89,15 +90,10 @@ pub struct Drifts {
 pub(crate) struct Watch {
     policy: DriftPolicy,
     plugin_version: String,
-    /// In the order of the operations; empty when nobody looks.
-    schemas: Vec<Watched>,
+    /// In the order of the operations, each read when the first output is held against it; empty when nobody looks.
+    schemas: Vec<OnceLock<Result<Schema>>>,
     seen: Mutex<Seen>,
     meter: Option<Arc<Meter>>,
-}
-
-struct Watched {
-    schema: Schema,
-    digest: String,
 }
 
 #[derive(Default)]
@@ -107,27 +103,16 @@ struct Seen {
 }
 
 impl Watch {
-    /// Reads the output schemas of all operations, unless nobody looks.
-    ///
-    /// # Errors
-    /// [`Kind::Component`] when one of them cannot be used.
-    pub(crate) fn new(policy: DriftPolicy, needs: &Needs) -> Result<Self> {
+    /// Over the operations of a plugin, which has answered nothing yet.
+    pub(crate) fn new(policy: DriftPolicy, needs: &Needs) -> Self {
         let operations = if policy == DriftPolicy::Off { &[][..] } else { &needs.operations };
-        let schemas = operations.iter().map(|operation| {
-            let schema = &operation.output_schema;
-            let digest = Digest::of(schema.to_string().as_bytes()).to_string();
-            let digest = digest.trim_start_matches("sha256:").chars().take(12).collect();
-            let schema = Schema::new(schema)
-                .map_err(|error| error.context(format!("the output of the operation `{}`", operation.name)))?;
-            Ok(Watched { schema, digest })
-        });
-        Ok(Self {
+        Self {
             policy,
             plugin_version: needs.manifest.plugin.version.to_string(),
-            schemas: schemas.collect::<Result<_>>()?,
+            schemas: operations.iter().map(|_| OnceLock::new()).collect(),
             seen: Mutex::default(),
             meter: None,
-        })
+        }
     }
 
     /// The same, with what is seen counted there.
@@ -135,24 +120,26 @@ impl Watch {
         Self { meter: Some(meter.clone()), ..self }
     }
 
-    /// Holds an output against the schema of the operation at `index`, and answers what is seen for the first time.
+    /// Holds an output against the schema of its operation, the one at `index`, and tells what is seen for the first time.
     ///
     /// # Errors
     /// [`Kind::SchemaViolation`] when the policy is strict and something differs that is not merely new. What was seen is
-    /// kept in either case, and told to `tell`.
+    /// kept in either case, and told to `tell`. [`Kind::Component`] when the schema cannot be used.
     pub(crate) fn look(
         &self,
         index: usize,
-        operation: &str,
-        is_list: bool,
+        operation: &Operation,
         output: &str,
         now: Timestamp,
         tell: impl FnMut(&Drift),
     ) -> Result<()> {
-        let Some(watched) = self.schemas.get(index).filter(|watched| !watched.schema.says_nothing()) else {
-            return Ok(());
+        let Some(schema) = self.schemas.get(index) else { return Ok(()) };
+        let schema = match schema.get_or_init(|| operation.read_output_schema()) {
+            Ok(schema) if schema.says_nothing() => return Ok(()),
+            Ok(schema) => schema,
+            Err(error) => return Err(error.clone()),
         };
-        let found = watched.found(is_list, output);
+        let found = look(schema, operation.is_list, output);
         if found.is_empty() {
             return Ok(());
         }
@@ -160,9 +147,9 @@ impl Watch {
             let all: u64 = found.misfits().map(|(.., count)| count).sum();
             meter.operation(index).drifted(all.saturating_add(found.beyond()));
         }
-        self.keep(watched, operation, &found, now, tell);
+        self.keep(operation, &found, now, tell);
         if self.policy == DriftPolicy::Strict && found.misfits().any(|(_, kind, ..)| kind != DriftKind::New) {
-            return Err(refusal(operation, &found));
+            return Err(refusal(&operation.name, &found));
         }
         Ok(())
     }
@@ -173,25 +160,26 @@ impl Watch {
         Drifts { records: seen.records.values().cloned().collect(), beyond: seen.beyond }
     }
 
-    fn keep(&self, watched: &Watched, operation: &str, found: &Found, now: Timestamp, mut tell: impl FnMut(&Drift)) {
+    fn keep(&self, operation: &Operation, found: &Found, now: Timestamp, mut tell: impl FnMut(&Drift)) {
         let mut first = Vec::new();
+        let schema = OnceCell::new();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.beyond = seen.beyond.saturating_add(found.beyond());
         for (path, kind, _, count) in found.misfits() {
-            let key = (operation.to_owned(), path.to_owned(), kind);
+            let key = (operation.name.clone(), path.to_owned(), kind);
             if let Some(known) = seen.records.get_mut(&key) {
                 known.count = known.count.saturating_add(count);
                 known.last_seen = known.last_seen.max(now);
             } else if seen.records.len() < RECORDS_MAX {
                 let drift = Drift {
-                    operation: operation.to_owned(),
+                    operation: operation.name.clone(),
                     path: path.to_owned(),
                     kind,
                     count,
                     first_seen: now,
                     last_seen: now,
                     plugin_version: self.plugin_version.clone(),
-                    schema: watched.digest.clone(),
+                    schema: schema.get_or_init(|| digest(&operation.output_schema)).clone(),
                 };
                 first.push(drift.clone());
                 seen.records.insert(key, drift);
@@ -204,27 +192,32 @@ impl Watch {
     }
 }
 
-impl Watched {
-    fn found(&self, is_list: bool, output: &str) -> Found {
-        let mut found = Found::of_outputs();
-        let mut steps = STEPS.saturating_add(output.len() as u64 * STEPS_PER_BYTE).min(STEPS_MAX);
-        match serde_json::from_str(output) {
-            Ok(Value::Array(items)) if is_list => {
-                for item in &items {
-                    if steps == 0 {
-                        break;
-                    }
-                    self.schema.check_output(item, &mut steps, &mut found);
+/// In which ways an output differs from the schema.
+fn look(schema: &Schema, is_list: bool, output: &str) -> Found {
+    let mut found = Found::of_outputs();
+    let mut steps = STEPS.saturating_add(output.len() as u64 * STEPS_PER_BYTE).min(STEPS_MAX);
+    match serde_json::from_str(output) {
+        Ok(Value::Array(items)) if is_list => {
+            for item in &items {
+                if steps == 0 {
+                    break;
                 }
-            }
-            Ok(value) => self.schema.check_output(&value, &mut steps, &mut found),
-            Err(_) => {
-                let expected = "something that can be looked at: no number is that large, nothing nests that deeply";
-                found.add(String::new(), DriftKind::Other, expected.to_owned(), 1);
+                schema.check_output(item, &mut steps, &mut found);
             }
         }
-        found
+        Ok(value) => schema.check_output(&value, &mut steps, &mut found),
+        Err(_) => {
+            let expected = "something that can be looked at: no number is that large, nothing nests that deeply";
+            found.add(String::new(), DriftKind::Other, expected.to_owned(), 1);
+        }
     }
+    found
+}
+
+/// The start of a schema's SHA-256.
+fn digest(schema: &Value) -> String {
+    let digest = Digest::of(schema.to_string().as_bytes()).to_string();
+    digest.trim_start_matches("sha256:").chars().take(12).collect()
 }
 
 fn refusal(operation: &str, found: &Found) -> Error {
@@ -254,9 +247,31 @@ mod tests {
 
     const CANARY: &str = "s3cret-canary";
 
-    fn watch(policy: DriftPolicy, schema: &Value) -> Watch {
-        let schemas = vec![Watched { schema: Schema::new(schema).unwrap(), digest: "0123456789ab".to_owned() }];
-        Watch { policy, plugin_version: "1.2.3".to_owned(), schemas, seen: Mutex::default(), meter: None }
+    /// A watch over one operation, and that.
+    struct Watching(Watch, Operation);
+
+    fn watch(policy: DriftPolicy, schema: &Value) -> Watching {
+        let (plugin_version, schemas) = ("1.2.3".to_owned(), vec![OnceLock::new()]);
+        let operation = Operation {
+            name: "orders.list".to_owned(),
+            description: String::new(),
+            input_schema: json!({}),
+            output_schema: schema.clone(),
+            effect: crate::manifest::Effect::Read,
+            is_list: false,
+        };
+        Watching(Watch { policy, plugin_version, schemas, seen: Mutex::default(), meter: None }, operation)
+    }
+
+    impl Watching {
+        fn look(&self, is_list: bool, output: &str, at_ms: u64, tell: impl FnMut(&Drift)) -> Result<()> {
+            let operation = Operation { is_list, ..self.1.clone() };
+            self.0.look(0, &operation, output, Timestamp::from_millis(at_ms), tell)
+        }
+
+        fn drifts(&self) -> Drifts {
+            self.0.drifts()
+        }
     }
 
     fn order() -> Value {
@@ -276,9 +291,7 @@ mod tests {
 
     fn seen(schema: &Value, output: &Value) -> Vec<(String, &'static str, u64)> {
         let watch = watch(DriftPolicy::Warn, schema);
-        watch
-            .look(0, "orders.list", output.is_array(), &output.to_string(), Timestamp::from_millis(1), |_| {})
-            .unwrap();
+        watch.look(output.is_array(), &output.to_string(), 1, |_| {}).unwrap();
         let records = watch.drifts().records;
         records.into_iter().map(|drift| (drift.path, drift.kind.name(), drift.count)).collect()
     }
@@ -334,10 +347,7 @@ mod tests {
     #[test]
     fn strict_refuses_and_new_fields_pass() {
         let watch = watch(DriftPolicy::Strict, &order());
-        let look = |output: Value| {
-            let output = output.to_string();
-            watch.look(0, "orders.list", true, &output, Timestamp::from_millis(1), |_| {})
-        };
+        let look = |output: Value| watch.look(true, &output.to_string(), 1, |_| {});
         assert!(look(json!([{"id": "a", "more": 1}])).is_ok());
         let error = look(json!([{"id": "a"}, {"id": "b", "status": CANARY}])).unwrap_err();
         assert_eq!((error.kind(), error.request_sent()), (&Kind::SchemaViolation, RequestSent::No));
@@ -359,7 +369,7 @@ mod tests {
                     (from..from + 150).map(|n| (format!("new_{n}"), Value::Null)).collect();
                 fields.insert("id".into(), "a".into());
                 let output = Value::from(fields).to_string();
-                watch.look(0, "x", false, &output, Timestamp::from_millis(round), |_| told += 1).unwrap();
+                watch.look(false, &output, round, |_| told += 1).unwrap();
             }
         }
         let drifts = watch.drifts();
@@ -369,7 +379,17 @@ mod tests {
             (first.count, first.first_seen, first.last_seen),
             (3, Timestamp::from_millis(0), Timestamp::from_millis(2))
         );
-        assert_eq!((first.plugin_version.as_str(), first.schema.as_str()), ("1.2.3", "0123456789ab"));
+        assert_eq!((&*first.plugin_version, &first.schema), ("1.2.3", &digest(&order())));
+    }
+
+    #[test]
+    fn a_schema_that_cannot_be_used_is_no_schema_that_everything_fits() {
+        let watch = watch(DriftPolicy::Warn, &json!({"type": "circle"}));
+        for _ in 0..2 {
+            let error = watch.look(false, "1", 0, |_| {}).unwrap_err();
+            assert_eq!(*error.kind(), Kind::Component);
+            assert!(error.message().starts_with("its output: "), "{error}");
+        }
     }
 
     #[test]
@@ -377,7 +397,7 @@ mod tests {
         let watch = watch(DriftPolicy::Strict, &order());
         let deep = format!("{}1{}", "[".repeat(500), "]".repeat(500));
         for output in ["{\"id\": 1e999}", &deep] {
-            let error = watch.look(0, "x", false, output, Timestamp::from_millis(0), |_| {}).unwrap_err();
+            let error = watch.look(false, output, 0, |_| {}).unwrap_err();
             assert!(error.message().contains("(output) (other)"), "{error}");
         }
     }

@@ -54,8 +54,7 @@ use crate::outbound::session::{CLIENT, Session, Tokens};
 use crate::outbound::tape::{NO_SECRET, Tape};
 use crate::outbound::transport::{Nowhere, Transport};
 use crate::outbound::{KeyPlace, Observer, Outbound};
-use crate::plugin::{self, Parts, Plugin};
-use crate::schema::Schema;
+use crate::plugin::{self, Linked, Parts, Plugin};
 use crate::store::{Ledger, MemoryStore, Seal, Store, WRITTEN_DOWN_MS};
 use crate::time::{Clock, SystemClock};
 use crate::vault::{Granted, KeyChange, Means, Sealed, Secrets};
@@ -66,6 +65,8 @@ pub struct Host(Arc<Inner>);
 
 struct Inner {
     engine: Engine,
+    /// What every component gets.
+    linked: Linked,
     artifacts: Option<Artifacts>,
     #[cfg(feature = "serve")]
     state_dir: Option<PathBuf>,
@@ -220,12 +221,14 @@ impl HostBuilder {
             _ => (store.clone(), None, AUDIT_ROWS_IN_MEMORY),
         };
         let sealed = Sealed::new(kept.clone(), folder.map(PathBuf::as_path), clock.clone());
-        let audit = Audit::new(kept, &derived(&key, b"audit"), self.audit_rows.unwrap_or(rows), clock.clone());
+        let audit =
+            Audit::new(kept, &artifact::derived(&key, b"audit"), self.audit_rows.unwrap_or(rows), clock.clone());
         let engine = Engine::new(self.engine.limits)?;
         Ok(Host(Arc::new(Inner {
             audit,
             meters: Meters::new(&*clock),
             refusals: Refusals::default(),
+            linked: plugin::linked(&engine)?,
             engine,
             artifacts,
             #[cfg(feature = "serve")]
@@ -234,8 +237,8 @@ impl HostBuilder {
             tokens: Mutex::default(),
             store,
             is_durable,
-            seal: Arc::new(Seal::new(&derived(&key, b"cursors"))),
-            path_key: derived(&key, b"outbound"),
+            seal: Arc::new(Seal::new(&artifact::derived(&key, b"cursors"))),
+            path_key: artifact::derived(&key, b"outbound"),
             resolver: Arc::new(Resolver::new(clock.clone())),
             clock,
             transport,
@@ -254,21 +257,13 @@ impl HostBuilder {
 
 #[cfg(feature = "store-sqlite")]
 fn durable(path: &Path, key: &[u8; 32]) -> Result<Arc<dyn Store>> {
-    let seal = Seal::new(&derived(key, b"state"));
+    let seal = Seal::new(&artifact::derived(key, b"state"));
     Ok(Arc::new(crate::store::SqliteStore::open(&path.join("state.sqlite"), seal)?))
 }
 
 #[cfg(not(feature = "store-sqlite"))]
 fn durable(_: &Path, _: &[u8; 32]) -> Result<Arc<dyn Store>> {
     Ok(Arc::new(MemoryStore::default()))
-}
-
-/// A key for one purpose, from the installation's key (HKDF, RFC 5869, with its extract step left to the random key).
-fn derived(key: &[u8; 32], purpose: &[u8]) -> [u8; 32] {
-    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, key);
-    let mut out = [0; 32];
-    out.copy_from_slice(aws_lc_rs::hmac::sign(&key, purpose).as_ref());
-    out
 }
 
 impl Host {
@@ -375,6 +370,7 @@ impl Host {
         let outbound = self.outbound(&needs, digest, &grant, name, account_name, account)?;
         Plugin::load(Parts {
             engine: inner.engine.clone(),
+            linked: inner.linked.clone(),
             component,
             needs: Arc::new(needs),
             digest,
@@ -593,7 +589,7 @@ impl Host {
             artifact::compile(&engine, &bytes)
         })
         .await??;
-        plugin::describe(&self.0.engine, &compiled, &self.0.clock, None).await
+        plugin::describe(&self.0.engine, self.0.linked.clone(), &compiled, &self.0.clock, None).await
     }
 
     /// The audit trail: who used which secret, for what, and what came of it. Several hosts over one state folder write
@@ -1035,11 +1031,7 @@ fn check_digest(plugin: &str, pinned: Option<&str>, found: Digest) -> Result<()>
 }
 /// A component that carries its manifest and its operations, whose schemas are checked here once.
 fn written_into(component: &[u8], operations: &[Operation], manifest: &str) -> Result<Vec<u8>> {
-    for operation in operations {
-        for schema in [&operation.input_schema, &operation.output_schema] {
-            Schema::new(schema).map_err(|error| error.context(format!("operation `{}`", operation.name)))?;
-        }
-    }
+    operations.iter().try_for_each(Operation::check_schemas)?;
     let built = embed(component, manifest, operations)?;
     Needs::read(&built)?;
     Ok(built)

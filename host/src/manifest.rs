@@ -22,6 +22,7 @@ use crate::auth::self_signed::LIFETIME_S_MAX;
 use crate::auth::{Place, jwt};
 use crate::connection::Connection;
 use crate::error::{Error, Kind, Result};
+use crate::schema::Schema;
 
 pub use health::HealthFacts;
 pub(crate) use poll::EVERY_S_MAX;
@@ -1044,6 +1045,33 @@ pub struct Operation {
     pub is_list: bool,
 }
 
+impl Operation {
+    /// The schema of its input, ready to be asked.
+    ///
+    /// # Errors
+    /// [`Kind::Component`] when it cannot be used.
+    pub(crate) fn read_input_schema(&self) -> Result<Schema> {
+        Schema::new(&self.input_schema).map_err(|error| error.context("its input"))
+    }
+
+    /// The same of its output.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub(crate) fn read_output_schema(&self) -> Result<Schema> {
+        Schema::new(&self.output_schema).map_err(|error| error.context("its output"))
+    }
+
+    /// Whether both can be used.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub(crate) fn check_schemas(&self) -> Result<()> {
+        let read = self.read_input_schema().and_then(|_| self.read_output_schema());
+        read.map(drop).map_err(|error| error.context(format!("operation `{}`", self.name)))
+    }
+}
+
 /// Everything a component says before it runs: what it needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Needs {
@@ -1212,6 +1240,14 @@ impl Needs {
         }
         manifest.check_against(&operations)?;
         Ok(Self { manifest, operations, imports, foreign_imports })
+    }
+
+    /// Reads the schemas of all operations, as a host does with each when it needs it first.
+    ///
+    /// # Errors
+    /// [`Kind::Component`] for the first that cannot be used.
+    pub fn check_schemas(&self) -> Result<()> {
+        self.operations.iter().try_for_each(Operation::check_schemas)
     }
 
     /// The least scopes that a sign-in for a credential asks for over one connection: for the operations and polls that it

@@ -96,6 +96,7 @@ struct Loaded {
 /// What a plugin is made of: everything that the host brings.
 pub(crate) struct Parts {
     pub(crate) engine: Engine,
+    pub(crate) linked: Linked,
     pub(crate) component: Arc<Component>,
     pub(crate) needs: Arc<Needs>,
     pub(crate) digest: Digest,
@@ -168,16 +169,27 @@ impl Cursor {
 
 impl Plugin {
     pub(crate) async fn load(parts: Parts) -> Result<Self> {
-        let Parts { engine, component, needs, digest, grant, outbound, store, seal, clock, observer } = parts;
+        let Parts {
+            engine,
+            linked: mut linker,
+            component,
+            needs,
+            digest,
+            grant,
+            outbound,
+            store,
+            seal,
+            clock,
+            observer,
+        } = parts;
         grant.check(&needs)?;
-        let described = describe(&engine, &component, &clock, Some(&grant.limits)).await?;
+        let described = describe(&engine, linker.clone(), &component, &clock, Some(&grant.limits)).await?;
         if !says_the_same(&described, &needs.operations) {
             return Err(Error::component(
                 "the component carries other operations than its `describe` names, so one of the two is forged or old",
             )
             .with_details("Build it again: wharfage build"));
         }
-        let mut linker = linker(&engine)?;
         for capability in capability::ALL.iter().filter(|capability| grant.imports.contains(capability.name)) {
             (capability.link)(&mut linker).map_err(|error| Error::internal(format!("{}: {error}", capability.name)))?;
         }
@@ -200,7 +212,7 @@ impl Plugin {
                 name: needs.manifest.plugin.name.as_str().into(),
                 connection: grant.connection.as_str().into(),
                 schemas: needs.operations.iter().map(|_| OnceLock::new()).collect(),
-                drift: Watch::new(grant.drift, &needs)?.counted(&meter),
+                drift: Watch::new(grant.drift, &needs).counted(&meter),
                 engine,
                 operations: operations::GuestIndices::new(&pre).map_err(unfit)?,
                 events: events::GuestIndices::new(&pre).map_err(unfit)?,
@@ -636,7 +648,7 @@ impl Loaded {
             }
             text = to_json(&fields)?.into();
         }
-        let schema = self.schemas[self.index(operation)].get_or_init(|| Schema::new(&operation.input_schema));
+        let schema = self.schemas[self.index(operation)].get_or_init(|| operation.read_input_schema());
         match schema {
             Ok(schema) => schema.check_input(&value).map_err(|error| error.context(&operation.name))?,
             Err(error) => return Err(error.clone()),
@@ -662,7 +674,7 @@ impl Loaded {
             }
         };
         let now = self.clock.now();
-        let looked = self.drift.look(self.index(operation), &operation.name, operation.is_list, output, now, tell);
+        let looked = self.drift.look(self.index(operation), operation, output, now, tell);
         looked.map_err(|error| {
             let sent = if attempts > 0 { crate::error::RequestSent::Yes } else { crate::error::RequestSent::No };
             // In the error only: whoever called may see it, and no log.
@@ -1001,8 +1013,14 @@ fn bounded(engine: &Engine, mut call: Call) -> Instance<Call> {
     instance
 }
 
-/// The linker that every component gets: what standard libraries need.
-fn linker(engine: &Engine) -> Result<Linker<Call>> {
+/// What every component gets linked, made once for all of them.
+pub(crate) type Linked = Linker<Call>;
+
+/// What standard libraries need.
+///
+/// # Errors
+/// [`Kind::Internal`] where it contradicts itself.
+pub(crate) fn linked(engine: &Engine) -> Result<Linked> {
     let mut linker = Linker::new(engine.raw());
     wasi::link(&mut linker).map_err(|error| Error::internal(format!("WASI: {error}")))?;
     link_types(&mut linker).map_err(|error| Error::internal(format!("types: {error}")))?;
@@ -1094,7 +1112,7 @@ pub(crate) fn says_the_same(described: &[Operation], carried: &[Operation]) -> b
 pub(crate) const DESCRIBE_MS: u64 = 5_000;
 pub(crate) const DESCRIBE_COMPUTE_MS: u64 = 2_000;
 
-/// Asks a component what it can do, with every import a trap. Its time is the same for all; the other limits are the
+/// Asks a component what it can do, with every import a trap that is not in the linker. Its time is the same for all; the other limits are the
 /// connection's, where there is one.
 ///
 /// # Errors
@@ -1102,13 +1120,13 @@ pub(crate) const DESCRIBE_COMPUTE_MS: u64 = 2_000;
 /// answers nonsense.
 pub(crate) async fn describe(
     engine: &Engine,
+    mut linker: Linked,
     component: &Component,
     clock: &Arc<dyn Clock>,
     granted: Option<&Limits>,
 ) -> Result<Vec<Operation>> {
     let limits =
         Limits { call_ms: DESCRIBE_MS, compute_ms: DESCRIBE_COMPUTE_MS, ..granted.copied().unwrap_or_default() };
-    let mut linker = linker(engine)?;
     trap_the_rest(engine, &mut linker, component, |name| is_types(name) || wasi::is_linked(name))?;
     let pre = linker.instantiate_pre(component).and_then(PluginPre::new).map_err(|error| {
         Error::component("the component does not fit the contract").with_details(shown_lines(&format!("{error:#}")))

@@ -14,6 +14,8 @@ use wharfage::{
 use wharfage_tests::scene::imports;
 use wharfage_tests::{API_KEY, NOW, Provider, Reply, Scene, compiled_code, drained, guests, root, until};
 
+use crate::cli::wharfage;
+
 /// The example secret of the Standard Webhooks specification.
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -234,14 +236,6 @@ async fn two_over_one_state_folder_tell_once() {
     turning(&clock, &[&other], || types().len() > 1).await;
     assert_eq!(types(), ["wharfage.alert.firing", "wharfage.alert.resolved"]);
     assert!(drained(other, &clock).await);
-}
-
-fn wharfage(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
-    let mut command = Command::new(crate::cli::program());
-    command.args(arguments).current_dir(folder).arg("--state-dir").arg(folder.join("state")).env("NO_COLOR", "1");
-    let output = command.output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
 }
 
 #[test]

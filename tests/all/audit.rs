@@ -8,7 +8,7 @@ use wharfage::{AuditEntry, Deed, Host, Plugin};
 use wharfage_tests::scene::account;
 use wharfage_tests::{API_KEY, Provider, Reply, Scene, compiled_code, guests, skipping};
 
-use crate::cli::program;
+use crate::cli::{ended, program};
 
 async fn entries(host: &Host) -> Vec<AuditEntry> {
     let rows = host.audit().page(0, 10_000).await.unwrap();
@@ -138,11 +138,7 @@ async fn it_outlives_the_host_and_two_hosts_write_one_trail() {
 }
 
 fn wharfage_audit(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
-    let mut command = Command::new(program());
-    command.arg("audit").args(arguments).arg("--state-dir").arg(folder).env("NO_COLOR", "1");
-    let output = command.output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    ended(Command::new(program()).arg("audit").args(arguments).arg("--state-dir").arg(folder))
 }
 
 /// `NUMBER:HASH`, as the program prints it at the end of a line.

@@ -92,6 +92,18 @@ impl Desk {
     }
 }
 
+/// Runs the program in a folder, with its state beside; exit code and what it printed.
+pub(crate) fn wharfage(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+    ended(Command::new(program()).args(arguments).current_dir(folder).arg("--state-dir").arg(folder.join("state")))
+}
+
+/// Runs a program to its end, without colours.
+pub(crate) fn ended(command: &mut Command) -> (i32, String, String) {
+    let output = command.env("NO_COLOR", "1").output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+}
+
 /// The program beside this test's own.
 pub(crate) fn program() -> PathBuf {
     let own = std::env::current_exe().unwrap();

@@ -2,8 +2,10 @@
 
 use serde_json::json;
 use wharfage::{DriftKind, Drifts, Error, Kind, RequestSent, Step, explain};
+use wharfage_tests::component::replaced;
 use wharfage_tests::{API_KEY, Open, Provider, Reply, Scene, guests};
 
+use crate::cli::wharfage;
 use crate::log::Logged;
 
 const CANARY: &str = "c4nary-5a1ue";
@@ -152,4 +154,23 @@ async fn no_value_is_kept_or_logged() {
     assert!(!text.contains(CANARY), "{text}");
     let lines = text.lines().filter(|line| line.contains("differs from its schema"));
     assert_eq!(lines.filter(|line| line.contains("/status") && line.contains("enum")).count(), 2, "{text}");
+}
+
+/// `wharfage build` makes no such component. It fails where the schema is needed, and nobody says that everything fits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_output_schema_that_cannot_be_used_fails_the_calls_that_need_it_and_a_check() {
+    let scene = Scene::of(guests::OPERATIONS_DRIFT).tampered(|bytes| replaced(bytes, "\"string\"", "\"strung\""));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("drift.wasm"), &*scene.component().await).unwrap();
+    let open = scene.open().await;
+    let error = answer(&open, "order.get", "{}").await.unwrap_err();
+    assert_eq!(*error.kind(), Kind::Component);
+    assert!(error.to_string().contains("its output: a schema of the plugin is not valid"), "{error}");
+    assert_eq!(answer(&open, "anything", "1").await.unwrap(), "1");
+
+    let (code, out, err) = wharfage(folder.path(), &["check", "drift.wasm"]);
+    assert!(
+        code != 0 && err.contains("operation `order.get`: its output") && err.contains("/properties/amount: "),
+        "{out}{err}"
+    );
 }

@@ -12,6 +12,7 @@ use wharfage_tests::{
 };
 
 use crate::assert_exists;
+use crate::cli::ended;
 
 wharfage_tests::foreach_events!(assert_exists);
 
@@ -90,10 +91,7 @@ async fn a_plugin_without_triggers_says_so() {
 /// Runs `wharfage events`.
 fn wharfage_events(state: &std::path::Path, arguments: &[&str]) -> (i32, String, String) {
     let mut command = std::process::Command::new(crate::cli::program());
-    command.arg("events").args(arguments).arg("--state-dir").arg(state).env("NO_COLOR", "1");
-    let output = command.output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    ended(command.arg("events").args(arguments).arg("--state-dir").arg(state))
 }
 
 /// What the program says where nothing has arrived, and to what makes no sense.

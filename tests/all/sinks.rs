@@ -10,6 +10,8 @@ use wharfage::{Config, Host, Serving, SinkDoing};
 use wharfage_tests::scene::imports;
 use wharfage_tests::{API_KEY, Provider, Reply, Scene, compiled_code, guests, until};
 
+use crate::cli::wharfage;
+
 /// The example secret of the Standard Webhooks specification.
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -109,14 +111,6 @@ async fn what_a_plugin_emits_reaches_every_sink_and_says_who_emitted_it() {
         assert_eq!(seen.header("webhook-id"), id.as_str());
         assert!(seen.header("webhook-signature").unwrap().starts_with("v1,"));
     }
-}
-
-fn wharfage(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
-    let mut command = std::process::Command::new(crate::cli::program());
-    command.args(arguments).arg("--state-dir").arg(folder.join("state")).env("NO_COLOR", "1");
-    let output = command.output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
 /// What a receiver does not want is seen on the command line, and given again when it is asked for.

@@ -23,6 +23,7 @@ impl Check {
         let name = needs.manifest.plugin.name.clone();
         // Connecting compiles, links and compares `describe` with what the component carries.
         host.connect(&name, &bytes, &Connection::granting(&needs), None).await?;
+        needs.check_schemas()?;
         let mut remarks = Vec::new();
         for operation in &needs.operations {
             if operation.description.trim().is_empty() {

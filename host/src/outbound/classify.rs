@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder};
 use http::{HeaderMap, HeaderName};
@@ -348,26 +348,17 @@ const JUDGED_BYTES_MAX: usize = 256 << 10;
 /// The manifest's rules about bodies, ready to be asked.
 pub(crate) struct Answers {
     rules: Vec<AnswerRule>,
-    /// Finds in one pass what the rules want a body to hold, where the sieve lets anything through.
-    searcher: Option<AhoCorasick>,
     sieve: Option<Sieve>,
-    /// The rule that each text of the searcher is from.
-    rule_of: Vec<usize>,
+    /// Finds in one pass what the rules want a body to hold, where the sieve lets anything through; made for the first
+    /// that it does. Without a searcher every rule counts as possible: slower, and the same answer.
+    searcher: OnceLock<Option<AhoCorasick>>,
 }
 
 impl Answers {
     /// From a manifest's rules.
     pub(crate) fn new(rules: Vec<AnswerRule>) -> Self {
-        let in_body = |rule: &&AnswerRule| rule.pointer.is_some();
-        let texts = || {
-            let rules = rules.iter().enumerate().filter(|(_, rule)| in_body(rule));
-            rules.filter_map(|(index, rule)| Some((index, rule.contains.as_deref()?)))
-        };
-        // Without a searcher every rule counts as possible: slower, and the same answer.
-        let searcher = AhoCorasickBuilder::new().ascii_case_insensitive(true).build(texts().map(|(_, text)| text)).ok();
-        let sieve = Sieve::new(texts().map(|(_, text)| text.as_bytes()));
-        let rule_of = texts().map(|(index, _)| index).collect();
-        Self { rules, searcher, sieve, rule_of }
+        let sieve = Sieve::new(searched(&rules).map(|(_, text)| text.as_bytes()));
+        Self { rules, sieve, searcher: OnceLock::new() }
     }
 
     /// The first rule that fits. The body is parsed only where one could.
@@ -403,12 +394,23 @@ impl Answers {
 
     /// The rules whose text a body holds; nothing where that cannot be told.
     fn found(&self, body: &[u8]) -> Option<BTreeSet<usize>> {
-        let searcher = self.searcher.as_ref()?;
         if self.sieve.as_ref().is_some_and(|sieve| !sieve.may_hold(body)) {
             return Some(BTreeSet::new());
         }
-        Some(searcher.find_overlapping_iter(body).map(|found| self.rule_of[found.pattern().as_usize()]).collect())
+        let make = || {
+            let texts = searched(&self.rules).map(|(_, text)| text);
+            AhoCorasickBuilder::new().ascii_case_insensitive(true).build(texts).ok()
+        };
+        let searcher = self.searcher.get_or_init(make).as_ref()?;
+        let rules: Vec<usize> = searched(&self.rules).map(|(index, _)| index).collect();
+        Some(searcher.find_overlapping_iter(body).map(|found| rules[found.pattern().as_usize()]).collect())
     }
+}
+
+/// The texts that rules want a body to hold, each with the place of its rule.
+fn searched(rules: &[AnswerRule]) -> impl Iterator<Item = (usize, &str)> + Clone {
+    let in_body = rules.iter().enumerate().filter(|(_, rule)| rule.pointer.is_some());
+    in_body.filter_map(|(index, rule)| Some((index, rule.contains.as_deref()?)))
 }
 
 /// A body that is parsed when somebody asks for it, and only once.
