@@ -30,6 +30,8 @@ const HEAD_BYTES: usize = NONCE_LEN + TAG_BYTES;
 /// Goes into a file's name, so that another form of file is another file.
 const FORM: &[u8] = b"nonce, tag, code";
 const KEY_FILE: &str = "artifact.key";
+/// How the name of a file of code ends; while it is written, more follows.
+const SUFFIX: &str = ".code";
 
 /// Where the private listener's token is kept, in the state folder.
 #[cfg(feature = "serve")]
@@ -39,6 +41,11 @@ pub(crate) const TOKEN_FILE: &str = "console.token";
 const TOKEN_DIGITS: usize = 64;
 /// Most bytes of compiled code that are read back.
 const ARTIFACT_BYTES_MAX: u64 = 512 << 20;
+/// Bytes of compiled code that a folder keeps: that of some thousand plugins. Beyond them goes what was compiled first; where
+/// it is asked for, it is compiled again.
+const FOLDER_BYTES_MAX: u64 = 4 << 30;
+/// How the name of a file of code begins: with so many hexadecimal digits.
+const NAME_DIGITS: usize = 64;
 
 /// Code is made of a component, which takes a moment; see [`HostBuilder::compiling`](crate::HostBuilder::compiling).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +130,9 @@ impl Artifacts {
                 tracing::warn!(target: "wharfage::artifact", %digest, %error, "compiled code could not be kept")
             }
         }
+        if let Err(error) = self.prune(FOLDER_BYTES_MAX) {
+            tracing::warn!(target: "wharfage::artifact", %error, "old compiled code could not be removed");
+        }
         Ok(component)
     }
 
@@ -134,18 +144,18 @@ impl Artifacts {
         shape.write(&digest.0);
         shape.write(FORM);
         let _ = shape.finish();
-        format!("{}.code", hex(&Digest::of(&shape.0).0))
+        format!("{}{SUFFIX}", hex(&Digest::of(&shape.0).0))
     }
 
     /// The code in a file whose tag is right. A wrong one is removed.
-    fn read(&self, name: &str) -> Option<Bound> {
+    fn read(&self, name: &str) -> Option<Covered> {
         let mut file = self.dir.open(name).ok()?;
         let length = file.metadata().ok()?.len();
         if (HEAD_BYTES as u64..=HEAD_BYTES as u64 + ARTIFACT_BYTES_MAX).contains(&length) {
             let mut head = [0; HEAD_BYTES];
-            let mut bound = Bound::new(name, usize::try_from(length).ok()? - HEAD_BYTES);
-            match file.read_exact(&mut head).and_then(|()| file.read_exact(bound.code_mut())) {
-                Ok(()) if self.is_ours(&head, &bound) => return Some(bound),
+            let mut covered = Covered::new(name, usize::try_from(length).ok()? - HEAD_BYTES);
+            match file.read_exact(&mut head).and_then(|()| file.read_exact(covered.code_mut())) {
+                Ok(()) if self.is_ours(&head, &covered) => return Some(covered),
                 Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => return None,
                 Ok(()) | Err(_) => {}
             }
@@ -155,38 +165,81 @@ impl Artifacts {
         None
     }
 
-    fn is_ours(&self, head: &[u8; HEAD_BYTES], bound: &Bound) -> bool {
+    fn is_ours(&self, head: &[u8; HEAD_BYTES], covered: &Covered) -> bool {
         let (nonce, tag) = head.split_at(NONCE_LEN);
-        Nonce::try_assume_unique_for_key(nonce)
-            .is_ok_and(|nonce| self.key.open_in_place(nonce, Aad::from(&bound.bytes), &mut tag.to_vec()).is_ok())
+        Nonce::try_assume_unique_for_key(nonce).is_ok_and(|nonce| {
+            self.key.open_separate_gather(nonce, Aad::from(&covered.bytes), &[], tag, &mut []).is_ok()
+        })
     }
 
     /// Writes beside and renames, so that no half file is ever read.
     fn write(&self, name: &str, code: &[u8]) -> Result<()> {
-        let mut bound = Bound::new(name, code.len());
-        bound.code_mut().copy_from_slice(code);
+        let mut covered = Covered::new(name, code.len());
+        covered.code_mut().copy_from_slice(code);
+        // Drawn, and so unlike all others: an installation makes far fewer than 2^32 tags.
         let nonce = crate::random::bytes::<NONCE_LEN>()?;
         let unique = Nonce::assume_unique_for_key(nonce);
-        let tag = self.key.seal_in_place_separate_tag(unique, Aad::from(&bound.bytes), &mut []);
+        let tag = self.key.seal_in_place_separate_tag(unique, Aad::from(&covered.bytes), &mut []);
         let tag = tag.map_err(|_| Error::internal("the code has no tag"))?;
-        let beside = format!("{name}.{}", std::process::id());
+        // Under a name that neither another process nor one that was killed has.
+        let beside = format!("{name}.{}", crate::random::name()?);
         let written = self.dir.open_with(&beside, &private_file()).and_then(|mut file| {
             file.write_all(&nonce)?;
             file.write_all(tag.as_ref())?;
             file.write_all(code)
         });
-        let written = written.and_then(|()| self.dir.rename(&beside, &self.dir, name));
-        written.map_err(|error| Error::internal(format!("the file cannot be written: {error}")))
+        written.and_then(|()| self.dir.rename(&beside, &self.dir, name)).map_err(|error| {
+            let _ = self.dir.remove_file(&beside);
+            Error::internal(format!("the file cannot be written: {error}"))
+        })
+    }
+
+    /// Keeps the newest code, of that many bytes. What a process that was killed left beside goes like the rest.
+    fn prune(&self, bytes_max: u64) -> Result<()> {
+        let unusable = |error: std::io::Error| Error::internal(format!("the folder cannot be used: {error}"));
+        let mut files = Vec::new();
+        for entry in self.dir.entries().map_err(unusable)? {
+            let entry = entry.map_err(unusable)?;
+            let name = entry.file_name();
+            // Another process may have taken it away since.
+            if is_of_code(&name.to_string_lossy())
+                && let Ok(facts) = entry.metadata()
+                && let Ok(written_at) = facts.modified()
+            {
+                files.push((written_at, facts.len(), name));
+            }
+        }
+        files.sort_by(|one, other| other.cmp(one));
+        let mut kept_bytes: u64 = 0;
+        for (_, bytes, name) in files {
+            kept_bytes = kept_bytes.saturating_add(bytes);
+            if kept_bytes > bytes_max {
+                match self.dir.remove_file(name) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(unusable(error)),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
     }
 }
 
-/// What a tag covers: a file's name, so that none can stand in for another, and its code.
-struct Bound {
+/// Whether a file of that name holds code, or what became none: others may have files in the folder too.
+fn is_of_code(name: &str) -> bool {
+    let Some((digits, rest)) = name.split_at_checked(NAME_DIGITS) else { return false };
+    let rest = rest.strip_prefix(SUFFIX);
+    digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+        && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// What a tag covers: a file's name, so that none can stand in for another, and its code. All names are equally long, so no
+/// two of these read alike.
+struct Covered {
     bytes: Vec<u8>,
     name_bytes: usize,
 }
 
-impl Bound {
+impl Covered {
     /// With room for so many bytes of code.
     fn new(name: &str, code_bytes: usize) -> Self {
         let mut bytes = vec![0; name.len() + code_bytes];
@@ -268,7 +321,7 @@ pub(crate) fn read_or_make_key(dir: &Dir, path: &Path) -> Result<[u8; 32]> {
     read_or_make(dir, path, KEY_FILE, crate::random::bytes)
 }
 
-/// A key for one purpose, from the installation's key (HKDF, RFC 5869, with its extract step left to the random key).
+/// A key for one purpose: HMAC-SHA-256 of the purpose, under the installation's key.
 pub(crate) fn derived(key: &[u8; 32], purpose: &[u8]) -> [u8; 32] {
     let key = hmac::Key::new(hmac::HMAC_SHA256, key);
     let mut out = [0; 32];
@@ -397,6 +450,49 @@ mod tests {
         }
         std::fs::write(&path, whole).unwrap();
         assert_eq!(artifacts.read("a.code").unwrap().code(), b"code");
+    }
+
+    fn make_older(path: &Path, age_s: u64) {
+        let file = std::fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000 - age_s)).unwrap();
+    }
+
+    #[test]
+    fn the_oldest_code_goes_where_there_is_too_much() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let artifacts = Artifacts::open(&state).unwrap();
+        let of = |digit: &str, rest: &str| format!("{}.code{rest}", digit.repeat(NAME_DIGITS));
+        let others =
+            ["state.sqlite", "notes.code-workspace", &of("e", "x"), &of("g", ""), &of("a", "")[1..]].map(String::from);
+        let code = [of("d", ""), of("a", ""), of("c", ".4711"), of("b", "")];
+        for (age_s, name) in (0..).zip(code.iter().chain(&others)) {
+            artifacts.write(name, &[7; 100]).unwrap();
+            make_older(&state.join(name), age_s);
+        }
+        let left = |names: &[String]| names.iter().filter(|name| state.join(name).exists()).count();
+        let each = HEAD_BYTES as u64 + 100;
+        for (bytes_max, count) in [(4 * each, 4), (4 * each - 1, 3), (2 * each, 2), (each - 1, 0)] {
+            artifacts.prune(bytes_max).unwrap();
+            assert_eq!((left(&code[..count]), left(&code), left(&others)), (count, count, others.len()), "{bytes_max}");
+        }
+        assert!(state.join(KEY_FILE).exists());
+    }
+
+    #[test]
+    fn what_is_made_makes_room_and_is_kept_whatever_was_left_beside() {
+        let folder = tempfile::tempdir().unwrap();
+        let artifacts = Artifacts::open(&folder.path().join("state")).unwrap();
+        let engine = Engine::new(crate::engine::EngineLimits::default()).unwrap();
+        let component = b"\0asm\x0d\0\x01\0";
+        let digest = Digest::of(component);
+        let name = artifacts.name(&engine, digest);
+        assert!(is_of_code(&name), "{name}");
+        let old = folder.path().join("state").join(format!("{name}.{}", std::process::id()));
+        std::fs::File::create(&old).unwrap().set_len(FOLDER_BYTES_MAX).unwrap();
+        make_older(&old, 1);
+        artifacts.make(&engine, digest, component).unwrap();
+        assert!(!old.exists() && artifacts.find(&engine, digest).is_some());
     }
 
     #[test]

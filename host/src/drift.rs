@@ -90,7 +90,7 @@ pub struct Drifts {
 pub(crate) struct Watch {
     policy: DriftPolicy,
     plugin_version: String,
-    /// In the order of the operations, each read when the first output is held against it; empty when nobody looks.
+    /// In the order of the operations, each read for the first call; empty when nobody looks.
     schemas: Vec<OnceLock<Result<Schema>>>,
     seen: Mutex<Seen>,
     meter: Option<Arc<Meter>>,
@@ -120,11 +120,26 @@ impl Watch {
         Self { meter: Some(meter.clone()), ..self }
     }
 
+    /// Reads the schema of an operation, the one at `index`: before anything is sent, for an answer that cannot be looked at
+    /// would be lost.
+    ///
+    /// # Errors
+    /// [`Kind::Component`] when it cannot be used.
+    pub(crate) fn ready(&self, index: usize, operation: &Operation) -> Result<()> {
+        self.schema(index, operation).map(drop)
+    }
+
+    /// Nothing where nobody looks.
+    fn schema(&self, index: usize, operation: &Operation) -> Result<Option<&Schema>> {
+        let Some(schema) = self.schemas.get(index) else { return Ok(None) };
+        schema.get_or_init(|| operation.read_output_schema()).as_ref().map(Some).map_err(Error::clone)
+    }
+
     /// Holds an output against the schema of its operation, the one at `index`, and tells what is seen for the first time.
     ///
     /// # Errors
     /// [`Kind::SchemaViolation`] when the policy is strict and something differs that is not merely new. What was seen is
-    /// kept in either case, and told to `tell`. [`Kind::Component`] when the schema cannot be used.
+    /// kept in either case, and told to `tell`. Otherwise as [`Watch::ready`].
     pub(crate) fn look(
         &self,
         index: usize,
@@ -133,11 +148,8 @@ impl Watch {
         now: Timestamp,
         tell: impl FnMut(&Drift),
     ) -> Result<()> {
-        let Some(schema) = self.schemas.get(index) else { return Ok(()) };
-        let schema = match schema.get_or_init(|| operation.read_output_schema()) {
-            Ok(schema) if schema.says_nothing() => return Ok(()),
-            Ok(schema) => schema,
-            Err(error) => return Err(error.clone()),
+        let Some(schema) = self.schema(index, operation)?.filter(|schema| !schema.says_nothing()) else {
+            return Ok(());
         };
         let found = look(schema, operation.is_list, output);
         if found.is_empty() {
@@ -386,9 +398,9 @@ mod tests {
     fn a_schema_that_cannot_be_used_is_no_schema_that_everything_fits() {
         let watch = watch(DriftPolicy::Warn, &json!({"type": "circle"}));
         for _ in 0..2 {
-            let error = watch.look(false, "1", 0, |_| {}).unwrap_err();
-            assert_eq!(*error.kind(), Kind::Component);
-            assert!(error.message().starts_with("its output: "), "{error}");
+            let (ready, error) = (watch.0.ready(0, &watch.1), watch.look(false, "1", 0, |_| {}).unwrap_err());
+            assert_eq!((error.kind(), ready.unwrap_err().kind()), (&Kind::Component, &Kind::Component));
+            assert!(error.message().starts_with("operation `orders.list`: its output: "), "{error}");
         }
     }
 

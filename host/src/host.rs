@@ -65,8 +65,8 @@ pub struct Host(Arc<Inner>);
 
 struct Inner {
     engine: Engine,
-    /// What every component gets.
-    linked: Linked,
+    /// What every component gets, made once for all of them.
+    linker: Linked,
     artifacts: Option<Artifacts>,
     #[cfg(feature = "serve")]
     state_dir: Option<PathBuf>,
@@ -126,7 +126,7 @@ impl HostBuilder {
     }
 
     /// Keeps compiled code in this folder instead of the state's, or without any state at all: several hosts with states of
-    /// their own may share it.
+    /// their own may share it. At most 4 GiB are kept; what was compiled first goes first.
     pub fn code_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.code_dir = Some(path.into());
         self
@@ -228,7 +228,7 @@ impl HostBuilder {
             audit,
             meters: Meters::new(&*clock),
             refusals: Refusals::default(),
-            linked: plugin::linked(&engine)?,
+            linker: plugin::linker(&engine)?,
             engine,
             artifacts,
             #[cfg(feature = "serve")]
@@ -370,7 +370,7 @@ impl Host {
         let outbound = self.outbound(&needs, digest, &grant, name, account_name, account)?;
         Plugin::load(Parts {
             engine: inner.engine.clone(),
-            linked: inner.linked.clone(),
+            linker: inner.linker.clone(),
             component,
             needs: Arc::new(needs),
             digest,
@@ -589,7 +589,7 @@ impl Host {
             artifact::compile(&engine, &bytes)
         })
         .await??;
-        plugin::describe(&self.0.engine, self.0.linked.clone(), &compiled, &self.0.clock, None).await
+        plugin::describe(&self.0.engine, self.0.linker.clone(), &compiled, &self.0.clock, None).await
     }
 
     /// The audit trail: who used which secret, for what, and what came of it. Several hosts over one state folder write

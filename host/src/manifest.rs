@@ -1051,7 +1051,7 @@ impl Operation {
     /// # Errors
     /// [`Kind::Component`] when it cannot be used.
     pub(crate) fn read_input_schema(&self) -> Result<Schema> {
-        Schema::new(&self.input_schema).map_err(|error| error.context("its input"))
+        Schema::new(&self.input_schema).map_err(|error| error.context(format!("operation `{}`: its input", self.name)))
     }
 
     /// The same of its output.
@@ -1059,7 +1059,8 @@ impl Operation {
     /// # Errors
     /// Likewise.
     pub(crate) fn read_output_schema(&self) -> Result<Schema> {
-        Schema::new(&self.output_schema).map_err(|error| error.context("its output"))
+        Schema::new(&self.output_schema)
+            .map_err(|error| error.context(format!("operation `{}`: its output", self.name)))
     }
 
     /// Whether both can be used.
@@ -1067,8 +1068,8 @@ impl Operation {
     /// # Errors
     /// Likewise.
     pub(crate) fn check_schemas(&self) -> Result<()> {
-        let read = self.read_input_schema().and_then(|_| self.read_output_schema());
-        read.map(drop).map_err(|error| error.context(format!("operation `{}`", self.name)))
+        self.read_input_schema()?;
+        self.read_output_schema().map(drop)
     }
 }
 

@@ -96,7 +96,7 @@ struct Loaded {
 /// What a plugin is made of: everything that the host brings.
 pub(crate) struct Parts {
     pub(crate) engine: Engine,
-    pub(crate) linked: Linked,
+    pub(crate) linker: Linked,
     pub(crate) component: Arc<Component>,
     pub(crate) needs: Arc<Needs>,
     pub(crate) digest: Digest,
@@ -169,19 +169,8 @@ impl Cursor {
 
 impl Plugin {
     pub(crate) async fn load(parts: Parts) -> Result<Self> {
-        let Parts {
-            engine,
-            linked: mut linker,
-            component,
-            needs,
-            digest,
-            grant,
-            outbound,
-            store,
-            seal,
-            clock,
-            observer,
-        } = parts;
+        let Parts { engine, mut linker, component, needs, digest, grant, outbound, store, seal, clock, observer } =
+            parts;
         grant.check(&needs)?;
         let described = describe(&engine, linker.clone(), &component, &clock, Some(&grant.limits)).await?;
         if !says_the_same(&described, &needs.operations) {
@@ -648,11 +637,12 @@ impl Loaded {
             }
             text = to_json(&fields)?.into();
         }
-        let schema = self.schemas[self.index(operation)].get_or_init(|| operation.read_input_schema());
-        match schema {
+        let index = self.index(operation);
+        match self.schemas[index].get_or_init(|| operation.read_input_schema()) {
             Ok(schema) => schema.check_input(&value).map_err(|error| error.context(&operation.name))?,
             Err(error) => return Err(error.clone()),
         }
+        self.drift.ready(index, operation)?;
         Ok(text.into_owned())
     }
 
@@ -1013,14 +1003,14 @@ fn bounded(engine: &Engine, mut call: Call) -> Instance<Call> {
     instance
 }
 
-/// What every component gets linked, made once for all of them.
+/// What a component is linked to.
 pub(crate) type Linked = Linker<Call>;
 
-/// What standard libraries need.
+/// What every component gets: what standard libraries need.
 ///
 /// # Errors
 /// [`Kind::Internal`] where it contradicts itself.
-pub(crate) fn linked(engine: &Engine) -> Result<Linked> {
+pub(crate) fn linker(engine: &Engine) -> Result<Linked> {
     let mut linker = Linker::new(engine.raw());
     wasi::link(&mut linker).map_err(|error| Error::internal(format!("WASI: {error}")))?;
     link_types(&mut linker).map_err(|error| Error::internal(format!("types: {error}")))?;
@@ -1112,8 +1102,8 @@ pub(crate) fn says_the_same(described: &[Operation], carried: &[Operation]) -> b
 pub(crate) const DESCRIBE_MS: u64 = 5_000;
 pub(crate) const DESCRIBE_COMPUTE_MS: u64 = 2_000;
 
-/// Asks a component what it can do, with every import a trap that is not in the linker. Its time is the same for all; the other limits are the
-/// connection's, where there is one.
+/// Asks a component what it can do, with every import a trap that is not in the linker. Its time is the same for all; the
+/// other limits are the connection's, where there is one.
 ///
 /// # Errors
 /// [`Kind::LimitExceeded`] for a limit that can be set on the connection; [`Kind::Component`] when it does not answer, or

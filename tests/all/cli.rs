@@ -92,7 +92,7 @@ impl Desk {
     }
 }
 
-/// Runs the program in a folder, with its state beside; exit code and what it printed.
+/// Runs the program in a folder, with its state in it; exit code and what it printed.
 pub(crate) fn wharfage(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
     ended(Command::new(program()).args(arguments).current_dir(folder).arg("--state-dir").arg(folder.join("state")))
 }
@@ -231,11 +231,8 @@ fn drift_is_told_beside_the_answer() {
         std::fs::write(folder.path().join("wharfage.toml"), format!("{config}drift = '{policy}'\n")).unwrap();
         let answer = r#"[{"id":"1"},{"id":2},{"id":3,"new":1.10}]"#;
         let input = serde_json::json!({"answer": answer}).to_string();
-        let mut command = Command::new(program());
-        command.args(["call", "desk", "orders.list", "--input", &input, "--state-dir", "state"]);
-        let output = command.current_dir(folder.path()).env("NO_COLOR", "1").output().unwrap();
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert_eq!(output.status.code(), Some(expected), "{err}");
+        let (code, out, err) = wharfage(folder.path(), &["call", "desk", "orders.list", "--input", &input]);
+        assert_eq!(code, expected, "{err}");
         assert_eq!(out.contains("1.10"), policy != "strict", "{out}");
         let told = ["drift: orders.list /id type, 2 times", "drift: orders.list /new new, once"];
         assert_eq!(told.iter().all(|line| err.contains(line)), policy != "off", "{err}");
@@ -250,12 +247,9 @@ async fn files_are_handed_over_and_saved_whole_or_not_at_all() {
     std::fs::write(folder.path().join("guest.wasm"), bytes.as_slice()).unwrap();
     std::fs::write(folder.path().join("in.txt"), "hello").unwrap();
     let run = |save: &str| {
-        let arguments =
-            ["call", "guest.wasm", "copy", "--grant-needs", "--state-dir", "state", "--file", "name=in.txt"];
-        let mut command = Command::new(program());
-        command.args(arguments).args(["--save", save]).current_dir(folder.path()).env("NO_COLOR", "1");
-        let output = command.output().unwrap();
-        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+        let arguments = ["call", "guest.wasm", "copy", "--grant-needs", "--file", "name=in.txt", "--save", save];
+        let (code, _, err) = wharfage(folder.path(), &arguments);
+        (code == 0, err)
     };
     let (is_well, err) = run("to=out.txt");
     assert!(is_well, "{err}");

@@ -156,21 +156,25 @@ async fn no_value_is_kept_or_logged() {
     assert_eq!(lines.filter(|line| line.contains("/status") && line.contains("enum")).count(), 2, "{text}");
 }
 
-/// `wharfage build` makes no such component. It fails where the schema is needed, and nobody says that everything fits.
+/// `wharfage build` makes no such component. Nothing is sent whose answer could not be looked at.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_output_schema_that_cannot_be_used_fails_the_calls_that_need_it_and_a_check() {
     let scene = Scene::of(guests::OPERATIONS_DRIFT).tampered(|bytes| replaced(bytes, "\"string\"", "\"strung\""));
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("drift.wasm"), &*scene.component().await).unwrap();
-    let open = scene.open().await;
-    let error = answer(&open, "order.get", "{}").await.unwrap_err();
-    assert_eq!(*error.kind(), Kind::Component);
-    assert!(error.to_string().contains("its output: a schema of the plugin is not valid"), "{error}");
+    let provider = Provider::answering(|_| Reply::status(200)).await;
+    let open = scene.with(&provider).open().await;
+    let input = json!({"url": "{api}/order"}).to_string();
+    let error = open.plugin.page("order.fetch", &input, None).await.map(drop).unwrap_err();
+    assert_eq!((error.kind(), error.attempts(), error.request_sent()), (&Kind::Component, 0, RequestSent::No));
+    assert!(
+        error.to_string().contains("operation `order.fetch`: its output: a schema of the plugin is not valid"),
+        "{error}"
+    );
+    assert_eq!(provider.count(), 0);
     assert_eq!(answer(&open, "anything", "1").await.unwrap(), "1");
 
     let (code, out, err) = wharfage(folder.path(), &["check", "drift.wasm"]);
-    assert!(
-        code != 0 && err.contains("operation `order.get`: its output") && err.contains("/properties/amount: "),
-        "{out}{err}"
-    );
+    assert_eq!(code, 3, "{out}{err}");
+    assert!(err.contains("operation `order.get`: its output") && err.contains("/properties/amount: "), "{err}");
 }

@@ -345,13 +345,16 @@ impl Ruled {
 /// The longest body that rules are asked about: what a provider says of itself is short, and data is not parsed twice.
 const JUDGED_BYTES_MAX: usize = 256 << 10;
 
+/// What finds texts, and the place of the rule that each is from.
+type Searcher = (AhoCorasick, Vec<usize>);
+
 /// The manifest's rules about bodies, ready to be asked.
 pub(crate) struct Answers {
     rules: Vec<AnswerRule>,
     sieve: Option<Sieve>,
     /// Finds in one pass what the rules want a body to hold, where the sieve lets anything through; made for the first
     /// that it does. Without a searcher every rule counts as possible: slower, and the same answer.
-    searcher: OnceLock<Option<AhoCorasick>>,
+    searcher: OnceLock<Option<Searcher>>,
 }
 
 impl Answers {
@@ -398,11 +401,11 @@ impl Answers {
             return Some(BTreeSet::new());
         }
         let make = || {
-            let texts = searched(&self.rules).map(|(_, text)| text);
-            AhoCorasickBuilder::new().ascii_case_insensitive(true).build(texts).ok()
+            let (rules, texts): (_, Vec<_>) = searched(&self.rules).unzip();
+            let searcher = AhoCorasickBuilder::new().ascii_case_insensitive(true).build(texts);
+            searcher.ok().map(|searcher| (searcher, rules))
         };
-        let searcher = self.searcher.get_or_init(make).as_ref()?;
-        let rules: Vec<usize> = searched(&self.rules).map(|(index, _)| index).collect();
+        let (searcher, rules) = self.searcher.get_or_init(make).as_ref()?;
         Some(searcher.find_overlapping_iter(body).map(|found| rules[found.pattern().as_usize()]).collect())
     }
 }
