@@ -30,7 +30,8 @@ const HEAD_BYTES: usize = NONCE_LEN + TAG_BYTES;
 /// Goes into a file's name, so that another form of file is another file.
 const FORM: &[u8] = b"nonce, tag, code";
 const KEY_FILE: &str = "artifact.key";
-/// How the name of a file of code ends; while it is written, more follows.
+/// How the name of a file of code begins, with so many hexadecimal digits, and how it ends; while it is written, more follows.
+const NAME_DIGITS: usize = 64;
 const SUFFIX: &str = ".code";
 
 /// Where the private listener's token is kept, in the state folder.
@@ -44,8 +45,6 @@ const ARTIFACT_BYTES_MAX: u64 = 512 << 20;
 /// Bytes of compiled code that a folder keeps: that of some thousand plugins. Beyond them goes what was compiled first; where
 /// it is asked for, it is compiled again.
 const FOLDER_BYTES_MAX: u64 = 4 << 30;
-/// How the name of a file of code begins: with so many hexadecimal digits.
-const NAME_DIGITS: usize = 64;
 
 /// Code is made of a component, which takes a moment; see [`HostBuilder::compiling`](crate::HostBuilder::compiling).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

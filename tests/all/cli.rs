@@ -86,9 +86,7 @@ impl Desk {
             let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
             child.wait_with_output().unwrap()
         };
-        let output: Output = tokio::task::spawn_blocking(run).await.unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+        said(&tokio::task::spawn_blocking(run).await.unwrap())
     }
 }
 
@@ -99,7 +97,11 @@ pub(crate) fn wharfage(folder: &Path, arguments: &[&str]) -> (i32, String, Strin
 
 /// Runs a program to its end, without colours.
 pub(crate) fn ended(command: &mut Command) -> (i32, String, String) {
-    let output = command.env("NO_COLOR", "1").output().unwrap();
+    said(&command.env("NO_COLOR", "1").output().unwrap())
+}
+
+/// Exit code and what was printed.
+pub(crate) fn said(output: &Output) -> (i32, String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
 }

@@ -371,10 +371,8 @@ async fn status_shows_what_a_running_serve_counts() {
     let run = async |arguments: &[&str]| {
         let mut command = Command::new(crate::cli::program());
         command.arg("status").args(arguments).args(["--state-dir", "."]).current_dir(folder.path());
-        command.env("NO_COLOR", "1").stdin(Stdio::null());
-        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+        command.stdin(Stdio::null());
+        tokio::task::spawn_blocking(move || crate::cli::ended(&mut command)).await.unwrap()
     };
 
     config("[serve.console]\nlisten = '127.0.0.1:1'\n");

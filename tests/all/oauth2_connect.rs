@@ -215,9 +215,7 @@ impl Desk {
     pub(crate) async fn run(&self, arguments: &[&str], input: &str) -> (i32, String, String) {
         let mut program = self.start(arguments);
         std::io::Write::write_all(&mut program.stdin.take().unwrap(), input.as_bytes()).unwrap();
-        let output = tokio::task::spawn_blocking(move || program.wait_with_output().unwrap()).await.unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+        crate::cli::said(&tokio::task::spawn_blocking(move || program.wait_with_output().unwrap()).await.unwrap())
     }
 
     fn start(&self, arguments: &[&str]) -> std::process::Child {

@@ -20,10 +20,11 @@
 //! | loading | connecting a plugin whose code is there | connecting it for the first time |
 //!
 //! Loopback is measured with about 1 KiB and about 100 KiB, with 1, 16 and 64 callers side by side. All sides parse
-//! the whole answer into a `serde_json::Value` (plain `reqwest` as its own `json` does, the guest as the SDK does), send the same credential, and keep their connections. On top of that the host has a grant
-//! to judge, a budget to count and a credential to place and to mask. The provider is a process of its own, and so on a
-//! machine with few cores it takes part of what calls per second could be; CPU is of the process that calls alone. Peers
-//! are other programs, each measured where it is installed; what is missing says how to install it.
+//! the whole answer into a `serde_json::Value` (plain `reqwest` as its own `json` does, the guest as the SDK does), send
+//! the same credential, and keep their connections. On top of that the host has a grant to judge, a budget to count and a
+//! credential to place and to mask. The provider is a process of its own, and so on a machine with few cores it takes part
+//! of what calls per second could be; CPU is of the process that calls alone. Peers are other programs, each measured where
+//! it is installed; what is missing says how to install it.
 //!
 //! ## Where the time goes
 //!
