@@ -7,10 +7,13 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use serde::Deserialize;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer as _};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::artifact::Digest;
 use crate::error::{Error, Kind, Result};
@@ -27,6 +30,11 @@ pub(crate) const RECORDS_MAX: usize = 200;
 const STEPS: u64 = 1_000_000;
 const STEPS_PER_BYTE: u64 = 20;
 const STEPS_MAX: u64 = 20_000_000;
+/// Most memory that an output, or an item of a list, may take when it is read to be looked at, in bytes.
+const READ_BYTES_MAX: usize = 64 << 20;
+/// What is expected of what cannot be read.
+const CANNOT_BE_LOOKED_AT: &str = "something that can be looked at: no number is that large, nothing nests that deeply, \
+                                   nothing takes more than 64 MiB when it is read";
 /// Most misfits that an error names.
 const NAMED_MAX: usize = 10;
 
@@ -204,26 +212,72 @@ impl Watch {
     }
 }
 
-/// In which ways an output differs from the schema.
+/// In which ways an output differs from the schema. Of a list one item is read at a time.
 fn look(schema: &Schema, is_list: bool, output: &str) -> Found {
     let mut found = Found::of_outputs();
     let mut steps = STEPS.saturating_add(output.len() as u64 * STEPS_PER_BYTE).min(STEPS_MAX);
-    match serde_json::from_str(output) {
-        Ok(Value::Array(items)) if is_list => {
-            for item in &items {
-                if steps == 0 {
-                    break;
-                }
-                schema.check_output(item, &mut steps, &mut found);
-            }
+    let mut look_at = |value: &RawValue| {
+        if steps == 0 {
+            return;
         }
-        Ok(value) => schema.check_output(&value, &mut steps, &mut found),
-        Err(_) => {
-            let expected = "something that can be looked at: no number is that large, nothing nests that deeply";
-            found.add(String::new(), DriftKind::Other, expected.to_owned(), 1);
+        let text = Some(value.get()).filter(|text| takes(text) <= READ_BYTES_MAX);
+        match text.and_then(|text| serde_json::from_str(text).ok()) {
+            Some(value) => schema.check_output(&value, &mut steps, &mut found),
+            None => found.add(String::new(), DriftKind::Other, CANNOT_BE_LOOKED_AT.to_owned(), 1),
         }
+    };
+    let mut reader = serde_json::Deserializer::from_str(output);
+    let read = match is_list {
+        true => reader.deserialize_seq(Items(&mut look_at)),
+        false => <&RawValue>::deserialize(&mut reader).map(look_at),
+    };
+    if read.is_err() {
+        found.add(String::new(), DriftKind::Other, CANNOT_BE_LOOKED_AT.to_owned(), 1);
     }
     found
+}
+
+/// What is done with each item of a list, while the list is read.
+struct Items<F>(F);
+
+impl<'de, F: FnMut(&'de RawValue)> Visitor<'de> for Items<F> {
+    type Value = ();
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> std::result::Result<(), A::Error> {
+        while let Some(item) = items.next_element()? {
+            (self.0)(item);
+        }
+        Ok(())
+    }
+}
+
+/// The memory in bytes that a text takes when it is read into values, at most. Where even the densest text is below what it
+/// may take, that is said without looking.
+fn takes(text: &str) -> usize {
+    /// Of an object, which holds places for eleven fields; of an array; and of one more item or field.
+    const OBJECT: usize = 600;
+    const ARRAY: usize = 128;
+    const MORE: usize = 112;
+    if text.len() <= READ_BYTES_MAX / OBJECT {
+        return text.len() * OBJECT;
+    }
+    let (mut bytes, mut is_text) = (text.len(), false);
+    let mut letters = text.bytes();
+    while let Some(letter) = letters.next() {
+        match letter {
+            b'"' => is_text = !is_text,
+            b'\\' if is_text => _ = letters.next(),
+            b'{' if !is_text => bytes += OBJECT,
+            b'[' if !is_text => bytes += ARRAY,
+            b',' if !is_text => bytes += MORE,
+            _ => {}
+        }
+    }
+    bytes
 }
 
 /// The start of a schema's SHA-256.
@@ -402,6 +456,22 @@ mod tests {
             assert_eq!((error.kind(), ready.unwrap_err().kind()), (&Kind::Component, &Kind::Component));
             assert!(error.message().starts_with("operation `orders.list`: its output: "), "{error}");
         }
+    }
+
+    #[test]
+    fn an_output_that_takes_much_more_than_its_text_is_not_read_whole() {
+        let text = format!("[{}1]", r#"{"":1},"#.repeat(200_000));
+        assert!(text.len() < 2 << 20 && takes(&text) > READ_BYTES_MAX);
+        let watch = watch(DriftPolicy::Strict, &json!({"type": "array"}));
+        let error = watch.look(false, &text, 0, |_| {}).unwrap_err();
+        assert!(error.details().unwrap().contains("64 MiB"), "{error:?}");
+        // Item by item it is little, and what stands in a text is text.
+        let watch = self::watch(DriftPolicy::Strict, &json!({}));
+        watch.look(true, &text, 0, |_| {}).unwrap();
+        assert_eq!(
+            takes(&json!("{[,\"\\".repeat(200_000)).to_string()),
+            json!("{[,\"\\".repeat(200_000)).to_string().len()
+        );
     }
 
     #[test]

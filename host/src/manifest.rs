@@ -1755,7 +1755,7 @@ fn is_name(name: &str) -> bool {
 }
 
 /// Characters of untrusted text that are shown at once.
-const SHOWN_CHARS_MAX: usize = 160;
+pub(crate) const SHOWN_CHARS_MAX: usize = 160;
 
 /// Untrusted text as it may be shown: no control characters, not too long.
 pub(crate) fn shown(text: &str) -> String {

@@ -74,13 +74,30 @@ pub(crate) struct Schema {
 /// One schema inside: what must hold of a value, the type first.
 type Node = Vec<Rule>;
 
+/// Values of which it must be one.
+struct Allowed {
+    values: Vec<Value>,
+    /// The first of them as a sentence says them, one more than it names.
+    named: Vec<String>,
+    /// Steps that comparing with all of them counts for.
+    steps: u64,
+}
+
+impl Allowed {
+    fn new(values: Vec<Value>) -> Self {
+        let named = values.iter().take(check::NAMED_MAX + 1).map(|value| shown(&value.to_string())).collect();
+        let steps = values.iter().map(check::weight).sum();
+        Self { values, named, steps }
+    }
+}
+
 /// One thing that must hold. Numbers without a name are indices of nodes.
 enum Rule {
     /// The schema `false`.
     Never,
     Types(Types),
     /// `enum` and `const`.
-    Values(Vec<Value>),
+    Values(Allowed),
     AtLeast(Number),
     Above(Number),
     AtMost(Number),
@@ -361,7 +378,8 @@ impl<'v> Reader<'v> {
         let index = self.nodes.len();
         self.nodes.push(Node::new());
         self.known.insert(value, index);
-        self.waiting.push((index, place.to_owned(), value));
+        // Only errors show it, and those its start: whole, the places of many inside one long name would be gigabytes.
+        self.waiting.push((index, check::start(place).to_owned(), value));
         Ok(index)
     }
 
@@ -415,11 +433,11 @@ impl<'v> Reader<'v> {
         }
         match schema.get("enum") {
             None => {}
-            Some(Value::Array(values)) => rules.push(Rule::Values(values.clone())),
+            Some(Value::Array(values)) => rules.push(Rule::Values(Allowed::new(values.clone()))),
             Some(_) => return Err("`enum` is an array".to_owned()),
         }
         if let Some(value) = schema.get("const") {
-            rules.push(Rule::Values(vec![value.clone()]));
+            rules.push(Rule::Values(Allowed::new(vec![value.clone()])));
         }
         Ok(())
     }

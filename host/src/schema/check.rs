@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Number, Value};
 
 use super::{DriftKind, Rule, Schema, Types, is_whole, words};
-use crate::manifest::{shown, suggestion};
+use crate::manifest::{SHOWN_CHARS_MAX, shown, suggestion};
 
 /// Most steps of the check of one input.
 pub(super) const STEPS_MAX: u64 = 2_000_000;
@@ -13,6 +13,8 @@ pub(super) const STEPS_MAX: u64 = 2_000_000;
 const DEPTH_MAX: usize = 256;
 /// Steps that matching one byte of a text against a pattern counts for.
 const STEPS_PER_PATTERN_BYTE: u64 = 16;
+/// Steps that telling one misfit counts for: its place and its words are written out.
+const STEPS_PER_MISFIT: u64 = 64;
 /// Longest text that is matched against a pattern.
 const PATTERN_TEXT_BYTES_MAX: usize = 16 << 10;
 /// Most misfits of an input that are told at once.
@@ -20,7 +22,7 @@ const REASONS_MAX: usize = 10;
 /// Most different misfits that one check of outputs keeps.
 const KEPT_MAX: usize = 200;
 /// Most allowed values that a sentence names.
-const NAMED_MAX: usize = 12;
+pub(super) const NAMED_MAX: usize = 12;
 
 /// How strictly a value is looked at, and how its place is written.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -182,44 +184,43 @@ impl<'s> Check<'s> {
     ) -> bool {
         use DriftKind::{Enum, Format, Other, Type};
         match (rule, value) {
-            (Rule::Never, _) => told(false, Other, at, || "nothing: this may not be here".to_owned(), found),
-            (Rule::Types(types), _) => told(types.has(value), Type, at, || expected_types(*types, value), found),
-            (Rule::Values(values), _) => {
-                self.spend(values.len() as u64);
-                let is_one = values.iter().any(|allowed| is_same(allowed, value));
-                told(is_one, Enum, at, || format!("expected {}", one_of(values)), found)
+            (Rule::Never, _) => self.told(false, Other, at, || "nothing: this may not be here".to_owned(), found),
+            (Rule::Types(types), _) => self.told(types.has(value), Type, at, || expected_types(*types, value), found),
+            (Rule::Values(allowed), _) => {
+                let is_one = !self.spend(allowed.steps) || allowed.values.iter().any(|one| is_same(one, value));
+                self.told(is_one, Enum, at, || format!("expected {}", one_of(&allowed.named)), found)
             }
             (Rule::AtLeast(limit), Value::Number(number)) => {
-                told(!is_less(number, limit), Other, at, || format!("expected at least {limit}"), found)
+                self.told(!is_less(number, limit), Other, at, || format!("expected at least {limit}"), found)
             }
             (Rule::Above(limit), Value::Number(number)) => {
-                told(is_less(limit, number), Other, at, || format!("expected more than {limit}"), found)
+                self.told(is_less(limit, number), Other, at, || format!("expected more than {limit}"), found)
             }
             (Rule::AtMost(limit), Value::Number(number)) => {
-                told(!is_less(limit, number), Other, at, || format!("expected at most {limit}"), found)
+                self.told(!is_less(limit, number), Other, at, || format!("expected at most {limit}"), found)
             }
             (Rule::Below(limit), Value::Number(number)) => {
-                told(is_less(number, limit), Other, at, || format!("expected less than {limit}"), found)
+                self.told(is_less(number, limit), Other, at, || format!("expected less than {limit}"), found)
             }
             (Rule::MultipleOf(unit), Value::Number(number)) => {
-                told(is_multiple(number, unit), Other, at, || format!("expected a multiple of {unit}"), found)
+                self.told(is_multiple(number, unit), Other, at, || format!("expected a multiple of {unit}"), found)
             }
             (Rule::Length { min, max }, Value::String(text)) => {
                 self.spend(1 + text.len() as u64 / 64);
                 let length = text.chars().count() as u64;
-                told((*min..=*max).contains(&length), Other, at, || between(*min, *max, "characters"), found)
+                self.told((*min..=*max).contains(&length), Other, at, || between(*min, *max, "characters"), found)
             }
             (Rule::Pattern(pattern, written), Value::String(text)) => {
                 let fits = self.matches(pattern, text);
-                told(fits, Format, at, || format!("expected text like the pattern {written}"), found)
+                self.told(fits, Format, at, || format!("expected text like the pattern {written}"), found)
             }
             (Rule::Format(format), Value::String(text)) if self.mode == Mode::Output => {
                 self.spend(1 + text.len() as u64 / 64);
-                told(format.has(text), Format, at, || format!("expected {}", format.words()), found)
+                self.told(format.has(text), Format, at, || format!("expected {}", format.words()), found)
             }
             (Rule::ItemCount { min, max }, Value::Array(items)) => {
                 let is_right = (*min..=*max).contains(&(items.len() as u64));
-                told(is_right, Other, at, || between(*min, *max, "items"), found)
+                self.told(is_right, Other, at, || between(*min, *max, "items"), found)
             }
             (Rule::Unique, Value::Array(items)) => {
                 let mut seen = BTreeSet::new();
@@ -227,7 +228,7 @@ impl<'s> Check<'s> {
                     let text = canonical(item);
                     self.spend(16 + text.len() as u64 / 4) && seen.insert(text)
                 });
-                told(
+                self.told(
                     is_unique || self.is_spent,
                     Other,
                     at,
@@ -241,7 +242,7 @@ impl<'s> Check<'s> {
                     fitting += u64::from(self.judge(*node, item, at, None));
                 }
                 let is_right = (*min..=*max).contains(&fitting) || self.is_spent;
-                told(is_right, Other, at, || between(*min, *max, "items of a certain form"), found)
+                self.told(is_right, Other, at, || between(*min, *max, "items of a certain form"), found)
             }
             (Rule::Items { first, rest }, Value::Array(items)) => {
                 let mut fits = true;
@@ -261,15 +262,22 @@ impl<'s> Check<'s> {
             }
             (Rule::FieldCount { min, max }, Value::Object(fields)) => {
                 let is_right = (*min..=*max).contains(&(fields.len() as u64));
-                told(is_right, Other, at, || between(*min, *max, "fields"), found)
+                self.told(is_right, Other, at, || between(*min, *max, "fields"), found)
             }
             (Rule::Required(names), Value::Object(fields)) => {
                 self.spend(names.len() as u64);
                 self.tell_missing(names.iter().filter(|name| !fields.contains_key(*name)), at, found)
             }
             (Rule::DependentRequired(all), Value::Object(fields)) => {
-                let wanted = all.iter().filter(|(name, _)| fields.contains_key(name)).flat_map(|(_, needs)| needs);
-                self.tell_missing(wanted.filter(|name| !fields.contains_key(*name)), at, found)
+                let mut fits = true;
+                if self.spend(all.len() as u64) {
+                    for (_, needs) in all.iter().filter(|(name, _)| fields.contains_key(name)) {
+                        self.spend(needs.len() as u64);
+                        let missing = needs.iter().filter(|name| !fields.contains_key(*name));
+                        fits &= self.tell_missing(missing, at, found.as_deref_mut());
+                    }
+                }
+                fits
             }
             (Rule::FieldNames(names), Value::Object(fields)) => {
                 let mut fits = true;
@@ -277,7 +285,13 @@ impl<'s> Check<'s> {
                     fits &= self.spend(name.len() as u64)
                         && self.judge(*names, &Value::from(name.as_str()), &mut Vec::new(), None);
                 }
-                told(fits || self.is_spent, Other, at, || "expected names of fields of another form".to_owned(), found)
+                self.told(
+                    fits || self.is_spent,
+                    Other,
+                    at,
+                    || "expected names of fields of another form".to_owned(),
+                    found,
+                )
             }
             (Rule::Fields { named, patterns, rest }, Value::Object(fields)) => {
                 let mut fits = true;
@@ -323,6 +337,7 @@ impl<'s> Check<'s> {
             }
             (Rule::DependentSchemas(all), Value::Object(fields)) => {
                 let mut fits = true;
+                self.spend(all.len() as u64);
                 for (_, node) in all.iter().filter(|(name, _)| fields.contains_key(name)) {
                     fits &= self.judge(*node, value, at, found.as_deref_mut());
                 }
@@ -349,11 +364,11 @@ impl<'s> Check<'s> {
                     return self.alternatives(nodes, value, at, found);
                 }
                 let expected = || "expected exactly one of the alternatives, and several fit".to_owned();
-                told(fitting == 1 || self.is_spent, Other, at, expected, found)
+                self.told(fitting == 1 || self.is_spent, Other, at, expected, found)
             }
             (Rule::Not(other), _) => {
                 let is_other = self.judge(*other, value, at, None) && !self.is_spent;
-                told(!is_other, Other, at, || "expected something else than what is excluded".to_owned(), found)
+                self.told(!is_other, Other, at, || "expected something else than what is excluded".to_owned(), found)
             }
             (Rule::If { condition, then, otherwise }, _) => {
                 let next = if self.judge(*condition, value, at, None) { then } else { otherwise };
@@ -370,8 +385,25 @@ impl<'s> Check<'s> {
             || self.is_spent
     }
 
+    /// Tells of what is not right.
+    fn told(
+        &mut self,
+        is_right: bool,
+        kind: DriftKind,
+        at: &Place<'_>,
+        expected: impl FnOnce() -> String,
+        found: Option<&mut Found>,
+    ) -> bool {
+        if let (false, Some(found)) = (is_right, found)
+            && self.spend(STEPS_PER_MISFIT)
+        {
+            found.add(path(found.mode, at), kind, expected(), 1);
+        }
+        is_right
+    }
+
     fn tell_missing<'n>(
-        &self,
+        &mut self,
         missing: impl Iterator<Item = &'n String>,
         at: &Place<'_>,
         mut found: Option<&mut Found>,
@@ -379,7 +411,7 @@ impl<'s> Check<'s> {
         let mut fits = true;
         for name in missing {
             fits = false;
-            let Some(found) = found.as_deref_mut() else { break };
+            let Some(found) = found.as_deref_mut().filter(|_| self.spend(STEPS_PER_MISFIT)) else { break };
             let name = shown(name);
             let (mode, mut path) = (found.mode, path(found.mode, at));
             if mode == Mode::Output {
@@ -523,7 +555,7 @@ impl<'s> Check<'s> {
     }
 
     /// The types and the values that alternatives allow.
-    fn expectations(&mut self, nodes: &'s [usize], types: &mut Types, values: &mut Vec<&'s Value>, depth: usize) {
+    fn expectations(&mut self, nodes: &'s [usize], types: &mut Types, values: &mut Vec<&'s String>, depth: usize) {
         let schema = self.schema;
         for node in nodes {
             if depth > 8 || !self.spend(1) {
@@ -534,7 +566,9 @@ impl<'s> Check<'s> {
             for rule in rules {
                 match rule {
                     Rule::Types(own) if !has_values => types.0 |= own.0,
-                    Rule::Values(own) => values.extend(own),
+                    Rule::Values(own) => {
+                        values.extend(own.named.iter().take((NAMED_MAX + 1).saturating_sub(values.len())))
+                    }
                     Rule::All(inner) | Rule::Any(inner) | Rule::One(inner) => {
                         self.expectations(inner, types, values, depth + 1);
                     }
@@ -568,6 +602,7 @@ impl<'s> Check<'s> {
                         }
                     }
                     Rule::DependentSchemas(all) => {
+                        self.spend(all.len() as u64);
                         let has = |name: &str| value.get(name).is_some();
                         waiting.extend(all.iter().filter(|(name, _)| has(name)).map(|(_, node)| node));
                     }
@@ -613,7 +648,7 @@ impl<'s> Check<'s> {
             return;
         }
         for name in fields.keys() {
-            if !self.is_evaluated(&nodes, None, name) && !self.is_spent {
+            if !self.is_evaluated(&nodes, None, name) && self.spend(STEPS_PER_MISFIT) {
                 let path = format!("{}/{}", path(Mode::Output, at), key_shown(name));
                 found.add(path, DriftKind::New, "a field that is not told of".to_owned(), 1);
             }
@@ -639,34 +674,22 @@ impl Schema {
     }
 }
 
-/// Tells of what is not right.
-fn told(
-    is_right: bool,
-    kind: DriftKind,
-    at: &Place<'_>,
-    expected: impl FnOnce() -> String,
-    found: Option<&mut Found>,
-) -> bool {
-    if let (false, Some(found)) = (is_right, found) {
-        let path = path(found.mode, at);
-        found.add(path, kind, expected(), 1);
-    }
-    is_right
-}
-
 /// Whether a misfit is that of a label: a field just below `here` that has only certain values, or none.
 fn is_label(path: &str, here: &str, kind: DriftKind) -> bool {
     let below = path.strip_prefix(here).and_then(|rest| rest.strip_prefix('/'));
     kind == DriftKind::Enum && below.is_some_and(|name| !name.contains('/'))
 }
 
-/// A place as a JSON Pointer (RFC 6901).
+/// A place as a JSON Pointer (RFC 6901), as far as it is shown: names have any length, and so has what is inside each other.
 fn path(mode: Mode, at: &[Segment<'_>]) -> String {
     let mut out = String::new();
     for segment in at {
+        if out.len() > 4 * SHOWN_CHARS_MAX {
+            break;
+        }
         out.push('/');
         match (mode, segment) {
-            (_, Segment::Listed(name)) => out.push_str(&escaped(name)),
+            (_, Segment::Listed(name)) => out.push_str(&escaped(start(name))),
             (Mode::Input, Segment::Key(name)) => out.push_str(key_shown(name)),
             (Mode::Input, Segment::Index(index)) => out.push_str(&index.to_string()),
             (Mode::Output, Segment::Key(_) | Segment::Index(_)) => out.push('*'),
@@ -683,6 +706,11 @@ fn key_shown(name: &str) -> &str {
     if looks_like_a_name { name } else { "*" }
 }
 
+/// As much of a name as is shown.
+pub(super) fn start(name: &str) -> &str {
+    name.char_indices().nth(SHOWN_CHARS_MAX).map_or(name, |(end, _)| &name[..end])
+}
+
 /// A key as one segment of a JSON Pointer.
 pub(super) fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
@@ -694,12 +722,12 @@ fn expected_types(types: Types, value: &Value) -> String {
 }
 
 /// Allowed values, as many as a sentence bears.
-fn one_of<'a>(values: impl IntoIterator<Item = &'a Value>) -> String {
-    let mut values = values.into_iter();
-    let told: Vec<String> = values.by_ref().take(NAMED_MAX).map(|value| shown(&value.to_string())).collect();
-    let more = if values.next().is_some() { ", …" } else { "" };
+fn one_of<'a>(named: impl IntoIterator<Item = &'a String>) -> String {
+    let mut named = named.into_iter().map(String::as_str);
+    let told: Vec<&str> = named.by_ref().take(NAMED_MAX).collect();
+    let more = if named.next().is_some() { ", …" } else { "" };
     match told.as_slice() {
-        [one] if more.is_empty() => one.clone(),
+        [one] if more.is_empty() => (*one).to_owned(),
         all => format!("one of {}{more}", all.join(", ")),
     }
 }
@@ -731,6 +759,18 @@ fn is_multiple(number: &Number, unit: &Number) -> bool {
     }
     let ratio = number.as_f64().unwrap_or(0.0) / unit.as_f64().unwrap_or(1.0);
     !ratio.is_finite() || (ratio - ratio.round()).abs() <= ratio.abs().max(1.0) * 1e-9
+}
+
+/// Steps that comparing with a value counts for.
+pub(super) fn weight(value: &Value) -> u64 {
+    match value {
+        Value::String(text) => 1 + text.len() as u64 / 64,
+        Value::Array(items) => 1 + items.iter().map(weight).sum::<u64>(),
+        Value::Object(fields) => {
+            1 + fields.iter().map(|(name, value)| 1 + name.len() as u64 / 64 + weight(value)).sum::<u64>()
+        }
+        _ => 1,
+    }
 }
 
 /// Equality of JSON Schema: 1 is 1.0.

@@ -135,6 +135,40 @@ fn a_hostile_schema_ends() {
 }
 
 #[test]
+fn what_waits_to_be_read_takes_little_however_long_the_names_above_it() {
+    let many: Map<String, Value> = (0..1_000).map(|at| (at.to_string(), json!({}))).collect();
+    let schema = json!({ "properties": { "~".repeat(100_000): { "properties": many } } });
+    let mut reader =
+        Reader { root: &schema, nodes: Vec::new(), known: HashMap::new(), waiting: Vec::new(), patterns: 0 };
+    reader.node("", &schema).unwrap();
+    while let Some((_, place, value)) = reader.waiting.pop() {
+        reader.rules(&place, value).unwrap();
+        let bytes: usize = reader.waiting.iter().map(|(_, place, _)| place.len()).sum();
+        assert!(bytes <= 1_000 * 4 * 160, "{bytes}");
+    }
+    assert_eq!(reader.nodes.len(), 1_002);
+}
+
+#[test]
+fn telling_takes_of_the_steps_and_copies_no_long_name() {
+    let name = "~".repeat(100_000);
+    let values: Vec<Value> = (0..100_000).map(Value::from).collect();
+    let schema = Schema::new(&json!({ "properties": { &name: { "items": { "const": values } } } })).unwrap();
+    let (mut steps, mut found) = (20_000_000, Found::of_outputs());
+    schema.check_output(&json!({ &name: vec![1; 1_000_000] }), &mut steps, &mut found);
+    assert_eq!(steps, 0, "each misfit counts for all that is compared and written out");
+    assert!(found.misfits().all(|(path, _, expected, _)| path.len() < 700 && expected.len() < 700));
+    let told: u64 = found.misfits().filter(|(_, kind, ..)| *kind == DriftKind::Enum).map(|(.., count)| count).sum();
+    assert!((100..200).contains(&told), "{told}");
+
+    let names: Map<String, Value> = (0..100_000).map(|at| (at.to_string(), json!(["a"]))).collect();
+    let schema = Schema::new(&json!({ "items": { "dependentRequired": names } })).unwrap();
+    let (mut steps, mut found) = (1_000_000, Found::of_outputs());
+    schema.check_output(&json!(vec![json!({}); 1_000]), &mut steps, &mut found);
+    assert_eq!(steps, 0, "each object is asked for all names");
+}
+
+#[test]
 fn fields_spread_over_several_schemas_are_known() {
     let schema = json!({
         "allOf": [{"$ref": "#/$defs/base"}], "properties": {"b": true}, "unevaluatedProperties": false,
