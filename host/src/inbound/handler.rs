@@ -115,17 +115,22 @@ impl Handler {
     /// The plugin's own; [`Kind::Internal`] for an answer that is none; [`Kind::LimitExceeded`] for one that is too much;
     /// [`Kind::Conflict`] when somebody else moved the cursor meanwhile. Nothing is kept then.
     pub(crate) async fn handle(&self, name: &str, id: &str, trigger: Trigger) -> Result<Handled> {
-        self.handle_held(name, id, trigger, None).await
+        let handled = self.handle_held(name, id, trigger, None).await?;
+        handled.ok_or_else(|| {
+            let message = format!("{name} moved on while this was handled; nothing was kept of it");
+            Error::new(Kind::Conflict, message)
+        })
     }
 
-    /// The same for an event of the store, which is over when what comes of it is kept.
+    /// The same for an event of the store, which is over when what comes of it is kept; nothing where the cursor moved, or
+    /// the event is another's by now.
     pub(crate) async fn handle_held(
         &self,
         name: &str,
         id: &str,
         trigger: Trigger,
         held: Option<(u64, String)>,
-    ) -> Result<Handled> {
+    ) -> Result<Option<Handled>> {
         let Standing { version, cursor } = self.cursor(name).await?;
         let event = Event { id: id.to_owned(), trigger, cursor: cursor.clone() };
         let outcome = self.0.handles.handle(event).await?;
@@ -139,12 +144,9 @@ impl Handler {
                 if emitted > 0 {
                     (self.0.told)();
                 }
-                Ok(Handled { send: outcome.send, has_moved, more: outcome.more, emitted })
+                Ok(Some(Handled { send: outcome.send, has_moved, more: outcome.more, emitted }))
             }
-            Committed::Stale => {
-                let message = format!("{name} moved on while this was handled; nothing was kept of it");
-                Err(Error::new(Kind::Conflict, message))
-            }
+            Committed::Stale => Ok(None),
             Committed::Full => {
                 let most = self.0.keeping.bytes_max;
                 let message = format!("emitted events would exceed the limit outbox_bytes of {most} bytes");

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use super::RETRY_AT_MS_MAX;
 use super::handler::Handler;
 use crate::error::{Error, Kind, Result};
 use crate::event::Trigger;
@@ -246,15 +247,13 @@ impl Inbox {
         let event = format!("{} {id}", arrival.trigger);
         for _ in 0..CONFLICTS_MAX {
             let held = Some((id, holder.clone()));
-            match handler.handle_held(&arrival.trigger, &event, trigger.clone(), held).await {
-                // Another event moved the cursor, and nothing is wrong with this one; or it is another process's by now.
-                Err(error) if *error.kind() == Kind::Conflict => {
-                    let until = handler.clock().now().plus(self.0.policy.held_ms);
-                    if !handler.store().hold(id, holder, until).await? {
-                        return Ok(());
-                    }
-                }
-                other => return other.map(|_| ()),
+            if handler.handle_held(&arrival.trigger, &event, trigger.clone(), held).await?.is_some() {
+                return Ok(());
+            }
+            // Another event moved the cursor, and nothing is wrong with this one; or it is another process's by now.
+            let until = handler.clock().now().plus(self.0.policy.held_ms);
+            if !handler.store().hold(id, holder, until).await? {
+                return Ok(());
             }
         }
         Err(Error::new(Kind::Conflict, format!("the cursor moved {CONFLICTS_MAX} times while this was handled")))
@@ -267,9 +266,9 @@ impl Inbox {
         if attempts >= policy.retry.attempts_max {
             return None;
         }
-        let wait_ms = backoff_ms(&policy.retry, attempts, clock.jitter());
-        let at = clock.now().plus(wait_ms);
-        Some(error.retry_at().map_or(at, |hint| hint.max(at)))
+        let now = clock.now();
+        let at = now.plus(backoff_ms(&policy.retry, attempts, clock.jitter()));
+        Some(error.retry_at().map_or(at, |said| at.max(said.min(now.plus(RETRY_AT_MS_MAX)))))
     }
 }
 
@@ -463,6 +462,35 @@ mod tests {
         until_nothing_waits(&store, &clock).await;
         assert_eq!((states(&store).await, emitted(&store).await), (vec![EventState::Handled], vec!["e".to_owned()]));
         drained(at_work).await;
+    }
+
+    /// What the provider answers is the plugin's to judge: it is no cursor that moved.
+    #[tokio::test]
+    async fn a_conflict_that_the_plugin_tells_of_is_an_attempt_like_another() {
+        let (store, clock) = parts();
+        let tries = Arc::new(AtomicU64::new(0));
+        let counted = tries.clone();
+        let conflicting = inbox(&store, &clock, move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async { Err(Error::new(Kind::Conflict, "answered 409")) })
+        });
+        conflicting.receive(webhook("e", None)).await.unwrap();
+        let at_work = running(&conflicting);
+        until_nothing_waits(&store, &clock).await;
+        let dead = store.events(Filter { limit: 1, ..Filter::default() }).await.unwrap();
+        assert_eq!((dead[0].state, tries.load(Ordering::Relaxed)), (EventState::Dead, 3));
+        assert!(dead[0].why.contains("answered 409"), "{}", dead[0].why);
+        drained(at_work).await;
+    }
+
+    #[tokio::test]
+    async fn a_plugin_puts_off_an_event_by_a_day_at_most() {
+        let (store, clock) = parts();
+        let never = inbox(&store, &clock, |_| Box::pin(async { Ok(()) }));
+        let error = Error::new(Kind::RateLimited, "x").with_retry_at(Some(Timestamp::MAX));
+        assert_eq!(never.again(&error, 1), Some(clock.now().plus(RETRY_AT_MS_MAX)));
+        let soon = Error::new(Kind::RateLimited, "x").with_retry_at(Some(clock.now()));
+        assert!(never.again(&soon, 1).unwrap() > clock.now(), "sooner than it would be tried anyway");
     }
 
     /// One that fails holds up its own order and nobody else's.

@@ -226,7 +226,7 @@ impl EventLog {
     /// the audit trail.
     ///
     /// # Errors
-    /// [`Kind::InvalidRequest`] where the sink has not come so far; [`Kind::Conflict`] while a process keeps giving to it.
+    /// [`Kind::InvalidRequest`] where the sink has not come so far, or the event is not kept; [`Kind::Conflict`] while a process keeps giving to it.
     pub async fn rewind(&self, sink: &str, number: u64) -> Result<()> {
         let (lease, holder) = (format!("sink {sink}"), crate::random::name()?);
         let give_up_at = self.clock.now().plus(WAIT_MS);
@@ -256,6 +256,12 @@ impl EventLog {
                 "",
                 format!("the sink `{sink}` is done with {position} and has not come to {number}"),
             ));
+        }
+        let first = self.store.outbox(number - 1, 1).await?.first().map(|out| out.number);
+        if first != Some(number) {
+            let kept =
+                first.map_or("nothing after it is either".to_owned(), |first| format!("{first} is the next that is"));
+            return Err(Error::invalid("", format!("the emitted event {number} is not kept any more; {kept}")));
         }
         self.store.advance_sink(sink, number - 1, None).await
     }
@@ -289,7 +295,7 @@ fn unknown(id: u64) -> Error {
 mod tests {
     use super::*;
     use crate::store::MemoryStore;
-    use crate::store::arrival::{Arrival, Claimed, Commit, Emit, Refused, Room};
+    use crate::store::arrival::{Arrival, Claimed, Commit, Emit, Refused, Room, Sweep};
     use crate::time::ManualClock;
 
     const ROOM: Room = Room { events_max: 100, bytes_max: 10_000 };
@@ -402,6 +408,25 @@ mod tests {
             let all: Vec<(u64, &str)> = all.iter().map(|(number, sink)| (*number, sink.as_str())).collect();
             assert_eq!(all, [(1, "x"), (1, "y"), (1, "z"), (2, "x"), (3, "y"), (3, "z")], "{limit} at once");
         }
+    }
+
+    #[tokio::test]
+    async fn a_sink_does_not_go_back_to_what_is_kept_no_more() {
+        let (store, log) = log();
+        emit(&store, 4).await;
+        store.advance_sink("s", 3, None).await.unwrap();
+        let at = |ms| Timestamp::from_millis(ms);
+        let sweep = Sweep {
+            now: at(1_000),
+            handled_before: at(0),
+            dead_before: at(0),
+            emitted_before: at(0),
+            sinks: vec!["s".into()],
+        };
+        store.sweep(sweep).await.unwrap();
+        let error = log.rewind("s", 2).await.unwrap_err();
+        assert_eq!(error.message(), "the emitted event 2 is not kept any more; 4 is the next that is");
+        assert_eq!(store.sink_position("s").await.unwrap(), 3, "it went back all the same");
     }
 
     #[tokio::test]

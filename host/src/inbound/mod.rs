@@ -21,3 +21,7 @@ pub(crate) mod socket;
 #[cfg_attr(not(feature = "serve"), allow(dead_code))]
 pub(crate) mod verify;
 pub(crate) mod webhook;
+
+/// How far ahead the provider, or a plugin in its name, may put off the next try.
+#[cfg(feature = "serve")]
+pub(crate) const RETRY_AT_MS_MAX: u64 = 86_400_000;

@@ -465,9 +465,9 @@ impl Serving {
             }
             running.units.insert(name, ready.start());
         }
-        if let Some(mut sinks) = running.sinks.take() {
-            sinks.end();
-            sinks.ended().await;
+        // Each gives what it was given until now, which lasts as long as its receiver takes. Its successor waits for its lease.
+        if let Some(sinks) = running.sinks.take() {
+            self.end(sinks);
         }
         running.sink_states = lines.iter().map(Line::state).collect();
         let mut sinks = Group::new();
@@ -630,12 +630,17 @@ impl Serving {
     }
 
     /// Lets a unit finish beside whatever runs.
-    fn finish(&self, mut unit: Unit) {
+    fn finish(&self, unit: Unit) {
         unit.ready.sockets.iter().for_each(|(_, socket)| socket.drain());
-        unit.group.end();
+        self.end(unit.group);
+    }
+
+    /// Lets a group end, and waits for it when everything is to end.
+    fn end(&self, mut group: Group) {
+        group.end();
         let mut ending = self.ending();
         ending.retain(|task| !task.is_finished());
-        ending.push(tokio::spawn(async move { unit.group.ended().await }));
+        ending.push(tokio::spawn(async move { group.ended().await }));
     }
 
     /// Begins nothing new, lets what is under way end for as long as `serve.limits.drain_ms` says, and stops. Answers whether

@@ -495,6 +495,8 @@ pub(super) mod tests {
         store.advance_sink("program p", 99, None).await.unwrap();
         store.sweep(sweep(&["s"], 100)).await.unwrap();
         assert_eq!(store.outbox(0, 10).await.unwrap(), outbox[1..2], "all but the refused one are done with");
+        store.sweep(Sweep { emitted_before: at(100), ..sweep(&["s"], 100) }).await.unwrap();
+        assert_eq!(store.outbox(0, 10).await.unwrap(), outbox[1..2], "a dead letter's content went before the letter");
         let again = store.commit(commit(None, None, &["a"])).await.unwrap();
         assert_eq!(again, Committed::Kept { emitted: 0 }, "what was read is emitted again");
         store.sweep(sweep(&["s"], 500)).await.unwrap();

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::PollPolicy;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Poll, Start, Trigger};
+use crate::inbound::RETRY_AT_MS_MAX;
 use crate::inbound::handler::{Handled, Handler};
 use crate::inbound::schedule::Schedule;
 use crate::manifest::{PollFacts, Recovery};
@@ -126,8 +127,6 @@ const WAIT_MS: u64 = 10_000;
 const WAIT_LONG_MS: u64 = 60_000;
 /// The longest, jitter included.
 const WAIT_MS_MAX: u64 = 900_000;
-/// How far ahead the provider may put off the next try.
-const RETRY_AT_MS_MAX: u64 = 86_400_000;
 /// How much of what went wrong is kept.
 const WHY_CHARS_MAX: usize = 500;
 

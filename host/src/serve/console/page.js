@@ -72,6 +72,7 @@ function duration(ms) {
 function time(text) {
   if (!text) return "–";
   const at = new Date(text), away = at - known.at;
+  if (Number.isNaN(at.getTime())) return text;
   const words = Math.abs(away) < 1500 ? "now" : away > 0 ? `in ${span(away)}` : `${span(away)} ago`;
   return h("time", { datetime: text, title: wholeTime.format(at) }, words);
 }

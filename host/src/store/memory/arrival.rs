@@ -182,10 +182,11 @@ impl Content {
         let readers = self.positions.keys().filter(|sink| sink.starts_with(READER));
         let all = sweep.sinks.iter().chain(readers);
         let done = all.map(|sink| self.positions.get(sink).copied().unwrap_or(0)).min();
+        self.dead.retain(|dead| dead.refused.at >= sweep.dead_before);
         let dead: HashSet<u64> = self.dead.iter().map(|dead| dead.number).collect();
         for (number, out) in &mut self.outbox {
-            let is_read = done.is_some_and(|done| *number <= done) && !dead.contains(number);
-            if is_read || out.at < sweep.emitted_before {
+            let is_over = done.is_some_and(|done| *number <= done) || out.at < sweep.emitted_before;
+            if is_over && !dead.contains(number) {
                 out.content = None;
             }
         }
@@ -198,7 +199,6 @@ impl Content {
             }
             keeps
         });
-        self.dead.retain(|dead| dead.refused.at >= sweep.dead_before);
         let events = &self.events;
         self.emitted_for.retain(|id, _| events.contains_key(id));
         gone

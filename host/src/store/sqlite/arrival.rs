@@ -419,13 +419,13 @@ fn forget(write: &Connection, sweep: &Sweep) -> rusqlite::Result<u64> {
         let position = position.unwrap_or(0);
         done = Some(done.map_or(position, |done: i64| done.min(position)));
     }
+    run("DELETE FROM dead_letter WHERE at_ms < ?1", params![dead])?;
     run(
-        "UPDATE emitted SET sealed = NULL WHERE sealed IS NOT NULL AND (at_ms < ?1
-             OR (number <= ?2 AND number NOT IN (SELECT number FROM dead_letter)))",
+        "UPDATE emitted SET sealed = NULL WHERE sealed IS NOT NULL AND (at_ms < ?1 OR number <= ?2)
+             AND number NOT IN (SELECT number FROM dead_letter)",
         params![signed(sweep.emitted_before), done.unwrap_or(0)],
     )?;
     gone += run("DELETE FROM emitted WHERE sealed IS NULL AND known_until_ms <= ?1", params![now])?;
-    run("DELETE FROM dead_letter WHERE at_ms < ?1", params![dead])?;
     Ok(gone)
 }
 
