@@ -79,6 +79,25 @@ async fn signing_and_verifying_are_told_also_where_they_are_refused() {
     assert_eq!(said, expected);
 }
 
+/// However a plugin alternates, of what it does with one secret there is one row, and others' rows stay.
+#[tokio::test]
+async fn a_plugin_pushes_nobody_out_of_the_trail() {
+    let open = Scene::of(guests::SECRETS_SIGN_VERIFY).open().await;
+    for _ in 0..20 {
+        for operation in ["sign", "verify"] {
+            for name in ["signing", "verifying", "api_key", "none"] {
+                for algorithm in ["sha1", "sha256", "sha512"] {
+                    let input = json!({"name": name, "data": "data a", "mac": "00", "algorithm": algorithm});
+                    let _ = open.call(operation, input).await;
+                }
+            }
+        }
+    }
+    let said = entries(&open.host).await;
+    assert_eq!(said.iter().map(|entry| entry.times).sum::<u64>(), 20 * 24);
+    assert!(said.len() <= 24, "{} rows", said.len());
+}
+
 /// A caller that goes away does not make what left undone.
 #[tokio::test]
 async fn a_cancelled_call_is_told() {

@@ -9,7 +9,7 @@
 //! Auditing fails open: where nothing can be written (a full disk), calls go on and entries wait. Of more than
 //! [`WAITING_MAX`] the oldest are lost; how many stands in the trail as an entry of its own ([`Deed::Lost`]).
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -33,9 +33,6 @@ const WAITING_MAX: usize = 10_000;
 
 /// Entries of one transaction.
 const BATCH_MAX: usize = 1_000;
-
-/// Among so many of the last entries, one that says the same again is only counted.
-const ALIKE_AMONG: usize = 16;
 
 /// Rows read at once.
 const PAGE_ROWS: u64 = 1_000;
@@ -192,15 +189,17 @@ impl AuditEntry {
         self
     }
 
-    /// Whether it says the same of another time.
-    fn is_like(&self, other: &Self) -> bool {
-        // What a plugin may do as often as it likes is counted; it must not push out what others did.
-        matches!(self.deed, Deed::Sign | Deed::Verify)
-            && self.deed == other.deed
-            && (&self.connection, &self.operation) == (&other.connection, &other.operation)
-            && (&self.secrets, &self.error) == (&other.secrets, &other.error)
+    /// What an entry that is only counted says, but for when: of what a plugin may do as often as it likes. It must not
+    /// push out what others did.
+    fn said(&self) -> Option<Said> {
+        let is_counted = matches!(self.deed, Deed::Sign | Deed::Verify);
+        let of = || (self.connection.clone(), self.operation.clone(), self.deed.name());
+        is_counted.then(|| (of(), self.secrets.clone(), self.error.clone()))
     }
 }
+
+/// Connection, operation and deed; the secrets; what came of it.
+type Said = ((String, String, &'static str), Vec<String>, String);
 
 /// One row of the trail.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -259,6 +258,9 @@ struct Desk {
 #[derive(Default)]
 struct Waiting {
     entries: VecDeque<AuditEntry>,
+    /// Those that are counted, and where each stands.
+    counted: Vec<AuditEntry>,
+    places: HashMap<Said, usize>,
     /// Lost and not yet told in the trail.
     lost: u64,
 }
@@ -284,12 +286,10 @@ impl Audit {
         entry.at = self.0.clock.now();
         let count = {
             let mut waiting = desk.waiting();
-            let alike = waiting.entries.iter_mut().rev().take(ALIKE_AMONG).find(|other| entry.is_like(other));
-            match alike {
-                Some(other) => other.times = other.times.saturating_add(1),
-                None => waiting.entries.push_back(entry),
+            if let Some(entry) = waiting.count(entry) {
+                waiting.entries.push_back(entry);
+                waiting.cap();
             }
-            waiting.cap();
             waiting.entries.len()
         };
         self.0.wake_writer();
@@ -398,6 +398,21 @@ impl From<Link> for AuditRow {
 }
 
 impl Waiting {
+    /// Counts an entry that is only counted, and gives back another.
+    fn count(&mut self, entry: AuditEntry) -> Option<AuditEntry> {
+        let Some(said) = entry.said() else { return Some(entry) };
+        if let Some(known) = self.places.get(&said).and_then(|place| self.counted.get_mut(*place)) {
+            known.times = known.times.saturating_add(entry.times);
+            known.at = known.at.min(entry.at);
+        } else if self.counted.len() < WAITING_MAX {
+            self.places.insert(said, self.counted.len());
+            self.counted.push(entry);
+        } else {
+            self.lost += 1;
+        }
+        None
+    }
+
     fn cap(&mut self) {
         while self.entries.len() > WAITING_MAX {
             self.entries.pop_front();
@@ -418,7 +433,14 @@ impl Desk {
             let (batch, lost) = {
                 let mut waiting = self.waiting();
                 let most = waiting.entries.len().min(BATCH_MAX);
-                (waiting.entries.drain(..most).collect::<Vec<_>>(), std::mem::take(&mut waiting.lost))
+                let mut batch: Vec<_> = waiting.entries.drain(..most).collect();
+                if waiting.entries.is_empty() && !waiting.counted.is_empty() {
+                    waiting.places.clear();
+                    waiting.counted.append(&mut batch);
+                    batch = std::mem::take(&mut waiting.counted);
+                    batch.sort_by_key(|entry| entry.at);
+                }
+                (batch, std::mem::take(&mut waiting.lost))
             };
             let Some(first) = batch.first() else { return Ok(()) };
             let told = (lost > 0).then(|| AuditEntry { at: first.at, times: lost, ..AuditEntry::new(Deed::Lost) });
@@ -427,7 +449,11 @@ impl Desk {
             if let Err(error) = self.store.append_audit(&self.chain, &texts, self.rows_max) {
                 let mut waiting = self.waiting();
                 waiting.lost += lost;
-                batch.into_iter().rev().for_each(|entry| waiting.entries.push_front(entry));
+                for entry in batch.into_iter().rev() {
+                    if let Some(entry) = waiting.count(entry) {
+                        waiting.entries.push_front(entry);
+                    }
+                }
                 waiting.cap();
                 tracing::warn!(
                     target: "wharfage::audit", waiting = waiting.entries.len(), lost = waiting.lost,
