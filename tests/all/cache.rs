@@ -165,6 +165,44 @@ async fn a_write_in_pieces_makes_what_was_kept_wrong() {
     assert_eq!(told["then"][0]["source"], "live");
 }
 
+/// And whether or not its answer comes.
+#[tokio::test]
+async fn a_write_in_pieces_that_may_have_happened_makes_what_was_kept_wrong() {
+    let provider = Provider::answering(|seen| match seen.method.as_str() {
+        "GET" => Reply::status(200).header("cache-control", "max-age=60"),
+        _ => Reply::reset(),
+    })
+    .await;
+    let open = Scene::of(guests::HTTP_STREAM).with(&provider).clock(&skipping()).open().await;
+    let source = async || {
+        let told = open.output("open", json!({"url": "{api}/y", "then": [{"url": "{api}/x"}]})).await;
+        told["then"][0]["source"].as_str().unwrap().to_owned()
+    };
+    for (operation, write) in [("open", "POST"), ("up", "PUT")] {
+        assert_eq!((&*source().await, &*source().await), ("live", "cache"), "before {write}");
+        open.error(operation, json!({"method": write, "url": "{api}/x"})).await;
+    }
+    assert_eq!(source().await, "live");
+}
+
+/// And whether or not somebody waits for it.
+#[tokio::test]
+async fn a_write_whose_caller_has_gone_makes_what_was_kept_wrong() {
+    let provider = Provider::answering(|seen| match seen.method.as_str() {
+        "GET" => Reply::status(200).header("cache-control", "max-age=60"),
+        _ => Reply::never(),
+    })
+    .await;
+    let open = open(&provider, &ManualClock::new(wharfage_tests::NOW, 1)).await;
+    get(&open).await.unwrap();
+    assert_eq!(seen(&get(&open).await.unwrap()).0, "cache");
+    tokio::select! {
+        answer = open.call("write", json!({"method": "PUT", "url": "{api}/x"})) => panic!("it was answered: {answer:?}"),
+        () = async { until!(provider.count() > 1); } => {}
+    }
+    assert_eq!(seen(&get(&open).await.unwrap()).0, "live");
+}
+
 /// Headers of a liar are clamped or passed over, and nothing counts beyond its end.
 #[tokio::test]
 async fn lying_headers_break_nothing() {
@@ -328,6 +366,21 @@ async fn the_plugin_may_know_how_long_an_answer_holds() {
     assert_eq!(seen(&ask(json!(60)).await), ("cache", 59_000, "answer 2"));
     clock.advance(1_000);
     assert_eq!(seen(&ask(json!(60)).await), ("live", 0, "answer 3"));
+}
+
+/// What was kept before the plugin knew that it never changes is judged as any other: it may have been another then.
+#[tokio::test]
+async fn only_what_was_kept_as_immutable_serves_for_ever() {
+    let (clock, status) = (skipping(), well());
+    let provider = provider(&status, &[("cache-control", "max-age=60")]).await;
+    let open = open(&provider, &clock).await;
+    let immutable = || open.output("send", json!({"url": "{api}/x", "keep": "immutable"}));
+    get(&open).await.unwrap();
+    assert_eq!(seen(&immutable().await), ("cache", 0, "answer 1"));
+    clock.advance(60_000);
+    assert_eq!(seen(&immutable().await), ("live", 0, "answer 2"));
+    clock.advance(3_600_000);
+    assert_eq!(seen(&immutable().await), ("cache", 3_600_000, "answer 2"));
 }
 
 /// Fifty at once: one asks, and the others have its answer.

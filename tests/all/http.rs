@@ -316,6 +316,25 @@ async fn nobody_there_is_told_as_such() {
 }
 
 /// Real time, because the limit is one of real time; so small that nobody waits for it.
+/// A connection that never comes about, here because nobody answers the first word of TLS, carried nothing.
+#[tokio::test]
+async fn whoever_cannot_be_reached_was_sent_nothing() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", silent.local_addr().unwrap());
+    let open = Scene::of(guests::HTTP_SEND)
+        .at("api", &url)
+        .real_time()
+        .grant(|connection| {
+            connection.limits.attempt_ms = 150;
+            connection.limits.attempts = 1;
+        })
+        .open()
+        .await;
+    let error = open.error("write", json!({"method": "POST", "url": "{api}/x"})).await;
+    assert_eq!((error.kind(), error.request_sent()), (&Kind::Timeout, RequestSent::No), "{error:?}");
+    assert!(error.message().contains("no connection within 150 ms"), "{error}");
+}
+
 #[tokio::test]
 async fn who_never_answers_is_left() {
     for reply in [Reply::never(), Reply::dribble()] {
@@ -1024,6 +1043,44 @@ async fn a_redirect_to_another_origin_loses_the_credential() {
         for seen in other.seen() {
             assert!(!seen.text().contains("wharf-s3cret"), "{status}: {}", seen.text());
         }
+    }
+}
+
+/// As redirects to another shard or to a closing slash do: what the host put into the query comes back and goes there once.
+#[tokio::test]
+async fn a_redirect_that_keeps_the_query_keeps_the_hosts_part_of_it_once() {
+    let key = url::form_urlencoded::byte_serialize(API_KEY.as_bytes()).collect::<String>();
+    for (location, followed) in [
+        (format!("/there?apikey={key}"), format!("/there?apikey={key}")),
+        (format!("/there?a=1&apikey={key}&b=%20"), format!("/there?a=1&b=+&apikey={key}")),
+    ] {
+        let provider = Provider::scripted([Reply::redirect(307, &location), Reply::status(200)]).await;
+        let open = open(&provider).await;
+        open.output("send", json!({"url": "{api}/x", "credential": "in-query"})).await;
+        assert_eq!(provider.seen()[1].target, followed, "{location}");
+    }
+    let provider = Provider::answering(|asked| match asked.target.strip_prefix("/x") {
+        Some(query) => Reply::redirect(307, &format!("/there{query}")),
+        None => Reply::status(200),
+    })
+    .await;
+    let scene = Scene::of(guests::HTTP_SEND).manifest_with("header = \"Idempotency-Key\"", "query = \"requestid\"");
+    let open = scene.with(&provider).open().await;
+    open.output("write", json!({"method": "POST", "url": "{api}/x", "repeat": "keyed", "body": "{}"})).await;
+    let seen = provider.seen();
+    assert_eq!(seen[1].target, seen[0].target.replace("/x", "/there"));
+}
+
+#[tokio::test]
+async fn a_redirect_to_a_secret_is_refused_without_a_word_of_it() {
+    let key = url::form_urlencoded::byte_serialize(API_KEY.as_bytes()).collect::<String>();
+    for location in [format!("https://elsewhere.test/bot{key}/x"), format!("/bot{key}/x"), format!("/x?again={key}")] {
+        let (answer, provider, open) = get([Reply::redirect(302, &location), Reply::status(404)]).await;
+        let error = answer.unwrap_err();
+        assert_eq!((error.kind(), provider.count()), (&denied("redirect"), 1), "{location}: {error:?}");
+        let told = format!("{error:?}{:?}", open.steps());
+        assert!(!told.contains(&key) && !told.contains(API_KEY), "{told}");
+        assert_eq!(open.plugin.leaks(), 1);
     }
 }
 

@@ -18,6 +18,8 @@ struct Desk {
     refused_to: usize,
     /// Every refresh is refused.
     is_revoked: bool,
+    /// In these words.
+    words: String,
     /// So many answers are lost after the token was rotated.
     lose: usize,
 }
@@ -33,7 +35,7 @@ fn answer(desk: &Mutex<Desk>, seen: &Seen) -> Reply {
     if let Some(at) = form.find("refresh-token-") {
         let used: usize = form[at + 14..].split('&').next().unwrap().parse().unwrap();
         if desk.is_revoked || !desk.good.contains(&used) {
-            let body = json!({"error": "invalid_grant", "error_description": "revoked"});
+            let body = json!({"error": "invalid_grant", "error_description": desk.words});
             return Reply::status(400).header("content-type", "application/json").body(body.to_string());
         }
         // The one that was used stays good; those before it end.
@@ -151,11 +153,25 @@ async fn a_refused_token_is_renewed_once_and_the_call_goes_on() {
     set.desk.lock().unwrap().refused_to = 1;
     send(&plugin).await.unwrap();
     assert_eq!(set.asked(), 2);
+    set.clock.advance(30_000);
     set.desk.lock().unwrap().refused_to = usize::MAX;
     let before = set.provider.count();
     let error = send(&plugin).await.unwrap_err();
     assert_eq!((error.kind(), set.asked()), (&Kind::Unauthorized, 3));
     assert_eq!(set.provider.count() - before, 3, "refused, renewed, refused, and no more");
+}
+
+/// As of a suspended account: its tokens are renewed without end, and none of them helps.
+#[tokio::test]
+async fn tokens_that_are_all_refused_are_renewed_once_in_a_while() {
+    let set = Set::new().await;
+    let plugin = set.open().await;
+    set.desk.lock().unwrap().refused_to = usize::MAX;
+    for (advance_ms, asked) in [(0, 2), (0, 2), (30_000, 3), (0, 3)] {
+        set.clock.advance(advance_ms);
+        assert_eq!(*send(&plugin).await.unwrap_err().kind(), Kind::Unauthorized);
+        assert_eq!(set.asked(), asked, "after {advance_ms} ms");
+    }
 }
 
 #[tokio::test]
@@ -185,6 +201,22 @@ async fn what_was_withdrawn_is_said_kept_and_not_asked_for_again() {
     assert_eq!(set.asked(), asked, "another process asked again for what is over");
     let states = plugin.token_states().await.unwrap();
     assert!(format!("{states:?}").contains("NeedsConnecting"), "{states:?}");
+}
+
+/// A provider of many words is understood, and few of them are told.
+#[tokio::test]
+async fn a_long_refusal_is_one_too() {
+    let set = Set::new().await;
+    let plugin = set.open().await;
+    send(&plugin).await.unwrap();
+    set.clock.advance(3_600_000);
+    *set.desk.lock().unwrap() = Desk { is_revoked: true, words: "revoked ".repeat(1_000), ..Desk::default() };
+    let error = send(&plugin).await.unwrap_err();
+    assert_eq!((error.kind(), error.body()), (&Kind::ReauthorizationNeeded, None));
+    assert!(error.message().contains("invalid_grant") && error.to_string().len() < 1_000, "{error}");
+    let asked = set.asked();
+    assert_eq!(*send(&set.open().await).await.unwrap_err().kind(), Kind::ReauthorizationNeeded);
+    assert_eq!(set.asked(), asked, "it is written down");
 }
 
 /// Tokens come in these answers, so nothing keeps them and no guest may ask for them.

@@ -180,6 +180,7 @@ async fn a_token_that_is_refused_is_exchanged_once_more() {
     set.desk.refused_to.store(1, Ordering::SeqCst);
     set.call(&plugin).await.unwrap();
     assert_eq!(set.given(), 2);
+    set.clock.advance(30_000);
     set.desk.refused_to.store(usize::MAX, Ordering::SeqCst);
     assert_eq!(*set.call(&plugin).await.unwrap_err().kind(), Kind::Unauthorized);
     assert_eq!(set.given(), 3);

@@ -188,6 +188,14 @@ impl Credential {
         matches!(self.scheme, Scheme::Oauth2)
     }
 
+    /// The parameter of the query that it goes into.
+    pub(crate) fn query_name(&self) -> Option<&str> {
+        match self.key_place() {
+            Some(Place::Query(name)) => Some(name),
+            _ => None,
+        }
+    }
+
     /// Where it goes, in words without the value: `header Authorization`.
     pub(crate) fn place(&self) -> String {
         match self.key_place() {

@@ -129,12 +129,20 @@ struct Hot {
     order: BTreeMap<u64, Arc<str>>,
     clock: u64,
     bytes: u64,
-    /// The keys that are on the disk, by namespace; read once.
-    on_disk: HashMap<Arc<str>, HashSet<Arc<str>>>,
+    /// The keys that are on the disk, by namespace.
+    on_disk: HashMap<Arc<str>, OnDisk>,
     /// The namespaces that answers were looked for in: one for each credential.
     namespaces: HashSet<Arc<str>>,
     /// Who asks for something that will be kept; others wait for it.
     flights: HashMap<Arc<str>, Arc<Flight>>,
+}
+
+/// The keys of a namespace that are on the disk, as far as is known.
+#[derive(Default)]
+struct OnDisk {
+    keys: HashSet<Arc<str>>,
+    /// How many may be noted before they are read again, for the disk lets old answers go; nothing before they were read.
+    most: Option<usize>,
 }
 
 /// Where the answers to one version of a credential are.
@@ -162,6 +170,9 @@ const AHEAD_MS: u64 = 5_000;
 /// Answers that wait to be written; beyond, one is kept in memory only.
 const WAITING_MAX: usize = 64;
 
+/// Keys of the disk that are noted in any case before they are read again.
+const NOTED_MIN: usize = 1_024;
+
 /// A kept answer.
 #[derive(Debug, Deserialize, Serialize)]
 struct Kept {
@@ -172,6 +183,9 @@ struct Kept {
     url: String,
     at_ms: u64,
     request_id: Option<String>,
+    /// Whether it was asked for as what never changes.
+    #[serde(default)]
+    is_immutable: bool,
     #[serde(skip)]
     body: Arc<Vec<u8>>,
     /// RFC 9111's view of it, made when somebody asks.
@@ -279,15 +293,20 @@ impl Cache {
         }
     }
 
-    /// Hands something to whoever writes, who ends with the cache.
+    /// Hands something to whoever writes.
     fn write(&self, disk: &Arc<dyn Store>, job: Job) {
+        _ = self.desk(disk).send(job);
+    }
+
+    /// Where whoever writes takes what is to be written; they begin with the first and end with the cache.
+    fn desk(&self, disk: &Arc<dyn Store>) -> mpsc::UnboundedSender<Job> {
         let mut desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
         let desk = desk.get_or_insert_with(|| {
             let (desk, jobs) = mpsc::unbounded_channel();
             tokio::spawn(work_off(disk.clone(), jobs, self.waiting.clone()));
             desk
         });
-        _ = desk.send(job);
+        desk.clone()
     }
 
     fn hot(&self) -> MutexGuard<'_, Hot> {
@@ -312,15 +331,19 @@ impl Cache {
         }
         let disk = self.disk.as_ref()?;
         let writes = self.writes.load(Ordering::SeqCst);
-        if !self.hot().on_disk.contains_key(&ticket.namespace) {
+        if self.hot().on_disk.entry(ticket.namespace.clone()).or_default().is_to_be_read() {
             // What is still to be forgotten must not be found there.
             self.settle().await;
             // What was kept under another credential, grant or component of this connection goes now.
             let keys = disk.open_cache(&ticket.lineage, &ticket.namespace).await.unwrap_or_default();
-            let keys = keys.into_iter().map(Arc::from);
-            self.hot().on_disk.entry(ticket.namespace.clone()).or_default().extend(keys);
+            let mut hot = self.hot();
+            // What a write made wrong meanwhile may stand among them.
+            if self.writes.load(Ordering::SeqCst) != writes {
+                return None;
+            }
+            hot.on_disk.entry(ticket.namespace.clone()).or_default().read(keys);
         }
-        if !self.hot().on_disk.get(&ticket.namespace)?.contains(&ticket.key) {
+        if !self.hot().on_disk.get(&ticket.namespace)?.keys.contains(&ticket.key) {
             return None;
         }
         let kept =
@@ -357,16 +380,16 @@ impl Cache {
     fn put_on_disk(&self, hot: &mut Hot, lineage: &Arc<str>, namespace: &Arc<str>, key: &Arc<str>, kept: &Arc<Kept>) {
         let Some(disk) = &self.disk else { return };
         let (lineage, namespace, key) = (lineage.clone(), namespace.clone(), key.clone());
-        let keys = hot.on_disk.entry(namespace.clone()).or_default();
+        let on_disk = hot.on_disk.entry(namespace.clone()).or_default();
         if self.waiting.fetch_add(1, Ordering::SeqCst) >= WAITING_MAX {
             self.waiting.fetch_sub(1, Ordering::SeqCst);
             // What is there may be an older one. It is forgotten once, so that these do not pile up either.
-            if keys.remove(&key) {
+            if on_disk.remove(&key) {
                 self.write(disk, Job::Forget { namespace, key });
             }
             return;
         }
-        keys.insert(key.clone());
+        on_disk.keys.insert(key.clone());
         let bytes_max = self.bytes_max;
         self.write(disk, Job::Keep { lineage, namespace, key, kept: kept.clone(), bytes_max });
     }
@@ -392,8 +415,7 @@ impl Cache {
     fn forget(&self, namespace: &Arc<str>, key: &Arc<str>) {
         let mut hot = self.hot();
         hot.remove(key);
-        // What nobody has looked for yet may lie there all the same.
-        let may_be_written = hot.on_disk.get_mut(namespace).is_none_or(|keys| keys.remove(key));
+        let may_be_written = hot.on_disk.get_mut(namespace).is_none_or(|on_disk| on_disk.remove(key));
         drop(hot);
         if let (true, Some(disk)) = (may_be_written, &self.disk) {
             self.write(disk, Job::Forget { namespace: namespace.clone(), key: key.clone() });
@@ -458,6 +480,27 @@ impl Hot {
     }
 }
 
+impl OnDisk {
+    /// Whether the keys are to be read. A list that has grown too long begins anew.
+    fn is_to_be_read(&mut self) -> bool {
+        if self.most.is_some_and(|most| self.keys.len() > most) {
+            *self = Self::default();
+        }
+        self.most.is_none()
+    }
+
+    /// Notes what was read beside what was written meanwhile.
+    fn read(&mut self, keys: Vec<String>) {
+        self.keys.extend(keys.into_iter().map(Arc::<str>::from));
+        self.most = Some(NOTED_MIN.max(2 * self.keys.len()));
+    }
+
+    /// Takes a key off. Answers whether something may lie there: what nobody has looked for yet may all the same.
+    fn remove(&mut self, key: &str) -> bool {
+        self.keys.remove(key) || self.most.is_none()
+    }
+}
+
 impl Kept {
     fn of(ticket: &Ticket, response: &Response, now: Timestamp) -> Self {
         let varies = has_any(&response.headers, &["vary"]);
@@ -468,13 +511,14 @@ impl Kept {
             url: response.url.clone(),
             at_ms: now.as_millis(),
             request_id: response.request_id.clone(),
+            is_immutable: ticket.keep == Keep::Immutable,
             body: response.body.clone(),
             rules: OnceLock::new(),
         }
     }
 
     /// The same with these headers, as of now.
-    fn refreshed(&self, headers: Vec<(String, String)>, now: Timestamp) -> Self {
+    fn refreshed(&self, ticket: &Ticket, headers: Vec<(String, String)>, now: Timestamp) -> Self {
         Self {
             asked: self.asked.clone(),
             status: self.status,
@@ -482,6 +526,7 @@ impl Kept {
             url: self.url.clone(),
             at_ms: now.as_millis(),
             request_id: self.request_id.clone(),
+            is_immutable: self.is_immutable || ticket.keep == Keep::Immutable,
             body: self.body.clone(),
             rules: OnceLock::new(),
         }
@@ -771,7 +816,13 @@ async fn join(
 fn fresh<'a>(outbound: &Outbound, ticket: &Ticket, kept: Option<&'a Kept>) -> Option<(u64, &'a Kept)> {
     let now = outbound.clock.now();
     let kept = kept.filter(|kept| kept.at_ms <= now.plus(AHEAD_MS).as_millis())?;
-    if ticket.keep == Keep::AsAnswered && kept.is_silent() {
+    // What was kept before anybody said that it never changes may have changed.
+    let is_as_answered = match ticket.keep {
+        Keep::AsAnswered => true,
+        Keep::Immutable => !kept.is_immutable,
+        Keep::Seconds(_) | Keep::Never => false,
+    };
+    if is_as_answered && kept.is_silent() {
         return None;
     }
     let rules = kept.rules(ticket)?;
@@ -783,12 +834,12 @@ fn fresh<'a>(outbound: &Outbound, ticket: &Ticket, kept: Option<&'a Kept>) -> Op
     };
     match ticket.keep {
         _ if !is_same => None,
+        _ if is_as_answered => is_fresh.then(|| {
+            let age_ms = u64::try_from(rules.age(now.into()).as_millis()).unwrap_or(u64::MAX);
+            (age_ms, kept)
+        }),
         Keep::Immutable => Some((age_ms, kept)),
         Keep::Seconds(seconds) if age_ms < u64::from(seconds) * 1_000 => Some((age_ms, kept)),
-        Keep::AsAnswered if is_fresh => {
-            let age_ms = u64::try_from(rules.age(now.into()).as_millis()).unwrap_or(u64::MAX);
-            Some((age_ms, kept))
-        }
         _ => None,
     }
 }
@@ -840,7 +891,7 @@ pub(super) fn keep(
             .with_request_sent(RequestSent::Yes));
         };
         let may_be_kept = response.may_be_kept && ticket.writes == cache.writes.load(Ordering::SeqCst);
-        let kept = kept.refreshed(headers, now);
+        let kept = kept.refreshed(ticket, headers, now);
         response = Response { attempts: response.attempts, ..kept.response(Source::Live, 0) };
         if may_be_kept {
             response.mark = Some(keep_one(cache, ticket, kept));
@@ -904,10 +955,7 @@ fn refreshed(kept: &Kept, response: &Response) -> Option<Vec<(String, String)>> 
 /// A write that succeeded, or may have, makes wrong what was kept of its URL, and of the places that its answer names
 /// (RFC 9111, 4.4).
 pub(super) fn forget_written(outbound: &Outbound, sent: &Arc<super::Request>, headers: &[(String, String)]) {
-    let Some(cache) = &outbound.cache else { return };
-    if matches!(sent.method, Method::Get | Method::Head) || sent.repeat == Repeat::Safe {
-        return;
-    }
+    let Some(cache) = outbound.cache.as_ref().filter(|_| is_write(sent)) else { return };
     cache.writes.fetch_add(1, Ordering::SeqCst);
     let Ok(scoped) = outbound.scope.check(sent.clone()) else { return };
     let url = scoped.url();
@@ -925,6 +973,41 @@ pub(super) fn forget_written(outbound: &Outbound, sent: &Arc<super::Request>, he
                 let key = cache.hashed(&[namespace, method.as_str(), place.as_str()]);
                 cache.forget(namespace, &key.into());
             }
+        }
+    }
+}
+
+fn is_write(sent: &super::Request) -> bool {
+    !matches!(sent.method, Method::Get | Method::Head) && sent.repeat != Repeat::Safe
+}
+
+/// A write on its way. Dropped before it was heard of, it may have succeeded: whoever called may have gone.
+pub(super) struct Unheard<'a> {
+    outbound: &'a Outbound,
+    sent: Option<Arc<super::Request>>,
+}
+
+impl<'a> Unheard<'a> {
+    /// Of a request that leaves now; nothing follows from one that is no write.
+    pub(super) fn of(outbound: &'a Outbound, sent: &Arc<super::Request>) -> Self {
+        let cache = outbound.cache.as_ref().filter(|_| is_write(sent));
+        if let Some((cache, disk)) = cache.and_then(|cache| Some((cache, cache.disk.as_ref()?))) {
+            // Whoever writes begins here, for it may be dropped where no task can begin.
+            drop(cache.desk(disk));
+        }
+        Self { outbound, sent: cache.map(|_| sent.clone()) }
+    }
+
+    /// What became of it is known.
+    pub(super) fn heard(mut self) {
+        self.sent = None;
+    }
+}
+
+impl Drop for Unheard<'_> {
+    fn drop(&mut self) {
+        if let Some(sent) = self.sent.take() {
+            forget_written(self.outbound, &sent, &[]);
         }
     }
 }
@@ -982,6 +1065,67 @@ fn matches(ticket: &Ticket, kept: &Kept, now: Timestamp) -> bool {
 mod tests {
     use super::*;
     use crate::store::MemoryStore;
+
+    fn ticket(number: u64) -> Ticket {
+        Ticket {
+            lineage: "l".into(),
+            namespace: "n".into(),
+            key: number.to_string().into(),
+            method: Method::Get,
+            url: Url::parse("https://x.test/").unwrap(),
+            headers: Vec::new(),
+            asked: OnceLock::new(),
+            keep: Keep::AsAnswered,
+            writes: 0,
+            asked_about: None,
+            lead: None,
+        }
+    }
+
+    fn kept(at_ms: u64) -> Kept {
+        Kept {
+            asked: Vec::new(),
+            status: 200,
+            headers: Vec::new(),
+            url: String::new(),
+            at_ms,
+            request_id: None,
+            is_immutable: false,
+            body: Arc::default(),
+            rules: OnceLock::new(),
+        }
+    }
+
+    /// The disk lets the oldest answers go and tells nobody.
+    #[tokio::test]
+    async fn keys_of_answers_that_the_disk_let_go_do_not_pile_up() {
+        const ANSWERS: u64 = 4_000;
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let limits = Limits { cache_bytes: 20_000, ..Limits::default() };
+        let cache = Cache::new(CachePolicy::default(), &[7; 32], &[], &limits, Some(store));
+        for number in 0..ANSWERS {
+            let ticket = ticket(number);
+            assert!(cache.find(&ticket).await.is_none(), "{number}");
+            cache.put(&ticket, kept(number));
+            cache.settle().await;
+            let noted = cache.hot().on_disk["n"].keys.len();
+            assert!(noted <= NOTED_MIN + 1, "{noted} after {number}");
+        }
+        // One that is there is found there, whenever it was written.
+        for number in [ANSWERS - 1, ANSWERS - 50] {
+            let ticket = ticket(number);
+            cache.hot().remove(&ticket.key);
+            assert!(cache.find(&ticket).await.is_some(), "{number}");
+        }
+    }
+
+    #[test]
+    fn an_answer_of_an_older_version_reads_as_one_that_may_change() {
+        let written = String::from_utf8(kept(1).written()).unwrap();
+        let older = written.replace(",\"is_immutable\":false", "");
+        assert_ne!(older, written);
+        assert!(Kept::read(older.as_bytes()).is_some_and(|kept| !kept.is_immutable && kept.at_ms == 1));
+    }
 
     #[tokio::test]
     async fn what_was_kept_for_an_account_is_deleted_for_all_its_connections() {

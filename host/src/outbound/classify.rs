@@ -29,6 +29,9 @@ use crate::time::Timestamp;
 /// Bytes kept of an error's body.
 const BODY_BYTES_MAX: usize = 1000;
 
+/// The same where the host itself asks, which reads the whole refusal and hands none of it on.
+const OWN_BODY_BYTES_MAX: usize = 16 << 10;
+
 /// What is waited after a 429 that says nothing, for the caller's eyes; the guide's figure.
 const RETRY_AFTER_MS: u64 = 60_000;
 
@@ -157,13 +160,15 @@ fn judge(outbound: &Outbound, context: &CallContext, answered: Answered) -> Outc
         return Outcome::Answer(response, rest.map(|rest| rest.told(has_leaked)));
     }
     let mask = outbound.mask();
-    let body = String::from_utf8_lossy(start(&raw.body, BODY_BYTES_MAX * 4));
+    let most = if outbound.is_authority { OWN_BODY_BYTES_MAX } else { BODY_BYTES_MAX };
+    let body = String::from_utf8_lossy(start(&raw.body, most * 4));
     let masked = mask.text(&body);
     if matches!(masked, Cow::Owned(_)) {
         outbound.tell_leak(context, &shown_path(&mask, &url));
     }
-    let body = masked_start(&masked, BODY_BYTES_MAX);
-    let kind = ruled.as_ref().map_or_else(|| kind_of(raw.status, &body), |ruled| ruled.kind.clone());
+    let body = masked_start(&masked, most);
+    let by_status = || kind_of(raw.status, &masked_start(&body, BODY_BYTES_MAX));
+    let kind = ruled.as_ref().map_or_else(by_status, |ruled| ruled.kind.clone());
     let retry_at = match &kind {
         Kind::RateLimited | Kind::QuotaExhausted => hint_at.or_else(|| Some(raw.received_at.plus(RETRY_AFTER_MS))),
         _ => hint_at,
@@ -228,7 +233,7 @@ fn is_redirect(status: u16) -> bool {
 }
 
 /// A URL for an operator.
-fn shown_path(mask: &Mask, url: &Url) -> String {
+pub(super) fn shown_path(mask: &Mask, url: &Url) -> String {
     mask.text(&super::without_query(url.as_str())).into_owned()
 }
 

@@ -6,6 +6,7 @@
 use std::io::{Error as IoError, ErrorKind, Write as _};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes};
@@ -67,7 +68,12 @@ impl Http {
             let mut wire = match kept {
                 Some(wire) => wire,
                 // Seldom, and large.
-                None => Box::pin(self.wires.dial(&to)).await?,
+                None => {
+                    signed.is_dialling.store(true, Ordering::Relaxed);
+                    let dialled = Box::pin(self.wires.dial(&to)).await;
+                    signed.is_dialling.store(false, Ordering::Relaxed);
+                    dialled?
+                }
             };
             let request = written(signed, url, wire.is_shared())?;
             match wire.send(request).await {

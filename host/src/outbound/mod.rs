@@ -32,6 +32,7 @@ pub(crate) mod transport;
 pub(crate) mod upgrade;
 mod wires;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,7 +64,7 @@ use self::address::Resolver;
 use self::admit::Lanes;
 use self::cache::{Cache, Keep};
 use self::circuit::{Circuits, Verdict};
-use self::classify::{Answers, Outcome};
+use self::classify::{Answers, Outcome, shown_path};
 use self::kept::Kept;
 use self::key_sets::KeySets;
 use self::mask::Mask;
@@ -506,10 +507,6 @@ impl Outbound {
             Err(error) if context.is_probe() => Err(trip.count(error)),
             Err(error) => {
                 let error = trip.count(error);
-                let is_refused = Verdict::of(error.kind()) == Verdict::Well;
-                if error.request_sent() != RequestSent::No && !is_refused {
-                    cache::forget_written(self, &first, &[]);
-                }
                 let served = cache::fall_back(self, context, first, trip.attempts, error).await;
                 served.inspect(|response| self.count(context, |meter| meter.answered(response.source)))
             }
@@ -646,8 +643,11 @@ impl Outbound {
         trip.used = Some(carried.clone());
         let secrets = carried.credential.secrets.iter().zip(&carried.values);
         match (fate, carried.version) {
-            (Fate::Refused, _) if trip.request.upload.as_ref().is_some_and(Pour::has_begun) => false,
-            (Fate::Refused, Some(version)) => trip.rejected.replace(version).is_none(),
+            (Fate::Refused, _) if trip.request.upload.as_ref().is_some_and(|body| !body.take_back()) => false,
+            (Fate::Refused, Some(version)) => {
+                let is_first = trip.rejected.replace(version).is_none();
+                is_first && self.session(&carried.credential).is_ok_and(|session| session.may_renew(version))
+            }
             (Fate::Refused, None) if trip.replaced == SECRET_VERSIONS => false,
             (Fate::Refused, None) => {
                 trip.replaced += 1;
@@ -717,6 +717,7 @@ impl Outbound {
                 tracing::debug!(target: "wharfage::outbound", service, %method, url = self.shown(url.as_str()), "api_request");
                 // A tape holds whole answers, so with one they are read here.
                 let is_opened = trip.is_opened && self.tape.is_none();
+                let unheard = cache::Unheard::of(self, &trip.request);
                 let answered = transport::exchange(self, context, signed, is_opened).await;
                 if let Ok(raw) = &answered.result {
                     self.count(context, |meter| meter.received(raw.body.len()));
@@ -737,7 +738,11 @@ impl Outbound {
                 if let Some(used) = used {
                     used.ended(status, error);
                 }
-                self.lanes.write_down().await?;
+                // What was answered is answered, whether a quota's end can be written down or not.
+                if let Err(error) = self.lanes.write_down().await {
+                    tracing::error!(target: "wharfage::outbound", "what is left of a quota cannot be written down: {error}");
+                }
+                unheard.heard();
                 Ok(outcome)
             }
             // A name that does not resolve may in a moment; an address that is not granted never will.
@@ -795,12 +800,17 @@ impl Outbound {
             },
             Outcome::Failure { error, hint_at, advice } => {
                 cache::failed(self, ticket, &error);
+                // What was sent and not refused may have been done.
+                if error.request_sent() != RequestSent::No && Verdict::of(error.kind()) != Verdict::Well {
+                    cache::forget_written(self, &trip.request, &[]);
+                }
                 Outcome::Failure { error, hint_at, advice }
             }
             Outcome::Redirect { .. } => {
                 if let Some(ticket) = ticket {
                     ticket.in_vain();
                 }
+                cache::forget_written(self, &trip.request, &[]);
                 outcome
             }
         }
@@ -832,8 +842,7 @@ impl Outbound {
             )),
             Outcome::Redirect { status, location, from } => {
                 trip.reached = RequestSent::Yes;
-                cache::forget_written(self, &trip.request, &[]);
-                trip.hop(self, status, &location, &from)?;
+                trip.hop(self, context, status, &location, &from)?;
                 self.count(context, OperationMeter::redirected);
                 context.observe(|| Step::Redirected { to: without_query(&trip.request.url) });
                 Ok(Next::Hop)
@@ -856,7 +865,7 @@ impl Outbound {
                     hint_at,
                     advice,
                 };
-                if trip.request.upload.as_ref().is_some_and(Pour::has_begun) {
+                if trip.request.upload.as_ref().is_some_and(|body| !body.take_back()) {
                     return Err(trip.lost_write(error));
                 }
                 match retry::decide(&policy, &failed, now, context.deadline, self.clock.jitter()) {
@@ -973,6 +982,26 @@ impl Outbound {
     /// The clock that the plugin sees: with a tape it stands still, so that a replay asks for the same.
     pub(crate) fn guest_clock(&self) -> Arc<dyn Clock> {
         self.tape.as_ref().map_or_else(|| self.clock.clone(), |tape| tape.guest_clock(&self.clock))
+    }
+
+    /// Takes out of the query of a URL what the host itself puts there, and puts there again.
+    fn take_out(&self, request: &Request, mask: &Mask, url: &mut Url) {
+        let is_hosts = |name: &str, value: &str| match &self.idempotency {
+            Some(KeyPlace::Query(own)) if own == name => request.idempotency_key.as_deref() == Some(value),
+            _ => {
+                let mut own = self.credentials.iter().filter_map(|credential| credential.query_name());
+                own.any(|own| own == name) && matches!(mask.text(value), Cow::Owned(_))
+            }
+        };
+        if !url.query_pairs().any(|(name, value)| is_hosts(&name, &value)) {
+            return;
+        }
+        let others = url.query_pairs().filter(|(name, value)| !is_hosts(name, value));
+        let others: Vec<_> = others.map(|(name, value)| (name.into_owned(), value.into_owned())).collect();
+        url.set_query(None);
+        if !others.is_empty() {
+            url.query_pairs_mut().extend_pairs(others);
+        }
     }
 
     /// Counts an answer that held a secret, and tells it.
@@ -1126,7 +1155,14 @@ impl Trip {
     }
 
     /// Turns into the request that a redirect asks for; it is judged from the start like any other.
-    fn hop(&mut self, outbound: &Outbound, status: u16, location: &str, from: &Url) -> Result<()> {
+    fn hop(
+        &mut self,
+        outbound: &Outbound,
+        context: &CallContext,
+        status: u16,
+        location: &str,
+        from: &Url,
+    ) -> Result<()> {
         self.hops += 1;
         if self.hops > outbound.limits.redirects {
             return Err(Error::limit(
@@ -1136,7 +1172,7 @@ impl Trip {
             .with_more("redirects")
             .with_request_sent(RequestSent::Yes));
         }
-        let to = from.join(location).map_err(|_| {
+        let mut to = from.join(location).map_err(|_| {
             Error::new(Kind::SchemaViolation, "the provider redirected to something that is no URL")
                 .with_request_sent(RequestSent::Yes)
                 .with_status(Some(status))
@@ -1149,6 +1185,14 @@ impl Trip {
             ));
         }
         let same_origin = from.origin() == to.origin();
+        let mask = outbound.mask();
+        if same_origin {
+            outbound.take_out(&self.request, &mask, &mut to);
+        }
+        if matches!(mask.text(to.as_str()), Cow::Owned(_)) {
+            outbound.tell_leak(context, &shown_path(&mask, from));
+            return Err(not_followed(status, "the provider redirected to a URL that has a secret in it", ""));
+        }
         let request = Arc::make_mut(&mut self.request);
         let keeps_method = matches!(status, 307 | 308) || request.method == Method::Head;
         if keeps_method {
@@ -1170,7 +1214,6 @@ impl Trip {
             request.credential = CredentialChoice::Anonymous;
             request.idempotency_key = None;
         }
-        let mut to = to;
         to.set_fragment(None);
         request.url = to.into();
         Ok(())

@@ -13,7 +13,7 @@ mod model;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use serde_json::Value;
@@ -35,7 +35,7 @@ use crate::observe::trace::{Trace, carry};
 use crate::time::{BoxFuture, Clock, Timestamp};
 use crate::vault::{Sealed, Secrets};
 
-/// Milliseconds after a renewal that failed in which nobody tries another.
+/// Milliseconds after a renewal that failed, or whose token is refused like the one before, in which nobody tries another.
 const COOL_DOWN_MS: u64 = 30_000;
 /// Milliseconds for one exchange with the token endpoint, its retries included.
 const EXCHANGE_MS: u64 = 60_000;
@@ -66,6 +66,8 @@ pub(crate) struct Tokens {
     changes: AtomicU64,
     /// Held by whoever renews; in it, the last renewal that failed.
     single: tokio::sync::Mutex<Option<Failure>>,
+    /// The last version that came because the provider refused the one before it, and when.
+    replaced: Mutex<Option<(u64, Timestamp)>>,
 }
 
 struct Failure {
@@ -176,6 +178,7 @@ impl Tokens {
             held: Mutex::default(),
             changes: AtomicU64::new(0),
             single: tokio::sync::Mutex::default(),
+            replaced: Mutex::default(),
         })
     }
 
@@ -198,6 +201,10 @@ impl Tokens {
         if self.held.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
             self.changes.fetch_add(1, Ordering::Release);
         }
+    }
+
+    fn replaced(&self) -> MutexGuard<'_, Option<(u64, Timestamp)>> {
+        self.replaced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn read(&self) -> Result<Option<(u64, Arc<TokenSet>)>> {
@@ -402,6 +409,14 @@ impl Session {
         })
     }
 
+    /// Whether another token may help where the provider refused the one of this version. It was not the token where a new
+    /// one is refused as well: without a pause, each request would have the tokens renewed.
+    pub(crate) fn may_renew(&self, version: u64) -> bool {
+        let replaced = *self.tokens.replaced();
+        let now = self.tokens.clock.now();
+        replaced.is_none_or(|(renewed, at)| renewed != version || now >= at.plus(COOL_DOWN_MS))
+    }
+
     fn give(&self, version: u64, set: &TokenSet) -> Access {
         if self.masked.load(Ordering::Acquire) != version {
             self.secrets.learn(&self.tokens.record, set.values());
@@ -463,9 +478,12 @@ impl Session {
             tokens.sealed.release(&tokens.lease_name(), &tokens.holder).await?;
             step("given back");
             match ended {
-                Ok(Some((version, set))) => {
+                Ok(Some((renewed, set))) => {
                     *last = None;
-                    return Ok(self.give(version, &set));
+                    if rejected == Some(version) {
+                        *tokens.replaced() = Some((renewed, tokens.clock.now()));
+                    }
+                    return Ok(self.give(renewed, &set));
                 }
                 Ok(None) => {}
                 Err(error) => {

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -30,6 +31,8 @@ pub struct Signed {
     pub(super) body: Option<Bytes>,
     pub(super) upload: Option<Pour>,
     pub(super) addresses: Vec<SocketAddr>,
+    /// There is no wire for it yet, so that nothing can have left.
+    pub(super) is_dialling: AtomicBool,
     pub(super) timeout_ms: u64,
     pub(super) permit: Permit,
     pub(super) leave: Option<Leave>,
@@ -137,8 +140,9 @@ pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned)
         origin,
         headers,
         body,
-        upload: request.upload.clone(),
+        upload: request.upload.as_ref().map(Pour::of_attempt),
         addresses,
+        is_dialling: AtomicBool::new(false),
         timeout_ms: request.timeout_ms.unwrap_or(u64::MAX).min(outbound.limits.attempt_ms).max(1),
         permit,
         leave,

@@ -7,7 +7,7 @@
 // The generated contract names them, and what is generated is public within the crate.
 #![allow(unreachable_pub)]
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -150,13 +150,19 @@ impl Stream {
 
 /// The body of an upload, between who writes it and the HTTP client.
 #[derive(Clone)]
-pub(crate) struct Pour(Arc<Pouring>);
+pub(crate) struct Pour {
+    of: Arc<Pouring>,
+    /// The attempt that it is the body of.
+    attempt: u64,
+}
 
 struct Pouring {
     pieces: Mutex<mpsc::Receiver<Bytes>>,
     length: Option<u64>,
     /// Somebody wants the body: the connection stands.
     is_wanted: Notify,
+    /// The attempt that may take pieces: what is left of one before it may not.
+    attempt: AtomicU64,
     /// Something of it has left.
     has_begun: AtomicBool,
     /// All of it was written.
@@ -171,23 +177,38 @@ impl std::fmt::Debug for Pour {
 
 impl Pour {
     fn new(pieces: mpsc::Receiver<Bytes>, length: Option<u64>) -> Self {
-        Self(Arc::new(Pouring {
+        let of = Arc::new(Pouring {
             pieces: Mutex::new(pieces),
             length,
             is_wanted: Notify::new(),
+            attempt: AtomicU64::new(0),
             has_begun: AtomicBool::new(false),
             is_whole: AtomicBool::new(false),
-        }))
+        });
+        Self { of, attempt: 0 }
+    }
+
+    /// For the attempt that leaves now.
+    pub(super) fn of_attempt(&self) -> Self {
+        Self { of: self.of.clone(), attempt: self.of.attempt.load(Ordering::SeqCst) }
+    }
+
+    /// The attempt is over, and what is left of it takes nothing any more. Whether nothing of the body has left, so that
+    /// there may be another.
+    pub(super) fn take_back(&self) -> bool {
+        let _pieces = self.of.pieces.lock().unwrap_or_else(PoisonError::into_inner);
+        self.of.attempt.fetch_add(1, Ordering::SeqCst);
+        !self.has_begun()
     }
 
     /// How long it will be, if that is known.
     pub(super) fn length(&self) -> Option<u64> {
-        self.0.length
+        self.of.length
     }
 
     /// Whether anything of it has left, after which it is never sent again.
-    pub(super) fn has_begun(&self) -> bool {
-        self.0.has_begun.load(Ordering::SeqCst)
+    fn has_begun(&self) -> bool {
+        self.of.has_begun.load(Ordering::SeqCst)
     }
 
     /// All of it; nothing where it is empty.
@@ -206,7 +227,7 @@ impl Pour {
 
     /// Whether nobody but the writer is left, who may then stop.
     fn is_abandoned(&self) -> bool {
-        Arc::strong_count(&self.0) == 1
+        Arc::strong_count(&self.of) == 1
     }
 
     /// The next piece; nothing at the end.
@@ -214,15 +235,18 @@ impl Pour {
     /// # Errors
     /// When whoever wrote it went away before the end, which must not look like one.
     pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Option<std::io::Result<Bytes>>> {
-        self.0.is_wanted.notify_one();
-        let polled = self.0.pieces.lock().unwrap_or_else(PoisonError::into_inner).poll_recv(cx);
-        match polled {
+        let mut pieces = self.of.pieces.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.of.attempt.load(Ordering::SeqCst) != self.attempt {
+            return Poll::Ready(Some(Err(std::io::Error::other("the attempt is over"))));
+        }
+        self.of.is_wanted.notify_one();
+        match pieces.poll_recv(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(piece)) => {
-                self.0.has_begun.store(true, Ordering::SeqCst);
+                self.of.has_begun.store(true, Ordering::SeqCst);
                 Poll::Ready(Some(Ok(piece)))
             }
-            Poll::Ready(None) if self.0.is_whole.load(Ordering::SeqCst) => Poll::Ready(None),
+            Poll::Ready(None) if self.of.is_whole.load(Ordering::SeqCst) => Poll::Ready(None),
             Poll::Ready(None) => Poll::Ready(Some(Err(std::io::Error::other("the upload was broken off")))),
         }
     }
@@ -321,7 +345,7 @@ impl Upload {
                 .with_request_sent(RequestSent::Maybe)
                 .with_attempts(1));
         }
-        self.pour.0.is_whole.store(true, Ordering::SeqCst);
+        self.pour.of.is_whole.store(true, Ordering::SeqCst);
         drop(self.pieces);
         if let Some(done) = self.done {
             return done;
@@ -460,9 +484,29 @@ impl Outbound {
         let done = tokio::select! {
             biased;
             done = &mut running => Some(Ok(done?)),
-            () = pour.0.is_wanted.notified() => None,
+            () = pour.of.is_wanted.notified() => None,
         };
         let (outbound, context) = (self.clone(), context.clone());
         Ok(Upload { outbound, context, pieces, pour, may_repeat, written_bytes: 0, running, done, _place: place })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_left_of_an_attempt_takes_nothing_of_the_next() {
+        let (pieces, taken) = mpsc::channel(1);
+        let pour = Pour::new(taken, None);
+        let first = pour.of_attempt();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(first.poll(&mut cx).is_pending());
+        assert!(pour.take_back(), "nothing has left");
+        pieces.send(Bytes::from_static(b"one")).await.unwrap();
+        assert!(matches!(first.poll(&mut cx), Poll::Ready(Some(Err(_)))));
+        let second = pour.of_attempt();
+        assert!(matches!(second.poll(&mut cx), Poll::Ready(Some(Ok(piece))) if piece == "one"));
+        assert!(!pour.take_back(), "it was sent, and is never sent again");
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Bodies are counted after decoding and cut at their limit.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use http::HeaderMap;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -111,9 +113,13 @@ pub(super) async fn exchange(
         () = outbound.clock.alarm(deadline) => {
             let (kind, limit) =
                 if deadline < context.deadline { (Kind::Timeout, "attempt_ms") } else { (Kind::Deadline, "call_ms") };
-            Err(Error::new(kind, format!("no whole answer within {} ms", deadline.since(now)))
+            let (what, sent) = match signed.is_dialling.load(Ordering::Relaxed) {
+                true => ("no connection", RequestSent::No),
+                false => ("no whole answer", RequestSent::Maybe),
+            };
+            Err(Error::new(kind, format!("{what} within {} ms", deadline.since(now)))
                 .with_more(limit)
-                .with_request_sent(RequestSent::Maybe))
+                .with_request_sent(sent))
         }
     };
     let Signed { method, plain_url, origin, permit, leave, .. } = *signed;

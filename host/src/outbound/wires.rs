@@ -165,6 +165,11 @@ struct Origin {
     shared: Option<(Shared, Timestamp)>,
 }
 
+/// How much of one answer an HTTP/2 wire takes before somebody reads it.
+const UNREAD_BYTES_MAX: u32 = 512 << 10;
+/// And of all answers together, the most that HTTP/2 knows: one that nobody reads must not keep the others from coming.
+const WINDOW_BYTES_MAX: u32 = (1 << 31) - 1;
+
 impl Wires {
     /// None so far.
     pub(super) fn new(limits: &Limits, tls: &rustls::ClientConfig, clock: Arc<dyn Clock>) -> Self {
@@ -294,6 +299,7 @@ impl Wires {
     ) -> Result<Shared, Lost> {
         let mut settings = http2::Builder::new(TokioExecutor::new());
         settings.max_header_list_size(u32::try_from(self.limits.header_bytes).unwrap_or(u32::MAX));
+        settings.initial_stream_window_size(UNREAD_BYTES_MAX).initial_connection_window_size(WINDOW_BYTES_MAX);
         let (sender, connection) = settings.handshake(wire).await.map_err(|error| unopened(&error))?;
         // It ends with the last sender; what breaks it, the requests on it are told.
         tokio::spawn(async move { drop(connection.await) });
@@ -479,7 +485,10 @@ mod tests {
 
     async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>) {
         let answer = service_fn(async |request: Request<Incoming>| {
-            let version = Bytes::from(format!("{:?}", request.version()));
+            let version = match request.uri().path() {
+                "/large" => Bytes::from(vec![b'x'; 4 << 20]),
+                _ => Bytes::from(format!("{:?}", request.version())),
+            };
             Ok::<_, std::io::Error>(Response::new(Sending::Whole(Some(version))))
         });
         let Some(tls) = tls else {
@@ -568,6 +577,22 @@ mod tests {
             }
             assert_eq!(provider.accepted(), 1, "{spoken}");
         }
+    }
+
+    #[tokio::test]
+    async fn answers_that_nobody_reads_keep_no_other_from_coming() {
+        let provider = Provider::start(&[HTTP_2]).await;
+        let (wires, addresses) = (wires(&clock()), [provider.address]);
+        let to = secured(NAME, &addresses);
+        asked(&wires, &to).await;
+        let mut unread = Vec::new();
+        for _ in 0..16 {
+            let mut request = Request::new(Sending::Whole(None));
+            *request.uri_mut() = "https://provider.test/large".parse().unwrap();
+            unread.push(wires.take(&to).unwrap().send(request).await.unwrap());
+        }
+        let small = tokio::time::timeout(MINUTE, asked(&wires, &to)).await;
+        assert_eq!((small.unwrap().as_str(), provider.accepted()), ("HTTP/2.0", 1));
     }
 
     #[tokio::test]

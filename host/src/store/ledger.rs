@@ -136,10 +136,13 @@ impl Ledger {
     /// Writes down a block, if there is a new one.
     pub(crate) async fn write_down(&self) -> Result<()> {
         let block = self.page().block.take();
-        match block {
-            Some(until) => self.store.block(&self.bucket, until).await,
-            None => Ok(()),
+        let Some(until) = block else { return Ok(()) };
+        let written = self.store.block(&self.bucket, until).await;
+        if written.is_err() {
+            let mut page = self.page();
+            page.block = page.block.max(Some(until));
         }
+        written
     }
 
     fn page(&self) -> MutexGuard<'_, Page> {
