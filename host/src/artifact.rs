@@ -303,7 +303,11 @@ pub(crate) fn private_dir(path: &Path) -> Result<Dir> {
     #[cfg(unix)]
     {
         use cap_std::fs::MetadataExt;
-        let mode = dir.dir_metadata().map_err(wrong)?.mode();
+        let about = dir.dir_metadata().map_err(wrong)?;
+        let own = rustix::process::geteuid().as_raw();
+        crate::vault::judge_owner(path, about.uid(), own)
+            .map_err(|why| Error::configuration(format!("the state folder cannot be used: {why}")))?;
+        let mode = about.mode();
         if mode & 0o022 != 0 {
             return Err(Error::configuration(format!(
                 "the state folder {path} can be written by others (mode {:o}); run: chmod 700 {path}",
@@ -316,8 +320,20 @@ pub(crate) fn private_dir(path: &Path) -> Result<Dir> {
 }
 
 /// A key of this installation: read if it is there, drawn from the operating system if not.
+///
+/// # Errors
+/// [`Kind::Configuration`](crate::Kind::Configuration) when others can know it: what it vouches for could be theirs.
 pub(crate) fn read_or_make_key(dir: &Dir, path: &Path) -> Result<[u8; 32]> {
-    read_or_make(dir, path, KEY_FILE, crate::random::bytes)
+    let key = read_or_make(dir, path, KEY_FILE, crate::random::bytes)?;
+    #[cfg(unix)]
+    {
+        use cap_std::fs::MetadataExt;
+        let file = path.join(KEY_FILE);
+        let wrong = |why: String| Error::configuration(format!("the key {} cannot be used: {why}", file.display()));
+        let about = dir.metadata(KEY_FILE).map_err(|error| wrong(error.to_string()))?;
+        crate::vault::judge(&file, about.mode(), about.uid(), rustix::process::geteuid().as_raw()).map_err(wrong)?;
+    }
+    Ok(key)
 }
 
 /// A key for one purpose: HMAC-SHA-256 of the purpose, under the installation's key.
@@ -346,8 +362,8 @@ pub(crate) fn read_or_make_token(path: &Path) -> Result<String> {
     #[cfg(unix)]
     {
         use cap_std::fs::MetadataExt;
-        let mode = dir.metadata(TOKEN_FILE).map_err(|error| unusable(&format!("cannot be used: {error}")))?.mode();
-        if mode & 0o077 != 0 {
+        let about = dir.metadata(TOKEN_FILE).map_err(|error| unusable(&format!("cannot be used: {error}")))?;
+        if about.mode() & 0o077 != 0 || about.uid() != rustix::process::geteuid().as_raw() {
             return Err(unusable("can be read by others, who may have it by now"));
         }
     }
@@ -375,18 +391,31 @@ fn read_or_make<const N: usize>(
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(wrong(error)),
         }
-        // Written beside and linked, so that of two processes starting at once one wins and both use its bytes whole.
+        // Written beside and linked, so that of two processes starting at once one wins and both use its bytes whole; on
+        // the disk, before anything is there that opens with them only.
         let beside = format!("{name}.{}", crate::random::name()?);
         let bytes = make()?;
-        dir.open_with(&beside, &private_file()).and_then(|mut file| file.write_all(&bytes)).map_err(wrong)?;
+        let written = dir.open_with(&beside, &private_file()).and_then(|mut file| {
+            file.write_all(&bytes)?;
+            file.sync_all()
+        });
+        written.map_err(wrong)?;
         let linked = dir.hard_link(&beside, dir, name);
         let _ = dir.remove_file(&beside);
         match linked {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(wrong(error)),
-            _ => {}
+            _ => settle(dir).map_err(wrong)?,
         }
     }
     Err(Error::configuration(format!("the key {}/{name} vanished while it was made", path.display())))
+}
+
+/// Names in a folder are on the disk.
+pub(crate) fn settle(dir: &Dir) -> std::io::Result<()> {
+    match cfg!(unix) {
+        true => dir.open(".")?.sync_all(),
+        false => Ok(()),
+    }
 }
 
 fn private_file() -> OpenOptions {
@@ -511,6 +540,35 @@ mod tests {
         let dir = private_dir(&path).unwrap();
         assert_eq!(read_or_make_key(&dir, &path).unwrap(), read_or_make_key(&dir, &path).unwrap());
     }
+
+    #[cfg(unix)]
+    #[test]
+    fn r19_a_key_that_others_can_read_opens_nothing_and_the_command_that_mends_it_is_told() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (state, file) = (folder.path().join("state"), folder.path().join("state").join(KEY_FILE));
+        Artifacts::open(&state).unwrap();
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        for mode in [0o640, 0o604, 0o622] {
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+            let error = Artifacts::open(&state).err().unwrap().to_string();
+            assert!(error.contains("read by others") && error.contains("chmod 600"), "{mode:o}: {error}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn r19_a_folder_of_another_user_is_refused_with_the_command_that_mends_it() {
+        let folder = tempfile::tempdir().unwrap();
+        // Only root may give one away; to whoever else runs this, root's own is another's.
+        let path = match std::os::unix::fs::chown(folder.path(), Some(4_711), None) {
+            Ok(()) => folder.path(),
+            Err(_) => Path::new("/"),
+        };
+        let error = private_dir(path).err().unwrap().to_string();
+        assert!(error.contains("belongs to another user") && error.contains("sudo chown "), "{error}");
+    }
+
     #[cfg(all(unix, feature = "serve"))]
     #[test]
     fn the_consoles_token_is_its_owners_alone_and_stays_the_same() {

@@ -362,9 +362,11 @@ async fn status_shows_what_a_running_serve_counts() {
     let private = Provider::answering(move |seen| match (&*seen.target, seen.header("authorization")) {
         ("/api/metrics", Some("Bearer 0123456789abcdef")) => Reply::json(&told),
         ("/api/metrics", _) => Reply::status(401),
-        _ => Reply::status(404),
+        (target, _) => shows(target, seen.header("host").unwrap()),
     })
     .await;
+    // It hands on what is asked, and what the right one shows.
+    let between = Provider::answering(|seen| shows(&seen.target, "127.0.0.1:7422")).await;
     let folder = tempfile::tempdir().unwrap();
     let config = |text: &str| std::fs::write(folder.path().join("wharfage.toml"), text).unwrap();
     let token = |text: &str| std::fs::write(folder.path().join("console.token"), text).unwrap();
@@ -403,8 +405,26 @@ async fn status_shows_what_a_running_serve_counts() {
     token("another");
     let (code, _, err) = run(&[]).await;
     assert_eq!(code, 3, "{err}");
-    assert!(err.contains("does not take") && err.contains("--state-dir"), "{err}");
+    assert!(err.contains("does not show") && err.contains("--state-dir"), "{err}");
     assert!(!err.contains("another"), "the token is shown: {err}");
+    token("0123456789abcdef");
+    config(&format!("[serve.console]\nlisten = '127.0.0.1:{}'\n", between.port()));
+    let (code, _, err) = run(&[]).await;
+    assert!(code == 3 && err.contains("does not show"), "{code} {err}");
+    let got = |provider: &Provider, token: &str| provider.seen().iter().any(|seen| seen.text().contains(token));
+    assert!(!got(&private, "another") && !got(&between, "0123456789abcdef"), "it sent the token");
+    config("[serve.console]\nlisten = '203.0.113.5:80'\ndanger_beyond_loopback = true\n");
+    let (code, _, err) = run(&[]).await;
+    assert!(code == 3 && err.contains("203.0.113.5:80") && err.contains("--config wharfage.toml"), "{code} {err}");
+}
+
+/// What a private listener at this address answers to who wants to see that it has the token.
+fn shows(target: &str, address: &str) -> Reply {
+    let Some(drawn) = target.strip_prefix("/api/proof?of=") else { return Reply::status(404) };
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, b"0123456789abcdef");
+    let made = aws_lc_rs::hmac::sign(&key, format!("wharfage console at {address} of {drawn}").as_bytes());
+    let digits: String = made.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    Reply::json(&json!({ "proof": digits }))
 }
 
 /// Every family stands in the README, and every one that stands there is a family.

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
+use wharfage::Digest;
 use wharfage_tests::scene::THINGS;
 use wharfage_tests::{Scene, guests, until};
 
@@ -388,6 +389,52 @@ async fn a_change_is_taken_up_whole_or_not_at_all() {
     let mut seen = serving.seen(3).await;
     seen.sort();
     assert_eq!(seen, ["a", "b", "d"]);
+    serving.signal("-TERM");
+    assert_eq!(serving.ends().await.0, 0);
+}
+
+/// R16: a program that a file names later runs no more than one that it named at the start.
+#[cfg(unix)]
+#[tokio::test]
+async fn r16_a_change_that_brings_a_program_nobody_allowed_is_not_taken_up() {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let port = Port::new("").await;
+    let (file, ran) = (port.folder.path().join("wharfage.toml"), port.folder.path().join("ran"));
+    let text = std::fs::read_to_string(&file).unwrap();
+    let write = |script: &str, more: &str| {
+        let program = format!("{{ program = ['/bin/sh', '-c', '{script}'] }}");
+        std::fs::write(&file, text.replace("{ env = 'SERVE_TOKEN' }", &program) + more).unwrap();
+    };
+    let script = format!("echo {TOKEN}");
+    write(&script, "");
+    // As a yes on a terminal leaves it: of the file, the program with its arguments, and no variable.
+    let path = file.canonicalize().unwrap();
+    let mut mark: Vec<u8> = Vec::new();
+    for list in [&[path.to_str().unwrap()][..], &["/bin/sh", "-c", &*script], &[]] {
+        mark.extend_from_slice(&(list.len() as u64).to_be_bytes());
+        for text in list {
+            mark.extend_from_slice(&(text.len() as u64).to_be_bytes());
+            mark.extend_from_slice(text.as_bytes());
+        }
+    }
+    let state = port.folder.path().join("state");
+    std::fs::DirBuilder::new().mode(0o700).create(&state).unwrap();
+    std::fs::write(state.join("programs.allowed"), format!("{}\n", Digest::of(&mark))).unwrap();
+
+    let mut serving = port.serve().await;
+    let (client, address) = (reqwest::Client::new(), serving.address.clone());
+    write(&format!(": > {}; {script}", ran.display()), "");
+    serving.signal("-HUP");
+    let line = serving.hear("taken up").await;
+    assert!(line.contains("was not taken up"), "{line}");
+    serving.hear("which nobody has allowed").await;
+    serving.hear("--config wharfage.toml").await;
+    assert_eq!(deliver(&client, &address, "hooks", "a", Some(TOKEN)).await.unwrap().0, 200);
+    write(&script, "[endpoints.more]\nconnection = 'acme'\nwebhook = 'things'\n");
+    serving.signal("-HUP");
+    serving.hear("taken up (SIGHUP)").await;
+    assert_eq!(deliver(&client, &address, "more", "b", Some(TOKEN)).await.unwrap().0, 200);
+    assert!(!ran.exists(), "it ran");
     serving.signal("-TERM");
     assert_eq!(serving.ends().await.0, 0);
 }

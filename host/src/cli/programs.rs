@@ -2,14 +2,15 @@
 //!
 //! A file that somebody named with `--config` was chosen; its programs run. One that was found by looking around was not:
 //! a person is asked once for each program, and the yes is remembered for exactly this file, program and environment.
-//! Without a terminal nobody can be asked, and the host refuses with the line that allows it.
+//! Without a terminal nobody can be asked, and the host refuses with the line that allows it. Nor is anybody asked while
+//! `wharfage serve` runs: a change that brings a program without a yes is not taken up.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use wharfage::{Config, Digest, HostBuilder, SecretProgram, SecretSource, SinkPlace};
+use wharfage::{Config, Digest, HostBuilder, Kind, SecretProgram, SecretSource, SinkPlace};
 
 use super::text::{BOLD, one_line};
 use super::{Common, read_config};
@@ -47,18 +48,48 @@ pub(super) fn open(common: &Common, stated: Option<&Path>, connection: &str) -> 
 /// The same with a host for everything that the file holds.
 pub(super) fn open_all(common: &Common, stated: Option<&Path>) -> anyhow::Result<(Config, HostBuilder)> {
     let config = read_config(stated.unwrap_or(Path::new(FOUND)))?;
+    let host = match stated {
+        Some(_) => common.host().run_programs(true),
+        None => host_running(common, sources(&config))?,
+    };
+    let host = host.engine(config.engine);
+    Ok((config, host))
+}
+
+/// Refuses a change of the file that lies here where it brings a program that nobody said yes to.
+pub(super) fn check_change(common: &Common, before: &Config, after: &Config) -> anyhow::Result<()> {
+    let path = found()?;
+    let mut known: BTreeSet<String> = programs_of(sources(before)).map(|program| mark(&path, program)).collect();
+    if let Some(folder) = common.state_folder() {
+        known.append(&mut remembered(&folder)?);
+    }
+    match programs_of(sources(after)).find(|program| !known.contains(&mark(&path, program))) {
+        None => Ok(()),
+        Some(program) => Err(wharfage::Error::new(
+            Kind::PolicyDenied("program".to_owned()),
+            format!("{FOUND} names the program `{}`, which nobody has allowed", one_line(&program.shown(), 500)),
+        )
+        .with_details(format!(
+            "The file was found by looking around, and nobody is asked while this runs.\n\
+             To allow it, start again on a terminal and say yes, or name the file:   --config {FOUND}"
+        ))
+        .into()),
+    }
+}
+
+/// Every source of a secret that the file holds.
+fn sources(config: &Config) -> impl Iterator<Item = &SecretSource> {
     let sinks = config.sinks.values().filter_map(|sink| match &sink.place {
         SinkPlace::Http { secret, .. } => Some(secret),
         _ => None,
     });
     let receiver = config.observe.otlp_secret.iter();
     let accounts = config.accounts.values().flat_map(|account| account.secrets.values());
-    let host = match stated {
-        Some(_) => common.host().run_programs(true),
-        None => host_running(common, accounts.chain(sinks).chain(receiver))?,
-    };
-    let host = host.engine(config.engine);
-    Ok((config, host))
+    accounts.chain(sinks).chain(receiver)
+}
+
+fn programs_of<'a>(sources: impl Iterator<Item = &'a SecretSource>) -> impl Iterator<Item = &'a SecretProgram> {
+    sources.flat_map(SecretSource::programs)
 }
 
 /// A host for a connection of the file that lies here.
@@ -70,14 +101,19 @@ fn host_of_found(common: &Common, config: &Config, connection: &str) -> anyhow::
 
 /// A host that runs the programs of these sources, if it may.
 fn host_running<'a>(common: &Common, sources: impl Iterator<Item = &'a SecretSource>) -> anyhow::Result<HostBuilder> {
-    let programs: Vec<&SecretProgram> = sources.flat_map(SecretSource::programs).collect();
-    let may_run = !programs.is_empty() && allowed(common, Path::new(FOUND), &programs)?;
+    let programs: Vec<&SecretProgram> = programs_of(sources).collect();
+    let may_run = !programs.is_empty() && allowed(common, &programs)?;
     Ok(common.host().run_programs(may_run))
 }
 
+/// The file that lies here, as marks name it.
+fn found() -> anyhow::Result<PathBuf> {
+    Path::new(FOUND).canonicalize().with_context(|| format!("find {FOUND}"))
+}
+
 /// Whether each of the programs was allowed, before or now.
-fn allowed(common: &Common, path: &Path, programs: &[&SecretProgram]) -> anyhow::Result<bool> {
-    let path = path.canonicalize().with_context(|| format!("find {}", path.display()))?;
+fn allowed(common: &Common, programs: &[&SecretProgram]) -> anyhow::Result<bool> {
+    let path = found()?;
     let Some(folder) = common.state_folder() else { return Ok(false) };
     let remembered = remembered(&folder)?;
     for program in programs {

@@ -10,6 +10,7 @@ use notify::{RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 use wharfage::{Clock, Config, Reloaded, Serving, SystemClock};
 
+use super::status::span;
 use super::text::{DIM, GREEN, RED};
 use super::{Common, programs, read_config};
 
@@ -42,10 +43,14 @@ impl Serve {
         let serving = host.serve(&config).await?;
         exporting.iter().for_each(|exporting| exporting.measure(&serving));
         told(&serving, &config).await;
+        let mut stopping = None;
         loop {
-            let asked = tokio::select! {
-                asked = signals.next() => asked,
-                () = watch.changed() => Asked::Reload("a file changed"),
+            let asked = match stopping {
+                Some(why) => Asked::Stop(why),
+                None => tokio::select! {
+                    asked = signals.next() => asked,
+                    () = watch.changed() => Asked::Reload("a file changed"),
+                },
             };
             match asked {
                 Asked::Stop(why) => {
@@ -53,7 +58,7 @@ impl Serve {
                     // Whoever asks again does not wait.
                     let ended = tokio::select! {
                         ended = serving.drain() => ended,
-                        () = signals.stop() => false,
+                        _ = signals.stop() => false,
                     };
                     if let Some(exporting) = exporting {
                         exporting.end().await;
@@ -70,9 +75,22 @@ impl Serve {
                     let before = content(&path);
                     let read = read_config(&path);
                     watch = Watch::of(&path, read.as_ref().unwrap_or(&config), before);
+                    // A file that was found may name programs now that nobody has allowed.
+                    let read = read.and_then(|changed| match self.config {
+                        None => programs::check_change(common, &config, &changed).map(|()| changed),
+                        Some(_) => Ok(changed),
+                    });
                     let taken = match read {
                         Ok(changed) => {
-                            serving.reload(&changed).await.map(|reloaded| (changed, reloaded)).map_err(Into::into)
+                            let reloaded = tokio::select! {
+                                reloaded = serving.reload(&changed) => reloaded,
+                                // It is whole or not at all, also where it is broken off.
+                                why = signals.stop() => {
+                                    stopping = Some(why);
+                                    continue;
+                                }
+                            };
+                            reloaded.map(|reloaded| (changed, reloaded)).map_err(Into::into)
                         }
                         Err(error) => Err(error),
                     };
@@ -128,7 +146,8 @@ async fn told(serving: &Serving, config: &Config) {
     }
     if config.sinks.is_empty() {
         anstream::eprintln!(
-            "{DIM}no [sinks] are declared: what plugins emit is kept, and `wharfage events list` shows it{DIM:#}"
+            "{DIM}no [sinks] are declared: what plugins emit is kept for {}, and a sink shows it, as [sinks.log] with kind = \"stdout\"{DIM:#}",
+            span(config.serve.limits.emitted_kept_ms)
         );
     }
 }
@@ -190,10 +209,10 @@ impl Signals {
         }
     }
 
-    async fn stop(&mut self) {
+    async fn stop(&mut self) -> &'static str {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "interrupted",
         }
     }
 }
@@ -208,14 +227,14 @@ impl Signals {
     }
 
     async fn next(&mut self) -> Asked {
-        self.stop().await;
-        Asked::Stop("interrupted")
+        Asked::Stop(self.stop().await)
     }
 
-    async fn stop(&mut self) {
+    async fn stop(&mut self) -> &'static str {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
+        "interrupted"
     }
 }
 

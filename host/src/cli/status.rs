@@ -127,7 +127,7 @@ struct Sink {
 impl Status {
     pub(super) async fn run(self, common: &Common) -> anyhow::Result<()> {
         let config = self.config.as_deref().unwrap_or(Path::new(programs::FOUND));
-        let (address, token) = (listens(&read_config(config)?)?, token(common)?);
+        let (address, token) = (listens(&read_config(config)?, self.config.is_some())?, token(common)?);
         // Without the state folder: the one that serves has it.
         let host = Host::builder().build()?;
         let show = async |in_place| self.show(&host, address, &token, in_place).await;
@@ -198,9 +198,16 @@ const COLUMNS: [&str; 12] = [
     "last_success",
 ];
 
-/// Where the private listener of this configuration is.
-fn listens(config: &Config) -> Result<SocketAddr, wharfage::Error> {
+/// Where the private listener of this configuration is. One beyond this machine has to stand in a file that somebody
+/// named: whoever wrote it chooses who is asked, and over which network the token goes.
+fn listens(config: &Config, is_named: bool) -> Result<SocketAddr, wharfage::Error> {
     let console = config.serve.console.as_ref().map(|console| console.listen);
+    if let Some(address) = console.filter(|address| !is_named && !address.ip().is_loopback()) {
+        let file = programs::FOUND;
+        let message = format!("{file} was found by looking around, and {address} is not this machine's alone");
+        return Err(wharfage::Error::new(Kind::Configuration, message)
+            .with_details(format!("The token is not sent there unasked. To send it, name it:   --config {file}")));
+    }
     console.ok_or_else(|| {
         let message = "the wharfage.toml has no [serve.console], so nobody can be asked";
         wharfage::Error::new(Kind::Configuration, message).with_details(format!(
@@ -341,7 +348,7 @@ fn percent(part: u64, whole: u64) -> String {
 }
 
 /// A span of time in the unit that suits it.
-fn span(ms: u64) -> String {
+pub(super) fn span(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms} ms"),
         1_000..10_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),

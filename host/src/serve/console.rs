@@ -9,8 +9,9 @@ mod history;
 mod page;
 mod views;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
@@ -24,6 +25,7 @@ use url::form_urlencoded;
 use self::access::{Token, names_this, other_page};
 use self::history::{History, STEP_MS};
 use self::page::Page;
+use super::ask::{PROOF_PATH, proof};
 use super::listener::{Answers, Incoming, Line, Listener, ListenerLimits};
 use crate::error::{Error, Kind, Result};
 use crate::inbound::log::EventSearch;
@@ -57,6 +59,8 @@ struct Sampler(JoinHandle<()>);
 struct Shared {
     policy: RwLock<Arc<ConsolePolicy>>,
     token: Token,
+    /// Where it listens, as soon as it does.
+    address: OnceLock<SocketAddr>,
     looker: Looker,
     page: Page,
     history: Mutex<History>,
@@ -81,6 +85,7 @@ impl Console {
             streams: Arc::default(),
             policy: RwLock::new(Arc::new(policy)),
             token: Token::new(token),
+            address: OnceLock::new(),
             page: Page::new()?,
             history: Mutex::new(history),
             told: tokio::sync::Mutex::default(),
@@ -92,6 +97,7 @@ impl Console {
                 "Stop what listens there, or set another address in [serve.console]:   listen = \"127.0.0.1:PORT\"",
             )
         })?;
+        let _ = shared.address.set(listener.address());
         let sampler = Sampler(tokio::spawn(sample(shared.clone())));
         Ok(Self { listener, shared, token_file, sampler })
     }
@@ -197,7 +203,7 @@ impl Shared {
         };
         let path = head.uri.path();
         let wants_token = match path {
-            "/" | "/healthz" | "/readyz" => false,
+            "/" | "/healthz" | "/readyz" | PROOF_PATH => false,
             "/metrics" => !policy.metrics_open,
             _ => true,
         };
@@ -231,6 +237,7 @@ impl Shared {
                 let has_token = self.token.is_on(&head.headers);
                 return self.health(path == "/readyz", has_token).await;
             }
+            (PROOF_PATH, _) => self.shown(query.get("of").unwrap_or_default()),
             ("/metrics", _) => return self.exposed(head).await,
             ("/api/metrics", _) => return self.measured().await,
             ("/api/state", _) => match self.state_text().await {
@@ -259,6 +266,12 @@ impl Shared {
             text = views::without_names(told).to_string();
         }
         said(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), text)
+    }
+
+    /// That it has the token, for whoever would send it only here.
+    fn shown(&self, drawn: &str) -> Result<Value> {
+        let address = self.address.get().ok_or_else(|| Error::internal("it does not listen yet"))?;
+        Ok(json!({ "proof": proof(self.token.text(), *address, drawn) }))
     }
 
     /// The numbers as text, in the format that is asked for.
@@ -576,6 +589,8 @@ mod tests {
             ("HEAD /", "200", "200"),
             ("GET /healthz", "200", "200"),
             ("GET /readyz", "503", "503"),
+            ("GET /api/proof?of=1", "200", "200"),
+            ("POST /api/proof?of=1", "405", "405"),
             ("GET /metrics", "401", "200"),
             ("GET /api/metrics", "401", "200"),
             ("GET /api/state", "401", "200"),
@@ -610,6 +625,19 @@ mod tests {
         assert!(answer.contains("www-authenticate: Bearer") && answer.contains("console.token"), "{answer}");
         let kept = std::fs::read_to_string(scene.folder.path().join("state/console.token")).unwrap();
         assert_eq!(kept.trim(), scene.console.shared.token.text());
+    }
+
+    #[tokio::test]
+    async fn it_shows_that_it_has_the_token_for_its_own_address_and_what_is_asked() {
+        let scene = open("").await;
+        let (address, token) = (scene.console.address().address, scene.console.shared.token.text());
+        let shown = scene.asks("GET /api/proof?of=1", "", false).await;
+        let shown: Value = serde_json::from_str(shown.split_once("\r\n\r\n").unwrap().1).unwrap();
+        assert_eq!(shown["proof"], proof(token, address, "1"));
+        let elsewhere = SocketAddr::new(address.ip(), address.port() ^ 1);
+        for other in [proof(token, elsewhere, "1"), proof(token, address, "2"), proof("another", address, "1")] {
+            assert_ne!(shown["proof"], other);
+        }
     }
 
     #[tokio::test]

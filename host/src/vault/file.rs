@@ -64,13 +64,27 @@ pub(super) fn read_in(dir: &Dir, name: &Path, path: &Path) -> Result<Option<Foun
     Ok(Some(Found { text: Zeroizing::new(text.trim().to_owned()), at }))
 }
 
-/// Whose a file is and who may read it.
+/// Whose a file or a folder is.
+///
+/// # Errors
+/// As for [`read`].
 #[cfg(unix)]
-fn judge(path: &Path, mode: u32, owner: u32, own: u32) -> Result<(), String> {
+pub(crate) fn judge_owner(path: &Path, owner: u32, own: u32) -> Result<(), String> {
     let path = path.display();
     if owner != own {
         return Err(format!("{path} belongs to another user (uid {owner}, not {own}); run: sudo chown {own} {path}"));
     }
+    Ok(())
+}
+
+/// Whose a file is and who may read it.
+///
+/// # Errors
+/// As for [`read`].
+#[cfg(unix)]
+pub(crate) fn judge(path: &Path, mode: u32, owner: u32, own: u32) -> Result<(), String> {
+    judge_owner(path, owner, own)?;
+    let path = path.display();
     if mode & 0o077 != 0 {
         return Err(format!("{path} can be read by others (mode {:o}); run: chmod 600 {path}", mode & 0o777));
     }

@@ -35,7 +35,8 @@ pub(crate) const SECRET_BYTES_MAX: usize = 64 << 10;
 /// How long the versions of a secret for checking are known before they are looked for again, in milliseconds.
 const VERSIONS_MS: u64 = 60_000;
 
-/// How long nobody looks for another value again after none helped, in milliseconds.
+/// How long nobody looks for another value again after none helped, nor runs a program again after it failed, in
+/// milliseconds.
 const QUIET_MS: u64 = 30_000;
 
 /// How often a record is written anew when somebody else was faster.
@@ -45,6 +46,8 @@ const WRITES_MAX: usize = 5;
 const LEARNED_MAX: usize = 8;
 
 pub(crate) use env::variable;
+#[cfg(unix)]
+pub(crate) use file::{judge, judge_owner};
 pub use sealed::KeyChange;
 pub(crate) use sealed::Sealed;
 
@@ -55,6 +58,8 @@ pub struct Secrets {
     granted: BTreeMap<String, Granted>,
     means: Means,
     known: Mutex<Known>,
+    /// One for each secret that a program gives.
+    turns: BTreeMap<String, tokio::sync::Mutex<Option<Failed>>>,
     /// How often another value took a secret's place.
     changes: AtomicU64,
     is_all_known: tokio::sync::OnceCell<()>,
@@ -142,6 +147,12 @@ impl Granted {
     }
 }
 
+/// How a program failed last, and until when that is told again instead of running it.
+type Failed = (Timestamp, Error);
+
+/// Whoever has it may run the program that gives a secret; the others wait, and find what came of it.
+type Turn<'a> = tokio::sync::MutexGuard<'a, Option<Failed>>;
+
 #[derive(Default)]
 struct Known {
     /// The value in use, by name.
@@ -207,12 +218,15 @@ impl Secrets {
             run_programs: false,
             book: Book::closed(),
         };
+        let of_programs = granted.iter().filter(|(_, granted)| granted.has_program());
+        let turns = of_programs.map(|(name, _)| (name.clone(), tokio::sync::Mutex::default())).collect();
         Self {
             service: service.to_owned(),
             connection: connection.to_owned(),
             granted,
             means,
             known: Mutex::new(Known { mask: Current::open(), ..Known::default() }),
+            turns,
             changes: AtomicU64::new(0),
             is_all_known: tokio::sync::OnceCell::new(),
         }
@@ -229,23 +243,41 @@ impl Secrets {
     /// [`Kind::CredentialUnavailable`], worded alike whether the secret is not granted or does not exist; the details
     /// for the operator say which, and where it was looked for.
     pub(crate) async fn value(&self, name: &str, purpose: Purpose) -> Result<Zeroizing<String>> {
+        if purpose == Purpose::Verify {
+            // What is checked with it follows its source, as it does where all versions are asked for.
+            let all = Box::pin(self.versions(name, purpose)).await?;
+            let first = all.into_iter().next().ok_or_else(|| self.unavailable(name))?;
+            self.known().values.insert(name.to_owned(), first.clone());
+            return Ok(first);
+        }
         let granted = self.granted_for(name, purpose)?;
         if let Some(value) = self.known().values.get(name) {
             return Ok(value.clone());
         }
-        let versions = self.read(name, granted).await?;
+        // Apart, for it is seldom and large.
+        Box::pin(self.first_value(name, granted)).await
+    }
+
+    async fn first_value(&self, name: &str, granted: &Granted) -> Result<Zeroizing<String>> {
+        let mut turn = self.turn(name).await;
+        if let Some(value) = self.known().values.get(name) {
+            return Ok(value.clone());
+        }
+        let versions = self.read(name, granted, &mut turn).await?;
         let current = versions.current.as_ref().ok_or_else(|| self.unavailable(name))?;
         self.known().adopt(name, current.value.clone(), &versions);
         Ok(current.value.clone())
     }
 
     /// All values of a secret that are accepted when something is checked with it: the current one, the next and the
-    /// previous, so that neither side of a change is refused. Looked for again after a minute.
+    /// previous, so that neither side of a change is refused. Looked for again after a minute, except where a program
+    /// gives it.
     ///
     /// # Errors
     /// As for [`Secrets::value`].
     pub(crate) async fn versions(&self, name: &str, purpose: Purpose) -> Result<Vec<Zeroizing<String>>> {
         let granted = self.granted_for(name, purpose)?;
+        let mut turn = self.turn(name).await;
         let now = self.means.clock.now();
         let known = self.known().accepted.get(name).cloned();
         // A program is not asked again and again, and has only one version to tell.
@@ -253,8 +285,13 @@ impl Secrets {
         if let Some((_, values)) = known.as_ref().filter(|(at, _)| is_settled || now.since(*at) < VERSIONS_MS) {
             return Ok(values.clone());
         }
-        let values: Vec<_> = match (self.read(name, granted).await, known) {
-            (Ok(versions), _) => versions.values().cloned().collect(),
+        let values: Vec<_> = match (self.find(name, granted, &mut turn).await, known) {
+            (Ok(Some(versions)), _) => versions.values().cloned().collect(),
+            // What was taken away everywhere is accepted no more.
+            (Ok(None), _) => {
+                self.known().accepted.remove(name);
+                return Err(self.nowhere(name, granted));
+            }
             // What was right a minute ago stays so while its source has trouble.
             (Err(_), Some((_, values))) => values,
             (Err(error), None) => return Err(error),
@@ -270,6 +307,7 @@ impl Secrets {
     /// again, and for half a minute nobody looks.
     pub(crate) async fn try_next(&self, name: &str, failed: &str) -> bool {
         let Some(granted) = self.granted.get(name) else { return false };
+        let mut turn = self.turn(name).await;
         let now = self.means.clock.now();
         {
             let known = self.known();
@@ -280,7 +318,7 @@ impl Secrets {
                 return false;
             }
         }
-        let Ok(versions) = self.read(name, granted).await else { return false };
+        let Ok(versions) = self.read(name, granted, &mut turn).await else { return false };
         let mut known = self.known();
         if known.values.get(name).is_some_and(|value| value.as_str() != failed) {
             return true;
@@ -330,7 +368,7 @@ impl Secrets {
                 if granted.has_program() || self.known().values.contains_key(name) {
                     continue;
                 }
-                if let Ok(versions) = self.read(name, granted).await {
+                if let Ok(versions) = self.read(name, granted, &mut None).await {
                     self.learn(&source::record_name(name), versions.values());
                 }
             }
@@ -608,25 +646,50 @@ impl Secrets {
         })
     }
 
+    /// Waits until nobody else runs the program that gives a secret; there is nothing to wait for where none does.
+    async fn turn(&self, name: &str) -> Option<Turn<'_>> {
+        // Apart, for it is seldom and large.
+        Some(Box::pin(self.turns.get(name)?.lock()).await)
+    }
+
     /// The first source's versions that has the secret.
-    async fn read(&self, name: &str, granted: &Granted) -> Result<Versions> {
+    async fn read(&self, name: &str, granted: &Granted, turn: &mut Option<Turn<'_>>) -> Result<Versions> {
+        self.find(name, granted, turn).await?.ok_or_else(|| self.nowhere(name, granted))
+    }
+
+    /// The same; nothing where no source has it, which is no trouble. A program that failed just now is not run again.
+    async fn find(&self, name: &str, granted: &Granted, turn: &mut Option<Turn<'_>>) -> Result<Option<Versions>> {
         for source in self.sources_of(name, granted) {
-            match source::ask(&source, name, &self.means).await {
-                Ok(None) => {}
+            let last = turn.as_deref_mut().filter(|_| matches!(source, SecretSource::Program(_)));
+            if let Some(Some((until, error))) = &last
+                && *until > self.means.clock.now()
+            {
+                return Err(error.clone());
+            }
+            let error = match source::ask(&source, name, &self.means).await {
+                Ok(None) => continue,
                 Ok(Some(Answer { versions, .. })) => {
                     for version in versions.in_order() {
                         self.sized(name, version.value.len())?;
                     }
-                    return Ok(versions);
+                    return Ok(Some(versions));
                 }
-                Err(Trouble::Words(details)) => return Err(self.unavailable(name).with_details(details)),
+                Err(Trouble::Words(details)) => self.unavailable(name).with_details(details),
                 Err(Trouble::Known(error)) => {
                     let details = format!("{}\n{}", error.message(), error.details().unwrap_or_default());
-                    return Err(self.unavailable(name).with_details(details.trim_end()));
+                    self.unavailable(name).with_details(details.trim_end())
                 }
+            };
+            if let Some(last) = last {
+                *last = Some((self.means.clock.now().plus(QUIET_MS), error.clone()));
             }
+            return Err(error);
         }
-        Err(self.unavailable(name).with_details(self.advice(name, granted)))
+        Ok(None)
+    }
+
+    fn nowhere(&self, name: &str, granted: &Granted) -> Error {
+        self.unavailable(name).with_details(self.advice(name, granted))
     }
 
     fn sized(&self, name: &str, length: usize) -> Result<()> {
@@ -911,6 +974,28 @@ mod tests {
         assert_eq!(ask(SecretSource::Program(chosen), false).await.unwrap().as_str(), "by the embedder");
     }
 
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_program_runs_once_for_all_who_ask_and_again_a_while_after_it_failed() {
+        let desk = Desk::new();
+        let ran = desk.folder.path().join("ran");
+        let runs = || std::fs::read_to_string(&ran).unwrap().lines().count();
+        let secrets = |then: &str| {
+            let script = format!("echo x >> {}; {then}", ran.display());
+            desk.secrets(Some(program(&script)), Purpose::Credential, true)
+        };
+        let working = secrets("echo printed");
+        let (one, other) = tokio::join!(value(&working), value(&working));
+        assert_eq!((one.as_str(), other.as_str(), runs()), ("printed", "printed", 1));
+        let failing = secrets("exit 3");
+        for (advance_ms, expected) in [(0, 2), (QUIET_MS - 1, 2), (1, 3), (0, 3)] {
+            desk.clock.advance(advance_ms);
+            let error = failing.value("api_key", Purpose::Credential).await.unwrap_err();
+            assert!(error.details().unwrap().contains("exit status: 3"), "{error}");
+            assert_eq!(runs(), expected, "after {advance_ms} ms");
+        }
+    }
+
     #[tokio::test]
     async fn a_refused_key_gives_way_to_the_next_one_which_is_current_when_it_worked() {
         let desk = Desk::new();
@@ -965,6 +1050,31 @@ mod tests {
         desk.clock.advance(1);
         assert_eq!(accepted(&secrets).await, ["two", "three", "one"]);
         assert!(secrets.versions("api_key", Purpose::Sign).await.is_err(), "one purpose a secret");
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn what_is_taken_away_is_accepted_for_a_minute_and_what_cannot_be_read_stays_accepted() {
+        use std::os::unix::fs::PermissionsExt;
+        let desk = Desk::new();
+        let file = desk.file("key", "one");
+        let secrets = desk.secrets(Some(SecretSource::File(file.clone())), Purpose::Verify, false);
+        assert_eq!(accepted(&secrets).await, ["one"]);
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        desk.clock.advance(VERSIONS_MS);
+        assert_eq!(accepted(&secrets).await, ["one"], "its source has trouble");
+        std::fs::remove_file(&file).unwrap();
+        desk.clock.advance(VERSIONS_MS);
+        for _ in 0..2 {
+            let error = secrets.versions("api_key", Purpose::Verify).await.unwrap_err();
+            assert!(error.details().unwrap().contains("write it into"), "{error}");
+        }
+        let one = async || secrets.value("api_key", Purpose::Verify).await.unwrap().as_str().to_owned();
+        for text in ["two", "three"] {
+            desk.file("key", text);
+            desk.clock.advance(VERSIONS_MS);
+            assert_eq!((one().await, accepted(&secrets).await), (text.to_owned(), vec![text.to_owned()]));
+        }
     }
 
     #[tokio::test]

@@ -189,7 +189,7 @@ impl Ring {
         }
         write(&dir, &beside, keys).map_err(wrong)?;
         dir.rename(&beside, &dir, FILE).map_err(wrong)?;
-        settle(&dir).map_err(wrong)
+        crate::artifact::settle(&dir).map_err(wrong)
     }
 }
 
@@ -220,7 +220,7 @@ fn make_file(folder: &Path) -> Result<()> {
     let _ = dir.remove_file(&beside);
     match linked {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(wrong(error)),
-        _ => settle(&dir).map_err(wrong),
+        _ => crate::artifact::settle(&dir).map_err(wrong),
     }
 }
 
@@ -239,14 +239,6 @@ fn write<'a>(dir: &Dir, name: &str, keys: impl Iterator<Item = &'a Key>) -> std:
         file.write_all(b"\n")?;
     }
     file.sync_all()
-}
-
-/// The folder's own entry is durable.
-fn settle(dir: &Dir) -> std::io::Result<()> {
-    match cfg!(unix) {
-        true => dir.open(".")?.sync_all(),
-        false => Ok(()),
-    }
 }
 
 /// Keys from their texts; `from` says whose they are.
