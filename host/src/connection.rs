@@ -79,7 +79,7 @@ pub struct Connection {
     pub plugin: String,
     /// The account's name under `[accounts]`; without one, only the chain of secrets serves.
     pub account: Option<String>,
-    /// The interfaces of the contract that are linked; `clock` and `log` always are.
+    /// The interfaces of the contract that are linked; `clock`, `files` and `log` always are.
     #[serde(default)]
     pub imports: Vec<String>,
     /// The operations that may be called; all where it is left out. A sign-in asks for the scopes of these, and no more.

@@ -10,7 +10,10 @@ use crate::event::EVENT_NAME_BYTES_MAX;
 use crate::grant::Grant;
 use crate::inbound::poll::PollPolicy;
 use crate::inbound::socket::SocketPolicy;
-use crate::manifest::{COMPONENT_BYTES_MAX, Effect, JwtFacts, Needs, Operation, Purpose, SecretFacts, shown};
+use crate::manifest::{
+    CODE_BYTES_MAX, COMPONENT_BYTES_MAX, Effect, FUNCTION_BYTES_MAX, JwtFacts, MANIFEST_BYTES_MAX, Needs,
+    OPERATIONS_BYTES_MAX, OPERATIONS_MAX, Operation, Purpose, SecretFacts, shown,
+};
 use crate::outbound::Method;
 use crate::outbound::buckets::Shape;
 use crate::outbound::graphql::GraphqlRule;
@@ -105,7 +108,12 @@ pub fn explain_host(engine: &EnginePolicy) -> String {
 
 /// What cannot be set: the contract says it, or what it guards could not be promised otherwise.
 const FIXED: &[(&str, u64, &str)] = &[
-    ("component_bytes", COMPONENT_BYTES_MAX as u64, "Bytes of a component."),
+    ("component_bytes_max", COMPONENT_BYTES_MAX as u64, "Bytes of a component."),
+    ("code_bytes_max", CODE_BYTES_MAX as u64, "Bytes of code in a component."),
+    ("function_bytes_max", FUNCTION_BYTES_MAX as u64, "Bytes of code in one function of it."),
+    ("manifest_bytes_max", MANIFEST_BYTES_MAX as u64, "Bytes of a manifest."),
+    ("operations_bytes_max", OPERATIONS_BYTES_MAX as u64, "Bytes of all operations of a plugin with their schemas."),
+    ("operations_max", OPERATIONS_MAX as u64, "Operations of a plugin."),
     ("describe_ms", DESCRIBE_MS, "Milliseconds that a component has to describe itself when it is loaded."),
     ("describe_compute_ms", DESCRIBE_COMPUTE_MS, "Milliseconds of computing among them."),
     ("made_tokens", MADE_MAX as u64, "Tokens that one call may have made."),
@@ -373,9 +381,17 @@ mod tests {
     fn what_all_share_and_what_is_fixed_is_explained() {
         let config = Config::parse("[engine]\nlimits.stack_bytes = 65536", "wharfage.toml".as_ref()).unwrap();
         let text = explain_host(&config.engine);
-        for line in
-            ["stack_bytes               65536 (default 524288)", "instances_alive            1000", "made_tokens"]
-        {
+        for line in [
+            "stack_bytes               65536 (default 524288)",
+            "instances_alive            1000",
+            "component_bytes_max    67108864",
+            "code_bytes_max         25165824",
+            "function_bytes_max       262144",
+            "manifest_bytes_max       262144",
+            "operations_bytes_max    1048576",
+            "operations_max              500",
+            "made_tokens",
+        ] {
             assert!(text.contains(line), "{text}");
         }
         let shown: BTreeSet<&str> = text.lines().filter_map(|line| line.split_whitespace().next()).collect();

@@ -10,7 +10,7 @@
 //! let mut upload = Request::put("{api}/files/7").start(Some(length))?;
 //! let mut at = 0;
 //! while at < length {
-//!     let piece = files::read("file", at, 256 << 10)?;
+//!     let piece = files::read("file", at, (length - at).min(256 << 10) as u32)?;
 //!     at += piece.len() as u64;
 //!     upload.write(&piece)?;
 //! }

@@ -158,7 +158,7 @@ impl Request {
         self.credential(Credential::Anonymous)
     }
 
-    /// Spends units of a bucket besides the one that every request takes.
+    /// Spends so many units of a bucket, instead of what its budget takes for the request; 0 counts as not stated.
     pub fn cost(mut self, bucket: impl Into<String>, units: u32) -> Self {
         self.0.costs.push(wire::Cost { bucket: bucket.into(), units });
         self

@@ -25,7 +25,9 @@ pub struct Feedback {
 /// Waits until `units` of a bucket are free and spends them.
 ///
 /// # Errors
-/// `deadline` when they do not come free within the call's time, `invalid-request` for a bucket that the manifest does not name.
+/// `rate-limited` with the time when they do, where they do not come free within the call's time; the same as
+/// `quota-exhausted` for a bucket that is counted over restarts. `limit-exceeded` for more than the bucket ever holds,
+/// `invalid-request` for one that the manifest does not name.
 pub fn acquire(bucket: &str, units: u32) -> Result<(), Error> {
     import::acquire(bucket, units).map_err(Error::from_wire)
 }

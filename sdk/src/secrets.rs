@@ -20,7 +20,8 @@ pub fn is_available(name: &str) -> bool {
 /// The keyed hash of `data`.
 ///
 /// # Errors
-/// `credential-unavailable` when the secret is missing or not granted for signing.
+/// `credential-unavailable` when the secret is missing or not granted for signing, `policy-denied` for data that its
+/// template does not cover and for an algorithm that the manifest does not state.
 pub fn sign(name: &str, algorithm: Algorithm, data: &[u8]) -> Result<Vec<u8>, Error> {
     import::sign(name, algorithm, data).map_err(Error::from_wire)
 }
@@ -28,7 +29,8 @@ pub fn sign(name: &str, algorithm: Algorithm, data: &[u8]) -> Result<Vec<u8>, Er
 /// Whether `mac` is the keyed hash of `data`; the host compares in constant time.
 ///
 /// # Errors
-/// `credential-unavailable` when the secret is missing or not granted for verifying.
+/// `credential-unavailable` when the secret is missing or not granted for verifying, `policy-denied` for an algorithm that
+/// the manifest does not state.
 pub fn verify(name: &str, algorithm: Algorithm, data: &[u8], mac: &[u8]) -> Result<bool, Error> {
     import::verify(name, algorithm, data, mac).map_err(Error::from_wire)
 }
@@ -39,7 +41,8 @@ pub fn verify(name: &str, algorithm: Algorithm, data: &[u8], mac: &[u8]) -> Resu
 ///
 /// # Errors
 /// `credential-unavailable` when the secret is missing or not granted for signing, `policy-denied` when it is not for
-/// tokens or the manifest says a claim otherwise, `invalid-request` for claims that are no object or say `iat` or `exp`.
+/// tokens or the manifest says a claim otherwise, `invalid-request` for claims that are no object or say `iat` or `exp`,
+/// `limit-exceeded` for claims that are too long and for too many tokens in one call.
 pub fn make_jwt(name: &str, claims: &serde_json::Value) -> Result<String, Error> {
     import::make_jwt(name, &claims.to_string()).map_err(Error::from_wire)
 }

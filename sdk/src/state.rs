@@ -14,7 +14,7 @@ use crate::testing::host::state as import;
 /// The value under `key`, if there is one.
 ///
 /// # Errors
-/// `internal` when the store fails.
+/// `internal` when the store fails, `invalid-request` for an empty key, `limit-exceeded` for one of more than 256 bytes.
 pub fn get(key: &str) -> Result<Option<Vec<u8>>, Error> {
     import::get(key).map_err(Error::from_wire)
 }
@@ -22,7 +22,7 @@ pub fn get(key: &str) -> Result<Option<Vec<u8>>, Error> {
 /// Keeps `value` under `key`.
 ///
 /// # Errors
-/// `limit-exceeded` when the connection's values together are too many or too large.
+/// As [`get`], and `limit-exceeded` when the connection's values together are too many or too large.
 pub fn set(key: &str, value: &[u8]) -> Result<(), Error> {
     import::set(key, value).map_err(Error::from_wire)
 }
@@ -30,7 +30,7 @@ pub fn set(key: &str, value: &[u8]) -> Result<(), Error> {
 /// Forgets `key`; no error if it was not there.
 ///
 /// # Errors
-/// `internal` when the store fails.
+/// As [`get`].
 pub fn delete(key: &str) -> Result<(), Error> {
     import::delete(key).map_err(Error::from_wire)
 }

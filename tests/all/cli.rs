@@ -241,6 +241,26 @@ fn drift_is_told_beside_the_answer() {
     }
 }
 
+/// What another language's tool made may bear the plugin's name already.
+#[test]
+fn a_component_is_not_written_over_by_what_is_built_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let scene = Scene::of(guests::STATE_ROUNDTRIP);
+    let name = wharfage::Manifest::parse(scene.manifest_text()).unwrap().plugin.name;
+    let (component, compiled) = (format!("{name}.wasm"), scene.compiled());
+    std::fs::write(folder.path().join(&component), &compiled).unwrap();
+    std::fs::write(folder.path().join("plugin.toml"), scene.manifest_text()).unwrap();
+    let build = |more: &[&str]| {
+        let first = ["build", "--component", component.as_str()];
+        wharfage(folder.path(), &first.iter().chain(more).copied().collect::<Vec<_>>())
+    };
+    let (code, out, err) = build(&[]);
+    assert!(code == 1 && out.is_empty() && err.contains("--out FILE"), "{code} {out} {err}");
+    let (code, _, err) = build(&["--out", "built.wasm"]);
+    assert!(code == 0 && folder.path().join("built.wasm").is_file(), "{err}");
+    assert!(std::fs::read(folder.path().join(&component)).unwrap() == compiled, "it was written over");
+}
+
 /// A file goes in piece by piece and comes out whole or not at all, and nothing that is there is replaced.
 #[tokio::test]
 async fn files_are_handed_over_and_saved_whole_or_not_at_all() {

@@ -34,7 +34,7 @@ async fn the_front_page_reads_a_list() {
             StandIn::start(fixture.exchanges.clone(), Manner::default().repeating().filled_for(&needs)).await.unwrap();
         let connection = stand_in.connection(&needs);
         let account = StandIn::account(&needs, "a key for nobody");
-        let items = example::embed(&component, &connection, &account, &fixture.operation).await.unwrap();
+        let items = example::embed(&component, &connection, &account, &fixture.operation, &asked).await.unwrap();
         assert_eq!(serde_json::Value::Array(items), fixture.expect.output_value().unwrap());
     }
 }

@@ -484,7 +484,45 @@ fn every_plugin_folder_has_what_it_must() {
     assert_none(wrong);
 }
 
-/// What must not be told outside stays outside: paths of the machines this was written on.
+/// Who reads how a plugin was tried reads the truth.
+#[test]
+fn the_readmes_count_the_fixtures_that_are_there() {
+    let files = files();
+    let text = |path: &str| files.iter().find(|file| file.path == path).and_then(|file| file.text.as_deref()).unwrap();
+    let mut wrong = Vec::new();
+    for plugin in PLUGINS {
+        let folder = format!("plugins/{}/fixtures/", plugin.name);
+        let fixtures = files.iter().filter(|file| file.path.starts_with(&folder) && file.path.ends_with(".json"));
+        let from: Vec<Value> = fixtures
+            .filter_map(|file| serde_json::from_str::<Value>(file.text.as_deref()?).ok())
+            .map(|fixture| fixture["from"].clone())
+            .collect();
+        let count = |kind: &str| from.iter().filter(|from| **from == kind).count();
+        let kinds = ["recorded", "from-spec", "from-docs"].map(|kind| (count(kind), kind));
+        let kinds: Vec<String> =
+            kinds.iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{count} {kind}")).collect();
+        let told = format!("| {} fixtures ({})", from.len(), kinds.join(", "));
+        let row = format!("| [`{}`](", plugin.name);
+        if !text("README.md").lines().any(|line| line.starts_with(&row) && line.contains(&told)) {
+            wrong.push(format!("README.md does not say of {}: {told}", plugin.name));
+        }
+        let own = format!("plugins/{}/README.md", plugin.name);
+        let counted = text(&own).lines().filter_map(|line| line.split_once(" fixtures")?.0.parse::<usize>().ok());
+        let others = counted.filter(|count| *count != from.len());
+        wrong.extend(others.map(|count| format!("{own} says {count} fixtures; there are {}", from.len())));
+    }
+    assert_none(wrong);
+}
+
+/// What a newcomer copies is read.
+#[test]
+fn the_smallest_manifest_of_the_readme_is_one() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let section = readme.split("\n## Writing a plugin\n").nth(1).unwrap();
+    let manifest = section.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    wharfage::Manifest::parse(manifest).unwrap();
+}
+
 /// A promise whose test was renamed or taken away is a promise of nobody.
 #[test]
 fn every_test_that_the_threat_model_names_exists() {
@@ -534,6 +572,7 @@ fn every_lesson_has_its_row_in_the_threat_model() {
     assert_none(missing.map(|lesson| format!("SECURITY.md has no row L{lesson}")).collect());
 }
 
+/// What must not be told outside stays outside: paths of the machines this was written on.
 #[test]
 fn no_file_names_a_machine() {
     let mut wrong = Vec::new();

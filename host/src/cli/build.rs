@@ -57,7 +57,7 @@ pub(super) struct Build {
     /// The manifest, if not the folder's plugin.toml
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
-    /// Where to write the built component; by default target/wharfage/<name>.wasm
+    /// Where to write the built component; by default target/wharfage/<name>.wasm, or beside --component
     #[arg(long, short, value_name = "FILE")]
     out: Option<PathBuf>,
 }
@@ -66,19 +66,26 @@ impl Build {
     pub(super) async fn run(self, _: &Common) -> anyhow::Result<()> {
         let manifest_path = self.manifest.clone().unwrap_or_else(|| self.folder.join("plugin.toml"));
         let manifest = read_text(&manifest_path)?;
+        let name = wharfage::Manifest::parse(&manifest)?.plugin.name;
+        let out_in = |folder: &Path| self.out.clone().unwrap_or_else(|| folder.join(format!("{name}.wasm")));
         let host = Host::builder().build()?;
-        let (built, folder) = match &self.component {
+        let (built, out) = match &self.component {
             Some(path) => {
-                let built = host.build(&wharfage::read_component(path)?, &manifest).await?;
-                (built, path.parent().unwrap_or(Path::new("")).to_owned())
+                let out = out_in(path.parent().unwrap_or(Path::new("")));
+                if is_same_file(path, &out) {
+                    bail!(
+                        "{} would be written over by what is built of it; name another file:   --out FILE",
+                        out.display()
+                    );
+                }
+                (host.build(&wharfage::read_component(path)?, &manifest).await?, out)
             }
             None => {
                 let target = target_folder(&self.folder)?;
-                (compile(&self.folder, &target)?.build(&host, &manifest).await?, target.join("wharfage"))
+                let built = compile(&self.folder, &target)?.build(&host, &manifest).await?;
+                (built, out_in(&target.join("wharfage")))
             }
         };
-        let name = wharfage::Manifest::parse(&manifest)?.plugin.name;
-        let out = self.out.clone().unwrap_or_else(|| folder.join(format!("{name}.wasm")));
         write(&out, &built)?;
         anstream::println!("{GREEN}built{GREEN:#} {} ({} kB)", out.display(), built.len() / 1000);
         anstream::println!("{DIM}{}{DIM:#}", Digest::of(&built));
@@ -199,6 +206,11 @@ fn child(program: &str) -> Command {
     child.env_clear();
     child.envs(PASSED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
     child
+}
+
+/// Whether both are there and one file.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    one.canonicalize().is_ok_and(|one| other.canonicalize().is_ok_and(|other| one == other))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {

@@ -39,6 +39,17 @@ pub fn next_field<'de, A: MapAccess<'de>>(
     Ok(END)
 }
 
+/// What a field is called in JSON: its name, without the `r#` before one that is a word of Rust's.
+pub const fn plain(name: &'static str) -> &'static str {
+    match name.as_bytes() {
+        [b'r', b'#', rest @ ..] => match std::str::from_utf8(rest) {
+            Ok(rest) => rest,
+            Err(_) => name,
+        },
+        _ => name,
+    }
+}
+
 /// Reads a field that need not come.
 ///
 /// # Errors
@@ -155,7 +166,7 @@ impl<'de, E: Error> Deserializer<'de> for Absent<E> {
 ///
 /// It does what `#[derive(Deserialize, JsonSchema)]` with `#[serde(deny_unknown_fields)]` does, in a fifth of the code: in
 /// a component with many operations that is the difference. A field without a value may be left out if it is an `Option`;
-/// one with `#[serde(default)]` or `= value` may be left out in any case.
+/// one with `#[serde(default)]` or `= value` may be left out in any case. A struct has at most 64 fields.
 ///
 /// ```
 /// use wharfage_sdk::input;
@@ -269,7 +280,7 @@ macro_rules! words {
 ///
 /// It does what `#[derive(Deserialize)]` does, in a fifth of the code: in a component with many kinds of records that is
 /// the difference. A field may be left out as in [`input!`](crate::input!); one that the provider calls something else has
-/// that name behind it.
+/// that name behind it. A struct has at most 64 fields.
 ///
 /// ```
 /// use wharfage_sdk::answer;
@@ -319,6 +330,8 @@ macro_rules! __input {
         impl<'de> $crate::serde::Deserialize<'de> for $name {
             fn deserialize<D: $crate::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 const NAMES: &[&str] = &[$($crate::__input!(@name $field $($key)?)),*];
+                // Which came is a bit each.
+                const _: () = assert!(NAMES.len() <= 64, "a struct that is read has at most 64 fields");
 
                 #[allow(non_camel_case_types)]
                 enum Place {
@@ -378,7 +391,7 @@ macro_rules! __input {
         $field.present($crate::__input!(@name $field $($key)?))?
     };
     (@name $field:ident) => {
-        stringify!($field)
+        const { $crate::json::input::plain(stringify!($field)) }
     };
     (@name $field:ident $key:literal) => {
         $key
@@ -403,6 +416,8 @@ mod tests {
             /// How many.
             #[schemars(range(min = 1, max = 9))]
             limit: u32 = LIMIT,
+            /// Which kind.
+            r#type: Option<String>,
         }
     }
 
@@ -425,6 +440,8 @@ mod tests {
         #[serde(default = "limit")]
         #[schemars(range(min = 1, max = 9))]
         limit: u32,
+        /// Which kind.
+        r#type: Option<String>,
     }
 
     fn limit() -> u32 {
@@ -447,6 +464,9 @@ mod tests {
             #[serde(default)]
             lines: Vec<u32> = "lineNumbers",
             kind: Option<String> = "type",
+        }
+        struct Match {
+            r#match: String,
         }
     }
 
@@ -485,6 +505,13 @@ mod tests {
     }
 
     #[test]
+    fn a_field_may_be_called_a_word_of_rust() {
+        let read = |text| crate::json::read::<Match>(text).map(|read| read.r#match);
+        assert_eq!(read(r#"{"match": "x"}"#).unwrap(), "x");
+        assert_eq!(read("{}").unwrap_err().expected.unwrap(), "missing field `match`");
+    }
+
+    #[test]
     fn it_reads_and_refuses_as_a_derived_one() {
         for text in [
             r#"{"id": 1}"#,
@@ -492,6 +519,8 @@ mod tests {
             r#"{"note": "x"}"#,
             r#"{"id": null}"#,
             r#"{"id": 1, "names": null}"#,
+            r#"{"id": 1, "type": "x"}"#,
+            r#"{"id": 1, "r#type": "x"}"#,
             r#"{"id": 1, "id": 2}"#,
             r#"{"id": 1, "limt": 2}"#,
             r#"{"id": 1, "limit": "2"}"#,
@@ -500,7 +529,7 @@ mod tests {
             "{",
         ] {
             let own = crate::json::parse_input::<Input>(text);
-            let own = own.map(|Input { id, note, names, limit }| Derived { id, note, names, limit });
+            let own = own.map(|Input { id, note, names, limit, r#type }| Derived { id, note, names, limit, r#type });
             let told = |input: Result<Derived, crate::Error>| match input {
                 Ok(input) => serde_json::to_string(&input).unwrap(),
                 Err(error) => error.message.clone(),

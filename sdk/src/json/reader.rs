@@ -101,9 +101,14 @@ impl<'de> Reader<'de> {
         if self.depth > DEPTH_MAX { Err(Trouble::no_json()) } else { Ok(()) }
     }
 
+    /// Goes out of it. One that holds more than its type takes is JSON all the same, of another shape.
     #[inline(never)]
     fn leave(&mut self, bracket: u8) -> Result<(), Trouble> {
         self.depth -= 1;
+        if self.peek() == b',' {
+            let what = if bracket == b']' { "list" } else { "object" };
+            return Err(Trouble::told(&["expected the end of the ", what]));
+        }
         self.take(bracket)
     }
 
@@ -902,6 +907,16 @@ mod tests {
         assert_eq!(expected::<u8>("1.5").unwrap(), "expected u8");
         assert_eq!(expected::<Case>(r#""Other""#).unwrap(), "expected one of `Plain`, `One`, `Two`, `Named`");
         assert_eq!(read::<(String, char)>(r#"["a\u00e9\n", "\ud83d\ude00"]"#).unwrap(), ("aé\n".to_owned(), '😀'));
+    }
+
+    #[test]
+    fn what_holds_more_than_its_type_takes_is_another_shape() {
+        assert_eq!(expected::<(u8, u8)>("[1, 2, 3]").unwrap(), "expected the end of the list");
+        assert_eq!(expected::<Case>(r#"{"Two": [1, -2, 3]}"#).unwrap(), "expected the end of the list");
+        assert_eq!(expected::<Case>(r#"{"One": 1, "Two": [1, -2]}"#).unwrap(), "expected the end of the object");
+        for text in ["[1, 2 3]", "[1, 2}", "[1, 2"] {
+            assert_eq!(expected::<(u8, u8)>(text), None, "{text} is no JSON");
+        }
     }
 
     // A list in a list in a list has no end otherwise, and the stack has one.

@@ -214,6 +214,7 @@ fn kind_of(status: u16, body: &[u8]) -> ErrorKind {
         409 | 412 => ErrorKind::Conflict,
         410 => ErrorKind::CursorInvalid,
         425 | 429 => ErrorKind::RateLimited,
+        501 | 505 => ErrorKind::ProviderReported,
         500.. => ErrorKind::Transient,
         _ => ErrorKind::ProviderReported,
     }

@@ -364,6 +364,9 @@ mod tests {
             r#"{"error": {"kind": "not-found", "status": 404, "body": "gone", "endpoint": "GET /numbers", "request_id": "r1"}}"#,
         );
         answer(r#"{"status": 400, "text": "Temporarily away"}"#, r#"{"error": {"kind": "transient"}}"#);
+        for status in [501, 505] {
+            answer(&format!(r#"{{"status": {status}}}"#), r#"{"error": {"kind": "provider-reported"}}"#);
+        }
         answer(
             r#"{"status": 200, "json": {"status": "0", "result": "Max rate limit reached"}}"#,
             r#"{"error": {"kind": "rate-limited", "provider_code": "Max rate limit reached"}}"#,
