@@ -366,6 +366,11 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         limits: "",
+        moves: &[Call("misfits", "{}", Passes), Call("maps", "{}", Passes)],
+        ..of(guests::HOSTILE_MISFITS, "answers what is long to compare with its schema, and large to read")
+    },
+    Attack {
+        limits: "",
         moves: &[Call("hoard", "{}", Limit("cursor_bytes"))],
         ..of(guests::HOSTILE_HUGE_CURSOR, "keeps a megabyte in a cursor")
     },
@@ -548,6 +553,11 @@ pub const ATTACKS: &[Attack] = &[
         limits: "",
         moves: &[Call("attack", "{}", GIVES_UP)],
         ..of(guests::HOSTILE_SCHEMA_EXPLODES, "describes its input so that checking it doubles with every line")
+    },
+    Attack {
+        limits: "",
+        moves: &[Call("attack", "{}", Passes)],
+        ..of(guests::HOSTILE_SCHEMA_PLACES, "describes its input by many schemas below one long name")
     },
     built(Attack {
         moves: &[Build(Fails("component", "linear engine"))],
