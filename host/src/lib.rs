@@ -40,6 +40,7 @@ mod inbound;
 mod manifest;
 mod observe;
 mod outbound;
+mod percent;
 mod plugin;
 mod random;
 mod schema;

@@ -21,6 +21,7 @@ use serde_json::{Map, Number, Value};
 
 use crate::error::{Error, FieldError, Kind, Result};
 use crate::manifest::{shown, shown_lines};
+use crate::percent;
 
 pub(crate) use check::Found;
 use check::{Check, Mode};
@@ -555,7 +556,7 @@ impl<'v> Reader<'v> {
             .strip_prefix('#')
             .filter(|pointer| pointer.is_empty() || pointer.starts_with('/'))
             .ok_or_else(|| format!("the reference `{text}` reaches outside; write it as #/$defs/name"))?;
-        let pointer = percent_decoded(pointer);
+        let pointer = String::from_utf8_lossy(&percent::decoded(pointer)).into_owned();
         let value = self.root.pointer(&pointer).ok_or_else(|| format!("the reference `{text}` points to nothing"))?;
         self.node(&pointer, value)
     }
@@ -626,26 +627,6 @@ fn translated(text: &str) -> String {
         }
     }
     out
-}
-
-fn percent_decoded(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut position = 0;
-    while position < bytes.len() {
-        let escape = (bytes[position] == b'%').then(|| text.get(position + 1..position + 3)).flatten();
-        match escape.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                position += 3;
-            }
-            None => {
-                out.push(bytes[position]);
-                position += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 fn range(schema: &Map<String, Value>, min: &str, max: &str) -> Read<Option<(u64, u64)>> {

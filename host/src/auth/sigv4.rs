@@ -10,6 +10,8 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::{Outgoing, Payload};
+use crate::hex::hex;
+use crate::percent::{self, decoded};
 use crate::time::Timestamp;
 
 /// What a signature is for and made with.
@@ -130,33 +132,8 @@ fn canonical_query(url: &Url) -> String {
 
 /// RFC 3986's unreserved characters stay, and what is kept beside them.
 fn encoded(bytes: &[u8], kept: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len());
-    for byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(byte) || kept.contains(byte) {
-            text.push(char::from(*byte));
-        } else {
-            text.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    text
-}
-
-fn decoded(text: &str) -> Vec<u8> {
-    let (mut bytes, mut rest) = (Vec::with_capacity(text.len()), text.as_bytes());
-    while let [first, after @ ..] = rest {
-        let byte = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok()).filter(|_| *first == b'%');
-        match byte.filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit())) {
-            Some(digits) => {
-                bytes.push(u8::from_str_radix(digits, 16).unwrap_or_default());
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    bytes
+    let stays = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) || kept.contains(&byte);
+    percent::encoded(bytes, stays)
 }
 
 fn hash_of(payload: &Payload<'_>) -> String {
@@ -174,10 +151,6 @@ fn date(now: Timestamp) -> String {
 
 fn mac(key: &[u8], text: &str) -> Vec<u8> {
     super::hmac::Function::Sha256.mac(key, text.as_bytes())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use tokio::sync::{Mutex as Turn, Notify};
 
-use super::buckets::{BucketSpec, Buckets, Reservation, Standing, Wait};
+use super::buckets::{Bucket, BucketSpec, Reservation, Standing, Wait};
 use super::circuit::Leave;
 use super::ready::Ready;
 use super::scope::PathPattern;
@@ -33,7 +33,7 @@ pub(crate) struct Lane {
     claims: Mutex<Vec<Claim>>,
     /// Whoever holds this is the head of the queue; tokio's mutex hands it on in order.
     turn: Turn<()>,
-    bucket: Mutex<Buckets>,
+    bucket: Mutex<Bucket>,
     changed: Notify,
     clock: Arc<dyn Clock>,
 }
@@ -150,7 +150,7 @@ impl Lane {
         Self {
             name: name.to_owned(),
             budget: spec.name.clone(),
-            bucket: Mutex::new(Buckets::new(vec![spec.clone()])),
+            bucket: Mutex::new(Bucket::new(spec.clone())),
             terms: RwLock::new(Terms { spec: Arc::new(spec), ledger: None }),
             claims: Mutex::default(),
             turn: Turn::new(()),
@@ -203,13 +203,13 @@ impl Lane {
         *now = terms.clone();
         // One lock at a time.
         drop(now);
-        self.bucket().reshape(0, terms.spec.shape);
+        self.bucket().reshape(terms.spec.shape);
         self.changed.notify_waiters();
     }
 
     /// Nothing leaves before `until`; a later time than one already set wins.
     pub(crate) fn block_until(&self, until: Timestamp) {
-        self.bucket().block_until(Some(0), until);
+        self.bucket().block_until(until);
         if let Some(ledger) = self.ledger() {
             ledger.block_until(until);
         }
@@ -219,45 +219,41 @@ impl Lane {
     /// The provider says that this much is left; it lowers the count and never raises it.
     pub(crate) fn remaining(&self, left: u32, reset_at: Option<Timestamp>) {
         let now = self.clock.now();
-        self.bucket().remaining(0, left, now, reset_at);
+        self.bucket().remaining(left, now, reset_at);
     }
 
     /// The provider says that its window holds so much; only a smaller figure than ours is believed, for one window.
     pub(crate) fn told_limit(&self, limit: u32) {
         let now = self.clock.now();
-        self.bucket().told_limit(0, limit, now);
+        self.bucket().told_limit(limit, now);
     }
 
     /// How it stands.
-    fn reading(&self, now: Timestamp) -> Option<BudgetMetrics> {
-        let Standing { limit, used, left, blocked_until } = self.bucket().standing(0, now)?;
+    fn reading(&self, now: Timestamp) -> BudgetMetrics {
+        let Standing { limit, used, left, blocked_until } = self.bucket().standing(now);
         let (budget, window_ms) = (self.budget.clone(), self.spec().window_ms());
         let owner = self.name.strip_suffix(&budget).unwrap_or(&self.name).trim_end_matches('/').to_owned();
-        Some(BudgetMetrics { budget, owner, limit, window_ms, used, left, blocked_until })
+        BudgetMetrics { budget, owner, limit, window_ms, used, left, blocked_until }
     }
 
     /// Its budget's name, until when a provider's word has stopped it, and how long its window is.
     pub(crate) fn told(&self) -> (String, Timestamp, u64) {
-        let until = self.bucket().blocked_until(0);
+        let until = self.bucket().blocked_until();
         (self.budget.clone(), until, self.spec().window_ms().unwrap_or_default())
     }
 
     /// Whether nothing of it is spent and nothing stops it, so that a new one would be the same.
     pub(crate) fn is_at_rest(&self, now: Timestamp) -> bool {
-        let standing = self.bucket().standing(0, now);
-        standing.is_some_and(|Standing { limit, used, blocked_until, .. }| {
-            used == 0 && limit == u64::from(self.spec().limit()) && blocked_until.is_none_or(|until| until <= now)
-        })
+        let Standing { limit, used, blocked_until, .. } = self.bucket().standing(now);
+        used == 0 && limit == u64::from(self.spec().limit()) && blocked_until.is_none()
     }
 
     /// Whether something would be left of it after so many units.
     fn has_spare(&self, now: Timestamp, units: u32) -> bool {
-        let mut bucket = self.bucket();
-        let reserved = bucket.reserve(now, &[(0, units.saturating_add(1))]);
-        reserved.map(|reservation| bucket.cancel(reservation)).is_ok()
+        self.bucket().ready_at(now, units.saturating_add(1)).is_ok()
     }
 
-    fn bucket(&self) -> std::sync::MutexGuard<'_, Buckets> {
+    fn bucket(&self) -> std::sync::MutexGuard<'_, Bucket> {
         self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -325,7 +321,7 @@ impl Lanes {
 
     /// How each stands.
     pub(crate) fn readings(&self, now: Timestamp) -> impl Iterator<Item = BudgetMetrics> + '_ {
-        self.lanes.iter().filter_map(move |(lane, _)| lane.reading(now))
+        self.lanes.iter().map(move |(lane, _)| lane.reading(now))
     }
 
     /// All of them.
@@ -480,7 +476,7 @@ async fn queue(clock: &dyn Clock, context: &CallContext, wanted: &[(Arc<Lane>, u
                 }
                 return Ok(permit);
             }
-            Err((full, Wait::Never { .. })) => {
+            Err((full, Wait::Never)) => {
                 let lane = &wanted[full].0;
                 return Err(Error::limit(
                     &lane.budget,
@@ -541,7 +537,7 @@ async fn spare(clock: &dyn Clock, wanted: &[(Arc<Lane>, u32)]) -> Result<Permit>
 fn reserve(now: Timestamp, wanted: &[(Arc<Lane>, u32)]) -> std::result::Result<Permit, (usize, Wait)> {
     let mut permit = Permit { held: Vec::with_capacity(wanted.len()) };
     for (index, (lane, units)) in wanted.iter().enumerate() {
-        let reserved = lane.bucket().reserve(now, &[(0, *units)]);
+        let reserved = lane.bucket().reserve(now, *units);
         match reserved {
             Ok(reservation) => {
                 permit.held.push(Held { lane: lane.clone(), reservation: Some(reservation), units: *units })
@@ -593,7 +589,7 @@ mod tests {
         let lane = lane("a", Shape::Window { limit: 2, window_ms: 1_000 }, &clock);
         let is_at_rest = || lane.is_at_rest(clock.now());
         assert!(is_at_rest());
-        let reservation = lane.bucket().reserve(clock.now(), &[(0, 1)]).unwrap();
+        let reservation = lane.bucket().reserve(clock.now(), 1).unwrap();
         assert!(!is_at_rest(), "one is under way");
         lane.bucket().settle(reservation, clock.now());
         clock.advance(999);
@@ -623,6 +619,20 @@ mod tests {
         assert!(second.as_mut().poll(&mut poll).is_pending());
         drop(first);
         assert!(matches!(second.as_mut().poll(&mut poll), Poll::Ready(Ok(_))));
+    }
+
+    #[test]
+    fn all_or_none() {
+        let clock = ManualClock::new(Timestamp::from_millis(0), 1);
+        let window = lane("a", Shape::Window { limit: 10, window_ms: 1_000 }, &clock);
+        let one = lane("b", Shape::Concurrency { limit: 1 }, &clock);
+        let take = |units| reserve(clock.now(), &[(window.clone(), units), (one.clone(), 1)]);
+        let held = take(4).unwrap();
+        assert!(matches!(take(1), Err((1, Wait::Release))));
+        assert!(matches!(take(11), Err((0, Wait::Never))));
+        drop(held);
+        // Nothing of the refused ones was kept.
+        assert!(take(6).is_ok());
     }
 
     #[tokio::test]

@@ -7,8 +7,8 @@
 //! provider's, the window around it is full before ours is. The units are taken when the reservation is made, not when
 //! the request is done, so that many callers at once cannot all find the same room.
 //!
-//! A concurrency bucket counts what is in flight and nothing else. [`Buckets`] takes from several at once, or from
-//! none. Who waits in which order is not decided here.
+//! A concurrency bucket counts what is in flight and nothing else. Who waits in which order, and who takes from several
+//! at once, is not decided here.
 
 use std::collections::VecDeque;
 
@@ -62,10 +62,10 @@ impl BucketSpec {
     }
 }
 
-/// Units taken from buckets. It must go back to [`Buckets::settle`] or [`Buckets::cancel`]: until then it counts.
+/// Units taken from a bucket. It must go back to [`Bucket::settle`] or [`Bucket::cancel`]: until then it counts.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "what is not given back counts for ever"]
-pub(crate) struct Reservation(Vec<(usize, u32)>);
+pub(crate) struct Reservation(u32);
 
 /// Why nothing was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,23 +74,7 @@ pub(crate) enum Wait {
     Until(Timestamp),
     /// Ask again when something in flight has come back.
     Release,
-    /// This bucket can never give as much at once, or does not exist.
-    Never {
-        /// Its index.
-        bucket: usize,
-    },
-}
-
-/// When a bucket can give so many units.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ready {
-    /// At once.
-    Now,
-    /// From then on.
-    At(Timestamp),
-    /// When something in flight has come back; not known when.
-    WhenReleased,
-    /// Never.
+    /// The bucket can never give as much at once.
     Never,
 }
 
@@ -105,121 +89,6 @@ pub(crate) struct Standing {
     pub(crate) left: u64,
     /// Until when nothing leaves, if that is so.
     pub(crate) blocked_until: Option<Timestamp>,
-}
-
-/// Several buckets, by index.
-#[derive(Clone, Debug)]
-pub(crate) struct Buckets(Vec<Bucket>);
-
-impl Buckets {
-    /// Empty buckets, in this order.
-    pub(crate) fn new(specs: Vec<BucketSpec>) -> Self {
-        Self(specs.into_iter().map(Bucket::new).collect())
-    }
-
-    /// Takes units from all of these buckets, or from none. A bucket may be named more than once.
-    ///
-    /// # Errors
-    /// What to wait for: the most hopeless case if several differ.
-    pub(crate) fn reserve(&mut self, now: Timestamp, wanted: &[(usize, u32)]) -> Result<Reservation, Wait> {
-        let mut sums: Vec<(usize, u32)> = Vec::with_capacity(wanted.len());
-        for (index, units) in wanted {
-            match sums.iter_mut().find(|(known, _)| known == index) {
-                Some((_, sum)) => *sum = sum.saturating_add(*units),
-                None => sums.push((*index, *units)),
-            }
-        }
-        let (mut until, mut is_for_release) = (None, false);
-        for (index, units) in &sums {
-            match self.0.get_mut(*index).map_or(Ready::Never, |bucket| bucket.ready_at(now, *units)) {
-                Ready::Now => {}
-                Ready::At(at) => until = until.max(Some(at)),
-                Ready::WhenReleased => is_for_release = true,
-                Ready::Never => return Err(Wait::Never { bucket: *index }),
-            }
-        }
-        match until {
-            _ if is_for_release => return Err(Wait::Release),
-            Some(at) => return Err(Wait::Until(at)),
-            None => {}
-        }
-        for (index, units) in &sums {
-            if let Some(bucket) = self.0.get_mut(*index) {
-                bucket.in_flight += u64::from(*units);
-            }
-        }
-        Ok(Reservation(sums))
-    }
-
-    /// This bucket is of another size from now on. What was spent of it counts as the new size says; what had lapsed by the
-    /// old one does not come back.
-    pub(crate) fn reshape(&mut self, bucket: usize, shape: Shape) {
-        if let Some(bucket) = self.0.get_mut(bucket) {
-            bucket.reshape(shape);
-        }
-    }
-
-    /// The answer begins, or the attempt failed, at `at`: windows age from then on, concurrency is free again.
-    pub(crate) fn settle(&mut self, reservation: Reservation, at: Timestamp) {
-        for (index, units) in reservation.0 {
-            if let Some(bucket) = self.0.get_mut(index) {
-                bucket.land(units);
-                bucket.count(units, at);
-            }
-        }
-    }
-
-    /// Provably nothing was sent: the units come back.
-    pub(crate) fn cancel(&mut self, reservation: Reservation) {
-        for (index, units) in reservation.0 {
-            if let Some(bucket) = self.0.get_mut(index) {
-                bucket.land(units);
-            }
-        }
-    }
-
-    /// Until when this bucket gives nothing, because somebody said so.
-    pub(crate) fn blocked_until(&self, bucket: usize) -> Timestamp {
-        self.0.get(bucket).map(|bucket| bucket.blocked_until).unwrap_or_default()
-    }
-
-    /// Nothing leaves from this bucket (from any, without an index) before `until`; an earlier time changes nothing.
-    pub(crate) fn block_until(&mut self, bucket: Option<usize>, until: Timestamp) {
-        for (index, known) in self.0.iter_mut().enumerate() {
-            if bucket.is_none_or(|wanted| wanted == index) {
-                known.blocked_until = known.blocked_until.max(until);
-            }
-        }
-    }
-
-    /// The provider says that `left` units are left in this bucket's window. Where that is less than we know of,
-    /// somebody else has used the difference: it counts as used now, until the window's reset if that is known and
-    /// earlier. It never gives more than we know of, and says nothing about concurrency. The caller must know that the
-    /// provider spoke of this bucket.
-    pub(crate) fn remaining(&mut self, bucket: usize, left: u32, now: Timestamp, reset_at: Option<Timestamp>) {
-        if let Some(bucket) = self.0.get_mut(bucket) {
-            bucket.forget_until(now);
-            let stranger = bucket.left(now).saturating_sub(u64::from(left));
-            let until = bucket.counts_until(now);
-            let until = reset_at.map_or(until, |reset| until.min(reset.max(now).plus(BUFFER_MS)));
-            bucket.count_until(u32::try_from(stranger).unwrap_or(u32::MAX), until);
-        }
-    }
-
-    /// How a bucket stands at `now`.
-    pub(crate) fn standing(&self, bucket: usize, now: Timestamp) -> Option<Standing> {
-        self.0.get(bucket).map(|bucket| bucket.standing(now))
-    }
-
-    /// The provider says that its window holds `limit` units. A smaller figure than ours holds for one window from now;
-    /// a larger one changes nothing.
-    pub(crate) fn told_limit(&mut self, bucket: usize, limit: u32, now: Timestamp) {
-        if let Some(bucket) = self.0.get_mut(bucket)
-            && let Shape::Window { limit: own, window_ms } = bucket.spec.shape
-        {
-            bucket.told = (limit < own).then(|| (limit.max(1), now.plus(window_ms)));
-        }
-    }
 }
 
 /// One bucket being spent.
@@ -259,7 +128,19 @@ impl Bucket {
         }
     }
 
-    fn reshape(&mut self, shape: Shape) {
+    /// Takes units.
+    ///
+    /// # Errors
+    /// What to wait for.
+    pub(crate) fn reserve(&mut self, now: Timestamp, units: u32) -> Result<Reservation, Wait> {
+        self.ready_at(now, units)?;
+        self.in_flight += u64::from(units);
+        Ok(Reservation(units))
+    }
+
+    /// It is of another size from now on. What was spent of it counts as the new size says; what had lapsed by the old
+    /// one does not come back.
+    pub(crate) fn reshape(&mut self, shape: Shape) {
         match (self.spec.shape, shape) {
             (Shape::Window { window_ms: before, .. }, Shape::Window { window_ms, limit }) => {
                 for (until, _) in &mut self.counted {
@@ -275,16 +156,57 @@ impl Bucket {
         self.spec.shape = shape;
     }
 
-    /// When it can give so many units, if nothing else happens.
-    pub(crate) fn ready_at(&mut self, now: Timestamp, units: u32) -> Ready {
+    /// The answer begins, or the attempt failed, at `at`: windows age from then on, concurrency is free again.
+    pub(crate) fn settle(&mut self, Reservation(units): Reservation, at: Timestamp) {
+        self.land(units);
+        self.count(units, at);
+    }
+
+    /// Provably nothing was sent: the units come back.
+    pub(crate) fn cancel(&mut self, Reservation(units): Reservation) {
+        self.land(units);
+    }
+
+    /// Until when it gives nothing, because somebody said so.
+    pub(crate) fn blocked_until(&self) -> Timestamp {
+        self.blocked_until
+    }
+
+    /// Nothing leaves before `until`; an earlier time changes nothing.
+    pub(crate) fn block_until(&mut self, until: Timestamp) {
+        self.blocked_until = self.blocked_until.max(until);
+    }
+
+    /// The provider says that `left` units are left in the window. Where that is less than we know of, somebody else
+    /// has used the difference: it counts as used now, until the window's reset if that is known and earlier. It never
+    /// gives more than we know of, and says nothing about concurrency. The caller must know that the provider spoke of
+    /// this bucket.
+    pub(crate) fn remaining(&mut self, left: u32, now: Timestamp, reset_at: Option<Timestamp>) {
+        self.forget_until(now);
+        let stranger = self.left(now).saturating_sub(u64::from(left));
+        let until = self.counts_until(now);
+        let until = reset_at.map_or(until, |reset| until.min(reset.max(now).plus(BUFFER_MS)));
+        self.count_until(u32::try_from(stranger).unwrap_or(u32::MAX), until);
+    }
+
+    /// The provider says that its window holds `limit` units. A smaller figure than ours holds for one window from now;
+    /// a larger one changes nothing.
+    pub(crate) fn told_limit(&mut self, limit: u32, now: Timestamp) {
+        if let Shape::Window { limit: own, window_ms } = self.spec.shape {
+            self.told = (limit < own).then(|| (limit.max(1), now.plus(window_ms)));
+        }
+    }
+
+    /// Whether it can give so many units now; else what to wait for, if nothing else happens.
+    pub(crate) fn ready_at(&mut self, now: Timestamp, units: u32) -> Result<(), Wait> {
         let needed = u64::from(units);
         if needed > u64::from(self.limit()) {
-            return Ready::Never;
+            return Err(Wait::Never);
         }
         self.forget_until(now);
         let limit = match self.told {
             // More at once than the provider wants to give at all: when its word has lapsed, ours holds.
-            Some((told, until)) if now < until && needed > u64::from(told) => return Ready::At(until),
+            Some((told, until)) if now < until && needed > u64::from(told) => return Err(Wait::Until(until)),
             Some((told, until)) if now < until => u64::from(told),
             _ => u64::from(self.limit()),
         };
@@ -292,7 +214,7 @@ impl Bucket {
         let mut used = self.in_flight + self.counted_units;
         if used + needed > limit {
             if self.in_flight + needed > limit {
-                return Ready::WhenReleased;
+                return Err(Wait::Release);
             }
             for (until, units) in &self.counted {
                 used = used.saturating_sub(u64::from(*units));
@@ -302,14 +224,15 @@ impl Bucket {
                 }
             }
         }
-        if at > now { Ready::At(at) } else { Ready::Now }
+        if at > now { Err(Wait::Until(at)) } else { Ok(()) }
     }
 
     fn limit(&self) -> u32 {
         self.spec.limit()
     }
 
-    fn standing(&self, now: Timestamp) -> Standing {
+    /// How it stands at `now`.
+    pub(crate) fn standing(&self, now: Timestamp) -> Standing {
         let told = self.told.filter(|(_, until)| now < *until).map(|(told, _)| told);
         let limit = u64::from(told.unwrap_or_else(|| self.limit()));
         let used = self.in_flight + self.units_counted(now);
@@ -393,141 +316,126 @@ mod tests {
     /// In the guide's code 50 of 50 callers at once pass a limit of 5 a second: they look first and record later.
     #[test]
     fn guide_s03_window_admits_no_more_than_its_limit() {
-        let mut buckets = Buckets::new(vec![window(5, 1_000)]);
-        let admitted: Vec<Reservation> = (0..50).filter_map(|_| buckets.reserve(at(0), &[(0, 1)]).ok()).collect();
+        let mut bucket = Bucket::new(window(5, 1_000));
+        let admitted: Vec<Reservation> = (0..50).filter_map(|_| bucket.reserve(at(0), 1).ok()).collect();
         assert_eq!(admitted.len(), 5);
-        assert_eq!(buckets.reserve(at(0), &[(0, 1)]), Err(Wait::Release));
+        assert_eq!(bucket.reserve(at(0), 1), Err(Wait::Release));
         for (reservation, ms) in admitted.into_iter().zip([300, 100, 200, 200, 900]) {
-            buckets.settle(reservation, at(ms));
+            bucket.settle(reservation, at(ms));
         }
         // Looked at again after the wait, which the guide's code forgets too.
-        assert_eq!(buckets.reserve(at(900), &[(0, 1)]), Err(Wait::Until(at(1_200))));
-        assert_eq!(buckets.reserve(at(900), &[(0, 2)]), Err(Wait::Until(at(1_300))));
-        assert_eq!(buckets.reserve(at(1_199), &[(0, 1)]), Err(Wait::Until(at(1_200))));
-        let first = buckets.reserve(at(1_200), &[(0, 1)]).unwrap();
-        assert_eq!(buckets.reserve(at(1_200), &[(0, 1)]), Err(Wait::Until(at(1_300))));
-        buckets.cancel(first);
-        assert!(buckets.reserve(at(1_200), &[(0, 1)]).is_ok());
+        assert_eq!(bucket.reserve(at(900), 1), Err(Wait::Until(at(1_200))));
+        assert_eq!(bucket.reserve(at(900), 2), Err(Wait::Until(at(1_300))));
+        assert_eq!(bucket.reserve(at(1_199), 1), Err(Wait::Until(at(1_200))));
+        let first = bucket.reserve(at(1_200), 1).unwrap();
+        assert_eq!(bucket.reserve(at(1_200), 1), Err(Wait::Until(at(1_300))));
+        bucket.cancel(first);
+        assert!(bucket.reserve(at(1_200), 1).is_ok());
     }
 
     /// Another size forgets nothing that it counts, and what is under way comes back to it.
     #[test]
     fn a_bucket_of_another_size_has_spent_what_it_had_spent() {
-        let mut buckets = Buckets::new(vec![window(2, 1_000)]);
-        let settled = buckets.reserve(at(0), &[(0, 1)]).unwrap();
-        buckets.settle(settled, at(0));
-        let under_way = buckets.reserve(at(0), &[(0, 1)]).unwrap();
-        buckets.reshape(0, Shape::Window { limit: 3, window_ms: 5_000 });
-        let third = buckets.reserve(at(0), &[(0, 1)]).unwrap();
-        buckets.cancel(third);
-        assert_eq!(buckets.reserve(at(0), &[(0, 2)]), Err(Wait::Until(at(5_100))));
-        buckets.settle(under_way, at(10));
-        buckets.reshape(0, Shape::Window { limit: 1, window_ms: 2_000 });
-        assert_eq!(buckets.reserve(at(10), &[(0, 1)]), Err(Wait::Until(at(2_110))));
-        buckets.reshape(0, Shape::Concurrency { limit: 1 });
-        let running = buckets.reserve(at(10), &[(0, 1)]).unwrap();
-        buckets.reshape(0, Shape::Window { limit: 1, window_ms: 1_000 });
-        assert_eq!(buckets.reserve(at(10), &[(0, 1)]), Err(Wait::Release));
-        buckets.settle(running, at(20));
-        assert_eq!(buckets.reserve(at(20), &[(0, 1)]), Err(Wait::Until(at(1_120))));
+        let mut bucket = Bucket::new(window(2, 1_000));
+        let settled = bucket.reserve(at(0), 1).unwrap();
+        bucket.settle(settled, at(0));
+        let under_way = bucket.reserve(at(0), 1).unwrap();
+        bucket.reshape(Shape::Window { limit: 3, window_ms: 5_000 });
+        let third = bucket.reserve(at(0), 1).unwrap();
+        bucket.cancel(third);
+        assert_eq!(bucket.reserve(at(0), 2), Err(Wait::Until(at(5_100))));
+        bucket.settle(under_way, at(10));
+        bucket.reshape(Shape::Window { limit: 1, window_ms: 2_000 });
+        assert_eq!(bucket.reserve(at(10), 1), Err(Wait::Until(at(2_110))));
+        bucket.reshape(Shape::Concurrency { limit: 1 });
+        let running = bucket.reserve(at(10), 1).unwrap();
+        bucket.reshape(Shape::Window { limit: 1, window_ms: 1_000 });
+        assert_eq!(bucket.reserve(at(10), 1), Err(Wait::Release));
+        bucket.settle(running, at(20));
+        assert_eq!(bucket.reserve(at(20), 1), Err(Wait::Until(at(1_120))));
     }
 
     #[test]
     fn concurrency_is_free_when_settled() {
-        let mut buckets = Buckets::new(vec![concurrency(2)]);
-        let both = buckets.reserve(at(0), &[(0, 2)]).unwrap();
-        assert_eq!(buckets.reserve(at(9_999), &[(0, 1)]), Err(Wait::Release));
-        buckets.settle(both, at(1));
-        assert!(buckets.reserve(at(1), &[(0, 2)]).is_ok());
-        assert_eq!(buckets.reserve(at(1), &[(0, 3)]), Err(Wait::Never { bucket: 0 }));
-    }
-
-    #[test]
-    fn all_or_none() {
-        let mut buckets = Buckets::new(vec![window(10, 1_000), concurrency(1)]);
-        let held = buckets.reserve(at(0), &[(0, 4), (1, 1)]).unwrap();
-        assert_eq!(buckets.reserve(at(0), &[(0, 1), (1, 1)]), Err(Wait::Release));
-        assert_eq!(buckets.reserve(at(0), &[(0, 11), (1, 1)]), Err(Wait::Never { bucket: 0 }));
-        assert_eq!(buckets.reserve(at(0), &[(0, 6), (0, 6)]), Err(Wait::Never { bucket: 0 }));
-        assert_eq!(buckets.reserve(at(0), &[(7, 1)]), Err(Wait::Never { bucket: 7 }));
-        buckets.settle(held, at(0));
-        // Nothing of the refused ones was kept.
-        assert!(buckets.reserve(at(0), &[(0, 6), (1, 1)]).is_ok());
+        let mut bucket = Bucket::new(concurrency(2));
+        let both = bucket.reserve(at(0), 2).unwrap();
+        assert_eq!(bucket.reserve(at(9_999), 1), Err(Wait::Release));
+        bucket.settle(both, at(1));
+        assert!(bucket.reserve(at(1), 2).is_ok());
+        assert_eq!(bucket.reserve(at(1), 3), Err(Wait::Never));
     }
 
     #[test]
     fn a_block_is_only_ever_raised() {
-        let mut buckets = Buckets::new(vec![window(1, 10), concurrency(1)]);
-        buckets.block_until(Some(0), at(500));
-        buckets.block_until(Some(0), at(400));
-        assert_eq!(buckets.reserve(at(0), &[(0, 1)]), Err(Wait::Until(at(500))));
-        assert!(buckets.reserve(at(0), &[(1, 1)]).is_ok());
-        buckets.block_until(None, at(600));
-        assert_eq!(buckets.reserve(at(599), &[(0, 1)]), Err(Wait::Until(at(600))));
-        assert!(buckets.reserve(at(600), &[(0, 1)]).is_ok());
+        let mut bucket = Bucket::new(window(1, 10));
+        bucket.block_until(at(500));
+        bucket.block_until(at(400));
+        assert_eq!(bucket.reserve(at(499), 1), Err(Wait::Until(at(500))));
+        assert!(bucket.reserve(at(500), 1).is_ok());
     }
 
     #[test]
     fn the_provider_only_lowers() {
-        let mut buckets = Buckets::new(vec![window(10, 1_000), concurrency(1)]);
-        let held = buckets.reserve(at(0), &[(0, 4)]).unwrap();
-        buckets.settle(held, at(0));
-        buckets.remaining(0, 9, at(0), None);
-        assert_eq!(buckets.0[0].left(at(0)), 6);
-        buckets.remaining(0, 2, at(100), None);
-        buckets.remaining(0, 2, at(200), None);
-        assert_eq!(buckets.0[0].left(at(200)), 2);
-        assert_eq!(buckets.reserve(at(200), &[(0, 3)]), Err(Wait::Until(at(1_100))));
-        assert_eq!(buckets.0[0].left(at(1_200)), 10);
-        buckets.remaining(1, 0, at(0), None);
-        assert!(buckets.reserve(at(0), &[(1, 1)]).is_ok());
+        let mut bucket = Bucket::new(window(10, 1_000));
+        let held = bucket.reserve(at(0), 4).unwrap();
+        bucket.settle(held, at(0));
+        bucket.remaining(9, at(0), None);
+        assert_eq!(bucket.left(at(0)), 6);
+        bucket.remaining(2, at(100), None);
+        bucket.remaining(2, at(200), None);
+        assert_eq!(bucket.left(at(200)), 2);
+        assert_eq!(bucket.reserve(at(200), 3), Err(Wait::Until(at(1_100))));
+        assert_eq!(bucket.left(at(1_200)), 10);
+        let mut streams = Bucket::new(concurrency(1));
+        streams.remaining(0, at(0), None);
+        assert!(streams.reserve(at(0), 1).is_ok());
     }
 
     #[test]
     fn what_a_stranger_used_is_free_again_at_the_reset() {
-        let mut buckets = Buckets::new(vec![window(10, 60_000)]);
-        buckets.remaining(0, 0, at(0), Some(at(2_000)));
-        assert_eq!(buckets.reserve(at(0), &[(0, 1)]), Err(Wait::Until(at(2_100))));
+        let mut bucket = Bucket::new(window(10, 60_000));
+        bucket.remaining(0, at(0), Some(at(2_000)));
+        assert_eq!(bucket.reserve(at(0), 1), Err(Wait::Until(at(2_100))));
         // A reset later than a whole window, or in the past, is not believed.
-        buckets.remaining(0, 0, at(5_000), Some(at(900_000)));
-        assert_eq!(buckets.reserve(at(5_000), &[(0, 1)]), Err(Wait::Until(at(65_100))));
-        let mut buckets = Buckets::new(vec![window(10, 60_000)]);
-        buckets.remaining(0, 0, at(5_000), Some(at(1_000)));
-        assert_eq!(buckets.reserve(at(5_000), &[(0, 1)]), Err(Wait::Until(at(5_100))));
+        bucket.remaining(0, at(5_000), Some(at(900_000)));
+        assert_eq!(bucket.reserve(at(5_000), 1), Err(Wait::Until(at(65_100))));
+        let mut bucket = Bucket::new(window(10, 60_000));
+        bucket.remaining(0, at(5_000), Some(at(1_000)));
+        assert_eq!(bucket.reserve(at(5_000), 1), Err(Wait::Until(at(5_100))));
     }
 
     #[test]
     fn a_smaller_limit_is_believed_for_one_window() {
-        let mut buckets = Buckets::new(vec![window(10, 1_000), concurrency(3)]);
-        buckets.told_limit(0, 50, at(0));
-        assert!(buckets.clone().reserve(at(0), &[(0, 10)]).is_ok());
-        buckets.told_limit(0, 2, at(0));
-        buckets.told_limit(1, 1, at(0));
-        assert!(buckets.clone().reserve(at(0), &[(1, 3)]).is_ok(), "it is not about concurrency");
-        let held = buckets.reserve(at(0), &[(0, 2)]).unwrap();
-        assert_eq!(buckets.reserve(at(0), &[(0, 1)]), Err(Wait::Release));
-        assert_eq!(buckets.reserve(at(0), &[(0, 3)]), Err(Wait::Until(at(1_000))));
-        buckets.settle(held, at(10));
-        assert_eq!(buckets.reserve(at(20), &[(0, 1)]), Err(Wait::Until(at(1_110))));
-        assert!(buckets.clone().reserve(at(1_000), &[(0, 8)]).is_ok(), "our own limit holds again");
-        buckets.told_limit(0, 0, at(2_000));
-        assert!(buckets.reserve(at(2_000), &[(0, 1)]).is_ok(), "a limit of nothing would stop all for ever");
+        let (mut bucket, mut streams) = (Bucket::new(window(10, 1_000)), Bucket::new(concurrency(3)));
+        bucket.told_limit(50, at(0));
+        assert!(bucket.clone().reserve(at(0), 10).is_ok());
+        bucket.told_limit(2, at(0));
+        streams.told_limit(1, at(0));
+        assert!(streams.reserve(at(0), 3).is_ok(), "it is not about concurrency");
+        let held = bucket.reserve(at(0), 2).unwrap();
+        assert_eq!(bucket.reserve(at(0), 1), Err(Wait::Release));
+        assert_eq!(bucket.reserve(at(0), 3), Err(Wait::Until(at(1_000))));
+        bucket.settle(held, at(10));
+        assert_eq!(bucket.reserve(at(20), 1), Err(Wait::Until(at(1_110))));
+        assert!(bucket.clone().reserve(at(1_000), 8).is_ok(), "our own limit holds again");
+        bucket.told_limit(0, at(2_000));
+        assert!(bucket.reserve(at(2_000), 1).is_ok(), "a limit of nothing would stop all for ever");
     }
 
     #[test]
     fn memory_is_bounded() {
-        let mut buckets = Buckets::new(vec![window(1_000_000, 86_400_000)]);
+        let mut bucket = Bucket::new(window(1_000_000, 86_400_000));
         for ms in 0..100_000 {
-            let held = buckets.reserve(at(ms * 2_000), &[(0, 1)]).unwrap();
-            buckets.settle(held, at(ms * 2_000));
+            let held = bucket.reserve(at(ms * 2_000), 1).unwrap();
+            bucket.settle(held, at(ms * 2_000));
         }
-        assert!(u64::try_from(buckets.0[0].counted.len()).unwrap() <= GRAINS + 2);
-        let mut buckets = Buckets::new(vec![window(3, 1)]);
+        assert!(u64::try_from(bucket.counted.len()).unwrap() <= GRAINS + 2);
+        let mut bucket = Bucket::new(window(3, 1));
         for ms in 0..1_000 {
-            let held = buckets.reserve(at(ms * 200), &[(0, 3)]).unwrap();
-            buckets.settle(held, at(ms * 200));
+            let held = bucket.reserve(at(ms * 200), 3).unwrap();
+            bucket.settle(held, at(ms * 200));
         }
-        assert!(buckets.0[0].counted.len() <= 3);
+        assert!(bucket.counted.len() <= 3);
     }
 
     /// What happens to a bucket, in order of time.
@@ -567,7 +475,7 @@ mod tests {
 
     /// Runs a schedule; answers when the provider counted what.
     fn run(limit: u32, window_ms: u64, events: &[Event]) -> Result<Vec<(u64, u32)>, TestCaseError> {
-        let mut buckets = Buckets::new(vec![window(limit, window_ms), concurrency(3)]);
+        let mut bucket = Bucket::new(window(limit, window_ms));
         let (mut now, mut sent, mut last_wanted) = (0u64, Vec::<Sent>::new(), 1);
         for event in events {
             let in_flight: Vec<usize> = (0..sent.len()).filter(|i| sent[*i].reservation.is_some()).collect();
@@ -579,52 +487,48 @@ mod tests {
                 Event::Settle(any, share) => {
                     if let Some(one) = pick(*any).and_then(|i| sent.get_mut(i)) {
                         one.counted_at = Some(one.from + (now - one.from) * share / 100);
-                        buckets.settle(one.reservation.take().unwrap(), at(now));
+                        bucket.settle(one.reservation.take().unwrap(), at(now));
                     }
                 }
                 Event::Cancel(any) => {
                     if let Some(i) = pick(*any) {
-                        buckets.cancel(sent.remove(i).reservation.unwrap());
+                        bucket.cancel(sent.remove(i).reservation.unwrap());
                     }
                 }
                 Event::Remaining(left) => {
-                    let before = buckets.0[0].left(at(now));
-                    buckets.remaining(0, *left, at(now), None);
-                    prop_assert_eq!(buckets.0[0].left(at(now)), before.min(u64::from(*left)));
+                    let before = bucket.left(at(now));
+                    bucket.remaining(*left, at(now), None);
+                    prop_assert_eq!(bucket.left(at(now)), before.min(u64::from(*left)));
                 }
-                Event::Block(ms) => buckets.block_until(Some(0), at(now + ms)),
+                Event::Block(ms) => bucket.block_until(at(now + ms)),
                 Event::Obey => {
-                    if let Err(Wait::Until(until)) = buckets.clone().reserve(at(now), &[(0, last_wanted), (1, 1)]) {
+                    if let Err(Wait::Until(until)) = bucket.clone().reserve(at(now), last_wanted) {
                         let early = Timestamp::from_millis(until.as_millis() - 1);
                         prop_assert!(until > at(now));
-                        prop_assert_eq!(
-                            buckets.clone().reserve(early, &[(0, last_wanted), (1, 1)]),
-                            Err(Wait::Until(until))
-                        );
+                        prop_assert_eq!(bucket.clone().reserve(early, last_wanted), Err(Wait::Until(until)));
                         now = until.since(at(0));
-                        prop_assert!(buckets.clone().reserve(at(now), &[(0, last_wanted), (1, 1)]).is_ok());
+                        prop_assert!(bucket.clone().reserve(at(now), last_wanted).is_ok());
                         wanted = Some(last_wanted);
                     }
                 }
             }
             if let Some(units) = wanted {
                 last_wanted = units;
-                if let Ok(reservation) = buckets.reserve(at(now), &[(0, units), (1, 1)]) {
+                if let Ok(reservation) = bucket.reserve(at(now), units) {
                     sent.push(Sent { reservation: Some(reservation), from: now, units, counted_at: None });
                 }
             }
             let flying: u64 = sent.iter().filter(|s| s.reservation.is_some()).map(|s| u64::from(s.units)).sum();
-            prop_assert_eq!(buckets.0[0].in_flight, flying);
-            prop_assert!(flying + buckets.0[0].units_counted(at(now)) <= u64::from(limit));
+            prop_assert_eq!(bucket.in_flight, flying);
+            prop_assert!(flying + bucket.units_counted(at(now)) <= u64::from(limit));
         }
         for one in sent.iter_mut().filter(|s| s.reservation.is_some()) {
             one.counted_at = Some(now);
-            buckets.settle(one.reservation.take().unwrap(), at(now));
+            bucket.settle(one.reservation.take().unwrap(), at(now));
         }
-        prop_assert_eq!(buckets.0[0].in_flight, 0);
-        prop_assert_eq!(buckets.0[1].in_flight, 0);
+        prop_assert_eq!(bucket.in_flight, 0);
         // All that was ever taken comes back.
-        prop_assert_eq!(buckets.0[0].ready_at(at(now + 10 * window_ms + 10_000), limit), Ready::Now);
+        prop_assert_eq!(bucket.ready_at(at(now + 10 * window_ms + 10_000), limit), Ok(()));
         Ok(sent.iter().filter_map(|s| s.counted_at.map(|t| (t, s.units))).collect())
     }
 
@@ -668,14 +572,14 @@ mod tests {
             window_ms in any::<u64>(),
             steps in prop::collection::vec((any::<u64>(), any::<u32>(), any::<u64>()), 0..20),
         ) {
-            let mut buckets = Buckets::new(vec![window(limit, window_ms)]);
+            let mut bucket = Bucket::new(window(limit, window_ms));
             for (now, units, settled) in steps {
-                if let Ok(held) = buckets.reserve(Timestamp::from_millis(now), &[(0, units)]) {
-                    buckets.settle(held, Timestamp::from_millis(settled));
+                if let Ok(held) = bucket.reserve(Timestamp::from_millis(now), units) {
+                    bucket.settle(held, Timestamp::from_millis(settled));
                 }
-                buckets.remaining(0, units, Timestamp::from_millis(now), Some(Timestamp::from_millis(settled)));
-                buckets.told_limit(0, units, Timestamp::from_millis(now));
-                buckets.block_until(None, Timestamp::from_millis(settled));
+                bucket.remaining(units, Timestamp::from_millis(now), Some(Timestamp::from_millis(settled)));
+                bucket.told_limit(units, Timestamp::from_millis(now));
+                bucket.block_until(Timestamp::from_millis(settled));
             }
         }
     }

@@ -19,6 +19,8 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
 use super::sieve::Sieve;
+use crate::hex::hex;
+use crate::percent;
 
 /// Finds and replaces the secrets of a connection.
 #[derive(Clone, Default)]
@@ -397,27 +399,28 @@ const SECRET_HEADER_ENDS: &[&str] = &[
 
 /// The ways to write a secret that are searched.
 fn forms(value: &str) -> Vec<Form> {
-    let mut forms: Vec<Form> = Vec::new();
+    let (mut forms, bytes) = (Vec::<Form>::new(), value.as_bytes());
     let mut add = |text: String| forms.push(Form { text: Zeroizing::new(text), before: false, after: false });
     add(value.to_owned());
     for keep in KEPT_RAW {
-        add(percent(value, |byte| byte.is_ascii_alphanumeric() || keep.contains(&byte)));
+        add(percent::encoded(bytes, |byte| byte.is_ascii_alphanumeric() || keep.contains(&byte)));
     }
     // Forms write a space as a plus sign.
-    add(percent(value, |byte| byte.is_ascii_alphanumeric() || b"*-._ ".contains(&byte)).replace(' ', "+"));
-    add(percent(value, |_| false));
+    add(percent::encoded(bytes, |byte| byte.is_ascii_alphanumeric() || b"*-._ ".contains(&byte)).replace(' ', "+"));
+    add(percent::encoded(bytes, |_| false));
     for escapes in
         [JsonEscapes::Few, JsonEscapes::Slash, JsonEscapes::Html, JsonEscapes::Ascii, JsonEscapes::AsciiSlash]
     {
         add(json(value, escapes));
     }
-    add(value.bytes().map(|byte| format!("{byte:02x}")).collect());
+    add(hex(bytes));
     for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
         for skip in 0..3 {
             let form = base64_inside(value, &engine, skip);
-            let percent = percent(&form.text, |byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-            if percent != *form.text {
-                forms.push(Form { text: Zeroizing::new(percent), ..form });
+            let stays = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+            let escaped = percent::encoded(form.text.as_bytes(), stays);
+            if escaped != *form.text {
+                forms.push(Form { text: Zeroizing::new(escaped), ..form });
             }
             forms.push(form);
         }
@@ -435,17 +438,6 @@ const KEPT_RAW: [&[u8]; 6] = [
     b"-._~!'()*",
     b"-._~!'()*;/?:@&=+$,#",
 ];
-
-fn percent(value: &str, is_kept: impl Fn(u8) -> bool) -> String {
-    let mut text = String::with_capacity(value.len() * 3);
-    for byte in value.bytes() {
-        match is_kept(byte) {
-            true => text.push(char::from(byte)),
-            false => text.push_str(&format!("%{byte:02x}")),
-        }
-    }
-    text
-}
 
 /// What encoders of JSON escape besides quotation marks, backslashes and control characters.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -625,11 +617,10 @@ mod tests {
     /// All forms a text may hold a secret in; with bytes around it where these change the form.
     fn written(secret: &str, before: &[u8], after: &[u8]) -> Vec<String> {
         let around: Vec<u8> = [before, secret.as_bytes(), after].concat();
-        let upper = |text: String| text.bytes().map(|b| char::from(b.to_ascii_uppercase())).collect::<String>();
         let mut all = vec![
             secret.to_owned(),
-            percent(secret, |_| false),
-            upper(percent(secret, |_| false)),
+            percent::encoded(secret.as_bytes(), |_| false),
+            percent::encoded(secret.as_bytes(), |_| false).to_ascii_lowercase(),
             url::form_urlencoded::byte_serialize(secret.as_bytes()).collect(),
             secret.bytes().map(|b| format!("{b:02x}")).collect(),
             secret.bytes().map(|b| format!("{b:02X}")).collect(),
@@ -639,7 +630,7 @@ mod tests {
             STANDARD_NO_PAD.encode(&around),
             URL_SAFE.encode(&around),
             URL_SAFE_NO_PAD.encode(&around),
-            percent(&STANDARD.encode(&around), |b| b.is_ascii_alphanumeric()),
+            percent::encoded(STANDARD.encode(&around).as_bytes(), |b| b.is_ascii_alphanumeric()),
         ];
         let mut url = url::Url::parse("https://api.test/").unwrap();
         url.query_pairs_mut().append_pair("k", secret);

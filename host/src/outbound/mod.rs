@@ -910,18 +910,7 @@ impl Outbound {
     /// A path that leads nowhere, for what must run before any grant.
     pub(crate) fn nowhere(secrets: Arc<Secrets>, clock: Arc<dyn Clock>) -> Self {
         Self {
-            scope: Scope {
-                plugin: String::new(),
-                connection: String::new(),
-                origins: Vec::new(),
-                asked: Vec::new(),
-                stated: Vec::new(),
-                credential_headers: Vec::new(),
-                url_bytes_max: 0,
-                request_body_bytes_max: 0,
-                header_count_max: 0,
-                header_bytes_max: 0,
-            },
+            scope: Scope::default(),
             private_addresses: Vec::new(),
             credentials: Vec::new(),
             answers: Answers::new(Vec::new()),

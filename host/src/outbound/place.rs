@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::sign::header_name;
 use crate::error::{Error, Kind, Result};
+use crate::percent;
 
 /// Into a header.
 pub(super) fn header(headers: &mut HeaderMap, credential: &str, name: &str, value: &str) -> Result<()> {
@@ -136,15 +137,7 @@ fn written(marker: &str) -> String {
 
 /// A value as one segment of a path (RFC 3986, 3.3).
 fn segment(value: &str) -> String {
-    let mut text = String::with_capacity(value.len());
-    for byte in value.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte) {
-            text.push(char::from(byte));
-        } else {
-            text.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    text
+    percent::encoded(value.as_bytes(), |byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte))
 }
 
 fn check_printable(credential: &str, place: &str, value: &str) -> Result<()> {

@@ -17,8 +17,8 @@ use super::graphql::{self, GraphqlRule};
 use super::{CredentialChoice, Method, Request};
 use crate::error::{Error, Kind};
 
-/// The edges of one connection's grant, as far as requests go.
-#[derive(Clone)]
+/// The edges of one connection's grant, as far as requests go. By default nothing is granted.
+#[derive(Clone, Default)]
 pub(crate) struct Scope {
     /// The plugin's name, for messages.
     pub(crate) plugin: String,
@@ -116,13 +116,11 @@ impl Scope {
             plugin: plugin.to_owned(),
             connection: connection.to_owned(),
             origins: vec![origin],
-            asked: Vec::new(),
-            stated: Vec::new(),
-            credential_headers: Vec::new(),
             url_bytes_max: size(limits.url_bytes),
             request_body_bytes_max: size(limits.request_body_bytes),
             header_count_max: size(limits.headers),
             header_bytes_max: size(limits.header_bytes),
+            ..Self::default()
         }
     }
 
@@ -600,25 +598,19 @@ mod tests {
 
     use super::*;
 
+    fn origin(name: &str, base: &str, method: Method, path: &str) -> OriginScope {
+        let paths = vec![PathPattern::parse(path).unwrap()];
+        OriginScope::new(name, Url::parse(base).unwrap(), vec![method], paths)
+    }
+
     fn scope() -> Scope {
-        let origin = |name: &str, base: &str, methods: &[Method], paths: &[&str]| OriginScope {
-            name: name.to_owned(),
-            base: Url::parse(base).unwrap(),
-            methods: methods.to_vec(),
-            paths: paths.iter().map(|p| PathPattern::parse(p).unwrap()).collect(),
-            narrowed: Vec::new(),
-            graphql: None,
-            credential: None,
-            credential_optional: false,
-            kept_header: None,
-        };
         Scope {
             plugin: "sample".to_owned(),
             connection: "acme".to_owned(),
             origins: vec![
-                origin("api", "https://api.test/v2", &[Method::Get], &["/v2/**"]),
-                origin("api", "https://api.test/v2", &[Method::Post], &["/v2/orders/*/lines"]),
-                origin("files", "http://files.test:8080", &[Method::Get], &["/f/*"]),
+                origin("api", "https://api.test/v2", Method::Get, "/v2/**"),
+                origin("api", "https://api.test/v2", Method::Post, "/v2/orders/*/lines"),
+                origin("files", "http://files.test:8080", Method::Get, "/f/*"),
             ],
             asked: vec![
                 asked("api", "https://api.test/v2", &["/v2/**"]),
@@ -638,18 +630,8 @@ mod tests {
     #[test]
     fn the_origin_that_was_named_is_the_one() {
         let mut scope = scope();
-        for (name, paths) in [("reports", "/v2/**"), ("narrow", "/v2/orders/*")] {
-            scope.origins.push(OriginScope {
-                name: name.to_owned(),
-                base: Url::parse("https://api.test/v2").unwrap(),
-                methods: vec![Method::Get],
-                paths: vec![PathPattern::parse(paths).unwrap()],
-                narrowed: Vec::new(),
-                graphql: None,
-                credential: None,
-                credential_optional: false,
-                kept_header: None,
-            });
+        for (name, path) in [("reports", "/v2/**"), ("narrow", "/v2/orders/*")] {
+            scope.origins.push(origin(name, "https://api.test/v2", Method::Get, path));
         }
         let origin = |url: &str| {
             let scoped = scope.check(request(Method::Get, url, &[])).unwrap();
@@ -843,19 +825,7 @@ mod tests {
             base.set_path("/");
             base.set_query(None);
             base.set_fragment(None);
-            let paths = vec![PathPattern::parse("/**").unwrap()];
-            let methods = vec![Method::Get];
-            OriginScope {
-                name: "any".to_owned(),
-                base,
-                methods,
-                paths,
-                narrowed: Vec::new(),
-                graphql: None,
-                credential: None,
-                credential_optional: false,
-                kept_header: None,
-            }
+            origin("any", base.as_str(), Method::Get, "/**")
         });
         let scope = Scope { origins: origins.collect(), ..scope() };
         let mut passed = 0;

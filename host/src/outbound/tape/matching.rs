@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use url::Url;
 
 use super::fixture::{Asked, decoded, placed};
+use crate::percent;
 
 /// A request that wants an answer.
 #[derive(Clone, Copy, Debug)]
@@ -84,27 +85,8 @@ impl Apart {
         let (place, query) = url.split_once('?').unwrap_or((&url, ""));
         let mut query: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         query.sort();
-        Self { place: unescaped(place), query }
+        Self { place: percent::decoded(place), query }
     }
-}
-
-fn unescaped(text: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-        match (first, after) {
-            (b'%', [high, low, beyond @ ..]) if digit(high).is_some() && digit(low).is_some() => {
-                bytes.push(digit(high).unwrap_or(0) * 16 + digit(low).unwrap_or(0));
-                rest = beyond;
-            }
-            _ => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    bytes
 }
 
 /// How deep JSON is compared; deeper it counts as different, as it cannot be read either.
