@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use tokio::sync::oneshot;
 
 use zeroize::Zeroizing;
@@ -102,6 +102,8 @@ fn make(path: &Path) -> std::io::Result<()> {
 fn prepare(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
+    // All there are, so that each is prepared once.
+    connection.set_prepared_statement_cache_capacity(64);
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.execute_batch(
@@ -197,6 +199,19 @@ fn failed(error: rusqlite::Error) -> Error {
     Error::internal("the state file could not be read or written").with_details(error.to_string())
 }
 
+/// Writes, and says whether that changed a row.
+fn changed(write: &Connection, text: &str, values: &[&dyn rusqlite::ToSql]) -> Result<bool> {
+    write.prepare_cached(text).and_then(|mut query| query.execute(values)).map(|rows| rows > 0).map_err(failed)
+}
+
+fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    Ok(row.get::<_, i64>(column)?.unsigned_abs())
+}
+
+fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    unsigned(row, column).map(Timestamp::from_millis)
+}
+
 impl Store for SqliteStore {
     fn get<'a>(&'a self, connection: &'a str, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>>> {
         let (name, key) = (connection.to_owned(), key.to_owned());
@@ -240,35 +255,28 @@ impl Store for SqliteStore {
             if bytes.saturating_add(value.len() as u64) > bytes_max {
                 return Err(over("state_bytes", bytes_max));
             }
-            write
-                .execute(
-                    "INSERT OR REPLACE INTO state (connection, key, bytes, sealed) VALUES (?1, ?2, ?3, ?4)",
-                    params![name, key, length, sealed],
-                )
-                .map_err(failed)?;
-            Ok(())
+            changed(
+                write,
+                "INSERT OR REPLACE INTO state (connection, key, bytes, sealed) VALUES (?1, ?2, ?3, ?4)",
+                params![name, key, length, sealed],
+            )
+            .map(drop)
         })
     }
 
     fn delete<'a>(&'a self, connection: &'a str, key: &'a str) -> BoxFuture<'a, Result<()>> {
         let (name, key) = (connection.to_owned(), key.to_owned());
-        self.write(move |connection, _| {
-            connection
-                .execute("DELETE FROM state WHERE connection = ?1 AND key = ?2", params![name, key])
-                .map_err(failed)?;
-            Ok(())
+        self.write(move |write, _| {
+            changed(write, "DELETE FROM state WHERE connection = ?1 AND key = ?2", params![name, key]).map(drop)
         })
     }
 
     fn keys<'a>(&'a self, connection: &'a str, prefix: &'a str) -> BoxFuture<'a, Result<Vec<String>>> {
         let (name, prefix) = (connection.to_owned(), prefix.to_owned());
         self.read(move |connection, _| {
-            let mut query = connection
+            let keys: Vec<String> = connection
                 .prepare_cached("SELECT key FROM state WHERE connection = ?1 ORDER BY key")
-                .map_err(failed)?;
-            let keys = query
-                .query_map(params![name], |row| row.get::<_, String>(0))
-                .and_then(|rows| rows.collect::<rusqlite::Result<Vec<_>>>())
+                .and_then(|mut query| query.query_map([name], |row| row.get(0))?.collect())
                 .map_err(failed)?;
             Ok(keys.into_iter().filter(|key| key.starts_with(&prefix)).collect())
         })
@@ -276,38 +284,29 @@ impl Store for SqliteStore {
 
     fn reserve<'a>(&'a self, bucket: &'a str, wish: Wish) -> BoxFuture<'a, Result<Reserved>> {
         let bucket = bucket.to_owned();
-        self.write(move |write, _| {
-            let reserved = reserve(write, &bucket, &wish).map_err(failed)?;
-            Ok(reserved)
-        })
+        self.write(move |write, _| reserve(write, &bucket, &wish).map_err(failed))
     }
 
     fn block<'a>(&'a self, bucket: &'a str, until: Timestamp) -> BoxFuture<'a, Result<()>> {
         let bucket = bucket.to_owned();
-        self.write(move |connection, _| {
-            connection
-                .execute(
-                    "INSERT INTO quota_block (bucket, until_ms) VALUES (?1, ?2)
-                     ON CONFLICT (bucket) DO UPDATE SET until_ms = max(until_ms, excluded.until_ms)",
-                    params![bucket, signed(until)],
-                )
-                .map_err(failed)?;
-            Ok(())
+        self.write(move |write, _| {
+            changed(
+                write,
+                "INSERT INTO quota_block (bucket, until_ms) VALUES (?1, ?2)
+                 ON CONFLICT (bucket) DO UPDATE SET until_ms = max(until_ms, excluded.until_ms)",
+                params![bucket, signed(until)],
+            )
+            .map(drop)
         })
     }
 
     fn open_cache<'a>(&'a self, lineage: &'a str, namespace: &'a str) -> BoxFuture<'a, Result<Vec<String>>> {
         let (lineage, namespace) = (lineage.to_owned(), namespace.to_owned());
-        self.write(move |connection, _| {
-            connection
-                .execute("DELETE FROM answer WHERE lineage = ?1 AND namespace <> ?2", params![lineage, namespace])
-                .map_err(failed)?;
-            let mut query = connection
+        self.write(move |write, _| {
+            changed(write, "DELETE FROM answer WHERE lineage = ?1 AND namespace <> ?2", params![lineage, namespace])?;
+            write
                 .prepare_cached("SELECT key FROM answer WHERE namespace = ?1 ORDER BY key")
-                .map_err(failed)?;
-            query
-                .query_map(params![namespace], |row| row.get::<_, String>(0))
-                .and_then(|rows| rows.collect::<rusqlite::Result<Vec<_>>>())
+                .and_then(|mut query| query.query_map([namespace], |row| row.get(0))?.collect())
                 .map_err(failed)
         })
     }
@@ -325,27 +324,25 @@ impl Store for SqliteStore {
         self.write(move |write, seal| {
             let bytes = i64::try_from(answer.len()).unwrap_or(i64::MAX);
             let sealed = seal.seal(&["answer", &namespace, &key], &answer)?;
-            write
-                .execute(
-                    "INSERT OR REPLACE INTO answer (namespace, key, lineage, at_ms, bytes, sealed)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                    params![namespace, key, lineage, signed(at), bytes, sealed],
-                )
-                .map_err(failed)?;
+            changed(
+                write,
+                "INSERT OR REPLACE INTO answer (namespace, key, lineage, at_ms, bytes, sealed)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![namespace, key, lineage, signed(at), bytes, sealed],
+            )?;
             // From the newest on, what goes over the limit goes.
-            write
-                .execute(
-                    "DELETE FROM answer WHERE (namespace, key) IN (
-                         SELECT namespace, key FROM (
-                             SELECT namespace, key,
-                                 sum(bytes) OVER (ORDER BY at_ms DESC, key ROWS UNBOUNDED PRECEDING) AS total
-                             FROM answer WHERE lineage = ?1
-                         ) WHERE total > ?2
-                     )",
-                    params![lineage, i64::try_from(bytes_max).unwrap_or(i64::MAX)],
-                )
-                .map_err(failed)?;
-            Ok(())
+            changed(
+                write,
+                "DELETE FROM answer WHERE (namespace, key) IN (
+                     SELECT namespace, key FROM (
+                         SELECT namespace, key,
+                             sum(bytes) OVER (ORDER BY at_ms DESC, key ROWS UNBOUNDED PRECEDING) AS total
+                         FROM answer WHERE lineage = ?1
+                     ) WHERE total > ?2
+                 )",
+                params![lineage, number(bytes_max)],
+            )
+            .map(drop)
         })
     }
 
@@ -362,11 +359,8 @@ impl Store for SqliteStore {
 
     fn forget<'a>(&'a self, namespace: &'a str, key: &'a str) -> BoxFuture<'a, Result<()>> {
         let (namespace, key) = (namespace.to_owned(), key.to_owned());
-        self.write(move |connection, _| {
-            connection
-                .execute("DELETE FROM answer WHERE namespace = ?1 AND key = ?2", params![namespace, key])
-                .map_err(failed)?;
-            Ok(())
+        self.write(move |write, _| {
+            changed(write, "DELETE FROM answer WHERE namespace = ?1 AND key = ?2", params![namespace, key]).map(drop)
         })
     }
 
@@ -379,8 +373,8 @@ impl Store for SqliteStore {
                     query
                         .query_row(params![owner, name], |row| {
                             Ok(Record {
-                                version: row.get::<_, i64>(0)?.unsigned_abs(),
-                                at: Timestamp::from_millis(row.get::<_, i64>(1)?.unsigned_abs()),
+                                version: unsigned(row, 0)?,
+                                at: time(row, 1)?,
                                 value: Zeroizing::new(row.get::<_, Option<Vec<u8>>>(2)?.unwrap_or_default()),
                             })
                         })
@@ -400,53 +394,45 @@ impl Store for SqliteStore {
     ) -> BoxFuture<'a, Result<Option<u64>>> {
         let (owner, name) = (owner.to_owned(), name.to_owned());
         self.write(move |write, _| {
-            let last: Option<i64> = write
-                .query_row("SELECT version FROM record WHERE owner = ?1 AND name = ?2", params![owner, name], |row| {
-                    row.get(0)
-                })
-                .optional()
-                .map_err(failed)?;
-            let last = last.unwrap_or(0);
-            if !may_write(last.unsigned_abs(), expected) {
+            let last = write
+                .prepare_cached("SELECT version FROM record WHERE owner = ?1 AND name = ?2")
+                .and_then(|mut query| query.query_row(params![owner, name], |row| unsigned(row, 0)).optional())
+                .map_err(failed)?
+                .unwrap_or(0);
+            if !may_write(last, expected) {
                 return Ok(None);
             }
-            write
-                .execute(
-                    "INSERT OR REPLACE INTO record (owner, name, version, at_ms, value) VALUES (?1, ?2, ?3, ?4, ?5)",
-                    params![owner, name, last + 1, signed(at), value.as_slice()],
-                )
-                .map_err(failed)?;
-            Ok(Some((last + 1).unsigned_abs()))
+            changed(
+                write,
+                "INSERT OR REPLACE INTO record (owner, name, version, at_ms, value) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![owner, name, number(last + 1), signed(at), value.as_slice()],
+            )?;
+            Ok(Some(last + 1))
         })
     }
 
     fn remove_record<'a>(&'a self, owner: &'a str, name: &'a str) -> BoxFuture<'a, Result<bool>> {
         let (owner, name) = (owner.to_owned(), name.to_owned());
-        self.write(move |connection, _| {
-            let changed = connection
-                .execute(
-                    "UPDATE record SET value = NULL, version = version + 1
-                     WHERE owner = ?1 AND name = ?2 AND value IS NOT NULL",
-                    params![owner, name],
-                )
-                .map_err(failed)?;
-            Ok(changed > 0)
+        self.write(move |write, _| {
+            changed(
+                write,
+                "UPDATE record SET value = NULL, version = version + 1
+                 WHERE owner = ?1 AND name = ?2 AND value IS NOT NULL",
+                params![owner, name],
+            )
         })
     }
 
     fn records(&self) -> BoxFuture<'_, Result<Vec<Listed>>> {
         self.read(move |connection, _| {
-            let mut query = connection
+            connection
                 .prepare_cached(
                     "SELECT owner, name, version, at_ms FROM record WHERE value IS NOT NULL ORDER BY owner, name",
                 )
-                .map_err(failed)?;
-            query
-                .query_map([], |row| {
-                    let at = Timestamp::from_millis(row.get::<_, i64>(3)?.unsigned_abs());
-                    Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.unsigned_abs(), at))
+                .and_then(|mut query| {
+                    let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, unsigned(row, 2)?, time(row, 3)?));
+                    query.query_map([], row)?.collect()
                 })
-                .and_then(|rows| rows.collect::<rusqlite::Result<Vec<_>>>())
                 .map_err(failed)
         })
     }
@@ -459,26 +445,21 @@ impl Store for SqliteStore {
         until: Timestamp,
     ) -> BoxFuture<'a, Result<bool>> {
         let (name, holder) = (name.to_owned(), holder.to_owned());
-        self.write(move |connection, _| {
-            let changed = connection
-                .execute(
-                    "INSERT INTO lease (name, holder, until_ms) VALUES (?1, ?2, ?4)
-                     ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until_ms = excluded.until_ms
-                     WHERE holder = excluded.holder OR until_ms <= ?3",
-                    params![name, holder, signed(now), signed(until)],
-                )
-                .map_err(failed)?;
-            Ok(changed > 0)
+        self.write(move |write, _| {
+            changed(
+                write,
+                "INSERT INTO lease (name, holder, until_ms) VALUES (?1, ?2, ?4)
+                 ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until_ms = excluded.until_ms
+                 WHERE holder = excluded.holder OR until_ms <= ?3",
+                params![name, holder, signed(now), signed(until)],
+            )
         })
     }
 
     fn release<'a>(&'a self, name: &'a str, holder: &'a str) -> BoxFuture<'a, Result<()>> {
         let (name, holder) = (name.to_owned(), holder.to_owned());
-        self.write(move |connection, _| {
-            connection
-                .execute("DELETE FROM lease WHERE name = ?1 AND holder = ?2", params![name, holder])
-                .map_err(failed)?;
-            Ok(())
+        self.write(move |write, _| {
+            changed(write, "DELETE FROM lease WHERE name = ?1 AND holder = ?2", params![name, holder]).map(drop)
         })
     }
 
@@ -545,14 +526,12 @@ fn append_audit(write: &Connection, chain: &Chain, texts: &[String], rows_max: u
 
 fn anchor(read: &Connection) -> rusqlite::Result<Option<Anchor>> {
     read.prepare_cached("SELECT number, hash, seal FROM audit_anchor WHERE id = 1")?
-        .query_row([], |row| {
-            Ok(Anchor { number: row.get::<_, i64>(0)?.unsigned_abs(), hash: row.get(1)?, seal: row.get(2)? })
-        })
+        .query_row([], |row| Ok(Anchor { number: unsigned(row, 0)?, hash: row.get(1)?, seal: row.get(2)? }))
         .optional()
 }
 
-fn link(row: &rusqlite::Row<'_>) -> rusqlite::Result<Link> {
-    Ok(Link { number: row.get::<_, i64>(0)?.unsigned_abs(), text: row.get(1)?, hash: row.get(2)? })
+fn link(row: &Row<'_>) -> rusqlite::Result<Link> {
+    Ok(Link { number: unsigned(row, 0)?, text: row.get(1)?, hash: row.get(2)? })
 }
 
 /// SQLite's integers have a sign.
@@ -570,12 +549,12 @@ fn reserve(write: &Connection, bucket: &str, wish: &Wish) -> rusqlite::Result<Re
     write
         .prepare_cached("DELETE FROM quota WHERE bucket = ?1 AND (until_ms <= ?2 OR units = 0)")?
         .execute(params![bucket, now])?;
-    let blocked_until: Option<i64> = write
+    let blocked_until = write
         .prepare_cached("SELECT until_ms FROM quota_block WHERE bucket = ?1 AND until_ms > ?2")?
-        .query_row(params![bucket, now], |row| row.get(0))
+        .query_row(params![bucket, now], |row| time(row, 0))
         .optional()?;
     if let Some(until) = blocked_until {
-        return Ok(Reserved::Full { until: Timestamp::from_millis(until.unsigned_abs()) });
+        return Ok(Reserved::Full { until });
     }
     let (used, first): (i64, Option<i64>) = write
         .prepare_cached("SELECT coalesce(sum(units), 0), min(until_ms) FROM quota WHERE bucket = ?1")?

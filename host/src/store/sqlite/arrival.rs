@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{SqliteStore, failed, number, signed};
+use super::{SqliteStore, changed, failed, number, signed, time, unsigned};
 use crate::error::{Error, Result};
 use crate::store::Seal;
 use crate::store::arrival::{
@@ -433,10 +433,6 @@ fn changed_from_outside(what: &str) -> Error {
     Error::internal(format!("{what} was changed from outside"))
 }
 
-fn changed(write: &Connection, text: &str, values: &[&dyn rusqlite::ToSql]) -> Result<bool> {
-    write.prepare_cached(text).and_then(|mut query| query.execute(values)).map(|rows| rows > 0).map_err(failed)
-}
-
 fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
     let state = usize::try_from(row.get::<_, i64>(7)?).ok().and_then(|state| EventState::ALL.get(state));
     Ok(Stored {
@@ -456,12 +452,4 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
         why: row.get(10)?,
         has_content: row.get(11)?,
     })
-}
-
-fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
-    Ok(row.get::<_, i64>(column)?.unsigned_abs())
-}
-
-fn time(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
-    unsigned(row, column).map(Timestamp::from_millis)
 }
