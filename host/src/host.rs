@@ -21,7 +21,7 @@ use crate::inbound::log::EventLog;
 #[cfg(feature = "serve")]
 use crate::inbound::sink::channel::Events;
 #[cfg(feature = "serve")]
-use crate::inbound::sink::http::{Posts, Way};
+use crate::inbound::sink::http::Posts;
 #[cfg(feature = "serve")]
 use crate::inbound::sink::line::{Bell, Line, Means as SinkMeans, Outlet};
 #[cfg(feature = "serve")]
@@ -48,6 +48,8 @@ use crate::outbound::circuit::Circuits;
 use crate::outbound::classify::Answers;
 use crate::outbound::client::Http;
 use crate::outbound::key_sets::KeySets;
+#[cfg(any(feature = "serve", feature = "trace"))]
+use crate::outbound::own::Way;
 use crate::outbound::retry::RetryBudget;
 use crate::outbound::scope::Asked;
 use crate::outbound::session::{CLIENT, Session, Tokens};
@@ -665,21 +667,9 @@ impl Host {
     /// [`Kind::Configuration`](crate::Kind::Configuration) where the receiver cannot be reached as it is written.
     #[cfg(feature = "trace")]
     pub fn export(&self, policy: &ObservePolicy, spans: &Spans) -> Result<Option<Exporting>> {
-        let inner = &self.0;
-        let transport = match &inner.transport {
-            Some(transport) => transport.clone(),
-            None => Arc::new(Http::new(&otlp::path_limits())?),
-        };
-        let means = Means {
-            // Such a secret is none of a connection's.
-            sealed: None,
-            owner: "observe".to_owned(),
-            clock: inner.clock.clone(),
-            run_programs: inner.run_programs,
-            // It is used every few seconds, and would push out of the trail what others did.
-            book: Book::closed(),
-        };
-        let way = otlp::Way { transport, resolver: inner.resolver.clone(), clock: inner.clock.clone(), means };
+        // Such a secret is none of a connection's. It is used every few seconds, and would push out of the trail what
+        // others did.
+        let way = self.own_way(&otlp::path_limits(), "observe", None, Book::closed())?;
         Exporting::begin(policy, spans, &way, self)
     }
 
@@ -745,28 +735,12 @@ impl Host {
                 SinkPlace::File { path, fsync } => {
                     Box::new(Lines::file(Journal::new(path, *fsync, limits.rotate_bytes, limits.files)))
                 }
-                SinkPlace::Http { secret, .. } => {
+                SinkPlace::Http { .. } => {
                     let owner = format!("sink {name}");
                     let book = Book::new(inner.audit.clone(), "", &owner, None);
-                    let secrets = Secrets::new("sink", name, sink::http::granted(secret)).with(Means {
-                        sealed: Some(inner.sealed.clone()),
-                        owner,
-                        clock: inner.clock.clone(),
-                        run_programs: inner.run_programs,
-                        book: book.clone(),
-                    });
-                    let transport = match &inner.transport {
-                        Some(transport) => transport.clone(),
-                        None => Arc::new(Http::new(&sink::http::path_limits(limits))?),
-                    };
-                    let way = Way {
-                        transport,
-                        resolver: inner.resolver.clone(),
-                        clock: inner.clock.clone(),
-                        secrets: Arc::new(secrets),
-                        book,
-                    };
-                    let posts = Posts::new(name, policy, way)?;
+                    let limits = sink::http::path_limits(limits);
+                    let way = self.own_way(&limits, &owner, Some(inner.sealed.clone()), book)?;
+                    let posts = Posts::new(name, policy, &way)?;
                     posts.check().await.map_err(|error| error.context(format!("sink `{name}`")))?;
                     Box::new(posts)
                 }
@@ -806,14 +780,17 @@ impl Host {
         &self.0.bell
     }
 
-    /// What carries a request and what finds its address, for a path of the host's own.
-    #[cfg(feature = "serve")]
-    pub(crate) fn way_out(&self, limits: &Limits) -> Result<(Arc<dyn Transport>, Arc<Resolver>)> {
-        let transport: Arc<dyn Transport> = match &self.0.transport {
+    /// What a path of the host's own goes by, and where it finds the secrets of this owner.
+    #[cfg(any(feature = "serve", feature = "trace"))]
+    pub(crate) fn own_way(&self, limits: &Limits, owner: &str, sealed: Option<Sealed>, book: Book) -> Result<Way> {
+        let inner = &self.0;
+        let transport = match &inner.transport {
             Some(transport) => transport.clone(),
             None => Arc::new(Http::new(limits)?),
         };
-        Ok((transport, self.0.resolver.clone()))
+        let (owner, clock, run_programs) = (owner.to_owned(), inner.clock.clone(), inner.run_programs);
+        let means = Means { sealed, owner, clock, run_programs, book };
+        Ok(Way { transport, resolver: inner.resolver.clone(), means })
     }
 
     #[cfg(feature = "serve")]

@@ -8,63 +8,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::Value;
-use wharfage::{
-    AlertPolicy, AlertRule, AlertState, AlertSubject, Cause, Config, Host, ManualClock, Serving, SinkDoing,
-};
-use wharfage_tests::scene::imports;
-use wharfage_tests::{API_KEY, NOW, Provider, Reply, Scene, compiled_code, drained, guests, root, until};
+use wharfage::{AlertPolicy, AlertRule, AlertState, AlertSubject, Cause, ManualClock, Serving, SinkDoing};
+use wharfage_tests::scene::{host, secret_file};
+use wharfage_tests::{API_KEY, NOW, Provider, Reply, drained, root, until};
 
 use crate::cli::wharfage;
-
-/// The example secret of the Standard Webhooks specification.
-const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+use crate::sinks::{config, folder};
 
 /// The rules for Prometheus.
 const RULES: &str = "host/alerts/wharfage.rules.yml";
 
-/// A folder with a plugin that asks the provider when it is polled, and a `wharfage.toml` that ends so.
-async fn folder(provider: &Provider, more: &str) -> tempfile::TempDir {
-    let scene = Scene::of(guests::EVENTS_KEYED).manifest(
-        "\n[polls.things]\nevery_s = 86400\nsource = 'made up for the tests'\ndate = '2026-11-24'\n\
-         [events.\"thing.updated\"]\ndescription = 'a thing has changed'\n",
-    );
-    let bytes = scene.component().await;
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("plugin.wasm"), bytes.as_slice()).unwrap();
-    let names: Vec<String> = imports(&bytes).unwrap().iter().map(|name| format!("'{name}'")).collect();
-    for (name, value) in [("key", API_KEY), ("sink-secret", SECRET)] {
-        let path = folder.path().join(name);
-        std::fs::write(&path, value).unwrap();
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-        }
-    }
-    let url = provider.url();
-    let text = format!(
-        "[plugins.p]\ncomponent = 'plugin.wasm'\n[accounts.main.secrets]\napi_key = {{ file = 'key' }}\n\
-         [connections.acme]\nplugin = 'p'\naccount = 'main'\nsecrets = ['api_key']\nimports = [{}]\n\
-         origins = ['{url}']\nbase.api = '{url}'\nprivate_addresses = ['127.0.0.1/32']\n[connections.acme.polls.things]\n{more}",
-        names.join(", ")
-    );
-    std::fs::write(folder.path().join("wharfage.toml"), text).unwrap();
-    folder
-}
-
-fn config(folder: &Path) -> Config {
-    let path = folder.join("wharfage.toml");
-    Config::parse(&std::fs::read_to_string(&path).unwrap(), &path).unwrap()
-}
-
 async fn serve(folder: &Path, clock: &ManualClock) -> Serving {
-    let state = folder.join("state");
-    let host = Host::builder().state_dir(state).code_dir(compiled_code()).clock(clock.clone()).build().unwrap();
-    host.serve(&config(folder)).await.unwrap()
+    host(&folder.join("state"), clock.clone()).serve(&config(folder)).await.unwrap()
 }
 
 /// The events in a file of lines.
-fn lines(path: &Path) -> Vec<Value> {
+pub(crate) fn lines(path: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -192,10 +151,7 @@ async fn a_key_that_is_missing_or_refused_is_told_as_what_needs_a_person() {
         let series = "wharfage_health_state{connection=\"acme\",state=\"needs-connecting\"} 1";
         assert!(text.lines().any(|line| line == series), "Prometheus' rule would see nothing of it: {text}");
         if status == 200 {
-            let key = folder.path().join("key");
-            std::fs::write(&key, API_KEY).unwrap();
-            #[cfg(unix)]
-            std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+            secret_file(&folder.path().join("key"), API_KEY);
             let is_over = || serving.alerts().iter().all(|alert| alert.rule != AlertRule::NeedsConnecting);
             turning(&clock, &[&serving], is_over).await;
         }
@@ -229,10 +185,7 @@ async fn two_over_one_state_folder_tell_once() {
 
     // The one that goes on sees that it is over, and says so once the other has been gone for long enough.
     assert!(drained(one, &clock).await);
-    let key = folder.path().join("key");
-    std::fs::write(&key, API_KEY).unwrap();
-    #[cfg(unix)]
-    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    secret_file(&folder.path().join("key"), API_KEY);
     turning(&clock, &[&other], || types().len() > 1).await;
     assert_eq!(types(), ["wharfage.alert.firing", "wharfage.alert.resolved"]);
     assert!(drained(other, &clock).await);

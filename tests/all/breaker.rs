@@ -8,7 +8,7 @@ use wharfage::{CircuitState, Connection, Kind, ManualClock, RequestSent, Step};
 use wharfage_tests::{NOW, Open, Provider, Reply, Scene, guests, skipping, until};
 
 /// One attempt a call, so that calls and failures are the same number, and no last good answer instead of a failure.
-fn once(connection: &mut Connection) {
+pub(crate) fn once(connection: &mut Connection) {
     connection.limits.attempts = 1;
     connection.cache.enabled = false;
 }
@@ -193,20 +193,15 @@ async fn r1_the_breaker_is_asked_after_the_wait() {
 async fn each_origin_and_each_connection_has_its_own() {
     let (clock, status) = (skipping(), Arc::new(AtomicU16::new(503)));
     let (bad, good) = (provider(&status).await, Provider::scripted([Reply::status(200)]).await);
-    let scene = Scene::of(guests::HTTP_SEND).with(&bad).at("other", &good.url()).grant(once).clock(&clock);
-    let bytes = scene.component().await;
-    let open = scene.open().await;
+    let scene = || Scene::of(guests::HTTP_SEND).with(&bad);
+    let open = scene().at("other", &good.url()).grant(once).clock(&clock).open().await;
     for _ in 0..6 {
         kind(&open).await;
     }
     assert_eq!(kind(&open).await, "circuit-open");
     open.output("send", json!({"url": "{other}/x"})).await;
-    let mut connection = Connection::parse("private_addresses = ['127.0.0.1/32']\nsecrets = ['api_key']").unwrap();
-    connection.imports = wharfage_tests::scene::imports(&bytes).unwrap();
-    connection.origins = vec![bad.url()];
-    connection.base.insert("api".into(), bad.url());
     let account = wharfage_tests::scene::account("");
-    let neighbour = open.host.connect("neighbour", &bytes, &connection, Some(&account)).await.unwrap();
+    let neighbour = scene().connect_as("neighbour", &open.host, &account).await.unwrap();
     let error = neighbour.call::<serde_json::Value>("send", &json!({"url": "{api}/x"})).await.unwrap_err();
     assert_eq!(*error.kind(), Kind::Transient);
 }

@@ -14,7 +14,7 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 use wharfage::tape::{Tape, TapeMode};
 use wharfage::{Config, Error, Host, Plugin, SecretSource, SecretValue, Stage};
-use wharfage_tests::scene::{AUTHORITY, account};
+use wharfage_tests::scene::{AUTHORITY, account, secret_file};
 use wharfage_tests::{Provider, Reply, Scene, Seen, compiled_code, guests, skipping};
 
 use crate::cli::program;
@@ -507,12 +507,7 @@ async fn connect(scene: Scene, host: &Host, keys: &Path) -> Plugin {
 /// A file that is its owner's alone.
 fn key_file(folder: &Path, name: &str, value: &str) -> std::path::PathBuf {
     let path = folder.join(name);
-    std::fs::write(&path, format!("{value}\n")).unwrap();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    }
+    secret_file(&path, &format!("{value}\n"));
     path
 }
 

@@ -10,6 +10,7 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use wharfage_tests::scene::{THINGS, secret_file};
 use wharfage_tests::{PATIENCE, Scene, guests, until};
 
 use crate::serve::{Port, TOKEN, deliver};
@@ -183,12 +184,9 @@ async fn port() -> Port {
          [endpoints.narrow]\nconnection = 'narrow'\nwebhook = 'things'\n",
     )
     .await;
-    let writer = Scene::of(guests::EVENTS_KEYED).manifest(wharfage_tests::scene::THINGS).component().await;
+    let writer = Scene::of(guests::EVENTS_KEYED).manifest(THINGS).component().await;
     std::fs::write(port.folder.path().join("writer.wasm"), writer.as_slice()).unwrap();
-    let key = port.folder.path().join("later-key");
-    std::fs::write(&key, TOKEN).unwrap();
-    #[cfg(unix)]
-    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    secret_file(&port.folder.path().join("later-key"), TOKEN);
     port
 }
 

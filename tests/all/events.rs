@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::{Value, json};
 use wharfage::{Clock as _, Connection, Event, Kind, Poll, Start, Trigger};
 use wharfage_tests::clocks::TurningClock;
+use wharfage_tests::scene::{account, host};
 use wharfage_tests::{
     Act, PLUGINS, PluginFolder, Provider, Reply, Scene, SocketServer, component, drained, guests, until,
 };
@@ -49,15 +50,8 @@ async fn r8_a_repeated_run_repeats_no_write() {
     for (connection, id) in [("acme", "e-1"), ("acme", "e-1"), ("acme", "e-2"), ("other", "e-1")] {
         let provider = Provider::scripted([Reply::status(200)]).await;
         let scene = Scene::of(guests::EVENTS_KEYED).with(&provider);
-        let bytes = scene.component().await;
         let host = wharfage::Host::builder().state_dir(folder.path()).build().unwrap();
-        let mut policy =
-            wharfage::Connection::parse("private_addresses = ['127.0.0.1/32']\nsecrets = ['api_key']").unwrap();
-        policy.imports = wharfage_tests::scene::imports(&bytes).unwrap();
-        policy.origins = vec![provider.url()];
-        policy.base.insert("api".into(), provider.url());
-        let account = wharfage_tests::scene::account("");
-        let plugin = host.connect(connection, &bytes, &policy, Some(&account)).await.unwrap();
+        let plugin = scene.connect_as(connection, &host, &account("")).await.unwrap();
         plugin.handle(polled(id)).await.unwrap();
         let mut run = keys(&provider);
         run.sort();
@@ -166,10 +160,7 @@ description = "a thing"
          [connections.acme.sockets.ticks]\n[sinks.log]\nkind = 'file'\npath = 'events.jsonl'\n"
     );
     let config = wharfage::Config::parse(&text, &folder.path().join("wharfage.toml")).unwrap();
-    let host = || {
-        let builder = wharfage::Host::builder().state_dir(folder.path().join("state"));
-        builder.code_dir(wharfage_tests::compiled_code()).clock(clock.clone()).build().unwrap()
-    };
+    let host = || host(&folder.path().join("state"), clock.clone());
 
     let serving = host().serve(&config).await.unwrap();
     assert!(serving.declared().await.contains(&"socket ticks of acme".to_owned()));
@@ -225,11 +216,7 @@ async fn of_several_processes_one_keeps_a_socket_open() {
     );
     let mut config = wharfage::Config::parse(&text, &folder.path().join("wharfage.toml")).unwrap();
     config.accounts.insert("desk".to_owned(), wharfage_tests::scene::account(""));
-    let process = async || {
-        let builder = wharfage::Host::builder().state_dir(folder.path().join("state"));
-        let host = builder.code_dir(wharfage_tests::compiled_code()).clock(clock.clone()).build().unwrap();
-        host.serve(&config).await.unwrap()
-    };
+    let process = async || host(&folder.path().join("state"), clock.clone()).serve(&config).await.unwrap();
     let state = async |serving: &wharfage::Serving| serving.state().await.unwrap().sockets[0].2.state.name();
     let until = async |serving: &wharfage::Serving, wanted: &str| {
         let mut is = state(serving).await;
@@ -435,13 +422,7 @@ async fn guide_s26_the_wallet_monitor_is_served() {
     let config = wharfage::Config::parse(&text, &folder.path().join("wharfage.toml")).unwrap();
     let clock = wharfage_tests::skipping();
     for process in 1..=6u64 {
-        let host = wharfage::Host::builder()
-            .state_dir(folder.path().join("state"))
-            .code_dir(wharfage_tests::compiled_code())
-            .clock(clock.clone())
-            .build()
-            .unwrap();
-        let serving = host.serve(&config).await.unwrap();
+        let serving = host(&folder.path().join("state"), clock.clone()).serve(&config).await.unwrap();
         assert_eq!(serving.declared().await, ["poll wallet of treasury", "sink out"]);
         // On this clock whoever waits is there at once, so the schedule runs as fast as it can.
         let until = asked.load(Ordering::SeqCst) + 40 + process * 7;

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use wharfage::{Config, Host, ManualClock, SecretSource, SecretValue, Serving, Timestamp};
+use wharfage::{Config, ManualClock, SecretSource, SecretValue, Serving, Timestamp};
+use wharfage_tests::scene::{account, host, imports};
 use wharfage_tests::{PLUGINS, PluginFolder, Provider, Reply, component, drained, until};
 
 const BODY: &str = "{\n  \"id\": \"evt_test_webhook\",\n  \"object\": \"event\",\n  \"data\": { \"object\": { \"id\": \"rdr_123\", \"object\": \"terminal.reader\" } }\n}";
@@ -16,15 +16,7 @@ const SIGNED: &str = "t=1614265330,v1=117f2d4aa1697fc9f837f2feca4e5e23ec790ffa7b
 
 /// The status that a delivery gets.
 async fn deliver(serving: &Serving, signature: &str) -> String {
-    let mut stream = tokio::net::TcpStream::connect(serving.address().await.unwrap()).await.unwrap();
-    let head = format!(
-        "POST /webhooks/shop-1f2e HTTP/1.1\r\nhost: x\r\nconnection: close\r\nstripe-signature: {signature}\r\ncontent-length: {}\r\n\r\n",
-        BODY.len()
-    );
-    stream.write_all((head + BODY).as_bytes()).await.unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.unwrap();
-    text[9..12].to_owned()
+    wharfage_tests::deliver(serving, "shop-1f2e", &format!("stripe-signature: {signature}"), BODY).await.0
 }
 
 /// What came by webhook and stands in the list too is told once; what no webhook brought is told all the same.
@@ -47,7 +39,7 @@ async fn what_a_webhook_missed_is_told_once() {
     std::fs::write(folder.path().join("plugin.wasm"), &*bytes).unwrap();
     let out = folder.path().join("events.jsonl");
     let url = provider.url();
-    let imports = wharfage_tests::scene::imports(&bytes).unwrap();
+    let imports = imports(&bytes).unwrap();
     let text = format!(
         r#"
             [plugins.p]
@@ -76,10 +68,9 @@ async fn what_a_webhook_missed_is_told_once() {
     );
     let mut config = Config::parse(&text, &folder.path().join("wharfage.toml")).unwrap();
     let secret = SecretSource::Value(SecretValue::new("whsec_test_secret"));
-    config.accounts.insert("a".to_owned(), wharfage_tests::scene::account("").with_secret("webhook_secret", secret));
+    config.accounts.insert("a".to_owned(), account("").with_secret("webhook_secret", secret));
     let clock = ManualClock::new(Timestamp::from_millis((SIGNED_AT_S + 10) * 1_000), 1);
-    let builder = Host::builder().state_dir(folder.path().join("state")).code_dir(wharfage_tests::compiled_code());
-    let serving = builder.clock(clock.clone()).build().unwrap().serve(&config).await.unwrap();
+    let serving = host(&folder.path().join("state"), clock.clone()).serve(&config).await.unwrap();
 
     for (signature, status) in [
         (SIGNED.to_owned(), "200"),

@@ -7,11 +7,13 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use serde_json::{Value, json};
 use wharfage::stand_in::{Manner, StandIn};
 use wharfage::tape::Fixture;
-use wharfage::{Cause, Clock, Config, Connection, Health, HealthState, Host, Kind, ManualClock, Subject};
+use wharfage::{Cause, Config, Connection, Health, HealthState, Host, Kind, ManualClock, Subject};
 use wharfage_tests::clocks::TurningClock;
 use wharfage_tests::fixture::Theatre;
+use wharfage_tests::scene::host;
 use wharfage_tests::{API_KEY, NOW, Open, PLUGINS, Provider, Reply, Scene, drained, guests, root, skipping, until};
 
+use crate::breaker::once;
 use crate::cli::{Desk, KEY};
 
 /// How the guests are probed.
@@ -32,11 +34,6 @@ async fn weather(status: &Arc<AtomicU16>) -> Provider {
         status => Reply::status(status),
     })
     .await
-}
-
-fn once(connection: &mut Connection) {
-    connection.limits.attempts = 1;
-    connection.cache.enabled = false;
 }
 
 fn scene(provider: &Provider, clock: &ManualClock) -> Scene {
@@ -253,11 +250,6 @@ async fn config(folder: &Path, connections: &[(&str, &str)], more: &str) -> Conf
     config
 }
 
-fn host(folder: &Path, clock: impl Clock) -> Host {
-    let builder = Host::builder().state_dir(folder.join("state")).code_dir(wharfage_tests::compiled_code());
-    builder.clock(clock).build().unwrap()
-}
-
 /// All side by side: one hangs, one is gone, one refuses, and each is told for itself.
 #[tokio::test]
 async fn one_that_hangs_or_does_not_open_holds_nobody_up() {
@@ -269,7 +261,7 @@ async fn one_that_hangs_or_does_not_open_holds_nobody_up() {
     let all = [("hangs", hanging.url()), ("well", well.url()), ("gone", String::new()), ("refused", refusing.url())];
     let all: Vec<(&str, &str)> = all.iter().map(|(name, url)| (*name, url.as_str())).collect();
     let config = config(folder.path(), &all, "").await;
-    let host = host(folder.path(), clock.clone());
+    let host = host(&folder.path().join("state"), clock.clone());
     let report = clock.run(host.health(&config, &[], true)).await;
     let told: Vec<(&str, &str)> = report.all.iter().map(|health| (health.name.as_str(), health.state.name())).collect();
     assert_eq!(
@@ -298,7 +290,7 @@ async fn what_serves_is_ready_whatever_providers_do() {
     if let Some(connection) = config.connections.get_mut("acme") {
         connection.secrets.push("verifying".to_owned());
     }
-    let serving = host(folder.path(), clock.clone()).serve(&config).await.unwrap();
+    let serving = host(&folder.path().join("state"), clock.clone()).serve(&config).await.unwrap();
     assert_eq!(serving.lived().0, 200);
     let report = serving.health().await;
     let told: Vec<(Subject, &str, &str)> =

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::{Value, json};
 use wharfage::{CircuitState, Config, Error, Host, Kind, ManualClock, Metrics, OperationMetrics, Step};
-use wharfage_tests::scene::{AUTHORITY, SIGNED_IN, account};
+use wharfage_tests::scene::{account, secret_file};
 use wharfage_tests::{API_KEY, NOW, Open, Provider, Reply, Scene, guests, skipping, until};
 
 fn of(metrics: &Metrics, operation: &str) -> OperationMetrics {
@@ -208,10 +208,7 @@ async fn what_the_host_asks_for_tokens_is_counted_apart() {
     let host = Host::builder().clock(skipping()).code_dir(wharfage_tests::compiled_code()).build().unwrap();
     let plugin = Scene::of(guests::HTTP_SEND)
         .with(&provider)
-        .at("auth", &provider.url())
-        .manifest_with("credential = \"key\"", "credential = \"account\"")
-        .manifest(AUTHORITY)
-        .manifest(SIGNED_IN)
+        .signed_in(&provider.url())
         .connect(&host, &account(""))
         .await
         .unwrap();
@@ -288,7 +285,7 @@ async fn what_is_served_is_told_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let bytes = Scene::of(guests::EVENTS_COUNTS).manifest(wharfage_tests::scene::THINGS).component().await;
     std::fs::write(folder.path().join("plugin.wasm"), bytes.as_slice()).unwrap();
-    std::fs::write(folder.path().join("token"), "the-token-of-the-hooks").unwrap();
+    secret_file(&folder.path().join("token"), "the-token-of-the-hooks");
     let text = format!(
         "[plugins.p]\ncomponent = 'plugin.wasm'\n[accounts.a.secrets]\nverifying = {{ file = '{}' }}\n\
          [connections.acme]\nplugin = 'p'\naccount = 'a'\nsecrets = ['verifying']\n[connections.acme.polls.ticks]\n\
@@ -297,12 +294,6 @@ async fn what_is_served_is_told_with_it() {
         folder.path().join("token").display(),
         folder.path().join("out.jsonl").display()
     );
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        let mode = std::fs::Permissions::from_mode(0o600);
-        std::fs::set_permissions(folder.path().join("token"), mode).unwrap();
-    }
     let config = Config::parse(&text, &folder.path().join("wharfage.toml")).unwrap();
     let host = Host::builder().code_dir(wharfage_tests::compiled_code()).build().unwrap();
     let serving = host.serve(&config).await.unwrap();

@@ -3,9 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
-use wharfage::{Account, Host, Kind, ManualClock, Plugin};
+use wharfage::{Kind, ManualClock, Plugin};
 use wharfage_tests::provider::{Reply, Seen};
-use wharfage_tests::scene::{AUTHORITY, SIGNED_IN, account};
+use wharfage_tests::scene::{account, host};
 use wharfage_tests::{NOW, Provider, Scene, guests};
 
 /// A provider that rotates: a refresh token is good until the one after it was used.
@@ -74,17 +74,11 @@ impl Set {
 
     /// One more host on the same state, as another process is.
     async fn open(&self) -> Plugin {
-        let builder = Host::builder().state_dir(self.state.path()).code_dir(wharfage_tests::compiled_code());
-        let host = builder.clock(self.clock.clone()).build().unwrap();
-        let account: Account = account("");
         Scene::of(guests::HTTP_SEND)
             .with(&self.provider)
-            .at("auth", &self.provider.url())
-            .manifest_with("credential = \"key\"", "credential = \"account\"")
-            .manifest(AUTHORITY)
-            .manifest(SIGNED_IN)
+            .signed_in(&self.provider.url())
             .grant(|connection| connection.cache.enabled = false)
-            .connect(&host, &account)
+            .connect(&host(self.state.path(), self.clock.clone()), &account(""))
             .await
             .unwrap()
     }

@@ -32,7 +32,7 @@ use serde_json::{Value, json};
 use url::Url;
 use wharfage::{Config, Disconnected, Error, GivenAccess, Host, Kind, ManualClock, SecretValue, Way};
 use wharfage_tests::provider::{Reply, Seen};
-use wharfage_tests::scene::AUTHORITY;
+use wharfage_tests::scene::{AUTHORITY, host, secret_file};
 use wharfage_tests::{NOW, Provider, Scene, guests, skipping};
 
 const CLIENT_ID: &str = "client-of-the-harbour";
@@ -163,10 +163,7 @@ impl Desk {
     }
 
     fn secret(&self, name: &str, value: &str) {
-        use std::os::unix::fs::PermissionsExt as _;
-        let path = self.folder.path().join(name);
-        std::fs::write(&path, value).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        secret_file(&self.folder.path().join(name), value);
     }
 
     /// A component with these lines of the credential.
@@ -195,8 +192,7 @@ impl Desk {
     }
 
     pub(crate) fn host(&self, clock: &ManualClock) -> Host {
-        let state = self.folder.path().join("state");
-        Host::builder().state_dir(state).code_dir(wharfage_tests::compiled_code()).clock(clock.clone()).build().unwrap()
+        host(&self.folder.path().join("state"), clock.clone())
     }
 
     /// The `Authorization` that the provider gets with a call now.

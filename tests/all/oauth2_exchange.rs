@@ -10,8 +10,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use wharfage::tape::Fixture;
-use wharfage::{Account, Clock as _, Connection, Error, Host, Kind, ManualClock, Plugin, SecretSource, SecretValue};
+use wharfage::{Account, Clock as _, Connection, Error, Kind, ManualClock, Plugin, SecretSource, SecretValue};
 use wharfage_tests::provider::Seen;
+use wharfage_tests::scene::{host, imports};
 use wharfage_tests::{NOW, PLUGINS, PluginFolder, Provider, Reply, component};
 
 const APP: &str = "Iv23liAbCdEfGhIjKlMn";
@@ -124,14 +125,13 @@ impl Set {
     }
 
     async fn open(&self) -> Plugin {
-        let builder = Host::builder().state_dir(self.state.path()).code_dir(wharfage_tests::compiled_code());
-        let host = builder.clock(self.clock.clone()).build().unwrap();
+        let host = host(self.state.path(), self.clock.clone());
         let url = self.provider.url();
         let text = format!(
             "credential = 'app'\nimports = {:?}\nsecrets = ['app_id', 'app_key', 'installation']\norigins = ['{url}']\n\
              private_addresses = ['127.0.0.1/32']\nbase = {{ api = '{url}', search = '{url}', write = '{url}', app = '{url}' }}\n\
              cache = {{ enabled = false }}\n",
-            wharfage_tests::scene::imports(&self.bytes).unwrap()
+            imports(&self.bytes).unwrap()
         );
         let secrets = [("app_id", APP), ("app_key", self.key.as_str()), ("installation", INSTALLATION)];
         let account = secrets.iter().fold(Account::default(), |account, (name, value)| {

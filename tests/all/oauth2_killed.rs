@@ -14,9 +14,9 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
-use wharfage::{Account, Clock as _, Host, Kind, ManualClock, Timestamp};
+use wharfage::{Clock as _, Kind, ManualClock, Timestamp};
 use wharfage_tests::provider::{Reply, Seen};
-use wharfage_tests::scene::{AUTHORITY, SIGNED_IN, account};
+use wharfage_tests::scene::{account, host};
 use wharfage_tests::{NOW, Provider, Scene, guests};
 
 /// Says to the test program that it is one of the processes, and where things are.
@@ -240,18 +240,13 @@ fn a_process_of_its_own() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async move {
         let clock = ManualClock::skipping(NOW, 1);
-        let builder = Host::builder().state_dir(at["state"].as_str().unwrap()).clock(clock.clone());
-        let host = builder.code_dir(wharfage_tests::compiled_code()).build().unwrap();
-        let account: Account = account("");
+        let host = host(at["state"].as_str().unwrap().as_ref(), clock.clone());
         let url = at["url"].as_str().unwrap();
         let plugin = Scene::of(guests::HTTP_SEND)
             .at("api", url)
-            .at("auth", url)
-            .manifest_with("credential = \"key\"", "credential = \"account\"")
-            .manifest(AUTHORITY)
-            .manifest(SIGNED_IN)
+            .signed_in(url)
             .grant(|connection| connection.cache.enabled = false)
-            .connect(&host, &account)
+            .connect(&host, &account(""))
             .await
             .unwrap();
         for line in std::io::stdin().lock().lines() {

@@ -390,15 +390,11 @@ async fn guide_s21_retries_are_bounded_and_so_is_their_share() {
     // Three hundred fail at once: beyond the ten that are always there again after ten seconds, a tenth of the requests.
     let (clock, sent) = (ManualClock::new(NOW, 1), Arc::new(AtomicU64::new(0)));
     let host = Host::builder().code_dir(compiled_code()).clock(clock.clone()).transport(Failing(sent.clone()));
-    let scene = Scene::of(guests::HTTP_SEND);
-    let bytes = scene.component().await;
-    let mut connection = Connection::parse("private_addresses = ['127.0.0.1/32']\nsecrets = ['api_key']").unwrap();
-    connection.imports = imports(&bytes).unwrap();
-    connection.origins = vec!["https://127.0.0.1:9443".into()];
-    connection.base.insert("api".into(), "https://127.0.0.1:9443".into());
-    connection.breaker.enabled = false;
-    connection.limits.calls = 300;
-    let plugin = host.build().unwrap().connect("acme", &bytes, &connection, Some(&account(""))).await.unwrap();
+    let scene = Scene::of(guests::HTTP_SEND).at("api", "https://127.0.0.1:9443").grant(|connection| {
+        connection.breaker.enabled = false;
+        connection.limits.calls = 300;
+    });
+    let plugin = scene.connect(&host.build().unwrap(), &account("")).await.unwrap();
     let turned = async {
         loop {
             for _ in 0..1_000 {

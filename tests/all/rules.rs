@@ -12,7 +12,7 @@ use wharfage::{
     BoxFuture, Clock, Connection, Head, Host, Kind, Lost, ManualClock, NetworkStage, RequestSent, Signed, Step,
     Transport,
 };
-use wharfage_tests::scene::{AUTHORITY, SIGNED_IN, account, imports};
+use wharfage_tests::scene::account;
 use wharfage_tests::{API_KEY, NOW, Provider, Reply, Scene, compiled_code, guests, skipping, until};
 
 fn budget(limit: u32) -> String {
@@ -58,13 +58,8 @@ where
 
 /// A guest that sends over `transport`, whose origin `api` is `base`.
 async fn inside(scene: Scene, clock: &ManualClock, base: &str, transport: impl Transport) -> wharfage::Plugin {
-    let bytes = scene.component().await;
     let host = Host::builder().code_dir(compiled_code()).clock(clock.clone()).transport(transport).build().unwrap();
-    let mut connection = Connection::parse("private_addresses = ['127.0.0.1/32']\nsecrets = ['api_key']").unwrap();
-    connection.imports = imports(&bytes).unwrap();
-    connection.origins = vec![base.to_owned()];
-    connection.base.insert("api".into(), base.to_owned());
-    host.connect("acme", &bytes, &connection, Some(&account(""))).await.unwrap()
+    scene.at("api", base).connect(&host, &account("")).await.unwrap()
 }
 
 #[tokio::test]
@@ -154,10 +149,7 @@ async fn r2_no_permit_is_held_while_a_token_is_renewed() {
     let provider = Provider::answering_at(Arc::new(clock.clone()), Box::new(answer)).await;
     let open = Scene::of(guests::HTTP_SEND)
         .with(&provider)
-        .at("auth", &provider.url())
-        .manifest_with("credential = \"key\"", "credential = \"account\"")
-        .manifest(AUTHORITY)
-        .manifest(SIGNED_IN)
+        .signed_in(&provider.url())
         .manifest(ONE_PERMIT)
         .clock(&clock)
         .open()
@@ -220,14 +212,9 @@ async fn r5_a_name_is_judged_before_it_is_looked_up() {
 #[tokio::test]
 async fn r6_each_connection_has_sockets_of_its_own() {
     let provider = Provider::scripted([Reply::status(200)]).await;
-    let scene = Scene::of(guests::HTTP_SEND).with(&provider);
-    let bytes = scene.component().await;
-    let open = scene.open().await;
-    let mut connection = Connection::parse("private_addresses = ['127.0.0.1/32']\nsecrets = ['api_key']").unwrap();
-    connection.imports = imports(&bytes).unwrap();
-    connection.origins = vec![provider.url()];
-    connection.base.insert("api".into(), provider.url());
-    let other = open.host.connect("other", &bytes, &connection, Some(&account(""))).await.unwrap();
+    let scene = || Scene::of(guests::HTTP_SEND).with(&provider);
+    let open = scene().open().await;
+    let other = scene().connect_as("other", &open.host, &account("")).await.unwrap();
     for _ in 0..3 {
         open.output("send", json!({"url": "{api}/x"})).await;
         other.call::<Value>("send", &json!({"url": "{api}/x"})).await.unwrap();

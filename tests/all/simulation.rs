@@ -13,26 +13,13 @@ use wharfage::{
     BoxFuture, Clock, Config, Head, Host, Lost, ManualClock, NetworkStage, RequestSent, SecretSource, SecretValue,
     Signed, Timestamp, Transport,
 };
+use wharfage_tests::mutate::Die;
 use wharfage_tests::{NOW, Scene, component, guests};
 
 const QUOTAS: [(usize, u64); 2] = [(5, 1_000), (20, 10_000)];
 const AT_ONCE: usize = 3;
 const CALLS: usize = 150;
 const ACCOUNTS: [&str; 2] = ["north", "south"];
-
-/// SplitMix64.
-#[derive(Clone)]
-struct Die(u64);
-
-impl Die {
-    fn roll(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % below
-    }
-}
 
 fn key(account: &str) -> String {
     format!("s3cret-of-{account}-{}", "k".repeat(20))
@@ -89,7 +76,7 @@ impl Transport for Door {
             let call = signed.url().split(['/', '?']).nth(3).unwrap_or_default().to_owned();
             let (fate, there_ms, back_ms, wait) = {
                 let die = &mut world.seen.lock().unwrap().die;
-                (die.roll(100), die.roll(400), die.roll(2_000), die.roll(20))
+                (die.below(100), die.below(400), die.below(2_000), die.below(20))
             };
             let lost = |sent| {
                 Err(Lost {
@@ -187,10 +174,10 @@ async fn simulate(seed: u64) {
 
     let mut calls = tokio::task::JoinSet::new();
     for number in 0..CALLS {
-        let plugin = plugins[usize::try_from(die.roll(plugins.len() as u64)).unwrap()].clone();
-        let starts_at = NOW.plus(die.roll(20_000));
-        let method = ["GET", "GET", "POST", "PUT", "DELETE"][usize::try_from(die.roll(5)).unwrap()];
-        let credential = ["key", "bearer", "in-query"][usize::try_from(die.roll(3)).unwrap()];
+        let plugin = plugins[usize::try_from(die.below(plugins.len() as u64)).unwrap()].clone();
+        let starts_at = NOW.plus(die.below(20_000));
+        let method = ["GET", "GET", "POST", "PUT", "DELETE"][usize::try_from(die.below(5)).unwrap()];
+        let credential = ["key", "bearer", "in-query"][usize::try_from(die.below(3)).unwrap()];
         let input =
             json!({"url": format!("{{api}}/call-{number}-{method}"), "method": method, "credential": credential});
         let starts = clock.sleep_until(starts_at);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 use wharfage::{Config, Host, Serving, SinkDoing};
-use wharfage_tests::scene::imports;
+use wharfage_tests::scene::{imports, secret_file};
 use wharfage_tests::{API_KEY, Provider, Reply, Scene, compiled_code, guests, until};
 
 use crate::cli::wharfage;
@@ -15,42 +15,31 @@ use crate::cli::wharfage;
 /// The example secret of the Standard Webhooks specification.
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
-/// A folder with a plugin that emits one event when it is polled, and a `wharfage.toml` with these sinks.
-async fn folder(provider: &Provider, sinks: &str) -> tempfile::TempDir {
-    let scene = Scene::of(guests::EVENTS_KEYED).manifest(
-        "\n[polls.things]\nevery_s = 86400\nsource = 'made up for the tests'\ndate = '2026-11-24'\n\
-         [events.\"thing.updated\"]\ndescription = 'a thing has changed'\n",
-    );
-    let bytes = scene.component().await;
+/// A folder with a plugin that asks the provider when it is polled and emits an event, and a `wharfage.toml` that ends so.
+pub(crate) async fn folder(provider: &Provider, more: &str) -> tempfile::TempDir {
+    let manifest = "\n[polls.things]\nevery_s = 86400\nsource = 'made up for the tests'\ndate = '2026-11-24'\n\
+                    [events.\"thing.updated\"]\ndescription = 'a thing has changed'\n";
+    folder_of(provider, manifest, more).await
+}
+
+/// The same with a manifest that ends otherwise.
+pub(crate) async fn folder_of(provider: &Provider, manifest: &str, more: &str) -> tempfile::TempDir {
+    let bytes = Scene::of(guests::EVENTS_KEYED).manifest(manifest).component().await;
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("plugin.wasm"), bytes.as_slice()).unwrap();
-    let names: Vec<String> = imports(&bytes).unwrap().iter().map(|name| format!("'{name}'")).collect();
-    std::fs::write(folder.path().join("key"), API_KEY).unwrap();
-    std::fs::write(folder.path().join("sink-secret"), SECRET).unwrap();
-    for name in ["key", "sink-secret"] {
-        own(&folder.path().join(name));
-    }
-    let url = provider.url();
+    secret_file(&folder.path().join("key"), API_KEY);
+    secret_file(&folder.path().join("sink-secret"), SECRET);
+    let (url, imports) = (provider.url(), imports(&bytes).unwrap());
     let text = format!(
         "[plugins.p]\ncomponent = 'plugin.wasm'\n[accounts.main.secrets]\napi_key = {{ file = 'key' }}\n\
-         [connections.acme]\nplugin = 'p'\naccount = 'main'\nsecrets = ['api_key']\nimports = [{}]\n\
-         origins = ['{url}']\nbase.api = '{url}'\nprivate_addresses = ['127.0.0.1/32']\n[connections.acme.polls.things]\n{sinks}",
-        names.join(", ")
+         [connections.acme]\nplugin = 'p'\naccount = 'main'\nsecrets = ['api_key']\nimports = {imports:?}\n\
+         origins = ['{url}']\nbase.api = '{url}'\nprivate_addresses = ['127.0.0.1/32']\n[connections.acme.polls.things]\n{more}"
     );
     std::fs::write(folder.path().join("wharfage.toml"), text).unwrap();
     folder
 }
 
-/// A secret's file is its owner's alone.
-fn own(path: &Path) {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    }
-}
-
-fn config(folder: &Path) -> Config {
+pub(crate) fn config(folder: &Path) -> Config {
     let path = folder.join("wharfage.toml");
     Config::parse(&std::fs::read_to_string(&path).unwrap(), &path).unwrap()
 }

@@ -7,7 +7,6 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use wharfage::{BoxFuture, Clock, Error, Kind, Listener, ManualClock, Socket, SocketPolicy, SocketState, Trigger};
-use wharfage_tests::scene::{AUTHORITY, SIGNED_IN};
 use wharfage_tests::{
     API_KEY, Act, NOW, Open, PATIENCE, Provider, Reply, Scene, SocketServer, guests, skipping, until,
 };
@@ -337,12 +336,7 @@ async fn a_code_that_means_sign_in_renews_the_token_once() {
             Reply::json(&json!({"access_token": token, "token_type": "Bearer", "expires_in": 3600}))
         })
         .await;
-        let scene = scene(&server)
-            .at("auth", &auth.url())
-            .manifest_with("credential = \"key\"", "credential = \"account\"")
-            .manifest(AUTHORITY)
-            .manifest(SIGNED_IN);
-        let running = run_on(&clock, scene, "", false, nothing).await;
+        let running = run_on(&clock, scene(&server).signed_in(&auth.url()), "", false, nothing).await;
         let count = tokens.len();
         if is_closed {
             running.until("it stays closed", |it| matches!(it.socket.status().state, SocketState::Closed(_))).await;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::prelude::*;
 use wharfage::{Config, Exporting, Host, LineFormat, Lines, Spans, Trace};
+use wharfage_tests::scene::secret_file;
 use wharfage_tests::{API_KEY, Provider, Reply, Scene, guests, until};
 
 use crate::log::Logged;
@@ -34,10 +35,7 @@ pub(crate) fn export_all(
     folder: &std::path::Path,
     with_metrics: bool,
 ) -> Exporting {
-    let key = folder.join("otlp-key");
-    std::fs::write(&key, "Bearer otlp-k3y-of-the-receiver").unwrap();
-    #[cfg(unix)]
-    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    secret_file(&folder.join("otlp-key"), "Bearer otlp-k3y-of-the-receiver");
     let text = format!(
         "[observe]\notlp = '{}/base'\notlp_secret = {{ file = 'otlp-key' }}\notlp_metrics = {with_metrics}\n",
         receiver.url()

@@ -159,14 +159,12 @@ async fn the_sealing_key_is_changed_and_a_lost_one_says_what_to_do() {
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_old_secret_ends_with_code_3_and_the_way_to_replace_it() {
-    use std::os::unix::fs::PermissionsExt;
     let (desk, name) = desk("[{ file = 'key' }, { sealed = true }]").await;
     desk.run_with(&["secret", "set", "desk", &name], KEY).await;
     let (code, out, err) = desk.run(&["secret", "age", "desk"]).await;
     assert!(code == 0 && rows(&out)[0]["days"] == 0, "{code} {out} {err}");
     let path = desk.folder.path().join("key");
-    std::fs::write(&path, KEY).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    wharfage_tests::scene::secret_file(&path, KEY);
     let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
     std::fs::File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
     let (code, out, err) = desk.run(&["secret", "age"]).await;

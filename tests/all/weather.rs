@@ -2,14 +2,16 @@
 //! health, alerts and the console say is held against what the provider knows of itself, and no secret is in any of it.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use serde_json::Value;
-use wharfage::{AlertState, Config, HealthState, Host, ManualClock, OperationMetrics, Serving};
-use wharfage_tests::scene::imports;
-use wharfage_tests::{API_KEY, NOW, Provider, Reply, Scene, compiled_code, drained, guests};
+use wharfage::{AlertState, HealthState, Host, ManualClock, OperationMetrics, Serving};
+use wharfage_tests::scene::host;
+use wharfage_tests::{API_KEY, NOW, Provider, Reply, drained};
+
+use crate::alerts::lines;
+use crate::sinks::{config, folder_of};
 
 /// Seconds between two polls.
 const EVERY_S: u64 = 15;
@@ -83,40 +85,19 @@ impl Day {
             move |_| truth.answer(&clock)
         })
         .await;
-        let bytes = Scene::of(guests::EVENTS_KEYED)
-            .manifest(&format!(
-                "\n[polls.things]\nevery_s = {EVERY_S}\nsource = 'made up for the tests'\ndate = '2026-11-29'\n\
-                 [events.\"thing.updated\"]\ndescription = 'a thing has changed'\n\
-                 [[answers]]\nstatus = [200]\npointer = '/status'\nequals = 'error'\nkind = 'transient'\n\
-                 source = 'made up for the tests'\ndate = '2026-11-29'\n"
-            ))
-            .component()
-            .await;
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("plugin.wasm"), bytes.as_slice()).unwrap();
-        let key = folder.path().join("key");
-        std::fs::write(&key, API_KEY).unwrap();
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
-        }
-        let names: Vec<String> = imports(&bytes).unwrap().iter().map(|name| format!("'{name}'")).collect();
-        let url = provider.url();
-        let text = format!(
-            "[plugins.p]\ncomponent = 'plugin.wasm'\n[accounts.main.secrets]\napi_key = {{ file = 'key' }}\n\
-             [connections.acme]\nplugin = 'p'\naccount = 'main'\nsecrets = ['api_key']\nimports = [{}]\n\
-             origins = ['{url}']\nbase.api = '{url}'\nprivate_addresses = ['127.0.0.1/32']\nlimits.attempts = 1\n\
-             [connections.acme.polls.things]\njitter_percent = 0\n\
-             [serve]\nprobe = false\n[serve.console]\nlisten = '127.0.0.1:0'\n\
-             [sinks.ops]\nkind = 'file'\npath = 'ops.jsonl'\ntypes = ['wharfage.alert.*']\n\
-             [alerts]\nsink = 'ops'\nerrors = {{ calls_min = 3 }}\nrate_limited = {{ calls_min = 3 }}\n",
-            names.join(", ")
+        let manifest = format!(
+            "\n[polls.things]\nevery_s = {EVERY_S}\nsource = 'made up for the tests'\ndate = '2026-11-29'\n\
+             [events.\"thing.updated\"]\ndescription = 'a thing has changed'\n\
+             [[answers]]\nstatus = [200]\npointer = '/status'\nequals = 'error'\nkind = 'transient'\n\
+             source = 'made up for the tests'\ndate = '2026-11-29'\n"
         );
-        let config = Config::parse(&text, &folder.path().join("wharfage.toml")).unwrap();
-        let host = Host::builder().state_dir(folder.path().join("state")).code_dir(compiled_code());
-        let host = host.clock(clock.clone()).build().unwrap();
-        let serving = host.serve(&config).await.unwrap();
+        let more = "jitter_percent = 0\n[connections.acme.limits]\nattempts = 1\n\
+                    [serve]\nprobe = false\n[serve.console]\nlisten = '127.0.0.1:0'\n\
+                    [sinks.ops]\nkind = 'file'\npath = 'ops.jsonl'\ntypes = ['wharfage.alert.*']\n\
+                    [alerts]\nsink = 'ops'\nerrors = { calls_min = 3 }\nrate_limited = { calls_min = 3 }\n";
+        let folder = folder_of(&provider, &manifest, more).await;
+        let host = host(&folder.path().join("state"), clock.clone());
+        let serving = host.serve(&config(folder.path())).await.unwrap();
         Self { clock, truth, provider, host, serving, folder }
     }
 
@@ -201,12 +182,6 @@ impl Day {
             (&handling.attempts.into(), &handling.rate_limited.into())
         );
     }
-}
-
-/// The lines of a file.
-fn lines(path: &Path) -> Vec<Value> {
-    let text = std::fs::read_to_string(path).unwrap_or_default();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

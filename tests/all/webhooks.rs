@@ -7,9 +7,8 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use wharfage::{Config, Error, Grant, Host, ManualClock, Needs, SecretSource, SecretValue, Serving, Timestamp};
-use wharfage_tests::scene::KEYS;
+use wharfage::{Config, Error, Grant, ManualClock, Needs, SecretSource, SecretValue, Serving, Timestamp};
+use wharfage_tests::scene::{KEYS, host};
 use wharfage_tests::{Provider, Reply, Scene, drained, guests, until};
 
 use crate::secrets::{MODULUS, RS256};
@@ -60,24 +59,13 @@ pub(crate) async fn signed(folder: &Path, provider: &Provider) -> Config {
     config
 }
 
-fn host(state: &Path, clock: &ManualClock) -> Host {
-    let builder = Host::builder().state_dir(state).code_dir(wharfage_tests::compiled_code());
-    builder.clock(clock.clone()).build().unwrap()
-}
-
 fn clock() -> ManualClock {
     ManualClock::new(Timestamp::from_millis(1_500_000), 1)
 }
 
 /// The status that a delivery gets, and what is said with it.
 pub(crate) async fn deliver(serving: &Serving, header: &str) -> (String, String) {
-    let address = serving.address().await.unwrap();
-    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let head = format!("POST /webhooks/things-8c1f HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{header}\r\n");
-    stream.write_all(format!("{head}content-length: {}\r\n\r\n{BODY}", BODY.len()).as_bytes()).await.unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.unwrap();
-    (text[9..12].to_owned(), text.rsplit("\r\n").next().unwrap().to_owned())
+    wharfage_tests::deliver(serving, "things-8c1f", header, BODY).await
 }
 
 async fn counts(serving: &Serving) -> (u64, u64) {
@@ -91,7 +79,7 @@ async fn guide_s28_a_delivery_is_acknowledged_while_its_plugin_is_busy() {
     let folder = tempfile::tempdir().unwrap();
     let provider = Provider::answering(|_| Reply::never()).await;
     let config = signed(folder.path(), &provider).await;
-    let serving = host(&folder.path().join("state"), &clock()).serve(&config).await.unwrap();
+    let serving = host(&folder.path().join("state"), clock()).serve(&config).await.unwrap();
     assert_eq!(deliver(&serving, SIGNED).await, ("200".to_owned(), r#"{"status":"received"}"#.to_owned()));
     until!(provider.count() > 0);
     // Its plugin waits for an answer that never comes, and deliveries are answered all the same.
@@ -109,7 +97,7 @@ async fn guide_s31_what_is_known_outlives_a_restart_and_ends_with_its_time() {
     let clock = clock();
     for (advance_ms, expected) in [(0, (1, 0)), (23 * 3_600_000, (0, 1)), (3_600_000, (1, 0))] {
         clock.advance(advance_ms);
-        let serving = host(&folder.path().join("state"), &clock).serve(&config).await.unwrap();
+        let serving = host(&folder.path().join("state"), clock.clone()).serve(&config).await.unwrap();
         assert_eq!(deliver(&serving, SIGNED).await.0, "200");
         assert_eq!(counts(&serving).await, expected, "after {advance_ms} ms");
         // It is handled: one that waits is known for as long as it waits.
@@ -126,7 +114,7 @@ async fn without_its_secret_nothing_is_served() {
     let refused = async |more: &str| -> Error {
         let scene = Scene::of(guests::EVENTS_KEYED).manifest(MANIFEST);
         let config = config(folder.path(), scene, &provider, more).await;
-        host(&folder.path().join("state"), &clock()).serve(&config).await.err().unwrap()
+        host(&folder.path().join("state"), clock()).serve(&config).await.err().unwrap()
     };
     let absent = refused("secrets = ['api_key', 'hook']\n").await.to_string();
     assert!(absent.contains("[endpoints.things-8c1f]") && absent.contains("wharfage secret set acme hook"), "{absent}");
@@ -160,7 +148,7 @@ description = "A thing has changed."
     let mut config = config(folder.path(), scene, &provider, &more).await;
     config.connections.get_mut("acme").unwrap().origins.push(keys.url());
     let clock = clock();
-    let serving = host(&folder.path().join("state"), &clock).serve(&config).await.unwrap();
+    let serving = host(&folder.path().join("state"), clock.clone()).serve(&config).await.unwrap();
     assert_eq!(keys.count(), 0, "nobody asked yet");
     let bearer = |token: &str| format!("authorization: Bearer {token}");
     let unknown = |id: u32| {
@@ -187,7 +175,7 @@ async fn a_reload_takes_up_endpoints_and_limits_at_the_same_address() {
     let folder = tempfile::tempdir().unwrap();
     let provider = Provider::scripted([Reply::status(200)]).await;
     let mut config = signed(folder.path(), &provider).await;
-    let serving = host(&folder.path().join("state"), &clock()).serve(&config).await.unwrap();
+    let serving = host(&folder.path().join("state"), clock()).serve(&config).await.unwrap();
     let address = serving.address().await;
     config.serve.limits.head_bytes += 1;
     config.endpoints.get_mut("things-8c1f").unwrap().limits.body_bytes = 5;

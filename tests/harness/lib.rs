@@ -27,6 +27,7 @@ pub use provider::{Count, Provider, Reply, Seen};
 pub use scene::{Open, Scene};
 pub use socket::{Act, Opening, SocketServer};
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wharfage::{ManualClock, Serving, Timestamp};
 
 include!(concat!(env!("OUT_DIR"), "/built.rs"));
@@ -62,6 +63,18 @@ pub async fn drained(serving: Serving, clock: &ManualClock) -> bool {
             Err(_) => drop(clock.advance_to_next()),
         }
     }
+}
+
+/// Hands a webhook over to what serves, with these header fields: the status that it gets, and what is said with it.
+pub async fn deliver(serving: &Serving, endpoint: &str, header: &str, body: &str) -> (String, String) {
+    let address = serving.address().await.expect("it takes webhooks");
+    let mut stream = tokio::net::TcpStream::connect(address).await.expect("it is there");
+    let head = format!("POST /webhooks/{endpoint} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{header}\r\n");
+    let whole = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(whole.as_bytes()).await.expect("it is taken");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.expect("an answer");
+    (text[9..12].to_owned(), text.rsplit("\r\n").next().unwrap().to_owned())
 }
 
 /// A component with one behaviour, as the compiler made it.

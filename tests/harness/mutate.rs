@@ -118,7 +118,7 @@ pub fn run(seed: u64, corpus: Vec<Vec<u8>>, rounds: usize, target: impl Fn(&[u8]
 }
 
 /// SplitMix64.
-pub(crate) struct Die(pub(crate) u64);
+pub struct Die(pub u64);
 
 impl Die {
     pub(crate) fn roll(&mut self) -> u64 {
@@ -129,7 +129,8 @@ impl Die {
         z ^ (z >> 31)
     }
 
-    pub(crate) fn below(&mut self, below: u64) -> u64 {
+    /// A number below this one.
+    pub fn below(&mut self, below: u64) -> u64 {
         self.roll() % below.max(1)
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A scene grants a guest everything that its manifest asks for, on loopback; a test takes away what it is about.
 
-use std::io::Write as _;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
@@ -83,6 +83,14 @@ impl Scene {
             connection.base.insert(origin, url);
             connection.origins.push(bare);
         })
+    }
+
+    /// What goes to the origin `api` carries a token, which the host gets here by itself.
+    pub fn signed_in(self, url: &str) -> Self {
+        self.at("auth", url)
+            .manifest_with("credential = \"key\"", "credential = \"account\"")
+            .manifest(AUTHORITY)
+            .manifest(SIGNED_IN)
     }
 
     /// More lines of the manifest.
@@ -290,7 +298,7 @@ date = "2026-11-24"
 "#;
 
 /// A credential of tokens that the host gets there by itself.
-pub const SIGNED_IN: &str = r#"
+const SIGNED_IN: &str = r#"
 [credentials.account]
 scheme = "oauth2"
 flow = "client-credentials"
@@ -342,20 +350,29 @@ pub fn account(lines: &str) -> Account {
     })
 }
 
+/// A host that keeps everything in this folder, on this clock.
+pub fn host(state: &Path, clock: impl Clock) -> Host {
+    let builder = Host::builder().state_dir(state).code_dir(crate::compiled_code());
+    builder.clock(clock).build().expect("a host starts")
+}
+
+/// A file that is its owner's alone.
+pub fn secret_file(path: &Path, text: &str) {
+    std::fs::write(path, text).expect("a file");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("its owner's alone");
+    }
+}
+
 /// A folder with a file per secret, its owner's alone, and the lines of a `wharfage.toml` that say so.
 pub fn secret_files(account: &str) -> (TempDir, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut lines = format!("[accounts.{account}.secrets]\n");
     for (name, value) in SECRETS {
         let path = folder.path().join(name);
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::OpenOptionsExt;
-            options.mode(0o600);
-        }
-        writeln!(options.open(&path).expect("a file"), "{value}").expect("a line");
+        secret_file(&path, &format!("{value}\n"));
         lines.push_str(&format!("{name} = {{ file = {} }}\n", toml::Value::from(path.display().to_string())));
     }
     (folder, lines)

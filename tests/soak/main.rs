@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wharfage::{Config, Connection, Host, Kind, ManualClock, Plugin, Serving};
 use wharfage_tests::component::with_custom;
 use wharfage_tests::damage::tiny;
@@ -431,15 +430,8 @@ impl Port {
 
     /// Hands over a webhook, and answers the status.
     async fn deliver(&self, id: u64, token: &str) -> String {
-        let mut stream = tokio::net::TcpStream::connect(self.serving.address().await.unwrap()).await.unwrap();
-        let head = format!(
-            "POST /webhooks/hooks HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-id: {id}\r\nx-token: {token}\r\n\
-             content-length: 2\r\n\r\n{{}}"
-        );
-        stream.write_all(head.as_bytes()).await.unwrap();
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await.unwrap();
-        text[9..12].to_owned()
+        let header = format!("x-id: {id}\r\nx-token: {token}");
+        wharfage_tests::deliver(&self.serving, "hooks", &header, "{}").await.0
     }
 
     /// Waits until webhooks and polls were handled.

@@ -55,13 +55,8 @@ async fn serve(guest: Guest, provider: &Provider) -> (wharfage::Serving, SocketA
     let folder = tempfile::tempdir().unwrap();
     let bytes = Scene::of(guest).manifest(FACTS).component().await;
     std::fs::write(folder.path().join("plugin.wasm"), bytes.as_slice()).unwrap();
-    std::fs::write(folder.path().join("secrets.env"), format!("HOOK={SECRET}\nKEY=a-key-of-the-load-test\n")).unwrap();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        let own = std::fs::Permissions::from_mode(0o600);
-        std::fs::set_permissions(folder.path().join("secrets.env"), own).unwrap();
-    }
+    let secrets = format!("HOOK={SECRET}\nKEY=a-key-of-the-load-test\n");
+    wharfage_tests::scene::secret_file(&folder.path().join("secrets.env"), &secrets);
     let text = format!(
         "[plugins.p]\ncomponent = 'plugin.wasm'\n[accounts.a.secrets]\n\
          verifying = {{ env_file = 'secrets.env', name = 'HOOK' }}\napi_key = {{ env_file = 'secrets.env', name = 'KEY' }}\n\

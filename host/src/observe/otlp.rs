@@ -30,7 +30,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 pub(crate) use self::message::Message;
 use self::path::Path;
-pub(crate) use self::path::{Way, path_limits};
+pub(crate) use self::path::path_limits;
 use self::readings::{Readings, Source};
 use super::lines::Fields;
 use super::policy::ObservePolicy;
@@ -39,6 +39,7 @@ use crate::error::Result;
 use crate::host::Host;
 #[cfg(feature = "serve")]
 use crate::inbound::serving::Serving;
+use crate::outbound::own::Way;
 use crate::random;
 use crate::time::{Clock, SystemClock};
 

@@ -17,6 +17,8 @@ pub(crate) mod hints;
 pub(crate) mod kept;
 pub(crate) mod key_sets;
 pub(crate) mod mask;
+#[cfg(any(feature = "serve", feature = "trace"))]
+pub(crate) mod own;
 mod place;
 #[doc(hidden)]
 pub mod pure;

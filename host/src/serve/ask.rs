@@ -4,7 +4,7 @@
 //! there may be somebody else by now, so the token goes only to who has shown that it has it.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -17,8 +17,7 @@ use crate::connection::Limits;
 use crate::error::{Error, Kind, Result};
 use crate::hex::hex;
 use crate::host::Host;
-use crate::outbound::retry::RetryBudget;
-use crate::outbound::scope::{OriginScope, PathPattern, Scope};
+use crate::observe::audit::Book;
 use crate::outbound::{CallContext, CredentialChoice, Made, Method, Outbound, Request};
 use crate::vault::Secrets;
 
@@ -41,21 +40,18 @@ impl Host {
             redirects: 0,
             attempt_ms: ANSWER_MS,
             connect_ms: ANSWER_MS,
+            request_body_bytes: 0,
             response_body_bytes: ANSWER_BYTES_MAX,
             ..Limits::default()
         };
         let clock = self.clock().clone();
-        let secrets = Arc::new(Secrets::new("", "serve", Default::default()));
-        let (transport, resolver) = self.way_out(&limits)?;
-        let outbound = Outbound {
-            scope: scope(address, &limits)?,
-            private_addresses: vec![address.ip().into()],
-            limits,
-            resolver,
-            transport,
-            retry_budget: Mutex::new(RetryBudget::new(clock.now())),
-            ..Outbound::nowhere(secrets, clock.clone())
-        };
+        let way = self.own_way(&limits, "serve", None, Book::closed())?;
+        let secrets = Secrets::new("", "serve", Default::default());
+        let url =
+            Url::parse(&format!("http://{address}/api/**")).map_err(|error| Error::internal(error.to_string()))?;
+        let mut outbound =
+            Outbound::to_url("wharfage", ORIGIN, Method::Get, &url, secrets, &way, limits).map_err(Error::internal)?;
+        outbound.private_addresses.push(address.ip().into());
         let context =
             CallContext { deadline: clock.now().plus(2 * ANSWER_MS), observer: None, event: None, operation: None };
         let drawn = hex(&crate::random::bytes::<32>()?);
@@ -99,14 +95,6 @@ pub(super) const PROOF_PATH: &str = "/api/proof";
 pub(super) fn proof(token: &str, address: SocketAddr, drawn: &str) -> String {
     let shown = format!("wharfage console at {address} of {drawn}");
     hex(&Function::Sha256.mac(token.as_bytes(), shown.as_bytes()))
-}
-
-/// A grant of reading at one address.
-fn scope(address: SocketAddr, limits: &Limits) -> Result<Scope> {
-    let base = Url::parse(&format!("http://{address}")).map_err(|error| Error::internal(error.to_string()))?;
-    let path = PathPattern::parse("/api/**").map_err(Error::internal)?;
-    let origin = OriginScope::new(ORIGIN, base, vec![Method::Get], vec![path]);
-    Ok(Scope { request_body_bytes_max: 0, ..Scope::of_own("wharfage", "serve", origin, limits) })
 }
 
 /// A failure in the words of whoever asked.

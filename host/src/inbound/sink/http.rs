@@ -4,32 +4,23 @@
 //! It leaves by the path that every request takes, in a scope that holds this one URL. The path makes one attempt and
 //! follows no redirect: when to try again is the line's business, and a redirected POST would arrive as something else.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use bytes::Bytes;
-use tokio::sync::Semaphore;
-use url::Url;
 use zeroize::Zeroizing;
 
 use super::line::{Outlet, Trouble};
 use super::{SinkLimits, SinkPlace, SinkPolicy};
-use crate::account::SecretSource;
 use crate::connection::Limits;
 use crate::error::{Error, Kind, Result};
 use crate::inbound::envelope::Emitted;
 use crate::manifest::Purpose;
-use crate::observe::audit::{AuditEntry, Book, Deed};
-use crate::outbound::address::Resolver;
-use crate::outbound::retry::RetryBudget;
-use crate::outbound::scope::{OriginScope, PathPattern, Scope};
-use crate::outbound::transport::Transport;
+use crate::observe::audit::{AuditEntry, Deed};
+use crate::outbound::own::{Way, granted};
 use crate::outbound::{CallContext, CredentialChoice, Method, Outbound, Repeat, Request};
-use crate::time::{BoxFuture, Clock, Timestamp};
-use crate::vault::{Granted, Secrets};
+use crate::time::{BoxFuture, Timestamp};
+use crate::vault::Secrets;
 
 /// The name of the one secret.
 const SECRET: &str = "secret";
@@ -43,26 +34,11 @@ const EVENT_BYTES_MAX: u64 = 64 << 20;
 /// Most bytes of an answer, of which nothing but the status matters.
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
 
-/// What an http sink works with, from its host.
-pub(crate) struct Way {
-    pub(crate) transport: Arc<dyn Transport>,
-    pub(crate) resolver: Arc<Resolver>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) secrets: Arc<Secrets>,
-    pub(crate) book: Book,
-}
-
 /// A sink that is posted to.
 pub(crate) struct Posts {
     url: String,
     outbound: Outbound,
     attempt_ms: u64,
-}
-
-/// The secret of an http sink, as its policy grants it.
-pub(crate) fn granted(source: &SecretSource) -> BTreeMap<String, Granted> {
-    let granted = Granted { purpose: Purpose::Sign, source: Some(source.clone()), max_age_days: None };
-    BTreeMap::from([(SECRET.to_owned(), granted)])
 }
 
 /// The limits of the path to a sink.
@@ -83,22 +59,16 @@ impl Posts {
     ///
     /// # Errors
     /// [`Kind::Configuration`] where a path of the URL could be read in two ways.
-    pub(crate) fn new(name: &str, policy: &SinkPolicy, way: Way) -> Result<Self> {
-        let SinkPlace::Http { url, private_addresses, .. } = &policy.place else {
+    pub(crate) fn new(name: &str, policy: &SinkPolicy, way: &Way) -> Result<Self> {
+        let SinkPlace::Http { url, secret, private_addresses } = &policy.place else {
             return Err(Error::internal("a sink of another kind is posted to"));
         };
-        let limits = path_limits(&policy.limits);
-        let outbound = Outbound {
-            scope: scope(name, url, &limits)?,
-            private_addresses: private_addresses.clone(),
-            limits,
-            resolver: way.resolver,
-            transport: way.transport,
-            retry_budget: Mutex::new(RetryBudget::new(way.clock.now())),
-            event_streams: Arc::new(Semaphore::new(0)),
-            book: way.book,
-            ..Outbound::nowhere(way.secrets, way.clock)
-        };
+        let (who, limits) = (format!("sink `{name}`"), path_limits(&policy.limits));
+        let secrets = Secrets::new("sink", name, granted(SECRET, Purpose::Sign, secret));
+        let mut outbound = Outbound::to_url(&who, "sink", Method::Post, url, secrets, way, limits).map_err(|why| {
+            Error::configuration(format!("{who}: the path of its url cannot be granted")).with_details(why)
+        })?;
+        outbound.private_addresses.clone_from(private_addresses);
         Ok(Self { url: url.to_string(), outbound, attempt_ms: policy.limits.attempt_ms })
     }
 
@@ -168,18 +138,6 @@ impl Outlet for Posts {
     }
 }
 
-/// A grant of one method at one path of one origin.
-fn scope(name: &str, url: &Url, limits: &Limits) -> Result<Scope> {
-    let path = PathPattern::parse(url.path()).map_err(|why| {
-        Error::configuration(format!("sink `{name}`: the path of its url cannot be granted")).with_details(why)
-    })?;
-    let mut base = url.clone();
-    base.set_path("");
-    base.set_query(None);
-    let origin = OriginScope::new("sink", base, vec![Method::Post], vec![path]);
-    Ok(Scope::of_own(&format!("sink `{name}`"), &format!("sink {name}"), origin, limits))
-}
-
 /// What a failure of the path means to the line. No sentence holds the URL, which may hold a key.
 fn trouble(error: &Error) -> Trouble {
     match (error.status(), error.kind()) {
@@ -233,6 +191,7 @@ fn key(secret: &str) -> Result<hmac::Key> {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex};
 
     use serde_json::value::RawValue;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -240,13 +199,15 @@ mod tests {
 
     use super::*;
     use crate::SecretValue;
+    use crate::account::SecretSource;
     use crate::event::Emission;
     use crate::inbound::envelope::Emitter;
     use crate::observe::audit::Book;
+    use crate::outbound::address::Resolver;
     use crate::outbound::client::Http;
     use crate::outbound::sign::Signed;
-    use crate::outbound::transport::{Head, Lost};
-    use crate::time::ManualClock;
+    use crate::outbound::transport::{Head, Lost, Transport};
+    use crate::time::{Clock, ManualClock};
     use crate::vault::Means;
 
     const NOW: Timestamp = Timestamp::from_millis(1_614_265_330_500);
@@ -266,7 +227,10 @@ mod tests {
     fn posts(url: &str, secret: SecretSource, transport: Option<Arc<dyn Transport>>) -> Posts {
         let private = if url.starts_with("http:") { "private_addresses = ['127.0.0.1/32']" } else { "" };
         let text = format!("kind = 'http'\nurl = '{url}'\nsecret = {{ env = 'X' }}\n{private}");
-        let policy = SinkPolicy::parse(&text).unwrap();
+        let mut policy = SinkPolicy::parse(&text).unwrap();
+        if let SinkPlace::Http { secret: source, .. } = &mut policy.place {
+            *source = secret;
+        }
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(NOW, 1));
         let means = Means {
             sealed: None,
@@ -277,12 +241,10 @@ mod tests {
         };
         let way = Way {
             transport: transport.unwrap_or_else(|| Arc::new(Http::new(&path_limits(&policy.limits)).unwrap())),
-            resolver: Arc::new(Resolver::new(clock.clone())),
-            clock,
-            secrets: Arc::new(Secrets::new("sink", "s", granted(&secret)).with(means)),
-            book: Book::closed(),
+            resolver: Arc::new(Resolver::new(clock)),
+            means,
         };
-        Posts::new("s", &policy, way).unwrap()
+        Posts::new("s", &policy, &way).unwrap()
     }
 
     /// Answers with a status and a header field, and keeps what it saw.

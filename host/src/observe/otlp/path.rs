@@ -1,38 +1,26 @@
 //! The path to exactly one URL of a receiver, with nothing of it in any trace.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tracing::instrument::WithSubscriber as _;
 use tracing::subscriber::NoSubscriber;
 
-use crate::account::SecretSource;
 use crate::auth::Credential;
 use crate::connection::Limits;
 use crate::error::{Error, Kind, Result};
 use crate::manifest::Purpose;
 use crate::observe::policy::ObservePolicy;
-use crate::outbound::address::Resolver;
-use crate::outbound::scope::{OriginScope, PathPattern, Scope};
-use crate::outbound::transport::Transport;
+use crate::outbound::own::{Way, granted};
 use crate::outbound::{CallContext, Method, Outbound, Repeat, Request};
 use crate::time::Clock;
-use crate::vault::{Granted, Means, Secrets};
+use crate::vault::Secrets;
 
 /// Milliseconds for sending one message, waits and further attempts included.
 const SEND_MS: u64 = 30_000;
 
 /// The name of the one origin, credential and secret.
 const NAME: &str = "otlp";
-
-/// What a receiver is reached with.
-pub(crate) struct Way {
-    pub(crate) transport: Arc<dyn Transport>,
-    pub(crate) resolver: Arc<Resolver>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) means: Means,
-}
 
 /// The path to the URL that the operator wrote and this end of it.
 pub(super) struct Path {
@@ -45,23 +33,20 @@ impl Path {
     /// Nothing where no receiver is named.
     pub(super) fn new(policy: &ObservePolicy, end: &str, way: &Way) -> Result<Option<Self>> {
         let Some(base) = &policy.otlp else { return Ok(None) };
-        let limits = path_limits();
         let mut url = base.clone();
         url.set_path(&format!("{}{end}", base.path().trim_end_matches('/')));
         let secret = policy.otlp_secret.as_ref();
-        let credential = secret.map(|_| Credential::header(NAME, vec![NAME.to_owned()], &policy.otlp_header, NAME));
-        let secrets = Secrets::new(NAME, "observe", secret.map(granted).unwrap_or_default()).with(way.means.clone());
-        let scope = scope(&url, credential.is_some(), &limits)?;
-        let outbound = Outbound {
-            scope,
-            private_addresses: policy.private_addresses.clone(),
-            credentials: credential.into_iter().map(Arc::new).collect(),
-            limits,
-            resolver: way.resolver.clone(),
-            transport: way.transport.clone(),
-            ..Outbound::nowhere(Arc::new(secrets), way.clock.clone())
-        };
-        Ok(Some(Self { clock: way.clock.clone(), outbound, url: url.into() }))
+        let granted = secret.map(|source| granted(NAME, Purpose::Credential, source)).unwrap_or_default();
+        let secrets = Secrets::new(NAME, "observe", granted);
+        let mut outbound = Outbound::to_url("[observe]", NAME, Method::Post, &url, secrets, way, path_limits())
+            .map_err(|why| Error::configuration("[observe]: the path of otlp cannot be granted").with_details(why))?;
+        outbound.private_addresses.clone_from(&policy.private_addresses);
+        if secret.is_some() {
+            let credential = Credential::header(NAME, vec![NAME.to_owned()], &policy.otlp_header, NAME);
+            outbound.credentials.push(Arc::new(credential));
+            outbound.scope.origins.iter_mut().for_each(|origin| origin.credential = Some(NAME.to_owned()));
+        }
+        Ok(Some(Self { clock: way.means.clock.clone(), outbound, url: url.into() }))
     }
 
     /// Sends a message. What that does is no part of any trace: it would be sent, and so on for ever.
@@ -95,20 +80,4 @@ pub(super) fn why(error: &Error) -> String {
 /// The limits of the path to a receiver.
 pub(crate) fn path_limits() -> Limits {
     Limits { attempts: 3, redirects: 0, attempt_ms: 10_000, response_body_bytes: 64 << 10, ..Limits::default() }
-}
-
-fn granted(source: &SecretSource) -> BTreeMap<String, Granted> {
-    let granted = Granted { purpose: Purpose::Credential, source: Some(source.clone()), max_age_days: None };
-    BTreeMap::from([(NAME.to_owned(), granted)])
-}
-
-/// A grant of one method at one path of one origin.
-fn scope(url: &url::Url, has_credential: bool, limits: &Limits) -> Result<Scope> {
-    let path = PathPattern::parse(url.path())
-        .map_err(|why| Error::configuration("[observe]: the path of otlp cannot be granted").with_details(why))?;
-    let mut base = url.clone();
-    base.set_path("");
-    let mut origin = OriginScope::new(NAME, base, vec![Method::Post], vec![path]);
-    origin.credential = has_credential.then(|| NAME.to_owned());
-    Ok(Scope::of_own("[observe]", "observe", origin, limits))
 }

@@ -1,0 +1,60 @@
+//! Paths of the host's own: by one method to one URL, and nowhere else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use url::Url;
+
+use super::address::Resolver;
+use super::scope::{OriginScope, PathPattern, Scope};
+use super::transport::Transport;
+use super::{Method, Outbound};
+use crate::account::SecretSource;
+use crate::connection::Limits;
+use crate::manifest::Purpose;
+use crate::vault::{Granted, Means, Secrets};
+
+/// What such a path goes by, from its host.
+pub(crate) struct Way {
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) resolver: Arc<Resolver>,
+    /// What its secrets are read with, by whom, and where their use is told.
+    pub(crate) means: Means,
+}
+
+/// Its one secret, as the operator grants it.
+pub(crate) fn granted(name: &str, purpose: Purpose, source: &SecretSource) -> BTreeMap<String, Granted> {
+    let granted = Granted { purpose, source: Some(source.clone()), max_age_days: None };
+    BTreeMap::from([(name.to_owned(), granted)])
+}
+
+impl Outbound {
+    /// To exactly this URL, whose path may be a pattern. In messages `who` asks; a request may call where by `origin`.
+    ///
+    /// # Errors
+    /// A sentence that says why the path of the URL cannot be granted.
+    pub(crate) fn to_url(
+        who: &str,
+        origin: &str,
+        method: Method,
+        url: &Url,
+        secrets: Secrets,
+        way: &Way,
+        limits: Limits,
+    ) -> Result<Self, String> {
+        let path = PathPattern::parse(url.path())?;
+        let mut base = url.clone();
+        base.set_path("");
+        base.set_query(None);
+        let origin = OriginScope::new(origin, base, vec![method], vec![path]);
+        let means = &way.means;
+        Ok(Self {
+            scope: Scope::of_own(who, &means.owner, origin, &limits),
+            limits,
+            resolver: way.resolver.clone(),
+            transport: way.transport.clone(),
+            book: means.book.clone(),
+            ..Self::nowhere(Arc::new(secrets.with(means.clone())), means.clock.clone())
+        })
+    }
+}
