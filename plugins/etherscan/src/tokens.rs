@@ -66,7 +66,11 @@ pub(crate) fn balance(input: Input) -> Result<TokenBalance, Error> {
 fn decimals(chainid: u64, contract: Address) -> Result<Option<u8>, Error> {
     let question = Question::new(chainid, "proxy", "eth_call").with("to", contract).with("data", DECIMALS);
     match question.with("tag", "latest").keep(Keep::Seconds(86_400)).ask_one() {
-        Ok(word) => Ok(exact::hex(word.text()?).and_then(|decimals| u8::try_from(decimals).ok())),
+        // `0x` alone is the answer of an account without a contract: nothing, and not zero.
+        Ok(word) => {
+            let word = Some(word.text()?).filter(|word| word.len() == WORD_LENGTH);
+            Ok(word.and_then(exact::hex).and_then(|decimals| u8::try_from(decimals).ok()))
+        }
         // The contract has no such function: what is known is the amount in its smallest unit.
         Err(error) if error.kind == ErrorKind::ProviderReported => Ok(None),
         Err(error) => Err(error),
@@ -75,6 +79,9 @@ fn decimals(chainid: u64, contract: Address) -> Result<Option<u8>, Error> {
 
 /// The first four bytes of Keccak-256 of `decimals()`, <https://eips.ethereum.org/EIPS/eip-20>.
 const DECIMALS: &str = "0x313ce567";
+
+/// `0x` and the 32 bytes of a word.
+const WORD_LENGTH: usize = 66;
 
 wharfage_sdk::input! {
     /// Whose tokens.

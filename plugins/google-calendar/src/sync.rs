@@ -97,7 +97,7 @@ pub(crate) fn run(poll: &Poll, kept: Option<Place>) -> Result<Outcome, Error> {
 type Step = (Vec<Emission>, u32, Stage);
 
 fn full(input: &Input, round: u32, page: Option<String>, told: Told) -> Result<Step, Error> {
-    let request = ask(&input.calendar, page.as_deref())?.query_some("timeMin", input.since);
+    let request = ask(input, page.as_deref())?.query_some("timeMin", input.since);
     let answer = match request.send() {
         // A page's mark that is good no more: the reading begins again.
         Err(error)
@@ -148,10 +148,14 @@ fn sweep(calendar: &str, round: u32, sync: String, after: String) -> Result<Step
 }
 
 fn since(input: &Input, round: u32, sync: String, page: Option<String>) -> Result<Step, Error> {
-    let answer = match ask(&input.calendar, page.as_deref())?.query("syncToken", &sync).send() {
+    let answer = match ask(input, page.as_deref())?.query("syncToken", &sync).send() {
         Err(error) if error.kind == ErrorKind::CursorInvalid => {
             log::info("the sync token is good no more; everything is read", &[("round", &(round + 1))]);
             return Ok((Vec::new(), round + 1, Stage::Full { page: None, told: Told::News }));
+        }
+        // A page's mark that is good no more, though the token is: it is asked again.
+        Err(error) if page.is_some() && matches!(error.kind, ErrorKind::InvalidRequest(_)) => {
+            return Ok((Vec::new(), round, Stage::Since { sync, page: None }));
         }
         answer => answer?,
     };
@@ -160,6 +164,11 @@ fn since(input: &Input, round: u32, sync: String, page: Option<String>) -> Resul
     if !listing.items.is_empty() {
         let (mut known, before) = load(&input.calendar)?;
         for change in &listing.items {
+            // A token knows no `since`: a full reading would miss it, and take it for deleted.
+            if input.since.is_some_and(|since| change.has_ended(since)) {
+                known.leave(change);
+                continue;
+            }
             known.follow(change, round);
             emit.push(change.emission(&input.calendar, &sync));
         }
@@ -174,9 +183,12 @@ fn since(input: &Input, round: u32, sync: String, page: Option<String>) -> Resul
 }
 
 /// Series stay whole here: an occurrence comes only where it differs from its series.
-fn ask(calendar: &str, page: Option<&str>) -> Result<Request, Error> {
-    let request = Request::get(events_path(calendar)?).query("maxResults", LIMIT).query("showDeleted", "true");
-    let fields = "kind,nextPageToken,nextSyncToken,items(id,status,updated,recurringEventId)";
+fn ask(input: &Input, page: Option<&str>) -> Result<Request, Error> {
+    let request = Request::get(events_path(&input.calendar)?).query("maxResults", LIMIT).query("showDeleted", "true");
+    let fields = match input.since {
+        None => "kind,nextPageToken,nextSyncToken,items(id,status,updated,recurringEventId)",
+        Some(_) => "kind,nextPageToken,nextSyncToken,items(id,status,updated,recurringEventId,recurrence,end)",
+    };
     Ok(request.query("fields", fields).query_some("pageToken", page))
 }
 
@@ -219,7 +231,11 @@ mod tests {
         "fields=kind%2CnextPageToken%2CnextSyncToken%2Citems%28id%2Cstatus%2Cupdated%2CrecurringEventId%29";
 
     fn polled(start: Start, cursor: Option<String>, exchanges: &str) -> Outcome {
-        let poll = Poll { name: "events".into(), input: "{}".into(), start };
+        polled_with("{}", start, cursor, exchanges)
+    }
+
+    fn polled_with(input: &str, start: Start, cursor: Option<String>, exchanges: &str) -> Outcome {
+        let poll = Poll { name: "events".into(), input: input.into(), start };
         let event = Event { id: "1".into(), trigger: Trigger::Poll(poll), cursor };
         let exchanges = exchanges.replace("FIELDS", &format!("maxResults=500&showDeleted=true&{FIELDS}"));
         testing::handle(include_str!("../plugin.toml"), crate::handle, event, &exchanges).unwrap()
@@ -286,6 +302,38 @@ mod tests {
         );
         assert_eq!(told(&outcome), [("event.changed", "a")]);
         assert!(outcome.cursor.unwrap().contains(r#""Sweep""#));
+    }
+
+    #[test]
+    fn a_page_of_a_sync_that_is_good_no_more_is_asked_for_again() {
+        let cursor = r#"{"calendar":"primary","round":1,"stage":{"Since":{"sync":"s","page":"old"}}}"#.to_owned();
+        let outcome = polled(
+            Start::All,
+            Some(cursor.clone()),
+            r#"[{"request": {"method": "GET", "url": "{api}/calendars/primary/events?FIELDS&syncToken=s&pageToken=old"},
+                 "response": {"status": 400, "json": {"error": {"errors": [{"domain": "global", "reason": "invalid"}],
+                    "code": 400}}}}]"#,
+        );
+        assert_eq!(outcome.cursor.unwrap(), cursor.replace(r#""old""#, "null"));
+    }
+
+    // A sync tells of every event, also of those that no reading with `since` finds. The end of a series is its first one's.
+    #[test]
+    fn what_ended_before_since_is_not_told() {
+        let fields = ["maxResults=500&showDeleted=true&", &FIELDS.replace("%29", "%2Crecurrence%2Cend%29")].concat();
+        let outcome = polled_with(
+            r#"{"since": "2026-01-01T00:00:00Z"}"#,
+            Start::All,
+            Some(r#"{"calendar":"primary","round":1,"stage":{"Since":{"sync":"s","page":null}}}"#.to_owned()),
+            &r#"[{"request": {"method": "GET", "url": "{api}/calendars/primary/events?MORE&syncToken=s"},
+                 "response": {"status": 200, "json": {"kind": "calendar#events", "nextSyncToken": "t", "items": [
+                    {"id": "past", "status": "confirmed", "end": {"dateTime": "2026-01-01T01:00:00+01:00"}},
+                    {"id": "day", "status": "confirmed", "end": {"date": "2025-12-31"}},
+                    {"id": "series", "status": "confirmed", "end": {"date": "2025-01-02"}, "recurrence": ["RRULE:FREQ=DAILY"]},
+                    {"id": "soon", "status": "confirmed", "end": {"dateTime": "2026-01-01T00:00:01Z"}}]}}}]"#
+                .replace("MORE", &fields),
+        );
+        assert_eq!(told(&outcome), [("event.changed", "series"), ("event.changed", "soon")]);
     }
 
     #[test]

@@ -384,11 +384,11 @@ impl Asked {
     }
 
     /// The changes from the newest to the oldest.
-    pub(crate) fn newest_first(self, limit: u32) -> Self {
-        Self { input: ListInput { order: Some(Sort::Newest), limit, ..self.input }, ..self }
+    pub(crate) fn newest_first(self) -> Self {
+        Self { input: ListInput { order: Some(Sort::Newest), ..self.input }, ..self }
     }
 
-    /// Asks for the order that comes after so many.
+    /// Asks for the orders that come after so many.
     pub(crate) fn nth(&self, skip: u32) -> Request {
         self.request(&Keyset::default()).query_some("offset", Some(skip).filter(|skip| *skip > 0))
     }
@@ -450,6 +450,11 @@ fn keys(records: &[Kept<OrderRecord>], sort: Sort) -> Option<Vec<(&str, &str)>> 
     let pairs =
         changes.iter().zip(records).map(|(changed, record)| (changed.text.as_str(), record.value.number.as_str()));
     is_sorted.then(|| pairs.collect())
+}
+
+/// Whether they come from the newest to the oldest, as they were asked for.
+pub(crate) fn are_newest_first(records: &[Kept<OrderRecord>]) -> bool {
+    keys(records, Sort::Newest).is_some()
 }
 
 /// The request for one order. Its lines come along.

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use wharfage_sdk::events::{Emission, Outcome, Poll, Start};
-use wharfage_sdk::{Error, Response, Timestamp, clock};
+use wharfage_sdk::{Error, Timestamp, clock, log};
 
 use crate::orders::{self, Asked, OrderRecord, Place};
 use crate::{Listing, Profile, webhooks};
@@ -81,19 +81,25 @@ pub(crate) fn orders(poll: &Poll, kept: Option<Round>) -> Result<Outcome, Error>
 
 /// Where a watch begins.
 fn begin(input: &Input, start: Start) -> Result<Round, Error> {
-    let newest = Asked::changes(None, input.seller, input.profile).newest_first(1);
     let before = match start {
         Start::All => None,
         // By LeafLink's clock, where it tells it.
-        Start::FromNow => Some(last_change(&newest.nth(0).send()?)?.unwrap_or_else(clock::now)),
+        Start::FromNow => Some(last_change(input, 0)?.unwrap_or_else(clock::now)),
         // Fewer than that many are all there are.
-        Start::Backfill(rows) => last_change(&newest.nth(rows.saturating_sub(1)).send()?)?.map(|at| at.plus_ms(-1)),
+        Start::Backfill(rows) => last_change(input, rows.saturating_sub(1))?.map(|at| at.plus_ms(-1)),
     };
     Ok(Round { before, since: before, latest: None, at: None })
 }
 
-fn last_change(response: &Response) -> Result<Option<Timestamp>, Error> {
-    let records = response.json::<Listing>()?.records::<OrderRecord>(response)?;
+/// The last change but so many. V2 promises nowhere to sort as it is asked to: where it does not, the watch begins now.
+fn last_change(input: &Input, skip: u32) -> Result<Option<Timestamp>, Error> {
+    let newest = Asked::changes(None, input.seller, input.profile).newest_first();
+    let response = newest.nth(skip).send()?;
+    let records = response.json::<Listing>()?.records::<OrderRecord>(&response)?;
+    if !orders::are_newest_first(&records) {
+        log::warn("orders do not come sorted by their last change: the watch begins now", &[]);
+        return Ok(Some(clock::now()));
+    }
     Ok(records.first().and_then(|record| record.value.changed()).map(|changed| changed.at))
 }
 

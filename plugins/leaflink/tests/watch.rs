@@ -23,7 +23,7 @@ fn page(from: &str, more: &str, orders: &[Value], next: Option<&str>) -> Value {
 }
 
 fn newest(offset: &str, orders: &[Value]) -> Value {
-    let url = format!("{{api}}/orders-received/?limit=1&ordering=-modified&{BRIEF}{offset}");
+    let url = format!("{{api}}/orders-received/?limit=100&ordering=-modified&{BRIEF}{offset}");
     let answer = json!({"count": 9, "next": null, "results": orders});
     json!({"request": {"method": "GET", "url": url}, "response": {"status": 200, "json": answer}})
 }
@@ -63,6 +63,17 @@ fn a_watch_from_now_tells_no_history_and_then_each_change() {
     let again = poll(Start::FromNow, outcome.cursor, vec![read]).unwrap();
     assert_eq!(numbers(&again), ["C", "B"]);
     assert_eq!(again.emit[1].key, outcome.emit[0].key);
+}
+
+/// V2 promises nowhere to sort. What comes first then is any order, and not the last change.
+#[test]
+fn a_watch_of_what_is_not_sorted_begins_now() {
+    let orders = [order("A", "2025-02-03T04:00:00Z"), order("B", "2025-12-31T23:00:00Z")];
+    let begun = poll(Start::FromNow, None, vec![newest("", &orders)]).unwrap();
+    assert!(begun.cursor.unwrap().contains(r#""before":"2026-01-01T00:00:00Z""#));
+    let changed = page("2025-12-31T23:59:59.999Z", "", &[order("C", "2026-01-01T00:00:01Z")], None);
+    let begun = poll(Start::Backfill(1), None, vec![newest("", &orders), changed]).unwrap();
+    assert_eq!(numbers(&begun), ["C"]);
 }
 
 /// A change of `-modified` pages moved orders past the reader. Here C changes while the first page is read: it comes again,

@@ -15,6 +15,9 @@ use crate::fields::Fields;
 /// How many records QuickBooks tells of at once, at most.
 const ANSWER_MAX: usize = 1000;
 
+/// How many times a backfill halves its time: of 30 days ten minutes are left then.
+const HALVINGS_MAX: u32 = 12;
+
 /// How far it looks back: 30 days, less a little for clocks that differ.
 const LOOK_BACK_MS: i64 = 30 * 86_400_000 - 600_000;
 
@@ -67,11 +70,12 @@ pub(crate) struct Step {
 
 pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Change>, Error> {
     check(&input.entities)?;
-    if input.since < earliest() {
+    let earliest = earliest();
+    if input.since < earliest && cursor.is_none() {
         return Err(Error::invalid_request("/since", "expected a time within the last 30 days"));
     }
     let place = cursor.map(|cursor| cursor.decode::<Place>()).transpose()?;
-    let step = step(&input.entities, input.since, place)?;
+    let step = step(&input.entities, input.since.max(earliest), place)?;
     Page::new(step.changes, step.next.as_ref())
 }
 
@@ -101,6 +105,34 @@ pub(crate) fn step(entities: &[String], since: Timestamp, place: Option<Place>) 
     one(entities, since, place)
 }
 
+/// Reads the newest changes, `count` of them or more: where one answer does not hold all, those of a shorter time. And the
+/// time at QuickBooks when it began.
+pub(crate) fn newest(entities: &[String], count: usize) -> Result<(Vec<Change>, Option<Timestamp>), Error> {
+    let mut full = earliest();
+    let (mut changes, time) = read(entities, full)?;
+    if changes.len() < ANSWER_MAX {
+        return Ok((changes, time));
+    }
+    changes.clear();
+    let mut fits = clock::now();
+    for _ in 0..HALVINGS_MAX {
+        if changes.len() >= count {
+            break;
+        }
+        let between = full.plus_ms((fits.as_ms() - full.as_ms()) / 2);
+        let (found, _) = read(entities, between)?;
+        if found.len() < ANSWER_MAX {
+            (fits, changes) = (between, found);
+        } else {
+            full = between;
+        }
+    }
+    if changes.len() < count {
+        log::warn("more changed than one answer holds; the backfill tells fewer", &[("since", &fits)]);
+    }
+    Ok((changes, time))
+}
+
 /// Reads on with one kind of record.
 fn one(entities: &[String], since: Timestamp, place: Place) -> Result<Step, Error> {
     let Place { entity, at } = place;
@@ -111,15 +143,24 @@ fn one(entities: &[String], since: Timestamp, place: Place) -> Result<Step, Erro
         let message = "more than 1000 records changed in the same second, and QuickBooks tells of no more than that";
         return Err(Error::new(ErrorKind::LimitExceeded("answer-max".to_owned()), message));
     }
-    let since = at.after().and_then(Timestamp::parse).unwrap_or(since);
+    let since = at.after().and_then(Timestamp::parse).map_or(since, |after| after.max(since));
     let (changes, time) = read(std::slice::from_ref(kind), since)?;
     let is_full = changes.len() >= ANSWER_MAX;
     let keys: Vec<String> =
         changes.iter().map(|change| change.modified.map(|at| at.to_string()).unwrap_or_default()).collect();
     let living = || keys.iter().zip(&changes).filter(|(_, change)| change.change != "deleted");
-    let next = at.advance(living().map(|(key, change)| (key.as_str(), change.id.as_str())), is_full)?;
+    // What is there has all come, and deletions fill the answer: the next one would be the same.
+    let last = living().next_back().map(|(key, _)| key.as_str());
+    let is_end = last.is_none() || (last == at.after() && living().count() < changes.len());
+    let keyed = living().map(|(key, change)| (key.as_str(), change.id.as_str()));
+    let next = at.advance(keyed, is_full && !is_end)?;
     if is_full {
-        log::warn("more changed than one answer holds; early deletions may be missing", &[("entity", kind)]);
+        let message = if is_end {
+            "more was deleted than one answer holds; the other deletions are missing"
+        } else {
+            "more changed than one answer holds; early deletions may be missing"
+        };
+        log::warn(message, &[("entity", kind)]);
     }
     let next = match next {
         Some(at) => Some(Place { entity, at }),

@@ -238,6 +238,9 @@ wharfage_sdk::input! {
 #[derive(Deserialize, Serialize)]
 struct Mark {
     since: Timestamp,
+    /// Changes up to here were there before the watch began and are not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<Timestamp>,
     /// Where it goes on within a run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     place: Option<Place>,
@@ -246,37 +249,62 @@ struct Mark {
     began: Option<Timestamp>,
 }
 
+impl Mark {
+    fn new(since: Timestamp) -> Self {
+        Self { since, before: None, place: None, began: None }
+    }
+}
+
 #[allow(clippy::result_large_err)]
 fn look(poll: &Poll, mark: Option<Mark>) -> Result<Outcome, Error> {
     let input: Input = poll.read_input()?;
     changes::check(&input.entities)?;
     let earliest = changes::earliest();
-    let (mut mark, newest) = match (mark, poll.start) {
-        (Some(mark), _) => (mark, None),
+    let mut mark = match (mark, poll.start) {
+        (Some(mark), _) => mark,
         (None, Start::FromNow) => {
-            let mark = Mark { since: clock::now().plus_ms(-OVERLAP_MS), place: None, began: None };
-            return Outcome::default().keep(&mark);
+            let now = clock::now();
+            return Outcome::default().keep(&Mark { before: Some(now), ..Mark::new(now.plus_ms(-OVERLAP_MS)) });
         }
-        (None, Start::Backfill(newest)) => (Mark { since: earliest, place: None, began: None }, Some(newest)),
-        (None, Start::All) => (Mark { since: earliest, place: None, began: None }, None),
+        (None, Start::Backfill(count)) => return backfill(&input, usize::try_from(count).unwrap_or(usize::MAX)),
+        (None, Start::All) => Mark::new(earliest),
     };
     if mark.since < earliest {
-        log::warn("QuickBooks looks back 30 days; what changed before that is not told", &[("since", &mark.since)]);
-        mark = Mark { since: earliest, place: None, began: None };
+        // Within a run it is only the time that the run takes.
+        if mark.place.is_none() {
+            log::warn("QuickBooks looks back 30 days; what changed before that is not told", &[("since", &mark.since)]);
+        }
+        mark.since = earliest;
     }
     let step = changes::step(&input.entities, mark.since, mark.place)?;
     let began = mark.began.or(step.time).unwrap_or_else(clock::now);
-    let mut changes = step.changes;
-    if let (Some(newest), None) = (newest, &step.next) {
-        changes = latest(changes, usize::try_from(newest).unwrap_or(usize::MAX));
-    }
-    let emit = once(changes.into_iter().map(|change| happened(change, &input.realm).emission()));
+    let is_news = |change: &Change| change.modified.is_none() || change.modified > mark.before;
+    let emit = emissions(step.changes.into_iter().filter(is_news), &input);
     let more = step.next.is_some();
-    let mark = match step.next {
-        Some(place) => Mark { since: mark.since, place: Some(place), began: Some(began) },
-        None => Mark { since: mark.since.max(began.plus_ms(-OVERLAP_MS)), place: None, began: None },
+    let next = match step.next {
+        Some(place) => Mark { place: Some(place), began: Some(began), ..Mark::new(mark.since) },
+        None => Mark::new(mark.since.max(began.plus_ms(-OVERLAP_MS))),
     };
-    Outcome { emit, more, ..Outcome::default() }.keep(&mark)
+    Outcome { emit, more, ..Outcome::default() }.keep(&Mark { before: mark.before, ..next })
+}
+
+/// Tells the newest changes; of those before them the next run, which reads a little of them again, tells nothing.
+#[allow(clippy::result_large_err)]
+fn backfill(input: &Input, count: usize) -> Result<Outcome, Error> {
+    let (changes, time) = changes::newest(&input.entities, count)?;
+    let began = time.unwrap_or_else(clock::now);
+    let changes = latest(changes, count);
+    let before = match changes.first() {
+        Some(oldest) => oldest.modified.map(|at| at.plus_ms(-1)),
+        None => (count == 0).then_some(began),
+    };
+    let emit = emissions(changes.into_iter(), input);
+    let mark = Mark { before, ..Mark::new(began.plus_ms(-OVERLAP_MS)) };
+    Outcome { emit, ..Outcome::default() }.keep(&mark)
+}
+
+fn emissions(changes: impl Iterator<Item = Change>, input: &Input) -> Vec<Emission> {
+    once(changes.map(|change| happened(change, &input.realm).emission()))
 }
 
 /// So many of the last changes, the oldest of them first.

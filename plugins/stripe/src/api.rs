@@ -48,7 +48,13 @@ enum Place {
 
 /// A request for what `account` has; without it, for the key's own.
 pub(crate) fn request(method: Method, path: &str, account: Option<&str>) -> Request {
-    let request = Request::new(method, ["{api}", path].concat()).header("Stripe-Version", VERSION);
+    // What may be done at a place is the manifest's to say, method by method.
+    let origin = match method {
+        Method::Get => "{api}",
+        Method::Delete => "{cancel}",
+        _ => "{write}",
+    };
+    let request = Request::new(method, [origin, path].concat()).header("Stripe-Version", VERSION);
     match account {
         Some(account) => request.header("Stripe-Account", account),
         None => request,

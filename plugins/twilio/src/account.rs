@@ -47,6 +47,15 @@ pub(crate) fn find(input: FindInput) -> Result<Account, Error> {
 
 /// Where something of an account is.
 pub(crate) fn place(account: &str, place: &str) -> Result<String, Error> {
+    at("{api}", account, place)
+}
+
+/// The same, where it is made.
+pub(crate) fn place_to_write(account: &str, place: &str) -> Result<String, Error> {
+    at("{write}", account, place)
+}
+
+fn at(origin: &str, account: &str, place: &str) -> Result<String, Error> {
     let account = read::sid("/account", account, &["AC"])?;
-    Ok(format!("{{api}}/Accounts/{account}/{place}"))
+    Ok(format!("{origin}/Accounts/{account}/{place}"))
 }

@@ -148,7 +148,7 @@ impl Call {
 }
 
 pub(crate) fn create(input: CreateInput) -> Result<Call, Error> {
-    let url = account::place(&input.account, "Calls.json")?;
+    let url = account::place_to_write(&input.account, "Calls.json")?;
     let said = [&input.twiml, &input.url, &input.application];
     if said.into_iter().flatten().count() != 1 {
         return Err(Error::invalid_request("/twiml", "expected what to do: one of twiml, url and application"));

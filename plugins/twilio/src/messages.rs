@@ -145,7 +145,7 @@ impl Message {
 }
 
 pub(crate) fn send(input: SendInput) -> Result<Message, Error> {
-    let url = account::place(&input.account, "Messages.json")?;
+    let url = account::place_to_write(&input.account, "Messages.json")?;
     if input.from.is_none() && input.messaging_service.is_none() {
         return Err(Error::invalid_request("/from", "expected a sender here, or a messaging_service"));
     }

@@ -116,7 +116,7 @@ pub(crate) fn create(input: CreateInput) -> Result<Verification, Error> {
         .with("To", input.to)
         .with("Channel", input.channel)
         .with_some("Locale", input.locale)
-        .post(format!("{{verify}}/Services/{service}/Verifications"))?
+        .post(format!("{{codes}}/Services/{service}/Verifications"))?
         .json()
 }
 
@@ -129,7 +129,7 @@ pub(crate) fn check(input: CheckInput) -> Result<Verification, Error> {
         .with_some("To", input.to)
         .with_some("VerificationSid", input.id)
         .with("Code", input.code)
-        .post(format!("{{verify}}/Services/{service}/VerificationCheck"))?
+        .post(format!("{{codes}}/Services/{service}/VerificationCheck"))?
         .json()
 }
 

@@ -32,6 +32,22 @@ pub(crate) struct Change {
     updated: Option<Timestamp>,
     #[serde(default)]
     recurring_event_id: Option<String>,
+    /// Of a series, by which rules it comes again.
+    #[serde(default)]
+    recurrence: Vec<String>,
+    /// Asked for only where it matters; of a series it is that of its first event.
+    #[serde(default)]
+    end: Option<End>,
+}
+
+/// When an event ends: a time, or a day that it does not include.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct End {
+    #[serde(default)]
+    date_time: Option<String>,
+    #[serde(default)]
+    date: Option<String>,
 }
 
 /// What fits into a connection's state beside other things.
@@ -81,6 +97,11 @@ impl Known {
         }
     }
 
+    /// Forgets an event that no full reading will see, though it is there.
+    pub(crate) fn leave(&mut self, change: &Change) {
+        self.0.remove(&change.id);
+    }
+
     fn add(&mut self, id: &str, seen: Seen) {
         if self.0.len() < EVENTS_MAX || self.0.contains_key(id) {
             self.0.insert(id.to_owned(), seen);
@@ -99,6 +120,8 @@ impl Known {
             status: None,
             updated: (updated_ms != 0).then(|| Timestamp::from_ms(updated_ms)),
             recurring_event_id: None,
+            recurrence: Vec::new(),
+            end: None,
         };
         all.into_iter().skip(skipped).map(change).collect()
     }
@@ -118,6 +141,13 @@ impl Known {
 impl Change {
     fn is_deleted(&self) -> bool {
         self.status.as_deref() == Some("cancelled")
+    }
+
+    /// Whether it ended at this time or before; a series is taken to go on. A day ends last of all twelve hours behind UTC.
+    pub(crate) fn has_ended(&self, at: Timestamp) -> bool {
+        let Some(end) = self.end.as_ref().filter(|_| self.recurrence.is_empty()) else { return false };
+        let day = || Timestamp::parse(&[end.date.as_deref()?, "T12:00:00Z"].concat());
+        end.date_time.as_deref().and_then(Timestamp::parse).or_else(day).is_some_and(|end| end <= at)
     }
 
     /// The event of it. `when` tells one change from another where Google does not say when it was.
@@ -170,6 +200,14 @@ mod tests {
         assert_eq!(known.gone(2, "", 9), ["gone"]);
         known.forget(2);
         assert_eq!(Vec::from_iter(known.0.keys()), ["changed", "new", "same"]);
+    }
+
+    #[test]
+    fn an_event_that_moved_out_of_sight_is_not_missed() {
+        let mut known = Known::default();
+        known.follow(&at("moved", 1), 1);
+        known.leave(&at("moved", 2));
+        assert!(known.gone(2, "", 9).is_empty());
     }
 
     // A run may end after its notes and before its events are kept. Then the same page comes again, and must say the same.

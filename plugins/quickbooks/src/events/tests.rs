@@ -112,13 +112,13 @@ fn the_poll_tells_what_webhooks_missed() {
     let input = r#"{"entities": ["Invoice", "Item"], "realm": "1185883450"}"#;
     let first = poll(input, Start::FromNow, None, "[]").unwrap();
     assert_eq!((first.emit.len(), first.more), (0, false));
-    let records = [record(130, "2025-12-31T23:59:30-00:00", None), record(99, "2025-12-31T23:59:40Z", Some("Deleted"))];
+    let records = [record(130, "2026-01-01T00:00:30-00:00", None), record(99, "2026-01-01T00:00:40Z", Some("Deleted"))];
     let exchange = cdc("Invoice,Item", "2025-12-31T23:58:00Z", &records, "Invoice");
     let second = poll(input, Start::FromNow, first.cursor, &["[", &exchange, "]"].concat()).unwrap();
     assert_eq!(
         keys(&second),
         [
-            ("invoice.changed", "1185883450/invoice/130/2025-12-31T23:59:30Z"),
+            ("invoice.changed", "1185883450/invoice/130/2026-01-01T00:00:30Z"),
             ("invoice.changed", "1185883450/invoice/99/deleted"),
         ]
     );
@@ -154,6 +154,68 @@ fn a_full_answer_goes_on_kind_by_kind() {
     assert!(third.cursor.unwrap().contains("2025-12-31T23:58:00.500Z"), "the next run begins where this one began");
 }
 
+/// The last 30 days move on while a run reads them; a step of a minute here.
+#[test]
+fn a_run_from_the_beginning_gets_past_its_first_answer() {
+    let input = r#"{"entities": ["Invoice", "Item"]}"#;
+    let at = |number: u32| Timestamp::from_unix_s(1_767_000_000 + i64::from(number)).to_string();
+    let full: Vec<_> = (0..1000).map(|number| record(number, &at(number), None)).collect();
+    let since = "2025-12-02T00:10:00Z";
+    let begin =
+        ["[", &cdc("Invoice,Item", since, &full, "Invoice"), ",", &cdc("Invoice", since, &full, "Invoice"), "]"]
+            .concat();
+    let first = poll(input, Start::All, None, &begin).unwrap();
+    let earlier = first.cursor.map(|cursor| cursor.replace(since, "2025-12-02T00:09:00Z"));
+    let rest = ["[", &cdc("Invoice", &at(999), &[record(1000, &at(1000), None)], "Invoice"), "]"].concat();
+    let second = poll(input, Start::All, earlier, &rest).unwrap();
+    assert_eq!((second.emit.len(), second.more), (1, true));
+    let items = ["[", &cdc("Item", since, &[], "Item"), "]"].concat();
+    assert!(!poll(input, Start::All, second.cursor, &items).unwrap().more);
+}
+
+#[test]
+fn a_page_of_changes_may_come_later_than_its_first() {
+    let cursor = Some(r#"{"e":1,"k":{"s":[],"o":0,"n":0}}"#.into());
+    let input = serde_json::from_str(r#"{"since": "2025-12-02T00:09:00Z", "entities": ["Invoice", "Item"]}"#).unwrap();
+    let item = cdc("Item", "2025-12-02T00:10:00Z", &[record(5, "2025-12-30T00:00:00Z", None)], "Item");
+    let page = testing::with_exchanges(&["[", &item, "]"].concat(), || changes::list(input, cursor)).unwrap();
+    assert_eq!((page.items.len(), page.next), (1, None));
+}
+
+/// What was deleted stands behind what is there: where deletions fill an answer, asking again brings nothing else.
+#[test]
+fn more_deletions_than_an_answer_holds_do_not_stop_the_run() {
+    let input = r#"{"entities": ["Invoice", "Item"]}"#;
+    let at = "2025-12-30T00:00:00Z";
+    let gone = |from: u32| (from..1000).map(|number| record(number, "2025-12-31T00:00:00Z", Some("Deleted")));
+    let mixed: Vec<_> = (0..5).map(|number| record(number, at, None)).chain(gone(5)).collect();
+    let since = "2025-12-02T00:10:00Z";
+    let begin =
+        ["[", &cdc("Invoice,Item", since, &mixed, "Invoice"), ",", &cdc("Invoice", since, &mixed, "Invoice"), "]"]
+            .concat();
+    let first = poll(input, Start::All, None, &begin).unwrap();
+    let again = ["[", &cdc("Invoice", at, &mixed, "Invoice"), "]"].concat();
+    let second = poll(input, Start::All, first.cursor, &again).unwrap();
+    assert_eq!((second.emit.len(), second.more), (995, true));
+    let items = ["[", &cdc("Item", since, &gone(0).collect::<Vec<_>>(), "Item"), "]"].concat();
+    let third = poll(input, Start::All, second.cursor, &items).unwrap();
+    assert_eq!((third.emit.len(), third.more), (1000, false));
+}
+
+#[test]
+fn from_now_tells_nothing_of_the_past() {
+    let input = r#"{"entities": ["Invoice"]}"#;
+    let first = poll(input, Start::FromNow, None, "[]").unwrap();
+    let records = [record(1, "2025-12-31T23:59:30Z", None), record(2, "2026-01-01T00:00:01Z", None)];
+    for since in ["2025-12-31T23:58:00Z", "2025-12-31T23:58:00.500Z"] {
+        let cursor = first.cursor.clone().map(|cursor| cursor.replace("2025-12-31T23:58:00Z", since));
+        let exchange = ["[", &cdc("Invoice", since, &records, "Invoice"), "]"].concat();
+        let outcome = poll(input, Start::FromNow, cursor, &exchange).unwrap();
+        assert_eq!(keys(&outcome), [("invoice.changed", "-/invoice/2/2026-01-01T00:00:01Z")]);
+        assert!(outcome.cursor.unwrap().contains(r#""before":"2026-01-01T00:00:00Z""#));
+    }
+}
+
 #[test]
 fn a_cursor_of_long_ago_is_moved_and_a_strange_one_is_refused() {
     let exchange = ["[", &cdc("Invoice", "2025-12-02T00:10:00Z", &[], "Invoice"), "]"].concat();
@@ -172,4 +234,28 @@ fn a_backfill_tells_the_newest() {
     let exchange = ["[", &cdc("Invoice", "2025-12-02T00:10:00Z", &records, "Invoice"), "]"].concat();
     let outcome = poll(r#"{"entities": ["Invoice"]}"#, Start::Backfill(1), None, &exchange).unwrap();
     assert_eq!(keys(&outcome), [("invoice.changed", "-/invoice/2/2025-12-31T00:00:00Z")]);
+}
+
+/// Of more than one answer holds, those of half the time are asked for, and so on.
+#[test]
+fn a_backfill_of_a_busy_company_tells_no_more_than_it_is_to() {
+    let input = r#"{"entities": ["Invoice"]}"#;
+    let full: Vec<_> = (0..1000).map(|number| record(number, "2025-12-10T00:00:00Z", None)).collect();
+    let rest = [
+        record(1, "2025-12-30T00:00:00Z", None),
+        record(2, "2025-12-31T23:59:50Z", None),
+        record(3, "2025-12-31T23:59:40Z", None),
+    ];
+    let begin = cdc("Invoice", "2025-12-02T00:10:00Z", &full, "Invoice");
+    let half = cdc("Invoice", "2025-12-17T00:05:00Z", &rest, "Invoice");
+    let first = poll(input, Start::Backfill(2), None, &["[", &begin, ",", &half, "]"].concat()).unwrap();
+    let newest = [
+        ("invoice.changed", "-/invoice/3/2025-12-31T23:59:40Z"),
+        ("invoice.changed", "-/invoice/2/2025-12-31T23:59:50Z"),
+    ];
+    assert_eq!((keys(&first), first.more), (newest.to_vec(), false));
+    let again = [&rest[1..], &[record(4, "2025-12-31T23:59:00Z", None)]].concat();
+    let next = ["[", &cdc("Invoice", "2025-12-31T23:58:00.500Z", &again, "Invoice"), "]"].concat();
+    let second = poll(input, Start::Backfill(2), first.cursor, &next).unwrap();
+    assert_eq!(keys(&second), [newest[1], newest[0]], "what is known already, by its keys, and nothing before it");
 }
