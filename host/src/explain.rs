@@ -1,5 +1,6 @@
 //! Everything a plugin may do over a connection, in lines that a person can read and compare.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::capability::{self, KEY_BYTES_MAX, MADE_MAX, TEXT_BYTES_MAX};
@@ -11,14 +12,14 @@ use crate::grant::Grant;
 use crate::inbound::poll::PollPolicy;
 use crate::inbound::socket::SocketPolicy;
 use crate::manifest::{
-    CODE_BYTES_MAX, COMPONENT_BYTES_MAX, Effect, FUNCTION_BYTES_MAX, JwtFacts, MANIFEST_BYTES_MAX, Needs,
-    OPERATIONS_BYTES_MAX, OPERATIONS_MAX, Operation, Purpose, SecretFacts, shown,
+    CODE_BYTES_MAX, COMPONENT_BYTES_MAX, CredentialFacts, Effect, FUNCTION_BYTES_MAX, JwtFacts, MANIFEST_BYTES_MAX,
+    Needs, OPERATIONS_BYTES_MAX, OPERATIONS_MAX, Operation, Purpose, SecretFacts, endpoint_parts, is_unshowable, shown,
 };
 use crate::outbound::Method;
 use crate::outbound::buckets::Shape;
 use crate::outbound::graphql::GraphqlRule;
 use crate::outbound::kept::KEPT_MAX;
-use crate::outbound::scope::OriginScope;
+use crate::outbound::scope::{OriginScope, REQUEST_COSTS_MAX};
 use crate::plugin::{DESCRIBE_COMPUTE_MS, DESCRIBE_MS};
 
 /// What the grant holds, section by section: what is linked, where requests may go and with which credential, how fast,
@@ -41,9 +42,11 @@ pub fn explain(needs: &Needs, grant: &Grant) -> String {
     section(&mut out, "It may send", sent);
     section(&mut out, "Only the host asks, to sign in and for keys", requests(needs, grant, &grant.authority.origins));
     section(&mut out, "Secrets, which it never reads", secrets(needs, grant));
+    section(&mut out, "Credentials, which the host places", credentials(needs, grant));
     section(&mut out, "A sign-in asks for", scopes(grant));
     section(&mut out, "Paced by", budgets(grant));
     section(&mut out, "When the provider keeps failing", breaker(grant));
+    section(&mut out, "Answers that mean something else than their status", answers(needs));
     section(&mut out, "Answers that are kept", cache(grant));
     section(&mut out, "Operations", operations(needs, grant));
     let probe =
@@ -116,6 +119,7 @@ const FIXED: &[(&str, u64, &str)] = &[
     ("operations_max", OPERATIONS_MAX as u64, "Operations of a plugin."),
     ("describe_ms", DESCRIBE_MS, "Milliseconds that a component has to describe itself when it is loaded."),
     ("describe_compute_ms", DESCRIBE_COMPUTE_MS, "Milliseconds of computing among them."),
+    ("request_costs", REQUEST_COSTS_MAX as u64, "Costs that one request may state."),
     ("made_tokens", MADE_MAX as u64, "Tokens that one call may have made."),
     ("kept_urls", KEPT_MAX as u64, "URLs of answers that the host keeps for one call."),
     ("state_key_bytes", KEY_BYTES_MAX as u64, "Bytes of a key of state."),
@@ -123,17 +127,60 @@ const FIXED: &[(&str, u64, &str)] = &[
     ("error_text_bytes", TEXT_BYTES_MAX as u64, "Bytes of each text of a plugin's error; more is cut."),
 ];
 
-/// What an upgrade would change: the lines of [`explain`] that go and that come.
+/// What an upgrade would change: the lines of [`explain`] that go and that come, each with its section and the line that it
+/// belongs to, for the same words mean something else in another place.
 pub fn explain_change(before: &str, after: &str) -> String {
-    let (old, new): (Vec<&str>, Vec<&str>) = (before.lines().collect(), after.lines().collect());
+    let (old, new) = (placed(before), placed(after));
     let mut out = String::new();
-    for line in old.iter().filter(|line| !new.contains(line) && !line.is_empty()) {
-        let _ = writeln!(out, "- {}", line.trim_start());
+    for line in beyond(&old, &new) {
+        let _ = writeln!(out, "- {line}");
     }
-    for line in new.iter().filter(|line| !old.contains(line) && !line.is_empty()) {
-        let _ = writeln!(out, "+ {}", line.trim_start());
+    for line in beyond(&new, &old) {
+        let _ = writeln!(out, "+ {line}");
     }
     if out.is_empty() { "nothing changes\n".to_owned() } else { out }
+}
+
+/// The lines of an explanation, each behind its section and the line that it belongs to.
+fn placed(text: &str) -> Vec<String> {
+    let (mut section, mut parent) = ("", "");
+    let mut lines = Vec::new();
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        let said = line.trim_start();
+        let place = match line.len() - said.len() {
+            0 => {
+                (section, parent) = (said.strip_suffix(':').unwrap_or_default(), "");
+                if !section.is_empty() {
+                    continue;
+                }
+                ["", ""]
+            }
+            1..=2 => {
+                parent = said;
+                [section, ""]
+            }
+            _ => [section, parent],
+        };
+        let place = place.iter().filter(|part| !part.is_empty()).map(|part| format!("{part}: ")).collect::<String>();
+        lines.push(place + said);
+    }
+    lines
+}
+
+/// The lines that are there more often than among the others.
+fn beyond<'a>(lines: &'a [String], others: &[String]) -> Vec<&'a String> {
+    let mut left: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in others {
+        *left.entry(line.as_str()).or_default() += 1;
+    }
+    let is_more = |line: &&String| match left.get_mut(line.as_str()) {
+        Some(number) if *number > 0 => {
+            *number -= 1;
+            false
+        }
+        _ => true,
+    };
+    lines.iter().filter(is_more).collect()
 }
 
 fn section(out: &mut String, title: &str, lines: Vec<String>) {
@@ -159,6 +206,10 @@ fn requests(needs: &Needs, grant: &Grant, origins: &[OriginScope]) -> Vec<String
     for origin in origins {
         let methods: Vec<&str> = origin.methods.iter().copied().map(Method::as_str).collect();
         let paths = if origin.narrowed.is_empty() { &origin.paths } else { &origin.narrowed };
+        // Where nothing may be sent, what follows would seem to be about the origin before.
+        if methods.is_empty() || paths.is_empty() {
+            continue;
+        }
         for path in paths {
             lines.push(format!("{} {}{path}", methods.join(", "), origin.base.origin().ascii_serialization()));
         }
@@ -172,9 +223,12 @@ fn requests(needs: &Needs, grant: &Grant, origins: &[OriginScope]) -> Vec<String
             lines.push(format!(
                 "    signed by the host with `{}` in {}{optional}",
                 credential.name,
-                credential.place()
+                shown(&credential.place())
             ));
         }
+        lines.extend(origin.kept_header.iter().map(|header| {
+            format!("    the URL in an answer's header {header} stays with the host, which asks there for the plugin")
+        }));
         if let Some(facts) = needs.manifest.origins.get(&origin.name) {
             lines.push(format!("    as of {}, {}", shown(&facts.source), shown(&facts.date)));
         }
@@ -194,7 +248,7 @@ fn secrets(needs: &Needs, grant: &Grant) -> Vec<String> {
             };
             let Some(facts) = needs.manifest.secrets.get(name) else { return format!("{name}: {purpose}.") };
             if let Some(jwt) = &facts.jwt {
-                return format!("{name}: {} {}", tokens(jwt), shown(&facts.description)).trim_end().to_owned();
+                return format!("{name}: {} {}", tokens(jwt, grant), shown(&facts.description)).trim_end().to_owned();
             }
             let scope = match granted.purpose {
                 Purpose::Credential => String::new(),
@@ -212,14 +266,66 @@ fn secrets(needs: &Needs, grant: &Grant) -> Vec<String> {
         .collect()
 }
 
+/// Where an origin of the manifest is, granted or not; its name stands for nothing until it is looked up.
+fn place(grant: &Grant, name: &str) -> String {
+    let mut asked = grant.scope.asked.iter().chain(&grant.authority.asked);
+    let base = asked.find(|asked| asked.name == name).map(|asked| asked.base.as_str().trim_end_matches('/'));
+    base.map_or_else(|| shown(name), str::to_owned)
+}
+
+/// The same of what is written `{origin}/path`.
+fn endpoint(grant: &Grant, written: &str) -> String {
+    match endpoint_parts(written) {
+        Some((origin, path)) => format!("{}{}", place(grant, origin), path.replace(is_unshowable, "\u{fffd}")),
+        None => shown(written),
+    }
+}
+
+/// What each credential is made of, and where it may go: a plugin may choose among them.
+fn credentials(needs: &Needs, grant: &Grant) -> Vec<String> {
+    let mut lines = Vec::new();
+    for credential in &grant.credentials {
+        let Some(facts) = needs.manifest.credentials.get(&credential.name) else { continue };
+        let joined = |all: &[String]| all.iter().map(|one| shown(one)).collect::<Vec<_>>().join(", ");
+        let secrets: Vec<String> = facts.secrets().into_iter().map(shown).collect();
+        let to: Vec<String> = credential.audience.iter().map(|name| place(grant, name)).collect();
+        let mut line = format!("{}: of {}, to {}", credential.name, secrets.join(", "), to.join(", "));
+        let (methods, paths) = facts.narrowed();
+        if !methods.is_empty() {
+            let _ = write!(line, ", only with {}", joined(methods));
+        }
+        if !paths.is_empty() {
+            let _ = write!(line, ", only below {}", joined(paths));
+        }
+        lines.push(line);
+        if let CredentialFacts::Oauth2(facts) = facts {
+            let all = [Some(&facts.token), facts.revoke.as_ref(), facts.device.as_ref(), facts.authorize.as_ref()];
+            let all: Vec<String> = all.into_iter().flatten().map(|written| endpoint(grant, written)).collect();
+            lines.push(format!("    its tokens are had at {}", all.join(", ")));
+        }
+    }
+    lines
+}
+
+/// How many rules say what an answer means, and what they make of it.
+fn answers(needs: &Needs) -> Vec<String> {
+    let rules = &needs.manifest.answers;
+    let kinds: BTreeSet<&str> = rules.iter().map(|rule| rule.kind.as_str()).collect();
+    let kinds: Vec<&str> = kinds.into_iter().collect();
+    let line = || format!("rules of the manifest: {}, for {}", rules.len(), kinds.join(", "));
+    (!rules.is_empty()).then(line).into_iter().collect()
+}
+
 /// What a secret's tokens are for.
-fn tokens(jwt: &JwtFacts) -> String {
+fn tokens(jwt: &JwtFacts, grant: &Grant) -> String {
     let algorithm = &jwt.algorithm;
     let issuer = jwt.issuer.as_deref().map(shown).unwrap_or_else(|| "whom the plugin says".to_owned());
     if !jwt.origins.is_empty() {
-        return format!("makes {algorithm} tokens that go to {}, issued by {issuer}.", jwt.origins.join(", "));
+        let to: Vec<String> = jwt.origins.iter().map(|name| place(grant, name)).collect();
+        return format!("makes {algorithm} tokens that go to {}, issued by {issuer}.", to.join(", "));
     }
-    let keys = jwt.jwks.as_ref().map(|jwks| format!(", with the keys at {}", shown(jwks))).unwrap_or_default();
+    let keys = jwt.jwks.as_ref().map(|jwks| format!(", with the keys at {}", endpoint(grant, jwks)));
+    let keys = keys.unwrap_or_default();
     format!("checks {algorithm} tokens of {issuer}{keys}.")
 }
 
@@ -339,10 +445,9 @@ fn limits(grant: &Grant) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::connection::{Connection, Limits};
+    use crate::manifest::Manifest;
 
     /// Each has a name with its unit last, a default, a sentence that begins with the unit, and a line of its own that says
     /// how it is set now; and each can be set.
@@ -389,6 +494,7 @@ mod tests {
             "function_bytes_max       262144",
             "manifest_bytes_max       262144",
             "operations_bytes_max    1048576",
+            "request_costs                64",
             "operations_max              500",
             "made_tokens",
         ] {
@@ -409,5 +515,47 @@ mod tests {
     fn a_change_shows_what_goes_and_what_comes() {
         assert_eq!(explain_change("a\n  b\n", "a\n  c\n"), "- b\n+ c\n");
         assert_eq!(explain_change("a\n", "a\n"), "nothing changes\n");
+        let text = |first: &str, second: &str| format!("\nA:\n  one\n{first}  two\n{second}");
+        let (before, after) = (text("    signed\n", ""), text("", "    signed\n"));
+        assert_eq!(explain_change(&before, &after), "- A: one: signed\n+ A: two: signed\n");
+        assert_eq!(explain_change("\nA:\n  x\n  x\n", "\nA:\n  x\n"), "- A: x\n");
+        assert_eq!(explain_change("\nA:\n  x\n\nB:\n  y\n", "\nA:\n  y\n\nB:\n  x\n").lines().count(), 4);
+    }
+
+    fn explained(manifest: &str) -> String {
+        let head = "[plugin]\nname='acme'\nversion='1.0.0'\ncontract='0.1.0'\nprovider='Acme'\n";
+        let manifest = Manifest::parse(&format!("{head}{manifest}")).unwrap();
+        let (imports, foreign_imports) = (BTreeSet::new(), BTreeSet::new());
+        let needs = Needs { manifest, operations: Vec::new(), imports, foreign_imports };
+        let grant = Grant::new(&needs, "acme", &Connection::granting(&needs), None).unwrap();
+        explain(&needs, &grant)
+    }
+
+    /// Both origins are granted and both keys are given already: only which key goes where is new.
+    #[test]
+    fn an_update_that_sends_a_key_elsewhere_changes_something() {
+        let with = |origin: &str, first: &str, second: &str| {
+            let place = |name: &str| {
+                format!(
+                    "[origins.{name}]\nurl='https://{name}.test'\nmethods=['GET']\npaths=['/**']\nsource='s'\ndate='d'\n"
+                )
+            };
+            let key = |name: &str, secret: &str, to: &str| {
+                format!("[credentials.{name}]\nscheme='bearer'\nsecret='{secret}'\norigins={to}\n")
+            };
+            let keys = [key("k", first, origin), key("l", second, "['b']")].concat();
+            explained(&[place("a"), place("b"), "[secrets.s]\n[secrets.t]\n".to_owned(), keys].concat())
+        };
+        let before = with("['a']", "s", "t");
+        assert_eq!(explain_change(&before, &before), "nothing changes\n");
+        let more = explain_change(&before, &with("['a','b']", "s", "t"));
+        for line in [
+            "+ Credentials, which the host places: k: of s, to https://a.test, https://b.test",
+            "+ It may send: GET https://b.test/**: signed by the host with `k`",
+        ] {
+            assert!(more.contains(line), "{more}");
+        }
+        let other = explain_change(&before, &with("['a']", "t", "s"));
+        assert!(other.contains("+ Credentials, which the host places: k: of t, to https://a.test"), "{other}");
     }
 }

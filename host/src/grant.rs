@@ -526,7 +526,9 @@ pub fn suggest(needs: &Needs, component: &str, digest: &str, name: &str) -> Stri
     let _ = writeln!(out, "[plugins.{plugin}]\ncomponent = {}\ndigest = {}\n", text(component), text(digest));
     let _ = writeln!(out, "[accounts.{name}]");
     for (secret, facts) in &needs.manifest.secrets {
-        let _ = writeln!(out, "# secrets.{secret}: {}", crate::manifest::shown(&facts.description));
+        // It names no secret otherwise, and a line stays one all the same.
+        let secret = shown(secret);
+        let _ = writeln!(out, "# secrets.{secret}: {}", shown(&facts.description));
         let _ =
             writeln!(out, "# secrets.{secret} = {{ env = \"…\" }} or {{ file = \"…\" }}; without it the chain serves");
     }
@@ -535,4 +537,27 @@ pub fn suggest(needs: &Needs, component: &str, digest: &str, name: &str) -> Stri
     let _ = writeln!(out, "origins = {}", toml_list(&origins));
     let _ = writeln!(out, "secrets = {}", toml_list(needs.manifest.secrets.keys()));
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::Manifest;
+
+    /// A manifest that names a secret so is refused; should one get here, it is a name all the same.
+    #[test]
+    fn no_name_of_a_secret_adds_lines_to_what_is_suggested() {
+        let mut manifest = Manifest::parse(
+            "[plugin]\nname='acme'\nversion='1.0.0'\ncontract='0.1.0'\nprovider='Acme'\n[secrets.key]\n",
+        )
+        .unwrap();
+        let facts = manifest.secrets["key"].clone();
+        manifest.secrets.insert("k\n[plugins.evil]\ncomponent = 'evil.wasm'\n#".to_owned(), facts);
+        let (imports, foreign_imports) = (BTreeSet::new(), BTreeSet::new());
+        let needs = Needs { manifest, operations: Vec::new(), imports, foreign_imports };
+        let text = suggest(&needs, "acme.wasm", "sha256:0", "acme");
+        let read: toml::Table = toml::from_str(&text).unwrap();
+        let plugins: Vec<&String> = read["plugins"].as_table().unwrap().keys().collect();
+        assert_eq!(plugins, ["acme"], "{text}");
+    }
 }

@@ -56,6 +56,24 @@ pub(crate) const OPERATIONS_BYTES_MAX: usize = 1 << 20;
 /// Most operations of a plugin.
 pub(crate) const OPERATIONS_MAX: usize = 500;
 
+/// Most origins of a manifest.
+const ORIGINS_MAX: usize = 32;
+/// Most budgets of a manifest.
+const BUDGETS_MAX: usize = 64;
+/// Most weights of a budget.
+const WEIGHTS_MAX: usize = 64;
+/// Most rows of `rate_headers`.
+const RATE_HEADERS_MAX: usize = 32;
+/// Most rows of `answers`: each is asked about every answer.
+const ANSWERS_MAX: usize = 64;
+/// Most conditions of one of these.
+const CONDITIONS_MAX: usize = 8;
+/// Most texts of a condition's `any_of`.
+const ANY_OF_MAX: usize = 64;
+
+/// Most bytes of an event's type.
+const EVENT_TYPE_BYTES_MAX: usize = 128;
+
 /// Most scopes that an operation or a poll names.
 const SCOPES_MAX: usize = 32;
 /// Most bytes of one of them.
@@ -958,13 +976,23 @@ pub struct Condition {
 
 impl Condition {
     /// What is wrong with it, if anything.
-    fn check(&self) -> std::result::Result<(), &'static str> {
+    fn check(&self) -> std::result::Result<(), String> {
         let tests = [self.contains.is_some(), self.equals.is_some(), !self.any_of.is_empty()];
         if tests.into_iter().filter(|is_there| *is_there).count() != 1 {
-            return Err("a condition needs one of `contains`, `equals` and `any_of`");
+            return Err("a condition needs one of `contains`, `equals` and `any_of`".to_owned());
         }
         if self.pointer.is_some() == self.header.is_some() {
-            return Err("a condition is about a `pointer` or a `header`, and not both");
+            return Err("a condition is about a `pointer` or a `header`, and not both".to_owned());
+        }
+        if self.header.as_ref().is_some_and(|name| !is_token(name)) {
+            return Err("a condition is about a `header` of a name that no header can have".to_owned());
+        }
+        // Of a header it says that it is there; in a body it would be found at every byte.
+        if self.pointer.is_some() && self.contains.as_ref().is_some_and(String::is_empty) {
+            return Err("a condition about a `pointer` has an empty `contains`".to_owned());
+        }
+        if self.any_of.len() > ANY_OF_MAX {
+            return Err(format!("a condition has more than {ANY_OF_MAX} texts in `any_of`"));
         }
         Ok(())
     }
@@ -1411,11 +1439,16 @@ impl Manifest {
                 shown(&self.plugin.name)
             ));
         }
+        self.check_names().or_else(wrong)?;
+        self.check_numbers().or_else(wrong)?;
         for (name, origin) in &self.origins {
             if let Some(credential) = &origin.credential
                 && !self.credentials.contains_key(credential)
             {
-                return wrong(format!("origins.{name} wants the credential `{credential}`, which is not declared"));
+                return wrong(format!(
+                    "origins.{name} wants the credential `{}`, which is not declared",
+                    shown(credential)
+                ));
             }
             // Whether somebody signed in is no question of a secret that is there or not.
             let credential = self.declared_credential(name).and_then(|credential| self.credentials.get(credential));
@@ -1445,7 +1478,10 @@ impl Manifest {
             for secret in credential.secrets() {
                 match self.secrets.get(secret) {
                     None => {
-                        return wrong(format!("credentials.{name} uses the secret `{secret}`, which is not declared"));
+                        return wrong(format!(
+                            "credentials.{name} uses the secret `{}`, which is not declared",
+                            shown(secret)
+                        ));
                     }
                     Some(facts) if facts.purpose != Purpose::Credential => {
                         return wrong(format!(
@@ -1459,7 +1495,8 @@ impl Manifest {
                 match self.origins.get(origin) {
                     None => {
                         return wrong(format!(
-                            "credentials.{name} goes to the origin `{origin}`, which is not declared"
+                            "credentials.{name} goes to the origin `{}`, which is not declared",
+                            shown(origin)
                         ));
                     }
                     Some(facts) if facts.host_only => {
@@ -1479,9 +1516,6 @@ impl Manifest {
                 && let Err(why) = check_signing(&facts.algorithm, facts.lifetime_s)
             {
                 return wrong(format!("credentials.{name} {why}"));
-            }
-            if name.contains(':') {
-                return wrong(format!("credentials.{name}: a colon stands in the names of what a call makes"));
             }
             if let CredentialFacts::ApiKey { .. } = credential {
                 match credential.place() {
@@ -1522,7 +1556,10 @@ impl Manifest {
                 return wrong(format!("budgets.{name} is a fact: say its source and date"));
             }
             if let Some(origin) = budget.origins.iter().find(|origin| !self.origins.contains_key(*origin)) {
-                return wrong(format!("budgets.{name} covers the origin `{origin}`, which is not declared"));
+                return wrong(format!("budgets.{name} covers the origin `{}`, which is not declared", shown(origin)));
+            }
+            if budget.weights.len() > WEIGHTS_MAX {
+                return wrong(format!("budgets.{name} has more than {WEIGHTS_MAX} weights"));
             }
             let whole = budget.limit.or(budget.concurrency).unwrap_or(1);
             if let Some(weight) = budget.weights.iter().find(|weight| weight.units > whole) {
@@ -1577,13 +1614,19 @@ impl Manifest {
                     "answers[{index}] says nothing about when it holds: `status`, `pointer` or `header`"
                 ));
             }
+            if rule.conditions().count() > CONDITIONS_MAX {
+                return wrong(format!("answers[{index}] has more than {CONDITIONS_MAX} conditions"));
+            }
             for condition in rule.conditions() {
                 if let Err(why) = condition.check() {
                     return wrong(format!("answers[{index}]: {why}"));
                 }
             }
             if let Some(bucket) = rule.bucket.as_ref().filter(|bucket| !self.budgets.contains_key(*bucket)) {
-                return wrong(format!("answers[{index}] is about the budget `{bucket}`, which is not declared"));
+                return wrong(format!(
+                    "answers[{index}] is about the budget `{}`, which is not declared",
+                    shown(bucket)
+                ));
             }
         }
         if self.idempotency.as_ref().is_some_and(|place| place.header.is_some() == place.query.is_some()) {
@@ -1594,10 +1637,59 @@ impl Manifest {
                 return wrong(format!("rate_headers[{index}] names no header: `limit`, `remaining` or `reset`"));
             }
             if let Some(bucket) = named.bucket.as_ref().filter(|bucket| !self.budgets.contains_key(*bucket)) {
-                return wrong(format!("rate_headers[{index}] is about the budget `{bucket}`, which is not declared"));
+                return wrong(format!(
+                    "rate_headers[{index}] is about the budget `{}`, which is not declared",
+                    shown(bucket)
+                ));
             }
         }
         Ok(())
+    }
+
+    /// Checks what things are called: a name becomes a line of configuration, a file and a text that people read.
+    fn check_names(&self) -> std::result::Result<(), String> {
+        let mut names = self
+            .origins
+            .keys()
+            .map(|name| ("origins", name))
+            .chain(self.secrets.keys().map(|name| ("secrets", name)))
+            .chain(self.credentials.keys().map(|name| ("credentials", name)))
+            .chain(self.budgets.keys().map(|name| ("budgets", name)));
+        if let Some((table, name)) = names.find(|(_, name)| !is_word(name)) {
+            return Err(format!("{table}: `{}` must be 1 to 64 letters, digits, `-` and `_`", shown(name)));
+        }
+        let is_type = |name: &String| name.len() <= EVENT_TYPE_BYTES_MAX && name.split('.').all(is_word);
+        if let Some(name) = self.events.keys().find(|name| !is_type(name)) {
+            return Err(format!(
+                "events: `{}` must be words of letters, digits, `-` and `_`, joined by dots, at most \
+                 {EVENT_TYPE_BYTES_MAX} bytes together",
+                shown(name)
+            ));
+        }
+        let single = [
+            self.idempotency.as_ref().and_then(|place| place.header.as_deref()),
+            self.retry.as_ref().map(|retry| retry.header.as_str()),
+            self.request_id.as_ref().map(|id| id.header.as_str()),
+        ];
+        let mut headers = single.into_iter().flatten().chain(self.rate_headers.iter().flat_map(RateHeaders::names));
+        match headers.find(|name| !is_token(name)) {
+            Some(name) => Err(format!("`{}` is no name that a header can have", shown(name))),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks how many there are of what every request or answer is asked about.
+    fn check_numbers(&self) -> std::result::Result<(), String> {
+        let numbers = [
+            ("origins", self.origins.len(), ORIGINS_MAX),
+            ("budgets", self.budgets.len(), BUDGETS_MAX),
+            ("rate_headers", self.rate_headers.len(), RATE_HEADERS_MAX),
+            ("answers", self.answers.len(), ANSWERS_MAX),
+        ];
+        match numbers.into_iter().find(|(_, number, most)| number > most) {
+            Some((table, number, most)) => Err(format!("{number} {table} are more than the {most} there may be")),
+            None => Ok(()),
+        }
     }
 
     /// Checks that manifest and operations speak of the same.
@@ -1651,12 +1743,7 @@ pub(crate) fn embed(component: &[u8], manifest: &str, operations: &[Operation]) 
 
 /// Reads the operations a component carries.
 fn operations_from_bytes(bytes: &[u8]) -> Result<Vec<Operation>> {
-    if bytes.len() > OPERATIONS_BYTES_MAX {
-        return Err(Error::component(format!(
-            "the operations are {} bytes long; the limit operations_bytes_max is {OPERATIONS_BYTES_MAX}",
-            bytes.len()
-        )));
-    }
+    check_operations_size(0, bytes.len())?;
     let operations: Vec<Operation> = serde_json::from_slice(bytes).map_err(|error| {
         Error::component("the operations cannot be read").with_details(shown_lines(&error.to_string()))
     })?;
@@ -1664,14 +1751,24 @@ fn operations_from_bytes(bytes: &[u8]) -> Result<Vec<Operation>> {
     Ok(operations)
 }
 
-/// Checks names, number and doubles.
-pub(crate) fn check_operations(operations: &[Operation]) -> Result<()> {
-    if operations.len() > OPERATIONS_MAX {
+/// Refuses too many operations, and too many bytes of them, before any schema is read.
+pub(crate) fn check_operations_size(number: usize, bytes: usize) -> Result<()> {
+    if number > OPERATIONS_MAX {
         return Err(Error::component(format!(
-            "the plugin names {} operations; the limit operations_max is {OPERATIONS_MAX}",
-            operations.len()
+            "the plugin names {number} operations; the limit operations_max is {OPERATIONS_MAX}"
         )));
     }
+    if bytes > OPERATIONS_BYTES_MAX {
+        return Err(Error::component(format!(
+            "the operations are {bytes} bytes long; the limit operations_bytes_max is {OPERATIONS_BYTES_MAX}"
+        )));
+    }
+    Ok(())
+}
+
+/// Checks names, number and doubles.
+pub(crate) fn check_operations(operations: &[Operation]) -> Result<()> {
+    check_operations_size(operations.len(), 0)?;
     let mut seen = BTreeSet::new();
     for operation in operations {
         let name = &operation.name;
@@ -1731,11 +1828,12 @@ fn misplaced(place: &Place) -> Option<String> {
             Some(format!("`{}` is no name that a header or a cookie can have", shown(name)))
         }
         Place::Query(name) | Place::Body(name) if name.is_empty() => Some("the name is empty".to_owned()),
+        Place::Query(name) | Place::Body(name) if name.contains(is_unshowable) => {
+            Some(format!("the name `{}` cannot be shown", shown(name)))
+        }
         Place::Path(marker) => {
             let inner = marker.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or_default();
-            let is_plain = (1..=64).contains(&inner.len())
-                && inner.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-            (!is_plain).then(|| {
+            (!is_word(inner)).then(|| {
                 format!("path = \"{}\" must be letters, digits, `-` and `_` in braces, as `{{key}}`", shown(marker))
             })
         }
@@ -1746,6 +1844,11 @@ fn misplaced(place: &Place) -> Option<String> {
 /// Whether a header can be called so (RFC 9110, 5.6.2).
 fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// Whether it is of 1 to 64 letters, digits, `-` and `_`, which no shell, file or line of configuration reads otherwise.
+fn is_word(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 fn is_name(name: &str) -> bool {
@@ -1877,7 +1980,7 @@ mod tests {
             (
                 "[credentials.key]",
                 "[credentials.\"jwt:1\"]\nscheme = 'bearer'\nsecret = 'api_key'\norigins = []\n[credentials.key]",
-                "colon",
+                "credentials: `jwt:1` must be",
             ),
             ("[secrets.api_key]", "[secrets.s]\npurpose = 'sign'\n[secrets.api_key]", "algorithms = [\"hmac-sha256\"]"),
             (
@@ -1951,6 +2054,72 @@ mod tests {
         ] {
             let error = Manifest::parse(&PLAIN.replace(from, to)).unwrap_err();
             assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
+
+    /// A name goes into paths, into lines of configuration and onto terminals.
+    #[test]
+    fn a_name_that_is_no_word_is_refused_in_every_table_and_not_shown_as_it_is() {
+        let long = "a".repeat(65);
+        for name in ["", "a b", "../key", "/etc/key", "a.b", "a:b", "a\nb", "a\u{1b}[2J", "a\u{202e}b", long.as_str()] {
+            // What JSON writes as text is a key to TOML.
+            let key = serde_json::Value::from(name);
+            for (table, rest) in [
+                ("origins", "url='https://o.test'\nmethods=[]\npaths=[]\nsource='s'\ndate='d'"),
+                ("secrets", ""),
+                ("credentials", "scheme='bearer'\nsecret='api_key'\norigins=[]"),
+                ("budgets", "concurrency=1\nsource='s'\ndate='d'"),
+                ("events", "description='d'"),
+            ] {
+                let parsed = Manifest::parse(&format!("{PLAIN}\n[{table}.{key}]\n{rest}"));
+                if (table, name) == ("events", "a.b") {
+                    parsed.unwrap();
+                    continue;
+                }
+                let error = parsed.unwrap_err();
+                assert!(error.message().starts_with(&format!("plugin.toml: {table}: `")), "{name:?}: {error}");
+                assert!(!error.to_string().contains(is_unshowable), "{name:?}: {error:?}");
+            }
+        }
+        for more in [
+            "[idempotency]\nheader = \"a b\"",
+            "[retry]\nheader = \"a\\nb\"",
+            "[request_id]\nheader = \"\"",
+            "[[rate_headers]]\nreset = \"a:\"",
+            "[[answers]]\nheader = \"a b\"\nequals = \"c\"\nkind = \"transient\"",
+        ] {
+            let error = Manifest::parse(&format!("{PLAIN}\n{more}")).unwrap_err();
+            assert!(error.message().contains("header can have"), "{error}");
+        }
+    }
+
+    #[test]
+    fn there_are_only_so_many_of_what_every_answer_is_asked_about() {
+        let rule = "\n[[answers]]\npointer='/a'\ncontains='b'\nkind='transient'\n";
+        let facts = "source='s'\ndate='d'\n";
+        let many = |number: usize, each: &dyn Fn(usize) -> String| (0..number).map(each).collect::<String>();
+        let budget = |at: usize| format!("\n[budgets.b{at}]\nconcurrency=1\n{facts}");
+        let origin = |at: usize| format!("\n[origins.o{at}]\nurl='https://o{at}.test'\nmethods=[]\npaths=[]\n{facts}");
+        let weight = |_: usize| "{units=0},".to_owned();
+        let condition = |_: usize| "{pointer='/a',equals='b'},".to_owned();
+        let text = |_: usize| "'b',".to_owned();
+        let row = |_: usize| "\n[[rate_headers]]\nreset='x'\n".to_owned();
+        let weighed = |number| format!("{}weights=[{}]", budget(0), many(number, &weight));
+        let conditioned = |number| format!("{rule}and=[{}]", many(number, &condition));
+        let any_of = |number| rule.replace("contains='b'", &format!("any_of=[{}]", many(number, &text)));
+        for (most, more, told) in [
+            (many(ORIGINS_MAX - 1, &origin), many(ORIGINS_MAX, &origin), "33 origins"),
+            (many(BUDGETS_MAX, &budget), many(BUDGETS_MAX + 1, &budget), "65 budgets"),
+            (many(RATE_HEADERS_MAX, &row), many(RATE_HEADERS_MAX + 1, &row), "33 rate_headers"),
+            (rule.repeat(ANSWERS_MAX), rule.repeat(ANSWERS_MAX + 1), "65 answers"),
+            (weighed(WEIGHTS_MAX), weighed(WEIGHTS_MAX + 1), "64 weights"),
+            (conditioned(CONDITIONS_MAX - 1), conditioned(CONDITIONS_MAX), "8 conditions"),
+            (any_of(ANY_OF_MAX), any_of(ANY_OF_MAX + 1), "64 texts"),
+            (rule.to_owned(), rule.replace("'b'", "''"), "empty `contains`"),
+        ] {
+            Manifest::parse(&format!("{PLAIN}{most}")).unwrap();
+            let error = Manifest::parse(&format!("{PLAIN}{more}")).unwrap_err();
+            assert!(error.message().contains(told), "{error}");
         }
     }
 

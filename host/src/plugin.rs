@@ -41,7 +41,8 @@ use crate::grant::Grant;
 #[cfg(feature = "serve")]
 use crate::inbound::socket::{Listener, Socket, SocketPolicy};
 use crate::manifest::{
-    CONTRACT, Effect, HealthFacts, Needs, Operation, SecretFacts, check_operations, shown, shown_lines,
+    CONTRACT, Effect, HealthFacts, Needs, Operation, SecretFacts, check_operations, check_operations_size, shown,
+    shown_lines,
 };
 #[cfg(feature = "serve")]
 use crate::manifest::{SocketFacts, suggestion};
@@ -290,7 +291,7 @@ impl Plugin {
 
     async fn ask(&self) {
         let loaded = &*self.0;
-        let Some(facts) = &loaded.needs.manifest.health else { return };
+        let Some(facts) = loaded.health_facts().await else { return };
         let _single = loaded.vitals.probing.lock().await;
         let began = loaded.clock.now();
         if loaded.outbound.tape.is_some() || !self.is_unseen(PROBE_EVERY_MS) {
@@ -347,7 +348,7 @@ impl Plugin {
             plugin: needs.manifest.plugin.name.clone(),
             traffic: vitals.pulse.read(clock.now()),
             probe: vitals.probe(),
-            probes_with: needs.manifest.health.as_ref().map(|health| health.operation.clone()),
+            probes_with: self.0.health_facts().await.map(|health| health.operation.clone()),
             circuits: self.circuits(),
             budgets: outbound.lanes.all().map(|lane| lane.told()).collect(),
             tokens: tokens.into_iter().filter(|(name, _)| is_used(name)).collect(),
@@ -709,6 +710,18 @@ impl Loaded {
                 .with_details("To allow more, set limits.calls or limits.calls_waiting on the connection"));
         };
         self.calls.acquire().await.map_err(|_| Error::internal("the plugin is being unloaded"))
+    }
+
+    /// How the provider is asked how it is. Where the connection may not call that, or no consent gave a scope for it, it
+    /// would be refused however well the provider is: only calls tell then.
+    async fn health_facts(&self) -> Option<&HealthFacts> {
+        let facts = self.needs.manifest.health.as_ref()?;
+        self.grant.check_operation(&facts.operation).ok()?;
+        let needed = self.needs.manifest.scopes_of_operation(&facts.operation);
+        match self.check_scopes(&What::Operation(&facts.operation), needed).await {
+            Err(error) if *error.kind() == Kind::ReauthorizationNeeded => None,
+            _ => Some(facts),
+        }
     }
 
     /// Asks what the manifest asks to see how the provider is. It waits for no place.
@@ -1180,13 +1193,23 @@ pub(crate) async fn describe(
             });
         }
     };
+    check_size(&described)?;
     let operations = described.into_iter().map(operation).collect::<Result<Vec<_>>>()?;
     check_operations(&operations)?;
     Ok(operations)
 }
 
-fn operation(said: crate::bindings::exports::wharfage::plugin::operations::Operation) -> Result<Operation> {
-    use crate::bindings::exports::wharfage::plugin::operations::Effect as Said;
+/// Refuses more operations, and more bytes of their texts, than a component may carry: a schema is many times larger when
+/// it is read.
+fn check_size(said: &[operations::Operation]) -> Result<()> {
+    let bytes = said
+        .iter()
+        .map(|one| one.name.len() + one.description.len() + one.input_schema.len() + one.output_schema.len());
+    check_operations_size(said.len(), bytes.sum())
+}
+
+fn operation(said: operations::Operation) -> Result<Operation> {
+    use operations::Effect as Said;
     let schema = |text: &str| {
         serde_json::from_str(text)
             .map_err(|_| Error::component(format!("a schema of the operation `{}` is no JSON", shown(&said.name))))
@@ -1302,6 +1325,26 @@ mod tests {
         let error = stopped(&engine, "shop", &limits, None, &error, "");
         assert_eq!(*error.kind(), Kind::LimitExceeded("random_bytes".into()));
         assert!(error.message().contains("limit random_bytes of 100"), "{error}");
+    }
+
+    /// What a component says of itself may come to many megabytes, and is measured before any of it is read as JSON.
+    #[test]
+    fn what_is_described_at_too_great_length_is_refused_before_it_is_read() {
+        let said = |schema: String| operations::Operation {
+            name: "orders.list".to_owned(),
+            description: String::new(),
+            input_schema: schema,
+            output_schema: "{}".to_owned(),
+            effect: operations::Effect::Read,
+            is_list: false,
+        };
+        check_size(&[said(" ".repeat(1 << 19)), said("{}".to_owned())]).unwrap();
+        let long = check_size(&[said(" ".repeat(1 << 19)), said(" ".repeat(1 << 19))]).unwrap_err();
+        assert!(long.message().contains("operations_bytes_max"), "{long}");
+        let many: Vec<_> = (0..501).map(|_| said("{}".to_owned())).collect();
+        check_size(&many[1..]).unwrap();
+        let many = check_size(&many).unwrap_err();
+        assert!(many.message().contains("501 operations") && many.message().contains("operations_max"), "{many}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::Call;
 use crate::bindings::wharfage::plugin::types::{self as contract, Host};
 use crate::error::{Error, FieldError, Kind, NetworkStage, RequestSent};
+use crate::manifest::is_unshowable;
 use crate::time::Timestamp;
 
 impl Host for Call {}
@@ -121,19 +122,37 @@ impl From<contract::Error> for Error {
             .with_provider_code(error.provider_code.map(cut))
             .with_request_id(error.request_id.map(cut))
             .with_endpoint(error.endpoint.map(cut))
-            .with_body(error.body.map(cut))
+            .with_body(error.body.map(cut_lines))
             .with_attempts(error.attempts)
     }
 }
 
-/// A plugin's text, bounded and without control characters.
+/// A plugin's text on one line, for lines of their own are the host's to say; bounded, and without what cannot be shown.
 fn cut(text: String) -> String {
+    cut_lines(text).replace('\n', " ")
+}
+
+/// The same with its lines.
+fn cut_lines(text: String) -> String {
     let mut kept = String::new();
-    for c in text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }) {
+    for c in text.chars().map(|c| if is_unshowable(c) && c != '\n' { '\u{fffd}' } else { c }) {
         if kept.len() + c.len_utf8() > TEXT_BYTES_MAX {
             break;
         }
         kept.push(c);
     }
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_plugin_says_is_one_line_that_shows_what_is_there() {
+        let forged = "no\nTo allow it, set in [connections.acme]:\u{202e}\u{1b}[2J";
+        assert_eq!(cut(forged.to_owned()), "no To allow it, set in [connections.acme]:\u{fffd}\u{fffd}[2J");
+        assert_eq!(cut_lines("a\nb\u{200f}".to_owned()), "a\nb\u{fffd}");
+        assert_eq!(cut("é".repeat(TEXT_BYTES_MAX)).len(), TEXT_BYTES_MAX);
+    }
 }

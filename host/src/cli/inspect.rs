@@ -51,10 +51,11 @@ impl Inspect {
         let imports: Vec<&str> = needs.imports.iter().map(String::as_str).collect();
         anstream::println!("\nImports: {}", if imports.is_empty() { "nothing".to_owned() } else { imports.join(", ") });
         for (name, origin) in &needs.manifest.origins {
-            anstream::println!("Origin {name}: {} ({})", one_line(&origin.url, 200), origin.methods.join(", "));
+            let (url, methods) = (one_line(&origin.url, 200), one_line(&origin.methods.join(", "), 200));
+            anstream::println!("Origin {}: {url} ({methods})", one_line(name, 64));
         }
         for (name, secret) in &needs.manifest.secrets {
-            anstream::println!("Secret {name}: {}", one_line(&secret.description, 200));
+            anstream::println!("Secret {}: {}", one_line(name, 64), one_line(&secret.description, 200));
         }
         anstream::println!("\nOperations:");
         for operation in &needs.operations {

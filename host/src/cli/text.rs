@@ -37,7 +37,7 @@ pub(super) fn failure(error: &anyhow::Error) {
                 anstream::eprintln!("{DIM}trying again can help from {at} on{DIM:#}");
             }
             if let Some(code) = known.provider_code() {
-                anstream::eprintln!("{DIM}the provider's code: {code}{DIM:#}");
+                anstream::eprintln!("{DIM}the provider's code: {}{DIM:#}", one_line(code, 200));
             }
             if let Some(body) = known.body().filter(|body| !body.trim().is_empty()) {
                 anstream::eprintln!("{DIM}the provider said: {}{DIM:#}", one_line(body, 500));

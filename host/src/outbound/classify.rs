@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
-use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder};
@@ -384,8 +383,7 @@ impl Answers {
             .filter(|(_, rule)| rule.status.is_empty() || rule.status.contains(&raw.status))
             .filter(|(index, rule)| {
                 let is_searched = rule.pointer.is_some() && rule.contains.is_some();
-                !is_searched
-                    || found.get_or_init(|| self.found(judged)).as_ref().is_none_or(|found| found.contains(index))
+                !is_searched || found.get_or_init(|| self.found(judged)).as_ref().is_none_or(|found| found[*index])
             })
             .map(|(_, rule)| rule);
         let body = Lazy::new(judged);
@@ -400,10 +398,11 @@ impl Answers {
         })
     }
 
-    /// The rules whose text a body holds; nothing where that cannot be told.
-    fn found(&self, body: &[u8]) -> Option<BTreeSet<usize>> {
+    /// Of each rule whether a body holds its text; nothing where that cannot be told.
+    fn found(&self, body: &[u8]) -> Option<Vec<bool>> {
+        let mut found = vec![false; self.rules.len()];
         if self.sieve.as_ref().is_some_and(|sieve| !sieve.may_hold(body)) {
-            return Some(BTreeSet::new());
+            return Some(found);
         }
         let make = || {
             let (rules, texts): (_, Vec<_>) = searched(&self.rules).unzip();
@@ -411,7 +410,16 @@ impl Answers {
             searcher.ok().map(|searcher| (searcher, rules))
         };
         let (searcher, rules) = self.searcher.get_or_init(make).as_ref()?;
-        Some(searcher.find_overlapping_iter(body).map(|found| rules[found.pattern().as_usize()]).collect())
+        let mut left = rules.len();
+        for one in searcher.find_overlapping_iter(body) {
+            if !std::mem::replace(&mut found[rules[one.pattern().as_usize()]], true) {
+                left -= 1;
+            }
+            if left == 0 {
+                break;
+            }
+        }
+        Some(found)
     }
 }
 
@@ -585,6 +593,20 @@ mod tests {
         assert!(rules.judge("api", &refused).is_none());
         refused.headers.insert("x-ratelimit-remaining", http::HeaderValue::from_static("0"));
         assert_eq!(rules.judge("api", &refused).unwrap().kind, Kind::RateLimited);
+    }
+
+    /// However often a body holds the texts, one mark for each rule is kept.
+    #[test]
+    fn a_text_that_is_found_at_every_byte_is_kept_once() {
+        let rule = |contains: &str| format!("[[answers]]\npointer='/a'\ncontains='{contains}'\nkind='transient'\n");
+        let rules = answers(&format!("{}{}", rule("a").repeat(63), rule("b")));
+        let mut body = vec![b'a'; 4096];
+        let mut wanted = vec![true; 64];
+        wanted[63] = false;
+        assert_eq!(rules.found(&body), Some(wanted));
+        body[0] = b'B';
+        assert_eq!(rules.found(&body), Some(vec![true; 64]));
+        assert_eq!(rules.found(b"none"), Some(vec![false; 64]));
     }
 
     #[test]
