@@ -11,8 +11,9 @@ use super::Call;
 use crate::bindings::wharfage::plugin::log::{Host, Level};
 use crate::time::Timestamp;
 
-/// What a line of the host's own about dropped ones counts, in bytes.
-const TOLD_BYTES: u64 = 256;
+/// What a line counts in its second besides its text, in bytes: what stands around it in the log. A line of the host's
+/// own about dropped ones counts so much alone.
+const LINE_BYTES: u64 = 256;
 
 impl Host for Call {
     fn write(&mut self, level: Level, message: String, fields: Vec<(String, String)>) {
@@ -48,11 +49,11 @@ impl Call {
         let is_inside = self.spent.log_lines <= self.limits.log_lines && self.spent.log_bytes <= self.limits.log_bytes;
         let most = self.limits.log_second_bytes;
         let now = self.clock.now();
-        if is_inside && self.lines.takes(now, bytes, most) {
+        if is_inside && self.lines.takes(now, bytes.saturating_add(LINE_BYTES), most) {
             return true;
         }
         self.lines.dropped.fetch_add(1, Ordering::Relaxed);
-        if self.spent.unlogged.add(bytes) && self.lines.takes(now, TOLD_BYTES, most.saturating_add(TOLD_BYTES)) {
+        if self.spent.unlogged.add(bytes) && self.lines.takes(now, LINE_BYTES, most.saturating_add(LINE_BYTES)) {
             let (plugin, connection) = (&*self.plugin, &*self.connection);
             match is_inside {
                 false => tracing::warn!(

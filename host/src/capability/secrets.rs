@@ -38,7 +38,8 @@ impl Host for Call {
     }
 
     async fn sign(&mut self, name: String, algorithm: Algorithm, data: Vec<u8>) -> Result<Vec<u8>, types::Error> {
-        let signed = sign(&self.secrets, &self.facts, &name, algorithm.into(), &data).await;
+        let ticks = &mut self.spent.ticks;
+        let signed = sign(&self.secrets, &self.facts, &name, algorithm.into(), &data, ticks).await;
         self.told(&name, Deed::Sign, signed)
     }
 
@@ -49,7 +50,8 @@ impl Host for Call {
         data: Vec<u8>,
         mac: Vec<u8>,
     ) -> Result<bool, types::Error> {
-        let verified = verify(&self.secrets, &self.facts, &name, algorithm.into(), &data, &mac).await;
+        let ticks = &mut self.spent.ticks;
+        let verified = verify(&self.secrets, &self.facts, &name, algorithm.into(), &data, &mac, ticks).await;
         self.told(&name, Deed::Verify, verified)
     }
 
@@ -188,11 +190,18 @@ impl Call {
     }
 }
 
-async fn sign(secrets: &Secrets, all: &Facts, name: &str, function: Function, data: &[u8]) -> Result<Vec<u8>> {
+async fn sign(
+    secrets: &Secrets,
+    all: &Facts,
+    name: &str,
+    function: Function,
+    data: &[u8],
+    ticks: &mut u64,
+) -> Result<Vec<u8>> {
     let value = secrets.value(name, Purpose::Sign).await?;
     let template = allowed(all, name, function)?.template.as_deref().unwrap_or_default();
     if hmac::is_covered(template, data) {
-        return Ok(hash(function, value.as_bytes(), data).await);
+        return Ok(hash(function, value.as_bytes(), data, ticks).await);
     }
     let template = toml::Value::from(template);
     Err(Error::denied(
@@ -211,23 +220,26 @@ async fn verify(
     function: Function,
     data: &[u8],
     mac: &[u8],
+    ticks: &mut u64,
 ) -> Result<bool> {
     let values = secrets.versions(name, Purpose::Verify).await?;
     allowed(all, name, function)?;
     // All of them are compared, so that the time tells nobody which one it was.
     let mut is_right = false;
     for value in &values {
-        is_right |= hmac::is_same(&hash(function, value.as_bytes(), data).await, mac);
+        is_right |= hmac::is_same(&hash(function, value.as_bytes(), data, ticks).await, mac);
     }
     Ok(is_right)
 }
 
-/// The hash of data of any length. Between its parts it gives way to whoever waits for this thread.
-async fn hash(function: Function, key: &[u8], data: &[u8]) -> Vec<u8> {
+/// The hash of data of any length. Between its parts it gives way to whoever waits for this thread, and each counts as
+/// a tick of computing: the instance itself sees one tick, however long it took.
+async fn hash(function: Function, key: &[u8], data: &[u8], ticks: &mut u64) -> Vec<u8> {
     let mut hashing = function.begin(key);
     for part in data.chunks(PART_BYTES) {
         hashing.add(part);
         if part.len() == PART_BYTES {
+            *ticks += 1;
             tokio::task::yield_now().await;
         }
     }
@@ -277,16 +289,19 @@ mod tests {
     fn much_data_is_hashed_in_parts_that_give_way() {
         let (key, data) = (b"Jefe", vec![7; (4 << 20) + 1]);
         for function in Function::ALL {
-            let mut hashing = std::pin::pin!(hash(function, key, &data));
-            let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-            let mut given_way = 0;
-            let made = loop {
-                match hashing.as_mut().poll(&mut context) {
-                    std::task::Poll::Ready(made) => break made,
-                    std::task::Poll::Pending => given_way += 1,
+            let mut ticks = 0;
+            let (made, given_way) = {
+                let mut hashing = std::pin::pin!(hash(function, key, &data, &mut ticks));
+                let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+                let mut given_way = 0;
+                loop {
+                    match hashing.as_mut().poll(&mut context) {
+                        std::task::Poll::Ready(made) => break (made, given_way),
+                        std::task::Poll::Pending => given_way += 1,
+                    }
                 }
             };
-            assert_eq!((made, given_way), (function.mac(key, &data), 4));
+            assert_eq!((made, given_way, ticks), (function.mac(key, &data), 4, 4), "each part counts as computing");
         }
     }
 }

@@ -4,6 +4,7 @@ use super::Call;
 use crate::bindings::wharfage::plugin::state::Host;
 use crate::bindings::wharfage::plugin::types;
 use crate::error::Error;
+use crate::store::over;
 
 /// Most bytes of a key, as the contract says.
 pub(crate) const KEY_BYTES_MAX: usize = 256;
@@ -17,6 +18,10 @@ impl Host for Call {
     async fn set(&mut self, key: String, value: Vec<u8>) -> Result<(), types::Error> {
         self.check_key(&key)?;
         let (bytes_max, keys_max) = (self.limits.state_bytes, self.limits.state_keys);
+        // What could never be kept is nothing for the one that writes for everybody.
+        if value.len() as u64 > bytes_max {
+            return Err(self.keep(over("state_bytes", bytes_max)));
+        }
         let set = self.store.set(&self.connection, &key, value, bytes_max, keys_max).await;
         set.map_err(|error| self.keep(error))
     }

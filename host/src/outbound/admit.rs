@@ -9,6 +9,7 @@
 //! at the head it reserves in all lanes or in none. A wait that could not end before the call's deadline is refused at
 //! once, with the time when coming back helps.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
@@ -301,12 +302,14 @@ impl Lanes {
 
     /// What a request spends, lane by lane. A cost that the request states for a lane stands instead of the lane's own.
     fn costs(&self, origin: &str, method: Method, path: &str, stated: &[(String, u32)]) -> Vec<(Arc<Lane>, u32)> {
-        let units = |(lane, cover): &(Arc<Lane>, Cover)| {
-            let stated = stated.iter().filter(|(name, _)| *name == lane.budget).map(|(_, units)| *units);
-            match stated.reduce(u32::saturating_add).filter(|units| *units > 0) {
-                Some(units) => units,
-                None => cover.units(origin, method, path),
-            }
+        let mut sums: BTreeMap<&str, u32> = BTreeMap::new();
+        for (name, units) in stated {
+            let sum = sums.entry(name).or_default();
+            *sum = sum.saturating_add(*units);
+        }
+        let units = |(lane, cover): &(Arc<Lane>, Cover)| match sums.get(lane.budget.as_str()) {
+            Some(units) if *units > 0 => *units,
+            _ => cover.units(origin, method, path),
         };
         self.lanes.iter().map(|lane| (lane.0.clone(), units(lane))).filter(|(_, units)| *units > 0).collect()
     }

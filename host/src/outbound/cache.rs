@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use aws_lc_rs::hmac;
+use futures_util::future::join_all;
 use http::header::{AGE, CACHE_CONTROL, EXPIRES, PRAGMA};
 use http_cache_semantics::{BeforeRequest, CacheOptions, CachePolicy as Rules};
 use serde::{Deserialize, Serialize};
@@ -119,6 +120,7 @@ pub(crate) struct Cache {
 enum Job {
     Keep { lineage: Arc<str>, namespace: Arc<str>, key: Arc<str>, kept: Arc<Kept>, bytes_max: u64 },
     Forget { namespace: Arc<str>, key: Arc<str> },
+    ForgetAll { lineage: Arc<str> },
     Tell(oneshot::Sender<()>),
 }
 
@@ -131,8 +133,8 @@ struct Hot {
     bytes: u64,
     /// The keys that are on the disk, by namespace.
     on_disk: HashMap<Arc<str>, OnDisk>,
-    /// The namespaces that answers were looked for in: one for each credential.
-    namespaces: HashSet<Arc<str>>,
+    /// The namespaces that answers were looked for in, one for each credential, with their lineages.
+    namespaces: HashMap<Arc<str>, Arc<str>>,
     /// Who asks for something that will be kept; others wait for it.
     flights: HashMap<Arc<str>, Arc<Flight>>,
 }
@@ -141,8 +143,20 @@ struct Hot {
 #[derive(Default)]
 struct OnDisk {
     keys: HashSet<Arc<str>>,
+    /// Those that were forgotten before any were read.
+    forgotten: HashSet<Arc<str>>,
     /// How many may be noted before they are read again, for the disk lets old answers go; nothing before they were read.
     most: Option<usize>,
+    /// How often the list began anew.
+    round: u64,
+}
+
+/// What is to be forgotten on the disk.
+#[derive(Debug, PartialEq, Eq)]
+enum Forgets {
+    Nothing,
+    One,
+    All,
 }
 
 /// Where the answers to one version of a credential are.
@@ -172,6 +186,12 @@ const WAITING_MAX: usize = 64;
 
 /// Keys of the disk that are noted in any case before they are read again.
 const NOTED_MIN: usize = 1_024;
+
+/// Keys that are forgotten one by one before any were read; beyond, all are forgotten at once.
+const FORGOTTEN_MAX: usize = 1_024;
+
+/// Fields of an answer that are read for the places that it names.
+const PLACES_MAX: usize = 4;
 
 /// A kept answer.
 #[derive(Debug, Deserialize, Serialize)]
@@ -322,8 +342,8 @@ impl Cache {
     async fn find(&self, ticket: &Ticket) -> Option<Arc<Kept>> {
         {
             let mut hot = self.hot();
-            if !hot.namespaces.contains(&ticket.namespace) {
-                hot.namespaces.insert(ticket.namespace.clone());
+            if !hot.namespaces.contains_key(&ticket.namespace) {
+                hot.namespaces.insert(ticket.namespace.clone(), ticket.lineage.clone());
             }
             if let Some(kept) = hot.touch(&ticket.key) {
                 return Some(kept);
@@ -331,17 +351,13 @@ impl Cache {
         }
         let disk = self.disk.as_ref()?;
         let writes = self.writes.load(Ordering::SeqCst);
-        if self.hot().on_disk.entry(ticket.namespace.clone()).or_default().is_to_be_read() {
+        let round = self.hot().on_disk.entry(ticket.namespace.clone()).or_default().wanted_round();
+        if let Some(round) = round {
             // What is still to be forgotten must not be found there.
             self.settle().await;
             // What was kept under another credential, grant or component of this connection goes now.
             let keys = disk.open_cache(&ticket.lineage, &ticket.namespace).await.unwrap_or_default();
-            let mut hot = self.hot();
-            // What a write made wrong meanwhile may stand among them.
-            if self.writes.load(Ordering::SeqCst) != writes {
-                return None;
-            }
-            hot.on_disk.entry(ticket.namespace.clone()).or_default().read(keys);
+            self.hot().on_disk.entry(ticket.namespace.clone()).or_default().read(round, keys);
         }
         if !self.hot().on_disk.get(&ticket.namespace)?.keys.contains(&ticket.key) {
             return None;
@@ -360,7 +376,7 @@ impl Cache {
                 })
             }
             None => {
-                self.hot().on_disk.entry(ticket.namespace.clone()).or_default().remove(&ticket.key);
+                self.hot().on_disk.entry(ticket.namespace.clone()).or_default().keys.remove(&ticket.key);
                 None
             }
         }
@@ -379,17 +395,14 @@ impl Cache {
 
     fn put_on_disk(&self, hot: &mut Hot, lineage: &Arc<str>, namespace: &Arc<str>, key: &Arc<str>, kept: &Arc<Kept>) {
         let Some(disk) = &self.disk else { return };
-        let (lineage, namespace, key) = (lineage.clone(), namespace.clone(), key.clone());
-        let on_disk = hot.on_disk.entry(namespace.clone()).or_default();
         if self.waiting.fetch_add(1, Ordering::SeqCst) >= WAITING_MAX {
             self.waiting.fetch_sub(1, Ordering::SeqCst);
             // What is there may be an older one. It is forgotten once, so that these do not pile up either.
-            if on_disk.remove(&key) {
-                self.write(disk, Job::Forget { namespace, key });
-            }
+            self.forget_on_disk(hot, lineage, namespace, key);
             return;
         }
-        on_disk.keys.insert(key.clone());
+        let (lineage, namespace, key) = (lineage.clone(), namespace.clone(), key.clone());
+        hot.on_disk.entry(namespace.clone()).or_default().keys.insert(key.clone());
         let bytes_max = self.bytes_max;
         self.write(disk, Job::Keep { lineage, namespace, key, kept: kept.clone(), bytes_max });
     }
@@ -406,26 +419,40 @@ impl Cache {
                 }
                 _ => {
                     drop(hot);
-                    self.forget(&namespace, &key);
+                    self.forget(&lineage, &namespace, &key);
                 }
             }
         }
     }
 
-    fn forget(&self, namespace: &Arc<str>, key: &Arc<str>) {
+    fn forget(&self, lineage: &Arc<str>, namespace: &Arc<str>, key: &Arc<str>) {
         let mut hot = self.hot();
         hot.remove(key);
-        let may_be_written = hot.on_disk.get_mut(namespace).is_none_or(|on_disk| on_disk.remove(key));
-        drop(hot);
-        if let (true, Some(disk)) = (may_be_written, &self.disk) {
-            self.write(disk, Job::Forget { namespace: namespace.clone(), key: key.clone() });
+        self.forget_on_disk(&mut hot, lineage, namespace, key);
+    }
+
+    fn forget_on_disk(&self, hot: &mut Hot, lineage: &Arc<str>, namespace: &Arc<str>, key: &Arc<str>) {
+        let Some(disk) = &self.disk else { return };
+        match hot.on_disk.entry(namespace.clone()).or_default().forget(key) {
+            Forgets::Nothing => {}
+            Forgets::One => self.write(disk, Job::Forget { namespace: namespace.clone(), key: key.clone() }),
+            Forgets::All => self.write(disk, Job::ForgetAll { lineage: lineage.clone() }),
         }
     }
 }
 
-/// Writes one thing after another.
+/// Writes one thing after another. What is forgotten one after the other is handed over together, for a store to commit
+/// at once.
 async fn work_off(disk: Arc<dyn Store>, mut jobs: mpsc::UnboundedReceiver<Job>, waiting: Arc<AtomicUsize>) {
-    while let Some(job) = jobs.recv().await {
+    let mut next = None;
+    loop {
+        let job = match next.take() {
+            Some(job) => job,
+            None => match jobs.recv().await {
+                Some(job) => job,
+                None => return,
+            },
+        };
         let done = match job {
             Job::Keep { lineage, namespace, key, kept, bytes_max } => {
                 let at = Timestamp::from_millis(kept.at_ms);
@@ -433,7 +460,21 @@ async fn work_off(disk: Arc<dyn Store>, mut jobs: mpsc::UnboundedReceiver<Job>, 
                 waiting.fetch_sub(1, Ordering::SeqCst);
                 done
             }
-            Job::Forget { namespace, key } => disk.forget(&namespace, &key).await,
+            Job::Forget { namespace, key } => {
+                let mut all = vec![(namespace, key)];
+                while let Ok(job) = jobs.try_recv() {
+                    match job {
+                        Job::Forget { namespace, key } => all.push((namespace, key)),
+                        other => {
+                            next = Some(other);
+                            break;
+                        }
+                    }
+                }
+                let forgets: Vec<_> = all.iter().map(|(namespace, key)| disk.forget(namespace, key)).collect();
+                join_all(forgets).await.into_iter().collect()
+            }
+            Job::ForgetAll { lineage } => disk.open_cache(&lineage, "").await.map(drop),
             Job::Tell(told) => {
                 _ = told.send(());
                 Ok(())
@@ -481,23 +522,39 @@ impl Hot {
 }
 
 impl OnDisk {
-    /// Whether the keys are to be read. A list that has grown too long begins anew.
-    fn is_to_be_read(&mut self) -> bool {
+    /// The round in which the keys are to be read, where they are. A list that has grown too long begins anew.
+    fn wanted_round(&mut self) -> Option<u64> {
         if self.most.is_some_and(|most| self.keys.len() > most) {
-            *self = Self::default();
+            *self = Self { round: self.round + 1, ..Self::default() };
         }
-        self.most.is_none()
+        self.most.is_none().then_some(self.round)
     }
 
-    /// Notes what was read beside what was written meanwhile.
-    fn read(&mut self, keys: Vec<String>) {
-        self.keys.extend(keys.into_iter().map(Arc::<str>::from));
+    /// Notes what was read beside what was written meanwhile, without what was forgotten meanwhile. Of several who
+    /// read, the first counts: what is forgotten after it, the others may have seen yet.
+    fn read(&mut self, round: u64, keys: Vec<String>) {
+        if self.most.is_some() || self.round != round {
+            return;
+        }
+        let forgotten = std::mem::take(&mut self.forgotten);
+        self.keys.extend(keys.into_iter().map(Arc::<str>::from).filter(|key| !forgotten.contains(key)));
         self.most = Some(NOTED_MIN.max(2 * self.keys.len()));
     }
 
-    /// Takes a key off. Answers whether something may lie there: what nobody has looked for yet may all the same.
-    fn remove(&mut self, key: &str) -> bool {
-        self.keys.remove(key) || self.most.is_none()
+    /// Takes a key off, and answers what is to be forgotten: what nobody has looked for yet may lie there all the same,
+    /// so it is forgotten once. With too many such keys everything is, and then it is known that nothing is there.
+    fn forget(&mut self, key: &Arc<str>) -> Forgets {
+        if self.keys.remove(key) {
+            Forgets::One
+        } else if self.most.is_some() || self.forgotten.contains(key) {
+            Forgets::Nothing
+        } else if self.forgotten.len() < FORGOTTEN_MAX {
+            self.forgotten.insert(key.clone());
+            Forgets::One
+        } else {
+            *self = Self { most: Some(NOTED_MIN), round: self.round, ..Self::default() };
+            Forgets::All
+        }
     }
 }
 
@@ -882,7 +939,7 @@ pub(super) fn keep(
     let now = outbound.clock.now();
     if let (304, Some(kept)) = (response.status, &ticket.asked_about) {
         let Some(headers) = refreshed(kept, &response) else {
-            cache.forget(&ticket.namespace, &ticket.key);
+            cache.forget(&ticket.lineage, &ticket.namespace, &ticket.key);
             return Err(Error::new(
                 Kind::Transient,
                 "the provider said that another answer than the kept one still holds",
@@ -905,7 +962,7 @@ pub(super) fn keep(
         None => {
             ticket.in_vain();
             if response.status < 300 {
-                cache.forget(&ticket.namespace, &ticket.key);
+                cache.forget(&ticket.lineage, &ticket.namespace, &ticket.key);
             }
         }
     }
@@ -926,7 +983,7 @@ pub(super) fn failed(outbound: &Outbound, ticket: Option<&Ticket>, error: &Error
     let (Some(cache), Some(ticket)) = (&outbound.cache, ticket) else { return };
     ticket.in_vain();
     if matches!(error.kind(), Kind::NotFound | Kind::CursorInvalid | Kind::Unauthorized | Kind::Forbidden) {
-        cache.forget(&ticket.namespace, &ticket.key);
+        cache.forget(&ticket.lineage, &ticket.namespace, &ticket.key);
     }
 }
 
@@ -962,16 +1019,19 @@ pub(super) fn forget_written(outbound: &Outbound, sent: &Arc<super::Request>, he
     let named = headers
         .iter()
         .filter(|(name, _)| name.eq_ignore_ascii_case("location") || name.eq_ignore_ascii_case("content-location"));
-    let named = named.filter_map(|(_, place)| url.join(place).ok()).filter(|place| place.origin() == url.origin());
+    let named = named
+        .take(PLACES_MAX)
+        .filter_map(|(_, place)| url.join(place).ok())
+        .filter(|place| place.origin() == url.origin());
     // Whoever wrote, what was answered to the connection's other credentials is wrong too.
     let mut namespaces = cache.hot().namespaces.clone();
-    namespaces.extend(shelf(outbound, &scoped).map(|shelf| shelf.namespace));
+    namespaces.extend(shelf(outbound, &scoped).map(|shelf| (shelf.namespace, shelf.lineage)));
     for mut place in std::iter::once(url.clone()).chain(named) {
         place.set_fragment(None);
-        for namespace in &namespaces {
+        for (namespace, lineage) in &namespaces {
             for method in [Method::Get, Method::Head] {
                 let key = cache.hashed(&[namespace, method.as_str(), place.as_str()]);
-                cache.forget(namespace, &key.into());
+                cache.forget(lineage, namespace, &key.into());
             }
         }
     }
@@ -1117,6 +1177,59 @@ mod tests {
             cache.hot().remove(&ticket.key);
             assert!(cache.find(&ticket).await.is_some(), "{number}");
         }
+    }
+
+    fn on_disk(store: Arc<dyn Store>) -> Cache {
+        Cache::new(CachePolicy::default(), &[7; 32], &[], &Limits::default(), Some(store))
+    }
+
+    /// A plugin that only wrote made the next one who read wait for two jobs of each of its writes.
+    #[test]
+    fn what_nobody_has_looked_for_is_forgotten_once() {
+        let (cache, (desk, mut jobs)) = (on_disk(Arc::new(MemoryStore::default())), mpsc::unbounded_channel());
+        *cache.desk.lock().unwrap() = Some(desk);
+        let forget = |number| {
+            let Ticket { lineage, namespace, key, .. } = ticket(number);
+            cache.forget(&lineage, &namespace, &key);
+        };
+        (0..1_000).for_each(|_| forget(1));
+        assert!(matches!(jobs.try_recv(), Ok(Job::Forget { .. })) && jobs.try_recv().is_err());
+        (0..5_000).for_each(forget);
+        let queued: Vec<Job> = std::iter::from_fn(|| jobs.try_recv().ok()).collect();
+        assert_eq!(queued.len(), FORGOTTEN_MAX);
+        assert!(matches!(queued.last(), Some(Job::ForgetAll { .. })));
+    }
+
+    #[tokio::test]
+    async fn the_keys_on_the_disk_are_read_also_while_somebody_writes() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        store.keep("l", "n", "1", kept(1).written(), Timestamp::from_millis(1), 1_000_000).await.unwrap();
+        let (cache, one, other) = (on_disk(store), ticket(1), ticket(2));
+        let write = || {
+            cache.writes.fetch_add(1, Ordering::SeqCst);
+            cache.forget(&other.lineage, &other.namespace, &other.key);
+        };
+        write();
+        let mut finding = std::pin::pin!(cache.find(&one));
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(finding.as_mut().poll(&mut context).is_pending(), "it waits for what is to be forgotten");
+        write();
+        assert!(finding.await.is_none(), "what was written may have made it wrong");
+        assert!(cache.hot().on_disk["n"].most.is_some());
+        assert!(cache.find(&one).await.is_some());
+    }
+
+    #[test]
+    fn what_was_forgotten_while_the_keys_were_read_is_not_noted() {
+        let mut on_disk = OnDisk::default();
+        let (round, both) = (on_disk.wanted_round().unwrap(), || vec!["1".to_owned(), "2".to_owned()]);
+        assert_eq!(on_disk.forget(&"2".into()), Forgets::One);
+        on_disk.read(round, both());
+        assert_eq!(on_disk.forget(&"2".into()), Forgets::Nothing);
+        assert_eq!(on_disk.forget(&"1".into()), Forgets::One);
+        // Whoever began to read at the same time has seen both.
+        on_disk.read(round, both());
+        assert!(on_disk.keys.is_empty());
     }
 
     #[test]

@@ -13,9 +13,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use url::Url;
 
+use super::object::Object;
 use super::{Method, Request};
 use crate::connection::GraphqlLimit;
 use crate::manifest::shown;
@@ -144,9 +144,9 @@ struct Body {
     operation_name: Option<String>,
     #[serde(default)]
     #[allow(dead_code, reason = "values do not change what is asked for")]
-    variables: Option<BTreeMap<String, IgnoredAny>>,
+    variables: Option<Object>,
     #[serde(default)]
-    extensions: Option<BTreeMap<String, IgnoredAny>>,
+    extensions: Option<Object>,
 }
 
 fn envelope(request: &Request, url: &Url) -> Result<Body, &'static str> {
@@ -175,7 +175,7 @@ fn envelope(request: &Request, url: &Url) -> Result<Body, &'static str> {
     let body: Body = serde_json::from_slice(body)
         .map_err(|_| "is not one JSON object with `query`, `variables` and `operationName`, each at most once")?;
     match &body.extensions {
-        Some(extensions) if !extensions.is_empty() => Err("has extensions, which can name another document"),
+        Some(extensions) if !extensions.is_empty => Err("has extensions, which can name another document"),
         _ => Ok(body),
     }
 }

@@ -17,6 +17,7 @@ pub(crate) mod hints;
 pub(crate) mod kept;
 pub(crate) mod key_sets;
 pub(crate) mod mask;
+mod object;
 #[cfg(any(feature = "serve", feature = "trace"))]
 pub(crate) mod own;
 mod place;

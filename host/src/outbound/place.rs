@@ -5,11 +5,10 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
-use serde::de::IgnoredAny;
-use std::collections::BTreeMap;
 use url::{Position, Url, form_urlencoded};
 use zeroize::Zeroizing;
 
+use super::object::Object;
 use super::sign::header_name;
 use crate::error::{Error, Kind, Result};
 use crate::percent;
@@ -112,15 +111,15 @@ fn object(body: &Bytes, field: &str, value: &str) -> Result<Bytes> {
             "Send an object; the host adds the field.",
         )
     };
-    let fields: BTreeMap<String, IgnoredAny> = serde_json::from_slice(body).map_err(|_| refused())?;
-    if fields.contains_key(field) {
+    let object = Object::read(body, field).map_err(|_| refused())?;
+    if object.has_key {
         return Err(set_by_guest(&format!("body field {field}")));
     }
     let opened = body.iter().position(|byte| *byte == b'{').ok_or_else(refused)? + 1;
     let (start, rest) = body.split_at(opened);
     let text = |text: &str| serde_json::to_string(text).map(Zeroizing::new).map_err(|_| refused());
     let pair = Zeroizing::new(format!("{}:{}", *text(field)?, *text(value)?));
-    let between: &[u8] = if fields.is_empty() { b"" } else { b"," };
+    let between: &[u8] = if object.is_empty { b"" } else { b"," };
     Ok([start, pair.as_bytes(), between, rest].concat().into())
 }
 
@@ -241,6 +240,16 @@ mod tests {
         for value in ["a;b", "a b", "a,b", "a\"b", "a\\b", "ä"] {
             assert!(cookie(&mut HeaderMap::new(), "c", "k", value).is_err(), "{value}");
         }
+    }
+
+    /// R6: whoever prints header fields shows none of them.
+    #[test]
+    fn r6_a_field_that_carries_a_credential_is_sensitive() {
+        let mut headers = HeaderMap::new();
+        header(&mut headers, "c", "x-key", "s3cret").unwrap();
+        cookie(&mut headers, "c", "session", "s3cret").unwrap();
+        assert_eq!(headers.len(), 2);
+        assert!(headers.values().all(HeaderValue::is_sensitive) && !format!("{headers:?}").contains("s3cret"));
     }
 
     proptest! {

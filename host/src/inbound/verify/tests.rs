@@ -437,6 +437,19 @@ fn the_last_resort_is_what_was_signed() {
     assert_ne!(key(bytes, b"a=%2B1&b=2"), key(bytes, b"b=2&a=%2b1&b=2"));
 }
 
+/// Anybody may send a form, and putting millions of fields in order cost a hundred times what the signature does.
+#[test]
+fn a_form_of_too_many_fields_proves_nothing() {
+    let VerifyFacts::Signature(signature) = facts(URL).verify else { panic!("another recipe") };
+    let map = headers(&[(FORM.0.to_owned(), FORM.1.as_bytes().to_vec())]);
+    let covers = |fields: usize| {
+        let body = vec!["a=1"; fields].join("&");
+        covered(&signature, &Delivery { headers: &map, url: None, query: None, body: body.as_bytes() })
+    };
+    assert_eq!(covers(FORM_FIELDS_MAX), (b"a1".to_vec(), true));
+    assert_eq!(covers(FORM_FIELDS_MAX + 1), (Vec::new(), false));
+}
+
 /// Where one part ends and the next begins is part of a key, and long ones differ at their ends.
 #[test]
 fn keys_do_not_run_into_each_other() {
