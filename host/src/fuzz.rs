@@ -132,7 +132,7 @@ pub fn config(bytes: &[u8]) -> String {
     outcome(&read())
 }
 
-/// A tape. It is read alike twice, and what is read can be written and read again.
+/// A tape. It is read alike twice, and what is read can be written and read again, alike.
 pub fn tape(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let read = || crate::outbound::tape::Fixture::parse(&text);
@@ -142,7 +142,9 @@ pub fn tape(bytes: &[u8]) -> String {
             let written = serde_json::to_string(first).map_err(|error| error.to_string());
             assert!(written == serde_json::to_string(second).map_err(|error| error.to_string()), "read in two ways");
             if let Ok(written) = written {
-                assert!(crate::outbound::tape::Fixture::parse(&written).is_ok(), "what was read does not read again");
+                let again = crate::outbound::tape::Fixture::parse(&written);
+                let again = again.map(|again| serde_json::to_string(&again).ok());
+                assert!(again.is_ok_and(|again| again == Some(written)), "what was read does not read again alike");
             }
         }
         (Err(first), Err(second)) => assert!(first == second, "refused in two ways"),

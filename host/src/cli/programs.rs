@@ -50,7 +50,11 @@ pub(super) fn open_all(common: &Common, stated: Option<&Path>) -> anyhow::Result
     let config = read_config(stated.unwrap_or(Path::new(FOUND)))?;
     let host = match stated {
         Some(_) => common.host().run_programs(true),
-        None => host_running(common, sources(&config))?,
+        None => {
+            let programs: Vec<&SecretProgram> = programs_of(sources(&config)).collect();
+            // Where there are none, a change may bring one that was allowed before; `check_change` judges it.
+            common.host().run_programs(programs.is_empty() || allowed(common, &programs)?)
+        }
     };
     let host = host.engine(config.engine);
     Ok((config, host))

@@ -151,7 +151,8 @@ impl Handler {
                 let most = self.0.keeping.bytes_max;
                 let message = format!("emitted events would exceed the limit outbox_bytes of {most} bytes");
                 Err(Error::limit("outbox_bytes", message).with_details(
-                    "A sink does not take them; look at `wharfage events dead`. To keep more, set serve.limits.outbox_bytes",
+                    "A sink does not take them, or this connection fills half of it alone; look at `wharfage events dead`. \
+                     To keep more, set serve.limits.outbox_bytes",
                 ))
             }
         }
@@ -237,7 +238,7 @@ mod tests {
             emitter: Emitter { connection: connection.into(), account: None, plugin: "shop".into() },
             event_types: ["order.paid".to_owned()].into(),
             limits,
-            keeping: Keeping { known_ms: 1_000, bytes_max: 2_000 },
+            keeping: Keeping { known_ms: 1_000, bytes_max: 4_000 },
             store: store.clone(),
             clock: Arc::new(ManualClock::new(Timestamp::from_millis(5), 1)),
             told: Arc::new(|| ()),

@@ -427,7 +427,7 @@ mod tests {
 
     /// The guide checks whether an event is known, and remembers it afterwards: ten copies at once are all handled.
     #[tokio::test]
-    async fn guide_s29_copies_at_once_have_one_effect() {
+    async fn guide_s09_copies_at_once_have_one_effect() {
         let (store, clock) = parts();
         let all: Vec<Inbox> = (0..4).map(|_| inbox(&store, &clock, fine)).collect();
         let received = (0..64).map(|number| all[number % 4].receive(webhook("e", None)));

@@ -263,7 +263,7 @@ impl EventLog {
                 first.map_or("nothing after it is either".to_owned(), |first| format!("{first} is the next that is"));
             return Err(Error::invalid("", format!("the emitted event {number} is not kept any more; {kept}")));
         }
-        self.store.advance_sink(sink, number - 1, None).await
+        self.store.rewind_sink(sink, number - 1, self.clock.now()).await
     }
 }
 

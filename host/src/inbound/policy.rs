@@ -168,9 +168,9 @@ limits! {
     waiting_bytes: 256 << 20, "Bytes of all these.";
     handled_kept_ms: 604_800_000, "Milliseconds for which a handled event's content is kept, for a replay.";
     dead_kept_ms: 2_592_000_000, "Milliseconds for which dead letters are kept.";
-    emitted_kept_ms: 604_800_000, "Milliseconds for which an emitted event is kept, whoever has not read it; one that a sink refused, as long as its dead letter.";
+    emitted_kept_ms: 604_800_000, "Milliseconds for which an emitted event is kept, whoever has not read it; one that a sink refused, as long as its dead letter, while there is room.";
     emitted_known_ms: 2_592_000_000, "Milliseconds for which an emitted event is known by name, and not emitted again.";
-    outbox_bytes: 1 << 30, "Bytes of all emitted events that are kept; beyond them no event is handled.";
+    outbox_bytes: 1 << 30, "Bytes of all emitted events that are kept, half of them of one connection; beyond them no event is handled.";
 }
 
 #[cfg(feature = "serve")]

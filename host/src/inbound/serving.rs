@@ -20,7 +20,7 @@ use super::handler::{Handler, Parts};
 use super::inbox::Inbox;
 use super::policy::{ServeLimits, ServePolicy};
 use super::poll::run::{PollHealth, Poller};
-use super::sink::line::{Line, SinkState};
+use super::sink::line::{Line, SinkState, Stop};
 use super::socket::{Socket, SocketStatus};
 use super::webhook::{Counts, Endpoint};
 use crate::account::Account;
@@ -63,16 +63,16 @@ struct Running {
     webhooks: Option<Webhooks>,
     console: Option<Console>,
     units: BTreeMap<String, Unit>,
-    sinks: Option<Group>,
+    sinks: Option<Group<Stop>>,
     sink_states: Vec<Arc<Mutex<SinkState>>>,
     sweeper: Option<Group>,
     prober: Option<Group>,
     watcher: Option<Group>,
 }
 
-/// Tasks that stop together.
-struct Group {
-    stop: watch::Sender<bool>,
+/// Tasks that stop together, in one of the ways that they know.
+struct Group<S = bool> {
+    stop: watch::Sender<S>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -240,17 +240,17 @@ impl Looker {
     }
 }
 
-impl Group {
+impl<S: Default> Group<S> {
     fn new() -> Self {
-        Self { stop: watch::channel(false).0, tasks: Vec::new() }
+        Self { stop: watch::channel(S::default()).0, tasks: Vec::new() }
     }
 
     fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.push(tokio::spawn(task));
     }
 
-    fn end(&self) {
-        self.stop.send_replace(true);
+    fn end(&self, how: S) {
+        self.stop.send_replace(how);
     }
 
     async fn ended(&mut self) {
@@ -260,7 +260,7 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl<S> Drop for Group<S> {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
     }
@@ -465,9 +465,9 @@ impl Serving {
             }
             running.units.insert(name, ready.start());
         }
-        // Each gives what it was given until now, which lasts as long as its receiver takes. Its successor waits for its lease.
+        // Each finishes what it is giving, which lasts as long as its receiver takes. Its successor waits for its lease.
         if let Some(sinks) = running.sinks.take() {
-            self.end(sinks);
+            self.end(sinks, Stop::Soon);
         }
         running.sink_states = lines.iter().map(Line::state).collect();
         let mut sinks = Group::new();
@@ -632,12 +632,12 @@ impl Serving {
     /// Lets a unit finish beside whatever runs.
     fn finish(&self, unit: Unit) {
         unit.ready.sockets.iter().for_each(|(_, socket)| socket.drain());
-        self.end(unit.group);
+        self.end(unit.group, true);
     }
 
     /// Lets a group end, and waits for it when everything is to end.
-    fn end(&self, mut group: Group) {
-        group.end();
+    fn end<S: Default + Send + Sync + 'static>(&self, mut group: Group<S>, how: S) {
+        group.end(how);
         let mut ending = self.ending();
         ending.retain(|task| !task.is_finished());
         ending.push(tokio::spawn(async move { group.ended().await }));
@@ -668,7 +668,7 @@ impl Serving {
             }
             // Last, for what was emitted until now.
             if let Some(mut sinks) = sinks {
-                sinks.end();
+                sinks.end(Stop::Last);
                 sinks.ended().await;
             }
             if let Some(console) = console {

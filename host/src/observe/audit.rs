@@ -408,15 +408,15 @@ impl Waiting {
             self.places.insert(said, self.counted.len());
             self.counted.push(entry);
         } else {
-            self.lost += 1;
+            self.lost = self.lost.saturating_add(entry.times);
         }
         None
     }
 
     fn cap(&mut self) {
         while self.entries.len() > WAITING_MAX {
-            self.entries.pop_front();
-            self.lost += 1;
+            let times = self.entries.pop_front().map_or(0, |entry| entry.times);
+            self.lost = self.lost.saturating_add(times);
         }
     }
 }
@@ -722,6 +722,19 @@ mod tests {
         assert_eq!((first.deed, first.times), (Deed::Lost, found.lost));
         assert_eq!(rows[1].entry.as_ref().unwrap().credential, found.lost.to_string(), "the oldest were lost");
         assert_eq!(rows.last().unwrap().entry.as_ref().unwrap().credential, "last");
+    }
+
+    #[test]
+    fn what_was_counted_is_lost_as_often_as_it_was() {
+        let mut waiting = Waiting::default();
+        for number in 0..=WAITING_MAX {
+            let secrets = vec![number.to_string()];
+            waiting.count(AuditEntry { secrets, times: 3, ..AuditEntry::new(Deed::Sign) });
+        }
+        assert_eq!(waiting.lost, 3);
+        waiting.entries.extend((0..=WAITING_MAX).map(|_| AuditEntry { times: 2, ..placed("a") }));
+        waiting.cap();
+        assert_eq!(waiting.lost, 5);
     }
 
     #[tokio::test]

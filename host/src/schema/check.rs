@@ -15,6 +15,8 @@ const DEPTH_MAX: usize = 256;
 const STEPS_PER_PATTERN_BYTE: u64 = 16;
 /// Steps that telling one misfit counts for: its place and its words are written out.
 const STEPS_PER_MISFIT: u64 = 64;
+/// The same of a field that the schema does not list, of which a page may have very many without being wrong.
+const STEPS_PER_NEW: u64 = 16;
 /// Longest text that is matched against a pattern.
 const PATTERN_TEXT_BYTES_MAX: usize = 16 << 10;
 /// Most misfits of an input that are told at once.
@@ -648,7 +650,7 @@ impl<'s> Check<'s> {
             return;
         }
         for name in fields.keys() {
-            if !self.is_evaluated(&nodes, None, name) && self.spend(STEPS_PER_MISFIT) {
+            if !self.is_evaluated(&nodes, None, name) && self.spend(STEPS_PER_NEW) {
                 let path = format!("{}/{}", path(Mode::Output, at), key_shown(name));
                 found.add(path, DriftKind::New, "a field that is not told of".to_owned(), 1);
             }

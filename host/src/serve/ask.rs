@@ -111,6 +111,7 @@ fn stranger(address: SocketAddr) -> Error {
     let message = format!("what answers at {address} does not show that it has this state folder's token");
     Error::new(Kind::Unauthorized, message).with_details(
         "The token is not sent to whoever listens there. Give the --state-dir and the --config that the running \
-         `wharfage serve` has; where it is of an earlier version, start it again with this one",
+         `wharfage serve` has; where it is of an earlier version, start it again with this one; where the address is a \
+         forwarded port, ask on the machine itself",
     )
 }

@@ -442,7 +442,7 @@ mod tests {
 
     /// The defect S9 of the guide, at the door: many at once are one.
     #[tokio::test]
-    async fn guide_s9_copies_that_come_at_once_are_one_event() {
+    async fn guide_s09_copies_that_come_at_once_are_one_event() {
         let scene = plain().await;
         let delivery = signed(br#"{"id":"e1"}"#);
         let answers = futures_util::future::join_all((0..60).map(|_| scene.ask(&delivery))).await;
@@ -488,8 +488,9 @@ mod tests {
     }
 
     /// The defect S37 of the guide: from what was answered one could tell which providers there are, and why one was refused.
+    /// Here an answer tells whether an id is taken, and ids are the operator's own.
     #[tokio::test]
-    async fn guide_s37_an_endpoint_that_is_not_there_is_like_one_that_is() {
+    async fn guide_s37_an_answer_tells_neither_whose_an_endpoint_is_nor_why_one_was_refused() {
         let scene = open("limits.body_bytes = 1048576", ServeLimits::default()).await;
         let body = br#"{"id":"e1"}"#;
         let unlike = "f".repeat(64);

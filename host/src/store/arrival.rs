@@ -60,12 +60,20 @@ pub(crate) trait Arrivals: Send + Sync + 'static {
     /// Emitted events after this number, in order.
     fn outbox(&self, after: u64, limit: u64) -> BoxFuture<'_, Result<Vec<Outgoing>>>;
 
+    /// Where a sink stands; nothing, where nothing is known of it.
+    fn sink_place<'a>(&'a self, sink: &'a str) -> BoxFuture<'a, Result<Option<SinkPlace>>>;
+
     /// The number of the last event that a sink is done with; 0 for one that nothing is known of.
-    fn sink_position<'a>(&'a self, sink: &'a str) -> BoxFuture<'a, Result<u64>>;
+    fn sink_position<'a>(&'a self, sink: &'a str) -> BoxFuture<'a, Result<u64>> {
+        Box::pin(async move { Ok(self.sink_place(sink).await?.map_or(0, |place| place.position)) })
+    }
 
     /// A sink is done with everything up to this number; going back repeats, and what comes again is no dead letter any
     /// more. With `refused`, it did not take that last one, which becomes a dead letter of its own.
     fn advance_sink<'a>(&'a self, sink: &'a str, to: u64, refused: Option<Refused>) -> BoxFuture<'a, Result<()>>;
+
+    /// A sink goes back at this time. What comes again is kept as if it had been emitted then.
+    fn rewind_sink<'a>(&'a self, sink: &'a str, to: u64, at: Timestamp) -> BoxFuture<'a, Result<()>>;
 
     /// What sinks refused: sink, number, and why, after this number.
     fn dead_letters(&self, after: u64, limit: u64) -> BoxFuture<'_, Result<Vec<DeadLetter>>>;
@@ -206,8 +214,46 @@ pub(crate) struct Commit {
     pub emit: Vec<Emit>,
     /// Until when an emitted name is known.
     pub known_until: Timestamp,
-    /// Most bytes of everything emitted that is still kept, beyond which nothing is.
+    /// Most bytes of everything emitted that is still kept, beyond which nothing is. One connection fills half of it.
     pub bytes_max: u64,
+}
+
+impl Commit {
+    /// How many bytes too many there would be, where so many are kept of all that was emitted and of this connection's.
+    pub(super) fn excess(&self, all: u64, own: u64) -> Excess {
+        let more: u64 = self.emit.iter().map(|emit| emit.content.len() as u64).sum();
+        if more == 0 {
+            return Excess::default();
+        }
+        let beyond = |kept: u64, most: u64| kept.saturating_add(more).saturating_sub(most);
+        Excess { all: beyond(all, self.bytes_max), own: beyond(own, self.bytes_max / 2) }
+    }
+}
+
+/// Bytes that have to go before there is room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Excess {
+    /// Of all that was emitted.
+    pub all: u64,
+    /// Of what the connection emitted.
+    pub own: u64,
+}
+
+impl Excess {
+    /// Whether there is room.
+    pub(super) fn is_none(self) -> bool {
+        self == Self::default()
+    }
+
+    /// Counts so many bytes as gone. False where that would help nothing.
+    pub(super) fn less(&mut self, bytes: u64, is_own: bool) -> bool {
+        let helps = self.all > 0 || (is_own && self.own > 0);
+        if helps {
+            self.all = self.all.saturating_sub(bytes);
+            self.own = self.own.saturating_sub(if is_own { bytes } else { 0 });
+        }
+        helps
+    }
 }
 
 /// A cursor's step.
@@ -240,7 +286,8 @@ pub(crate) enum Committed {
     },
     /// It is not: the event is not this holder's any more, or the cursor stands elsewhere.
     Stale,
-    /// It is not: there is no room for what was emitted.
+    /// It is not: there is no room for what was emitted, also after what the last sweep's rule lets go has gone, and after
+    /// the oldest dead letters' content that would be gone without a letter.
     Full,
 }
 
@@ -251,6 +298,17 @@ pub(crate) struct Outgoing {
     pub number: u64,
     /// Its content.
     pub content: Vec<u8>,
+}
+
+/// Where a sink stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SinkPlace {
+    /// The number of the last event that it is done with.
+    pub position: u64,
+    /// Up to this number it was further once: what comes again.
+    pub again_to: u64,
+    /// When it went back last.
+    pub again_at: Timestamp,
 }
 
 /// Why a sink did not take an event.
@@ -306,6 +364,15 @@ pub(crate) struct Sweep {
     pub emitted_before: Timestamp,
     /// Emitted events go that all of these are done with, and every reader of a program's own that ever was.
     pub sinks: Vec<String>,
+}
+
+impl Sweep {
+    /// The same at another time.
+    pub(super) fn at(&self, now: Timestamp) -> Self {
+        let kept_ms = self.now.since(self.emitted_before);
+        let emitted_before = Timestamp::from_millis(now.as_millis().saturating_sub(kept_ms));
+        Self { now, emitted_before, ..self.clone() }
+    }
 }
 
 #[cfg(test)]
@@ -502,6 +569,56 @@ pub(super) mod tests {
         store.sweep(sweep(&["s"], 500)).await.unwrap();
         let again = store.commit(commit(None, None, &["a"])).await.unwrap();
         assert_eq!(again, Committed::Kept { emitted: 1 }, "a name is known for ever");
+
+        // What comes again is kept from then on, though its letter is gone and it is old.
+        assert_eq!(store.sink_place("nobody").await.unwrap(), None);
+        store.rewind_sink("s", outbox[0].number, at(600)).await.unwrap();
+        let place = SinkPlace { position: outbox[0].number, again_to: outbox[2].number, again_at: at(600) };
+        assert_eq!(store.sink_place("s").await.unwrap(), Some(place));
+        assert_eq!(store.dead_letters(0, 10).await.unwrap(), []);
+        store.sweep(Sweep { emitted_before: at(600), ..sweep(&["s"], 700) }).await.unwrap();
+        assert_eq!(store.outbox(0, 10).await.unwrap(), outbox[1..2], "what comes again went before it was given");
+        store.sweep(Sweep { emitted_before: at(601), ..sweep(&["s"], 700) }).await.unwrap();
+        assert_eq!(store.outbox(0, 10).await.unwrap(), [], "what comes again is kept for ever");
+    }
+
+    /// What any store must do where there is no room.
+    pub(in super::super) async fn makes_room_for_what_is_emitted(store: Arc<dyn Store>) {
+        let of = |connection: &str, now: u64, name: &str| Commit {
+            connection: connection.into(),
+            at: at(now),
+            ..commit(None, None, &[name])
+        };
+        let kept = Committed::Kept { emitted: 1 };
+        // Half of twenty bytes are one connection's.
+        assert_eq!(store.commit(of("c", 0, "ten bytes.")).await.unwrap(), kept);
+        assert_eq!(store.commit(of("c", 0, "x")).await.unwrap(), Committed::Full);
+        assert_eq!(store.commit(of("d", 0, "ten bytes.")).await.unwrap(), kept);
+        assert_eq!(store.commit(of("e", 0, "y")).await.unwrap(), Committed::Full);
+        let sweep = Sweep {
+            now: at(100),
+            handled_before: at(0),
+            dead_before: at(0),
+            emitted_before: at(0),
+            sinks: vec!["s".into()],
+        };
+        store.sweep(sweep).await.unwrap();
+        assert_eq!(store.commit(of("e", 50, "y")).await.unwrap(), Committed::Full, "what nobody has read went");
+        // What every sink has passed goes when its room is needed.
+        store.advance_sink("s", 1, None).await.unwrap();
+        assert_eq!(store.commit(of("e", 50, "y")).await.unwrap(), kept);
+        assert_eq!(store.commit(of("c", 50, "nine byte")).await.unwrap(), kept);
+        // Letters count as what waits does, until they are older than that may become; what helps nobody stays.
+        let refused = Refused { at: at(60), why: "no".into() };
+        store.advance_sink("s", 2, Some(refused)).await.unwrap();
+        assert_eq!(store.commit(of("e", 60, "zz")).await.unwrap(), Committed::Full);
+        assert_eq!(store.commit(of("c", 120, "zz")).await.unwrap(), Committed::Full);
+        let numbers = async || -> Vec<u64> {
+            store.outbox(0, 10).await.unwrap().iter().map(|outgoing| outgoing.number).collect()
+        };
+        assert_eq!(numbers().await, [2, 3, 4]);
+        assert_eq!(store.commit(of("e", 120, "zz")).await.unwrap(), kept);
+        assert_eq!((numbers().await, store.dead_letters(0, 10).await.unwrap().len()), (vec![3, 4, 5], 1));
     }
 
     /// One thing that is asked of a store.
@@ -514,6 +631,7 @@ pub(super) mod tests {
         Commit(Option<(u8, u8)>, Option<(u8, u8)>, Vec<u8>),
         Replay(u8),
         Advance(u8, bool),
+        Rewind(u8),
         Sweep(u8, u8),
     }
 
@@ -531,6 +649,7 @@ pub(super) mod tests {
                 .prop_map(|(event, step, emit)| Asked::Commit(event, step, emit)),
             1 => (1..12u8).prop_map(Asked::Replay),
             1 => (0..10u8, any::<bool>()).prop_map(|(to, refused)| Asked::Advance(to, refused)),
+            1 => (0..10u8).prop_map(Asked::Rewind),
             1 => (0..60u8, 0..60u8).prop_map(|(handled, emitted)| Asked::Sweep(handled, emitted)),
         ]
     }
@@ -564,7 +683,8 @@ pub(super) mod tests {
                     let moved = moved.and_then(|(expected, to)| step(u64::from(expected), &to.to_string()));
                     let names: Vec<String> = emit.iter().map(|name| format!("name {name}")).collect();
                     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                    let whole = Commit { at: now, known_until: now.plus(60), ..commit(event, moved, &names) };
+                    let (known_until, bytes_max) = (now.plus(60), 40);
+                    let whole = Commit { at: now, known_until, bytes_max, ..commit(event, moved, &names) };
                     format!("{:?}", store.commit(whole).await.unwrap())
                 }
                 Asked::Replay(id) => format!("{:?}", store.replay(u64::from(*id), now).await.unwrap()),
@@ -572,6 +692,10 @@ pub(super) mod tests {
                     let refused = is_refused.then(|| Refused { at: now, why: "no".into() });
                     store.advance_sink("s", u64::from(*to), refused).await.unwrap();
                     format!("{:?}", store.dead_letters(0, 100).await.unwrap())
+                }
+                Asked::Rewind(to) => {
+                    store.rewind_sink("s", u64::from(*to), now).await.unwrap();
+                    format!("{:?}", store.sink_place("s").await.unwrap())
                 }
                 Asked::Sweep(handled, emitted) => {
                     let ago = |ago: &u8| at(now.as_millis().saturating_sub(u64::from(*ago)));
@@ -593,6 +717,7 @@ pub(super) mod tests {
                 said.push(format!("{:?}", store.emitted_for(id).await.unwrap()));
             }
             said.push(format!("{:?}", store.outbox(0, 100).await.unwrap()));
+            said.push(format!("{:?}", store.dead_letters(0, 100).await.unwrap()));
             said.push(format!("{:?}", store.cursor("c", "poll p").await.unwrap()));
         }
         said

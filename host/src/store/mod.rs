@@ -130,7 +130,8 @@ pub(crate) struct Record {
     pub value: Zeroizing<Vec<u8>>,
 }
 
-fn over(limit: &str, value: u64) -> Error {
+/// A connection's state would exceed this limit.
+pub(crate) fn over(limit: &str, value: u64) -> Error {
     Error::limit(limit, format!("the connection's state would exceed the limit {limit} of {value}")).with_more(limit)
 }
 
@@ -288,6 +289,7 @@ mod tests {
         keeps_the_trail(Arc::new(MemoryStore::default())).await;
         arrival::tests::takes_arrivals(Arc::new(MemoryStore::default())).await;
         arrival::tests::keeps_what_is_emitted(Arc::new(MemoryStore::default())).await;
+        arrival::tests::makes_room_for_what_is_emitted(Arc::new(MemoryStore::default())).await;
         keeps_records(Arc::new(MemoryStore::default())).await;
         gives_leases(Arc::new(MemoryStore::default())).await;
         keeps_answers(Arc::new(MemoryStore::default())).await;
@@ -310,6 +312,8 @@ mod tests {
         arrival::tests::takes_arrivals(Arc::new(SqliteStore::open(&path, seal()).unwrap())).await;
         let empty = folder.path().join("other.sqlite");
         arrival::tests::keeps_what_is_emitted(Arc::new(SqliteStore::open(&empty, seal()).unwrap())).await;
+        let full = folder.path().join("full.sqlite");
+        arrival::tests::makes_room_for_what_is_emitted(Arc::new(SqliteStore::open(&full, seal()).unwrap())).await;
         let again = SqliteStore::open(&path, seal()).unwrap();
         assert_eq!(again.get("a", "k2").await.unwrap().unwrap(), b"x", "it is not durable");
         let other = SqliteStore::open(&path, Seal::new(&[8; 32])).unwrap();

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use zeroize::Zeroizing;
 
+use super::arrival::Sweep;
 use super::rules::may_write;
 use super::{Anchor, Chain, Link, Listed, Place, Record, Reserved, Seal, Store, Wish, over};
 use crate::error::{Error, Result};
@@ -28,6 +29,8 @@ struct Inner {
     reader: Mutex<Connection>,
     writer: Writer,
     seal: Arc<Seal>,
+    /// The last sweep, whose rule holds also where room is needed.
+    swept: Mutex<Option<Arc<Sweep>>>,
 }
 
 impl SqliteStore {
@@ -41,7 +44,7 @@ impl SqliteStore {
         let open = || prepare(path).map_err(|error| unusable(&error));
         let seal = Arc::new(seal);
         let writer = Writer::start(open()?, seal.clone())?;
-        Ok(Self(Arc::new(Inner { reader: Mutex::new(open()?), writer, seal })))
+        Ok(Self(Arc::new(Inner { reader: Mutex::new(open()?), writer, seal, swept: Mutex::default() })))
     }
 
     fn read<T: Send + 'static>(
@@ -170,6 +173,7 @@ fn prepare(path: &Path) -> rusqlite::Result<Connection> {
             event INTEGER NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (event, number)
         ) WITHOUT ROWID, STRICT;
         CREATE INDEX IF NOT EXISTS emitted_kept ON emitted (number) WHERE sealed IS NOT NULL;
+        CREATE INDEX IF NOT EXISTS emitted_known ON emitted (known_until_ms) WHERE sealed IS NULL;
         CREATE TABLE IF NOT EXISTS emitted_bytes (
             id INTEGER PRIMARY KEY CHECK (id = 1), bytes INTEGER NOT NULL
         ) STRICT;
@@ -181,8 +185,26 @@ fn prepare(path: &Path) -> rusqlite::Result<Connection> {
             WHEN new.sealed IS NULL AND old.sealed IS NOT NULL BEGIN
             UPDATE emitted_bytes SET bytes = bytes - old.bytes;
         END;
+        BEGIN IMMEDIATE;
+        CREATE TABLE IF NOT EXISTS emitted_bytes_of (
+            connection TEXT NOT NULL PRIMARY KEY, bytes INTEGER NOT NULL
+        ) WITHOUT ROWID, STRICT;
+        INSERT INTO emitted_bytes_of SELECT connection, SUM(bytes) FROM emitted
+            WHERE sealed IS NOT NULL AND NOT EXISTS (SELECT 1 FROM emitted_bytes_of) GROUP BY connection;
+        CREATE TRIGGER IF NOT EXISTS emitted_comes_of AFTER INSERT ON emitted BEGIN
+            INSERT INTO emitted_bytes_of VALUES (new.connection, new.bytes)
+                ON CONFLICT DO UPDATE SET bytes = bytes + new.bytes;
+        END;
+        CREATE TRIGGER IF NOT EXISTS emitted_goes_of AFTER UPDATE OF sealed ON emitted
+            WHEN new.sealed IS NULL AND old.sealed IS NOT NULL BEGIN
+            UPDATE emitted_bytes_of SET bytes = bytes - old.bytes WHERE connection = old.connection;
+        END;
+        COMMIT;
         CREATE TABLE IF NOT EXISTS sink (
             name TEXT NOT NULL PRIMARY KEY, position INTEGER NOT NULL
+        ) WITHOUT ROWID, STRICT;
+        CREATE TABLE IF NOT EXISTS sink_rewound (
+            sink TEXT NOT NULL PRIMARY KEY, position INTEGER NOT NULL, at_ms INTEGER NOT NULL
         ) WITHOUT ROWID, STRICT;
         CREATE TABLE IF NOT EXISTS dead_letter (
             number INTEGER NOT NULL, sink TEXT NOT NULL, at_ms INTEGER NOT NULL, why TEXT NOT NULL,
@@ -239,7 +261,6 @@ impl Store for SqliteStore {
     ) -> BoxFuture<'a, Result<()>> {
         let (name, key) = (connection.to_owned(), key.to_owned());
         self.write(move |write, seal| {
-            let sealed = seal.seal(&["state", &name, &key], &value)?;
             let (keys, bytes): (i64, i64) = write
                 .query_row(
                     "SELECT count(*), coalesce(sum(bytes), 0) FROM state WHERE connection = ?1 AND key <> ?2",
@@ -255,6 +276,7 @@ impl Store for SqliteStore {
             if bytes.saturating_add(value.len() as u64) > bytes_max {
                 return Err(over("state_bytes", bytes_max));
             }
+            let sealed = seal.seal(&["state", &name, &key], &value)?;
             changed(
                 write,
                 "INSERT OR REPLACE INTO state (connection, key, bytes, sealed) VALUES (?1, ?2, ?3, ?4)",

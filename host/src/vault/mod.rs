@@ -706,11 +706,11 @@ impl Secrets {
     fn sources_of(&self, name: &str, granted: &Granted) -> Vec<SecretSource> {
         match &granted.source {
             Some(source) => source.each().into_iter().cloned().collect(),
-            None => vec![
-                SecretSource::Env(self.chain_variable(name)),
-                SecretSource::File(self.chain_file(name)),
-                SecretSource::Sealed,
-            ],
+            None => {
+                let variable = SecretSource::Env(self.chain_variable(name));
+                let file = self.chain_file(name).map(SecretSource::File);
+                [Some(variable), file, Some(SecretSource::Sealed)].into_iter().flatten().collect()
+            }
         }
     }
 
@@ -738,9 +738,13 @@ impl Secrets {
         format!("{}_{}", shell_name(&self.service), shell_name(name))
     }
 
-    fn chain_file(&self, name: &str) -> PathBuf {
+    /// The file of a secret in the service's folder; none for a name that would lead out of it.
+    fn chain_file(&self, name: &str) -> Option<PathBuf> {
+        if name.contains(['/', '\\', ':', '\0']) || matches!(name, "" | "." | "..") {
+            return None;
+        }
         let home = env::read("HOME").map_or_else(PathBuf::new, |home| PathBuf::from(home.as_str()));
-        home.join(".config").join(&self.service).join(name)
+        Some(home.join(".config").join(&self.service).join(name))
     }
 
     fn unavailable(&self, name: &str) -> Error {
@@ -805,6 +809,15 @@ mod tests {
                 && details.contains("wharfage secret set acme api_key"),
             "{details}"
         );
+    }
+
+    #[test]
+    fn no_name_leads_out_of_the_folder_of_the_service() {
+        let secrets = secrets(None);
+        assert!(secrets.chain_file("api_key").unwrap().ends_with(".config/no-such-service/api_key"));
+        for name in ["/home/alice/.ssh/id_ed25519", "../other/api_key", "..", ".", "", "a\\b", "C:key"] {
+            assert_eq!(secrets.chain_file(name), None, "{name}");
+        }
     }
 
     #[tokio::test]

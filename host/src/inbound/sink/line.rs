@@ -12,7 +12,7 @@ use super::SinkPolicy;
 use crate::error::{Error, Result};
 use crate::inbound::envelope::Emitted;
 use crate::store::Store;
-use crate::store::arrival::{Outgoing, Refused};
+use crate::store::arrival::{Outgoing, Refused, SinkPlace};
 use crate::time::{BoxFuture, Clock, Timestamp};
 
 /// Events read from the outbox at once.
@@ -27,7 +27,7 @@ const LOOK_MS: u64 = 1_000;
 /// How long a lease holds. Whoever was killed holds it for no longer than this.
 const LEASE_MS: u64 = 15_000;
 
-/// Steps that a line still makes when it is to stop.
+/// Steps that a line still makes when it stops last.
 const LAST_ROUNDS: usize = 100;
 
 /// A lease is renewed when it holds for no longer than this.
@@ -56,6 +56,18 @@ pub(crate) enum Trouble {
     Gone { why: String },
 }
 
+/// How a line is to stop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// It goes on.
+    #[default]
+    No,
+    /// After what is being given: another line gives what follows, if any does.
+    Soon,
+    /// After what was emitted until now, as far as the sink takes it.
+    Last,
+}
+
 /// How a sink does, as it stands in health.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -78,7 +90,7 @@ pub struct SinkState {
 pub enum SinkDoing {
     /// It takes what comes.
     Well,
-    /// Another process gives to it.
+    /// Another process gives to it, or what gave to it before a reload finishes.
     Elsewhere,
     /// It failed and is asked again at this time.
     Waiting {
@@ -147,6 +159,8 @@ pub(crate) struct Line {
     /// What is done, here and in the store. Between the two, nothing is given.
     position: u64,
     written: u64,
+    /// Where it stood when the lease came.
+    found: SinkPlace,
     /// Failures in a row, of whatever kind.
     failures: u32,
     /// Refusals of the event at the head.
@@ -181,6 +195,7 @@ impl Line {
             held_until: None,
             position: 0,
             written: 0,
+            found: SinkPlace::default(),
             failures: 0,
             refusals: 0,
             is_disabled: false,
@@ -193,11 +208,11 @@ impl Line {
         self.state.clone()
     }
 
-    /// Works until `stop` is true or nobody can say so any more. What is being given then is waited for, what is there is
-    /// given as far as the sink takes it, and the lease goes back. Dropped, it may repeat the last events when it begins again, and loses none.
-    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    /// Works until it is told to stop or nobody can say so any more. What is being given then is waited for, and the lease
+    /// goes back. Dropped, it may repeat the last events when it begins again, and loses none.
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<Stop>) {
         let mut bell = self.means.bell.listen();
-        while !*stop.borrow_and_update() {
+        while *stop.borrow_and_update() == Stop::No {
             let now = self.means.clock.now();
             let round = match self.round(now).await {
                 Ok(round) => round,
@@ -216,8 +231,8 @@ impl Line {
                 () = self.means.clock.sleep_until(until) => {}
             }
         }
-        // What was emitted until now still goes, as far as the sink takes it.
-        for _ in 0..LAST_ROUNDS {
+        let rounds = if *stop.borrow() == Stop::Soon { 0 } else { LAST_ROUNDS };
+        for _ in 0..rounds {
             if !matches!(self.round(self.means.clock.now()).await, Ok(Round::More)) {
                 break;
             }
@@ -233,7 +248,10 @@ impl Line {
         // Reading costs nobody anything, so a quiet sink writes nothing.
         let after = match self.held_until {
             Some(_) => self.position,
-            None => self.means.store.sink_position(&self.name).await?,
+            None => match self.means.store.sink_place(&self.name).await? {
+                Some(place) => place.position,
+                None => return self.begin(now).await,
+            },
         };
         let rows = self.means.store.outbox(after, ROWS).await?;
         if rows.is_empty() {
@@ -264,6 +282,37 @@ impl Line {
         Ok(Round::More)
     }
 
+    /// Nothing is known of it: it begins behind what would be too old for it at once, which was kept for others. From then
+    /// on what it does not take in time is a dead letter.
+    async fn begin(&mut self, now: Timestamp) -> Result<Round> {
+        if !self.hold(now).await? {
+            self.set(|state| state.doing = SinkDoing::Elsewhere);
+            return Ok(Round::Until(now.plus(LOOK_MS)));
+        }
+        let store = self.means.store.clone();
+        if store.sink_place(&self.name).await?.is_none() {
+            let retention_ms = self.policy.limits.retention_ms;
+            let mut to = 0;
+            loop {
+                let rows = store.outbox(to, ROWS).await?;
+                let is_too_old = |row: &&Outgoing| {
+                    let event = serde_json::from_slice::<Emitted>(&row.content);
+                    event.is_ok_and(|event| now.since(event.at) > retention_ms)
+                };
+                let old = rows.iter().take_while(is_too_old).count();
+                to = rows[..old].last().map_or(to, |row| row.number);
+                if old == 0 || old < rows.len() {
+                    break;
+                }
+            }
+            store.advance_sink(&self.name, to, None).await?;
+            self.set(|state| state.position = to);
+        }
+        self.held_until = None;
+        store.release(&lease_name(&self.name), &self.holder).await?;
+        Ok(Round::More)
+    }
+
     /// What is next: a dead letter, or else events to give, or else only some to pass over.
     fn plan(&self, rows: Vec<Outgoing>, now: Timestamp) -> Plan {
         let mut plan = Plan { batch: Vec::new(), head: None, dead: None, to: self.position };
@@ -281,7 +330,10 @@ impl Line {
                 Err(_) => break,
             };
             if event.is_for(&self.name, &self.policy) {
-                if now.since(event.at) > self.policy.limits.retention_ms {
+                // What comes again waits since somebody asked for it.
+                let SinkPlace { again_to, again_at, .. } = self.found;
+                let waits_since = if number <= again_to { event.at.max(again_at) } else { event.at };
+                if now.since(waits_since) > self.policy.limits.retention_ms {
                     if plan.batch.is_empty() {
                         let limit = self.policy.limits.retention_ms;
                         let why = format!("it waited for the sink longer than limits.retention_ms = {limit}");
@@ -416,7 +468,8 @@ impl Line {
             return Ok(false);
         }
         if !was_held {
-            let position = self.means.store.sink_position(&self.name).await?;
+            self.found = self.means.store.sink_place(&self.name).await?.unwrap_or_default();
+            let position = self.found.position;
             if position != self.position {
                 self.refusals = 0;
             }

@@ -410,8 +410,7 @@ async fn hand_over(parts: Arc<Parts>, id: String, next: Queued) -> Answered {
             Ok(send) => return Answered { opening, send, is_missing: false },
             Err(error) => error,
         };
-        let may_pass = error.may_retry() || matches!(error.kind(), Kind::Conflict | Kind::Deadline);
-        if !may_pass || attempt >= policy.attempts_max {
+        if !may_pass(&error) || attempt >= policy.attempts_max {
             parts.status().given_up += 1;
             tracing::error!(target: "wharfage::inbound", connection, socket, id, attempt, "given up: {error}");
             return Answered { opening, send: Vec::new(), is_missing: is_message };
@@ -422,6 +421,12 @@ async fn hand_over(parts: Arc<Parts>, id: String, next: Queued) -> Answered {
         tracing::warn!(target: "wharfage::inbound", connection, socket, id, attempt, wait_ms, "not handled: {error}");
         parts.clock().sleep_until(now.plus(wait_ms)).await;
     }
+}
+
+/// Whether the same message may be handled another time. Sinks make room in the outbox by and by.
+fn may_pass(error: &Error) -> bool {
+    let is_full = matches!(error.kind(), Kind::LimitExceeded(limit) if limit == "outbox_bytes");
+    error.may_retry() || is_full || matches!(error.kind(), Kind::Conflict | Kind::Deadline)
 }
 
 /// The loop.
@@ -795,6 +800,12 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_outbox_may_pass_and_another_limit_does_not() {
+        assert!(may_pass(&Error::limit("outbox_bytes", "it is full")));
+        assert!(!may_pass(&Error::limit("emitted_events", "they are too many")));
+    }
 
     #[test]
     fn a_quiet_socket_carries_little() {

@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::MemoryStore;
 use crate::error::Result;
 use crate::store::arrival::{
-    Arrival, Arrivals, Backlog, Claimed, Commit, Committed, DeadLetter, EventState, Filter, Outgoing, READER, Refused,
-    Room, Standing, Step, Stored, Sweep,
+    Arrival, Arrivals, Backlog, Claimed, Commit, Committed, DeadLetter, EventState, Excess, Filter, Outgoing, READER,
+    Refused, Room, SinkPlace, Standing, Step, Stored, Sweep,
 };
 use crate::time::{BoxFuture, Timestamp};
 
@@ -27,7 +27,11 @@ struct Content {
     emitted: HashMap<(String, String), u64>,
     emitted_for: BTreeMap<u64, Vec<u64>>,
     positions: HashMap<String, u64>,
+    /// Where sinks stood that went back, and when that was.
+    rewound: HashMap<String, (u64, Timestamp)>,
     dead: Vec<DeadLetter>,
+    /// The last sweep, whose rule holds also where room is needed.
+    swept: Option<Sweep>,
 }
 
 struct Event {
@@ -41,6 +45,12 @@ struct Emitted {
     known_until: Timestamp,
     /// Nothing, where it is only known by name.
     content: Option<Vec<u8>>,
+}
+
+impl Emitted {
+    fn bytes(&self) -> u64 {
+        self.content.as_ref().map_or(0, |content| content.len() as u64)
+    }
 }
 
 impl Event {
@@ -123,10 +133,7 @@ impl Content {
                 return Committed::Stale;
             }
         }
-        let kept: u64 =
-            self.outbox.values().filter_map(|out| out.content.as_ref()).map(|content| content.len() as u64).sum();
-        let more: u64 = commit.emit.iter().map(|emit| emit.content.len() as u64).sum();
-        if more > 0 && kept + more > commit.bytes_max {
+        if !self.makes_room(&commit) {
             return Committed::Full;
         }
         if let Some(event) = commit.event.as_ref().and_then(|(id, _)| self.events.get_mut(id)) {
@@ -158,6 +165,74 @@ impl Content {
         Committed::Kept { emitted }
     }
 
+    fn excess(&self, commit: &Commit) -> Excess {
+        let (mut all, mut own) = (0, 0);
+        for out in self.outbox.values() {
+            let bytes = out.bytes();
+            all += bytes;
+            own += if out.of.0 == commit.connection { bytes } else { 0 };
+        }
+        commit.excess(all, own)
+    }
+
+    /// Whether there is room for what is emitted, after what may go has gone.
+    fn makes_room(&mut self, commit: &Commit) -> bool {
+        if self.excess(commit).is_none() {
+            return true;
+        }
+        let Some(sweep) = self.swept.as_ref().map(|swept| swept.at(commit.at)) else { return false };
+        self.release(&sweep);
+        let mut excess = self.excess(commit);
+        let mut letters = Vec::new();
+        for (number, out) in &self.outbox {
+            let is_old = out.content.is_some() && out.at < sweep.emitted_before;
+            let is_own = out.of.0 == commit.connection;
+            if is_old && !self.comes_again(*number, &sweep) && excess.less(out.bytes(), is_own) {
+                letters.push(*number);
+            }
+        }
+        if excess.is_none() {
+            for number in letters {
+                if let Some(out) = self.outbox.get_mut(&number) {
+                    out.content = None;
+                }
+            }
+        }
+        excess.is_none()
+    }
+
+    /// Whether a sink went back before this, not too long ago, and has not come to it.
+    fn comes_again(&self, number: u64, sweep: &Sweep) -> bool {
+        self.rewound.iter().any(|(sink, (to, at))| {
+            let position = self.positions.get(sink).copied().unwrap_or(0);
+            *at >= sweep.emitted_before && number > position && number <= *to
+        })
+    }
+
+    /// Lets go of the content that everybody is done with, or that is too old.
+    fn release(&mut self, sweep: &Sweep) {
+        let readers = self.positions.keys().filter(|sink| sink.starts_with(READER));
+        let all = sweep.sinks.iter().chain(readers);
+        let done = all.map(|sink| self.positions.get(sink).copied().unwrap_or(0)).min();
+        let dead: HashSet<u64> = self.dead.iter().map(|dead| dead.number).collect();
+        let is_over = |(number, out): &(&u64, &Emitted)| {
+            (done.is_some_and(|done| **number <= done) || out.at < sweep.emitted_before)
+                && !dead.contains(*number)
+                && !self.comes_again(**number, sweep)
+        };
+        let over: Vec<u64> = self.outbox.iter().filter(is_over).map(|(number, _)| *number).collect();
+        for number in over {
+            if let Some(out) = self.outbox.get_mut(&number) {
+                out.content = None;
+            }
+        }
+    }
+
+    fn advance(&mut self, sink: &str, to: u64) {
+        self.positions.insert(sink.to_owned(), to);
+        self.dead.retain(|dead| dead.sink != sink || dead.number <= to);
+    }
+
     fn sweep(&mut self, sweep: &Sweep) -> u64 {
         let mut gone = 0;
         for event in self.events.values_mut() {
@@ -179,17 +254,9 @@ impl Content {
             self.claimed.retain(|_, claimed| *claimed != id);
             gone += 1;
         }
-        let readers = self.positions.keys().filter(|sink| sink.starts_with(READER));
-        let all = sweep.sinks.iter().chain(readers);
-        let done = all.map(|sink| self.positions.get(sink).copied().unwrap_or(0)).min();
         self.dead.retain(|dead| dead.refused.at >= sweep.dead_before);
-        let dead: HashSet<u64> = self.dead.iter().map(|dead| dead.number).collect();
-        for (number, out) in &mut self.outbox {
-            let is_over = done.is_some_and(|done| *number <= done) || out.at < sweep.emitted_before;
-            if is_over && !dead.contains(number) {
-                out.content = None;
-            }
-        }
+        self.release(sweep);
+        self.swept = Some(sweep.clone());
         let emitted = &mut self.emitted;
         self.outbox.retain(|_, out| {
             let keeps = out.content.is_some() || out.known_until > sweep.now;
@@ -328,15 +395,30 @@ impl Arrivals for MemoryStore {
         })
     }
 
-    fn sink_position<'a>(&'a self, sink: &'a str) -> BoxFuture<'a, Result<u64>> {
-        Box::pin(async move { Ok(self.desk.lock().positions.get(sink).copied().unwrap_or(0)) })
+    fn sink_place<'a>(&'a self, sink: &'a str) -> BoxFuture<'a, Result<Option<SinkPlace>>> {
+        Box::pin(async move {
+            let all = self.desk.lock();
+            let (again_to, again_at) = all.rewound.get(sink).copied().unwrap_or_default();
+            Ok(all.positions.get(sink).map(|position| SinkPlace { position: *position, again_to, again_at }))
+        })
+    }
+
+    fn rewind_sink<'a>(&'a self, sink: &'a str, to: u64, at: Timestamp) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let mut all = self.desk.lock();
+            if let Some(position) = all.positions.get(sink).copied() {
+                let (again_to, again_at) = all.rewound.entry(sink.to_owned()).or_default();
+                (*again_to, *again_at) = (position.max(*again_to), at);
+            }
+            all.advance(sink, to);
+            Ok(())
+        })
     }
 
     fn advance_sink<'a>(&'a self, sink: &'a str, to: u64, refused: Option<Refused>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let mut all = self.desk.lock();
-            all.positions.insert(sink.to_owned(), to);
-            all.dead.retain(|dead| dead.sink != sink || dead.number <= to);
+            all.advance(sink, to);
             if let Some(refused) = refused {
                 all.dead.retain(|dead| (dead.number, dead.sink.as_str()) != (to, sink));
                 all.dead.push(DeadLetter { sink: sink.to_owned(), number: to, refused });

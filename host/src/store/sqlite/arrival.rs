@@ -1,6 +1,7 @@
 //! What arrives and leaves, in the state file.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -8,8 +9,8 @@ use super::{SqliteStore, changed, failed, number, signed, time, unsigned};
 use crate::error::{Error, Result};
 use crate::store::Seal;
 use crate::store::arrival::{
-    Arrival, Arrivals, Backlog, Claimed, Commit, Committed, DeadLetter, EventState, Filter, Outgoing, READER, Refused,
-    Room, Standing, Stored, Sweep,
+    Arrival, Arrivals, Backlog, Claimed, Commit, Committed, DeadLetter, EventState, Excess, Filter, Outgoing, READER,
+    Refused, Room, SinkPlace, Standing, Stored, Sweep,
 };
 use crate::time::{BoxFuture, Timestamp};
 
@@ -78,7 +79,8 @@ impl Arrivals for SqliteStore {
     }
 
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed>> {
-        self.write(move |write, seal| match obstacle(write, &commit).map_err(failed)? {
+        let swept = self.0.swept.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.write(move |write, seal| match obstacle(write, &commit, swept.as_deref()).map_err(failed)? {
             Some(obstacle) => Ok(obstacle),
             None => keep(write, seal, &commit),
         })
@@ -169,27 +171,40 @@ impl Arrivals for SqliteStore {
         })
     }
 
-    fn sink_position<'a>(&'a self, sink: &'a str) -> BoxFuture<'a, Result<u64>> {
+    fn sink_place<'a>(&'a self, sink: &'a str) -> BoxFuture<'a, Result<Option<SinkPlace>>> {
         let sink = sink.to_owned();
         self.read(move |read, _| {
-            let position: Option<i64> = read
-                .prepare_cached("SELECT position FROM sink WHERE name = ?1")
-                .and_then(|mut query| query.query_row([sink], |row| row.get(0)).optional())
-                .map_err(failed)?;
-            Ok(position.unwrap_or(0).unsigned_abs())
+            read.prepare_cached(
+                "SELECT sink.position, coalesce(sink_rewound.position, 0), coalesce(at_ms, 0)
+                 FROM sink LEFT JOIN sink_rewound ON sink_rewound.sink = sink.name WHERE sink.name = ?1",
+            )
+            .and_then(|mut query| {
+                let place = |row: &Row<'_>| {
+                    Ok(SinkPlace { position: unsigned(row, 0)?, again_to: unsigned(row, 1)?, again_at: time(row, 2)? })
+                };
+                query.query_row([sink], place).optional()
+            })
+            .map_err(failed)
+        })
+    }
+
+    fn rewind_sink<'a>(&'a self, sink: &'a str, to: u64, at: Timestamp) -> BoxFuture<'a, Result<()>> {
+        let sink = sink.to_owned();
+        self.write(move |write, _| {
+            changed(
+                write,
+                "INSERT INTO sink_rewound (sink, position, at_ms) SELECT name, position, ?2 FROM sink WHERE name = ?1
+                 ON CONFLICT (sink) DO UPDATE SET position = max(position, excluded.position), at_ms = excluded.at_ms",
+                params![sink, signed(at)],
+            )?;
+            advance(write, &sink, to)
         })
     }
 
     fn advance_sink<'a>(&'a self, sink: &'a str, to: u64, refused: Option<Refused>) -> BoxFuture<'a, Result<()>> {
         let sink = sink.to_owned();
         self.write(move |write, _| {
-            changed(
-                write,
-                "INSERT INTO sink (name, position) VALUES (?1, ?2)
-                 ON CONFLICT (name) DO UPDATE SET position = excluded.position",
-                params![sink, number(to)],
-            )?;
-            changed(write, "DELETE FROM dead_letter WHERE number > ?1 AND sink = ?2", params![number(to), sink])?;
+            advance(write, &sink, to)?;
             if let Some(Refused { at, why }) = refused {
                 changed(
                     write,
@@ -237,6 +252,7 @@ impl Arrivals for SqliteStore {
     }
 
     fn sweep(&self, sweep: Sweep) -> BoxFuture<'_, Result<u64>> {
+        *self.0.swept.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(sweep.clone()));
         self.write(move |write, _| forget(write, &sweep).map_err(failed))
     }
 }
@@ -326,7 +342,7 @@ fn whole(read: &Connection, seal: &Seal, id: u64) -> Result<Option<Stored>> {
 }
 
 /// Why nothing of a commit can be kept.
-fn obstacle(write: &Connection, commit: &Commit) -> rusqlite::Result<Option<Committed>> {
+fn obstacle(write: &Connection, commit: &Commit, swept: Option<&Sweep>) -> rusqlite::Result<Option<Committed>> {
     if let Some((id, holder)) = &commit.event {
         let is_held: Option<i64> = write
             .prepare_cached("SELECT 1 FROM event WHERE id = ?1 AND holder = ?2 AND state = 0")?
@@ -345,12 +361,73 @@ fn obstacle(write: &Connection, commit: &Commit) -> rusqlite::Result<Option<Comm
             return Ok(Some(Committed::Stale));
         }
     }
-    let more: u64 = commit.emit.iter().map(|emit| emit.content.len() as u64).sum();
-    if more == 0 {
-        return Ok(None);
+    Ok((!makes_room(write, commit, swept)?).then_some(Committed::Full))
+}
+
+fn excess(write: &Connection, commit: &Commit) -> rusqlite::Result<Excess> {
+    let all = write.prepare_cached("SELECT bytes FROM emitted_bytes")?.query_row([], |row| unsigned(row, 0))?;
+    let own = write
+        .prepare_cached("SELECT bytes FROM emitted_bytes_of WHERE connection = ?1")?
+        .query_row([&commit.connection], |row| unsigned(row, 0))
+        .optional()?;
+    Ok(commit.excess(all, own.unwrap_or(0)))
+}
+
+/// Whether there is room for what is emitted, after what may go has gone.
+fn makes_room(write: &Connection, commit: &Commit, swept: Option<&Sweep>) -> rusqlite::Result<bool> {
+    if commit.emit.is_empty() || excess(write, commit)?.is_none() {
+        return Ok(true);
     }
-    let kept: i64 = write.prepare_cached("SELECT bytes FROM emitted_bytes")?.query_row([], |row| row.get(0))?;
-    Ok((kept.unsigned_abs().saturating_add(more) > commit.bytes_max).then_some(Committed::Full))
+    let Some(sweep) = swept.map(|swept| swept.at(commit.at)) else { return Ok(false) };
+    release(write, &sweep)?;
+    let mut excess = excess(write, commit)?;
+    let old: Vec<(i64, String, u64)> = write
+        .prepare_cached(&format!(
+            "SELECT number, connection, bytes FROM emitted WHERE sealed IS NOT NULL AND at_ms < ?1
+                 AND NOT EXISTS ({AGAIN}) ORDER BY number"
+        ))?
+        .query_map([signed(sweep.emitted_before)], |row| Ok((row.get(0)?, row.get(1)?, unsigned(row, 2)?)))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut letters = Vec::new();
+    for (number, connection, bytes) in old {
+        if excess.less(bytes, connection == commit.connection) {
+            letters.push(number);
+        }
+    }
+    if excess.is_none() {
+        for number in letters {
+            write.prepare_cached("UPDATE emitted SET sealed = NULL WHERE number = ?1")?.execute([number])?;
+        }
+    }
+    Ok(excess.is_none())
+}
+
+/// A sink that went back before an emitted event, not before `?1`, and has not come to it.
+const AGAIN: &str = "SELECT 1 FROM sink_rewound AS again JOIN sink ON again.sink = sink.name
+                     WHERE again.at_ms >= ?1 AND emitted.number > sink.position AND emitted.number <= again.position";
+
+/// Lets go of the content that everybody is done with, or that is too old.
+fn release(write: &Connection, sweep: &Sweep) -> rusqlite::Result<()> {
+    let readers: Vec<String> = write
+        .prepare_cached("SELECT name FROM sink WHERE substr(name, 1, length(?1)) = ?1")?
+        .query_map([READER], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut done = None;
+    for sink in sweep.sinks.iter().chain(&readers) {
+        let position: Option<i64> = write
+            .prepare_cached("SELECT position FROM sink WHERE name = ?1")?
+            .query_row([sink], |row| row.get(0))
+            .optional()?;
+        let position = position.unwrap_or(0);
+        done = Some(done.map_or(position, |done: i64| done.min(position)));
+    }
+    write
+        .prepare_cached(&format!(
+            "UPDATE emitted SET sealed = NULL WHERE sealed IS NOT NULL AND (at_ms < ?1 OR number <= ?2)
+                 AND number NOT IN (SELECT number FROM dead_letter) AND NOT EXISTS ({AGAIN})"
+        ))?
+        .execute(params![signed(sweep.emitted_before), done.unwrap_or(0)])?;
+    Ok(())
 }
 
 fn keep(write: &Connection, seal: &Seal, commit: &Commit) -> Result<Committed> {
@@ -393,6 +470,16 @@ fn keep(write: &Connection, seal: &Seal, commit: &Commit) -> Result<Committed> {
     Ok(Committed::Kept { emitted })
 }
 
+fn advance(write: &Connection, sink: &str, to: u64) -> Result<()> {
+    changed(
+        write,
+        "INSERT INTO sink (name, position) VALUES (?1, ?2)
+         ON CONFLICT (name) DO UPDATE SET position = excluded.position",
+        params![sink, number(to)],
+    )?;
+    changed(write, "DELETE FROM dead_letter WHERE number > ?1 AND sink = ?2", params![number(to), sink]).map(drop)
+}
+
 fn forget(write: &Connection, sweep: &Sweep) -> rusqlite::Result<u64> {
     let run = |text: &str, values: &[&dyn rusqlite::ToSql]| -> rusqlite::Result<u64> {
         Ok(write.prepare_cached(text)?.execute(values)? as u64)
@@ -406,25 +493,8 @@ fn forget(write: &Connection, sweep: &Sweep) -> rusqlite::Result<u64> {
     let now = signed(sweep.now);
     let mut gone = run("DELETE FROM event WHERE state > 0 AND sealed IS NULL AND known_until_ms <= ?1", params![now])?;
     run("DELETE FROM emitted_for WHERE event NOT IN (SELECT id FROM event)", params![])?;
-    let readers: Vec<String> = write
-        .prepare_cached("SELECT name FROM sink WHERE substr(name, 1, length(?1)) = ?1")?
-        .query_map([READER], |row| row.get(0))?
-        .collect::<rusqlite::Result<_>>()?;
-    let mut done = None;
-    for sink in sweep.sinks.iter().chain(&readers) {
-        let position: Option<i64> = write
-            .prepare_cached("SELECT position FROM sink WHERE name = ?1")?
-            .query_row([sink], |row| row.get(0))
-            .optional()?;
-        let position = position.unwrap_or(0);
-        done = Some(done.map_or(position, |done: i64| done.min(position)));
-    }
     run("DELETE FROM dead_letter WHERE at_ms < ?1", params![dead])?;
-    run(
-        "UPDATE emitted SET sealed = NULL WHERE sealed IS NOT NULL AND (at_ms < ?1 OR number <= ?2)
-             AND number NOT IN (SELECT number FROM dead_letter)",
-        params![signed(sweep.emitted_before), done.unwrap_or(0)],
-    )?;
+    release(write, sweep)?;
     gone += run("DELETE FROM emitted WHERE sealed IS NULL AND known_until_ms <= ?1", params![now])?;
     Ok(gone)
 }

@@ -146,7 +146,7 @@ impl World {
             script: Arc::default(),
             state: None,
             run: None,
-            stop: watch::channel(false).0,
+            stop: watch::channel(Stop::No).0,
         };
         sink.begin(self);
         sink
@@ -166,7 +166,7 @@ struct Sink {
     script: Arc<Mutex<Script>>,
     state: Option<Arc<Mutex<SinkState>>>,
     run: Option<Pin<Box<dyn Future<Output = ()>>>>,
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Stop>,
 }
 
 impl Sink {
@@ -336,6 +336,54 @@ async fn r22_what_waited_too_long_is_a_dead_letter() {
     assert_eq!(sink.got(), ["3"]);
 }
 
+/// Whoever replays what was given up has it given, however old it is.
+#[tokio::test]
+async fn what_comes_again_waits_anew() {
+    let mut world = World::new(11);
+    world.emit(2, "t").await;
+    let mut sink = world.sink("s", 1, "limits.retention_ms = 3600000");
+    sink.script().answers = vec![Trouble::Gone { why: "answered 410".into() }];
+    sink.steps();
+    world.clock.advance(100_000_000);
+    sink.steps();
+    assert_eq!(world.letters().await.len(), 2);
+    let again = || crate::store::Arrivals::rewind_sink(&*world.store, "s", 0, world.clock.now());
+    again().await.unwrap();
+    sink.begin(&world);
+    sink.until_got(&world, 2);
+    assert_eq!((sink.got(), world.letters().await.len()), (keys(1..=2), 0));
+    // Nor does it hold up the line for ever.
+    again().await.unwrap();
+    sink.script().answers = vec![Trouble::Gone { why: "answered 410".into() }];
+    sink.begin(&world);
+    for _ in 0..3 {
+        sink.steps();
+        world.clock.advance(2_000_000);
+    }
+    sink.steps();
+    assert_eq!(world.letters().await.len(), 2);
+}
+
+/// What was kept for others is no dead letter of a sink that was not there.
+#[tokio::test]
+async fn a_new_sink_begins_behind_what_is_too_old_for_it() {
+    let mut world = World::new(12);
+    let policy = "limits.retention_ms = 3600000";
+    let mut known = world.sink("known", 1, policy);
+    known.steps();
+    known.run = None;
+    world.emit(150, "t").await;
+    world.clock.advance(3_700_000);
+    world.emit(2, "t").await;
+    let mut sink = world.sink("s", 1, policy);
+    sink.steps();
+    assert_eq!((sink.got(), world.letters().await.len()), (keys(151..=152), 0));
+    // One that was there and got nothing has them told.
+    known.begin(&world);
+    known.steps();
+    assert_eq!((known.got(), world.letters().await.len()), (keys(151..=152), 150));
+}
+
 #[tokio::test]
 async fn what_cannot_be_read_is_a_dead_letter() {
     let mut world = World::new(6);
@@ -391,7 +439,7 @@ async fn one_process_at_a_time_gives_to_a_sink() {
     assert_eq!(there.state().doing, SinkDoing::Elsewhere);
     here.script().is_stuck = false;
     here.steps();
-    here.stop.send_replace(true);
+    here.stop.send_replace(Stop::Last);
     here.steps();
     assert!(here.run.is_none(), "it did not end");
     assert!(!here.got().is_empty() && here.got().len() < 6);
@@ -409,13 +457,31 @@ async fn a_line_that_is_told_to_stop_gives_what_is_there_first() {
     let mut sink = world.sink("s", 1, "");
     sink.script().is_stuck = true;
     sink.steps();
-    sink.stop.send_replace(true);
+    sink.stop.send_replace(Stop::Last);
     sink.steps();
     assert!(sink.run.is_some(), "it let go of what it was giving");
     sink.script().is_stuck = false;
     sink.steps();
     assert!(sink.run.is_none());
     assert_eq!((sink.got(), sink.state().position), (keys(1..=2), 2));
+}
+
+/// What a reload takes the place of gives no more to where it gave until then.
+#[tokio::test]
+async fn a_line_that_is_replaced_ends_after_what_it_is_giving() {
+    let mut world = World::new(10);
+    world.emit(3, "t").await;
+    let mut sink = world.sink("s", 1, "");
+    sink.script().is_stuck = true;
+    sink.steps();
+    sink.stop.send_replace(Stop::Soon);
+    sink.script().is_stuck = false;
+    sink.steps();
+    assert!(sink.run.is_none());
+    assert_eq!((sink.got(), sink.state().position), (keys(1..=1), 1));
+    let mut next = world.sink("s", 1, "");
+    next.steps();
+    assert_eq!(next.got(), keys(2..=3), "the lease was kept");
 }
 
 /// Some thousand kills at any place, with sinks in trouble of every kind.
