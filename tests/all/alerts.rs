@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use serde_json::Value;
 use wharfage::{AlertPolicy, AlertRule, AlertState, AlertSubject, Cause, ManualClock, Serving, SinkDoing};
 use wharfage_tests::scene::{host, secret_file};
-use wharfage_tests::{API_KEY, NOW, Provider, Reply, drained, root, until};
+use wharfage_tests::{API_KEY, NOW, Provider, Reply, drained, root, skipped, until};
 
 use crate::cli::wharfage;
 use crate::sinks::{config, folder};
@@ -258,8 +258,8 @@ fn every_number_of_every_rule_stands_in_the_rules_file() {
 #[test]
 fn promtool_takes_the_rules_and_they_fire_when_they_should() {
     if Command::new("promtool").arg("--version").output().is_err() {
-        println!("SKIPPED: promtool is not installed (Debian: prometheus), so nobody has checked {RULES}");
-        return;
+        let why = format!("it is not installed (Debian: prometheus), so nobody has checked {RULES}");
+        return skipped("promtool", &why);
     }
     let check = |file: &Path| {
         let output = Command::new("promtool").args(["check", "rules"]).arg(file).output().unwrap();

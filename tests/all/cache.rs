@@ -248,7 +248,27 @@ async fn an_answer_overtaken_by_a_write_is_not_kept() {
     assert_eq!(seen(&get(&open).await.unwrap()), ("live", 0, "answer 3"));
 }
 
-/// R4: what is partial, or carries a cookie, or is forbidden to be kept, is not; nor what the plugin asks about itself.
+/// R4: a part of an answer is not kept, nor one that is read piece by piece.
+#[tokio::test]
+async fn r4_a_part_and_a_stream_are_never_kept() {
+    let partial = Provider::answering(|_| {
+        Reply::status(206).header("content-range", "bytes 0-0/9").header("cache-control", "max-age=60").body("x")
+    })
+    .await;
+    let open = open(&partial, &skipping()).await;
+    for keep in [Value::Null, json!(60)] {
+        for _ in 0..2 {
+            let answer = open.output("send", json!({"url": "{api}/x", "keep": keep})).await;
+            assert_eq!((&answer["status"], seen(&answer).0), (&json!(206), "live"), "{keep}");
+        }
+    }
+    let provider = provider(&well(), &[("cache-control", "max-age=60")]).await;
+    let open = Scene::of(guests::HTTP_STREAM).with(&provider).clock(&skipping()).open().await;
+    let told = open.output("open", json!({"url": "{api}/x", "then": [{"url": "{api}/x"}]})).await;
+    assert_eq!((&told["then"][0]["source"], provider.count()), (&json!("live"), 2));
+}
+
+/// R4: what carries a cookie, or is forbidden to be kept, is not; nor what the plugin asks about itself.
 #[tokio::test]
 async fn r4_some_answers_are_never_kept() {
     for headers in [

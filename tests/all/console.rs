@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use wharfage_tests::scene::{THINGS, secret_file};
-use wharfage_tests::{PATIENCE, Scene, guests, until};
+use wharfage_tests::{PATIENCE, Scene, guests, skipped, until};
 
 use crate::serve::{Port, TOKEN, deliver};
 
@@ -36,7 +36,7 @@ impl Browser {
             asked.status().is_ok_and(|status| status.success())
         };
         let Some(name) = ["chromium", "chromium-browser", "google-chrome"].into_iter().find(is_there) else {
-            println!("SKIPPED: there is no Chromium to look at the console with");
+            skipped("chromium", "there is none to look at the console with");
             return None;
         };
         let profile = tempfile::tempdir().unwrap();

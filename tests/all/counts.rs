@@ -1,7 +1,7 @@
 //! The table of counts: every part that is counted is in it, and it says when, why and by which compiler.
 //!
-//! Whether the counts still hold, a program finds out that takes a release build and valgrind: `.ci/run` and
-//! `tests/counts`.
+//! Whether the counts still hold, a program finds out that takes a release build and valgrind: `tests/counts`, which the
+//! workflow's job `counts` runs.
 
 use wharfage_tests::counts::{BODY_BYTES, BODY_COPIES_MAX, Unit, all, carried, recorded};
 

@@ -1,4 +1,4 @@
-//! Every reader of bytes from outside, against bytes changed at random: `wharfage::fuzz` says what must hold.
+//! Readers of bytes from outside, against bytes changed at random: `wharfage::fuzz` says which, and what must hold.
 //!
 //! A bounded number of rounds with a fixed seed runs here. For long runs on the stable compiler:
 //! `WHARFAGE_FUZZ_ROUNDS=10000000 cargo test --release -p wharfage-tests fuzz -- --nocapture`, which starts from a seed of

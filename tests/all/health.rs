@@ -333,6 +333,19 @@ secret = 'verifying'
 header = 'X-Token'
 ";
 
+/// What the connection may not call, a probe does not ask for either: only calls tell then.
+#[tokio::test]
+async fn a_probe_asks_for_nothing_that_is_not_granted() {
+    let (clock, status) = (skipping(), Arc::new(AtomicU16::new(200)));
+    let provider = weather(&status).await;
+    let without = |connection: &mut Connection| connection.operations = Some(vec!["write".to_owned()]);
+    let open = scene(&provider, &clock).grant(without).open().await;
+    let health = open.plugin.probe().await;
+    assert_eq!(said(&health), ("unknown", vec!["no-traffic"]));
+    assert!(health.findings[0].help.contains("wharfage call acme"), "{health:?}");
+    assert_eq!((provider.count(), health.probe.is_none()), (0, true));
+}
+
 /// A manifest that would probe with what changes something, or with what is not there, is refused before it runs.
 #[tokio::test]
 async fn a_probe_that_writes_is_refused() {

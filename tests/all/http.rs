@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use wharfage::{Clock, Error, Kind, ManualClock, NetworkStage, RequestSent, Severity, Step, Timestamp};
-use wharfage_tests::{API_KEY, NOW, Open, Provider, Reply, Scene, USER, guests, skipping};
+use wharfage_tests::{API_KEY, NOW, Open, Provider, Reply, Scene, USER, guests, skipping, until};
 
 use crate::assert_exists;
 
@@ -315,64 +315,83 @@ async fn nobody_there_is_told_as_such() {
     }
 }
 
-/// Real time, because the limit is one of real time; so small that nobody waits for it.
 /// A connection that never comes about, here because nobody answers the first word of TLS, carried nothing.
 #[tokio::test]
 async fn whoever_cannot_be_reached_was_sent_nothing() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}", silent.local_addr().unwrap());
+    let clock = ManualClock::new(NOW, 1);
     let open = Scene::of(guests::HTTP_SEND)
         .at("api", &url)
-        .real_time()
+        .clock(&clock)
         .grant(|connection| {
             connection.limits.attempt_ms = 150;
             connection.limits.attempts = 1;
         })
         .open()
         .await;
-    let error = open.error("write", json!({"method": "POST", "url": "{api}/x"})).await;
+    let passes = async {
+        let accepted = silent.accept().await.unwrap();
+        clock.advance(150);
+        accepted
+    };
+    let write = open.error("write", json!({"method": "POST", "url": "{api}/x"}));
+    let (error, _accepted) = tokio::join!(write, passes);
     assert_eq!((error.kind(), error.request_sent()), (&Kind::Timeout, RequestSent::No), "{error:?}");
     assert!(error.message().contains("no connection within 150 ms"), "{error}");
+}
+
+/// How a call ends for which so many milliseconds pass when the provider has seen its request.
+async fn left(open: &Open, clock: &ManualClock, provider: &Provider, ms: u64, operation: &str, input: Value) -> Error {
+    let before = provider.count();
+    let passes = async {
+        until!(provider.count() > before);
+        clock.advance(ms);
+    };
+    tokio::join!(open.error(operation, input), passes).0
 }
 
 #[tokio::test]
 async fn who_never_answers_is_left() {
     for reply in [Reply::never(), Reply::dribble()] {
-        let provider = Provider::scripted([reply]).await;
+        let (clock, provider) = (ManualClock::new(NOW, 1), Provider::scripted([reply]).await);
         let open = Scene::of(guests::HTTP_SEND)
             .with(&provider)
-            .real_time()
+            .clock(&clock)
             .grant(|connection| {
                 connection.limits.attempt_ms = 150;
                 connection.limits.attempts = 1;
             })
             .open()
             .await;
-        let error = open.error("send", json!({"url": "{api}/x"})).await;
+        let error = left(&open, &clock, &provider, 150, "send", json!({"url": "{api}/x"})).await;
         assert_eq!((error.kind(), error.request_sent()), (&Kind::Timeout, RequestSent::Maybe));
-        let error = open.error("send", json!({"url": "{api}/x", "timeout_ms": 20})).await;
+        let error = left(&open, &clock, &provider, 20, "send", json!({"url": "{api}/x", "timeout_ms": 20})).await;
         assert_eq!(*error.kind(), Kind::Timeout);
         assert!(error.message().contains("20 ms"), "{error}");
         // A plugin may shorten the wait and never lengthen it.
-        let error = open.error("send", json!({"url": "{api}/x", "timeout_ms": 4_000_000_000u32})).await;
+        let longer = json!({"url": "{api}/x", "timeout_ms": 4_000_000_000u32});
+        let error = left(&open, &clock, &provider, 150, "send", longer).await;
         assert!(error.message().contains("150 ms"), "{error}");
-        let error = open.error("write", json!({"method": "POST", "url": "{api}/x"})).await;
+        let write = json!({"method": "POST", "url": "{api}/x"});
+        let error = left(&open, &clock, &provider, 150, "write", write).await;
         assert_eq!((error.kind(), error.request_sent()), (&Kind::OutcomeUnknown, RequestSent::Maybe));
     }
 }
 
 #[tokio::test]
 async fn a_call_ends_when_its_time_is_over() {
-    let provider = Provider::scripted([Reply::never()]).await;
+    let (clock, provider) = (ManualClock::new(NOW, 1), Provider::scripted([Reply::never()]).await);
     let open = Scene::of(guests::HTTP_SEND)
         .with(&provider)
-        .real_time()
+        .clock(&clock)
         .grant(|connection| connection.limits.call_ms = 200)
         .open()
         .await;
-    let error = open.error("send", json!({"url": "{api}/x"})).await;
+    let error = left(&open, &clock, &provider, 200, "send", json!({"url": "{api}/x"})).await;
     assert_eq!(*error.kind(), Kind::Deadline, "{error:?}");
-    let error = open.error("write", json!({"method": "POST", "url": "{api}/x"})).await;
+    let write = json!({"method": "POST", "url": "{api}/x"});
+    let error = left(&open, &clock, &provider, 200, "write", write).await;
     assert_ne!(error.request_sent(), RequestSent::No, "a write that left may have happened: {error:?}");
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use serde_json::{Value, json};
 use wharfage::{CircuitState, Config, Error, Host, Kind, ManualClock, Metrics, OperationMetrics, Step};
 use wharfage_tests::scene::{account, secret_file};
-use wharfage_tests::{API_KEY, NOW, Open, Provider, Reply, Scene, guests, skipping, until};
+use wharfage_tests::{API_KEY, NOW, Open, Provider, Reply, Scene, guests, skipped, skipping, until};
 
 fn of(metrics: &Metrics, operation: &str) -> OperationMetrics {
     let all = metrics.connections.iter().filter(|connection| connection.connection == "acme");
@@ -441,8 +441,7 @@ fn promtool(text: &str) {
     let mut child = match child.spawn() {
         Ok(child) => child,
         Err(error) => {
-            println!("SKIPPED: promtool is not here ({error}); the package `prometheus` has it");
-            return;
+            return skipped("promtool", &format!("it is not here ({error}); the package `prometheus` has it"));
         }
     };
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();

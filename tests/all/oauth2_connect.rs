@@ -30,10 +30,10 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use url::Url;
-use wharfage::{Config, Disconnected, Error, GivenAccess, Host, Kind, ManualClock, SecretValue, Way};
+use wharfage::{Config, Disconnected, Error, GivenAccess, Host, Kind, ManualClock, SecretValue, Source, Way};
 use wharfage_tests::provider::{Reply, Seen};
 use wharfage_tests::scene::{AUTHORITY, host, secret_file};
-use wharfage_tests::{NOW, Provider, Scene, guests, skipping};
+use wharfage_tests::{NOW, Provider, Scene, guests, skipped, skipping};
 
 const CLIENT_ID: &str = "client-of-the-harbour";
 const CLIENT_SECRET: &str = "client-s3cret-of-the-harbour";
@@ -564,6 +564,35 @@ async fn what_the_provider_cannot_be_told_stays_unless_forced() {
     assert_eq!(authorization.disconnect(false).await.unwrap(), Disconnected::TakenAway);
 }
 
+/// What was kept of answers goes as well. The store knows it by connection and credential; for who comes back, tokens are
+/// others, so here the same credential is a key before and after.
+#[tokio::test]
+async fn r4_disconnecting_takes_away_what_was_kept() {
+    let desk = Desk::new().await;
+    let path = desk.folder.path().join("acme.wasm");
+    let signed_in = std::fs::read(&path).unwrap();
+    let key = "[credentials.key]\nscheme = \"api-key\"\nsecret = \"api_key\"";
+    let keyed = Scene::of(guests::HTTP_SEND)
+        .manifest_with("credential = \"key\"", "credential = \"account\"")
+        .manifest_with(key, "[credentials.account]\nscheme = \"api-key\"\nsecret = \"client_id\"")
+        .manifest(AUTHORITY)
+        .manifest("[secrets.client_id]\n[secrets.client_secret]\n")
+        .component()
+        .await;
+    let source = async || {
+        std::fs::write(&path, keyed.as_slice()).unwrap();
+        let plugin = desk.host(&skipping()).open(&desk.config(), "acme").await.unwrap();
+        let answer = plugin.call::<Value>("send", &json!({"url": "{api}/orders", "keep": 60})).await.unwrap();
+        plugin.settle().await;
+        answer.source
+    };
+    assert_eq!((source().await, source().await), (Source::Live, Source::Cache));
+    std::fs::write(&path, &signed_in).unwrap();
+    let authorization = desk.host(&skipping()).authorize(&desk.config(), "acme", None).await.unwrap();
+    assert_eq!(authorization.disconnect(false).await.unwrap(), Disconnected::Nothing);
+    assert_eq!(source().await, Source::Live);
+}
+
 /// RFC 7009 has a form, and some providers want JSON.
 #[tokio::test]
 async fn a_token_is_revoked_as_the_provider_wants_it_written() {
@@ -683,13 +712,14 @@ async fn the_program_takes_a_pasted_address_and_a_provider_that_is_away() {
     assert!(Path::new(&desk.folder.path().join("state")).is_dir());
 }
 
+const HOW: &str = "tests/all/oauth2_connect.rs tells how to start it";
+
 /// A server that nobody here wrote.
 #[tokio::test]
 #[allow(clippy::disallowed_methods, reason = "a switch of the tests")]
 async fn oauth2_mock_server() {
     let Ok(url) = std::env::var("WHARFAGE_OAUTH2") else {
-        println!("SKIPPED: no WHARFAGE_OAUTH2; tests/all/oauth2_connect.rs tells how to start it");
-        return;
+        return skipped("WHARFAGE_OAUTH2", HOW);
     };
     let mut desk = Desk::new().await;
     desk.text = desk.text.replace(&format!("auth = '{}'", desk.provider.url()), &format!("auth = '{url}'"));
@@ -723,8 +753,7 @@ async fn oauth2_mock_server() {
 #[allow(clippy::disallowed_methods, reason = "a switch of the tests")]
 async fn oauth2_mock_server_that_gives_no_new_refresh_token() {
     let Ok(url) = std::env::var("WHARFAGE_OAUTH2_SPARSE") else {
-        println!("SKIPPED: no WHARFAGE_OAUTH2_SPARSE; tests/all/oauth2_connect.rs tells how to start it");
-        return;
+        return skipped("WHARFAGE_OAUTH2_SPARSE", HOW);
     };
     let mut desk = Desk::new().await;
     desk.text = desk.text.replace(&format!("auth = '{}'", desk.provider.url()), &format!("auth = '{url}'"));

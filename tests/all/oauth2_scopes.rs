@@ -128,6 +128,30 @@ async fn what_was_not_granted_is_refused_until_it_is() {
     plugin.call::<Value>("write", &request("write")).await.unwrap();
 }
 
+/// A probe that lacks its scope would tell of a refusal that says nothing of the provider: only calls tell then.
+#[tokio::test]
+async fn a_probe_needs_its_scopes_too() {
+    let health = r#"
+[health]
+operation = "send"
+input = { url = "{api}/orders" }
+source = "made up for the tests"
+date = "2026-11-29"
+"#;
+    let mut desk = Desk::with(&[SCOPES, health].concat(), "").await;
+    let all = desk.text.clone();
+    desk.say("operations = ['write']\n");
+    let host = desk.host(&skipping());
+    desk.sign_in(&host).await;
+    desk.text = all;
+    let plugin = host.open(&desk.config(), "acme").await.unwrap();
+    let count = desk.provider.count();
+    assert!(plugin.probe().await.probe.is_none());
+    assert_eq!(desk.provider.count(), count, "nothing was sent");
+    desk.sign_in(&desk.host(&skipping())).await;
+    assert!(plugin.probe().await.probe.is_some_and(|probe| probe.error.is_none()));
+}
+
 #[tokio::test]
 async fn another_scope_may_do_as_well_and_one_for_a_part_is_not_refused() {
     let mut desk = Desk::with(SCOPES, "").await;

@@ -11,13 +11,13 @@
 
 use serde_json::{Value, json};
 use wharfage::{Error, Kind};
-use wharfage_tests::{API_KEY, Open, Scene, guests};
+use wharfage_tests::{API_KEY, Open, Scene, guests, skipped};
 
 #[allow(clippy::disallowed_methods, reason = "a switch of the tests")]
 fn address(name: &str) -> Option<String> {
     let address = std::env::var(name).ok();
     if address.is_none() {
-        println!("SKIPPED: no {name}; tests/all/second_opinion.rs tells how to start it");
+        skipped(name, "tests/all/second_opinion.rs tells how to start it");
     }
     address
 }

@@ -406,7 +406,6 @@ async fn r16_a_change_that_brings_a_program_nobody_allowed_is_not_taken_up() {
         std::fs::write(&file, text.replace("{ env = 'SERVE_TOKEN' }", &program) + more).unwrap();
     };
     let script = format!("echo {TOKEN}");
-    write(&script, "");
     // As a yes on a terminal leaves it: of the file, the program with its arguments, and no variable.
     let path = file.canonicalize().unwrap();
     let mut mark: Vec<u8> = Vec::new();
@@ -423,6 +422,11 @@ async fn r16_a_change_that_brings_a_program_nobody_allowed_is_not_taken_up() {
 
     let mut serving = port.serve().await;
     let (client, address) = (reqwest::Client::new(), serving.address.clone());
+    // One that was allowed before runs, also where the start had none.
+    write(&script, "");
+    serving.signal("-HUP");
+    serving.hear("taken up (SIGHUP)").await;
+    assert_eq!(deliver(&client, &address, "hooks", "first", Some(TOKEN)).await.unwrap().0, 200);
     write(&format!(": > {}; {script}", ran.display()), "");
     serving.signal("-HUP");
     let line = serving.hear("taken up").await;

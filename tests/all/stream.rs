@@ -1,9 +1,12 @@
 //! Bodies piece by piece, both ways: back pressure, limits of size and time, permits, and what is lost midway (R9, R10).
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use wharfage::{Connection, Error, Kind, NetworkStage, RequestSent, Step};
+use wharfage_tests::clocks::TurningClock;
 use wharfage_tests::{API_KEY, Open, PATIENCE, Provider, Reply, Scene, guests};
 
 async fn open_with(provider: &Provider, change: impl FnOnce(&mut Connection) + Send + 'static) -> Open {
@@ -131,9 +134,9 @@ async fn r9_a_stream_ends_with_its_call() {
 const ONE_AT_A_TIME: &str = "\n[budgets.slots]\nscope = \"account\"\norigins = [\"api\"]\nconcurrency = 1\n\
                              source = \"made up for the tests\"\ndate = \"2026-11-22\"\n";
 
-async fn one_at_a_time(provider: &Provider) -> Open {
+async fn one_at_a_time(provider: &Provider, clock: &TurningClock) -> Open {
     let scene = Scene::of(guests::HTTP_STREAM).manifest(ONE_AT_A_TIME).with(provider);
-    scene.grant(|connection| connection.limits.call_ms = 1_000).real_time().open().await
+    scene.grant(|connection| connection.limits.call_ms = 1_000).any_clock(Arc::new(clock.clone())).open().await
 }
 
 #[tokio::test]
@@ -143,9 +146,10 @@ async fn r9_an_open_answer_holds_its_permit_until_it_is_let_go() {
         _ => Reply::status(200).body("x"),
     })
     .await;
-    let open = one_at_a_time(&provider).await;
+    let clock = TurningClock::default();
+    let open = one_at_a_time(&provider, &clock).await;
     let mut input = json!({"url": "{api}/endless", "reads": 1, "then": [{"url": "{api}/other"}]});
-    let error = open.error("open", input.clone()).await;
+    let error = clock.run(open.error("open", input.clone())).await;
     assert_eq!(provider.count(), 1, "the second request went out beside the first: {error:?}");
     // The call is over, and what it held came back. Let go, it comes back at once; read to its end, too.
     input["drop"] = json!(true);
@@ -161,7 +165,7 @@ async fn r9_events_hold_a_permit_of_their_own() {
         _ => Reply::status(200).body("other"),
     })
     .await;
-    let open = one_at_a_time(&provider).await;
+    let open = one_at_a_time(&provider, &TurningClock::default()).await;
     let told = open.output("open", json!({"url": "{api}/events", "reads": 1, "then": [{"url": "{api}/other"}]})).await;
     assert_eq!((&told["text"], &told["then"][0]["body"]), (&json!("data: 1\n\n"), &json!("other")));
 

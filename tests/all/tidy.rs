@@ -56,6 +56,9 @@ const DOORS: &[(&str, &[&str])] = &[
     ("unsafe", &["artifact.rs"]),
     ("println", &["cli/", "main.rs"]),
     ("eprintln", &["cli/", "main.rs"]),
+    // R5: a proxy that nobody configures is not there, and there is no way to configure one.
+    ("proxy", &[]),
+    ("Proxy", &[]),
     ("danger_", &["inbound/policy.rs", "serve/console/access.rs"]),
 ];
 
@@ -570,6 +573,20 @@ fn every_lesson_has_its_row_in_the_threat_model() {
     let model = fs::read_to_string(root().join(".github/SECURITY.md")).unwrap();
     let missing = (1..=25).filter(|lesson| !model.contains(&format!("| L{lesson} |")));
     assert_none(missing.map(|lesson| format!("SECURITY.md has no row L{lesson}")).collect());
+}
+
+/// S41 of the guide is about its own language.
+#[test]
+fn each_rule_and_each_defect_of_the_guide_has_a_test_of_its_name() {
+    let files = files();
+    let is_there = |name: &String| {
+        let declared = format!("fn {name}");
+        files.iter().any(|file| file.is_rust() && file.text.as_deref().is_some_and(|text| text.contains(&declared)))
+    };
+    let rules = (1..=24).map(|rule| format!("r{rule}_"));
+    let defects = (1..=43).filter(|defect| *defect != 41).map(|defect| format!("guide_s{defect:02}_"));
+    let missing = rules.chain(defects).filter(|name| !is_there(name));
+    assert_none(missing.map(|name| format!("no test is named {name}…")).collect());
 }
 
 /// What must not be told outside stays outside: paths of the machines this was written on.

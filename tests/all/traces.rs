@@ -8,7 +8,7 @@ use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::prelude::*;
 use wharfage::{Config, Exporting, Host, LineFormat, Lines, Spans, Trace};
 use wharfage_tests::scene::secret_file;
-use wharfage_tests::{API_KEY, Provider, Reply, Scene, guests, until};
+use wharfage_tests::{API_KEY, Provider, Reply, Scene, guests, skipped, until};
 
 use crate::log::Logged;
 use crate::webhooks;
@@ -351,9 +351,8 @@ fn published(kind: &str, body: &[u8]) -> Option<Value> {
     let python = std::env::var("WHARFAGE_OTLP_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let has = Command::new(&python).args(["-c", "import opentelemetry.proto"]).stderr(Stdio::null()).status();
     if !has.is_ok_and(|status| status.success()) {
-        println!(
-            "SKIPPED: {python} has no opentelemetry-proto; install it, or name a python with WHARFAGE_OTLP_PYTHON"
-        );
+        let why = format!("{python} has none; install it, or name a python with WHARFAGE_OTLP_PYTHON");
+        skipped("opentelemetry-proto", &why);
         return None;
     }
     let mut reading = Command::new(&python);

@@ -397,7 +397,7 @@ async fn the_time_for_computing_begins_anew() {
 async fn dropped_lines_are_told_when_their_call_ends() {
     let logged = Logged::default();
     let _listening = logged.listen("wharfage=info");
-    let open = scene().grant(|connection| connection.limits.log_second_bytes = 70).open().await;
+    let open = scene().grant(|connection| connection.limits.log_second_bytes = 10 * (256 + 7)).open().await;
     for number in 1..=2 {
         // A neighbour's second, not this call's limit: the instance stays.
         assert_eq!(called(&open, json!({"lines": 20})).await, number);

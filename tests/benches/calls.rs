@@ -19,6 +19,9 @@
 //! | crowd | a call of one of a thousand plugins | of one that is alone |
 //! | loading | connecting a plugin whose code is there | connecting it for the first time |
 //!
+//! Hosts here have no state folder, and so keep answers, state and audit trail in memory alone and write nothing; one warm
+//! contender of loopback, at 1 KiB, has one.
+//!
 //! Loopback is measured with about 1 KiB and about 100 KiB, with 1, 16 and 64 callers side by side. All sides parse
 //! the whole answer into a `serde_json::Value` (plain `reqwest` as its own `json` does, the guest as the SDK does), send
 //! the same credential, and keep their connections. On top of that the host has a grant to judge, a budget to count and a
@@ -346,13 +349,19 @@ fn body(is_smoke: bool) -> Group {
 async fn loopbacks(is_smoke: bool, component: &[u8], provider: &Provider) -> Vec<Group> {
     let fresh = measured::connect(Host::builder(), component, &provider.url, "").await;
     let warm = measured::connect(Host::builder(), component, &provider.url, WARM).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let durable = measured::connect(Host::builder().state_dir(folder.path()), component, &provider.url, WARM).await;
     let (peers, missing) = Peer::all(&provider.url).await;
     let mut groups = Vec::new();
     for size in [Size::Small, Size::Large] {
+        let mut plugins = vec![(FRESH, &fresh), (WARM_NAME, &warm)];
+        if size == Size::Small {
+            plugins.push((DURABLE, &durable));
+        }
         for width in [1, 16, 64] {
             let peers = if width > 1 { peers.as_slice() } else { &[] };
             let effort = effort(is_smoke, 15, 300);
-            groups.push(loopback(effort, size, width, [&fresh, &warm], provider, peers).await);
+            groups.push(loopback(effort, size, width, &plugins, provider, peers).await);
         }
     }
     let rows: Vec<Row> = missing.into_iter().map(|install| Row::said("left out", install.into())).collect();
@@ -367,13 +376,13 @@ async fn loopback(
     effort: Effort,
     size: Size,
     width: usize,
-    plugins: [&Plugin; 2],
+    plugins: &[(&'static str, &Plugin)],
     provider: &Provider,
     peers: &[Peer],
 ) -> Group {
     let input = json!({ "url": format!("{{api}}{}", size.path()) });
     let mut contenders = vec![Contender::new("reqwest and serde_json", natively(provider, size))];
-    for (plugin, name) in plugins.into_iter().zip([FRESH, WARM_NAME]) {
+    for &(name, plugin) in plugins {
         contenders.push(called(name, plugin, "parse", input.clone(), move |output| *output == size.orders()));
     }
     contenders.extend(peers.iter().map(|peer| peer.contender(size.path())));
@@ -420,6 +429,7 @@ async fn loopback(
 
 const FRESH: &str = "wharfage: call, fresh instance";
 const WARM_NAME: &str = "wharfage: call, warm instance";
+const DURABLE: &str = "wharfage: warm, state folder";
 
 /// A request without a call.
 fn natively(provider: &Provider, size: Size) -> impl Fn() -> wharfage::BoxFuture<'static, ()> + Clone + Send + 'static {

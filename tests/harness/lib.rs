@@ -77,6 +77,21 @@ pub async fn deliver(serving: &Serving, endpoint: &str, header: &str, body: &str
     (text[9..12].to_owned(), text.rsplit("\r\n").next().unwrap().to_owned())
 }
 
+/// Says that something was not tested, so that whoever runs the tests hears of it. `WHARFAGE_REQUIRED` names what must be,
+/// with commas between, or says `all`.
+///
+/// # Panics
+/// Where it must.
+#[allow(clippy::disallowed_methods, reason = "a switch of the tests")]
+pub fn skipped(what: &str, why: &str) {
+    let required = std::env::var("WHARFAGE_REQUIRED").unwrap_or_default();
+    let is_required = required.split(',').map(str::trim).any(|name| name == what || name == "all");
+    assert!(!is_required, "WHARFAGE_REQUIRED asks for {what}, and it would be skipped: {why}");
+    // Not by `eprintln!`, which the test would keep to itself.
+    let told = format!("\nSKIPPED {what}: {why}\n");
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), told.as_bytes());
+}
+
 /// A component with one behaviour, as the compiler made it.
 #[derive(Clone, Copy, Debug)]
 pub struct Guest {

@@ -1,4 +1,5 @@
-//! What benches and counts measure: one guest over one connection with everything on, and a provider that is nowhere.
+//! What benches and counts measure: one guest over one connection with all that a connection has, and a provider that is
+//! nowhere. Whether the host has a state folder to write to is for whoever builds it.
 
 use std::sync::Arc;
 

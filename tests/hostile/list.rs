@@ -5,6 +5,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use wharfage::DriftPolicy;
 
 use super::Ends::{Answers, AnyOf, Fails, Limit, Passes};
 use super::Move::{Build, Call, Handle, Load, Poll, Swap, Together};
@@ -18,6 +19,15 @@ const TOO_DEEP: super::Ends = AnyOf(&[Fails("internal", "recursed too deeply"), 
 const GIVES_UP: super::Ends = Fails("invalid-request", "does not fit");
 /// How a component ends that asks for more instances than it may.
 const TOO_MANY_INSTANCES: super::Ends = Fails("component", "instance");
+
+/// What is told of secrets that nobody granted, whatever their names: one answer for each use.
+const NOTHING_TOLD: &str = r#"["available: false","check: the secret it of connection `acme` cannot be had",
+"make: the secret it of connection `acme` cannot be had",
+"send: hostile-guesses-secrets wanted https://other.stand-in.test, which connection `acme` does not grant.",
+"sign: the secret it of connection `acme` cannot be had","verify: the secret it of connection `acme` cannot be had"]"#;
+/// What comes of a hundred tokens, and of seven with claims that are none or the host's.
+const HOARDED: &str =
+    r#"{"InvalidRequest":5,"denied secret":1,"limit claims_bytes":1,"limit made_tokens":92,"passed":8}"#;
 
 const MIB: u64 = 1 << 20;
 /// A short time to compute.
@@ -125,7 +135,11 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         manifest: with_credits,
-        moves: &[Call("attack", "{}", Passes)],
+        moves: &[Call(
+            "attack",
+            "{}",
+            Answers(r#"{"InvalidRequest":4,"limit credits":2,"limit upload_bytes":1,"passed":17}"#),
+        )],
         requests_max: 30,
         ..of(guests::HOSTILE_ODD_NUMBERS, "gives 0, 1 and the largest number wherever one is taken")
     },
@@ -137,22 +151,22 @@ pub const ATTACKS: &[Attack] = &[
     // Memory and stack.
     Attack {
         limits: "memory_bytes = 16777216",
-        moves: &[Call("allocate", "{}", Limit("memory_bytes")), Call("idle", "{}", Passes)],
+        moves: &[Call("allocate", "{}", Limit("memory_bytes")), Call("idle", "{}", Answers("{}"))],
         ..of(guests::HOSTILE_ALLOCATE, "takes memory until there is none")
     },
     Attack {
-        moves: &[Call("recurse", "{}", TOO_DEEP), Call("idle", "{}", Passes)],
+        moves: &[Call("recurse", "{}", TOO_DEEP), Call("idle", "{}", Answers("{}"))],
         ..of(guests::HOSTILE_RECURSE, "calls itself until the stack is used up")
     },
     // What it prints and logs.
     Attack {
         limits: "",
-        moves: &[Call("flood", "{}", Passes)],
+        moves: &[Call("flood", "{}", Answers("null"))],
         ..of(guests::HOSTILE_FLOOD_LOG, "logs and prints twelve megabytes")
     },
     Attack {
         limits: "",
-        moves: &[Call("attack", "{}", Passes)],
+        moves: &[Call("attack", "{}", Answers("null"))],
         ..of(guests::HOSTILE_LOG_ESCAPES, "logs what would move a terminal's cursor or forge a line")
     },
     Attack {
@@ -172,7 +186,10 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         limits: "state_keys = 100",
-        moves: &[Together(16, Passes), Call("attack", r#"{"count":true}"#, Answers(r#"{"within the limit":true}"#))],
+        moves: &[
+            Together(16, Answers("null")),
+            Call("attack", r#"{"count":true}"#, Answers(r#"{"within the limit":true}"#)),
+        ],
         ..of(guests::HOSTILE_STATE_RACE, "keeps values from sixteen calls at once, to pass the limit together")
     },
     Attack {
@@ -183,12 +200,12 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         limits: "",
         grant: |connection| connection.secrets.clear(),
-        moves: &[Call("attack", "{}", Passes)],
+        moves: &[Call("attack", "{}", Answers(NOTHING_TOLD))],
         ..of(guests::HOSTILE_GUESSES_SECRETS, "guesses names of secrets, for every use there is")
     },
     Attack {
         limits: "",
-        moves: &[Call("attack", "{}", Passes)],
+        moves: &[Call("attack", "{}", Answers(r#"{"CredentialUnavailable":2,"denied secret":8,"passed":1}"#))],
         ..of(guests::HOSTILE_SIGNS_ANYTHING, "has signed what the template does not cover")
     },
     Attack {
@@ -204,12 +221,14 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         limits: "",
         manifest: with_tokens,
-        moves: &[Call("attack", "{}", Passes)],
+        moves: &[Call("attack", "{}", Answers(HOARDED))],
         ..of(guests::HOSTILE_HOARDS_TOKENS, "has a hundred tokens made, and with claims that are the host's")
     },
     Attack {
         limits: "",
-        moves: &[Call("attack", "{}", Passes)],
+        // Where it may ask, so that it is the credential that is refused.
+        grant: |connection| connection.origins.push("https://other.stand-in.test".to_owned()),
+        moves: &[Call("attack", "{}", Answers(r#"{"denied credential":12}"#))],
         ..of(guests::HOSTILE_BORROWS_CREDENTIALS, "sends credentials to where they do not belong")
     },
     Attack {
@@ -239,7 +258,7 @@ pub const ATTACKS: &[Attack] = &[
     // Where requests go, and what is in them.
     Attack {
         limits: "",
-        moves: &[Call("attack", "{}", Passes)],
+        moves: &[Call("attack", "{}", Answers(r#"{"denied origin":8,"denied url":43,"limit url_bytes":1}"#))],
         ..of(guests::HOSTILE_ODD_URLS, "writes URLs that two parsers read in two ways")
     },
     Attack {
@@ -248,12 +267,12 @@ pub const ATTACKS: &[Attack] = &[
             let (origin, methods) = (connection.origins.remove(0), vec!["GET".to_owned()]);
             connection.allow = vec![wharfage_allow(origin, methods, vec!["/v1/*".to_owned()])];
         },
-        moves: &[Call("attack", "{}", Passes)],
+        moves: &[Call("attack", "{}", Answers(r#"{"denied path":11,"denied url":15}"#))],
         ..of(guests::HOSTILE_ODD_PATHS, "climbs out of the one folder it may ask in")
     },
     Attack {
         limits: "",
-        moves: &[Call("attack", "{}", Passes)],
+        moves: &[Call("attack", "{}", Answers(r#"{"denied origin":68,"denied url":8}"#))],
         ..of(guests::HOSTILE_ODD_ADDRESSES, "writes addresses in every way a resolver might understand")
     },
     Attack {
@@ -270,14 +289,18 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         limits: "",
         answer: redirects,
-        moves: &[Call("attack", "{}", Passes)],
+        moves: &[Call(
+            "attack",
+            "{}",
+            Answers(r#"{"denied origin":7,"denied redirect":1,"denied url":6,"limit redirects":2}"#),
+        )],
         requests_max: 40,
         ..of(guests::HOSTILE_FOLLOWS_REDIRECTS, "has the provider send it inside, in circles and to what is no place")
     },
     Attack {
         limits: "",
         answer: bombs,
-        moves: &[Call("attack", "{}", Passes)],
+        moves: &[Call("attack", "{}", Answers(r#"{"SchemaViolation":2,"TooLarge":5}"#))],
         requests_max: 40,
         host_bytes_max: 128 * MIB,
         ..of(guests::HOSTILE_OPENS_BOMBS, "asks for answers that are large when they are unpacked, or never end")
@@ -307,7 +330,11 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         limits: "",
-        moves: &[Call("attack", "{}", Passes)],
+        moves: &[Call(
+            "attack",
+            "{}",
+            Answers(r#"{"InvalidRequest":2,"denied url":1,"limit upload_bytes":1,"passed":3}"#),
+        )],
         requests_max: 10,
         ..of(guests::HOSTILE_SMUGGLES_REQUESTS, "puts a second request into the body of the first")
     },
@@ -335,7 +362,7 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         limits: "",
         answer: |_| Reply::endless(),
-        moves: &[Call("hoard", "{}", Limit("streams")), Call("idle", "{}", Passes)],
+        moves: &[Call("hoard", "{}", Limit("streams")), Call("idle", "{}", Answers("{}"))],
         requests_max: 4,
         ..of(guests::HOSTILE_STREAM_HOARD, "opens one answer after another and reads none")
     },
@@ -361,12 +388,16 @@ pub const ATTACKS: &[Attack] = &[
     // What its exports answer.
     Attack {
         limits: "output_bytes = 1048576",
-        moves: &[Call("output", "{}", Limit("output_bytes")), Call("pages", "{}", Passes)],
+        moves: &[Call("output", "{}", Limit("output_bytes")), Call("pages", "{}", Answers("[]"))],
         ..of(guests::HOSTILE_BIG_OUTPUT, "answers eight megabytes")
     },
     Attack {
         limits: "",
-        moves: &[Call("misfits", "{}", Passes), Call("maps", "{}", Passes)],
+        grant: |connection| connection.drift = DriftPolicy::Strict,
+        moves: &[
+            Call("misfits", "{}", Fails("schema-violation", "something else than its schema tells")),
+            Call("maps", "{}", Fails("schema-violation", "something else than its schema tells, at (output)")),
+        ],
         ..of(guests::HOSTILE_MISFITS, "answers what is long to compare with its schema, and large to read")
     },
     Attack {
@@ -417,7 +448,7 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         limits: "",
-        moves: &[Call("attack", "{}", Passes)],
+        moves: &[Call("attack", "{}", Answers(r#"{"a":49999}"#))],
         ..of(guests::HOSTILE_REPEATS_KEYS, "answers an object that says one thing fifty thousand times")
     },
     Attack {
@@ -509,7 +540,7 @@ pub const ATTACKS: &[Attack] = &[
         ..of(guests::HOSTILE_DESCRIBE_SPINS, "never says what it can do")
     }),
     built(Attack {
-        moves: &[Build(Fails("component", ""))],
+        moves: &[Build(Fails("component", "failed"))],
         ..of(guests::HOSTILE_DESCRIBE_CALLS, "sends a request while it only should describe itself")
     }),
     built(Attack {
@@ -525,7 +556,7 @@ pub const ATTACKS: &[Attack] = &[
         ..of(guests::HOSTILE_DESCRIBE_ALLOCATES, "takes memory while it only should describe itself")
     }),
     built(Attack {
-        moves: &[Build(Fails("component", ""))],
+        moves: &[Build(Fails("component", "operations_max"))],
         ..of(guests::HOSTILE_DESCRIBE_MANY, "names a hundred thousand operations")
     }),
     built(Attack {
@@ -537,7 +568,7 @@ pub const ATTACKS: &[Attack] = &[
         ..of(guests::HOSTILE_DESCRIBE_CHANGES, "says another thing each time it is asked")
     }),
     built(Attack {
-        moves: &[Build(Fails("component", "schema_nodes_max"))],
+        moves: &[Build(Fails("component", "operations_bytes_max"))],
         ..of(guests::HOSTILE_SCHEMA_HUGE, "describes its input in two megabytes")
     }),
     built(Attack {
@@ -556,7 +587,7 @@ pub const ATTACKS: &[Attack] = &[
     },
     Attack {
         limits: "",
-        moves: &[Call("attack", "{}", Passes)],
+        moves: &[Call("attack", "{}", Answers("null"))],
         ..of(guests::HOSTILE_SCHEMA_PLACES, "describes its input by many schemas below one long name")
     },
     built(Attack {
@@ -613,7 +644,7 @@ pub const ATTACKS: &[Attack] = &[
         ..forged("hostile_answer_no_case", "answers neither a page nor an error", forged::answer_no_case)
     },
     built(Attack {
-        moves: &[Build(Fails("component", ""))],
+        moves: &[Build(Fails("component", "failed"))],
         ..forged("hostile_list_lies", "describes a hundred million operations in a few bytes", forged::list_lies)
     }),
     Attack {

@@ -10,6 +10,7 @@ use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 
 use futures_util::FutureExt as _;
+use wharfage::{Clock as _, SystemClock};
 use wharfage_tests::faults::table::renewed;
 use wharfage_tests::hostile::table::{HEAD, attacks, failed, neighbour_alone, path, row};
 
@@ -17,8 +18,11 @@ use wharfage_tests::hostile::table::{HEAD, attacks, failed, neighbour_alone, pat
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let part = arguments.iter().find(|argument| !argument.starts_with("--")).map_or("", String::as_str);
+    let build = if cfg!(debug_assertions) { "debug" } else { "release" };
+    let alone = neighbour_alone().await.as_secs_f64() * 1e3;
+    let today = SystemClock::new().now().to_string()[..10].to_owned();
     let alone =
-        format!("A neighbour's p99 with nobody beside it: {:.1} ms.\n", neighbour_alone().await.as_secs_f64() * 1e3);
+        format!("Taken on {today} from a {build} build. A neighbour's p99 with nobody beside it: {alone:.1} ms.\n");
     println!("{alone}\n{HEAD}");
     let (mut table, mut wrong, mut count) = (format!("\n{alone}\n{HEAD}\n"), 0, 0);
     for attack in attacks(part) {

@@ -34,11 +34,7 @@ pub async fn neighbour_alone() -> Duration {
 
 /// What a row is when it ended in a panic of ours.
 pub fn failed(attack: &Attack, why: String) -> Row {
-    Row {
-        line: format!("| **{}** {} | {why} | | | |", shown_name(attack.name), attack.tries),
-        troubles: vec![why],
-        taken_bytes: 0,
-    }
+    Row { line: format!("{}| {why} | | | |", beginning(attack)), troubles: vec![why], taken_bytes: 0 }
 }
 
 /// Attacks until there are enough calls beside it, and tells.
@@ -57,7 +53,7 @@ pub async fn row(attack: &Attack) -> Row {
     if taken_bytes > attack.host_bytes_max {
         troubles.push(format!("the host took {}", mebibytes(most - before)));
     }
-    let mut line = format!("| **{}** {} ", shown_name(attack.name), attack.tries);
+    let mut line = beginning(attack);
     let _ = write!(line, "| {} ", shown(&ended));
     let _ = write!(line, "| {} ", milliseconds(took));
     let _ =
@@ -71,8 +67,9 @@ pub fn attacks(part: &str) -> impl Iterator<Item = &'static Attack> {
     ATTACKS.iter().filter(move |attack| attack.name.contains(part))
 }
 
-fn shown_name(name: &str) -> String {
-    name.trim_start_matches("hostile_").replace('_', " ")
+/// How the line of an attack begins: its name, and what it tries.
+pub fn beginning(attack: &Attack) -> String {
+    format!("| **{}** {} ", attack.name.trim_start_matches("hostile_").replace('_', " "), attack.tries)
 }
 
 /// The ends of all moves, each once, cut to what a cell takes.

@@ -105,11 +105,19 @@ impl<'de> Reader<'de> {
     #[inline(never)]
     fn leave(&mut self, bracket: u8) -> Result<(), Trouble> {
         self.depth -= 1;
-        if self.peek() == b',' {
-            let what = if bracket == b']' { "list" } else { "object" };
-            return Err(Trouble::told(&["expected the end of the ", what]));
+        let (has_more, at) = (self.peek() == b',', self.at);
+        while self.peek() == b',' {
+            self.at += 1;
+            self.skip_key(bracket)?;
+            self.skip()?;
         }
-        self.take(bracket)
+        self.take(bracket)?;
+        if !has_more {
+            return Ok(());
+        }
+        self.at = at;
+        let what = if bracket == b']' { "list" } else { "object" };
+        Err(Trouble::told(&["expected the end of the ", what]))
     }
 
     /// Whether an object or a list goes on.
@@ -914,8 +922,11 @@ mod tests {
         assert_eq!(expected::<(u8, u8)>("[1, 2, 3]").unwrap(), "expected the end of the list");
         assert_eq!(expected::<Case>(r#"{"Two": [1, -2, 3]}"#).unwrap(), "expected the end of the list");
         assert_eq!(expected::<Case>(r#"{"One": 1, "Two": [1, -2]}"#).unwrap(), "expected the end of the object");
-        for text in ["[1, 2 3]", "[1, 2}", "[1, 2"] {
+        for text in ["[1, 2 3]", "[1, 2}", "[1, 2", "[1, 2,", "[1, 2,]", "[1, 2, [3}", "[1, 2, 3"] {
             assert_eq!(expected::<(u8, u8)>(text), None, "{text} is no JSON");
+        }
+        for text in [r#"{"One": 1, "#, r#"{"One": 1, "Two""#, r#"{"One": 1, "Two": "#, r#"{"One": 1, 2}"#] {
+            assert_eq!(expected::<Case>(text), None, "{text} is no JSON");
         }
     }
 
