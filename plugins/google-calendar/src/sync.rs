@@ -9,7 +9,7 @@ mod known;
 
 use serde::{Deserialize, Serialize};
 use wharfage_sdk::events::{Emission, Outcome, Poll, Start};
-use wharfage_sdk::{Error, ErrorKind, Request, Response, Timestamp, log, state};
+use wharfage_sdk::{Error, ErrorKind, Request, Response, Timestamp, clock, log, state};
 
 use crate::{events_path, primary};
 use known::{Change, Known};
@@ -40,11 +40,23 @@ pub(crate) struct Place {
 #[derive(Serialize, Deserialize)]
 enum Stage {
     /// Reads everything, page by page.
-    Full { page: Option<String>, told: Told },
+    Full {
+        page: Option<String>,
+        told: Told,
+        /// When this reading began again because a page's mark was good no more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        again: Option<Timestamp>,
+    },
     /// Tells what a full reading did not find any more, after this id.
     Sweep { sync: String, after: String },
     /// Asks what is different since then.
-    Since { sync: String, page: Option<String> },
+    Since {
+        sync: String,
+        page: Option<String>,
+        /// As with a full reading.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        again: Option<Timestamp>,
+    },
 }
 
 /// What of a full reading is told.
@@ -72,6 +84,8 @@ struct Listing {
 const LIMIT: u32 = 500;
 /// How many a sweep tells in one run.
 const SWEPT: usize = 500;
+/// How often a reading begins again at most; a page that is refused sooner is an error.
+const AGAIN_MS: i64 = 3_600_000;
 
 pub(crate) fn run(poll: &Poll, kept: Option<Place>) -> Result<Outcome, Error> {
     let input: Input = poll.read_input()?;
@@ -82,13 +96,13 @@ pub(crate) fn run(poll: &Poll, kept: Option<Place>) -> Result<Outcome, Error> {
     };
     let place = match kept {
         Some(place) if place.calendar == input.calendar => place,
-        _ => Place { calendar: input.calendar.clone(), round: 1, stage: Stage::Full { page: None, told } },
+        _ => Place { calendar: input.calendar.clone(), round: 1, stage: Stage::Full { page: None, told, again: None } },
     };
     let Place { calendar, round, stage } = place;
     let (emit, round, stage) = match stage {
-        Stage::Full { page, told } => full(&input, round, page, told)?,
+        Stage::Full { page, told, again } => full(&input, round, page, told, again)?,
         Stage::Sweep { sync, after } => sweep(&calendar, round, sync, after)?,
-        Stage::Since { sync, page } => since(&input, round, sync, page)?,
+        Stage::Since { sync, page, again } => since(&input, round, sync, page, again)?,
     };
     let more = !matches!(stage, Stage::Since { page: None, .. });
     Outcome { emit, more, ..Outcome::default() }.keep(&Place { calendar, round, stage })
@@ -96,14 +110,12 @@ pub(crate) fn run(poll: &Poll, kept: Option<Place>) -> Result<Outcome, Error> {
 
 type Step = (Vec<Emission>, u32, Stage);
 
-fn full(input: &Input, round: u32, page: Option<String>, told: Told) -> Result<Step, Error> {
+fn full(input: &Input, round: u32, page: Option<String>, told: Told, again: Option<Timestamp>) -> Result<Step, Error> {
     let request = ask(input, page.as_deref())?.query_some("timeMin", input.since);
     let answer = match request.send() {
-        // A page's mark that is good no more: the reading begins again.
-        Err(error)
-            if page.is_some() && matches!(error.kind, ErrorKind::InvalidRequest(_) | ErrorKind::CursorInvalid) =>
-        {
-            return Ok((Vec::new(), round, Stage::Full { page: None, told }));
+        Err(error) if is_stale(&error, &page, again) => {
+            log::warn("a page's mark is good no more: the full reading begins again", &[("round", &round)]);
+            return Ok((Vec::new(), round, Stage::Full { page: None, told, again: Some(clock::now()) }));
         }
         answer => answer?,
     };
@@ -118,7 +130,7 @@ fn full(input: &Input, round: u32, page: Option<String>, told: Told) -> Result<S
     }
     save(&input.calendar, &known, before)?;
     let stage = match (listing.next_page_token, listing.next_sync_token) {
-        (Some(next), _) => Stage::Full { page: Some(next), told },
+        (Some(next), _) => Stage::Full { page: Some(next), told, again },
         (None, Some(sync)) => {
             if let Told::Newest(events) = told {
                 emit.extend(
@@ -144,18 +156,31 @@ fn sweep(calendar: &str, round: u32, sync: String, after: String) -> Result<Step
     // Only now, when each of them has been told and that was kept.
     known.forget(round);
     save(calendar, &known, before)?;
-    Ok((Vec::new(), round, Stage::Since { sync, page: None }))
+    Ok((Vec::new(), round, Stage::Since { sync, page: None, again: None }))
 }
 
-fn since(input: &Input, round: u32, sync: String, page: Option<String>) -> Result<Step, Error> {
+/// Whether it may be the page's mark that is good no more. The reading begins again then, though not over and over.
+fn is_stale(error: &Error, page: &Option<String>, again: Option<Timestamp>) -> bool {
+    let is_refused = matches!(error.kind, ErrorKind::InvalidRequest(_) | ErrorKind::CursorInvalid);
+    page.is_some() && is_refused && again.is_none_or(|again| again.plus_ms(AGAIN_MS) <= clock::now())
+}
+
+fn since(
+    input: &Input,
+    round: u32,
+    sync: String,
+    page: Option<String>,
+    again: Option<Timestamp>,
+) -> Result<Step, Error> {
     let answer = match ask(input, page.as_deref())?.query("syncToken", &sync).send() {
         Err(error) if error.kind == ErrorKind::CursorInvalid => {
             log::info("the sync token is good no more; everything is read", &[("round", &(round + 1))]);
-            return Ok((Vec::new(), round + 1, Stage::Full { page: None, told: Told::News }));
+            return Ok((Vec::new(), round + 1, Stage::Full { page: None, told: Told::News, again: None }));
         }
-        // A page's mark that is good no more, though the token is: it is asked again.
-        Err(error) if page.is_some() && matches!(error.kind, ErrorKind::InvalidRequest(_)) => {
-            return Ok((Vec::new(), round, Stage::Since { sync, page: None }));
+        // Its page's mark is good no more, though the token is.
+        Err(error) if is_stale(&error, &page, again) => {
+            log::warn("a page's mark is good no more: the sync token is asked again", &[("round", &round)]);
+            return Ok((Vec::new(), round, Stage::Since { sync, page: None, again: Some(clock::now()) }));
         }
         answer => answer?,
     };
@@ -164,19 +189,22 @@ fn since(input: &Input, round: u32, sync: String, page: Option<String>) -> Resul
     if !listing.items.is_empty() {
         let (mut known, before) = load(&input.calendar)?;
         for change in &listing.items {
-            // A token knows no `since`: a full reading would miss it, and take it for deleted.
-            if input.since.is_some_and(|since| change.has_ended(since)) {
-                known.leave(change);
-                continue;
+            // A token knows no `since`: a full reading would miss it, and take it for deleted. Who knew it is told.
+            let is_told = if input.since.is_some_and(|since| change.has_ended(since)) {
+                known.leave(change, round)
+            } else {
+                known.follow(change, round);
+                true
+            };
+            if is_told {
+                emit.push(change.emission(&input.calendar, &sync));
             }
-            known.follow(change, round);
-            emit.push(change.emission(&input.calendar, &sync));
         }
         save(&input.calendar, &known, before)?;
     }
     let stage = match (listing.next_page_token, listing.next_sync_token) {
-        (Some(next), _) => Stage::Since { sync, page: Some(next) },
-        (None, Some(sync)) => Stage::Since { sync, page: None },
+        (Some(next), _) => Stage::Since { sync, page: Some(next), again },
+        (None, Some(sync)) => Stage::Since { sync, page: None, again: None },
         (None, None) => return Err(answer.error(ErrorKind::SchemaViolation, "the last page has no sync token")),
     };
     Ok((emit, round, stage))
@@ -235,10 +263,14 @@ mod tests {
     }
 
     fn polled_with(input: &str, start: Start, cursor: Option<String>, exchanges: &str) -> Outcome {
+        tried(input, start, cursor, exchanges).unwrap()
+    }
+
+    fn tried(input: &str, start: Start, cursor: Option<String>, exchanges: &str) -> Result<Outcome, Error> {
         let poll = Poll { name: "events".into(), input: input.into(), start };
         let event = Event { id: "1".into(), trigger: Trigger::Poll(poll), cursor };
         let exchanges = exchanges.replace("FIELDS", &format!("maxResults=500&showDeleted=true&{FIELDS}"));
-        testing::handle(include_str!("../plugin.toml"), crate::handle, event, &exchanges).unwrap()
+        testing::handle(include_str!("../plugin.toml"), crate::handle, event, &exchanges)
     }
 
     fn told(outcome: &Outcome) -> Vec<(&str, &str)> {
@@ -304,17 +336,39 @@ mod tests {
         assert!(outcome.cursor.unwrap().contains(r#""Sweep""#));
     }
 
+    // The clock stands at the first second of 2026.
     #[test]
-    fn a_page_of_a_sync_that_is_good_no_more_is_asked_for_again() {
-        let cursor = r#"{"calendar":"primary","round":1,"stage":{"Since":{"sync":"s","page":"old"}}}"#.to_owned();
-        let outcome = polled(
-            Start::All,
-            Some(cursor.clone()),
-            r#"[{"request": {"method": "GET", "url": "{api}/calendars/primary/events?FIELDS&syncToken=s&pageToken=old"},
+    fn a_page_that_is_good_no_more_is_asked_for_again_and_not_over_and_over() {
+        for (stage, query) in [(r#""Since":{"sync":"s","#, "&syncToken=s"), (r#""Full":{"told":"News","#, "")] {
+            let cursor = |rest: &str| [r#"{"calendar":"primary","round":1,"stage":{"#, stage, rest, "}}}"].concat();
+            let refused =
+                r#"[{"request": {"method": "GET", "url": "{api}/calendars/primary/events?FIELDSTOKEN&pageToken=old"},
                  "response": {"status": 400, "json": {"error": {"errors": [{"domain": "global", "reason": "invalid"}],
-                    "code": 400}}}}]"#,
-        );
-        assert_eq!(outcome.cursor.unwrap(), cursor.replace(r#""old""#, "null"));
+                    "code": 400}}}}]"#
+                    .replace("TOKEN", query);
+            let ask = |rest: &str| tried("{}", Start::All, Some(cursor(rest)), &refused);
+            for rest in [r#""page":"old""#, r#""page":"old","again":"2025-12-31T23:00:00Z""#] {
+                let begun = ask(rest).unwrap().cursor.unwrap();
+                assert!(begun.contains(r#""page":null"#), "{begun}");
+                assert!(begun.contains(r#""again":"2026-01-01T00:00:00Z""#), "{begun}");
+            }
+            let error = ask(r#""page":"old","again":"2025-12-31T23:00:01Z""#).unwrap_err();
+            assert_eq!(error.kind.name(), "invalid-request");
+        }
+    }
+
+    // A restart is remembered until its round is over, and no longer.
+    #[test]
+    fn a_restart_is_remembered_until_the_last_page() {
+        let cursor = r#"{"calendar":"primary","round":1,"stage":{"Since":{"sync":"s","page":null,
+            "again":"2026-01-01T00:00:00Z"}}}"#;
+        for (next, is_remembered) in [(r#""nextPageToken": "p2""#, true), (r#""nextSyncToken": "t""#, false)] {
+            let page = r#"[{"request": {"method": "GET", "url": "{api}/calendars/primary/events?FIELDS&syncToken=s"},
+                 "response": {"status": 200, "json": {"kind": "calendar#events", NEXT, "items": []}}}]"#
+                .replace("NEXT", next);
+            let outcome = polled(Start::All, Some(cursor.to_owned()), &page);
+            assert_eq!(outcome.cursor.unwrap().contains("again"), is_remembered, "{next}");
+        }
     }
 
     // A sync tells of every event, also of those that no reading with `since` finds. The end of a series is its first one's.
@@ -334,6 +388,24 @@ mod tests {
                 .replace("MORE", &fields),
         );
         assert_eq!(told(&outcome), [("event.changed", "series"), ("event.changed", "soon")]);
+    }
+
+    // Who was told of it learns where it went. Nothing is kept between runs here, so one answer tells of both.
+    #[test]
+    fn what_was_known_and_moved_before_since_is_told() {
+        let fields = ["maxResults=500&showDeleted=true&", &FIELDS.replace("%29", "%2Crecurrence%2Cend%29")].concat();
+        let outcome = polled_with(
+            r#"{"since": "2026-01-01T00:00:00Z"}"#,
+            Start::All,
+            Some(r#"{"calendar":"primary","round":1,"stage":{"Since":{"sync":"s","page":null}}}"#.to_owned()),
+            &r#"[{"request": {"method": "GET", "url": "{api}/calendars/primary/events?MORE&syncToken=s"},
+                 "response": {"status": 200, "json": {"kind": "calendar#events", "nextSyncToken": "t", "items": [
+                    {"id": "a", "status": "confirmed", "updated": "2026-03-01T00:00:00Z", "end": {"date": "2026-02-01"}},
+                    {"id": "a", "status": "confirmed", "updated": "2026-03-02T00:00:00Z", "end": {"date": "2025-02-01"}}
+                 ]}}}]"#
+                .replace("MORE", &fields),
+        );
+        assert_eq!(told(&outcome), [("event.changed", "a"), ("event.changed", "a")]);
     }
 
     #[test]

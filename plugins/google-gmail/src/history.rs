@@ -96,9 +96,36 @@ pub(crate) struct Place {
 #[derive(Serialize, Deserialize)]
 enum Stage {
     /// Reads the history on.
-    Follow { page: Option<String> },
-    /// Reads the ids of messages instead: those since a time, or so many, or all.
-    Messages { since: Option<Timestamp>, left: Option<u32>, page: Option<String> },
+    Follow {
+        page: Option<String>,
+        /// When this reading began again because a page's mark was good no more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        again: Option<Timestamp>,
+    },
+    /// Reads the ids of messages instead.
+    Messages(Search),
+}
+
+impl Stage {
+    /// Follows the history from its place on.
+    const FOLLOW: Self = Self::Follow { page: None, again: None };
+}
+
+/// Which messages are read, those since a time, or so many, or all; and how far they are.
+#[derive(Serialize, Deserialize)]
+struct Search {
+    since: Option<Timestamp>,
+    left: Option<u32>,
+    page: Option<String>,
+    /// As with the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    again: Option<Timestamp>,
+}
+
+impl Search {
+    fn new(since: Option<Timestamp>, left: Option<u32>) -> Self {
+        Self { since, left, page: None, again: None }
+    }
 }
 
 #[derive(Deserialize)]
@@ -158,15 +185,19 @@ struct Message {
 const LIMIT: u32 = 500;
 /// Around a gap: clocks differ, and mail takes its time.
 const MARGIN_MS: i64 = 3_600_000;
+/// How often a reading begins again at most; a page that is refused sooner is an error.
+const AGAIN_MS: i64 = 3_600_000;
+/// The code with which a search is refused under `gmail.metadata`; a missing scope and a domain's policy have others.
+const SEARCH_REFUSED: &str = "forbidden";
 
 pub(crate) fn run(poll: &Poll, kept: Option<Place>) -> Result<Outcome, Error> {
     let input: Input = poll.read_input()?;
     let Some(place) = kept else { return begin(poll.start) };
     match place.stage {
-        Stage::Follow { page } => follow(&input, place.history, place.at, page),
-        Stage::Messages { since, left, page } => {
-            let first = if let Start::Backfill(messages) = poll.start { Some(messages) } else { left };
-            messages(&input, place.history, place.at, since, left, page, first)
+        Stage::Follow { page, again } => follow(&input, place.history, place.at, page, again),
+        Stage::Messages(search) => {
+            let first = if let Start::Backfill(messages) = poll.start { Some(messages) } else { search.left };
+            messages(&input, place.history, place.at, search, first)
         }
     }
 }
@@ -175,15 +206,15 @@ pub(crate) fn run(poll: &Poll, kept: Option<Place>) -> Result<Outcome, Error> {
 fn begin(start: Start) -> Result<Outcome, Error> {
     let history = now()?;
     let stage = match start {
-        Start::FromNow => Stage::Follow { page: None },
-        Start::Backfill(messages) => Stage::Messages { since: None, left: Some(messages), page: None },
-        Start::All => Stage::Messages { since: None, left: None, page: None },
+        Start::FromNow => Stage::FOLLOW,
+        Start::Backfill(messages) => Stage::Messages(Search::new(None, Some(messages))),
+        Start::All => Stage::Messages(Search::new(None, None)),
     };
     go_on(Vec::new(), history, clock::now(), stage)
 }
 
 fn go_on(emit: Vec<Emission>, history: String, at: Timestamp, stage: Stage) -> Result<Outcome, Error> {
-    let more = !matches!(stage, Stage::Follow { page: None });
+    let more = !matches!(stage, Stage::Follow { page: None, .. });
     Outcome { emit, more, ..Outcome::default() }.keep(&Place { history, at, stage })
 }
 
@@ -210,24 +241,35 @@ fn ask(history: &str, label: Option<&str>, page: Option<&str>) -> Request {
         .query_some("pageToken", page)
 }
 
-fn follow(input: &Input, history: String, at: Timestamp, page: Option<String>) -> Result<Outcome, Error> {
+fn follow(
+    input: &Input,
+    history: String,
+    at: Timestamp,
+    page: Option<String>,
+    again: Option<Timestamp>,
+) -> Result<Outcome, Error> {
     let asked_at = clock::now();
     let request = ask(&history, input.label.as_deref(), page.as_deref());
     let record: Record = match request.send() {
         Err(error) if error.kind == ErrorKind::NotFound => return recover(at),
-        Err(error) if is_stale(&error, &page) => return go_on(Vec::new(), history, at, Stage::Follow { page: None }),
+        Err(error) if is_stale(&error, &page, again) => {
+            log::warn("a page's mark is good no more: the history is read again from its place on", &[("at", &at)]);
+            return go_on(Vec::new(), history, at, Stage::Follow { page: None, again: Some(asked_at) });
+        }
         answer => answer?.json()?,
     };
     let emit = record.history.into_iter().flat_map(Step::rows).map(Row::emission).collect();
     match record.next_page_token {
-        Some(page) => go_on(emit, history, at, Stage::Follow { page: Some(page) }),
-        None => go_on(emit, record.history_id, asked_at, Stage::Follow { page: None }),
+        Some(page) => go_on(emit, history, at, Stage::Follow { page: Some(page), again }),
+        None => go_on(emit, record.history_id, asked_at, Stage::FOLLOW),
     }
 }
 
-/// Whether it may be the page's mark that is good no more. What it stood in is read again then; the keys are the same.
-fn is_stale(error: &Error, page: &Option<String>) -> bool {
-    page.is_some() && matches!(error.kind, ErrorKind::InvalidRequest(_) | ErrorKind::CursorInvalid)
+/// Whether it may be the page's mark that is good no more. What it stood in is read again then, though not over and over;
+/// the keys are the same.
+fn is_stale(error: &Error, page: &Option<String>, again: Option<Timestamp>) -> bool {
+    let is_refused = matches!(error.kind, ErrorKind::InvalidRequest(_) | ErrorKind::CursorInvalid);
+    page.is_some() && is_refused && again.is_none_or(|again| again.plus_ms(AGAIN_MS) <= clock::now())
 }
 
 /// The history from here on is gone.
@@ -238,22 +280,21 @@ fn recover(at: Timestamp) -> Result<Outcome, Error> {
     let data = json!({"since": since, "until": until});
     let key = ["gap ", &at.to_string()].concat();
     let emission = Emission { event_type: "mailbox.gap".to_owned(), key, data };
-    go_on(vec![emission], history, until, Stage::Messages { since: Some(since), left: None, page: None })
+    go_on(vec![emission], history, until, Stage::Messages(Search::new(Some(since), None)))
 }
 
-/// `left` messages at most, of `first` that there were to be.
+/// So many messages at most as are left, of `first` that there were to be.
 fn messages(
     input: &Input,
     history: String,
     at: Timestamp,
-    since: Option<Timestamp>,
-    left: Option<u32>,
-    page: Option<String>,
+    search: Search,
     first: Option<u32>,
 ) -> Result<Outcome, Error> {
+    let Search { since, left, page, again } = search;
     let limit = left.unwrap_or(LIMIT).min(LIMIT);
     if limit == 0 {
-        return go_on(Vec::new(), history, at, Stage::Follow { page: None });
+        return go_on(Vec::new(), history, at, Stage::FOLLOW);
     }
     let request = Request::get("{api}/users/me/messages")
         .query("maxResults", limit)
@@ -262,12 +303,14 @@ fn messages(
         .query_some("pageToken", page.as_deref());
     let listing: Listing = match request.send() {
         // Who may read metadata only may not search. Of the gap an event was told.
-        Err(error) if error.kind == ErrorKind::Forbidden && since.is_some() => {
+        Err(error) if since.is_some() && page.is_none() && is_search_refused(&error) => {
             log::warn("messages of a gap cannot be searched for with the scopes that were granted", &[]);
-            return go_on(Vec::new(), history, at, Stage::Follow { page: None });
+            return go_on(Vec::new(), history, at, Stage::FOLLOW);
         }
-        Err(error) if is_stale(&error, &page) => {
-            return go_on(Vec::new(), history, at, Stage::Messages { since, left: left.and(first), page: None });
+        Err(error) if is_stale(&error, &page, again) => {
+            log::warn("a page's mark is good no more: the messages are read again", &[("at", &at)]);
+            let anew = Search { again: Some(clock::now()), ..Search::new(since, left.and(first)) };
+            return go_on(Vec::new(), history, at, Stage::Messages(anew));
         }
         answer => answer?.json()?,
     };
@@ -275,10 +318,14 @@ fn messages(
     let count = u32::try_from(listing.messages.len()).unwrap_or(u32::MAX);
     let left = left.map(|left| left.saturating_sub(count));
     let stage = match listing.next_page_token {
-        Some(page) if left != Some(0) => Stage::Messages { since, left, page: Some(page) },
-        _ => Stage::Follow { page: None },
+        Some(page) if left != Some(0) => Stage::Messages(Search { since, left, page: Some(page), again }),
+        _ => Stage::FOLLOW,
     };
     go_on(emit, history, at, stage)
+}
+
+fn is_search_refused(error: &Error) -> bool {
+    error.kind == ErrorKind::Forbidden && error.provider_code.as_deref() == Some(SEARCH_REFUSED)
 }
 
 fn added(id: &str, thread: Option<&str>, labels: &[String]) -> Emission {
@@ -336,9 +383,13 @@ mod tests {
     use super::*;
 
     fn polled(start: Start, cursor: Option<String>, exchanges: &str) -> Outcome {
+        tried(start, cursor, exchanges).unwrap()
+    }
+
+    fn tried(start: Start, cursor: Option<String>, exchanges: &str) -> Result<Outcome, Error> {
         let poll = Poll { name: "history".into(), input: "{}".into(), start };
         let event = Event { id: "1".into(), trigger: Trigger::Poll(poll), cursor };
-        testing::handle(include_str!("../plugin.toml"), crate::handle, event, exchanges).unwrap()
+        testing::handle(include_str!("../plugin.toml"), crate::handle, event, exchanges)
     }
 
     fn keys(outcome: &Outcome) -> Vec<&str> {
@@ -414,6 +465,9 @@ mod tests {
         )
     }
 
+    /// A page that begins again now.
+    const AGAIN: &str = r#"null,"again":"2026-01-01T00:00:00Z""#;
+
     // Under `gmail.metadata` alone Gmail refuses every search. The gap was told; the history goes on.
     #[test]
     fn a_gap_that_cannot_be_searched_does_not_stop_the_history() {
@@ -425,18 +479,62 @@ mod tests {
         assert!(outcome.cursor.unwrap().contains(r#"{"Follow":{"page":null}}"#));
     }
 
+    // Any other refusal is somebody's to mend, and the gap is searched then.
+    #[test]
+    fn a_refusal_of_another_reason_keeps_the_gap() {
+        let cursor = |page: &str| {
+            r#"{"history":"100","at":"2025-12-01T01:00:00Z","stage":{"Messages":{"since":"2025-12-01T00:00:00Z",
+                "left":null,"page":PAGE}}}"#
+                .replace("PAGE", page)
+        };
+        let path = "messages?maxResults=500&q=after%3A1764547200";
+        let refusals = [
+            ("null", refused(403, path, "insufficientPermissions")),
+            (r#""p""#, refused(403, &[path, "&pageToken=p"].concat(), "forbidden")),
+        ];
+        for (page, search) in refusals {
+            let error = tried(Start::FromNow, Some(cursor(page)), &search).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Forbidden, "{page}");
+        }
+    }
+
     #[test]
     fn a_page_that_is_good_no_more_is_read_from_the_beginning() {
         let cursor = r#"{"history":"100","at":"2025-12-01T01:00:00Z","stage":{"Follow":{"page":"old"}}}"#.to_owned();
         let page = refused(400, "history?startHistoryId=100&maxResults=500&pageToken=old", "invalidArgument");
         let outcome = polled(Start::FromNow, Some(cursor.clone()), &page);
-        assert_eq!(outcome.cursor.unwrap(), cursor.replace(r#""old""#, "null"));
+        assert_eq!(outcome.cursor.unwrap(), cursor.replace(r#""old""#, AGAIN));
         let messages = r#"{"Messages":{"since":null,"left":1,"page":"old"}}"#;
         let cursor = cursor.replace(r#"{"Follow":{"page":"old"}}"#, messages);
         let page = refused(400, "messages?maxResults=1&pageToken=old", "invalidArgument");
         let outcome = polled(Start::Backfill(3), Some(cursor), &page);
-        let anew = r#"{"Messages":{"since":null,"left":3,"page":null}}"#;
-        assert!(outcome.more && outcome.cursor.unwrap().contains(anew));
+        let anew = [r#"{"Messages":{"since":null,"left":3,"page":"#, AGAIN, "}}"].concat();
+        assert!(outcome.more && outcome.cursor.unwrap().contains(&anew));
+    }
+
+    #[test]
+    fn a_page_that_is_good_no_more_does_not_begin_again_over_and_over() {
+        let history = "history?startHistoryId=100&maxResults=500";
+        for (stage, path) in [("Follow", history), ("Messages", "messages?maxResults=500")] {
+            let cursor = |rest: &str| {
+                let begin = r#"{"history":"100","at":"2025-12-01T01:00:00Z","stage":{""#;
+                Some([begin, stage, r#"":{"page":"#, rest, "}}}"].concat())
+            };
+            let page = refused(400, &[path, "&pageToken=old"].concat(), "invalidArgument");
+            let late = cursor(r#""old","again":"2025-12-31T23:00:00Z""#);
+            assert!(polled(Start::All, late, &page).cursor.unwrap().contains(AGAIN), "{stage}");
+            let error = tried(Start::All, cursor(r#""old","again":"2025-12-31T23:00:01Z""#), &page).unwrap_err();
+            assert_eq!(error.kind.name(), "invalid-request", "{stage}");
+        }
+        // It is remembered to the last page.
+        for (next, is_remembered) in [(r#","nextPageToken":"p""#, true), ("", false)] {
+            let cursor = [r#"{"history":"100","at":"2025-12-01T01:00:00Z","stage":{"Follow":{"page":"#, AGAIN, "}}}"];
+            let page = r#"[{"request": {"method": "GET", "url": "{api}/users/me/PATH"},
+                "response": {"status": 200, "json": {"historyId": "101"NEXT}}}]"#;
+            let page = page.replace("PATH", history).replace("NEXT", next);
+            let outcome = polled(Start::All, Some(cursor.concat()), &page);
+            assert_eq!(outcome.cursor.unwrap().contains("again"), is_remembered, "{next}");
+        }
     }
 
     #[test]

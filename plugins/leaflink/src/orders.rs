@@ -452,9 +452,9 @@ fn keys(records: &[Kept<OrderRecord>], sort: Sort) -> Option<Vec<(&str, &str)>> 
     is_sorted.then(|| pairs.collect())
 }
 
-/// Whether they come from the newest to the oldest, as they were asked for.
+/// Whether they come from the newest to the oldest, as they were asked for; those that say no time may stand anywhere.
 pub(crate) fn are_newest_first(records: &[Kept<OrderRecord>]) -> bool {
-    keys(records, Sort::Newest).is_some()
+    records.iter().filter_map(|record| record.value.changed()).is_sorted_by(|a, b| a.at >= b.at)
 }
 
 /// The request for one order. Its lines come along.

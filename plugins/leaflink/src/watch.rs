@@ -100,7 +100,7 @@ fn last_change(input: &Input, skip: u32) -> Result<Option<Timestamp>, Error> {
         log::warn("orders do not come sorted by their last change: the watch begins now", &[]);
         return Ok(Some(clock::now()));
     }
-    Ok(records.first().and_then(|record| record.value.changed()).map(|changed| changed.at))
+    Ok(records.iter().find_map(|record| record.value.changed()).map(|changed| changed.at))
 }
 
 fn changed(order: &OrderRecord) -> Emission {

@@ -114,6 +114,20 @@ fn a_backfill_begins_with_so_many_of_the_newest() {
     assert_eq!(numbers(&poll(Start::Backfill(3), None, exchanges).unwrap()), ["C", "D"]);
 }
 
+/// An order that says no time is in nobody's way, wherever it stands.
+#[test]
+fn an_order_without_a_time_does_not_cancel_a_backfill() {
+    let [timeless, newer, older] = [Value::Null, json!("2025-02-03T04:02:00Z"), json!("2025-02-03T04:01:00Z")]
+        .map(|modified| json!({"number": "A", "status": "Accepted", "modified": modified}));
+    for orders in [[&timeless, &newer, &older], [&newer, &timeless, &older]] {
+        let exchanges = vec![
+            newest("&offset=2", &orders.map(Value::clone)),
+            page("2025-02-03T04:01:59.999Z", "", std::slice::from_ref(&newer), None),
+        ];
+        assert_eq!(poll(Start::Backfill(3), None, exchanges).unwrap().emit.len(), 1);
+    }
+}
+
 /// A long list is handed back in portions, each kept with its cursor.
 #[test]
 fn a_long_list_comes_in_portions() {

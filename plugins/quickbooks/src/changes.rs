@@ -51,7 +51,7 @@ pub(crate) fn entities() -> Vec<String> {
 }
 
 /// Where a list of more than one answer stands.
-#[derive(Deserialize, Serialize)]
+#[derive(Default, Deserialize, Serialize)]
 pub(crate) struct Place {
     #[serde(rename = "e")]
     entity: usize,
@@ -66,6 +66,14 @@ pub(crate) struct Step {
     pub(crate) next: Option<Place>,
     /// The time at QuickBooks when it answered.
     pub(crate) time: Option<Timestamp>,
+}
+
+/// The newest changes.
+pub(crate) enum Newest {
+    /// So many as were asked for or more, or all that there are.
+    Changes(Vec<Change>),
+    /// All since then, which are more than one answer holds: they are read kind by kind.
+    Since(Timestamp),
 }
 
 pub(crate) fn list(input: ListInput, cursor: Option<Cursor>) -> Result<Page<Change>, Error> {
@@ -99,38 +107,35 @@ pub(crate) fn step(entities: &[String], since: Timestamp, place: Option<Place>) 
         if changes.len() < ANSWER_MAX {
             return Ok(Step { changes, next: None, time });
         }
-        let first = Place { entity: 0, at: Keyset::default() };
-        return Ok(Step { time, ..one(entities, since, first)? });
+        return Ok(Step { time, ..one(entities, since, Place::default())? });
     };
     one(entities, since, place)
 }
 
-/// Reads the newest changes, `count` of them or more: where one answer does not hold all, those of a shorter time. And the
+/// Finds the newest changes, `count` of them or more: where one answer does not hold all, those of a shorter time. And the
 /// time at QuickBooks when it began.
-pub(crate) fn newest(entities: &[String], count: usize) -> Result<(Vec<Change>, Option<Timestamp>), Error> {
+pub(crate) fn newest(entities: &[String], count: usize) -> Result<(Newest, Option<Timestamp>), Error> {
     let mut full = earliest();
-    let (mut changes, time) = read(entities, full)?;
+    let (changes, time) = read(entities, full)?;
     if changes.len() < ANSWER_MAX {
-        return Ok((changes, time));
+        return Ok((Newest::Changes(changes), time));
     }
-    changes.clear();
+    // An answer that is not full never holds so many as a full one.
+    let halvings = if count < ANSWER_MAX { HALVINGS_MAX } else { 0 };
     let mut fits = clock::now();
-    for _ in 0..HALVINGS_MAX {
-        if changes.len() >= count {
-            break;
-        }
+    for _ in 0..halvings {
         let between = full.plus_ms((fits.as_ms() - full.as_ms()) / 2);
         let (found, _) = read(entities, between)?;
-        if found.len() < ANSWER_MAX {
-            (fits, changes) = (between, found);
-        } else {
+        if found.len() >= ANSWER_MAX {
             full = between;
+        } else if found.len() >= count {
+            return Ok((Newest::Changes(found), time));
+        } else {
+            fits = between;
         }
     }
-    if changes.len() < count {
-        log::warn("more changed than one answer holds; the backfill tells fewer", &[("since", &fits)]);
-    }
-    Ok((changes, time))
+    log::warn("more changed than one answer holds; the backfill tells all since then", &[("since", &full)]);
+    Ok((Newest::Since(full), time))
 }
 
 /// Reads on with one kind of record.

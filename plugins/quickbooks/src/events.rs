@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use wharfage_sdk::events::{Emission, Event, Outcome, Poll, Start, Trigger, Webhook};
 use wharfage_sdk::{Error, ErrorKind, Timestamp, clock, json, log};
 
-use crate::changes::{self, Change, Place};
+use crate::changes::{self, Change, Newest, Place};
 
 /// How far a run reads again what the last one has read: changes are not all there at once.
 const OVERLAP_MS: i64 = 120_000;
@@ -264,7 +264,9 @@ fn look(poll: &Poll, mark: Option<Mark>) -> Result<Outcome, Error> {
         (Some(mark), _) => mark,
         (None, Start::FromNow) => {
             let now = clock::now();
-            return Outcome::default().keep(&Mark { before: Some(now), ..Mark::new(now.plus_ms(-OVERLAP_MS)) });
+            // QuickBooks tells whole seconds: what changes later within this one is told.
+            let before = Timestamp::from_unix_s(now.as_ms().div_euclid(1000)).plus_ms(-1);
+            return Outcome::default().keep(&Mark { before: Some(before), ..Mark::new(now.plus_ms(-OVERLAP_MS)) });
         }
         (None, Start::Backfill(count)) => return backfill(&input, usize::try_from(count).unwrap_or(usize::MAX)),
         (None, Start::All) => Mark::new(earliest),
@@ -289,15 +291,20 @@ fn look(poll: &Poll, mark: Option<Mark>) -> Result<Outcome, Error> {
 }
 
 /// Tells the newest changes; of those before them the next run, which reads a little of them again, tells nothing.
+///
+/// Where one answer does not hold them, the next runs tell them, and more rather than fewer.
 #[allow(clippy::result_large_err)]
 fn backfill(input: &Input, count: usize) -> Result<Outcome, Error> {
-    let (changes, time) = changes::newest(&input.entities, count)?;
+    let (newest, time) = changes::newest(&input.entities, count)?;
     let began = time.unwrap_or_else(clock::now);
-    let changes = latest(changes, count);
-    let before = match changes.first() {
-        Some(oldest) => oldest.modified.map(|at| at.plus_ms(-1)),
-        None => (count == 0).then_some(began),
+    let changes = match newest {
+        Newest::Changes(changes) => latest(changes, count),
+        Newest::Since(since) => {
+            let mark = Mark { place: Some(Place::default()), began: Some(began), ..Mark::new(since) };
+            return Outcome { more: true, ..Outcome::default() }.keep(&mark);
+        }
     };
+    let before = changes.first().and_then(|oldest| oldest.modified).map(|at| at.plus_ms(-1));
     let emit = emissions(changes.into_iter(), input);
     let mark = Mark { before, ..Mark::new(began.plus_ms(-OVERLAP_MS)) };
     Outcome { emit, ..Outcome::default() }.keep(&mark)

@@ -17,7 +17,7 @@ pub(crate) struct Known(BTreeMap<String, Seen>);
 #[derive(Clone, Copy, PartialEq)]
 struct Seen {
     round: u32,
-    /// Milliseconds since 1970; 0 where Google did not say, [`DELETED`] until the round is over.
+    /// Milliseconds since 1970; 0 where Google did not say, [`LEFT`] until a round is over.
     updated_ms: i64,
 }
 
@@ -52,7 +52,8 @@ struct End {
 
 /// What fits into a connection's state beside other things.
 const EVENTS_MAX: usize = 12_000;
-const DELETED: i64 = -1;
+/// What was deleted, or moved to where no full reading sees it.
+const LEFT: i64 = -1;
 
 impl Known {
     pub(crate) fn read(text: &str) -> Self {
@@ -77,7 +78,7 @@ impl Known {
     /// What this very round has noted counts as news too: it may be the trace of a run that ended before its events were
     /// kept. One that was deleted and that nobody knew of is none.
     pub(crate) fn note(&mut self, change: &Change, round: u32) -> bool {
-        let updated_ms = if change.is_deleted() { DELETED } else { change.updated.map_or(0, Timestamp::as_ms) };
+        let updated_ms = if change.is_deleted() { LEFT } else { change.updated.map_or(0, Timestamp::as_ms) };
         let Some(before) = self.0.get(&change.id).copied() else {
             if !change.is_deleted() {
                 self.add(&change.id, Seen { round, updated_ms });
@@ -97,9 +98,13 @@ impl Known {
         }
     }
 
-    /// Forgets an event that no full reading will see, though it is there.
-    pub(crate) fn leave(&mut self, change: &Change) {
-        self.0.remove(&change.id);
+    /// Marks an event that no full reading will see, though it is there, and tells whether it was known.
+    ///
+    /// It is forgotten with the next round only: a step that comes again must say the same.
+    pub(crate) fn leave(&mut self, change: &Change, round: u32) -> bool {
+        let Some(seen) = self.0.get_mut(&change.id) else { return false };
+        *seen = Seen { round, updated_ms: LEFT };
+        true
     }
 
     fn add(&mut self, id: &str, seen: Seen) {
@@ -112,7 +117,8 @@ impl Known {
 
     /// The newest ones, the oldest of them first.
     pub(crate) fn newest(&self, events: u32) -> Vec<Change> {
-        let mut all: Vec<(i64, &String)> = self.0.iter().map(|(id, seen)| (seen.updated_ms, id)).collect();
+        let there = self.0.iter().filter(|(_, seen)| seen.updated_ms != LEFT);
+        let mut all: Vec<(i64, &String)> = there.map(|(id, seen)| (seen.updated_ms, id)).collect();
         all.sort_unstable();
         let skipped = all.len().saturating_sub(usize::try_from(events).unwrap_or(usize::MAX));
         let change = |(updated_ms, id): (i64, &String)| Change {
@@ -126,15 +132,16 @@ impl Known {
         all.into_iter().skip(skipped).map(change).collect()
     }
 
-    /// Ids that the round did not see, after this one, in their order.
+    /// Ids that the round did not see and should have, after this one, in their order.
     pub(crate) fn gone(&self, round: u32, after: &str, most: usize) -> Vec<String> {
-        let gone = self.0.iter().filter(|(id, seen)| seen.round != round && id.as_str() > after);
+        let is_missing = |seen: &Seen| seen.round != round && seen.updated_ms != LEFT;
+        let gone = self.0.iter().filter(|(id, seen)| is_missing(seen) && id.as_str() > after);
         gone.map(|(id, _)| id.clone()).take(most).collect()
     }
 
     /// Forgets what the round did not see, and what it saw deleted.
     pub(crate) fn forget(&mut self, round: u32) {
-        self.0.retain(|_, seen| seen.round == round && seen.updated_ms != DELETED);
+        self.0.retain(|_, seen| seen.round == round && seen.updated_ms != LEFT);
     }
 }
 
@@ -206,8 +213,11 @@ mod tests {
     fn an_event_that_moved_out_of_sight_is_not_missed() {
         let mut known = Known::default();
         known.follow(&at("moved", 1), 1);
-        known.leave(&at("moved", 2));
-        assert!(known.gone(2, "", 9).is_empty());
+        assert!(known.leave(&at("moved", 2), 1) && known.leave(&at("moved", 2), 1), "a step may come again");
+        assert!(!known.leave(&at("never known", 2), 1));
+        assert!(known.gone(2, "", 9).is_empty() && known.newest(9).is_empty());
+        known.forget(2);
+        assert!(known.0.is_empty());
     }
 
     // A run may end after its notes and before its events are kept. Then the same page comes again, and must say the same.

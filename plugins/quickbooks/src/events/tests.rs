@@ -106,6 +106,25 @@ fn record(id: u32, at: &str, status: Option<&'static str>) -> (String, String, O
     (id.to_string(), at.to_owned(), status)
 }
 
+/// As far as the poll looks back.
+const EARLIEST: &str = "2025-12-02T00:10:00Z";
+
+fn at(number: u32) -> String {
+    Timestamp::from_unix_s(1_767_000_000 + i64::from(number)).to_string()
+}
+
+/// As many as an answer holds, a second apart.
+fn full() -> Vec<(String, String, Option<&'static str>)> {
+    (0..1000).map(|number| record(number, &at(number), None)).collect()
+}
+
+/// The first run from the beginning, over more invoices than one answer holds.
+fn begun(input: &str) -> Outcome {
+    let both = cdc("Invoice,Item", EARLIEST, &full(), "Invoice");
+    let begin = ["[", &both, ",", &cdc("Invoice", EARLIEST, &full(), "Invoice"), "]"].concat();
+    poll(input, Start::All, None, &begin).unwrap()
+}
+
 /// A run reads from where the last one began, with some overlap; the company's id makes its keys those of webhooks.
 #[test]
 fn the_poll_tells_what_webhooks_missed() {
@@ -131,13 +150,7 @@ fn the_poll_tells_what_webhooks_missed() {
 #[test]
 fn a_full_answer_goes_on_kind_by_kind() {
     let input = r#"{"entities": ["Invoice", "Item"]}"#;
-    let at = |number: u32| Timestamp::from_unix_s(1_767_000_000 + i64::from(number)).to_string();
-    let full: Vec<_> = (0..1000).map(|number| record(number, &at(number), None)).collect();
-    let since = "2025-12-02T00:10:00Z";
-    let begin =
-        ["[", &cdc("Invoice,Item", since, &full, "Invoice"), ",", &cdc("Invoice", since, &full, "Invoice"), "]"]
-            .concat();
-    let first = poll(input, Start::All, None, &begin).unwrap();
+    let first = begun(input);
     assert_eq!((first.emit.len(), first.more), (1000, true));
 
     let rest = [record(999, &at(999), None), record(1000, &at(1000), None)];
@@ -148,7 +161,7 @@ fn a_full_answer_goes_on_kind_by_kind() {
         (vec![("invoice.changed", ["-/invoice/1000/", &at(1000)].concat().as_str())], true)
     );
 
-    let items = ["[", &cdc("Item", since, &[record(5, &at(1), None)], "Item"), "]"].concat();
+    let items = ["[", &cdc("Item", EARLIEST, &[record(5, &at(1), None)], "Item"), "]"].concat();
     let third = poll(input, Start::All, second.cursor, &items).unwrap();
     assert_eq!((third.emit.len(), third.more), (1, false));
     assert!(third.cursor.unwrap().contains("2025-12-31T23:58:00.500Z"), "the next run begins where this one began");
@@ -158,18 +171,12 @@ fn a_full_answer_goes_on_kind_by_kind() {
 #[test]
 fn a_run_from_the_beginning_gets_past_its_first_answer() {
     let input = r#"{"entities": ["Invoice", "Item"]}"#;
-    let at = |number: u32| Timestamp::from_unix_s(1_767_000_000 + i64::from(number)).to_string();
-    let full: Vec<_> = (0..1000).map(|number| record(number, &at(number), None)).collect();
-    let since = "2025-12-02T00:10:00Z";
-    let begin =
-        ["[", &cdc("Invoice,Item", since, &full, "Invoice"), ",", &cdc("Invoice", since, &full, "Invoice"), "]"]
-            .concat();
-    let first = poll(input, Start::All, None, &begin).unwrap();
-    let earlier = first.cursor.map(|cursor| cursor.replace(since, "2025-12-02T00:09:00Z"));
+    let first = begun(input);
+    let earlier = first.cursor.map(|cursor| cursor.replace(EARLIEST, "2025-12-02T00:09:00Z"));
     let rest = ["[", &cdc("Invoice", &at(999), &[record(1000, &at(1000), None)], "Invoice"), "]"].concat();
     let second = poll(input, Start::All, earlier, &rest).unwrap();
     assert_eq!((second.emit.len(), second.more), (1, true));
-    let items = ["[", &cdc("Item", since, &[], "Item"), "]"].concat();
+    let items = ["[", &cdc("Item", EARLIEST, &[], "Item"), "]"].concat();
     assert!(!poll(input, Start::All, second.cursor, &items).unwrap().more);
 }
 
@@ -206,13 +213,22 @@ fn more_deletions_than_an_answer_holds_do_not_stop_the_run() {
 fn from_now_tells_nothing_of_the_past() {
     let input = r#"{"entities": ["Invoice"]}"#;
     let first = poll(input, Start::FromNow, None, "[]").unwrap();
-    let records = [record(1, "2025-12-31T23:59:30Z", None), record(2, "2026-01-01T00:00:01Z", None)];
+    // What changes within the second in which the watch begins is told.
+    let records = [
+        record(1, "2025-12-31T23:59:59Z", None),
+        record(2, "2026-01-01T00:00:00Z", None),
+        record(3, "2026-01-01T00:00:01Z", None),
+    ];
+    let told = [
+        ("invoice.changed", "-/invoice/2/2026-01-01T00:00:00Z"),
+        ("invoice.changed", "-/invoice/3/2026-01-01T00:00:01Z"),
+    ];
     for since in ["2025-12-31T23:58:00Z", "2025-12-31T23:58:00.500Z"] {
         let cursor = first.cursor.clone().map(|cursor| cursor.replace("2025-12-31T23:58:00Z", since));
         let exchange = ["[", &cdc("Invoice", since, &records, "Invoice"), "]"].concat();
         let outcome = poll(input, Start::FromNow, cursor, &exchange).unwrap();
-        assert_eq!(keys(&outcome), [("invoice.changed", "-/invoice/2/2026-01-01T00:00:01Z")]);
-        assert!(outcome.cursor.unwrap().contains(r#""before":"2026-01-01T00:00:00Z""#));
+        assert_eq!(keys(&outcome), told);
+        assert!(outcome.cursor.unwrap().contains(r#""before":"2025-12-31T23:59:59.999Z""#));
     }
 }
 
@@ -258,4 +274,37 @@ fn a_backfill_of_a_busy_company_tells_no_more_than_it_is_to() {
     let next = ["[", &cdc("Invoice", "2025-12-31T23:58:00.500Z", &again, "Invoice"), "]"].concat();
     let second = poll(input, Start::Backfill(2), first.cursor, &next).unwrap();
     assert_eq!(keys(&second), [newest[1], newest[0]], "what is known already, by its keys, and nothing before it");
+}
+
+#[test]
+fn a_backfill_of_more_than_an_answer_holds_goes_on_page_by_page() {
+    let input = r#"{"entities": ["Invoice"]}"#;
+    let all = ["[", &cdc("Invoice", EARLIEST, &full(), "Invoice"), "]"].concat();
+    let first = poll(input, Start::Backfill(5000), None, &all).unwrap();
+    assert_eq!((first.emit.len(), first.more), (0, true));
+    let second = poll(input, Start::Backfill(5000), first.cursor, &all).unwrap();
+    assert_eq!((second.emit.len(), second.more), (1000, true));
+    let rest = ["[", &cdc("Invoice", &at(999), &[record(1000, &at(1000), None)], "Invoice"), "]"].concat();
+    let third = poll(input, Start::Backfill(5000), second.cursor, &rest).unwrap();
+    assert_eq!((third.emit.len(), third.more), (1, false));
+    assert!(third.cursor.unwrap().contains(r#""since":"2025-12-31T23:58:00.500Z""#));
+}
+
+/// Many changed at one time, and since then fewer than are to be told.
+#[test]
+fn a_backfill_tells_more_rather_than_fewer() {
+    let all = full();
+    let [mut since, mut fits, many] =
+        [EARLIEST, "2026-01-01T00:00:00Z", "2025-12-31T00:00:00Z"].map(|time| Timestamp::parse(time).unwrap());
+    let mut exchanges = vec![cdc("Invoice", EARLIEST, &all, "Invoice")];
+    for _ in 0..12 {
+        let between = since.plus_ms((fits.as_ms() - since.as_ms()) / 2);
+        let found = if between < many { &all[..] } else { &all[..20] };
+        exchanges.push(cdc("Invoice", &between.to_string(), found, "Invoice"));
+        *(if between < many { &mut since } else { &mut fits }) = between;
+    }
+    let exchanges = ["[", &exchanges.join(","), "]"].concat();
+    let outcome = poll(r#"{"entities": ["Invoice"]}"#, Start::Backfill(100), None, &exchanges).unwrap();
+    assert_eq!((outcome.emit.len(), outcome.more), (0, true));
+    assert!(outcome.cursor.unwrap().contains(&["\"since\":\"", &since.to_string(), "\""].concat()));
 }
