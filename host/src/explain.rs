@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use crate::artifact::Digest;
 use crate::capability::{self, KEY_BYTES_MAX, MADE_MAX, TEXT_BYTES_MAX};
 use crate::connection::{Config, Limit};
 use crate::drift::DriftPolicy;
@@ -50,7 +51,7 @@ pub fn explain(needs: &Needs, grant: &Grant) -> String {
     section(&mut out, "Answers that are kept", cache(grant));
     section(&mut out, "Operations", operations(needs, grant));
     let probe =
-        needs.manifest.health.iter().map(|health| {
+        needs.manifest.health.iter().filter(|health| grant.check_operation(&health.operation).is_ok()).map(|health| {
             format!("{}, at most once a minute, and only where nobody has called", shown(&health.operation))
         });
     section(&mut out, "Asked to see how it is", probe.collect());
@@ -312,7 +313,9 @@ fn answers(needs: &Needs) -> Vec<String> {
     let rules = &needs.manifest.answers;
     let kinds: BTreeSet<&str> = rules.iter().map(|rule| rule.kind.as_str()).collect();
     let kinds: Vec<&str> = kinds.into_iter().collect();
-    let line = || format!("rules of the manifest: {}, for {}", rules.len(), kinds.join(", "));
+    // So that an upgrade shows that they say something else.
+    let digest = Digest::of(format!("{rules:?}").as_bytes()).to_string();
+    let line = || format!("rules of the manifest: {}, for {} ({digest:.19})", rules.len(), kinds.join(", "));
     (!rules.is_empty()).then(line).into_iter().collect()
 }
 

@@ -78,7 +78,7 @@ pub async fn deliver(serving: &Serving, endpoint: &str, header: &str, body: &str
 }
 
 /// Says that something was not tested, so that whoever runs the tests hears of it. `WHARFAGE_REQUIRED` names what must be,
-/// with commas between, or says `all`.
+/// with commas between, or says `all` of these.
 ///
 /// # Panics
 /// Where it must.

@@ -149,10 +149,11 @@ impl Handler {
             Committed::Stale => Ok(None),
             Committed::Full => {
                 let most = self.0.keeping.bytes_max;
-                let message = format!("emitted events would exceed the limit outbox_bytes of {most} bytes");
+                let message = format!(
+                    "emitted events would exceed the limit outbox_bytes: {most} bytes of all connections, half of them of one"
+                );
                 Err(Error::limit("outbox_bytes", message).with_details(
-                    "A sink does not take them, or this connection fills half of it alone; look at `wharfage events dead`. \
-                     To keep more, set serve.limits.outbox_bytes",
+                    "A sink does not take them; look at `wharfage events dead`. To keep more, set serve.limits.outbox_bytes",
                 ))
             }
         }

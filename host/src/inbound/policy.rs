@@ -170,7 +170,7 @@ limits! {
     dead_kept_ms: 2_592_000_000, "Milliseconds for which dead letters are kept.";
     emitted_kept_ms: 604_800_000, "Milliseconds for which an emitted event is kept, whoever has not read it; one that a sink refused, as long as its dead letter, while there is room.";
     emitted_known_ms: 2_592_000_000, "Milliseconds for which an emitted event is known by name, and not emitted again.";
-    outbox_bytes: 1 << 30, "Bytes of all emitted events that are kept, half of them of one connection; beyond them no event is handled.";
+    outbox_bytes: 2 << 30, "Bytes of all emitted events that are kept, half of them of one connection; beyond them no event is handled.";
 }
 
 #[cfg(feature = "serve")]

@@ -286,9 +286,12 @@ impl Audit {
         entry.at = self.0.clock.now();
         let count = {
             let mut waiting = desk.waiting();
-            if let Some(entry) = waiting.count(entry) {
-                waiting.entries.push_back(entry);
-                waiting.cap();
+            match entry.said() {
+                Some(said) => waiting.count(said, entry),
+                None => {
+                    waiting.entries.push_back(entry);
+                    waiting.cap();
+                }
             }
             waiting.entries.len()
         };
@@ -398,9 +401,8 @@ impl From<Link> for AuditRow {
 }
 
 impl Waiting {
-    /// Counts an entry that is only counted, and gives back another.
-    fn count(&mut self, entry: AuditEntry) -> Option<AuditEntry> {
-        let Some(said) = entry.said() else { return Some(entry) };
+    /// Counts an entry that says this.
+    fn count(&mut self, said: Said, entry: AuditEntry) {
         if let Some(known) = self.places.get(&said).and_then(|place| self.counted.get_mut(*place)) {
             known.times = known.times.saturating_add(entry.times);
             known.at = known.at.min(entry.at);
@@ -410,7 +412,6 @@ impl Waiting {
         } else {
             self.lost = self.lost.saturating_add(entry.times);
         }
-        None
     }
 
     fn cap(&mut self) {
@@ -450,8 +451,9 @@ impl Desk {
                 let mut waiting = self.waiting();
                 waiting.lost += lost;
                 for entry in batch.into_iter().rev() {
-                    if let Some(entry) = waiting.count(entry) {
-                        waiting.entries.push_front(entry);
+                    match entry.said() {
+                        Some(said) => waiting.count(said, entry),
+                        None => waiting.entries.push_front(entry),
                     }
                 }
                 waiting.cap();
@@ -729,7 +731,8 @@ mod tests {
         let mut waiting = Waiting::default();
         for number in 0..=WAITING_MAX {
             let secrets = vec![number.to_string()];
-            waiting.count(AuditEntry { secrets, times: 3, ..AuditEntry::new(Deed::Sign) });
+            let entry = AuditEntry { secrets, times: 3, ..AuditEntry::new(Deed::Sign) };
+            waiting.count(entry.said().unwrap(), entry);
         }
         assert_eq!(waiting.lost, 3);
         waiting.entries.extend((0..=WAITING_MAX).map(|_| AuditEntry { times: 2, ..placed("a") }));

@@ -541,7 +541,9 @@ fn freshness(found: &mut Found, facts: &Facts, now: Timestamp) {
     let help = match (&facts.probes_with, why) {
         (Some(operation), Some(_)) => format!("See what it needs:   wharfage call {connection} {operation}"),
         (Some(_), None) => format!("wharfage health {connection}"),
-        (None, _) => format!("Nothing says how it may be probed. Call it:   wharfage call {connection} OPERATION"),
+        (None, _) => {
+            format!("It cannot be probed over this connection. Call it:   wharfage call {connection} OPERATION")
+        }
     };
     // What is known to be broken needs nobody to look.
     if found.worst() >= HealthState::Unhealthy {

@@ -545,6 +545,10 @@ impl OnDisk {
     /// so it is forgotten once. With too many such keys everything is, and then it is known that nothing is there.
     fn forget(&mut self, key: &Arc<str>) -> Forgets {
         if self.keys.remove(key) {
+            // Whoever is reading may have seen it yet.
+            if self.most.is_none() {
+                self.forgotten.insert(key.clone());
+            }
             Forgets::One
         } else if self.most.is_some() || self.forgotten.contains(key) {
             Forgets::Nothing
@@ -1230,6 +1234,12 @@ mod tests {
         // Whoever began to read at the same time has seen both.
         on_disk.read(round, both());
         assert!(on_disk.keys.is_empty());
+        // What was written and forgotten while somebody read is not noted either.
+        let (mut on_disk, key) = (OnDisk::default(), Arc::<str>::from("1"));
+        on_disk.keys.insert(key.clone());
+        assert_eq!(on_disk.forget(&key), Forgets::One);
+        on_disk.read(round, both());
+        assert!(!on_disk.keys.contains(&key));
     }
 
     #[test]

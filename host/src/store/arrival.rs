@@ -61,7 +61,7 @@ pub(crate) trait Arrivals: Send + Sync + 'static {
     fn outbox(&self, after: u64, limit: u64) -> BoxFuture<'_, Result<Vec<Outgoing>>>;
 
     /// Where a sink stands; nothing, where nothing is known of it.
-    fn sink_place<'a>(&'a self, sink: &'a str) -> BoxFuture<'a, Result<Option<SinkPlace>>>;
+    fn sink_place<'a>(&'a self, sink: &'a str) -> BoxFuture<'a, Result<Option<SinkStanding>>>;
 
     /// The number of the last event that a sink is done with; 0 for one that nothing is known of.
     fn sink_position<'a>(&'a self, sink: &'a str) -> BoxFuture<'a, Result<u64>> {
@@ -302,7 +302,7 @@ pub(crate) struct Outgoing {
 
 /// Where a sink stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct SinkPlace {
+pub(crate) struct SinkStanding {
     /// The number of the last event that it is done with.
     pub position: u64,
     /// Up to this number it was further once: what comes again.
@@ -573,7 +573,7 @@ pub(super) mod tests {
         // What comes again is kept from then on, though its letter is gone and it is old.
         assert_eq!(store.sink_place("nobody").await.unwrap(), None);
         store.rewind_sink("s", outbox[0].number, at(600)).await.unwrap();
-        let place = SinkPlace { position: outbox[0].number, again_to: outbox[2].number, again_at: at(600) };
+        let place = SinkStanding { position: outbox[0].number, again_to: outbox[2].number, again_at: at(600) };
         assert_eq!(store.sink_place("s").await.unwrap(), Some(place));
         assert_eq!(store.dead_letters(0, 10).await.unwrap(), []);
         store.sweep(Sweep { emitted_before: at(600), ..sweep(&["s"], 700) }).await.unwrap();

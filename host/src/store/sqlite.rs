@@ -173,6 +173,7 @@ fn prepare(path: &Path) -> rusqlite::Result<Connection> {
             event INTEGER NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (event, number)
         ) WITHOUT ROWID, STRICT;
         CREATE INDEX IF NOT EXISTS emitted_kept ON emitted (number) WHERE sealed IS NOT NULL;
+        CREATE INDEX IF NOT EXISTS emitted_at ON emitted (at_ms) WHERE sealed IS NOT NULL;
         CREATE INDEX IF NOT EXISTS emitted_known ON emitted (known_until_ms) WHERE sealed IS NULL;
         CREATE TABLE IF NOT EXISTS emitted_bytes (
             id INTEGER PRIMARY KEY CHECK (id = 1), bytes INTEGER NOT NULL

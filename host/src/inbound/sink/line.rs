@@ -12,7 +12,7 @@ use super::SinkPolicy;
 use crate::error::{Error, Result};
 use crate::inbound::envelope::Emitted;
 use crate::store::Store;
-use crate::store::arrival::{Outgoing, Refused, SinkPlace};
+use crate::store::arrival::{Outgoing, Refused, SinkStanding};
 use crate::time::{BoxFuture, Clock, Timestamp};
 
 /// Events read from the outbox at once.
@@ -160,7 +160,7 @@ pub(crate) struct Line {
     position: u64,
     written: u64,
     /// Where it stood when the lease came.
-    found: SinkPlace,
+    found: SinkStanding,
     /// Failures in a row, of whatever kind.
     failures: u32,
     /// Refusals of the event at the head.
@@ -195,7 +195,7 @@ impl Line {
             held_until: None,
             position: 0,
             written: 0,
-            found: SinkPlace::default(),
+            found: SinkStanding::default(),
             failures: 0,
             refusals: 0,
             is_disabled: false,
@@ -294,6 +294,9 @@ impl Line {
             let retention_ms = self.policy.limits.retention_ms;
             let mut to = 0;
             loop {
+                if !self.hold(self.means.clock.now()).await? {
+                    return Ok(Round::Until(now.plus(LOOK_MS)));
+                }
                 let rows = store.outbox(to, ROWS).await?;
                 let is_too_old = |row: &&Outgoing| {
                     let event = serde_json::from_slice::<Emitted>(&row.content);
@@ -331,7 +334,7 @@ impl Line {
             };
             if event.is_for(&self.name, &self.policy) {
                 // What comes again waits since somebody asked for it.
-                let SinkPlace { again_to, again_at, .. } = self.found;
+                let SinkStanding { again_to, again_at, .. } = self.found;
                 let waits_since = if number <= again_to { event.at.max(again_at) } else { event.at };
                 if now.since(waits_since) > self.policy.limits.retention_ms {
                     if plan.batch.is_empty() {

@@ -8,7 +8,7 @@ use super::MemoryStore;
 use crate::error::Result;
 use crate::store::arrival::{
     Arrival, Arrivals, Backlog, Claimed, Commit, Committed, DeadLetter, EventState, Excess, Filter, Outgoing, READER,
-    Refused, Room, SinkPlace, Standing, Step, Stored, Sweep,
+    Refused, Room, SinkStanding, Standing, Step, Stored, Sweep,
 };
 use crate::time::{BoxFuture, Timestamp};
 
@@ -395,11 +395,11 @@ impl Arrivals for MemoryStore {
         })
     }
 
-    fn sink_place<'a>(&'a self, sink: &'a str) -> BoxFuture<'a, Result<Option<SinkPlace>>> {
+    fn sink_place<'a>(&'a self, sink: &'a str) -> BoxFuture<'a, Result<Option<SinkStanding>>> {
         Box::pin(async move {
             let all = self.desk.lock();
             let (again_to, again_at) = all.rewound.get(sink).copied().unwrap_or_default();
-            Ok(all.positions.get(sink).map(|position| SinkPlace { position: *position, again_to, again_at }))
+            Ok(all.positions.get(sink).map(|position| SinkStanding { position: *position, again_to, again_at }))
         })
     }
 

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::store::Seal;
 use crate::store::arrival::{
     Arrival, Arrivals, Backlog, Claimed, Commit, Committed, DeadLetter, EventState, Excess, Filter, Outgoing, READER,
-    Refused, Room, SinkPlace, Standing, Stored, Sweep,
+    Refused, Room, SinkStanding, Standing, Stored, Sweep,
 };
 use crate::time::{BoxFuture, Timestamp};
 
@@ -171,7 +171,7 @@ impl Arrivals for SqliteStore {
         })
     }
 
-    fn sink_place<'a>(&'a self, sink: &'a str) -> BoxFuture<'a, Result<Option<SinkPlace>>> {
+    fn sink_place<'a>(&'a self, sink: &'a str) -> BoxFuture<'a, Result<Option<SinkStanding>>> {
         let sink = sink.to_owned();
         self.read(move |read, _| {
             read.prepare_cached(
@@ -180,7 +180,11 @@ impl Arrivals for SqliteStore {
             )
             .and_then(|mut query| {
                 let place = |row: &Row<'_>| {
-                    Ok(SinkPlace { position: unsigned(row, 0)?, again_to: unsigned(row, 1)?, again_at: time(row, 2)? })
+                    Ok(SinkStanding {
+                        position: unsigned(row, 0)?,
+                        again_to: unsigned(row, 1)?,
+                        again_at: time(row, 2)?,
+                    })
                 };
                 query.query_row([sink], place).optional()
             })
@@ -383,8 +387,8 @@ fn makes_room(write: &Connection, commit: &Commit, swept: Option<&Sweep>) -> rus
     let mut excess = excess(write, commit)?;
     let old: Vec<(i64, String, u64)> = write
         .prepare_cached(&format!(
-            "SELECT number, connection, bytes FROM emitted WHERE sealed IS NOT NULL AND at_ms < ?1
-                 AND NOT EXISTS ({AGAIN}) ORDER BY number"
+            "SELECT number, connection, bytes FROM emitted INDEXED BY emitted_at
+                 WHERE sealed IS NOT NULL AND at_ms < ?1 AND NOT EXISTS ({AGAIN}) ORDER BY number"
         ))?
         .query_map([signed(sweep.emitted_before)], |row| Ok((row.get(0)?, row.get(1)?, unsigned(row, 2)?)))?
         .collect::<rusqlite::Result<_>>()?;
@@ -421,12 +425,15 @@ fn release(write: &Connection, sweep: &Sweep) -> rusqlite::Result<()> {
         let position = position.unwrap_or(0);
         done = Some(done.map_or(position, |done: i64| done.min(position)));
     }
+    // Each by an index of its own: a commit that finds no room does this again, and everybody else waits for it.
+    let rest = format!("AND number NOT IN (SELECT number FROM dead_letter) AND NOT EXISTS ({AGAIN})");
+    let before = signed(sweep.emitted_before);
     write
-        .prepare_cached(&format!(
-            "UPDATE emitted SET sealed = NULL WHERE sealed IS NOT NULL AND (at_ms < ?1 OR number <= ?2)
-                 AND number NOT IN (SELECT number FROM dead_letter) AND NOT EXISTS ({AGAIN})"
-        ))?
-        .execute(params![signed(sweep.emitted_before), done.unwrap_or(0)])?;
+        .prepare_cached(&format!("UPDATE emitted SET sealed = NULL WHERE sealed IS NOT NULL AND number <= ?2 {rest}"))?
+        .execute(params![before, done.unwrap_or(0)])?;
+    write
+        .prepare_cached(&format!("UPDATE emitted SET sealed = NULL WHERE sealed IS NOT NULL AND at_ms < ?1 {rest}"))?
+        .execute(params![before])?;
     Ok(())
 }
 
