@@ -89,7 +89,7 @@ impl Firing {
         }
         for alert in &alerts {
             let (severity, summary) = (alert.rule.severity().name(), text::one_line(&alert.summary(), 500));
-            anstream::println!("{RED}{severity}{RED:#}  {summary}  {DIM}since {}{DIM:#}", alert.since);
+            say!("{RED}{severity}{RED:#}  {summary}  {DIM}since {}{DIM:#}", alert.since);
         }
         if alerts.is_empty() {
             anstream::eprintln!("{GREEN}nothing fires{GREEN:#} {DIM}as far as `wharfage serve` has told{DIM:#}");
@@ -126,7 +126,7 @@ impl List {
 
 impl Rules {
     fn run(self) -> anyhow::Result<()> {
-        anstream::print!("{}", wharfage::prometheus_rules(&self.file.policy()?));
+        write!(anstream::stdout(), "{}", wharfage::prometheus_rules(&self.file.policy()?))?;
         Ok(())
     }
 }

@@ -62,12 +62,13 @@ impl Audit {
                 }
             })
             .await?;
-        if is_for_people {
-            table(&rows)?;
+        let printed = if is_for_people {
+            table(&rows)
         } else {
             let mut out = std::io::stdout().lock();
-            rows.iter().try_for_each(|row| writeln!(out, "{}", line(row)))?;
-        }
+            rows.iter().try_for_each(|row| writeln!(out, "{}", line(row))).map_err(Into::into)
+        };
+        // A break is told to whoever reads no further, too.
         tell(&found, before);
         if let Some((row, meaning)) = &found.broken {
             return Err(broken(format!("the audit trail breaks at row {row}: {meaning}")).into());
@@ -84,7 +85,7 @@ impl Audit {
             }
             _ => {}
         }
-        Ok(())
+        printed
     }
 
     fn wants(&self, row: &AuditRow, since: Option<Timestamp>) -> bool {

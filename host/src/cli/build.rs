@@ -87,8 +87,8 @@ impl Build {
             }
         };
         write(&out, &built)?;
-        anstream::println!("{GREEN}built{GREEN:#} {} ({} kB)", out.display(), built.len() / 1000);
-        anstream::println!("{DIM}{}{DIM:#}", Digest::of(&built));
+        say!("{GREEN}built{GREEN:#} {} ({} kB)", out.display(), built.len() / 1000);
+        say!("{DIM}{}{DIM:#}", Digest::of(&built));
         Ok(())
     }
 }

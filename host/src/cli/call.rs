@@ -173,11 +173,12 @@ impl Call {
             None => "{}".to_owned(),
             Some("-") => {
                 let mut text = String::new();
-                std::io::stdin().read_to_string(&mut text).context("read the input from standard input")?;
+                let read = std::io::stdin().read_to_string(&mut text);
+                read.map_err(|error| unusable("--input -", &error))?;
                 text
             }
             Some(input) => match input.strip_prefix('@') {
-                Some(path) => super::read_text(Path::new(path))?,
+                Some(path) => std::fs::read_to_string(path).map_err(|error| unusable(path, &error))?,
                 None => input.to_owned(),
             },
         };
@@ -309,15 +310,25 @@ fn pairs<'a>(flag: &str, written: &'a [String]) -> anyhow::Result<Vec<(&'a str, 
 struct Handed {
     files: Files,
     bars: Vec<ProgressBar>,
-    saved: Vec<(PathBuf, PathBuf)>,
+    saved: Saved,
+}
+
+/// What is being written, and what it is to be called when it is whole; until then it goes with this.
+#[derive(Default)]
+struct Saved(Vec<(PathBuf, PathBuf)>);
+
+impl Drop for Saved {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|(part, _)| drop(std::fs::remove_file(part)));
+    }
 }
 
 impl Handed {
     fn over(given: &[String], taken: &[String]) -> anyhow::Result<Self> {
-        let mut handed = Self { files: Files::default(), bars: Vec::new(), saved: Vec::new() };
+        let mut handed = Self { files: Files::default(), bars: Vec::new(), saved: Saved::default() };
         for (key, path) in pairs("--file", given)? {
             let opened = std::fs::File::open(path).and_then(|file| Ok((file.metadata()?, file)));
-            let (about, file) = opened.with_context(|| format!("read {path}"))?;
+            let (about, file) = opened.map_err(|error| unusable(path, &error))?;
             let bar = text::bytes(&format!("read {path}"), Some(about.len()));
             handed.files = handed.files.give(key, bar.wrap_read(file)).with_context(|| format!("read {path}"))?;
             handed.bars.push(bar);
@@ -330,27 +341,34 @@ impl Handed {
                     .with_details("Name another, or take that one away")
                     .into());
             }
-            let part = PathBuf::from(format!("{path}.part"));
-            let file = std::fs::File::create(&part).with_context(|| format!("write {}", part.display()))?;
+            // Of this process alone, and never in the place of what is there.
+            let part = PathBuf::from(format!("{path}.{}.part", std::process::id()));
+            let made = std::fs::OpenOptions::new().write(true).create_new(true).open(&part);
+            let file = made.map_err(|error| unusable(&part.display().to_string(), &error))?;
+            handed.saved.0.push((part, whole));
             let bar = text::bytes(&format!("write {path}"), None);
             handed.files = handed.files.take(key, bar.wrap_write(file));
             handed.bars.push(bar);
-            handed.saved.push((part, whole));
         }
         Ok(handed)
     }
 
     /// Puts what is whole in its place, and takes away what is not.
-    fn end(self, called: anyhow::Result<()>) -> anyhow::Result<()> {
+    fn end(mut self, called: anyhow::Result<()>) -> anyhow::Result<()> {
         self.bars.iter().for_each(ProgressBar::finish_and_clear);
-        for (part, whole) in &self.saved {
-            match &called {
-                Ok(()) => std::fs::rename(part, whole).with_context(|| format!("write {}", whole.display()))?,
-                Err(_) => drop(std::fs::remove_file(part)),
+        // Whoever reads no further of the output has the files all the same.
+        if called.as_ref().err().is_none_or(super::is_closed_pipe) {
+            for (part, whole) in std::mem::take(&mut self.saved.0) {
+                std::fs::rename(part, &whole).with_context(|| format!("write {}", whole.display()))?;
             }
         }
         called
     }
+}
+
+/// A file that the caller named and that cannot be read or written.
+fn unusable(path: &str, error: &std::io::Error) -> wharfage::Error {
+    wharfage::Error::new(Kind::InvalidRequest(Vec::new()), format!("{path} cannot be used: {error}"))
 }
 
 /// Says where an answer came from, if not from the provider now.

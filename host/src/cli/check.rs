@@ -41,16 +41,16 @@ impl Check {
         }
         for operation in &needs.operations {
             if let Some(line) = needs.scope_line(&operation.name) {
-                anstream::println!("{:<24} {DIM}{line}{DIM:#}", operation.name);
+                say!("{:<24} {DIM}{line}{DIM:#}", operation.name);
             }
         }
         for remark in &remarks {
-            anstream::println!("{YELLOW}remark{YELLOW:#} {remark}");
+            say!("{YELLOW}remark{YELLOW:#} {remark}");
         }
         if needs.operations.is_empty() {
             bail!("{name} has no operations");
         }
-        anstream::println!(
+        say!(
             "{GREEN}good{GREEN:#} {name} {}, {}, {}",
             needs.manifest.plugin.version,
             count(needs.operations.len(), "operation"),

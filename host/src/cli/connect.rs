@@ -51,7 +51,7 @@ impl Connect {
             Way::Browser if self.paste || !authorization.can_listen() => self.pasted(&authorization).await,
             _ => self.listened(&authorization).await,
         }?;
-        self.tell(&connected, authorization.way());
+        self.tell(&connected, authorization.way())?;
         Ok(())
     }
 
@@ -106,16 +106,15 @@ impl Connect {
         }
     }
 
-    fn tell(&self, connected: &Connected, way: Way) {
+    fn tell(&self, connected: &Connected, way: Way) -> std::io::Result<()> {
         let name = &self.connection;
         let list = |scopes: &[String]| text::one_line(&scopes.join(" "), 500);
-        anstream::print!("{GREEN}connected{GREEN:#} {name}");
         match connected.granted.is_empty() {
-            true => anstream::println!(),
-            false => anstream::println!(": {}", list(&connected.granted)),
+            true => say!("{GREEN}connected{GREEN:#} {name}"),
+            false => say!("{GREEN}connected{GREEN:#} {name}: {}", list(&connected.granted)),
         }
         for (what, value) in &connected.extra {
-            anstream::println!("{what} = {}", text::one_line(value, 100));
+            say!("{what} = {}", text::one_line(value, 100));
         }
         if !connected.missing.is_empty() {
             anstream::eprintln!(
@@ -134,6 +133,7 @@ impl Connect {
             ),
             (false, None) => {}
         }
+        Ok(())
     }
 }
 

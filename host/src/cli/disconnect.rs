@@ -29,15 +29,15 @@ impl Disconnect {
         let authorization = host.build()?.authorize(&config, &self.connection, self.credential.as_deref()).await?;
         let name = &self.connection;
         match authorization.disconnect(self.force).await? {
-            Disconnected::Revoked => anstream::println!(
-                "{GREEN}disconnected{GREEN:#} {name}: the tokens are revoked at the provider and gone here"
-            ),
-            Disconnected::TakenAway => anstream::println!(
+            Disconnected::Revoked => {
+                say!("{GREEN}disconnected{GREEN:#} {name}: the tokens are revoked at the provider and gone here")
+            }
+            Disconnected::TakenAway => say!(
                 "{GREEN}disconnected{GREEN:#} {name}: the tokens are gone here\n\
                  {DIM}The plugin names no address for revoking them: withdraw the consent in the provider's own pages.{DIM:#}"
             ),
             Disconnected::TakenAwayUntold(error) => {
-                anstream::println!("{GREEN}disconnected{GREEN:#} {name}: the tokens are gone here");
+                say!("{GREEN}disconnected{GREEN:#} {name}: the tokens are gone here");
                 anstream::eprintln!(
                     "{YELLOW}the provider could not be told{YELLOW:#}: {error}\n\
                      Whoever has a copy can use them: withdraw the consent in the provider's own pages."

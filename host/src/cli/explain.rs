@@ -1,5 +1,6 @@
 //! `wharfage explain`: what a plugin may do, what an upgrade would change, and the lines it needs.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -28,7 +29,11 @@ impl Explain {
             let bytes = wharfage::read_component(self.target.as_ref())?;
             let needs = Needs::read(&bytes)?;
             let digest = Digest::of(&bytes).to_string();
-            anstream::print!("{}", wharfage::suggest(&needs, &self.target, &digest, &needs.manifest.plugin.name));
+            write!(
+                anstream::stdout(),
+                "{}",
+                wharfage::suggest(&needs, &self.target, &digest, &needs.manifest.plugin.name)
+            )?;
             return Ok(());
         }
         let config = read_config(&self.config)?;
@@ -43,22 +48,21 @@ impl Explain {
         let now = wharfage::read_component(&source.component)?;
         match &self.against {
             None => {
-                anstream::print!("{}", explained(&now)?);
-                anstream::print!("{}", wharfage::explain_starts(&config, &self.target));
-                anstream::print!("{}", wharfage::explain_host(&config.engine));
+                write!(anstream::stdout(), "{}", explained(&now)?)?;
+                write!(anstream::stdout(), "{}", wharfage::explain_starts(&config, &self.target))?;
+                write!(anstream::stdout(), "{}", wharfage::explain_host(&config.engine))?;
                 let found = Digest::of(&now).to_string();
                 match &source.digest {
-                    Some(pinned) if *pinned == found => anstream::println!("\nPinned: {found}"),
-                    Some(pinned) => anstream::println!("\nNot the pinned component: pinned {pinned}, found {found}"),
-                    None => anstream::println!(
-                        "\nNot pinned. To pin it, add to [plugins.{}]:   digest = \"{found}\"",
-                        connection.plugin
-                    ),
+                    Some(pinned) if *pinned == found => say!("\nPinned: {found}"),
+                    Some(pinned) => say!("\nNot the pinned component: pinned {pinned}, found {found}"),
+                    None => {
+                        say!("\nNot pinned. To pin it, add to [plugins.{}]:   digest = \"{found}\"", connection.plugin)
+                    }
                 }
             }
             Some(path) => {
                 let then = wharfage::read_component(path)?;
-                anstream::print!("{}", wharfage::explain_change(&explained(&now)?, &explained(&then)?));
+                write!(anstream::stdout(), "{}", wharfage::explain_change(&explained(&now)?, &explained(&then)?))?;
             }
         }
         Ok(())

@@ -39,18 +39,15 @@ impl Health {
             config.connection(name)?;
         }
         let report = host.build()?.health(&config, &self.connections, !self.no_probe).await;
+        let lines: Vec<String> = match self.json || !std::io::stdout().is_terminal() {
+            true => report.all.iter().map(serde_json::to_string).collect::<Result<_, _>>()?,
+            false => lines(&report.all),
+        };
         let mut out = anstream::stdout().lock();
-        if self.json || !std::io::stdout().is_terminal() {
-            for health in &report.all {
-                writeln!(out, "{}", serde_json::to_string(health)?)?;
-            }
-        } else {
-            for line in lines(&report.all) {
-                writeln!(out, "{line}")?;
-            }
-        }
+        let printed = lines.iter().try_for_each(|line| writeln!(out, "{line}"));
+        // The code says it also to whoever reads no further.
         match code(report.state) {
-            0 => Ok(()),
+            0 => Ok(printed?),
             code => Err(Told(code).into()),
         }
     }

@@ -26,7 +26,7 @@ impl Inspect {
         let plugin = &needs.manifest.plugin;
         if let Some(name) = &self.operation {
             let operation = needs.operation(name)?;
-            anstream::println!("{}", serde_json::to_string_pretty(operation)?);
+            say!("{}", serde_json::to_string_pretty(operation)?);
             return Ok(());
         }
         if self.json {
@@ -35,32 +35,27 @@ impl Inspect {
                 "provider": plugin.provider, "digest": Digest::of(&bytes).to_string(), "bytes": bytes.len(),
                 "imports": needs.imports, "foreign_imports": needs.foreign_imports, "operations": needs.operations,
             });
-            anstream::println!("{}", serde_json::to_string_pretty(&all)?);
+            say!("{}", serde_json::to_string_pretty(&all)?);
             return Ok(());
         }
-        anstream::println!("{BOLD}{} {}{BOLD:#} for {}", plugin.name, plugin.version, one_line(&plugin.provider, 80));
+        say!("{BOLD}{} {}{BOLD:#} for {}", plugin.name, plugin.version, one_line(&plugin.provider, 80));
         if !plugin.description.is_empty() {
-            anstream::println!("{}", one_line(&plugin.description, 300));
+            say!("{}", one_line(&plugin.description, 300));
         }
-        anstream::println!(
-            "{DIM}{} · contract {} · {} kB{DIM:#}",
-            Digest::of(&bytes),
-            plugin.contract,
-            bytes.len() / 1000
-        );
+        say!("{DIM}{} · contract {} · {} kB{DIM:#}", Digest::of(&bytes), plugin.contract, bytes.len() / 1000);
         let imports: Vec<&str> = needs.imports.iter().map(String::as_str).collect();
-        anstream::println!("\nImports: {}", if imports.is_empty() { "nothing".to_owned() } else { imports.join(", ") });
+        say!("\nImports: {}", if imports.is_empty() { "nothing".to_owned() } else { imports.join(", ") });
         for (name, origin) in &needs.manifest.origins {
             let (url, methods) = (one_line(&origin.url, 200), one_line(&origin.methods.join(", "), 200));
-            anstream::println!("Origin {}: {url} ({methods})", one_line(name, 64));
+            say!("Origin {}: {url} ({methods})", one_line(name, 64));
         }
         for (name, secret) in &needs.manifest.secrets {
-            anstream::println!("Secret {}: {}", one_line(name, 64), one_line(&secret.description, 200));
+            say!("Secret {}: {}", one_line(name, 64), one_line(&secret.description, 200));
         }
-        anstream::println!("\nOperations:");
+        say!("\nOperations:");
         for operation in &needs.operations {
             let list = if operation.is_list { " (list)" } else { "" };
-            anstream::println!("  {BOLD}{}{BOLD:#}{list}  {}", operation.name, one_line(&operation.description, 200));
+            say!("  {BOLD}{}{BOLD:#}{list}  {}", operation.name, one_line(&operation.description, 200));
         }
         Ok(())
     }

@@ -3,6 +3,13 @@
 //! Answers go to standard output, everything said about them to standard error. A failure prints one sentence, then
 //! what would help, and exits with a code that says whose it was (see [`exit_code`]).
 
+/// Prints a line. That it cannot be written is an error, and no panic.
+macro_rules! say {
+    ($($words:tt)*) => {
+        std::io::Write::write_fmt(&mut anstream::stdout(), format_args!("{}\n", format_args!($($words)*)))?
+    };
+}
+
 mod alerts;
 mod audit;
 mod build;
@@ -156,16 +163,19 @@ pub(crate) fn run() -> ExitCode {
             if let Some(Told(code)) = error.downcast_ref() {
                 return ExitCode::from(*code);
             }
-            let is_closed_pipe = error.chain().any(|cause| {
-                cause.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
-            });
-            if is_closed_pipe {
+            if is_closed_pipe(&error) {
                 return ExitCode::SUCCESS;
             }
             text::failure(&error);
             exit_code(&error)
         }
     }
+}
+
+/// Whether whoever reads what is printed reads no further.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    let is_it = |io: &std::io::Error| io.kind() == std::io::ErrorKind::BrokenPipe;
+    error.chain().any(|cause| cause.downcast_ref().is_some_and(is_it))
 }
 
 /// Everything is said; what is left is the exit code.

@@ -192,9 +192,9 @@ async fn age(host: &Host, config: &Config, some: &Which) -> anyhow::Result<()> {
             }));
         }
     }
-    print(rows, &["connection", "secret", "days", "days_max", "is_old"], some.json)?;
+    let printed = print(rows, &["connection", "secret", "days", "days_max", "is_old"], some.json);
     if old.is_empty() {
-        return Ok(());
+        return printed;
     }
     let message = format!("{} should be replaced", text::count(old.len(), "secret"));
     Err(wharfage::Error::new(Kind::Configuration, message).with_details(old.join("\n")).into())

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
-use notify::{RecursiveMode, Watcher as _};
+use notify::event::{AccessKind, AccessMode};
+use notify::{EventKind, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 use wharfage::{Clock, Config, Reloaded, Serving, SystemClock};
 
@@ -40,7 +41,13 @@ impl Serve {
         // Before anything is loaded, so that no change falls between.
         let mut watch = Watch::of(&path, &config, before);
         let mut exporting = host.export(&config.observe, super::spans())?;
-        let serving = host.serve(&config).await?;
+        let serving = tokio::select! {
+            serving = host.serve(&config) => serving?,
+            why = signals.stop() => {
+                anstream::eprintln!("{DIM}{why}: nothing had begun{DIM:#}");
+                return Ok(());
+            }
+        };
         exporting.iter().for_each(|exporting| exporting.measure(&serving));
         told(&serving, &config).await;
         let mut stopping = None;
@@ -60,8 +67,12 @@ impl Serve {
                         ended = serving.drain() => ended,
                         _ = signals.stop() => false,
                     };
-                    if let Some(exporting) = exporting {
-                        exporting.end().await;
+                    // What is still to be told may wait for a receiver that does not answer.
+                    if let Some(exporting) = exporting.filter(|_| ended) {
+                        tokio::select! {
+                            () = exporting.end() => {}
+                            _ = signals.stop() => {}
+                        }
                     }
                     match ended {
                         true => anstream::eprintln!("{GREEN}stopped{GREEN:#}"),
@@ -255,7 +266,10 @@ impl Watch {
         let held = |file: &PathBuf| if file == path { before } else { content(file) };
         let seen = files.iter().map(|file| (file.clone(), held(file))).collect();
         let watcher = config.serve.reload.then(|| {
-            let mut watcher = notify::recommended_watcher(move |_| {
+            let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+                if event.is_ok_and(|event| is_reading(event.kind)) {
+                    return;
+                }
                 // Full is: it is told already.
                 let _ = tell.try_send(());
             })?;
@@ -281,6 +295,8 @@ impl Watch {
             if self.events.recv().await.is_none() {
                 return std::future::pending().await;
             }
+            // Where much is written beside them, they are not read each time.
+            clock.sleep_until(clock.now().plus(SETTLED_MS)).await;
         }
         loop {
             let settled = clock.sleep_until(clock.now().plus(SETTLED_MS));
@@ -293,7 +309,28 @@ impl Watch {
     }
 }
 
+/// Whether somebody only looked at a file, as this does itself.
+fn is_reading(kind: EventKind) -> bool {
+    kind.is_access() && kind != EventKind::Access(AccessKind::Close(AccessMode::Write))
+}
+
 /// What a file holds; nothing where it cannot be read.
 fn content(file: &Path) -> Option<wharfage::Digest> {
     std::fs::read(file).ok().map(|bytes| wharfage::Digest::of(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reading is noticed as well, and read again for that it would never end.
+    #[test]
+    fn what_this_reads_itself_is_no_change() {
+        let open = EventKind::Access(AccessKind::Open(AccessMode::Any));
+        let read = EventKind::Access(AccessKind::Close(AccessMode::Read));
+        assert!(is_reading(open) && is_reading(read));
+        let written = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        let changes = [written, EventKind::Any, EventKind::Create(notify::event::CreateKind::File)];
+        assert!(!changes.into_iter().any(is_reading));
+    }
 }

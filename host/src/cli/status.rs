@@ -269,21 +269,26 @@ impl Reading {
                 lines.push(format!("{connection}: {letters}; `wharfage events list --state dead` shows them"));
             }
             if let Some(waiting) = waiting.filter(|count| *count > 0) {
-                lines.push(format!("{connection}: {waiting} events wait to be handled"));
+                let wait = if waiting == 1 { "event waits" } else { "events wait" };
+                lines.push(format!("{connection}: {waiting} {wait} to be handled"));
             }
         }
         for Poll { connection, poll, failures, is_behind, lag_ms } in &self.polls {
             if *failures > 0 {
                 lines.push(format!("{connection}: the poll {poll} failed {failures} times in a row"));
-            } else if *is_behind || *lag_ms > 60_000 {
+            } else if *lag_ms > 60_000 {
                 lines.push(format!("{connection}: the poll {poll} is behind, due for {}", span(*lag_ms)));
+            } else if *is_behind {
+                lines.push(format!("{connection}: the poll {poll} has more to read than one run may"));
             }
         }
-        for Socket { connection, socket, state } in self.sockets.iter().filter(|socket| socket.state != "open") {
+        // What another process does is done.
+        let is_well = |state: &str| matches!(state, "open" | "stand-by" | "well" | "elsewhere");
+        for Socket { connection, socket, state } in self.sockets.iter().filter(|socket| !is_well(&socket.state)) {
             lines.push(format!("{connection}: the socket {socket} is in state {state}"));
         }
         for Sink { sink, state, dead_letters } in &self.sinks {
-            if state != "well" {
+            if !is_well(state) {
                 lines.push(format!("the sink {sink} is in state {state}"));
             }
             if *dead_letters > 0 {

@@ -199,11 +199,13 @@ pub(super) fn print_fields(fields: Fields) -> std::io::Result<()> {
     }
     drop(out);
     for (name, value) in long {
-        anstream::println!("\n{BOLD}{name}{BOLD:#}");
+        say!("\n{BOLD}{name}{BOLD:#}");
         match records(&value) {
             Some(records) => Rows::new(&[]).print(&records)?,
             None => {
-                shown(&value).lines().for_each(|line| anstream::println!("{}", one_line(line, LINE_CHARS_MAX)));
+                for line in shown(&value).lines() {
+                    say!("{}", one_line(line, LINE_CHARS_MAX));
+                }
             }
         }
     }
