@@ -24,6 +24,12 @@ pub trait Clock: Send + Sync + 'static {
     /// Now. It never goes backwards.
     fn now(&self) -> Timestamp;
 
+    /// What the wall clock says now, for a time that is told to others or comes from them: in signatures, tokens and
+    /// deliveries. It follows a wall clock that is put right, and may go backwards.
+    fn wall(&self) -> Timestamp {
+        self.now()
+    }
+
     /// Waits until `at`; at once if that is over.
     fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()>;
 
@@ -193,6 +199,10 @@ impl Clock for SystemClock {
             }
         }
         Timestamp(steady.saturating_add(self.ahead_ms.load(Ordering::Relaxed)))
+    }
+
+    fn wall(&self) -> Timestamp {
+        Timestamp(wall_ms())
     }
 
     fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()> {

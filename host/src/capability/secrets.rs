@@ -66,7 +66,7 @@ impl Host for Call {
                 let is_played = self.outbound.tape.as_ref().is_some_and(Tape::is_strict);
                 let key = if is_played { None } else { Some(&*self.secrets) };
                 let claims_max = self.limits.claims_bytes;
-                make_jwt(key, &self.facts, self.clock.now(), before + 1, &name, &claims, claims_max).await
+                make_jwt(key, &self.facts, self.clock.wall(), before + 1, &name, &claims, claims_max).await
             }
         };
         let made = made.map(|made| {
@@ -78,7 +78,7 @@ impl Host for Call {
     }
 
     async fn verify_jwt(&mut self, name: String, token: String) -> Result<String, types::Error> {
-        let now = self.clock.now();
+        let now = self.clock.wall();
         let verified = verify_jwt(&self.secrets, &self.facts, &self.outbound, &self.context, now, &name, &token).await;
         self.told(&name, Deed::Verify, verified)
     }

@@ -697,7 +697,7 @@ impl Session {
             Some(issuer) => issuer.clone(),
             None => self.client_id().await?.to_string(),
         };
-        let now = self.tokens.clock.now();
+        let now = self.tokens.clock.wall();
         let key_id = key_id.as_ref().map(|id| id.as_str());
         if self.facts.flow == Oauth2Flow::Exchange {
             // Nothing beyond what is stated: whoever reads these is bound by no RFC to pass over others.

@@ -105,7 +105,7 @@ pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned)
             (Some(_), _) => Payload::InPieces,
             (None, body) => Payload::Whole(body.as_deref().unwrap_or_default()),
         };
-        let (now, method) = (outbound.clock.now(), request.method.as_str());
+        let (now, method) = (outbound.clock.wall(), request.method.as_str());
         let outgoing = Outgoing { now, method, url: &plain_url, headers: &headers, payload };
         let placed = ready.credential.placement(&ready.values, &outgoing)?.ok_or_else(incomplete)?;
         if let Some(made) = &placed.made {

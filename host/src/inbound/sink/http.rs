@@ -89,8 +89,7 @@ impl Posts {
 
     async fn post(&self, event: &Emitted) -> Result<(), Trouble> {
         let body = event.to_cloud_event()?;
-        let now = self.outbound.clock.now();
-        let seconds = (now.as_millis() / 1000).to_string();
+        let seconds = (self.outbound.clock.wall().as_millis() / 1000).to_string();
         let keys = self.keys().await;
         let told = self.outbound.book.entry(Deed::Sign, None);
         let told = AuditEntry { secrets: vec![SECRET.to_owned()], ..told };
@@ -111,7 +110,7 @@ impl Posts {
             repeat: Repeat::Safe,
             ..Request::get(&self.url)
         };
-        let deadline = now.plus(self.attempt_ms.saturating_mul(2));
+        let deadline = self.outbound.clock.now().plus(self.attempt_ms.saturating_mul(2));
         let context = CallContext { deadline, observer: None, event: None, operation: None };
         match self.outbound.send(&context, request.into()).await {
             Ok(response) if (200..300).contains(&response.status) => Ok(()),
@@ -223,6 +222,27 @@ mod tests {
         SecretSource::Value(SecretValue::new(text))
     }
 
+    /// Ahead of the wall clock, which was put right since.
+    struct Ahead(ManualClock);
+
+    impl Clock for Ahead {
+        fn now(&self) -> Timestamp {
+            self.0.now().plus(3_600_000)
+        }
+
+        fn wall(&self) -> Timestamp {
+            self.0.now()
+        }
+
+        fn sleep_until(&self, at: Timestamp) -> BoxFuture<'static, ()> {
+            self.0.sleep_until(at)
+        }
+
+        fn jitter(&self) -> f64 {
+            self.0.jitter()
+        }
+    }
+
     /// A sink of this URL, over a transport of one's own or over the network.
     fn posts(url: &str, secret: SecretSource, transport: Option<Arc<dyn Transport>>) -> Posts {
         let private = if url.starts_with("http:") { "private_addresses = ['127.0.0.1/32']" } else { "" };
@@ -231,7 +251,7 @@ mod tests {
         if let SinkPlace::Http { secret: source, .. } = &mut policy.place {
             *source = secret;
         }
-        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new(NOW, 1));
+        let clock: Arc<dyn Clock> = Arc::new(Ahead(ManualClock::new(NOW, 1)));
         let means = Means {
             sealed: None,
             owner: "sink s".into(),

@@ -280,7 +280,7 @@ impl Endpoint {
         query: Option<&str>,
         body: &[u8],
     ) -> Result<std::result::Result<Verified, Refused>> {
-        let now = self.outbound.clock.now();
+        let now = self.outbound.clock.wall();
         let delivery = Delivery { headers, url: self.policy.url.as_deref(), query, body };
         let context = self.context();
         let verified = match &self.jwt {
