@@ -222,12 +222,14 @@ mod tests {
         SecretSource::Value(SecretValue::new(text))
     }
 
+    const AHEAD_MS: u64 = 3_600_000;
+
     /// Ahead of the wall clock, which was put right since.
     struct Ahead(ManualClock);
 
     impl Clock for Ahead {
         fn now(&self) -> Timestamp {
-            self.0.now().plus(3_600_000)
+            self.0.now().plus(AHEAD_MS)
         }
 
         fn wall(&self) -> Timestamp {
@@ -362,10 +364,10 @@ mod tests {
             (404, None, Err(refused("answered 404"))),
             (408, None, Err(passing("answered 408", None))),
             (410, None, Err(Trouble::Gone { why: "answered 410".into() })),
-            (429, after, Err(passing("answered 429", Some(NOW.plus(90_000))))),
-            (429, None, Err(passing("answered 429", Some(NOW.plus(60_000))))),
+            (429, after, Err(passing("answered 429", Some(NOW.plus(AHEAD_MS + 90_000))))),
+            (429, None, Err(passing("answered 429", Some(NOW.plus(AHEAD_MS + 60_000))))),
             (500, None, Err(passing("answered 500", None))),
-            (503, after, Err(passing("answered 503", Some(NOW.plus(90_000))))),
+            (503, after, Err(passing("answered 503", Some(NOW.plus(AHEAD_MS + 90_000))))),
         ] {
             let inside = Inside::answering(status, field);
             let mut posts = posts("https://8.8.8.8/in", value(KEY), Some(inside.clone()));
