@@ -216,22 +216,22 @@ impl Watch {
 fn look(schema: &Schema, is_list: bool, output: &str) -> Found {
     let mut found = Found::of_outputs();
     let mut steps = STEPS.saturating_add(output.len() as u64 * STEPS_PER_BYTE).min(STEPS_MAX);
-    let mut look_at = |value: &RawValue| {
+    let mut look_at = |text: &str| {
         if steps == 0 {
             return;
         }
-        let text = Some(value.get()).filter(|text| takes(text) <= READ_BYTES_MAX);
+        let text = Some(text).filter(|text| takes(text) <= READ_BYTES_MAX);
         match text.and_then(|text| serde_json::from_str(text).ok()) {
             Some(value) => schema.check_output(&value, &mut steps, &mut found),
             None => found.add(String::new(), DriftKind::Other, CANNOT_BE_LOOKED_AT.to_owned(), 1),
         }
     };
-    let mut reader = serde_json::Deserializer::from_str(output);
-    let read = match is_list {
-        true => reader.deserialize_seq(Items(&mut look_at)),
-        false => <&RawValue>::deserialize(&mut reader).map(look_at),
-    };
-    if read.is_err() {
+    if !is_list {
+        look_at(output);
+        return found;
+    }
+    let items = Items(|item: &RawValue| look_at(item.get()));
+    if serde_json::Deserializer::from_str(output).deserialize_seq(items).is_err() {
         found.add(String::new(), DriftKind::Other, CANNOT_BE_LOOKED_AT.to_owned(), 1);
     }
     found

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use wharfage::{Clock, Error, Kind, ManualClock, NetworkStage, RequestSent, Severity, Step, Timestamp};
+use wharfage::{Clock, Connection, Error, Kind, ManualClock, NetworkStage, RequestSent, Severity, Step, Timestamp};
 use wharfage_tests::{API_KEY, NOW, Open, Provider, Reply, Scene, USER, guests, skipping, until};
 
 use crate::assert_exists;
@@ -315,21 +315,19 @@ async fn nobody_there_is_told_as_such() {
     }
 }
 
+/// One attempt, of 150 milliseconds.
+fn hasty(connection: &mut Connection) {
+    connection.limits.attempt_ms = 150;
+    connection.limits.attempts = 1;
+}
+
 /// A connection that never comes about, here because nobody answers the first word of TLS, carried nothing.
 #[tokio::test]
 async fn whoever_cannot_be_reached_was_sent_nothing() {
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}", silent.local_addr().unwrap());
     let clock = ManualClock::new(NOW, 1);
-    let open = Scene::of(guests::HTTP_SEND)
-        .at("api", &url)
-        .clock(&clock)
-        .grant(|connection| {
-            connection.limits.attempt_ms = 150;
-            connection.limits.attempts = 1;
-        })
-        .open()
-        .await;
+    let open = Scene::of(guests::HTTP_SEND).at("api", &url).clock(&clock).grant(hasty).open().await;
     let passes = async {
         let accepted = silent.accept().await.unwrap();
         clock.advance(150);
@@ -355,15 +353,7 @@ async fn left(open: &Open, clock: &ManualClock, provider: &Provider, ms: u64, op
 async fn who_never_answers_is_left() {
     for reply in [Reply::never(), Reply::dribble()] {
         let (clock, provider) = (ManualClock::new(NOW, 1), Provider::scripted([reply]).await);
-        let open = Scene::of(guests::HTTP_SEND)
-            .with(&provider)
-            .clock(&clock)
-            .grant(|connection| {
-                connection.limits.attempt_ms = 150;
-                connection.limits.attempts = 1;
-            })
-            .open()
-            .await;
+        let open = Scene::of(guests::HTTP_SEND).with(&provider).clock(&clock).grant(hasty).open().await;
         let error = left(&open, &clock, &provider, 150, "send", json!({"url": "{api}/x"})).await;
         assert_eq!((error.kind(), error.request_sent()), (&Kind::Timeout, RequestSent::Maybe));
         let error = left(&open, &clock, &provider, 20, "send", json!({"url": "{api}/x", "timeout_ms": 20})).await;

@@ -287,25 +287,27 @@ impl Watch {
         Self { _watcher: watcher, events, seen }
     }
 
-    /// Ends when a file holds something else than before.
+    /// Ends when a file holds something else than before, and has held it for a moment. What else is written beside them
+    /// does not matter.
     async fn changed(&mut self) {
         let clock = SystemClock::new();
         // What changed before there was somebody to notice is seen at once.
-        while !self.seen.iter().any(|(file, before)| content(file) != *before) {
-            if self.events.recv().await.is_none() {
+        let mut held = self.held();
+        loop {
+            if held == self.seen && self.events.recv().await.is_none() {
                 return std::future::pending().await;
             }
-            // Where much is written beside them, they are not read each time.
             clock.sleep_until(clock.now().plus(SETTLED_MS)).await;
-        }
-        loop {
-            let settled = clock.sleep_until(clock.now().plus(SETTLED_MS));
-            tokio::select! {
-                biased;
-                more = self.events.recv() => if more.is_none() { return },
-                () = settled => return,
+            let before = std::mem::replace(&mut held, self.held());
+            if held == before && held != self.seen {
+                return;
             }
         }
+    }
+
+    /// What they hold now.
+    fn held(&self) -> BTreeMap<PathBuf, Option<wharfage::Digest>> {
+        self.seen.keys().map(|file| (file.clone(), content(file))).collect()
     }
 }
 

@@ -415,15 +415,8 @@ mod tests {
         let (store, log) = log();
         emit(&store, 4).await;
         store.advance_sink("s", 3, None).await.unwrap();
-        let at = |ms| Timestamp::from_millis(ms);
-        let sweep = Sweep {
-            now: at(1_000),
-            handled_before: at(0),
-            dead_before: at(0),
-            emitted_before: at(0),
-            sinks: vec!["s".into()],
-        };
-        store.sweep(sweep).await.unwrap();
+        let now = Timestamp::from_millis(1_000);
+        store.sweep(Sweep { now, sinks: vec!["s".into()], ..Sweep::default() }).await.unwrap();
         let error = log.rewind("s", 2).await.unwrap_err();
         assert_eq!(error.message(), "the emitted event 2 is not kept any more; 4 is the next that is");
         assert_eq!(store.sink_position("s").await.unwrap(), 3, "it went back all the same");

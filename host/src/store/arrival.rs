@@ -352,7 +352,7 @@ pub(crate) struct Filter {
 pub(crate) const READER: &str = "program ";
 
 /// What is over, and may be forgotten.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Sweep {
     /// Keys known until then are forgotten.
     pub now: Timestamp,
@@ -493,13 +493,7 @@ pub(super) mod tests {
         assert!(!store.replay(first, at(95)).await.unwrap(), "it is being handled");
 
         // A handled key is known for its time, and its content for another.
-        let sweep = |now, before| Sweep {
-            now: at(now),
-            handled_before: at(before),
-            dead_before: at(0),
-            emitted_before: at(0),
-            sinks: Vec::new(),
-        };
+        let sweep = |now, before| Sweep { now: at(now), handled_before: at(before), ..Sweep::default() };
         assert_eq!(store.sweep(sweep(101, 51)).await.unwrap(), 0);
         assert!(!store.event(second).await.unwrap().unwrap().has_content);
         assert!(!store.replay(second, at(101)).await.unwrap(), "there is nothing to replay");
@@ -548,10 +542,8 @@ pub(super) mod tests {
 
         let sweep = |sinks: &[&str], now| Sweep {
             now: at(now),
-            handled_before: at(0),
-            dead_before: at(0),
-            emitted_before: at(0),
             sinks: sinks.iter().map(|sink| (*sink).to_owned()).collect(),
+            ..Sweep::default()
         };
         store.sweep(sweep(&[], 100)).await.unwrap();
         store.sweep(sweep(&["s", "t"], 100)).await.unwrap();
@@ -595,13 +587,7 @@ pub(super) mod tests {
         assert_eq!(store.commit(of("c", 0, "x")).await.unwrap(), Committed::Full);
         assert_eq!(store.commit(of("d", 0, "ten bytes.")).await.unwrap(), kept);
         assert_eq!(store.commit(of("e", 0, "y")).await.unwrap(), Committed::Full);
-        let sweep = Sweep {
-            now: at(100),
-            handled_before: at(0),
-            dead_before: at(0),
-            emitted_before: at(0),
-            sinks: vec!["s".into()],
-        };
+        let sweep = Sweep { now: at(100), sinks: vec!["s".into()], ..Sweep::default() };
         store.sweep(sweep).await.unwrap();
         assert_eq!(store.commit(of("e", 50, "y")).await.unwrap(), Committed::Full, "what nobody has read went");
         // What every sink has passed goes when its room is needed.

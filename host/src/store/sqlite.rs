@@ -175,32 +175,6 @@ fn prepare(path: &Path) -> rusqlite::Result<Connection> {
         CREATE INDEX IF NOT EXISTS emitted_kept ON emitted (number) WHERE sealed IS NOT NULL;
         CREATE INDEX IF NOT EXISTS emitted_at ON emitted (at_ms) WHERE sealed IS NOT NULL;
         CREATE INDEX IF NOT EXISTS emitted_known ON emitted (known_until_ms) WHERE sealed IS NULL;
-        CREATE TABLE IF NOT EXISTS emitted_bytes (
-            id INTEGER PRIMARY KEY CHECK (id = 1), bytes INTEGER NOT NULL
-        ) STRICT;
-        INSERT OR IGNORE INTO emitted_bytes VALUES (1, 0);
-        CREATE TRIGGER IF NOT EXISTS emitted_comes AFTER INSERT ON emitted BEGIN
-            UPDATE emitted_bytes SET bytes = bytes + new.bytes;
-        END;
-        CREATE TRIGGER IF NOT EXISTS emitted_goes AFTER UPDATE OF sealed ON emitted
-            WHEN new.sealed IS NULL AND old.sealed IS NOT NULL BEGIN
-            UPDATE emitted_bytes SET bytes = bytes - old.bytes;
-        END;
-        BEGIN IMMEDIATE;
-        CREATE TABLE IF NOT EXISTS emitted_bytes_of (
-            connection TEXT NOT NULL PRIMARY KEY, bytes INTEGER NOT NULL
-        ) WITHOUT ROWID, STRICT;
-        INSERT INTO emitted_bytes_of SELECT connection, SUM(bytes) FROM emitted
-            WHERE sealed IS NOT NULL AND NOT EXISTS (SELECT 1 FROM emitted_bytes_of) GROUP BY connection;
-        CREATE TRIGGER IF NOT EXISTS emitted_comes_of AFTER INSERT ON emitted BEGIN
-            INSERT INTO emitted_bytes_of VALUES (new.connection, new.bytes)
-                ON CONFLICT DO UPDATE SET bytes = bytes + new.bytes;
-        END;
-        CREATE TRIGGER IF NOT EXISTS emitted_goes_of AFTER UPDATE OF sealed ON emitted
-            WHEN new.sealed IS NULL AND old.sealed IS NOT NULL BEGIN
-            UPDATE emitted_bytes_of SET bytes = bytes - old.bytes WHERE connection = old.connection;
-        END;
-        COMMIT;
         CREATE TABLE IF NOT EXISTS sink (
             name TEXT NOT NULL PRIMARY KEY, position INTEGER NOT NULL
         ) WITHOUT ROWID, STRICT;
@@ -215,8 +189,35 @@ fn prepare(path: &Path) -> rusqlite::Result<Connection> {
             bucket TEXT NOT NULL PRIMARY KEY, until_ms INTEGER NOT NULL
         ) WITHOUT ROWID, STRICT;",
     )?;
+    let is_counted = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'emitted_goes_of')";
+    if !connection.query_row(is_counted, [], |row| row.get(0))? {
+        connection.execute_batch(COUNTED)?;
+    }
     Ok(connection)
 }
+
+/// Counts what is kept of each connection's events: what is there when this is first done, at once, and then what comes and
+/// goes. An earlier version counted all of them together.
+const COUNTED: &str = "
+    BEGIN IMMEDIATE;
+    DROP TRIGGER IF EXISTS emitted_comes;
+    DROP TRIGGER IF EXISTS emitted_goes;
+    DROP TABLE IF EXISTS emitted_bytes;
+    CREATE TABLE IF NOT EXISTS emitted_bytes_of (
+        connection TEXT NOT NULL PRIMARY KEY, bytes INTEGER NOT NULL
+    ) WITHOUT ROWID, STRICT;
+    INSERT INTO emitted_bytes_of SELECT connection, SUM(bytes)
+        FROM (SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM emitted_bytes_of)) CROSS JOIN emitted
+        WHERE sealed IS NOT NULL GROUP BY connection;
+    CREATE TRIGGER IF NOT EXISTS emitted_comes_of AFTER INSERT ON emitted BEGIN
+        INSERT INTO emitted_bytes_of VALUES (new.connection, new.bytes)
+            ON CONFLICT DO UPDATE SET bytes = bytes + new.bytes;
+    END;
+    CREATE TRIGGER IF NOT EXISTS emitted_goes_of AFTER UPDATE OF sealed ON emitted
+        WHEN new.sealed IS NULL AND old.sealed IS NOT NULL BEGIN
+        UPDATE emitted_bytes_of SET bytes = bytes - old.bytes WHERE connection = old.connection;
+    END;
+    COMMIT;";
 
 fn failed(error: rusqlite::Error) -> Error {
     Error::internal("the state file could not be read or written").with_details(error.to_string())

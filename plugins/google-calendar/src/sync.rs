@@ -371,21 +371,28 @@ mod tests {
         }
     }
 
-    // A sync tells of every event, also of those that no reading with `since` finds. The end of a series is its first one's.
-    #[test]
-    fn what_ended_before_since_is_not_told() {
+    // What comes of a sync of a poll with `since` that tells of these items.
+    fn synced_since_2026(items: &str) -> Outcome {
         let fields = ["maxResults=500&showDeleted=true&", &FIELDS.replace("%29", "%2Crecurrence%2Cend%29")].concat();
-        let outcome = polled_with(
+        polled_with(
             r#"{"since": "2026-01-01T00:00:00Z"}"#,
             Start::All,
             Some(r#"{"calendar":"primary","round":1,"stage":{"Since":{"sync":"s","page":null}}}"#.to_owned()),
             &r#"[{"request": {"method": "GET", "url": "{api}/calendars/primary/events?MORE&syncToken=s"},
-                 "response": {"status": 200, "json": {"kind": "calendar#events", "nextSyncToken": "t", "items": [
-                    {"id": "past", "status": "confirmed", "end": {"dateTime": "2026-01-01T01:00:00+01:00"}},
-                    {"id": "day", "status": "confirmed", "end": {"date": "2025-12-31"}},
-                    {"id": "series", "status": "confirmed", "end": {"date": "2025-01-02"}, "recurrence": ["RRULE:FREQ=DAILY"]},
-                    {"id": "soon", "status": "confirmed", "end": {"dateTime": "2026-01-01T00:00:01Z"}}]}}}]"#
-                .replace("MORE", &fields),
+                 "response": {"status": 200, "json": {"kind": "calendar#events", "nextSyncToken": "t", "items": [ITEMS]}}}]"#
+                .replace("MORE", &fields)
+                .replace("ITEMS", items),
+        )
+    }
+
+    // A sync tells of every event, also of those that no reading with `since` finds. The end of a series is its first one's.
+    #[test]
+    fn what_ended_before_since_is_not_told() {
+        let outcome = synced_since_2026(
+            r#"{"id": "past", "status": "confirmed", "end": {"dateTime": "2026-01-01T01:00:00+01:00"}},
+               {"id": "day", "status": "confirmed", "end": {"date": "2025-12-31"}},
+               {"id": "series", "status": "confirmed", "end": {"date": "2025-01-02"}, "recurrence": ["RRULE:FREQ=DAILY"]},
+               {"id": "soon", "status": "confirmed", "end": {"dateTime": "2026-01-01T00:00:01Z"}}"#,
         );
         assert_eq!(told(&outcome), [("event.changed", "series"), ("event.changed", "soon")]);
     }
@@ -393,17 +400,9 @@ mod tests {
     // Who was told of it learns where it went. Nothing is kept between runs here, so one answer tells of both.
     #[test]
     fn what_was_known_and_moved_before_since_is_told() {
-        let fields = ["maxResults=500&showDeleted=true&", &FIELDS.replace("%29", "%2Crecurrence%2Cend%29")].concat();
-        let outcome = polled_with(
-            r#"{"since": "2026-01-01T00:00:00Z"}"#,
-            Start::All,
-            Some(r#"{"calendar":"primary","round":1,"stage":{"Since":{"sync":"s","page":null}}}"#.to_owned()),
-            &r#"[{"request": {"method": "GET", "url": "{api}/calendars/primary/events?MORE&syncToken=s"},
-                 "response": {"status": 200, "json": {"kind": "calendar#events", "nextSyncToken": "t", "items": [
-                    {"id": "a", "status": "confirmed", "updated": "2026-03-01T00:00:00Z", "end": {"date": "2026-02-01"}},
-                    {"id": "a", "status": "confirmed", "updated": "2026-03-02T00:00:00Z", "end": {"date": "2025-02-01"}}
-                 ]}}}]"#
-                .replace("MORE", &fields),
+        let outcome = synced_since_2026(
+            r#"{"id": "a", "status": "confirmed", "updated": "2026-03-01T00:00:00Z", "end": {"date": "2026-02-01"}},
+               {"id": "a", "status": "confirmed", "updated": "2026-03-02T00:00:00Z", "end": {"date": "2025-02-01"}}"#,
         );
         assert_eq!(told(&outcome), [("event.changed", "a"), ("event.changed", "a")]);
     }

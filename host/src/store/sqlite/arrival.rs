@@ -369,7 +369,9 @@ fn obstacle(write: &Connection, commit: &Commit, swept: Option<&Sweep>) -> rusql
 }
 
 fn excess(write: &Connection, commit: &Commit) -> rusqlite::Result<Excess> {
-    let all = write.prepare_cached("SELECT bytes FROM emitted_bytes")?.query_row([], |row| unsigned(row, 0))?;
+    let all = write
+        .prepare_cached("SELECT coalesce(SUM(bytes), 0) FROM emitted_bytes_of")?
+        .query_row([], |row| unsigned(row, 0))?;
     let own = write
         .prepare_cached("SELECT bytes FROM emitted_bytes_of WHERE connection = ?1")?
         .query_row([&commit.connection], |row| unsigned(row, 0))
