@@ -10,6 +10,7 @@ use crate::bindings::exports::wharfage::plugin::events as wire;
 use crate::bindings::wharfage::plugin::types;
 use crate::{Cursor, Error, ErrorKind, json};
 
+pub use types::Header;
 pub use wire::{Event, Poll, Start, Trigger, Webhook};
 
 /// What comes of an event. `Outcome::default()` is: nothing, and the cursor stays.
@@ -67,12 +68,12 @@ impl Outcome {
     }
 }
 
-/// The handler of a plugin without triggers: a refusal.
+/// The handler of a plugin that names none: a refusal.
 ///
 /// # Errors
 /// Always: `internal`, because the host delivers only what a manifest declares.
 pub fn no_triggers(_event: Event) -> Result<Outcome, Error> {
-    let message = "this plugin declares no triggers";
+    let message = "plugin.toml declares a trigger, and the component handles none: plugin!(handle = …)";
     Err(Error::new(ErrorKind::Internal(message.to_owned()), message))
 }
 
@@ -99,11 +100,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plugin_without_triggers_says_so() {
+    fn a_plugin_without_a_handler_says_how_to_name_one() {
         let poll = Poll { name: "orders".into(), input: "{}".into(), start: Start::All };
         let event = Event { id: "1".into(), trigger: Trigger::Poll(poll), cursor: None };
         let error = answer(no_triggers, event).unwrap_err();
-        assert_eq!(error.message, "this plugin declares no triggers");
+        assert!(error.message.starts_with("plugin.toml declares a trigger"), "{}", error.message);
     }
 
     #[test]

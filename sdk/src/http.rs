@@ -312,7 +312,7 @@ impl Response {
     #[inline(never)]
     fn unreadable(&self, text: &str, place: &str, misfit: &json::Misfit) -> Error {
         let Some(expected) = &misfit.expected else { return self.not_json() };
-        let within = json::place(text.as_bytes(), misfit.at);
+        let within = json::place(text.as_bytes(), misfit);
         let top = if place.is_empty() && within.is_empty() { "its top" } else { "" };
         let message = ["the answer has another shape at ", top, place, &within, ": ", expected].concat();
         self.error(ErrorKind::SchemaViolation, message)
@@ -322,7 +322,8 @@ impl Response {
 /// An id as one segment of a path, percent-encoded. `field` is the JSON Pointer of the input that it came from.
 ///
 /// # Errors
-/// `invalid-request` when it is empty or would mean another path: `.` and `..` survive no encoding.
+/// `invalid-request` when it is empty or would mean another path: `.` and `..` survive no encoding, and a slash, a backslash
+/// or a control character is refused by the host even where it is encoded, for not every server reads it alike.
 pub fn segment(field: &str, value: impl Display) -> Result<String, Error> {
     segment_of(field, &value)
 }
@@ -330,7 +331,8 @@ pub fn segment(field: &str, value: impl Display) -> Result<String, Error> {
 #[inline(never)]
 fn segment_of(field: &str, value: &dyn Display) -> Result<String, Error> {
     let value = value.to_string();
-    if matches!(value.as_str(), "" | "." | "..") {
+    let is_odd = |byte: u8| matches!(byte, b'/' | b'\\') || byte.is_ascii_control();
+    if matches!(value.as_str(), "" | "." | "..") || value.bytes().any(is_odd) {
         return Err(Error::invalid_request(field, "expected an id that can stand in a path"));
     }
     let mut segment = String::new();
@@ -427,8 +429,9 @@ mod tests {
 
     #[test]
     fn an_id_cannot_leave_its_segment() {
-        assert_eq!(segment("/number", "a/../b?c").unwrap(), "a%2F..%2Fb%3Fc");
-        for value in ["", ".", ".."] {
+        assert_eq!(segment("/number", "a..b?c").unwrap(), "a..b%3Fc");
+        // What is encoded here the host would refuse, and name no field.
+        for value in ["", ".", "..", "a/b", "a/../b?c", "a\\b", "a\nb", "a\u{7f}"] {
             assert_eq!(segment("/number", value).unwrap_err().kind.name(), "invalid-request");
         }
     }

@@ -30,6 +30,7 @@ pub struct Kept<T> {
 
 /// JSON that stands for a `T`: put together field by field, without the code that writes a `T`. `T` gives it its schema,
 /// and that it looks like one is for whoever makes it.
+#[derive(Debug)]
 pub struct Picked<T>(Box<RawValue>, PhantomData<T>);
 
 impl<T> Picked<T> {
@@ -154,8 +155,9 @@ pub(crate) fn parse_input<T: DeserializeOwned>(text: &str) -> Result<T, Error> {
 #[cold]
 #[inline(never)]
 fn refusal(text: &str, misfit: Misfit) -> Error {
+    let place = place(text.as_bytes(), &misfit);
     match misfit.expected {
-        Some(expected) => Error::invalid_request(place(text.as_bytes(), misfit.at), expected),
+        Some(expected) => Error::invalid_request(place, expected),
         None => Error::invalid_request("", "expected JSON"),
     }
 }
@@ -164,10 +166,10 @@ fn refusal(text: &str, misfit: Misfit) -> Error {
 /// text is read once more, up to there.
 ///
 /// Keys that do not look like names of fields are replaced by `*`: they may be data.
-pub(crate) fn place(text: &[u8], end: usize) -> String {
+pub(crate) fn place(text: &[u8], misfit: &Misfit) -> String {
     let mut stack: Vec<Step> = Vec::new();
     let mut position = 0;
-    while position < end.min(text.len()) {
+    while position < misfit.at.min(text.len()) {
         match text[position] {
             b'{' => stack.push(Step::Key(String::new())),
             b'[' => stack.push(Step::Index(0)),
@@ -189,6 +191,10 @@ pub(crate) fn place(text: &[u8], end: usize) -> String {
             _ => {}
         }
         position += 1;
+    }
+    // What is missing is missing in the object, and not in the field that came last there.
+    if let (true, Some(Step::Key(key))) = (misfit.is_missing(), stack.last_mut()) {
+        key.clear();
     }
     stack.iter().fold(String::new(), |mut path, step| {
         match step {
@@ -278,6 +284,8 @@ mod tests {
             "expected a string",
         );
         refused(r#"{"limit": 1, "lines": [{}]}"#, "/lines/0", "missing field `sku`");
+        refused(r#"{"limit": 1, "lines": [{"sku": "a"}, {"name": 1}]}"#, "/lines/1", "missing field `sku`");
+        refused(r#"{"lines": []}"#, "", "missing field `limit`");
         refused(r#"{"limt": 1}"#, "/limt", "unknown field, expected `limit` or `lines`");
         refused("{}", "", "missing field `limit`");
         refused("<html>", "", "expected JSON");

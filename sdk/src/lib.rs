@@ -191,7 +191,7 @@ macro_rules! plugin {
                     operation: String,
                     input: String,
                     cursor: Option<String>,
-                ) -> Result<
+                ) -> ::std::result::Result<
                     $crate::bindings::exports::wharfage::plugin::operations::Page,
                     $crate::bindings::wharfage::plugin::types::Error,
                 > {
@@ -202,7 +202,7 @@ macro_rules! plugin {
             impl $crate::bindings::exports::wharfage::plugin::events::Guest for Component {
                 fn handle(
                     event: $crate::bindings::exports::wharfage::plugin::events::Event,
-                ) -> Result<
+                ) -> ::std::result::Result<
                     $crate::bindings::exports::wharfage::plugin::events::Outcome,
                     $crate::bindings::wharfage::plugin::types::Error,
                 > {

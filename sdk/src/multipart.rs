@@ -41,6 +41,7 @@ struct Part {
 }
 
 /// The last part of a body, written piece by piece.
+#[derive(Debug)]
 pub struct MultipartUpload {
     upload: Upload,
     boundary: String,

@@ -14,7 +14,7 @@ use crate::{Cursor, Error, ErrorKind, Page, json};
 pub use wire::Effect;
 
 /// One named operation: a row of `OPERATIONS`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Operation {
     /// Its name, as `orders.list`.
     pub name: &'static str,
@@ -36,7 +36,7 @@ pub struct Answer {
     pub next: Option<Cursor>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Run {
     One(fn(&str) -> Result<Answer, Error>),
     List(fn(&str, Option<Cursor>) -> Result<Answer, Error>),
@@ -47,6 +47,7 @@ enum Run {
 const ARE_CARRIED: bool = option_env!("WHARFAGE_SCHEMAS_ARE_CARRIED").is_some();
 
 #[doc(hidden)]
+#[derive(Debug)]
 pub struct Schemas {
     input: String,
     output: String,

@@ -20,7 +20,7 @@
 //!
 //! A body that is cut short ends with an error, never as if it were whole.
 
-use std::io;
+use std::{fmt, io};
 
 use crate::bindings::wharfage::plugin::http as wire;
 use crate::http::{Method, Request, Response, endpoint};
@@ -55,6 +55,13 @@ pub struct Stream {
     /// What was read and not asked for yet, from `at` on.
     unread: Vec<u8>,
     at: usize,
+}
+
+/// Without header fields and body, which are the provider's.
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("status", &self.status).field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 impl Request {
@@ -177,6 +184,12 @@ pub struct Upload {
     upload: import::Upload,
 }
 
+impl fmt::Debug for Upload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upload").field("request", &self.request).finish_non_exhaustive()
+    }
+}
+
 impl Upload {
     /// Writes all of these bytes, and waits while the provider takes no more.
     ///
@@ -227,6 +240,12 @@ pub struct Events {
     stream: Stream,
     reader: EventReader,
     is_over: bool,
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").field("stream", &self.stream).finish_non_exhaustive()
+    }
 }
 
 impl Events {

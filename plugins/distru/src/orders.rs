@@ -1,7 +1,6 @@
 //! Sales orders. Distru makes and changes them by one POST: without an id it makes another order each time, with one it
 //! sets what it is given. These are two operations here, because only the second may be repeated.
 
-use serde::Serialize;
 use serde_json::value::RawValue;
 use wharfage_sdk::http::{Repeat, segment};
 use wharfage_sdk::money::Money;
@@ -114,7 +113,7 @@ wharfage_sdk::input! {
 
 wharfage_sdk::words! {
     /// Where an order stands. `CANCELED` has one L.
-    #[derive(Clone, Copy, Default, Serialize)]
+    #[derive(Clone, Copy, Default)]
     enum Status {
         #[default]
         Pending = "PENDING",

@@ -100,6 +100,11 @@ pub(crate) fn check(entities: &[String]) -> Result<(), Error> {
     Err(Error::invalid_request("/entities", "expected 1 to 20 kinds of record, as Invoice"))
 }
 
+/// The time at QuickBooks, where it tells it.
+pub(crate) fn time(entities: &[String], since: Timestamp) -> Result<Option<Timestamp>, Error> {
+    read(entities, since).map(|(_, time)| time)
+}
+
 /// Reads the next answer.
 pub(crate) fn step(entities: &[String], since: Timestamp, place: Option<Place>) -> Result<Step, Error> {
     let Some(place) = place else {

@@ -263,7 +263,9 @@ fn look(poll: &Poll, mark: Option<Mark>) -> Result<Outcome, Error> {
     let mut mark = match (mark, poll.start) {
         (Some(mark), _) => mark,
         (None, Start::FromNow) => {
+            // By QuickBooks' clock: the host's may be ahead, and what changes until it is that late is not of the past.
             let now = clock::now();
+            let now = changes::time(&input.entities, now.plus_ms(-OVERLAP_MS))?.unwrap_or(now);
             // QuickBooks tells whole seconds: what changes later within this one is told.
             let before = Timestamp::from_unix_s(now.as_ms().div_euclid(1000)).plus_ms(-1);
             return Outcome::default().keep(&Mark { before: Some(before), ..Mark::new(now.plus_ms(-OVERLAP_MS)) });

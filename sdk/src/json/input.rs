@@ -61,6 +61,7 @@ pub fn fill<'de, A: MapAccess<'de>, T: Deserialize<'de>>(fields: &mut A, field: 
 }
 
 /// A field that must come.
+#[derive(Debug)]
 pub struct Needed<T>(Option<T>);
 
 impl<T> Needed<T> {
@@ -166,13 +167,27 @@ impl<'de, E: Error> Deserializer<'de> for Absent<E> {
 ///
 /// It does what `#[derive(Deserialize, JsonSchema)]` with `#[serde(deny_unknown_fields)]` does, in a fifth of the code: in
 /// a component with many operations that is the difference. A field without a value may be left out if it is an `Option`;
-/// one with `#[serde(default)]` or `= value` may be left out in any case. A struct has at most 64 fields.
+/// one with `#[serde(default)]` or `= value` may be left out in any case: its type has a `Default`, and a value stands in the
+/// schema, so that the type of one is `Serialize` as well, as those of [`words!`](crate::words!) are. A struct has at most
+/// 64 fields.
+///
+/// A field is called in JSON what it is called here. The reader would not hear of another name, so this does not compile:
+///
+/// ```compile_fail
+/// wharfage_sdk::input! {
+///     struct Input {
+///         #[schemars(rename = "customer-id")]
+///         customer: String,
+///     }
+/// }
+/// ```
 ///
 /// ```
 /// use wharfage_sdk::input;
 ///
 /// input! {
 ///     /// Which orders.
+///     #[derive(Clone, Debug)]
 ///     pub struct Input {
 ///         /// The customer's id.
 ///         customer: String,
@@ -193,6 +208,7 @@ impl<'de, E: Error> Deserializer<'de> for Absent<E> {
 macro_rules! input {
     ($(
         $(#[doc = $about:expr])*
+        $(#[derive($($derive:ident),+)])?
         $visible:vis struct $name:ident {
             $(
                 $(#[doc = $doc:expr])*
@@ -203,6 +219,7 @@ macro_rules! input {
         }
     )+) => {$(
         $(#[doc = $about])*
+        $(#[derive($($derive),+)])?
         #[derive($crate::schemars::JsonSchema)]
         #[schemars(crate = "wharfage_sdk::schemars")]
         #[serde(deny_unknown_fields)]
@@ -216,12 +233,13 @@ macro_rules! input {
             )*
         }
 
+        $($($crate::__input!(@schema $($schemars)*);)?)*
         $crate::__input!(@read $name false $($field: $type, $($serde)?, $($value)?,;)*);
     )+};
 }
 
-/// Makes an enum that is one of some words, which it is read from: with a schema, and in a fraction of the code that
-/// `#[derive(Deserialize)]` makes of it.
+/// Makes an enum that is one of some words, which it is read from and written as: with a schema, and in a fraction of the
+/// code that `#[derive(Deserialize)]` makes of it. `Clone` and `Copy` must be derived.
 ///
 /// ```
 /// use wharfage_sdk::words;
@@ -258,9 +276,20 @@ macro_rules! words {
         }
 
         impl<'de> $crate::serde::Deserialize<'de> for $name {
-            fn deserialize<D: $crate::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            fn deserialize<D: $crate::serde::Deserializer<'de>>(
+                deserializer: D,
+            ) -> ::std::result::Result<Self, D::Error> {
                 const CASES: &[$name] = &[$($name::$case),+];
                 $crate::json::input::word(deserializer, &[$($word),+]).map(|place| CASES[place])
+            }
+        }
+
+        impl $crate::serde::Serialize for $name {
+            fn serialize<S: $crate::serde::Serializer>(
+                &self,
+                serializer: S,
+            ) -> ::std::result::Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.word())
             }
         }
 
@@ -328,7 +357,9 @@ macro_rules! __input {
         $($field:ident: $type:ty, $($serde:ident)?, $($value:expr)?, $($key:literal)?;)*
     ) => {
         impl<'de> $crate::serde::Deserialize<'de> for $name {
-            fn deserialize<D: $crate::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            fn deserialize<D: $crate::serde::Deserializer<'de>>(
+                deserializer: D,
+            ) -> ::std::result::Result<Self, D::Error> {
                 const NAMES: &[&str] = &[$($crate::__input!(@name $field $($key)?)),*];
                 // Which came is a bit each.
                 const _: () = assert!(NAMES.len() <= 64, "a struct that is read has at most 64 fields");
@@ -351,7 +382,7 @@ macro_rules! __input {
                     fn visit_map<A: $crate::serde::de::MapAccess<'de>>(
                         self,
                         mut fields: A,
-                    ) -> Result<$name, A::Error> {
+                    ) -> ::std::result::Result<$name, A::Error> {
                         use $crate::json::input as reading;
 
                         let mut seen = 0;
@@ -370,6 +401,13 @@ macro_rules! __input {
                 deserializer.deserialize_struct(stringify!($name), NAMES, Object)
             }
         }
+    };
+    (@schema) => {};
+    (@schema rename $($rest:tt)*) => {
+        compile_error!("a field of input! is called in JSON what it is called here: its reader hears of no `rename`");
+    };
+    (@schema $other:tt $($rest:tt)*) => {
+        $crate::__input!(@schema $($rest)*);
     };
     (@start $type:ty; default;) => {
         <$type as Default>::default()
@@ -404,6 +442,7 @@ mod tests {
 
     crate::input! {
         /// Which orders.
+        #[derive(Clone)]
         struct Input {
             /// The customer.
             id: u32,
@@ -453,6 +492,75 @@ mod tests {
         let settings = schemars::generate::SchemaSettings::draft2020_12().for_deserialize();
         let own = settings.clone().into_generator().into_root_schema_for::<Input>();
         assert_eq!(own, settings.into_generator().into_root_schema_for::<Derived>());
+    }
+
+    crate::words! {
+        /// Which end comes first.
+        #[derive(Clone, Copy, Debug, Default, PartialEq)]
+        enum Sort {
+            /// The oldest.
+            #[default]
+            Ascending = "asc",
+            /// The newest.
+            Descending = "desc",
+        }
+    }
+
+    crate::input! {
+        /// How.
+        #[derive(Debug, PartialEq)]
+        struct Sorted {
+            /// Which end comes first.
+            sort: Sort = Sort::Descending,
+        }
+    }
+
+    #[test]
+    fn a_word_may_be_what_a_field_is_without_one() {
+        assert_eq!(crate::json::read::<Sorted>("{}").unwrap(), Sorted { sort: Sort::Descending });
+        assert_eq!(crate::json::read::<Sorted>(r#"{"sort": "asc"}"#).unwrap(), Sorted { sort: Sort::Ascending });
+        let schema = schemars::schema_for!(Sorted);
+        assert_eq!(schema.as_value()["properties"]["sort"]["default"], "desc");
+    }
+
+    /// What a plugin calls `Result` need not be what everybody does.
+    mod with_a_result_of_its_own {
+        type Result<T> = std::result::Result<T, crate::Error>;
+
+        crate::words! {
+            #[derive(Clone, Copy)]
+            enum Unit {
+                Metre = "m",
+            }
+        }
+        crate::input! {
+            struct Input {
+                length: u32,
+                unit: Unit,
+            }
+        }
+        crate::answer! {
+            struct Answer {
+                length: u32,
+            }
+        }
+        crate::operations! {
+            /// Measures.
+            read "lengths.get" => measured;
+        }
+        crate::plugin!();
+
+        fn measured(input: Input) -> Result<String> {
+            let answer: Answer =
+                crate::json::parse(br#"{"length": 7}"#).ok_or_else(|| crate::Error::internal("none"))?;
+            Ok(format!("{} {}", input.length + answer.length, input.unit.word()))
+        }
+    }
+
+    #[test]
+    fn a_plugin_may_have_a_result_of_its_own() {
+        let [operation] = with_a_result_of_its_own::OPERATIONS else { panic!("it has one operation") };
+        assert_eq!(operation.run(r#"{"length": 1, "unit": "m"}"#, None).unwrap().output, r#""8 m""#);
     }
 
     crate::answer! {

@@ -48,6 +48,16 @@ pub(crate) struct Misfit {
     pub(crate) expected: Option<String>,
 }
 
+/// How what is told of a field begins that did not come.
+const MISSING: &str = "missing field `";
+
+impl Misfit {
+    /// Whether a field did not come.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.expected.as_ref().is_some_and(|expected| expected.starts_with(MISSING))
+    }
+}
+
 /// What goes wrong on the way. Where it did is where the reader stands then.
 #[derive(Debug)]
 struct Trouble(Box<Reason>);
@@ -393,6 +403,21 @@ macro_rules! numbers {
     )*};
 }
 
+/// Numbers that may be larger than those that are handed on; they are read from their own text.
+macro_rules! wide_numbers {
+    ($($method:ident $number:ty, $visit:ident;)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Trouble> {
+            self.peek();
+            let start = self.at;
+            let number = self.number(&visitor)?;
+            match self.since(start, 0).parse::<$number>() {
+                Ok(wide) => visitor.$visit(wide),
+                Err(_) => number.visit(visitor),
+            }
+        }
+    )*};
+}
+
 /// A number as its digits are written.
 struct Written {
     is_negative: bool,
@@ -470,8 +495,13 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
     type Error = Trouble;
 
     numbers!(
-        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128 deserialize_u8 deserialize_u16
-        deserialize_u32 deserialize_u64 deserialize_u128 deserialize_f32 deserialize_f64
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_u8 deserialize_u16 deserialize_u32
+        deserialize_u64 deserialize_f32 deserialize_f64
+    );
+
+    wide_numbers!(
+        deserialize_i128 i128, visit_i128;
+        deserialize_u128 u128, visit_u128;
     );
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Trouble> {
@@ -625,16 +655,36 @@ impl<'de> MapAccess<'de> for Inside<'_, 'de> {
     }
 }
 
-/// The key of a field, or of an entry whose keys are numbers.
+/// The key of a field, or of an entry whose keys are numbers or flags.
 struct Key<'a>(&'a str);
+
+impl Key<'_> {
+    /// The number that it is, if it is one.
+    #[inline(never)]
+    fn number(&self) -> Option<Number> {
+        let mut reader = Reader { text: self.0, at: 0, depth: 0 };
+        let number = reader.written_number().ok()?.value();
+        number.filter(|_| reader.at == self.0.len())
+    }
+}
 
 macro_rules! number_keys {
     ($($method:ident)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Trouble> {
-            let mut reader = Reader { text: self.0, at: 0, depth: 0 };
-            match reader.written_number().map(Written::value) {
-                Ok(Some(number)) if reader.at == self.0.len() => number.visit(visitor),
-                _ => visitor.visit_str(self.0),
+            match self.number() {
+                Some(number) => number.visit(visitor),
+                None => visitor.visit_str(self.0),
+            }
+        }
+    )*};
+}
+
+macro_rules! wide_keys {
+    ($($method:ident $number:ty, $visit:ident;)*) => {$(
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Trouble> {
+            match self.number().and_then(|_| self.0.parse::<$number>().ok()) {
+                Some(wide) => visitor.$visit(wide),
+                None => visitor.visit_str(self.0),
             }
         }
     )*};
@@ -645,11 +695,28 @@ impl<'de> Deserializer<'de> for Key<'_> {
 
     number_keys!(
         deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_u8 deserialize_u16 deserialize_u32
-        deserialize_u64
+        deserialize_u64 deserialize_f32 deserialize_f64
+    );
+
+    wide_keys!(
+        deserialize_i128 i128, visit_i128;
+        deserialize_u128 u128, visit_u128;
     );
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Trouble> {
         visitor.visit_str(self.0)
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Trouble> {
+        match self.0 {
+            "true" => visitor.visit_bool(true),
+            "false" => visitor.visit_bool(false),
+            other => visitor.visit_str(other),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Trouble> {
+        visitor.visit_some(self)
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Trouble> {
@@ -666,8 +733,7 @@ impl<'de> Deserializer<'de> for Key<'_> {
     }
 
     forward_to_deserialize_any! {
-        bool i128 u128 f32 f64 char str string bytes byte_buf option unit unit_struct seq tuple tuple_struct map struct
-        identifier ignored_any
+        char str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct identifier ignored_any
     }
 }
 
@@ -817,7 +883,7 @@ impl serde::de::Error for Trouble {
     #[cold]
     #[inline(never)]
     fn missing_field(name: &'static str) -> Self {
-        Self::told(&["missing field `", name, "`"])
+        Self::told(&[MISSING, name, "`"])
     }
 
     #[cold]
@@ -915,6 +981,40 @@ mod tests {
         assert_eq!(expected::<u8>("1.5").unwrap(), "expected u8");
         assert_eq!(expected::<Case>(r#""Other""#).unwrap(), "expected one of `Plain`, `One`, `Two`, `Named`");
         assert_eq!(read::<(String, char)>(r#"["a\u00e9\n", "\ud83d\ude00"]"#).unwrap(), ("aé\n".to_owned(), '😀'));
+    }
+
+    #[test]
+    fn wide_numbers_and_keys_are_those_of_serde_json() {
+        for number in [
+            "0",
+            "-0",
+            "-1",
+            "7.0",
+            "7e2",
+            "07",
+            "+7",
+            " 7",
+            "100000000000000000000",
+            "-170141183460469231731687303715884105728",
+            "340282366920938463463374607431768211455",
+            "340282366920938463463374607431768211456",
+            "x",
+        ] {
+            assert_eq!(read::<u128>(number).ok(), serde_json::from_str::<u128>(number).ok(), "{number}");
+            assert_eq!(read::<i128>(number).ok(), serde_json::from_str::<i128>(number).ok(), "{number}");
+            let text = &format!(r#"{{"{number}": 1}}"#);
+            let own = read::<BTreeMap<u128, u8>>(text).ok();
+            assert_eq!(own, serde_json::from_str::<BTreeMap<u128, u8>>(text).ok(), "{text}");
+            let own = read::<BTreeMap<i128, u8>>(text).ok();
+            assert_eq!(own, serde_json::from_str::<BTreeMap<i128, u8>>(text).ok(), "{text}");
+            let own = read::<BTreeMap<Option<u8>, u8>>(text).ok();
+            assert_eq!(own, serde_json::from_str::<BTreeMap<Option<u8>, u8>>(text).ok(), "{text}");
+        }
+        for text in [r#"{"true": 1, "false": 2}"#, r#"{"True": 1}"#, "{}"] {
+            let own = read::<BTreeMap<bool, u8>>(text).ok();
+            assert_eq!(own, serde_json::from_str::<BTreeMap<bool, u8>>(text).ok(), "{text}");
+        }
+        assert_eq!(expected::<u128>("-1").unwrap(), "expected u128");
     }
 
     #[test]

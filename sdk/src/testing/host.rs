@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use super::fixture::{Exchange, Response};
 use super::manifest::Manifest;
+use super::rules;
 use crate::bindings::wharfage::plugin::{http as wire, types};
 use crate::http::endpoint;
 use crate::{Error, ErrorKind, Timestamp, json};
@@ -15,6 +16,8 @@ use crate::{Error, ErrorKind, Timestamp, json};
 /// What the host tries at most, as it does by default.
 const ATTEMPTS_MAX: u32 = 5;
 const BODY_KEPT_BYTES_MAX: usize = 1000;
+/// When to come back after a limit of which the answer does not say it.
+const RETRY_AFTER_S: u32 = 60;
 /// Where the host looks for the provider's id of a request.
 const REQUEST_ID_HEADERS: [&str; 4] = ["x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid"];
 /// 2026-01-01T00:00:00Z
@@ -26,7 +29,8 @@ pub(super) struct Stage {
     exchanges: Vec<(Exchange, bool)>,
     now: Timestamp,
     secrets: Vec<String>,
-    state: BTreeMap<String, Vec<u8>>,
+    /// What the plugin keeps.
+    pub(super) state: BTreeMap<String, Vec<u8>>,
     /// The files that are given, and those that are taken.
     pub(super) files: BTreeMap<String, Vec<u8>>,
     pub(super) taken: BTreeMap<String, Vec<u8>>,
@@ -59,12 +63,13 @@ impl Stage {
         }
     }
 
-    /// Sends a request and whatever redirects make of it; every hop is judged like a request.
-    fn send(&mut self, request: &wire::Request) -> Result<wire::Response, Error> {
+    /// Sends a request and whatever redirects make of it; every hop is judged like a request. Of an answer that is opened the
+    /// body is not judged.
+    fn send(&mut self, request: &wire::Request, is_opened: bool) -> Result<wire::Response, Error> {
         let mut request = request.clone();
         let mut attempts = 0;
         loop {
-            let mut response = self.ask(&request)?;
+            let mut response = self.ask(&request, is_opened)?;
             attempts += response.attempts;
             response.attempts = attempts;
             let Some(location) = location_of(&response) else { return Ok(response) };
@@ -77,9 +82,10 @@ impl Stage {
         }
     }
 
-    fn ask(&mut self, request: &wire::Request) -> Result<wire::Response, Error> {
+    fn ask(&mut self, request: &wire::Request, is_opened: bool) -> Result<wire::Response, Error> {
         let kept = self.kept.iter().enumerate().find(|(number, _)| request.url == kept_name(*number));
-        let url = kept.map_or_else(|| self.manifest.expand(&request.url), |(_, url)| url.clone());
+        let written = || self.manifest.without_masked(&self.manifest.expand(&request.url));
+        let url = kept.map_or_else(written, |(_, url)| url.clone());
         let origin = match self.manifest.check(request, &url) {
             Ok(origin) => origin.to_owned(),
             Err(refusal) => {
@@ -92,7 +98,7 @@ impl Stage {
         while let Some(index) = self.position(request, &url).filter(|_| attempts < ATTEMPTS_MAX) {
             self.exchanges[index].1 = true;
             attempts += 1;
-            match self.judge(&origin, request, &url, attempts, &self.exchanges[index].0.response) {
+            match self.judge(&origin, request, &url, attempts, &self.exchanges[index].0.response, is_opened) {
                 Err(error) if may_repeat(request, &error) => last = Some(error),
                 outcome => return outcome.and_then(|response| self.keep(&origin, response)),
             }
@@ -133,17 +139,22 @@ impl Stage {
         url: &str,
         attempts: u32,
         response: &Response,
+        is_opened: bool,
     ) -> Result<wire::Response, Error> {
         let header = |name: &str| {
             response.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
         };
+        // The body of an error, or of what leads elsewhere, is read in any case.
+        let leads_on = (300..400).contains(&response.status) && header("location").is_some();
+        let is_left = is_opened && response.status < 400 && !leads_on;
+        let body = if is_left { Vec::new() } else { response.body() };
         let mut names = self.manifest.request_id_header().into_iter().chain(REQUEST_ID_HEADERS);
         let request_id = names.find_map(header).map(str::to_owned);
-        let (mut error, wait_s) = match (self.manifest.judge(origin, response), response.status) {
+        let (mut error, wait_s) = match (self.manifest.judge(origin, response, &body), response.status) {
             (Some(judged), _) => judged,
             (None, status) if status >= 400 => {
                 let message = format!("the provider answered {status}");
-                (Error::new(kind_of(status, &response.body()), message), None)
+                (Error::new(kind_of(status, &body), message), None)
             }
             (None, 301..=303 | 307..=308)
                 if header("location").is_some_and(|to| !to.starts_with('/') && !self.manifest.has(to)) =>
@@ -163,7 +174,8 @@ impl Stage {
                     headers: response
                         .headers
                         .iter()
-                        .map(|(name, value)| types::Header { name: name.clone(), value: value.clone() })
+                        .filter(|(name, _)| !rules::header_is_secret(name))
+                        .map(|(name, value)| types::Header { name: name.to_ascii_lowercase(), value: value.clone() })
                         .collect(),
                     body: response.body(),
                     url: url.to_owned(),
@@ -174,14 +186,14 @@ impl Stage {
                 });
             }
         };
-        let wait_s = header("retry-after").and_then(|text| text.trim().parse().ok()).or(wait_s);
-        error.retry_at = wait_s.map(|seconds: u32| self.now.plus_ms(i64::from(seconds) * 1000));
+        let said_s = header("retry-after").and_then(|text| text.trim().parse::<u32>().ok());
+        let is_limit = matches!(error.kind, ErrorKind::RateLimited | ErrorKind::QuotaExhausted);
+        let wait_s = said_s.max(wait_s).or(is_limit.then_some(RETRY_AFTER_S));
+        error.retry_at = wait_s.map(|seconds| self.now.plus_ms(i64::from(seconds) * 1000));
         error.attempts = attempts;
         error.request_id = request_id;
-        Err(error
-            .with_status(response.status)
-            .with_endpoint(endpoint(request.method, url))
-            .with_body(json::beginning(&response.body(), BODY_KEPT_BYTES_MAX)))
+        error.body = (!body.is_empty()).then(|| json::beginning(&body, BODY_KEPT_BYTES_MAX));
+        Err(error.with_status(response.status).with_endpoint(endpoint(request.method, url)))
     }
 }
 
@@ -196,8 +208,9 @@ fn location_of(response: &wire::Response) -> Option<String> {
         return None;
     }
     let to = &response.headers.iter().find(|header| header.name.eq_ignore_ascii_case("location"))?.value;
+    let to = to.split('#').next().unwrap_or_default();
     if !to.starts_with('/') {
-        return Some(to.clone());
+        return Some(to.to_owned());
     }
     let host_end = response.url.match_indices('/').nth(2).map_or(response.url.len(), |(at, _)| at);
     Some(format!("{}{to}", &response.url[..host_end]))
@@ -220,28 +233,31 @@ fn kind_of(status: u16, body: &[u8]) -> ErrorKind {
     }
 }
 
-/// A refusal for being too fast proves that nothing was done; anything else only passes where repeating is safe.
+/// A refusal for being too fast proves that nothing was done; anything else only passes where repeating is safe. A spent quota
+/// does not come back within a call.
 fn may_repeat(request: &wire::Request, error: &Error) -> bool {
     let is_safe = match request.repeat {
         wire::Repeat::ByMethod => !matches!(request.method, wire::Method::Post | wire::Method::Patch),
         wire::Repeat::Safe | wire::Repeat::Keyed => true,
         wire::Repeat::Never => false,
     };
-    error.kind == ErrorKind::RateLimited || (is_safe && error.may_retry())
+    let may_pass = matches!(error.kind, ErrorKind::Transient | ErrorKind::Timeout | ErrorKind::Network(_));
+    error.kind == ErrorKind::RateLimited || (is_safe && may_pass)
 }
 
 fn query(url: &str) -> &str {
     url.find('?').map_or("", |at| &url[at..])
 }
 
-/// Runs `run` on this stage and tells what it made, and what was wrong with what it asked for.
+/// Runs `run` on this stage and tells what it made, what state is left, and what was wrong with what it asked for.
 pub(super) fn on<T>(
-    stage: Stage,
+    mut stage: Stage,
     taken: &BTreeMap<String, Vec<u8>>,
-    run: impl FnOnce() -> (T, usize),
-) -> (T, usize, Vec<String>) {
+    run: impl FnOnce() -> T,
+) -> (T, BTreeMap<String, Vec<u8>>, Vec<String>) {
+    stage.taken = taken.keys().map(|name| (name.clone(), Vec::new())).collect();
     let before = STAGE.with(|current| current.replace(stage));
-    let (outcome, pages) = run();
+    let outcome = run();
     let stage = STAGE.with(|current| current.replace(before));
     let left_over = stage
         .exchanges
@@ -251,7 +267,7 @@ pub(super) fn on<T>(
     let differs = taken.iter().filter(|(name, bytes)| stage.taken.get(*name) != Some(*bytes));
     let differs = differs.map(|(name, _)| format!("the file {name} does not hold what it should"));
     let troubles = stage.troubles.iter().cloned().chain(left_over).chain(differs).collect();
-    (outcome, pages, troubles)
+    (outcome, stage.state, troubles)
 }
 
 fn stage<T>(act: impl FnOnce(&mut Stage) -> T) -> T {
@@ -262,7 +278,7 @@ pub(crate) mod http {
     use super::*;
 
     pub(crate) fn send(request: &wire::Request) -> Result<wire::Response, types::Error> {
-        stage(|stage| stage.send(request)).map_err(Error::into_wire)
+        stage(|stage| stage.send(request, false)).map_err(Error::into_wire)
     }
 
     pub(crate) use super::pieces::{Body, Upload, open, start};
@@ -296,7 +312,7 @@ mod pieces {
     }
 
     pub(crate) fn open(request: &wire::Request) -> Result<Opened, types::Error> {
-        let response = http::send(request)?;
+        let response = stage(|stage| stage.send(request, true)).map_err(Error::into_wire)?;
         Ok(Opened {
             status: response.status,
             headers: response.headers,
@@ -370,16 +386,31 @@ pub(crate) mod log {
 pub(crate) mod state {
     use super::*;
 
+    fn check(key: &str) -> Result<(), types::Error> {
+        let error = match key.len() {
+            0 => Error::invalid_request("/key", "a key has at least one byte"),
+            1..=rules::KEY_BYTES_MAX => return Ok(()),
+            _ => {
+                let limit = "state_key_bytes".to_owned();
+                Error::new(ErrorKind::LimitExceeded(limit), "a key of state is longer than the limit state_key_bytes")
+            }
+        };
+        Err(error.into_wire())
+    }
+
     pub(crate) fn get(key: &str) -> Result<Option<Vec<u8>>, types::Error> {
+        check(key)?;
         Ok(stage(|stage| stage.state.get(key).cloned()))
     }
 
     pub(crate) fn set(key: &str, value: &[u8]) -> Result<(), types::Error> {
+        check(key)?;
         stage(|stage| stage.state.insert(key.to_owned(), value.to_vec()));
         Ok(())
     }
 
     pub(crate) fn delete(key: &str) -> Result<(), types::Error> {
+        check(key)?;
         stage(|stage| stage.state.remove(key));
         Ok(())
     }
@@ -412,8 +443,7 @@ pub(crate) mod files {
     }
 
     pub(crate) fn write(name: &str, bytes: &[u8]) -> Result<(), types::Error> {
-        stage(|stage| stage.taken.entry(name.to_owned()).or_default().extend_from_slice(bytes));
-        Ok(())
+        stage(|stage| stage.taken.get_mut(name).map(|file| file.extend_from_slice(bytes))).ok_or_else(|| unknown(name))
     }
 }
 
@@ -478,11 +508,14 @@ pub(crate) mod rate_limit {
     use super::*;
     use crate::bindings::wharfage::plugin::rate_limit::Feedback;
 
-    pub(crate) fn acquire(_: &str, _: u32) -> Result<(), types::Error> {
-        Ok(())
+    pub(crate) fn acquire(bucket: &str, _: u32) -> Result<(), types::Error> {
+        if stage(|stage| stage.manifest.has_budget(bucket)) {
+            return Ok(());
+        }
+        Err(Error::invalid_request("/bucket", format!("the manifest has no budget `{bucket}`")).into_wire())
     }
 
-    pub(crate) fn report(_: &Feedback) -> Result<(), types::Error> {
-        Ok(())
+    pub(crate) fn report(feedback: &Feedback) -> Result<(), types::Error> {
+        feedback.bucket.as_deref().map_or(Ok(()), |bucket| acquire(bucket, 0))
     }
 }

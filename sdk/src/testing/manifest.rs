@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::fixture::Response;
-use crate::bindings::wharfage::plugin::http as wire;
+use super::rules;
+use crate::bindings::wharfage::plugin::{http as wire, types};
 use crate::events::{Emission, Trigger};
 use crate::http::Name;
 use crate::{Error, ErrorKind};
@@ -15,6 +16,12 @@ use crate::{Error, ErrorKind};
 pub(super) struct Manifest {
     #[serde(default)]
     origins: BTreeMap<String, Origin>,
+    #[serde(default)]
+    credentials: BTreeMap<String, toml::Value>,
+    #[serde(default)]
+    budgets: BTreeMap<String, toml::Value>,
+    #[serde(default)]
+    idempotency: Option<toml::Value>,
     #[serde(default)]
     answers: Vec<Answer>,
     #[serde(default)]
@@ -30,12 +37,18 @@ pub(super) struct Manifest {
     sockets: BTreeMap<String, toml::Value>,
     #[serde(default)]
     events: BTreeMap<String, toml::Value>,
+    /// Whether it is a plugin's: one that a unit test stands on knows no names.
+    #[serde(skip)]
+    is_whole: bool,
 }
 
 #[derive(Clone, Deserialize)]
 struct Origin {
     methods: Vec<String>,
     paths: Vec<String>,
+    /// Whether no request of the plugin's goes there.
+    #[serde(default)]
+    host_only: bool,
     /// The header field whose URL stays in the host.
     #[serde(default)]
     kept_header: Option<String>,
@@ -83,11 +96,11 @@ impl Manifest {
         let manifest: Self = toml::from_str(text).map_err(|error| format!("plugin.toml cannot be read: {error}"))?;
         match manifest.answers.iter().find(|answer| ErrorKind::named(&answer.kind).is_none()) {
             Some(answer) => Err(format!("plugin.toml: an answer is of the unknown kind `{}`", answer.kind)),
-            None => Ok(manifest),
+            None => Ok(Self { is_whole: true, ..manifest }),
         }
     }
 
-    /// Refuses a trigger and emissions that are not declared, as the host does.
+    /// Refuses a trigger and emissions that are not declared, or that nothing identifies, as the host does.
     pub(super) fn declares(&self, trigger: &Trigger, emit: &[Emission]) -> Result<(), String> {
         let (table, name, is_declared) = match trigger {
             Trigger::Poll(poll) => ("polls", &poll.name, self.polls.contains_key(&poll.name)),
@@ -99,16 +112,24 @@ impl Manifest {
         if !is_declared {
             return Err(format!("plugin.toml has no [{table}.{name}]"));
         }
-        match emit.iter().find(|emission| !self.events.contains_key(&emission.event_type)) {
-            Some(emission) => Err(format!("plugin.toml has no [events.\"{}\"]", emission.event_type)),
+        if let Some(emission) = emit.iter().find(|emission| !self.events.contains_key(&emission.event_type)) {
+            return Err(format!("plugin.toml has no [events.\"{}\"]", emission.event_type));
+        }
+        match emit.iter().find(|emission| emission.key.is_empty()) {
+            Some(emission) => Err(format!("an event `{}` was emitted with an empty key", emission.event_type)),
             None => Ok(()),
         }
+    }
+
+    /// Whether there is a budget of this name.
+    pub(super) fn has_budget(&self, name: &str) -> bool {
+        !self.is_whole || self.budgets.contains_key(name)
     }
 
     /// A manifest with the origin `api`, where everything is allowed.
     pub(super) fn of_one_origin() -> Self {
         let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"].map(str::to_owned).to_vec();
-        let api = Origin { methods, paths: vec!["/**".to_owned()], kept_header: None };
+        let api = Origin { methods, paths: vec!["/**".to_owned()], host_only: false, kept_header: None };
         Self { origins: [("api".to_owned(), api)].into(), ..Self::default() }
     }
 
@@ -127,13 +148,29 @@ impl Manifest {
         Some((self.origins.get(origin)?.kept_header.as_deref()?, base(origin)))
     }
 
+    /// The URL without what the host has masked in an answer and puts there again: a key in the query.
+    pub(super) fn without_masked(&self, url: &str) -> String {
+        let Some((place, query)) = url.split_once('?') else { return url.to_owned() };
+        let is_hosts = |pair: &&str| {
+            let (name, value) = pair.split_once('=').unwrap_or((*pair, ""));
+            let is_own = |facts: &toml::Value| facts.get("query").and_then(toml::Value::as_str) == Some(name);
+            matches!(value, "[masked]" | "%5Bmasked%5D") && self.credentials.values().any(is_own)
+        };
+        let kept: Vec<&str> = query.split('&').filter(|pair| !is_hosts(pair)).collect();
+        if kept.is_empty() { place.to_owned() } else { [place, "?", &kept.join("&")].concat() }
+    }
+
     /// Whether a URL leads to one of the origins.
     pub(super) fn has(&self, url: &str) -> bool {
-        self.origins.keys().any(|name| url.strip_prefix(&base(name)).is_some_and(|path| path.starts_with('/')))
+        let mut granted = self.origins.iter().filter(|(_, origin)| !origin.host_only);
+        granted.any(|(name, _)| url.strip_prefix(&base(name)).is_some_and(|path| path.starts_with('/')))
     }
 
     /// The name of the origin that may be asked this, or why not.
     pub(super) fn check(&self, request: &wire::Request, url: &str) -> Result<&str, String> {
+        if let Err(why) = self.check_everywhere(request, url) {
+            return Err(format!("the host does not allow {} {url}: {why}", Name(request.method)));
+        }
         let refused = |why: &str| format!("plugin.toml does not allow {} {url}: {why}", Name(request.method));
         let place = url.split(['?', '#']).next().unwrap_or_default();
         let (name, origin, path) = self
@@ -144,6 +181,9 @@ impl Manifest {
                 (path.is_empty() || path.starts_with('/')).then_some((name, origin, path))
             })
             .ok_or_else(|| refused("no origin has this URL"))?;
+        if origin.host_only {
+            return Err(refused("only the host asks at this origin"));
+        }
         if !origin.methods.contains(&Name(request.method).to_string()) {
             return Err(refused("the method is not in the origin's `methods`"));
         }
@@ -155,9 +195,52 @@ impl Manifest {
         if is_allowed { Ok(name) } else { Err(refused("the path is not in the origin's `paths`")) }
     }
 
-    /// The error that a rule makes of this answer, and for how many seconds to stay away.
-    pub(super) fn judge(&self, origin: &str, response: &Response) -> Option<(Error, Option<u32>)> {
-        let body: Value = serde_json::from_slice(&response.body()).unwrap_or(Value::Null);
+    /// What is refused whatever the origin: how the URL is written, header fields, names that are not declared.
+    fn check_everywhere(&self, request: &wire::Request, url: &str) -> Result<(), String> {
+        rules::check_url(url).map_err(|why| format!("a URL that {why}"))?;
+        for (at, types::Header { name, value }) in request.headers.iter().enumerate() {
+            let came_before = request.headers.iter().take(at).any(|other| other.name.eq_ignore_ascii_case(name));
+            let why = if !rules::is_token(name) {
+                "which is not a header name"
+            } else if !value.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')) {
+                "whose value is not visible ASCII"
+            } else if rules::is_host_header(name) {
+                "which only the host sets"
+            } else if self.fills(name) {
+                "which the host fills"
+            } else if came_before && !name.eq_ignore_ascii_case("accept") {
+                "twice"
+            } else {
+                continue;
+            };
+            return Err(format!("header `{name}`, {why}"));
+        }
+        if !self.is_whole {
+            return Ok(());
+        }
+        if let Some(cost) = request.costs.iter().find(|cost| !self.has_budget(&cost.bucket)) {
+            return Err(format!("plugin.toml has no [budgets.{}]", cost.bucket));
+        }
+        match &request.credential {
+            wire::Credential::Named(name) if !self.credentials.contains_key(name) => {
+                Err(format!("plugin.toml has no [credentials.{name}]"))
+            }
+            _ if self.idempotency.is_none() && matches!(request.repeat, wire::Repeat::Keyed) => {
+                Err("a keyed request needs [idempotency] in plugin.toml".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the host writes this header field: a credential, or a key that it made.
+    fn fills(&self, header: &str) -> bool {
+        let facts = self.credentials.values().chain(&self.idempotency);
+        facts.filter_map(|facts| facts.get("header")?.as_str()).any(|own| rules::is_same_header(own, header))
+    }
+
+    /// The error that a rule makes of this answer with this body, and for how many seconds to stay away.
+    pub(super) fn judge(&self, origin: &str, response: &Response, body: &[u8]) -> Option<(Error, Option<u32>)> {
+        let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
         let answer = self.answers.iter().find(|answer| {
             answer.origin.as_deref().is_none_or(|name| name == origin)
                 && (answer.status.is_empty() || answer.status.contains(&response.status))

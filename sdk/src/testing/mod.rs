@@ -3,11 +3,37 @@
 //! A fixture is one file `fixtures/<operation>[-case].json`: an input, the exchanges it leads to, and what comes out. Here
 //! it stands in for host and provider, which answer as the real host would: statuses become errors, `[[answers]]` of the
 //! manifest are applied, 429 and 5xx are tried again while the fixture holds another answer, redirects within the origins
-//! are followed, nothing sleeps. `wharfage call … --record FILE` writes such a file from a provider's real answers.
+//! are followed, nothing sleeps. What the host refuses whatever was granted is refused here too: header fields that are its
+//! own, URLs that not everybody reads alike, names that `plugin.toml` does not have. `wharfage call … --record FILE` writes
+//! such a file from a provider's real answers.
 //!
 //! ```ignore
 //! wharfage_sdk::testing::replay_all!(wharfage_leaflink::OPERATIONS); // the whole of tests/fixtures.rs
 //! ```
+//!
+//! # What stands in a fixture
+//!
+//! A JSON object; no other fields are taken. `{name}` stands for the base URL of the origin `name` wherever it is written:
+//! in URLs, header fields and bodies, asked or answered, and in what is expected.
+//!
+//! | field | |
+//! |---|---|
+//! | `operation`, `input` | what is called, and with what |
+//! | `from`, `source`, `date` | where the answers are from: `recorded`, `from-spec` or `from-docs`; a URL or a name; `YYYY-MM-DD` |
+//! | `now` | the time of the call (RFC 3339); 2026-01-01T00:00:00Z where it is left out |
+//! | `secrets` | the names of the secrets that are there |
+//! | `files` | the files that are given to the call, by name: `{"text": …}` or `{"base64": …}` |
+//! | `exchanges` | a list of `{"request": …, "response": …}`; each is used once, and all must be |
+//! | `expect` | what comes of it |
+//!
+//! A `request` is `method` and `url`, the query in any order; `headers` are fields that must be there, others may be; the body
+//! is one of `json`, `form` (a list of pairs), `text` and `base64`, or there is none. A `response` is `status`, `headers`,
+//! and one of `json`, `text` and `base64`, or none. Credentials and keys of idempotency are the host's, and stand nowhere.
+//!
+//! `expect` is `output`, of a list all pages together, or `error`, of which the fields that stand there must be so: `kind`,
+//! `message`, `status`, `fields` and the others of [`Error::to_json`]. With an `output` of a list, `pages` says how many pages
+//! there are, and `goes_on` that there would be more after them. `files` holds what is taken from the call, as above: a plugin
+//! can write only files that are named here.
 //!
 //! Every secret that signs has one value wherever a fixture is played, and here it signs with HMAC and SHA-256. A plugin that signs
 //! otherwise, or makes tokens, tests that part through the host.
@@ -16,6 +42,7 @@ mod fixture;
 #[doc(hidden)]
 pub mod host;
 mod manifest;
+mod rules;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -24,7 +51,7 @@ use serde_json::Value;
 
 use crate::events::{Event, Outcome};
 use crate::operations::{self, Effect, Operation};
-use crate::{Cursor, Error};
+use crate::{Cursor, Error, Timestamp};
 
 use fixture::{Content, Exchange, Expect, Fixture};
 use manifest::Manifest;
@@ -125,7 +152,7 @@ fn try_replay(manifest: &str, operations: &[Operation], fixture: &str) -> Result
     let mut stage = host::Stage::new(manifest, fixture.exchanges, fixture.now, fixture.secrets);
     stage.files = bytes(&fixture.files);
     let taken = bytes(&expect.files);
-    let (outcome, pages, troubles) = host::on(stage, &taken, || run(operations, &operation, input.get(), &expect));
+    let ((outcome, pages), _, troubles) = host::on(stage, &taken, || run(operations, &operation, input.get(), &expect));
     let compared = compare(&expect, &outcome, pages);
     let troubles: Vec<String> = troubles.into_iter().chain(compared.err()).collect();
     if troubles.is_empty() { Ok(operation) } else { Err(troubles.join("\n")) }
@@ -195,7 +222,69 @@ fn difference(expected: &Value, got: &Value) -> String {
     format!("the outcome differs in line {}:\n{before}{}{}", same + 1, show('-', &expected), show('+', &got))
 }
 
-/// Hands an event to a plugin's handler while these exchanges answer: JSON, a list as in a fixture.
+/// What a handler finds: state that lasts from one event to the next, secrets that are there, and the time.
+///
+/// ```ignore
+/// let mut scene = Scene::of(include_str!("../plugin.toml"));
+/// scene.secrets.push("channel_key".to_owned());
+/// scene.handle(events::handle, first, "[]")?;
+/// let outcome = scene.handle(events::handle, second, EXCHANGES)?; // it finds the state that the first left
+/// ```
+pub struct Scene {
+    manifest: Manifest,
+    /// What the plugin keeps in [`state`](crate::state).
+    pub state: BTreeMap<String, Vec<u8>>,
+    /// The names of the secrets that are there.
+    pub secrets: Vec<String>,
+    /// The time; 2026-01-01T00:00:00Z where nobody says.
+    pub now: Option<Timestamp>,
+}
+
+impl std::fmt::Debug for Scene {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scene").field("secrets", &self.secrets).field("now", &self.now).finish_non_exhaustive()
+    }
+}
+
+impl Scene {
+    /// A scene for the plugin with this `plugin.toml`, where nothing was kept yet.
+    ///
+    /// # Panics
+    /// When the manifest cannot be read.
+    pub fn of(manifest: &str) -> Self {
+        let manifest = Manifest::read(manifest).unwrap_or_else(|why| panic!("{why}"));
+        Self { manifest, state: BTreeMap::new(), secrets: Vec::new(), now: None }
+    }
+
+    /// Hands an event to a plugin's handler while these exchanges answer: JSON, a list as in a fixture.
+    ///
+    /// # Errors
+    /// What the handler says.
+    ///
+    /// # Panics
+    /// When the exchanges cannot be read, are not all used, or something else was asked for; when the trigger or the type
+    /// of an emission is not declared, or its key is empty.
+    pub fn handle(
+        &mut self,
+        handler: fn(Event) -> Result<Outcome, Error>,
+        event: Event,
+        exchanges: &str,
+    ) -> Result<Outcome, Error> {
+        let trigger = event.trigger.clone();
+        let exchanges = read_exchanges(&self.manifest, exchanges);
+        let mut stage = host::Stage::new(self.manifest.clone(), exchanges, self.now, self.secrets.clone());
+        stage.state = std::mem::take(&mut self.state);
+        let (outcome, state, troubles) = host::on(stage, &BTreeMap::new(), || handler(event));
+        self.state = state;
+        let emit = outcome.as_ref().map(|outcome| outcome.emit.as_slice()).unwrap_or_default();
+        let undeclared = self.manifest.declares(&trigger, emit).err();
+        let troubles: Vec<String> = troubles.into_iter().chain(undeclared).collect();
+        assert!(troubles.is_empty(), "\n{}\n", troubles.join("\n"));
+        outcome
+    }
+}
+
+/// Hands one event to a plugin's handler in a [`Scene`] of its own.
 ///
 /// ```ignore
 /// let poll = Poll { name: "orders".into(), input: "{}".into(), start: Start::FromNow };
@@ -204,28 +293,17 @@ fn difference(expected: &Value, got: &Value) -> String {
 /// ```
 ///
 /// # Errors
-/// What the handler says.
+/// As [`Scene::handle`].
 ///
 /// # Panics
-/// When the exchanges cannot be read, are not all used, or something else was asked for; when the trigger or the type of
-/// an emission is not declared.
+/// As [`Scene::of`] and [`Scene::handle`].
 pub fn handle(
     manifest: &str,
     handler: fn(Event) -> Result<Outcome, Error>,
     event: Event,
     exchanges: &str,
 ) -> Result<Outcome, Error> {
-    let manifest = Manifest::read(manifest).unwrap_or_else(|why| panic!("{why}"));
-    let exchanges: Vec<Exchange> = serde_json::from_str(&manifest.expand(exchanges))
-        .unwrap_or_else(|error| panic!("these exchanges cannot be read: {error}"));
-    let trigger = event.trigger.clone();
-    let stage = host::Stage::new(manifest.clone(), exchanges, None, Default::default());
-    let (outcome, _, troubles) = host::on(stage, &BTreeMap::new(), || (handler(event), 0));
-    let emit = outcome.as_ref().map(|outcome| outcome.emit.as_slice()).unwrap_or_default();
-    let undeclared = manifest.declares(&trigger, emit).err();
-    let troubles: Vec<String> = troubles.into_iter().chain(undeclared).collect();
-    assert!(troubles.is_empty(), "\n{}\n", troubles.join("\n"));
-    outcome
+    Scene::of(manifest).handle(handler, event, exchanges)
 }
 
 /// Runs `run` while these exchanges answer; for unit tests below the level of an operation. The one origin is `api`.
@@ -234,12 +312,16 @@ pub fn handle(
 /// When the exchanges cannot be read, are not all used, or something else was asked for.
 pub fn with_exchanges<T>(exchanges: &str, run: impl FnOnce() -> T) -> T {
     let manifest = Manifest::of_one_origin();
-    let exchanges: Vec<Exchange> = serde_json::from_str(&manifest.expand(exchanges))
-        .unwrap_or_else(|error| panic!("these exchanges cannot be read: {error}"));
+    let exchanges = read_exchanges(&manifest, exchanges);
     let stage = host::Stage::new(manifest, exchanges, None, Default::default());
-    let (outcome, _, troubles) = host::on(stage, &BTreeMap::new(), || (run(), 0));
+    let (outcome, _, troubles) = host::on(stage, &BTreeMap::new(), run);
     assert!(troubles.is_empty(), "\n{}\n", troubles.join("\n"));
     outcome
+}
+
+fn read_exchanges(manifest: &Manifest, text: &str) -> Vec<Exchange> {
+    serde_json::from_str(&manifest.expand(text))
+        .unwrap_or_else(|error| panic!("these exchanges cannot be read: {error}"))
 }
 
 #[cfg(test)]
@@ -281,11 +363,143 @@ mod tests {
     "#;
 
     fn outcome(exchanges: &str, expect: &str) -> Result<String, String> {
+        outcome_with("", exchanges, expect)
+    }
+
+    /// With more lines of the manifest.
+    fn outcome_with(lines: &str, exchanges: &str, expect: &str) -> Result<String, String> {
         let fixture = format!(
             r#"{{"operation": "numbers.list", "input": {{}}, "from": "from-docs", "source": "none", "date": "2026-01-01",
                  "exchanges": [{exchanges}], "expect": {expect}}}"#
         );
-        try_replay(MANIFEST, OPERATIONS, &fixture)
+        try_replay(&format!("{MANIFEST}\n{lines}"), OPERATIONS, &fixture)
+    }
+
+    /// What `run` makes with this manifest while these exchanges answer, and what is wrong with what it asked for.
+    fn made<T>(manifest: &str, exchanges: &str, run: impl FnOnce() -> T) -> (T, Vec<String>) {
+        let manifest = Manifest::read(manifest).unwrap();
+        let exchanges = read_exchanges(&manifest, exchanges);
+        let taken = BTreeMap::from([("taken".to_owned(), b"x".to_vec())]);
+        let (made, _, troubles) = host::on(host::Stage::new(manifest, exchanges, None, Vec::new()), &taken, run);
+        (made, troubles)
+    }
+
+    /// A manifest that has some of everything.
+    const WHOLE: &str = r#"
+        [origins.api]
+        url = "https://numbers.example/v1"
+        methods = ["GET"]
+        paths = ["/**"]
+        [origins.auth]
+        url = "https://auth.example"
+        methods = ["GET"]
+        paths = ["/**"]
+        host_only = true
+        [credentials.key]
+        scheme = "api-key"
+        secret = "key"
+        header = "X-Key"
+        origins = ["api"]
+        [budgets.per-minute]
+        limit = 60
+        window_s = 60
+    "#;
+
+    #[test]
+    fn what_no_host_would_send_is_told() {
+        use crate::http::{Credential, Repeat};
+        let numbers = || Request::get("{api}/numbers");
+        let troubles = |request: Request| made(WHOLE, "[]", || request.send().is_err()).1.join("\n");
+        for (request, why) in [
+            (numbers().header("Authorization", "x"), "which only the host sets"),
+            (numbers().header("User_Agent", "x"), "which only the host sets"),
+            (numbers().header("x-forwarded-for", "x"), "which only the host sets"),
+            (numbers().header("x-key", "x"), "which the host fills"),
+            (numbers().header("X-A", "1").header("x-a", "2"), "twice"),
+            (numbers().header("X-A", "ä"), "whose value is not visible ASCII"),
+            (numbers().header("X A", "1"), "which is not a header name"),
+            (numbers().cost("per-mintue", 2), "no [budgets.per-mintue]"),
+            (numbers().repeat(Repeat::Keyed), "needs [idempotency]"),
+            (numbers().credential(Credential::Named("typo".into())), "no [credentials.typo]"),
+            (Request::get("{auth}/token"), "only the host asks"),
+            (Request::get("{api}/a/../numbers"), "a dot segment"),
+            (Request::get("{api}/a%2Fb"), "an encoded slash"),
+            (Request::get("{api}/numbers#1"), "a fragment"),
+            (Request::get("{api}/numbers?a=b c"), "a space"),
+        ] {
+            let troubles = troubles(request);
+            assert!(troubles.contains("does not allow GET") && troubles.contains(why), "{why}: {troubles}");
+        }
+        let well = numbers().header("Accept", "a/b").header("accept", "c/d").cost("per-minute", 2).query("at", "/../#");
+        let troubles = troubles(well.credential(Credential::Named("key".into())));
+        assert!(troubles.contains("no exchange for GET") && !troubles.contains("allow"), "{troubles}");
+    }
+
+    #[test]
+    fn names_that_the_host_does_not_know_are_refused_as_it_does() {
+        use crate::rate_limit::{self, Feedback};
+        use crate::{files, state};
+        made(WHOLE, "[]", || {
+            rate_limit::acquire("per-minute", 1).unwrap();
+            rate_limit::report(Feedback::default()).unwrap();
+            let typo = Feedback { bucket: Some("typo".into()), ..Feedback::default() };
+            for refused in [rate_limit::acquire("typo", 1), rate_limit::report(typo), state::set("", b"x")] {
+                assert_eq!(refused.unwrap_err().kind.name(), "invalid-request");
+            }
+            state::set(&"k".repeat(256), b"x").unwrap();
+            assert_eq!(state::get(&"k".repeat(257)).unwrap_err().kind.name(), "limit-exceeded");
+            files::write("taken", b"x").unwrap();
+            assert_eq!(files::write("other", b"x").unwrap_err().kind.name(), "invalid-request");
+        });
+        with_exchanges("[]", || rate_limit::acquire("of a plugin that is not here", 1)).unwrap();
+    }
+
+    #[test]
+    fn header_fields_come_as_from_the_host() {
+        let exchanges = r#"[{"request": {"method": "GET", "url": "{api}/numbers"},
+            "response": {"status": 200, "headers": {"Link": "</2>", "Set-Cookie": "a=b", "X-Refresh-Token": "c"}}}]"#;
+        let response = with_exchanges(exchanges, || Request::get("{api}/numbers").send()).unwrap();
+        assert_eq!(response.headers, [("link".to_owned(), "</2>".to_owned())]);
+    }
+
+    #[test]
+    fn a_key_that_the_host_masked_in_the_url_of_the_next_page_is_its_own() {
+        let exchanges = format!(
+            r#"{{{FIRST}, "response": {{"status": 200, "json": {{"n": 1, "next": "{{api}}/numbers?k=[masked]&p=2"}}}}}},
+               {{"request": {{"method": "GET", "url": "{{api}}/numbers?p=2"}}, "response": {{"status": 200, "json": {{"n": 2}}}}}}"#
+        );
+        outcome_with("[credentials.key]\nquery = 'k'", &exchanges, r#"{"output": [1, 2]}"#).unwrap();
+        assert!(outcome(&exchanges, r#"{"output": [1, 2]}"#).unwrap_err().contains("no exchange"));
+    }
+
+    #[test]
+    fn a_spent_quota_is_not_tried_again() {
+        let exchange = r#"{"request": {"method": "GET", "url": "{api}/numbers"}, "response": "#;
+        let exchanges = format!(r#"[{exchange}{{"status": 429}}}}, {exchange}{{"status": 200}}}}]"#);
+        let rule = "[[answers]]\nstatus = [429]\nkind = 'quota-exhausted'\n";
+        let ((first, second), _) = made(&format!("{WHOLE}\n{rule}"), &exchanges, || {
+            let ask = || Request::get("{api}/numbers").send();
+            (ask(), ask())
+        });
+        let first = first.unwrap_err();
+        assert_eq!((first.kind.name(), first.attempts, &first.body), ("quota-exhausted", 1, &None));
+        assert_eq!(first.retry_at, Timestamp::parse("2026-01-01T00:01:00Z"));
+        assert_eq!(second.unwrap().attempts, 1);
+    }
+
+    #[test]
+    fn a_rule_about_a_body_says_nothing_of_one_that_is_opened() {
+        let exchange = |status: u16| {
+            format!(
+                r#"[{{"request": {{"method": "GET", "url": "{{api}}/numbers"}},
+                     "response": {{"status": {status}, "json": {{"status": "0", "result": "rate limit"}}}}}}]"#
+            )
+        };
+        let manifest = format!("{MANIFEST}\n[[answers]]\nstatus = [202]\nkind = 'conflict'\n");
+        let open = |status| made(&manifest, &exchange(status), || Request::get("{api}/numbers").open()).0;
+        assert!(open(200).unwrap().read(100).unwrap().starts_with(b"{\"status\""));
+        let error = open(202).err().unwrap();
+        assert_eq!((error.kind.name(), &error.body), ("conflict", &None));
     }
 
     const FIRST: &str = r#""request": {"method": "GET", "url": "{api}/numbers?a=1&b=2"}"#;
@@ -332,6 +546,45 @@ mod tests {
         assert_eq!((outcome.emit.len(), outcome.cursor.as_deref()), (2, Some("5")));
     }
 
+    /// Counts how often it ran, in its state, and tells what it finds.
+    fn counted(event: Event) -> Result<Outcome, Error> {
+        let count = crate::state::json::<u32>("count")?.unwrap_or_default() + 1;
+        crate::state::set_json("count", &count)?;
+        let has_key = crate::secrets::is_available("key");
+        let key = if event.id == "nameless" { String::new() } else { event.id };
+        let data = serde_json::json!([count, has_key, crate::clock::now()]);
+        let emission = crate::events::Emission { event_type: "number".to_owned(), key, data };
+        Ok(Outcome { emit: vec![emission], ..Outcome::default() })
+    }
+
+    fn delivered(scene: &mut Scene, id: &str) -> Value {
+        use crate::events::{Header, Trigger, Webhook};
+        let headers = vec![Header { name: "x-id".to_owned(), value: id.to_owned() }];
+        let webhook = Webhook { endpoint: "numbers".to_owned(), headers, body: Vec::new() };
+        let event = Event { id: id.to_owned(), trigger: Trigger::Webhook(webhook), cursor: None };
+        scene.handle(counted, event, "[]").unwrap().emit.remove(0).data
+    }
+
+    fn scene() -> Scene {
+        Scene::of(&format!("{MANIFEST}\n[webhooks.numbers]\n[events.number]\ndescription = 'A number.'\n"))
+    }
+
+    #[test]
+    fn a_scene_lasts_from_one_event_to_the_next() {
+        let mut scene = scene();
+        assert_eq!(delivered(&mut scene, "1"), serde_json::json!([1, false, "2026-01-01T00:00:00Z"]));
+        scene.secrets.push("key".to_owned());
+        scene.now = Some(Timestamp::from_unix_s(0));
+        assert_eq!(delivered(&mut scene, "2"), serde_json::json!([2, true, "1970-01-01T00:00:00Z"]));
+        assert_eq!(scene.state["count"], b"2");
+    }
+
+    #[test]
+    #[should_panic(expected = "with an empty key")]
+    fn an_emission_that_nothing_identifies_is_told() {
+        delivered(&mut scene(), "nameless");
+    }
+
     #[test]
     #[should_panic(expected = "plugin.toml has no [polls.letters]")]
     fn a_trigger_that_is_not_declared_is_told() {
@@ -375,5 +628,14 @@ mod tests {
             r#"{"status": 429, "headers": {"Retry-After": "2"}}"#,
             r#"{"error": {"kind": "rate-limited", "retry_at": "2026-01-01T00:00:02Z"}}"#,
         );
+        // Nothing is said of when, and there is no body.
+        answer(
+            r#"{"status": 429}"#,
+            r#"{"error": {"kind": "rate-limited", "retry_at": "2026-01-01T00:01:00Z", "body": null}}"#,
+        );
+        answer(r#"{"status": 503}"#, r#"{"error": {"kind": "transient", "retry_at": null}}"#);
+        let later = "[[answers]]\nstatus = [503]\nkind = 'transient'\nretry_after_s = 7\n";
+        let exchange = format!(r#"{{{FIRST}, "response": {{"status": 503, "headers": {{"Retry-After": "2"}}}}}}"#);
+        outcome_with(later, &exchange, r#"{"error": {"retry_at": "2026-01-01T00:00:07Z"}}"#).unwrap();
     }
 }

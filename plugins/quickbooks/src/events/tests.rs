@@ -129,10 +129,11 @@ fn begun(input: &str) -> Outcome {
 #[test]
 fn the_poll_tells_what_webhooks_missed() {
     let input = r#"{"entities": ["Invoice", "Item"], "realm": "1185883450"}"#;
-    let first = poll(input, Start::FromNow, None, "[]").unwrap();
+    let begin = ["[", &cdc("Invoice,Item", "2025-12-31T23:58:00Z", &[], "Item"), "]"].concat();
+    let first = poll(input, Start::FromNow, None, &begin).unwrap();
     assert_eq!((first.emit.len(), first.more), (0, false));
     let records = [record(130, "2026-01-01T00:00:30-00:00", None), record(99, "2026-01-01T00:00:40Z", Some("Deleted"))];
-    let exchange = cdc("Invoice,Item", "2025-12-31T23:58:00Z", &records, "Invoice");
+    let exchange = cdc("Invoice,Item", "2025-12-31T23:58:00.500Z", &records, "Invoice");
     let second = poll(input, Start::FromNow, first.cursor, &["[", &exchange, "]"].concat()).unwrap();
     assert_eq!(
         keys(&second),
@@ -212,7 +213,8 @@ fn more_deletions_than_an_answer_holds_do_not_stop_the_run() {
 #[test]
 fn from_now_tells_nothing_of_the_past() {
     let input = r#"{"entities": ["Invoice"]}"#;
-    let first = poll(input, Start::FromNow, None, "[]").unwrap();
+    let begin = ["[", &cdc("Invoice", "2025-12-31T23:58:00Z", &[], "Invoice"), "]"].concat();
+    let first = poll(input, Start::FromNow, None, &begin).unwrap();
     // What changes within the second in which the watch begins is told.
     let records = [
         record(1, "2025-12-31T23:59:59Z", None),
@@ -224,12 +226,25 @@ fn from_now_tells_nothing_of_the_past() {
         ("invoice.changed", "-/invoice/3/2026-01-01T00:00:01Z"),
     ];
     for since in ["2025-12-31T23:58:00Z", "2025-12-31T23:58:00.500Z"] {
-        let cursor = first.cursor.clone().map(|cursor| cursor.replace("2025-12-31T23:58:00Z", since));
+        let cursor = first.cursor.clone().map(|cursor| cursor.replace("2025-12-31T23:58:00.500Z", since));
         let exchange = ["[", &cdc("Invoice", since, &records, "Invoice"), "]"].concat();
         let outcome = poll(input, Start::FromNow, cursor, &exchange).unwrap();
         assert_eq!(keys(&outcome), told);
         assert!(outcome.cursor.unwrap().contains(r#""before":"2025-12-31T23:59:59.999Z""#));
     }
+}
+
+/// The host's clock is a minute ahead: what changes in that minute is not of the past.
+#[test]
+fn from_now_begins_by_the_clock_of_quickbooks() {
+    let input = r#"{"entities": ["Invoice"]}"#;
+    let begin = cdc("Invoice", "2025-12-31T23:58:00Z", &[], "Invoice");
+    let begin = ["[", &begin.replace("2026-01-01T00:00:00.5Z", "2025-12-31T23:59:00Z"), "]"].concat();
+    let first = poll(input, Start::FromNow, None, &begin).unwrap();
+    let records = [record(1, "2025-12-31T23:58:59Z", None), record(2, "2025-12-31T23:59:30Z", None)];
+    let exchange = ["[", &cdc("Invoice", "2025-12-31T23:57:00Z", &records, "Invoice"), "]"].concat();
+    let second = poll(input, Start::FromNow, first.cursor, &exchange).unwrap();
+    assert_eq!(keys(&second), [("invoice.changed", "-/invoice/2/2025-12-31T23:59:30Z")]);
 }
 
 #[test]
