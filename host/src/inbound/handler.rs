@@ -12,10 +12,10 @@ use crate::capability;
 use crate::connection::Limits;
 use crate::error::{Error, Kind, Result};
 use crate::event::{EVENT_NAME_BYTES_MAX, Emission, Event, Outcome, Trigger};
-use crate::manifest::shown;
 use crate::plugin::Plugin;
 use crate::store::Store;
 use crate::store::arrival::{Commit, Committed, Emit, Standing, Step};
+use crate::text::shown;
 use crate::time::{BoxFuture, Clock};
 
 /// Whoever handles events: a plugin, or a script in a test.
@@ -61,6 +61,26 @@ pub(crate) struct Keeping {
     pub(crate) known_ms: u64,
     /// Bytes of all emitted events that sinks have not read.
     pub(crate) bytes_max: u64,
+}
+
+impl Keeping {
+    /// There is no room for what is emitted, so called.
+    pub(crate) fn exceeded(&self, what: &str) -> Error {
+        let most = self.bytes_max;
+        let message =
+            format!("{what} would exceed the limit outbox_bytes: {most} bytes of all connections, half of them of one");
+        Error::limit(OUTBOX, message).with_details(
+            "A sink does not take them; look at `wharfage events dead`. To keep more, set serve.limits.outbox_bytes",
+        )
+    }
+}
+
+/// The limit on what was emitted and is kept.
+const OUTBOX: &str = "outbox_bytes";
+
+/// Whether nothing is wrong but that sinks have not taken what was emitted.
+pub(crate) fn is_outbox_full(error: &Error) -> bool {
+    matches!(error.kind(), Kind::LimitExceeded(limit) if limit == OUTBOX)
 }
 
 /// A trigger that was handled and kept.
@@ -147,15 +167,7 @@ impl Handler {
                 Ok(Some(Handled { send: outcome.send, has_moved, more: outcome.more, emitted }))
             }
             Committed::Stale => Ok(None),
-            Committed::Full => {
-                let most = self.0.keeping.bytes_max;
-                let message = format!(
-                    "emitted events would exceed the limit outbox_bytes: {most} bytes of all connections, half of them of one"
-                );
-                Err(Error::limit("outbox_bytes", message).with_details(
-                    "A sink does not take them; look at `wharfage events dead`. To keep more, set serve.limits.outbox_bytes",
-                ))
-            }
+            Committed::Full => Err(self.0.keeping.exceeded("emitted events")),
         }
     }
 
@@ -305,7 +317,7 @@ mod tests {
         let long = format!("\"{}\"", "x".repeat(3_000));
         let all = outcome(vec![emission("order.paid", "1", &long)], Some("7"));
         let error = tried(Limits::default(), all).await.unwrap_err();
-        assert_eq!(*error.kind(), Kind::LimitExceeded("outbox_bytes".into()));
+        assert!(is_outbox_full(&error) && !is_outbox_full(&Error::limit("emitted_events", "too many")), "{error}");
         assert!(error.details().unwrap().contains("wharfage events dead"), "{error:?}");
     }
 

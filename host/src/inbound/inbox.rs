@@ -5,16 +5,16 @@
 //! holding it while it works and lets go when it dies. Events of one order are handled one after the other; the others
 //! side by side.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::RETRY_AT_MS_MAX;
-use super::handler::Handler;
+use super::handler::{Handler, is_outbox_full};
 use crate::error::{Error, Kind, Result};
 use crate::event::Trigger;
 use crate::observe::trace::{Here, Trace};
@@ -24,6 +24,12 @@ use crate::time::Timestamp;
 
 /// How often an event is handled anew at once because another moved the cursor.
 const CONFLICTS_MAX: u32 = 16;
+
+/// How often it is looked at least for what others left or had done once more, in milliseconds.
+const LOOK_MS: u64 = 5_000;
+
+/// For how long nothing is handed over where the outbox had no room, in milliseconds.
+const FULL_MS: u64 = 60_000;
 
 /// How patiently events are handed over, and how much may wait.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,7 +45,7 @@ pub(crate) struct InboxPolicy {
 }
 
 impl InboxPolicy {
-    /// How often a holder says that it is still there, and looks for what others left.
+    /// How often a holder says that it is still there.
     fn beat_ms(&self) -> u64 {
         (self.held_ms / 6).max(1)
     }
@@ -57,6 +63,10 @@ struct Parts {
     wake: Notify,
     /// Events given up since the start.
     dead: AtomicU64,
+    /// When events are due that were put off here, as far as that is still to come.
+    dues: Mutex<BTreeSet<Timestamp>>,
+    /// Until then nothing is handed over, in milliseconds: the outbox had no room.
+    full_until: AtomicU64,
 }
 
 /// A webhook that has been verified.
@@ -99,7 +109,15 @@ impl Inbox {
     /// [`Kind::Internal`] when the operating system gives no random bytes.
     pub(crate) fn new(handler: Handler, policy: InboxPolicy) -> Result<Self> {
         let holder = crate::random::name()?;
-        Ok(Self(Arc::new(Parts { handler, policy, holder, wake: Notify::new(), dead: AtomicU64::new(0) })))
+        Ok(Self(Arc::new(Parts {
+            handler,
+            policy,
+            holder,
+            wake: Notify::new(),
+            dead: AtomicU64::new(0),
+            dues: Mutex::default(),
+            full_until: AtomicU64::new(0),
+        })))
     }
 
     /// Events that were given up since the start.
@@ -149,6 +167,7 @@ impl Inbox {
         let mut held: HashMap<tokio::task::Id, u64> = HashMap::new();
         let mut beat = clock.now().plus(self.0.policy.beat_ms());
         loop {
+            let now = clock.now();
             let free = self.0.policy.side_by_side.saturating_sub(working.len());
             // Where nobody can say so any more, it is the same.
             let is_over = *stop.borrow() || stop.has_changed().is_err();
@@ -171,7 +190,10 @@ impl Inbox {
                 }
                 () = self.0.wake.notified(), if !is_over && working.len() < self.0.policy.side_by_side => {}
                 _ = stop.changed(), if !is_over => {}
-                () = clock.alarm(beat) => {
+                () = clock.alarm(beat.min(self.looks_at(now))) => {
+                    if clock.now() < beat {
+                        continue;
+                    }
                     beat = clock.now().plus(self.0.policy.beat_ms());
                     for id in held.values() {
                         let until = clock.now().plus(self.0.policy.held_ms);
@@ -183,9 +205,23 @@ impl Inbox {
         }
     }
 
+    /// When it is looked again for what is due, where it was now.
+    fn looks_at(&self, now: Timestamp) -> Timestamp {
+        let mut dues = self.dues();
+        *dues = dues.split_off(&now.plus(1));
+        dues.first().copied().unwrap_or(Timestamp::MAX).min(now.plus(LOOK_MS))
+    }
+
+    fn dues(&self) -> std::sync::MutexGuard<'_, BTreeSet<Timestamp>> {
+        self.0.dues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn due(&self, limit: usize) -> Vec<Stored> {
-        let Parts { handler, holder, .. } = &*self.0;
+        let Parts { handler, holder, full_until, .. } = &*self.0;
         let now = handler.clock().now();
+        if now.as_millis() < full_until.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
         let (connection, until) = (handler.connection(), now.plus(self.0.policy.held_ms));
         let taken = handler.store().take(connection, holder, now, until, limit as u64).await;
         taken.unwrap_or_else(|error| {
@@ -217,7 +253,11 @@ impl Inbox {
             wake.notify_one();
             return;
         };
-        let due = self.again(&error, u32::try_from(attempts).unwrap_or(u32::MAX));
+        let is_full = is_outbox_full(&error);
+        let due = match is_full {
+            true => Some(self.full()),
+            false => self.again(&error, u32::try_from(attempts).unwrap_or(u32::MAX)),
+        };
         match due {
             Some(at) => tracing::warn!(
                 target: "wharfage::inbound", connection, id, attempts, again = %at, "an event was not handled: {error}"
@@ -228,8 +268,9 @@ impl Inbox {
             ),
         }
         let why = error.to_string();
-        match handler.store().put_off(id, holder, due, &why).await {
+        match handler.store().put_off(id, holder, due, &why, !is_full).await {
             Ok(is_ours) => {
+                self.dues().extend(due);
                 self.0.dead.fetch_add(u64::from(is_ours && due.is_none()), Ordering::Relaxed);
             }
             // It is let go when its time is over.
@@ -257,6 +298,14 @@ impl Inbox {
             }
         }
         Err(Error::new(Kind::Conflict, format!("the cursor moved {CONFLICTS_MAX} times while this was handled")))
+    }
+
+    /// Hands nothing over for a while: the next event would find no room either, and its plugin would have worked in vain.
+    /// Answers until when.
+    fn full(&self) -> Timestamp {
+        let until = self.0.handler.clock().now().plus(FULL_MS);
+        self.0.full_until.store(until.as_millis(), Ordering::Relaxed);
+        until
     }
 
     /// When an event that was not handled is tried again; never, after so many attempts.
@@ -307,9 +356,6 @@ pub(crate) fn opened(content: &[u8]) -> Result<(Headers, Vec<u8>)> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
     use serde_json::value::RawValue;
 
     use super::*;
@@ -317,7 +363,7 @@ mod tests {
     use crate::event::{Emission, Event, Outcome};
     use crate::inbound::envelope::Emitter;
     use crate::inbound::handler::{Handles, Keeping, Parts as Made};
-    use crate::store::arrival::{EventState, Filter};
+    use crate::store::arrival::{Commit, Emit, EventState, Filter, Sweep};
     use crate::store::{MemoryStore, Store};
     use crate::time::{BoxFuture, Clock, ManualClock};
 
@@ -480,6 +526,67 @@ mod tests {
         let dead = store.events(Filter { limit: 1, ..Filter::default() }).await.unwrap();
         assert_eq!((dead[0].state, tries.load(Ordering::Relaxed)), (EventState::Dead, 3));
         assert!(dead[0].why.contains("answered 409"), "{}", dead[0].why);
+        drained(at_work).await;
+    }
+
+    /// Not at the next look for what others left.
+    #[tokio::test]
+    async fn an_event_that_was_put_off_is_tried_again_when_it_is_due() {
+        let (store, clock) = parts();
+        let asked_at = Arc::new(Mutex::new(Vec::new()));
+        let (noted, now) = (asked_at.clone(), clock.clone());
+        let failing = inbox(&store, &clock, move |_| {
+            let mut noted = noted.lock().unwrap();
+            noted.push(now.now());
+            let is_first = noted.len() == 1;
+            Box::pin(async move { if is_first { Err(Error::internal("not yet")) } else { Ok(()) } })
+        });
+        failing.receive(webhook("e", None)).await.unwrap();
+        let at_work = running(&failing);
+        until_nothing_waits(&store, &clock).await;
+        let asked_at = asked_at.lock().unwrap().clone();
+        assert!(asked_at[1].since(asked_at[0]) <= 2_000, "{asked_at:?}");
+        drained(at_work).await;
+    }
+
+    /// Sinks that take nothing cost no event an attempt, and no plugin its work over and over.
+    #[tokio::test]
+    async fn events_wait_until_the_outbox_has_room() {
+        let (store, clock) = parts();
+        let tries = Arc::new(AtomicU64::new(0));
+        let counted = tries.clone();
+        let waiting = inbox(&store, &clock, move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async { Ok(()) })
+        });
+        let full = Commit {
+            connection: "c".into(),
+            at: clock.now(),
+            event: None,
+            step: None,
+            emit: vec![Emit { name: "before".into(), content: vec![0; 1 << 19] }],
+            known_until: Timestamp::MAX,
+            bytes_max: u64::MAX,
+        };
+        store.commit(full).await.unwrap();
+        for number in 0..20 {
+            waiting.receive(webhook(&number.to_string(), None)).await.unwrap();
+        }
+        let at_work = running(&waiting);
+        for _ in 0..20 * 60 {
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            clock.advance(500);
+        }
+        let all = store.events(Filter { limit: 100, ..Filter::default() }).await.unwrap();
+        assert!(all.iter().all(|stored| (stored.state, stored.attempts) == (EventState::Waiting, 0)), "{all:?}");
+        assert!((8..=44).contains(&tries.load(Ordering::Relaxed)), "four a minute, for ten minutes: {tries:?}");
+        store.advance_sink("s", 1, None).await.unwrap();
+        let read = Sweep { now: clock.now(), sinks: vec!["s".into()], ..Sweep::default() };
+        store.sweep(read).await.unwrap();
+        until_nothing_waits(&store, &clock).await;
+        assert_eq!(states(&store).await, [EventState::Handled; 20]);
         drained(at_work).await;
     }
 

@@ -9,6 +9,7 @@ use crate::observe::audit::{Audit, AuditEntry, Deed};
 use crate::outbound::mask::header_is_secret;
 use crate::store::Store;
 use crate::store::arrival::{DeadLetter, EventState, Filter, Stored};
+use crate::text::shown;
 use crate::time::{Clock, Timestamp};
 
 /// How long a change of a sink's position waits for whoever gives to it, in milliseconds; longer than a lease holds.
@@ -17,12 +18,15 @@ const WAIT_MS: u64 = 20_000;
 /// How often it asks meanwhile, in milliseconds.
 const ASK_MS: u64 = 500;
 
-/// The events of a host's store; see [`Host::event_log`](crate::Host::event_log).
+/// The events of a host's store; see [`Host::event_log`](crate::Host::event_log). Clones are the same log.
+#[derive(Clone)]
 pub struct EventLog {
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
     audit: Audit,
 }
+
+debug_shows!(EventLog);
 
 /// Which events a list holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -167,26 +171,31 @@ impl EventLog {
         Ok((ArrivedEvent::from(stored), content))
     }
 
-    /// Has an event handed to its plugin once more, by whoever serves its connection. It stands in the audit trail.
+    /// Has an event handed to its plugin once more, by whoever serves its connection. It stands in the audit trail, also
+    /// where nobody waits for this any more.
     ///
     /// # Errors
     /// [`Kind::NotFound`]; [`Kind::Conflict`] where its content is not kept any more, or it is being handled.
     pub async fn replay(&self, id: u64) -> Result<()> {
         let event = self.store.event(id).await?.ok_or_else(|| unknown(id))?;
-        let replayed = match self.store.replay(id, self.clock.now()).await? {
-            true => Ok(()),
-            false => {
-                let why = match event.has_content {
-                    true => "is being handled",
-                    false => "has nothing left to hand over: its content is not kept any more",
-                };
-                Err(Error::new(Kind::Conflict, format!("event {id} {why}")))
-            }
-        };
-        let entry =
-            AuditEntry { connection: event.arrival.connection, event: Some(id), ..AuditEntry::new(Deed::Replay) };
-        self.audit.tell(entry.came_to(replayed.as_ref().copied()));
-        replayed
+        let log = self.clone();
+        to_its_end(async move {
+            let replayed = match log.store.replay(id, log.clock.now()).await? {
+                true => Ok(()),
+                false => {
+                    let why = match event.has_content {
+                        true => "is being handled",
+                        false => "has nothing left to hand over: its content is not kept any more",
+                    };
+                    Err(Error::new(Kind::Conflict, format!("event {id} {why}")))
+                }
+            };
+            let entry =
+                AuditEntry { connection: event.arrival.connection, event: Some(id), ..AuditEntry::new(Deed::Replay) };
+            log.audit.tell(entry.came_to(replayed.as_ref().copied()));
+            replayed
+        })
+        .await
     }
 
     /// What sinks did not take, in order of the events' numbers: about `limit` letters of events after this number, and
@@ -242,15 +251,23 @@ impl EventLog {
             }
             self.clock.sleep_until(now.plus(ASK_MS)).await;
         }
-        let moved = self.move_back(sink, number).await;
-        let entry = AuditEntry { sink: sink.to_owned(), event: Some(number), ..AuditEntry::new(Deed::Replay) };
-        self.audit.tell(entry.came_to(moved.as_ref().copied()));
-        self.store.release(&lease, &holder).await?;
-        moved
+        let (log, sink) = (self.clone(), sink.to_owned());
+        to_its_end(async move {
+            let moved = log.move_back(&sink, number).await;
+            let entry = AuditEntry { sink, event: Some(number), ..AuditEntry::new(Deed::Replay) };
+            log.audit.tell(entry.came_to(moved.as_ref().copied()));
+            log.store.release(&lease, &holder).await?;
+            moved
+        })
+        .await
     }
 
     async fn move_back(&self, sink: &str, number: u64) -> Result<()> {
         let position = self.store.sink_position(sink).await?;
+        if position == 0 {
+            let message = format!("there is no sink `{}`, or it is done with nothing yet", shown(sink));
+            return Err(Error::new(Kind::InvalidRequest(Vec::new()), message));
+        }
         if number == 0 || number > position {
             return Err(Error::invalid(
                 "",
@@ -284,6 +301,11 @@ impl From<Stored> for ArrivedEvent {
             has_content,
         }
     }
+}
+
+/// Does it to its end, also where whoever asked for it goes away meanwhile.
+async fn to_its_end(work: impl Future<Output = Result<()>> + Send + 'static) -> Result<()> {
+    tokio::spawn(work).await.map_err(|_| Error::internal("it ended in a defect of wharfage"))?
 }
 
 fn unknown(id: u64) -> Error {
@@ -343,7 +365,7 @@ mod tests {
         store.take("a", "me", at(1_000), at(9_000), 10).await.unwrap();
         let error = log.replay(first).await.unwrap_err();
         assert_eq!(error.message(), format!("event {first} is being handled"));
-        store.put_off(first, "me", None, "no").await.unwrap();
+        store.put_off(first, "me", None, "no", true).await.unwrap();
         log.replay(first).await.unwrap();
         assert_eq!(log.event(first).await.unwrap().0.state, EventState::Waiting);
         assert_eq!(log.replay(99).await.unwrap_err().kind(), &Kind::NotFound);
@@ -373,6 +395,38 @@ mod tests {
                 ("replay", "", "s", Some(7), "invalid-request")
             ]
         );
+    }
+
+    /// As a browser that closes while the state file is written.
+    #[tokio::test]
+    async fn whoever_goes_away_leaves_no_replay_untold() {
+        let (store, log) = log();
+        let id = arrive(&store, "a", "k1").await;
+        emit(&store, 2).await;
+        store.advance_sink("s", 1, None).await.unwrap();
+        tokio::select! {
+            biased;
+            _ = log.replay(id) => panic!("it was waited for"),
+            () = std::future::ready(()) => {}
+        }
+        tokio::select! {
+            biased;
+            _ = log.rewind("s", 1) => panic!("it was waited for"),
+            () = std::future::ready(()) => {}
+        }
+        let mut rows = Vec::new();
+        while rows.len() < 2 {
+            rows = log.audit.page(0, 10).await.unwrap();
+        }
+        assert!(
+            rows.iter().all(|row| row.text.contains(r#""deed":"replay""#) && !row.text.contains("error")),
+            "{rows:?}"
+        );
+        assert_eq!(store.sink_position("s").await.unwrap(), 0);
+        let at = Timestamp::from_millis(1_000);
+        while !store.lease("sink s", "other", at, at.plus(1)).await.unwrap() {
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn emit(store: &Arc<dyn Store>, count: usize) {
@@ -436,7 +490,7 @@ mod tests {
         assert!(error.message().contains("has not come to 2"), "{error}");
         assert!(log.rewind("s", 0).await.is_err());
         // And somebody who does not is not pushed aside.
-        assert!(store.lease("sink s", "other", at(1_000), Timestamp::MAX).await.unwrap(), "it kept the lease");
+        assert!(store.lease("sink s", "other", at(1_000), at(400_000)).await.unwrap(), "it kept the lease");
         assert_eq!(log.rewind("s", 1).await.unwrap_err().kind(), &Kind::Conflict);
     }
 }

@@ -11,11 +11,11 @@ use super::handler::Keeping;
 use super::inbox::InboxPolicy;
 use crate::connection::limits;
 use crate::error::{Error, Result};
-use crate::manifest::shown;
 #[cfg(feature = "serve")]
 use crate::outbound::retry::RetryPolicy;
 #[cfg(feature = "serve")]
 use crate::store::arrival::{Room, Sweep};
+use crate::text::shown;
 #[cfg(feature = "serve")]
 use crate::time::Timestamp;
 

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::event::Start;
 #[cfg(feature = "serve")]
 use crate::inbound::schedule::Schedule;
-use crate::manifest::{EVERY_S_MAX, PollFacts};
+use crate::manifest::{EVERY_S_MAX, PollFacts, json_of};
 
 /// `[connections.<name>.polls.<poll>]` of a `wharfage.toml`: this polled trigger runs.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -106,8 +106,7 @@ impl PollPolicy {
     /// The input as the plugin gets it.
     pub(crate) fn input_json(&self) -> Result<Map<String, Value>, String> {
         let read = |(name, value): (&String, &toml::Value)| {
-            let value =
-                serde_json::to_value(value).map_err(|error| format!("has an input.{name} that is no JSON: {error}"))?;
+            let value = json_of(value).map_err(|why| format!("has an input.{name} that is no JSON: {why}"))?;
             Ok((name.clone(), value))
         };
         self.input.iter().map(read).collect()

@@ -9,7 +9,7 @@ use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use jiff::tz::TimeZone;
 
-use crate::manifest::shown;
+use crate::text::shown;
 use crate::time::Timestamp;
 
 /// When runs are due.

@@ -4,16 +4,18 @@
 //! address keeps all of it from starting, and every reason is told at once. A change of the configuration is taken up the
 //! same way or not at all; what it does not touch goes on, and what it ends finishes its work.
 
+mod address;
+mod group;
+mod looker;
 pub(crate) mod watched;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
 
+use self::group::Group;
 use self::watched::{Looked, Phase, Survey, Watched, WatchedConnection, side_by_side};
 use super::envelope::Emitter;
 use super::handler::{Handler, Parts};
@@ -21,7 +23,7 @@ use super::inbox::Inbox;
 use super::policy::{ServeLimits, ServePolicy};
 use super::poll::run::{PollHealth, Poller};
 use super::sink::line::{Line, SinkState, Stop};
-use super::socket::{Socket, SocketStatus};
+use super::socket::{Socket, SocketState, SocketStatus};
 use super::webhook::{Counts, Endpoint};
 use crate::account::Account;
 use crate::connection::{Config, Connection};
@@ -36,6 +38,9 @@ use crate::outbound::admit::Leaving;
 use crate::plugin::Plugin;
 use crate::serve::console::Console;
 use crate::serve::webhooks::Webhooks;
+
+pub use self::address::ConsoleAddress;
+pub(crate) use self::looker::Looker;
 
 /// How often what is over is forgotten.
 const SWEEP_MS: u64 = 600_000;
@@ -56,6 +61,8 @@ pub struct Serving {
     watch: Arc<Watch>,
 }
 
+debug_shows!(Serving);
+
 /// What runs now.
 #[derive(Default)]
 struct Running {
@@ -70,13 +77,7 @@ struct Running {
     watcher: Option<Group>,
 }
 
-/// Tasks that stop together, in one of the ways that they know.
-struct Group<S = bool> {
-    stop: watch::Sender<S>,
-    tasks: Vec<JoinHandle<()>>,
-}
-
-/// A connection at work.
+/// A connection at work: what was made ready, and the tasks that drive it.
 struct Unit {
     ready: Ready,
     group: Group,
@@ -98,6 +99,24 @@ struct Ready {
     inbox: Inbox,
     polls: Vec<(String, Arc<Poller<Handler>>)>,
     sockets: Vec<(String, Socket)>,
+}
+
+/// What a reload is to change.
+struct Change {
+    /// The connections that go on.
+    same: BTreeSet<String>,
+    /// The others: what they say of a budget does not bind those that begin.
+    leaving: Leaving,
+    /// The connections that begin, or begin anew.
+    ready: BTreeMap<String, Ready>,
+    /// Every endpoint.
+    endpoints: Vec<Arc<Endpoint>>,
+    /// A listener, where none is there that goes on.
+    webhooks: Option<Webhooks>,
+    /// A private listener, likewise.
+    console: Option<Console>,
+    /// Every sink.
+    lines: Vec<Line>,
 }
 
 /// What a reload changed, by connection.
@@ -128,146 +147,10 @@ pub struct ServingState {
     pub sinks: Vec<SinkState>,
 }
 
-/// Where the private listener is reached.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct ConsoleAddress {
-    /// Where it listens.
-    pub address: SocketAddr,
-    /// The file that its token is kept in; none without a state folder.
-    pub token_file: Option<PathBuf>,
-    token: String,
-}
-
-impl ConsoleAddress {
-    /// The file of its token, in the state folder.
-    pub const TOKEN_FILE: &str = crate::artifact::TOKEN_FILE;
-
-    pub(crate) fn new(address: SocketAddr, token_file: Option<PathBuf>, token: String) -> Self {
-        Self { address, token_file, token }
-    }
-
-    /// The page without the token, which it asks for.
-    pub fn page(&self) -> String {
-        format!("http://{}/", self.address)
-    }
-
-    /// The page with the token behind the `#`, which no browser sends. Whoever has this link sees and replays everything:
-    /// it belongs on a person's terminal and into no log.
-    pub fn link(&self) -> String {
-        format!("{}#token={}", self.page(), self.token)
-    }
-}
-
-/// Everything at work, for whoever shows it. It keeps nothing at work itself.
-#[derive(Clone)]
-pub(crate) struct Looker {
-    host: Host,
-    running: Weak<tokio::sync::Mutex<Running>>,
-    watched: Arc<Mutex<Arc<Watched>>>,
-    watch: Arc<Watch>,
-}
-
-impl Looker {
-    /// Where nothing runs.
-    #[cfg(test)]
-    pub(crate) fn idle(host: Host) -> Self {
-        let watch = Arc::new(Watch::new(host.teller()));
-        Self { host, running: Weak::new(), watched: Arc::default(), watch }
-    }
-
-    /// The host that it runs on.
-    pub(crate) fn host(&self) -> &Host {
-        &self.host
-    }
-
-    /// What is at work, as long as it is.
-    fn serving(&self) -> Option<Serving> {
-        let (host, running) = (self.host.clone(), self.running.upgrade()?);
-        let (watched, watch) = (self.watched.clone(), self.watch.clone());
-        Some(Serving { host, running, ending: Mutex::default(), watched, watch })
-    }
-
-    /// As [`Serving::state`], with polls as the last survey saw them; nothing, once it has ended.
-    pub(crate) async fn state(&self) -> Result<ServingState> {
-        let Some(running) = self.running.upgrade() else { return Ok(ServingState::default()) };
-        let polls = self.survey().await.polls.clone()?;
-        let running = running.lock().await;
-        Ok(running.state(polls))
-    }
-
-    /// As [`Serving::metrics`], by the last survey; what the host counted, once it has ended.
-    pub(crate) async fn metrics(&self) -> Result<Metrics> {
-        match self.serving() {
-            Some(serving) => serving.measured(&*self.survey().await).await,
-            None => Ok(self.host.metrics()),
-        }
-    }
-
-    /// How everything stood, no longer ago than a few seconds.
-    pub(crate) async fn survey(&self) -> Arc<Survey> {
-        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        watched.survey(&self.host).await
-    }
-
-    /// As [`Serving::alerts`].
-    pub(crate) fn alerts(&self) -> Vec<Alert> {
-        self.watch.alerts()
-    }
-
-    /// What `/healthz` answers, and `/readyz`: status and JSON.
-    pub(crate) async fn told(&self, is_ready: bool) -> (u16, String) {
-        match (self.serving(), is_ready) {
-            (Some(serving), true) => serving.ready().await,
-            (Some(serving), false) => serving.lived(),
-            (None, true) => (503, r#"{"status":"stopping"}"#.to_owned()),
-            (None, false) => (200, r#"{"status":"stopping"}"#.to_owned()),
-        }
-    }
-
-    /// The connections at work.
-    pub(crate) async fn plugins(&self) -> Vec<(String, Plugin)> {
-        let Some(running) = self.running.upgrade() else { return Vec::new() };
-        let running = running.lock().await;
-        running.units.iter().map(|(name, unit)| (name.clone(), unit.ready.plugin.clone())).collect()
-    }
-
-    /// As [`Serving::wake`].
-    pub(crate) async fn wake(&self) {
-        if let Some(running) = self.running.upgrade() {
-            running.lock().await.units.values().for_each(|unit| unit.ready.inbox.wake());
-        }
-    }
-}
-
-impl<S: Default> Group<S> {
-    fn new() -> Self {
-        Self { stop: watch::channel(S::default()).0, tasks: Vec::new() }
-    }
-
-    fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.push(tokio::spawn(task));
-    }
-
-    fn end(&self, how: S) {
-        self.stop.send_replace(how);
-    }
-
-    async fn ended(&mut self) {
-        for task in &mut self.tasks {
-            let _ = task.await;
-        }
-    }
-}
-
-impl<S> Drop for Group<S> {
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
-    }
-}
-
 impl Host {
-    /// Starts everything that a `wharfage.toml` declares: what `wharfage serve` does.
+    /// Starts everything that a `wharfage.toml` declares: what `wharfage serve` does. What arrives is acknowledged when it is
+    /// stored: without a state folder ([`HostBuilder::state_dir`](crate::HostBuilder::state_dir)) that is in memory, and ends
+    /// with the host.
     ///
     /// ```no_run
     /// # async fn example(host: &wharfage::Host, config: &wharfage::Config) -> wharfage::Result<()> {
@@ -308,7 +191,11 @@ impl Host {
                     ready.plugin.settle().await;
                 }
                 // Nothing was begun, so a socket that is not open tells nothing.
-                let watched = WatchedConnection { sockets: Vec::new(), ..ready.watched(&name, &[]) };
+                let manifest = &ready.plugin.needs().manifest;
+                let own = config.endpoints.values().filter(|policy| policy.connection == name);
+                let facts = own.filter_map(|policy| manifest.webhooks.get(&policy.webhook));
+                let verifying = facts.map(|facts| facts.verify.secret().to_owned()).collect();
+                let watched = WatchedConnection { sockets: Vec::new(), verifying, ..ready.watched(&name, &[]) };
                 watched.look(&serving.host, &backlog).await
             }
         };
@@ -385,17 +272,31 @@ impl Serving {
     }
 
     /// Takes up another configuration: what it does not change goes on, what it ends or changes finishes its work beside
-    /// what begins.
+    /// what begins. A connection with a socket that stays closed begins anew, so that it is opened once more.
     ///
     /// # Errors
     /// As for [`Host::serve`]; then everything goes on as before.
+    ///
+    /// # Cancellation
+    /// It is taken up whole or not at all. Where the future is dropped before it answers, everything goes on as before.
     pub async fn reload(&self, config: &Config) -> Result<Reloaded> {
         let mut running = self.running.lock().await;
+        let change = self.prepared(config, &running).await?;
+        Ok(self.take_up(config, &mut running, change))
+    }
+
+    /// Everything that a configuration changes of what runs, all of which can start. What runs goes on meanwhile.
+    ///
+    /// # Errors
+    /// As for [`Host::serve`].
+    async fn prepared(&self, config: &Config, running: &Running) -> Result<Change> {
         let mut wrong = Vec::new();
         let mut ready = BTreeMap::new();
         let working = working(config);
         let is_same = |(name, unit): &(&String, &Unit)| {
-            working.contains(name.as_str()) && self.stated(config, name).is_ok_and(|stated| stated == unit.ready.stated)
+            working.contains(name.as_str())
+                && !unit.has_closed_socket()
+                && self.stated(config, name).is_ok_and(|stated| stated == unit.ready.stated)
         };
         let same: BTreeSet<String> = running.units.iter().filter(is_same).map(|(name, _)| name.clone()).collect();
         let going = running.units.iter().filter(|(name, _)| !same.contains(*name));
@@ -406,46 +307,29 @@ impl Serving {
                 Err(error) => wrong.push(error),
             }
         }
-        let endpoints = self.endpoints(config, &running, &ready, &mut wrong).await;
-        let webhooks = match self.listen(config, &running, &endpoints).await {
+        let endpoints = self.endpoints(config, running, &ready, &mut wrong).await;
+        let webhooks = match self.listen(config, running, &endpoints).await {
             Ok(webhooks) => webhooks,
             Err(error) => {
                 wrong.push(error);
                 None
             }
         };
-        let console = self.console_at(config, &running).await.map_err(|error| wrong.push(error)).unwrap_or_default();
+        let console = self.console_at(config, running).await.map_err(|error| wrong.push(error)).unwrap_or_default();
         let lines = self.host.sinks(config).await.map_err(|error| wrong.push(error)).unwrap_or_default();
-        if let Some(error) = together(wrong) {
-            return Err(error);
+        match together(wrong) {
+            Some(error) => Err(error),
+            None => Ok(Change { same, leaving, ready, endpoints, webhooks, console, lines }),
         }
+    }
 
+    /// Takes up a change. It waits for nothing and nothing of it fails, so a change is taken up as a whole, also where
+    /// whoever reloads goes away.
+    fn take_up(&self, config: &Config, running: &mut Running, change: Change) -> Reloaded {
+        let Change { same, leaving, ready, endpoints, webhooks, console, lines } = change;
         leaving.go();
-        // From here on nothing fails. What is received from now on is for the new ones.
-        if let Some(webhooks) = webhooks
-            && let Some(before) = running.webhooks.replace(webhooks)
-        {
-            self.ending().push(tokio::spawn(before.close()));
-        }
-        match endpoints.is_empty() {
-            false => {
-                running.webhooks.iter().for_each(|webhooks| webhooks.replace(endpoints.clone(), config.serve.limits))
-            }
-            true => {
-                if let Some(before) = running.webhooks.take() {
-                    self.ending().push(tokio::spawn(before.close()));
-                }
-            }
-        }
-        let before = match (&config.serve.console, console) {
-            (_, Some(console)) => running.console.replace(console),
-            (Some(policy), None) => {
-                running.console.iter().for_each(|console| console.replace(policy.clone()));
-                None
-            }
-            (None, None) => running.console.take(),
-        };
-        self.ending().extend(before.map(|before| tokio::spawn(before.close())));
+        // What is received from now on is for the new ones.
+        self.take_up_listeners(config, running, &endpoints, webhooks, console);
         let mut reloaded = Reloaded { after_restart: self.after_restart(config), ..Reloaded::default() };
         let gone: Vec<String> = running.units.keys().filter(|name| !same.contains(*name)).cloned().collect();
         for name in gone {
@@ -469,6 +353,7 @@ impl Serving {
         if let Some(sinks) = running.sinks.take() {
             self.end(sinks, Stop::Soon);
         }
+        let lines: Vec<Line> = lines.into_iter().map(|line| line.after(&running.sink_states)).collect();
         running.sink_states = lines.iter().map(Line::state).collect();
         let mut sinks = Group::new();
         for line in lines {
@@ -486,9 +371,45 @@ impl Serving {
         });
         self.watch_over(watched);
         running.prober = config.serve.probe.then(|| self.prober());
-        running.watcher = Some(self.watcher(config, &running));
+        running.watcher = Some(self.watcher(config, running));
         running.policy = config.serve.clone();
-        Ok(reloaded)
+        reloaded
+    }
+
+    /// Puts new listeners in the place of those before, has those that stay serve what is stated now, and closes the
+    /// others.
+    fn take_up_listeners(
+        &self,
+        config: &Config,
+        running: &mut Running,
+        endpoints: &[Arc<Endpoint>],
+        webhooks: Option<Webhooks>,
+        console: Option<Console>,
+    ) {
+        if let Some(webhooks) = webhooks
+            && let Some(before) = running.webhooks.replace(webhooks)
+        {
+            self.ending().push(tokio::spawn(before.close()));
+        }
+        match endpoints.is_empty() {
+            false => {
+                running.webhooks.iter().for_each(|webhooks| webhooks.replace(endpoints.to_vec(), config.serve.limits))
+            }
+            true => {
+                if let Some(before) = running.webhooks.take() {
+                    self.ending().push(tokio::spawn(before.close()));
+                }
+            }
+        }
+        let before = match (&config.serve.console, console) {
+            (_, Some(console)) => running.console.replace(console),
+            (Some(policy), None) => {
+                running.console.iter().for_each(|console| console.replace(policy.clone()));
+                None
+            }
+            (None, None) => running.console.take(),
+        };
+        self.ending().extend(before.map(|before| tokio::spawn(before.close())));
     }
 
     /// The settings that the host was started with and that are others now.
@@ -525,12 +446,16 @@ impl Serving {
         wrong: &mut Vec<Error>,
     ) -> Vec<Arc<Endpoint>> {
         let mut endpoints = Vec::new();
+        let before = running.webhooks.as_ref().map(Webhooks::endpoints).unwrap_or_default();
         for (id, policy) in &config.endpoints {
             let unit = || running.units.get(&policy.connection).map(|unit| &unit.ready);
             // A connection that cannot start has said so.
             let Some(Ready { plugin, inbox, .. }) = ready.get(&policy.connection).or_else(unit) else { continue };
             match Endpoint::open(id, policy, plugin, Arc::new(inbox.clone())).await {
-                Ok(endpoint) => endpoints.push(Arc::new(endpoint)),
+                Ok(endpoint) => endpoints.push(Arc::new(match before.get(id) {
+                    Some(before) => endpoint.after(before),
+                    None => endpoint,
+                })),
                 Err(error) => wrong.push(error),
             }
         }
@@ -561,12 +486,6 @@ impl Serving {
             return Ok(None);
         }
         Console::listen(policy.clone(), self.looker()).await.map(Some)
-    }
-
-    /// For whoever shows what runs.
-    pub(crate) fn looker(&self) -> Looker {
-        let (running, watched) = (Arc::downgrade(&self.running), self.watched.clone());
-        Looker { host: self.host.clone(), running, watched, watch: self.watch.clone() }
     }
 
     fn ending(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
@@ -645,6 +564,10 @@ impl Serving {
 
     /// Begins nothing new, lets what is under way end for as long as `serve.limits.drain_ms` says, and stops. Answers whether
     /// everything ended by itself; what did not begins again with the next start, and loses nothing.
+    ///
+    /// # Cancellation
+    /// Where the future is dropped, nobody waits any more: sinks stop at once, and all else that was told to end goes on to
+    /// its end by itself. Nothing is lost.
     pub async fn drain(self) -> bool {
         let mut running = self.running.lock().await;
         let clock = self.host.clock();
@@ -729,18 +652,18 @@ impl Serving {
     }
 
     /// What was counted and timed, as [`Host::metrics`] has it, with what runs here: endpoints, polls, sockets, sinks, and
-    /// how many events wait or were given up.
+    /// how many events wait or were given up. What the store does not tell is left out.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// None so far.
     pub async fn metrics(&self) -> Result<Metrics> {
-        self.measured(&self.watched().look(&self.host).await).await
+        Ok(self.measured(&self.watched().look(&self.host).await).await)
     }
 
     /// The same, with what is judged and read from the store as this survey has it.
-    async fn measured(&self, survey: &Survey) -> Result<Metrics> {
-        let (backlog, polls) = (survey.backlog.as_ref().map_err(Error::clone)?, survey.polls.clone()?);
-        let state = self.running.lock().await.state(polls);
+    async fn measured(&self, survey: &Survey) -> Metrics {
+        let backlog = survey.backlog.as_ref().ok();
+        let state = self.running.lock().await.state(survey.polls.clone());
         let mut metrics = self.host.metrics();
         let now = metrics.at;
         for connection in &mut metrics.connections {
@@ -751,10 +674,11 @@ impl Serving {
                 .find(|of| of.subject == Subject::Connection && of.name == connection.connection);
             connection.health = judged.map(|of| of.state.name());
             let count = |counts: &BTreeMap<String, u64>| counts.get(&connection.connection).copied().unwrap_or(0);
-            (connection.waiting, connection.dead_letters) = (Some(count(&backlog.waiting)), Some(count(&backlog.dead)));
+            let counts = backlog.map(|backlog| (count(&backlog.waiting), count(&backlog.dead)));
+            (connection.waiting, connection.dead_letters) = counts.unzip();
         }
         let endpoint = |(endpoint, counts): (String, Counts)| {
-            let Counts { received, repeated, refused, turned_away } = counts;
+            let Counts { received, repeated, refused, turned_away, .. } = counts;
             EndpointMetrics { endpoint, received, repeated, refused, turned_away }
         };
         metrics.endpoints = state.endpoints.into_iter().map(endpoint).collect();
@@ -782,12 +706,12 @@ impl Serving {
             state: sink.doing.name(),
             given: sink.given,
             dead: sink.dead,
-            dead_letters: backlog.letters.get(&sink.name).copied().unwrap_or(0),
+            dead_letters: backlog.map(|backlog| backlog.letters.get(&sink.name).copied().unwrap_or(0)),
             position: sink.position,
             sink: sink.name,
         };
         metrics.sinks = state.sinks.into_iter().map(sink).collect();
-        Ok(metrics)
+        metrics
     }
 }
 
@@ -836,6 +760,13 @@ impl Running {
     }
 }
 
+impl Unit {
+    /// Whether a socket of it stays closed.
+    fn has_closed_socket(&self) -> bool {
+        self.ready.sockets.iter().any(|(_, socket)| matches!(socket.status().state, SocketState::Closed(_)))
+    }
+}
+
 impl Stated {
     fn of(config: &Config, name: &str, digest: crate::artifact::Digest) -> Result<Self> {
         let connection = config.connection(name)?.clone();
@@ -846,13 +777,14 @@ impl Stated {
 
 impl Ready {
     fn watched(&self, name: &str, endpoints: &[Arc<Endpoint>]) -> WatchedConnection {
-        let own = endpoints.iter().filter(|endpoint| endpoint.connection() == name);
+        let own: Vec<_> = endpoints.iter().filter(|endpoint| endpoint.connection() == name).cloned().collect();
         WatchedConnection {
             name: name.to_owned(),
             plugin: self.plugin.clone(),
             polls: self.polls.clone(),
             sockets: self.sockets.clone(),
-            endpoints: own.cloned().collect(),
+            verifying: own.iter().map(|endpoint| endpoint.secret().to_owned()).collect(),
+            endpoints: own,
         }
     }
 

@@ -25,7 +25,7 @@ use url::Url;
 use super::envelope::Emitted;
 use crate::account::SecretSource;
 use crate::connection::limits;
-use crate::manifest::shown;
+use crate::text::shown;
 
 /// `[sinks.<name>]` of a `wharfage.toml`: emitted events go here too.
 ///

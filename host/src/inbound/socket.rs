@@ -18,7 +18,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::manifest::{SocketFacts, shown};
+use crate::manifest::SocketFacts;
+use crate::text::shown;
 
 #[cfg(feature = "serve")]
 pub use keep::{Listener, Socket, SocketState, SocketStatus};

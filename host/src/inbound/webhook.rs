@@ -11,7 +11,7 @@ use url::Url;
 
 use crate::connection::limits;
 use crate::error::{Error, Result};
-use crate::manifest::shown;
+use crate::text::shown;
 
 #[cfg(feature = "serve")]
 pub use endpoint::Counts;

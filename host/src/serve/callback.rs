@@ -5,6 +5,7 @@
 //! so whoever waits goes on waiting until the right answer comes (`auth/authorize.rs`). Only this machine reaches it, and
 //! only under the name that it was given.
 
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ use crate::error::{Error, Result};
 
 /// Requests that wait to be looked at.
 const WAITING_MAX: usize = 8;
+
+/// How many ports are drawn where any will do, until one is free at every address.
+const PORTS_DRAWN: usize = 16;
 
 /// How long the last page may take to reach the browser.
 const LAST_PAGE_MS: u64 = 2_000;
@@ -82,20 +86,16 @@ impl Callback {
             || Error::configuration(format!("the host cannot listen at {redirect}: it is not on this machine"));
         let ips = addresses(redirect).filter(|_| is_loopback(redirect)).ok_or_else(not_here)?;
         let mut redirect = redirect.clone();
-        let mut listeners: Vec<TcpListener> = Vec::new();
-        for ip in ips {
-            let port = redirect.port_or_known_default().unwrap_or(0);
-            match TcpListener::bind(SocketAddr::new(ip, port)).await {
-                Ok(listener) => {
-                    let bound = listener.local_addr().map_err(|error| cannot(&redirect, &error))?;
-                    redirect.set_port(Some(bound.port())).map_err(|()| not_here())?;
-                    listeners.push(listener);
-                }
-                // A machine without IPv6 has one of the two.
-                Err(_) if !listeners.is_empty() => {}
-                Err(error) => return Err(cannot(&redirect, &error)),
+        let port = redirect.port_or_known_default().unwrap_or(0);
+        let mut left = if port == 0 { PORTS_DRAWN } else { 1 };
+        let (listeners, port) = loop {
+            left -= 1;
+            match bound(&ips, port).await {
+                Err(error) if left > 0 && error.kind() == ErrorKind::AddrInUse => {}
+                ended => break ended.map_err(|error| cannot(&redirect, &error))?,
             }
-        }
+        };
+        redirect.set_port(Some(port)).map_err(|()| not_here())?;
         let (sender, arriving) = mpsc::channel(WAITING_MAX);
         let closing = watch::Sender::new(false);
         let servers = listeners.into_iter().map(|listener| {
@@ -156,7 +156,25 @@ impl Arrived {
     }
 }
 
-fn cannot(redirect: &Url, error: &std::io::Error) -> Error {
+/// Listens at each of these addresses, at the same port, and says which.
+async fn bound(ips: &[IpAddr], mut port: u16) -> io::Result<(Vec<TcpListener>, u16)> {
+    let mut listeners = Vec::new();
+    for ip in ips {
+        let address = SocketAddr::new(*ip, port);
+        match TcpListener::bind(address).await {
+            Ok(listener) => {
+                port = listener.local_addr()?.port();
+                listeners.push(listener);
+            }
+            // A machine without IPv6 has one of the two. Where somebody else has it, a browser may go there instead.
+            Err(error) if !listeners.is_empty() && error.kind() != ErrorKind::AddrInUse => {}
+            Err(error) => return Err(io::Error::new(error.kind(), format!("{error} at {address}"))),
+        }
+    }
+    Ok((listeners, port))
+}
+
+fn cannot(redirect: &Url, error: &io::Error) -> Error {
     Error::configuration(format!("the host cannot listen at {redirect}: {error}")).with_details(
         "Stop what listens there, or set another address in [accounts.<name>], registered at the provider as well:   \
          redirect = \"http://127.0.0.1:PORT/callback\"\nOr paste the address back instead:   --paste",
@@ -325,6 +343,16 @@ mod tests {
             }
         }
         callback.close().await;
+    }
+
+    /// What comes back holds the code, and a browser may take either address of `localhost`.
+    #[tokio::test]
+    async fn a_localhost_of_which_somebody_else_has_one_half_is_refused() {
+        // A machine without IPv6 has no other half.
+        let Ok(other) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await else { return };
+        let port = other.local_addr().unwrap().port();
+        let error = Callback::listen(&url(&format!("http://localhost:{port}/callback"))).await.err().unwrap();
+        assert!(error.details().unwrap().contains("Stop what listens there"), "{error}");
     }
 
     #[tokio::test]

@@ -31,9 +31,9 @@ use crate::error::{Error, Kind, Result};
 use crate::inbound::log::EventSearch;
 use crate::inbound::policy::{ConsoleLimits, ConsolePolicy};
 use crate::inbound::serving::{ConsoleAddress, Looker};
-use crate::manifest::shown;
 use crate::observe::metrics::Metrics;
 use crate::store::arrival::EventState;
+use crate::text::shown;
 use crate::time::{Clock, Timestamp};
 
 /// Milliseconds that an answer may take, as while a change of the configuration is taken up.
@@ -240,10 +240,10 @@ impl Shared {
             (PROOF_PATH, _) => self.shown(query.get("of").unwrap_or_default()),
             ("/metrics", _) => return self.exposed(head).await,
             ("/api/metrics", _) => return self.measured().await,
-            ("/api/state", _) => match self.state_text().await {
-                Ok(state) => return answered(format!("{{\"at\":\"{}\",\"state\":{state}}}", self.clock.now())),
-                Err(error) => Err(error),
-            },
+            ("/api/state", _) => {
+                let state = self.state_text().await;
+                return answered(format!("{{\"at\":\"{}\",\"state\":{state}}}", self.clock.now()));
+            }
             ("/api/history", _) => Ok(self.points(query.get("connection"))),
             ("/api/events", _) => self.events(&query, &policy.limits).await,
             ("/api/dead", _) => self.dead(&query, &policy.limits).await,
@@ -276,10 +276,7 @@ impl Shared {
 
     /// The numbers as text, in the format that is asked for.
     async fn exposed(&self, head: &Parts) -> Response {
-        let metrics = match self.looker.metrics().await {
-            Ok(metrics) => metrics,
-            Err(error) => return wrong(error),
-        };
+        let metrics = self.looker.metrics().await;
         let accepted = head.headers.get_all(header::ACCEPT).iter();
         let is_open = accepted.filter_map(|value| value.to_str().ok()).any(|value| value.contains(OPENMETRICS));
         let (kind, text) = match is_open {
@@ -293,22 +290,19 @@ impl Shared {
 
     /// The same numbers as JSON.
     async fn measured(&self) -> Response {
-        let text = match self.looker.metrics().await {
-            Ok(metrics) => serde_json::to_string(&metrics),
-            Err(error) => return wrong(error),
-        };
+        let text = serde_json::to_string(&self.looker.metrics().await);
         text.map_or_else(|_| wrong(Error::internal("the numbers could not be written")), answered)
     }
 
     /// The state, no older than pages are told it.
-    async fn state_text(&self) -> Result<Arc<str>> {
+    async fn state_text(&self) -> Arc<str> {
         let mut told = self.told.lock().await;
         let now = self.clock.now();
         if told.1.is_empty() || now.since(told.0) >= self.policy().limits.stream_ms {
-            let text = views::state(&self.looker).await?.to_string();
+            let text = views::state(&self.looker).await.to_string();
             *told = (now, text.into());
         }
-        Ok(told.1.clone())
+        told.1.clone()
     }
 
     /// How calls went, step by step.
@@ -319,7 +313,7 @@ impl Shared {
 
     async fn events(&self, query: &Query, limits: &ConsoleLimits) -> Result<Value> {
         let state = query.get("state").map(|wanted| {
-            let found = EventState::ALL.into_iter().find(|state| state.name() == wanted);
+            let found = EventState::ALL.iter().copied().find(|state| state.name() == wanted);
             found.ok_or_else(|| Error::invalid("", "a state is waiting, handled or dead"))
         });
         let search = EventSearch {
@@ -342,10 +336,15 @@ impl Shared {
 
     async fn replay(&self, id: &str) -> Result<Value> {
         let id: u64 = id.parse().map_err(|_| nothing(id))?;
-        self.looker.host().event_log().replay(id).await?;
-        self.looker.wake().await;
-        tracing::info!(target: "wharfage::serve", id, "an event is handed over once more: somebody asked for it on the console");
-        Ok(json!({ "replayed": id }))
+        let looker = self.looker.clone();
+        // Whoever asked may go away meanwhile.
+        let replayed = tokio::spawn(async move {
+            looker.host().event_log().replay(id).await?;
+            looker.wake().await;
+            tracing::info!(target: "wharfage::serve", id, "an event is handed over once more: somebody asked for it on the console");
+            Ok::<_, Error>(json!({ "replayed": id }))
+        });
+        replayed.await.map_err(|_| Error::internal("a replay ended in a defect of wharfage"))?
     }
 
     async fn dead(&self, query: &Query, limits: &ConsoleLimits) -> Result<Value> {
@@ -415,13 +414,10 @@ impl Teller {
             }
             teller.next = now.plus(teller.every_ms);
             let mut text = String::new();
-            match shared.state_text().await {
-                Ok(state) if state == teller.last => {}
-                Ok(state) => {
-                    text.push_str(&format!("event: state\ndata: {state}\n\n"));
-                    teller.last = state;
-                }
-                Err(error) => text.push_str(&format!("event: trouble\ndata: {}\n\n", views::trouble(&error))),
+            let state = shared.state_text().await;
+            if state != teller.last {
+                text.push_str(&format!("event: state\ndata: {state}\n\n"));
+                teller.last = state;
             }
             let metrics = shared.looker.host().metrics();
             let points = shared.history().latest(&metrics, teller.connection.as_deref());
@@ -730,6 +726,19 @@ mod tests {
         let told = scene.get("/api/refusals").await;
         assert_eq!(told["refusals"][0]["message"], "acme wanted <b>more</b>");
         assert!(told["refusals"][0]["help"].as_str().unwrap().contains("origins = []"));
+    }
+
+    /// What is known without it is shown all the same.
+    #[cfg(feature = "store-sqlite")]
+    #[tokio::test]
+    async fn a_state_file_that_cannot_be_read_takes_nothing_else_away() {
+        let scene = open("").await;
+        let file = std::fs::read_dir(scene.folder.path().join("state")).unwrap().map(|entry| entry.unwrap().path());
+        let file = file.into_iter().find(|path| path.extension().is_some_and(|end| end == "sqlite")).unwrap();
+        rusqlite::Connection::open(file).unwrap().execute_batch("ALTER TABLE event RENAME TO away").unwrap();
+        let told = scene.get("/api/state").await;
+        assert_eq!((&told["state"]["latest_event"], &told["state"]["refusals"]), (&Value::Null, &json!(0)));
+        assert_eq!(status(&scene.asks("GET /api/events", "", true).await), "500");
     }
 
     /// A page is told once how it stands, then only of changes, with a sign of life each second.

@@ -46,6 +46,8 @@ pub struct StandIn {
     server: tokio::task::JoinHandle<()>,
 }
 
+debug_shows!(StandIn, |this| base = this.shared.base);
+
 struct Shared {
     exchanges: Mutex<Vec<(Exchange, bool)>>,
     seen: Mutex<Vec<Seen>>,

@@ -418,12 +418,14 @@ mod tests {
             );
             assert!(answer.contains("cache-control: no-store") && answer.contains("nosniff"), "{answer}");
         }
-        assert_eq!(scene.counts(), Counts { received: 1, repeated: 2, refused: 0, turned_away: 0 });
+        assert_eq!(scene.counts(), Counts { received: 1, repeated: 2, proven: 3, ..Counts::default() });
         // Bytes are bytes.
         assert!(scene.ask(&signed(b"\xff\xfe\x00")).await.starts_with("HTTP/1.1 200"));
         let asked = scene.ask(&signed(br#"{"type":"ask","challenge":"<b>3eZ"}"#)).await;
         assert!(asked.contains("content-type: text/plain") && asked.ends_with("\r\n\r\n<b>3eZ"), "{asked}");
         assert_eq!(scene.shelf.keys.lock().unwrap().len(), 2);
+        let Counts { received, proven, .. } = scene.counts();
+        assert_eq!((received, proven), (2, 5), "a challenge is the provider's own");
     }
 
     /// Some providers read the answer and do what it says, or complain when it is in no language of theirs.
@@ -534,7 +536,7 @@ mod tests {
         }
         *scene.shelf.trouble.lock().unwrap() = None;
         assert!(scene.ask(&signed(br#"{"id":"e1"}"#)).await.starts_with("HTTP/1.1 200"));
-        assert_eq!(scene.counts(), Counts { received: 1, repeated: 0, refused: 0, turned_away: 2 });
+        assert_eq!(scene.counts(), Counts { received: 1, turned_away: 2, proven: 3, ..Counts::default() });
     }
 
     /// R20: header, body and idle timeouts.

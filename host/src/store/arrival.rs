@@ -16,7 +16,9 @@ pub(crate) trait Arrivals: Send + Sync + 'static {
     fn claim(&self, arrival: Arrival, room: Room) -> BoxFuture<'_, Result<Claimed>>;
 
     /// Up to `limit` events of a connection that are due and that nobody holds, each held from now on. Of those with one
-    /// order, only the first that is not over.
+    /// order, only the first that is not over. What was written down on a clock that was ahead holds none up (see
+    /// [`super::rules::believed`]). One that was changed from outside has no content; where several are due and
+    /// none of them opens, that is an error, for the key is another.
     fn take<'a>(
         &'a self,
         connection: &'a str,
@@ -29,14 +31,15 @@ pub(crate) trait Arrivals: Send + Sync + 'static {
     /// Goes on holding an event; false where it is not this holder's any more.
     fn hold<'a>(&'a self, id: u64, holder: &'a str, until: Timestamp) -> BoxFuture<'a, Result<bool>>;
 
-    /// Lets an event go that was not handled: to be tried again at `due`, or never where there is none. False where it is
-    /// not this holder's any more.
+    /// Lets an event go that was not handled: to be tried again at `due`, or never where there is none. `counts` is false
+    /// where that was no attempt. False where it is not this holder's any more.
     fn put_off<'a>(
         &'a self,
         id: u64,
         holder: &'a str,
         due: Option<Timestamp>,
         why: &'a str,
+        counts: bool,
     ) -> BoxFuture<'a, Result<bool>>;
 
     /// Keeps what came of a trigger, all of it or nothing.
@@ -57,8 +60,12 @@ pub(crate) trait Arrivals: Send + Sync + 'static {
     /// Makes an event due once more; false where its content is not there any more, or somebody is handling it.
     fn replay(&self, id: u64, at: Timestamp) -> BoxFuture<'_, Result<bool>>;
 
-    /// Emitted events after this number, in order.
+    /// Emitted events after this number, in order. One that was changed from outside has no content; where none of several
+    /// opens, that is an error, for the key is another.
     fn outbox(&self, after: u64, limit: u64) -> BoxFuture<'_, Result<Vec<Outgoing>>>;
+
+    /// The number of the last event that was emitted; 0 where none is known.
+    fn last_emitted(&self) -> BoxFuture<'_, Result<u64>>;
 
     /// Where a sink stands; nothing, where nothing is known of it.
     fn sink_place<'a>(&'a self, sink: &'a str) -> BoxFuture<'a, Result<Option<SinkStanding>>>;
@@ -137,6 +144,7 @@ pub(crate) enum Claimed {
 
 /// How it stands with an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum EventState {
     /// It is to be handled.
     Waiting,
@@ -148,7 +156,7 @@ pub enum EventState {
 
 impl EventState {
     /// In the order of their numbers in a store.
-    pub const ALL: [Self; 3] = [Self::Waiting, Self::Handled, Self::Dead];
+    pub const ALL: &'static [Self] = &[Self::Waiting, Self::Handled, Self::Dead];
 
     /// In a word.
     pub const fn name(self) -> &'static str {
@@ -382,15 +390,16 @@ pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::store::rules::AHEAD_MS;
     use crate::store::{MemoryStore, Store};
 
-    const ROOM: Room = Room { events_max: 3, bytes_max: 100 };
+    pub(in crate::store) const ROOM: Room = Room { events_max: 3, bytes_max: 100 };
 
-    fn at(millis: u64) -> Timestamp {
+    pub(in crate::store) fn at(millis: u64) -> Timestamp {
         Timestamp::from_millis(millis)
     }
 
-    fn arrival(key: &str, order: Option<&str>, millis: u64) -> Arrival {
+    pub(in crate::store) fn arrival(key: &str, order: Option<&str>, millis: u64) -> Arrival {
         Arrival {
             connection: "c".into(),
             trigger: "webhook w".into(),
@@ -402,7 +411,7 @@ pub(super) mod tests {
         }
     }
 
-    fn commit(event: Option<(u64, &str)>, step: Option<Step>, emit: &[&str]) -> Commit {
+    pub(in crate::store) fn commit(event: Option<(u64, &str)>, step: Option<Step>, emit: &[&str]) -> Commit {
         let emit = emit.iter().map(|name| Emit { name: (*name).into(), content: name.as_bytes().to_vec() });
         Commit {
             connection: "c".into(),
@@ -456,11 +465,15 @@ pub(super) mod tests {
         assert!(!ids(&taken).contains(&first) && ids(&taken).contains(&other), "{taken:?}");
         assert_eq!(taken.iter().find(|stored| stored.id == other).map(|stored| stored.attempts), Some(2));
 
-        assert!(store.put_off(first, "me", Some(at(80)), "no").await.unwrap());
-        assert!(!store.put_off(first, "me", Some(at(80)), "no").await.unwrap(), "it was let go twice");
+        assert!(store.put_off(first, "me", Some(at(80)), "no", true).await.unwrap());
+        assert!(!store.put_off(first, "me", Some(at(80)), "no", true).await.unwrap(), "it was let go twice");
         assert!(!ids(&store.take("c", "you", at(75), at(99), 10).await.unwrap()).contains(&second), "overtaken");
-        assert_eq!(ids(&store.take("c", "me", at(80), at(99), 10).await.unwrap()), [first]);
-        assert!(store.put_off(first, "me", None, "never").await.unwrap());
+        let taken = store.take("c", "me", at(80), at(99), 10).await.unwrap();
+        assert_eq!((ids(&taken), taken[0].attempts), (vec![first], 2));
+        assert!(store.put_off(first, "me", Some(at(80)), "no room", false).await.unwrap());
+        let taken = store.take("c", "me", at(80), at(99), 10).await.unwrap();
+        assert_eq!((ids(&taken), taken[0].attempts), (vec![first], 2), "what was no attempt is counted");
+        assert!(store.put_off(first, "me", None, "never", true).await.unwrap());
         assert_eq!(ids(&store.take("c", "me", at(80), at(99), 10).await.unwrap()), [second], "the dead hold nobody up");
         let kept = store.commit(commit(Some((second, "me")), None, &["e"])).await.unwrap();
         assert_eq!(kept, Committed::Kept { emitted: 1 });
@@ -502,9 +515,27 @@ pub(super) mod tests {
         assert!(matches!(store.claim(arrival("k2", None, 102), ROOM).await.unwrap(), Claimed::New(_)));
     }
 
+    /// Whatever a clock that was ahead wrote down, events are handled when that clock is right.
+    pub(in super::super) async fn believes_no_clock_that_was_ahead(store: Arc<dyn Store>) {
+        let (now, ahead) = (at(1_000), at(1_000 + 2 * AHEAD_MS));
+        let taken = async |until| ids(&store.take("c", "me", now, until, 10).await.unwrap());
+        for (key, at_ms) in [("soon", now.as_millis() + AHEAD_MS), ("ahead", ahead.as_millis())] {
+            store.claim(arrival(key, None, at_ms), ROOM).await.unwrap();
+        }
+        assert_eq!(taken(now.plus(9)).await, [2]);
+        // It may be held for as long as that, and was put off by a clock that is right.
+        assert!(store.hold(2, "me", now.plus(9 + AHEAD_MS)).await.unwrap());
+        assert!(taken(now.plus(9)).await.is_empty());
+        assert!(store.hold(2, "me", ahead.plus(9)).await.unwrap());
+        assert_eq!(taken(now.plus(9)).await, [2]);
+        assert!(store.put_off(2, "me", Some(now.plus(5)), "no", true).await.unwrap());
+        assert!(taken(now.plus(9)).await.is_empty(), "it is tried again and again");
+    }
+
     /// What any store must do with cursors and with what leaves.
     pub(in super::super) async fn keeps_what_is_emitted(store: Arc<dyn Store>) {
         assert_eq!(store.cursor("c", "poll p").await.unwrap(), Standing::default());
+        assert_eq!(store.last_emitted().await.unwrap(), 0);
         let kept = store.commit(commit(None, step(0, "1"), &["a", "b", "a"])).await.unwrap();
         assert_eq!(kept, Committed::Kept { emitted: 2 }, "a name was emitted twice");
         let stale = store.commit(commit(None, step(0, "2"), &["c"])).await.unwrap();
@@ -520,6 +551,7 @@ pub(super) mod tests {
             Committed::Kept { emitted: 1 }
         );
         let outbox = store.outbox(0, 10).await.unwrap();
+        assert_eq!(store.last_emitted().await.unwrap(), outbox[2].number);
         let contents: Vec<&[u8]> = outbox.iter().map(|out| out.content.as_slice()).collect();
         assert_eq!(contents, [b"a", b"b", b"c"]);
         assert_eq!(store.outbox(outbox[0].number, 1).await.unwrap(), outbox[1..2]);
@@ -661,7 +693,8 @@ pub(super) mod tests {
                 }
                 Asked::PutOff(id, by, again) => {
                     let due = again.then_some(now.plus(9));
-                    format!("{:?}", store.put_off(u64::from(*id), &holder(by), due, "why").await.unwrap())
+                    let counts = id % 2 == 0;
+                    format!("{:?}", store.put_off(u64::from(*id), &holder(by), due, "why", counts).await.unwrap())
                 }
                 Asked::Commit(event, moved, emit) => {
                     let by = event.map(|(id, by)| (u64::from(id), holder(&by)));
@@ -703,6 +736,7 @@ pub(super) mod tests {
                 said.push(format!("{:?}", store.emitted_for(id).await.unwrap()));
             }
             said.push(format!("{:?}", store.outbox(0, 100).await.unwrap()));
+            said.push(format!("{:?}", store.last_emitted().await.unwrap()));
             said.push(format!("{:?}", store.dead_letters(0, 100).await.unwrap()));
             said.push(format!("{:?}", store.cursor("c", "poll p").await.unwrap()));
         }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
-use super::rules::{may_hold, may_write};
+use super::rules::{believed, may_hold, may_write};
 use super::{Anchor, Chain, Link, Listed, Place, Record, Reserved, Store, Wish, over};
 use crate::error::Result;
 use crate::time::{BoxFuture, Timestamp};
@@ -56,6 +56,14 @@ struct Quota {
 impl MemoryStore {
     fn answers(&self) -> std::sync::MutexGuard<'_, Answers> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(test)]
+    fn has_room(&self) -> Result<()> {
+        match self.is_full.load(std::sync::atomic::Ordering::SeqCst) {
+            true => Err(crate::error::Error::internal("the disk is full")),
+            false => Ok(()),
+        }
     }
 
     fn with<T>(&self, connection: &str, work: impl FnOnce(&mut Values) -> T) -> T {
@@ -234,8 +242,11 @@ impl Store for MemoryStore {
         until: Timestamp,
     ) -> BoxFuture<'a, Result<bool>> {
         Box::pin(async move {
+            #[cfg(test)]
+            self.has_room()?;
             let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
-            if !may_hold(leases.get(name).map(|(other, ends)| (other.as_str(), *ends)), holder, now) {
+            let held = leases.get(name).filter(|(_, ends)| *ends <= believed(until));
+            if !may_hold(held.map(|(other, ends)| (other.as_str(), *ends)), holder, now) {
                 return Ok(false);
             }
             leases.insert(name.to_owned(), (holder.to_owned(), until));
@@ -255,9 +266,7 @@ impl Store for MemoryStore {
 
     fn append_audit(&self, chain: &Chain, texts: &[String], rows_max: u64) -> Result<()> {
         #[cfg(test)]
-        if self.is_full.load(std::sync::atomic::Ordering::SeqCst) {
-            return Err(crate::error::Error::internal("the disk is full"));
-        }
+        self.has_room()?;
         let mut trail = self.trail.lock().unwrap_or_else(PoisonError::into_inner);
         let Place { mut number, mut hash } = match (trail.rows.back(), &trail.anchor) {
             (Some(last), _) => Place { number: last.number, hash: last.hash.clone() },

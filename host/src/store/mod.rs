@@ -92,7 +92,8 @@ pub(crate) trait Store: Arrivals {
     /// All records there are: owner, name, version, and since when; in order.
     fn records(&self) -> BoxFuture<'_, Result<Vec<Listed>>>;
 
-    /// Takes a lease, or keeps on holding it. False while another holder has it.
+    /// Takes a lease, or keeps on holding it. False while another holder has it; what was written down on a clock that was
+    /// ahead holds nobody up (see [`rules::believed`]).
     fn lease<'a>(
         &'a self,
         name: &'a str,
@@ -257,6 +258,9 @@ mod tests {
         store.release("l", "b").await.unwrap();
         assert!(lease("a", 130, 230).await);
         assert!(store.lease("m", "b", at(130), at(230)).await.unwrap(), "another lease");
+        assert!(lease("a", 130, 230 + rules::AHEAD_MS + 1).await);
+        assert!(!lease("b", 131, 231).await, "it ends soon enough to be believed");
+        assert!(lease("b", 130, 230).await, "a clock that was ahead holds it for ever");
     }
 
     /// What any store must do with the audit trail.
@@ -288,6 +292,7 @@ mod tests {
     async fn memory() {
         keeps_the_trail(Arc::new(MemoryStore::default())).await;
         arrival::tests::takes_arrivals(Arc::new(MemoryStore::default())).await;
+        arrival::tests::believes_no_clock_that_was_ahead(Arc::new(MemoryStore::default())).await;
         arrival::tests::keeps_what_is_emitted(Arc::new(MemoryStore::default())).await;
         arrival::tests::makes_room_for_what_is_emitted(Arc::new(MemoryStore::default())).await;
         keeps_records(Arc::new(MemoryStore::default())).await;
@@ -312,6 +317,8 @@ mod tests {
         arrival::tests::takes_arrivals(Arc::new(SqliteStore::open(&path, seal()).unwrap())).await;
         let empty = folder.path().join("other.sqlite");
         arrival::tests::keeps_what_is_emitted(Arc::new(SqliteStore::open(&empty, seal()).unwrap())).await;
+        let ahead = folder.path().join("ahead.sqlite");
+        arrival::tests::believes_no_clock_that_was_ahead(Arc::new(SqliteStore::open(&ahead, seal()).unwrap())).await;
         let full = folder.path().join("full.sqlite");
         arrival::tests::makes_room_for_what_is_emitted(Arc::new(SqliteStore::open(&full, seal()).unwrap())).await;
         let again = SqliteStore::open(&path, seal()).unwrap();

@@ -1,4 +1,4 @@
-//! The two rules that processes which share a store live by. Pure, so that a model can go over every order of events with
+//! The rules that processes which share a store live by. Pure, so that a model can go over every order of events with
 //! them (`outbound/session/model.rs`); a store in SQL says the same in SQL, and the contract's tests hold it to that.
 
 use crate::time::Timestamp;
@@ -11,4 +11,14 @@ pub(crate) fn may_write(there: u64, expected: u64) -> bool {
 /// Whether a lease may be taken: it is free, it has ended, or it is the holder's own.
 pub(crate) fn may_hold(held: Option<(&str, Timestamp)>, holder: &str, now: Timestamp) -> bool {
     held.is_none_or(|(other, until)| other == holder || until <= now)
+}
+
+/// How much further ahead than anybody could have asked for a stored time may lie: more than two clocks of one machine
+/// differ, and than a hold that was longer before a reload.
+pub(crate) const AHEAD_MS: u64 = 600_000;
+
+/// The last time that is believed where nobody asks for a later one than `latest` now. A clock that was ahead wrote down
+/// what lies beyond it, which counts as over: nobody waits for as long as that clock was wrong.
+pub(crate) fn believed(latest: Timestamp) -> Timestamp {
+    latest.plus(AHEAD_MS)
 }

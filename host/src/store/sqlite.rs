@@ -7,13 +7,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use tokio::sync::oneshot;
 
 use zeroize::Zeroizing;
 
 use super::arrival::Sweep;
-use super::rules::may_write;
+use super::rules::{believed, may_write};
 use super::{Anchor, Chain, Link, Listed, Place, Record, Reserved, Seal, Store, Wish, over};
 use crate::error::{Error, Result};
 use crate::time::{BoxFuture, Timestamp};
@@ -41,7 +41,13 @@ impl SqliteStore {
         };
         #[cfg(unix)]
         make(path).map_err(|error| unusable(&error))?;
-        let open = || prepare(path).map_err(|error| unusable(&error));
+        let open = || -> Result<Connection> {
+            let opened = prepare(path).map_err(|error| unusable(&error))?;
+            opened.ok_or_else(|| {
+                Error::configuration(format!("the state file {} was written by a later version", path.display()))
+                    .with_details("Nothing in it was changed. Run that version again, or name another state folder")
+            })
+        };
         let seal = Arc::new(seal);
         let writer = Writer::start(open()?, seal.clone())?;
         Ok(Self(Arc::new(Inner { reader: Mutex::new(open()?), writer, seal, swept: Mutex::default() })))
@@ -102,122 +108,52 @@ fn make(path: &Path) -> std::io::Result<()> {
     linked.or_else(|error| if error.kind() == AlreadyExists { Ok(()) } else { Err(error) })
 }
 
-fn prepare(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open(path)?;
+/// The layout that this version reads and writes; its number stands in the file as `user_version`. A version that finds
+/// a greater one refuses the file, so the number grows only with a change that earlier versions cannot go on with; what
+/// is added to `schema.sql` needs no other number. A change takes away nothing that the version before reads, and gives
+/// nothing another meaning: its processes may have the file open, and an operator may go back to it.
+const LAYOUT: i64 = 1;
+
+/// All tables, where they are not there yet.
+const SCHEMA: &str = include_str!("sqlite/schema.sql");
+
+/// Counts what was emitted before each connection's was counted by itself. The count of all together, `emitted_bytes`,
+/// stays with its triggers: the version before reads it.
+const COUNTED: &str = "
+    DELETE FROM emitted_bytes_of;
+    INSERT INTO emitted_bytes_of
+        SELECT connection, SUM(bytes) FROM emitted WHERE sealed IS NOT NULL GROUP BY connection;";
+
+/// The number of the file's layout; 0 where none was written down.
+fn layout(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+/// Opens the file and makes what is missing in it; nothing where a later version has changed its layout.
+fn prepare(path: &Path) -> rusqlite::Result<Option<Connection>> {
+    let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
+    let found = layout(&connection)?;
+    if found > LAYOUT {
+        return Ok(None);
+    }
     // All there are, so that each is prepared once.
     connection.set_prepared_statement_cache_capacity(64);
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.execute_batch(
-        "CREATE TABLE IF NOT EXISTS state (
-            connection TEXT NOT NULL, key TEXT NOT NULL, bytes INTEGER NOT NULL, sealed BLOB NOT NULL,
-            PRIMARY KEY (connection, key)
-        ) WITHOUT ROWID, STRICT;
-        CREATE TABLE IF NOT EXISTS quota (
-            id INTEGER PRIMARY KEY, bucket TEXT NOT NULL, until_ms INTEGER NOT NULL, units INTEGER NOT NULL
-        ) STRICT;
-        CREATE INDEX IF NOT EXISTS quota_of ON quota (bucket, until_ms);
-        CREATE TABLE IF NOT EXISTS answer (
-            namespace TEXT NOT NULL, key TEXT NOT NULL, lineage TEXT NOT NULL, at_ms INTEGER NOT NULL,
-            bytes INTEGER NOT NULL, sealed BLOB NOT NULL, PRIMARY KEY (namespace, key)
-        ) WITHOUT ROWID, STRICT;
-        CREATE INDEX IF NOT EXISTS answer_of ON answer (lineage, at_ms);
-        CREATE TABLE IF NOT EXISTS record (
-            owner TEXT NOT NULL, name TEXT NOT NULL, version INTEGER NOT NULL, at_ms INTEGER NOT NULL,
-            value BLOB, PRIMARY KEY (owner, name)
-        ) WITHOUT ROWID, STRICT;
-        CREATE TABLE IF NOT EXISTS lease (
-            name TEXT NOT NULL PRIMARY KEY, holder TEXT NOT NULL, until_ms INTEGER NOT NULL
-        ) WITHOUT ROWID, STRICT;
-        CREATE TABLE IF NOT EXISTS audit (
-            number INTEGER PRIMARY KEY, entry TEXT NOT NULL, hash BLOB NOT NULL
-        ) STRICT;
-        CREATE TABLE IF NOT EXISTS audit_anchor (
-            id INTEGER PRIMARY KEY CHECK (id = 1), number INTEGER NOT NULL, hash BLOB NOT NULL, seal BLOB NOT NULL
-        ) STRICT;
-        CREATE TABLE IF NOT EXISTS event (
-            id INTEGER PRIMARY KEY AUTOINCREMENT, connection TEXT NOT NULL, trigger_name TEXT NOT NULL,
-            key TEXT NOT NULL, ordering TEXT, at_ms INTEGER NOT NULL, known_until_ms INTEGER NOT NULL,
-            state INTEGER NOT NULL, attempts INTEGER NOT NULL, due_ms INTEGER NOT NULL, holder TEXT,
-            held_until_ms INTEGER NOT NULL, why TEXT NOT NULL, bytes INTEGER NOT NULL, sealed BLOB,
-            UNIQUE (connection, trigger_name, key)
-        ) STRICT;
-        CREATE INDEX IF NOT EXISTS event_waiting ON event (connection, id) WHERE state = 0;
-        CREATE INDEX IF NOT EXISTS event_over ON event (state, due_ms) WHERE state > 0;
-        CREATE INDEX IF NOT EXISTS event_order ON event (connection, trigger_name, ordering, id)
-            WHERE state = 0 AND ordering IS NOT NULL;
-        CREATE TABLE IF NOT EXISTS waiting (
-            connection TEXT NOT NULL, trigger_name TEXT NOT NULL, events INTEGER NOT NULL, bytes INTEGER NOT NULL,
-            PRIMARY KEY (connection, trigger_name)
-        ) WITHOUT ROWID, STRICT;
-        CREATE TRIGGER IF NOT EXISTS event_comes AFTER INSERT ON event WHEN new.state = 0 BEGIN
-            INSERT INTO waiting VALUES (new.connection, new.trigger_name, 1, new.bytes)
-                ON CONFLICT DO UPDATE SET events = events + 1, bytes = bytes + new.bytes;
-        END;
-        CREATE TRIGGER IF NOT EXISTS event_changes AFTER UPDATE OF state ON event WHEN new.state <> old.state BEGIN
-            INSERT INTO waiting VALUES (new.connection, new.trigger_name,
-                    (new.state = 0) - (old.state = 0), new.bytes * ((new.state = 0) - (old.state = 0)))
-                ON CONFLICT DO UPDATE SET events = events + excluded.events, bytes = bytes + excluded.bytes;
-        END;
-        CREATE TABLE IF NOT EXISTS cursor (
-            connection TEXT NOT NULL, trigger_name TEXT NOT NULL, version INTEGER NOT NULL, sealed BLOB,
-            PRIMARY KEY (connection, trigger_name)
-        ) WITHOUT ROWID, STRICT;
-        CREATE TABLE IF NOT EXISTS emitted (
-            number INTEGER PRIMARY KEY AUTOINCREMENT, connection TEXT NOT NULL, name TEXT NOT NULL,
-            at_ms INTEGER NOT NULL, known_until_ms INTEGER NOT NULL, bytes INTEGER NOT NULL, sealed BLOB,
-            UNIQUE (connection, name)
-        ) STRICT;
-        CREATE TABLE IF NOT EXISTS emitted_for (
-            event INTEGER NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (event, number)
-        ) WITHOUT ROWID, STRICT;
-        CREATE INDEX IF NOT EXISTS emitted_kept ON emitted (number) WHERE sealed IS NOT NULL;
-        CREATE INDEX IF NOT EXISTS emitted_at ON emitted (at_ms) WHERE sealed IS NOT NULL;
-        CREATE INDEX IF NOT EXISTS emitted_known ON emitted (known_until_ms) WHERE sealed IS NULL;
-        CREATE TABLE IF NOT EXISTS sink (
-            name TEXT NOT NULL PRIMARY KEY, position INTEGER NOT NULL
-        ) WITHOUT ROWID, STRICT;
-        CREATE TABLE IF NOT EXISTS sink_rewound (
-            sink TEXT NOT NULL PRIMARY KEY, position INTEGER NOT NULL, at_ms INTEGER NOT NULL
-        ) WITHOUT ROWID, STRICT;
-        CREATE TABLE IF NOT EXISTS dead_letter (
-            number INTEGER NOT NULL, sink TEXT NOT NULL, at_ms INTEGER NOT NULL, why TEXT NOT NULL,
-            PRIMARY KEY (number, sink)
-        ) WITHOUT ROWID, STRICT;
-        CREATE TABLE IF NOT EXISTS quota_block (
-            bucket TEXT NOT NULL PRIMARY KEY, until_ms INTEGER NOT NULL
-        ) WITHOUT ROWID, STRICT;",
-    )?;
-    let is_counted = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = 'emitted_goes_of')";
-    if !connection.query_row(is_counted, [], |row| row.get(0))? {
-        connection.execute_batch(COUNTED)?;
+    if found < LAYOUT {
+        let change = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // Another process may have done it meanwhile.
+        if layout(&change)? < LAYOUT {
+            change.execute_batch(SCHEMA)?;
+            change.execute_batch(COUNTED)?;
+            change.pragma_update(None, "user_version", LAYOUT)?;
+        }
+        change.commit()?;
     }
-    Ok(connection)
+    connection.execute_batch(SCHEMA)?;
+    Ok(Some(connection))
 }
-
-/// Counts what is kept of each connection's events: what is there when this is first done, at once, and then what comes and
-/// goes. An earlier version counted all of them together.
-const COUNTED: &str = "
-    BEGIN IMMEDIATE;
-    DROP TRIGGER IF EXISTS emitted_comes;
-    DROP TRIGGER IF EXISTS emitted_goes;
-    DROP TABLE IF EXISTS emitted_bytes;
-    CREATE TABLE IF NOT EXISTS emitted_bytes_of (
-        connection TEXT NOT NULL PRIMARY KEY, bytes INTEGER NOT NULL
-    ) WITHOUT ROWID, STRICT;
-    INSERT INTO emitted_bytes_of SELECT connection, SUM(bytes)
-        FROM (SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM emitted_bytes_of)) CROSS JOIN emitted
-        WHERE sealed IS NOT NULL GROUP BY connection;
-    CREATE TRIGGER IF NOT EXISTS emitted_comes_of AFTER INSERT ON emitted BEGIN
-        INSERT INTO emitted_bytes_of VALUES (new.connection, new.bytes)
-            ON CONFLICT DO UPDATE SET bytes = bytes + new.bytes;
-    END;
-    CREATE TRIGGER IF NOT EXISTS emitted_goes_of AFTER UPDATE OF sealed ON emitted
-        WHEN new.sealed IS NULL AND old.sealed IS NOT NULL BEGIN
-        UPDATE emitted_bytes_of SET bytes = bytes - old.bytes WHERE connection = old.connection;
-    END;
-    COMMIT;";
 
 fn failed(error: rusqlite::Error) -> Error {
     Error::internal("the state file could not be read or written").with_details(error.to_string())
@@ -474,8 +410,8 @@ impl Store for SqliteStore {
                 write,
                 "INSERT INTO lease (name, holder, until_ms) VALUES (?1, ?2, ?4)
                  ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until_ms = excluded.until_ms
-                 WHERE holder = excluded.holder OR until_ms <= ?3",
-                params![name, holder, signed(now), signed(until)],
+                 WHERE holder = excluded.holder OR until_ms <= ?3 OR until_ms > ?5",
+                params![name, holder, signed(now), signed(until), signed(believed(until))],
             )
         })
     }
@@ -599,4 +535,96 @@ fn reserve(write: &Connection, bucket: &str, wish: &Wish) -> rusqlite::Result<Re
 
 fn signed(at: Timestamp) -> i64 {
     number(at.as_millis())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+    use crate::store::arrival::Arrivals as _;
+    use crate::store::arrival::tests::{ROOM, arrival, at, commit};
+
+    /// What a version made that counted all that is emitted together.
+    const BEFORE: &str = "
+        CREATE TABLE emitted (
+            number INTEGER PRIMARY KEY AUTOINCREMENT, connection TEXT NOT NULL, name TEXT NOT NULL,
+            at_ms INTEGER NOT NULL, known_until_ms INTEGER NOT NULL, bytes INTEGER NOT NULL, sealed BLOB,
+            UNIQUE (connection, name)
+        ) STRICT;
+        CREATE TABLE emitted_bytes (id INTEGER PRIMARY KEY CHECK (id = 1), bytes INTEGER NOT NULL) STRICT;
+        INSERT INTO emitted_bytes VALUES (1, 0);
+        CREATE TRIGGER emitted_comes AFTER INSERT ON emitted BEGIN
+            UPDATE emitted_bytes SET bytes = bytes + new.bytes;
+        END;";
+
+    fn open(path: &Path) -> Result<SqliteStore> {
+        SqliteStore::open(path, Seal::new(&[7; 32]))
+    }
+
+    fn number_in(connection: &Connection, text: &str) -> i64 {
+        connection.query_row(text, [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn a_file_of_a_later_version_is_refused_and_stays_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.sqlite");
+        drop(open(&path).unwrap());
+        let later = Connection::open(&path).unwrap();
+        assert_eq!(layout(&later).unwrap(), LAYOUT);
+        later.execute_batch("DROP TABLE quota").unwrap();
+        later.pragma_update(None, "user_version", LAYOUT + 1).unwrap();
+        let refused = open(&path).err().unwrap();
+        assert_eq!(*refused.kind(), Kind::Configuration);
+        assert!(refused.message().contains("later version") && refused.details().is_some(), "{refused}");
+        let made = number_in(&later, "SELECT count(*) FROM sqlite_schema WHERE name = 'quota'");
+        assert_eq!((made, layout(&later).unwrap()), (0, LAYOUT + 1));
+    }
+
+    /// It runs until somebody starts it again, and needs its count meanwhile.
+    #[test]
+    fn the_version_before_goes_on_beside_this_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.sqlite");
+        let before = Connection::open(&path).unwrap();
+        before.pragma_update(None, "journal_mode", "WAL").unwrap();
+        before.execute_batch(BEFORE).unwrap();
+        let emit = |name: &str, bytes: i64| {
+            let text = "INSERT INTO emitted (connection, name, at_ms, known_until_ms, bytes, sealed)
+                        VALUES ('acme', ?1, 1, 2, ?2, x'00')";
+            before.execute(text, params![name, bytes]).unwrap();
+        };
+        emit("one", 5);
+        let _store = open(&path).unwrap();
+        emit("two", 7);
+        assert_eq!(number_in(&before, "SELECT bytes FROM emitted_bytes"), 12);
+        assert_eq!(number_in(&before, "SELECT bytes FROM emitted_bytes_of WHERE connection = 'acme'"), 12);
+    }
+
+    /// One row that does not open holds up no other. With another key none does, and all of them wait for theirs.
+    #[tokio::test]
+    async fn what_was_changed_from_outside_holds_up_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.sqlite");
+        let open = |key| SqliteStore::open(&path, Seal::new(&[key; 32])).unwrap();
+        let store = open(7);
+        for key in ["k1", "k2"] {
+            store.claim(arrival(key, None, 0), ROOM).await.unwrap();
+        }
+        store.commit(commit(None, None, &["a", "b"])).await.unwrap();
+        let aside = rusqlite::Connection::open(&path).unwrap();
+        aside.execute("UPDATE event SET sealed = zeroblob(40) WHERE id = 1", []).unwrap();
+        aside.execute("UPDATE emitted SET sealed = zeroblob(40) WHERE number = 1", []).unwrap();
+        let taken = store.take("c", "me", at(1), at(5), 10).await.unwrap();
+        let waiting: Vec<&[u8]> = taken.iter().map(|stored| stored.arrival.content.as_slice()).collect();
+        assert_eq!(waiting, [b"".as_slice(), b"k2".as_slice()]);
+        let outbox = store.outbox(0, 10).await.unwrap();
+        let leaving: Vec<&[u8]> = outbox.iter().map(|out| out.content.as_slice()).collect();
+        assert_eq!(leaving, [b"".as_slice(), b"b".as_slice()]);
+        let other = open(8);
+        assert!(other.take("c", "you", at(9), at(20), 10).await.is_err());
+        assert!(other.outbox(0, 10).await.is_err());
+        let again = store.take("c", "me", at(9), at(20), 10).await.unwrap();
+        assert_eq!(again[1].attempts, 2, "that was an attempt");
+    }
 }

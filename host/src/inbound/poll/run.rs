@@ -228,7 +228,7 @@ impl<P: Pages> Poller<P> {
                 progress.failures = progress.failures.saturating_add(1);
                 progress.not_before_ms = not_before(&error, progress.failures, now, self.clock.jitter()).as_millis();
                 progress.note(now, error.message());
-                self.warn(&format!("{} ({} in a row)", error.message(), progress.failures));
+                self.warn(&format!("it failed, {} in a row: {error}", progress.failures));
             }
         }
         let text = serde_json::to_string(&progress).map_err(|error| Error::internal(error.to_string()))?;

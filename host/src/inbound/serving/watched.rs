@@ -57,16 +57,20 @@ pub(super) struct WatchedConnection {
     pub(super) polls: Vec<(String, Arc<Poller<Handler>>)>,
     pub(super) sockets: Vec<(String, Socket)>,
     pub(super) endpoints: Vec<Arc<Endpoint>>,
+    /// The secrets that deliveries are checked with.
+    pub(super) verifying: Vec<String>,
 }
 
 /// How everything stood at one time.
 pub(crate) struct Survey {
     /// When this was begun.
     pub(crate) at: Timestamp,
-    /// Polled triggers, by connection and name.
-    pub(crate) polls: Result<Vec<(String, String, PollHealth)>>,
+    /// Polled triggers, by connection and name; none of a connection with one that cannot be read.
+    pub(crate) polls: Vec<(String, String, PollHealth)>,
     /// What the store holds that nobody has taken.
     pub(crate) backlog: Result<Backlog>,
+    /// Why something of it is left out.
+    pub(crate) unread: Option<Error>,
     /// How everything is.
     pub(crate) report: HealthReport,
 }
@@ -87,6 +91,7 @@ impl WatchedConnection {
     /// How it is, with everything that is declared for it.
     pub(super) async fn look(&self, host: &Host, backlog: &Result<Backlog>) -> Looked {
         let mut facts = self.plugin.facts().await;
+        facts.needed.extend(self.verifying.iter().map(|secret| (secret.clone(), true)));
         let polls = self.polls().await;
         match (&polls, backlog) {
             (Ok(polls), Ok(backlog)) => {
@@ -135,12 +140,12 @@ impl Watched {
             let (host, backlog) = (host.clone(), backlog.clone());
             (connection.name.clone(), async move { connection.look(&host, &backlog).await })
         });
-        let (mut all, mut polls) = (Vec::new(), Ok(Vec::new()));
+        let (mut all, mut polls) = (Vec::new(), Vec::new());
+        let mut unread = backlog.as_ref().as_ref().err().cloned();
         for Looked { health, polls: own } in side_by_side(host, looks).await {
-            match (own, &mut polls) {
-                (Ok(own), Ok(polls)) => polls.extend(own.into_iter().map(|(poll, it)| (health.name.clone(), poll, it))),
-                (Err(error), Ok(_)) => polls = Err(error),
-                (_, Err(_)) => {}
+            match own {
+                Ok(own) => polls.extend(own.into_iter().map(|(poll, it)| (health.name.clone(), poll, it))),
+                Err(error) => unread = unread.or(Some(error)),
             }
             all.push(health);
         }
@@ -151,7 +156,7 @@ impl Watched {
             all.push(health::of_sink(&state.name, Some(&state), dead, host.clock().now()));
         }
         let backlog = Arc::try_unwrap(backlog).unwrap_or_else(|shared| (*shared).clone());
-        Survey { at, polls, backlog, report: HealthReport::new(host.clock().now(), all) }
+        Survey { at, polls, backlog, unread, report: HealthReport::new(host.clock().now(), all) }
     }
 
     /// What keeps the host itself from its work. A provider that is down is not among it.
@@ -283,6 +288,25 @@ mod tests {
         aside.execute_batch("ALTER TABLE away RENAME TO lease").unwrap();
         clock.advance(SURVEY_MS);
         assert_eq!(ready(&watched, &host).await.0, 200);
+    }
+
+    /// What is counted in memory, and what else can be read, is told all the same.
+    #[cfg(feature = "store-sqlite")]
+    #[tokio::test]
+    async fn what_the_store_does_not_tell_is_left_out_of_the_metrics() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, host) = host(folder.path());
+        let serving = super::super::Serving::idle(&host);
+        let doing = crate::inbound::sink::line::SinkDoing::Well;
+        let sink = SinkState { name: "billing".into(), doing, given: 0, dead: 0, position: 0 };
+        serving.running.lock().await.sink_states.push(Arc::new(Mutex::new(sink)));
+        let letters = async || serving.metrics().await.unwrap().sinks[0].dead_letters;
+        assert_eq!(letters().await, Some(0));
+        let file = std::fs::read_dir(folder.path().join("state")).unwrap().map(|entry| entry.unwrap().path());
+        let file = file.into_iter().find(|path| path.extension().is_some_and(|end| end == "sqlite")).unwrap();
+        rusqlite::Connection::open(file).unwrap().execute_batch("ALTER TABLE dead_letter RENAME TO away").unwrap();
+        assert_eq!(letters().await, None);
+        assert!(Watched::default().look(&host).await.unread.is_some(), "nobody is told why");
     }
 
     /// However many look, it is judged once.

@@ -28,6 +28,8 @@ pub struct Events {
     rows: std::vec::IntoIter<Outgoing>,
 }
 
+debug_shows!(Events, |this| connections = this.connections, types = this.types);
+
 /// What a name stands for in the store.
 struct Place {
     name: String,
@@ -43,6 +45,8 @@ pub struct Delivery {
     number: u64,
     place: Arc<Place>,
 }
+
+debug_shows!(Delivery, |this| event = this.event.id);
 
 impl Events {
     /// Under this name of a reader.

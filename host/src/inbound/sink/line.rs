@@ -27,9 +27,6 @@ const LOOK_MS: u64 = 1_000;
 /// How long a lease holds. Whoever was killed holds it for no longer than this.
 const LEASE_MS: u64 = 15_000;
 
-/// Steps that a line still makes when it stops last.
-const LAST_ROUNDS: usize = 100;
-
 /// A lease is renewed when it holds for no longer than this.
 const RENEW_MS: u64 = 10_000;
 
@@ -203,6 +200,18 @@ impl Line {
         })
     }
 
+    /// The same, which counts on from the line of its name before it.
+    pub(crate) fn after(mut self, before: &[Arc<Mutex<SinkState>>]) -> Self {
+        let is_own =
+            |state: &&Arc<Mutex<SinkState>>| state.lock().unwrap_or_else(PoisonError::into_inner).name == self.name;
+        if let Some(state) = before.iter().find(is_own) {
+            self.state = state.clone();
+            // Also where that one was disabled: this one asks again.
+            self.set(|state| state.doing = SinkDoing::Well);
+        }
+        self
+    }
+
     /// How it does, to be asked while it works.
     pub(crate) fn state(&self) -> Arc<Mutex<SinkState>> {
         self.state.clone()
@@ -231,11 +240,11 @@ impl Line {
                 () = self.means.clock.sleep_until(until) => {}
             }
         }
-        let rounds = if *stop.borrow() == Stop::Soon { 0 } else { LAST_ROUNDS };
-        for _ in 0..rounds {
-            if !matches!(self.round(self.means.clock.now()).await, Ok(Round::More)) {
-                break;
-            }
+        let is_last = *stop.borrow() != Stop::Soon;
+        if is_last {
+            // What another process emits meanwhile is that one's to give.
+            let last = self.means.store.last_emitted().await.unwrap_or(0);
+            while self.position < last && matches!(self.round(self.means.clock.now()).await, Ok(Round::More)) {}
         }
         self.end().await;
     }

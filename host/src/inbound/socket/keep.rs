@@ -14,15 +14,16 @@ use super::SocketPolicy;
 use super::line::{Came, Line};
 use super::machine::{End, Machine, Pace, State, Why};
 use super::queue::{Item, Put, Queue, Queued};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, RequestSent, Result, rule};
 use crate::event::Trigger;
-use crate::inbound::handler::Handler;
-use crate::manifest::{SocketFacts, shown};
+use crate::inbound::handler::{Handler, is_outbox_full};
+use crate::manifest::SocketFacts;
 use crate::observe::trace::Here;
 use crate::outbound::retry::{RetryPolicy, backoff_ms};
 use crate::outbound::upgrade::{Carried, Upgraded};
 use crate::outbound::{CallContext, Outbound};
 use crate::store::Store;
+use crate::text::shown;
 use crate::time::{BoxFuture, Clock, Timestamp};
 
 /// Whoever takes what comes over a socket.
@@ -56,6 +57,8 @@ impl Listener for Handled {
 /// A socket that is kept open. Clones are the same one.
 #[derive(Clone)]
 pub struct Socket(Arc<Parts>);
+
+debug_shows!(Socket, |this| name = this.0.name);
 
 struct Parts {
     name: String,
@@ -139,6 +142,10 @@ const STAND_BY_MS: (u64, u64) = (1_000, 10_000);
 /// The longest wait before something is handed over anew.
 const RETRY_WAIT_MS_MAX: u64 = 60_000;
 
+/// After how long the plugin is told once more of a gap that it could not handle. A gap is never forgotten, for nobody else
+/// knows that something is missing.
+const GAP_AGAIN_MS: u64 = 60_000;
+
 impl Socket {
     /// The socket of this name, as its manifest has it and the operator wants it.
     ///
@@ -218,6 +225,7 @@ impl Socket {
         let desk = Desk {
             queue: Queue::new(self.0.policy.queue_messages_max, self.0.policy.queue_bytes_max, self.0.policy.overflow),
             running: None,
+            gap_again: None,
             id: format!("{}/{}/{}", self.0.outbound.scope.connection, self.0.name, crate::random::name()?),
             number: 0,
             parts: self.0.clone(),
@@ -302,7 +310,8 @@ impl Parts {
             Why::Refused => "what it needs is not granted; change wharfage.toml as its last end says".to_owned(),
             Why::Told(code) => format!("the provider closed it for good, by the code {code}"),
             Why::SignIn(code) => format!(
-                "the provider does not take the credential, by the code {code}; connect again:   wharfage connect {connection}"
+                "the provider does not take the credential, by the code {code}; connect again:   wharfage connect {connection}   \
+                 and send SIGHUP to `wharfage serve`"
             ),
         }
     }
@@ -312,6 +321,8 @@ impl Parts {
 struct Desk {
     queue: Queue,
     running: Option<BoxFuture<'static, Answered>>,
+    /// When a gap that was given up is told again, and of which opening it is.
+    gap_again: Option<(Timestamp, u64)>,
     /// What the ids of its events begin with.
     id: String,
     /// How many events there were.
@@ -323,8 +334,13 @@ struct Desk {
 struct Answered {
     opening: u64,
     send: Vec<Vec<u8>>,
-    /// Whether a message was given up.
-    is_missing: bool,
+    given_up: Option<GivenUp>,
+}
+
+/// What was given up.
+enum GivenUp {
+    Message,
+    Gap,
 }
 
 impl Desk {
@@ -334,21 +350,38 @@ impl Desk {
         self.number
     }
 
+    /// Something may be missing, up to this opening. What waits to be told again is told with it.
+    fn gap(&mut self, opening: u64) {
+        self.gap_again = None;
+        let number = self.number();
+        self.queue.gap(opening, number);
+    }
+
     /// Waits for the next that is done. Cancel-safe.
     async fn done(&mut self) -> Answered {
         loop {
             if let Some(running) = &mut self.running {
                 let answered = running.await;
                 self.running = None;
-                if answered.is_missing {
-                    let number = self.number();
-                    self.queue.gap(answered.opening, number);
+                match answered.given_up {
+                    Some(GivenUp::Gap) => {
+                        let at = self.parts.clock().now().plus(GAP_AGAIN_MS);
+                        self.gap_again = Some((at, answered.opening));
+                    }
+                    // Where a gap is told again, this one is told with it.
+                    Some(GivenUp::Message) if self.gap_again.is_none() => self.gap(answered.opening),
+                    _ => {}
                 }
                 return answered;
             }
-            match self.queue.pop() {
-                Some(next) => self.running = Some(Box::pin(hand(self.parts.clone(), self.id.clone(), next))),
-                None => std::future::pending().await,
+            let now = self.parts.clock().now();
+            if let Some((_, opening)) = self.gap_again.take_if(|(at, _)| *at <= now) {
+                self.gap(opening);
+            }
+            match (self.queue.pop(), self.gap_again) {
+                (Some(next), _) => self.running = Some(Box::pin(hand(self.parts.clone(), self.id.clone(), next))),
+                (None, Some((at, _))) => self.parts.clock().alarm(at).await,
+                (None, None) => std::future::pending().await,
             }
         }
     }
@@ -391,10 +424,9 @@ async fn hand(parts: Arc<Parts>, id: String, next: Queued) -> Answered {
 
 async fn hand_over(parts: Arc<Parts>, id: String, next: Queued) -> Answered {
     let Queued { item, opening, .. } = next;
-    let is_message = matches!(item, Item::Message(_));
-    let trigger = match item {
-        Item::Message(message) => Trigger::Message { socket: parts.name.clone(), message },
-        Item::Gap => Trigger::Gap(parts.name.clone()),
+    let (trigger, what) = match item {
+        Item::Message(message) => (Trigger::Message { socket: parts.name.clone(), message }, GivenUp::Message),
+        Item::Gap => (Trigger::Gap(parts.name.clone()), GivenUp::Gap),
     };
     let policy = RetryPolicy {
         attempts_max: parts.policy.attempts,
@@ -403,21 +435,28 @@ async fn hand_over(parts: Arc<Parts>, id: String, next: Queued) -> Answered {
         ..RetryPolicy::default()
     };
     let (connection, socket) = (parts.connection(), &parts.name);
-    let mut attempt = 0;
+    let (mut tries, mut attempt) = (0, 0);
     loop {
-        attempt += 1;
+        tries += 1;
         let error = match parts.listener.take(&id, trigger.clone()).await {
-            Ok(send) => return Answered { opening, send, is_missing: false },
+            Ok(send) => return Answered { opening, send, given_up: None },
             Err(error) => error,
         };
-        if !may_pass(&error) || attempt >= policy.attempts_max {
+        // What waits until sinks have made room counts nothing, unless the host stops meanwhile.
+        let waits = is_outbox_full(&error) && !*parts.stop.borrow();
+        attempt += u32::from(!waits);
+        if !waits && (!may_pass(&error) || attempt >= policy.attempts_max) {
             parts.status().given_up += 1;
-            tracing::error!(target: "wharfage::inbound", connection, socket, id, attempt, "given up: {error}");
-            return Answered { opening, send: Vec::new(), is_missing: is_message };
+            let then = match what {
+                GivenUp::Message => "a gap is told for it".to_owned(),
+                GivenUp::Gap => format!("the gap is told again in {GAP_AGAIN_MS} ms"),
+            };
+            tracing::error!(target: "wharfage::inbound", connection, socket, id, attempt, "given up, {then}: {error}");
+            return Answered { opening, send: Vec::new(), given_up: Some(what) };
         }
         let now = parts.clock().now();
         let asked_ms = error.retry_at().map_or(0, |at| at.since(now)).min(RETRY_WAIT_MS_MAX);
-        let wait_ms = backoff_ms(&policy, attempt, parts.clock().jitter()).max(asked_ms);
+        let wait_ms = backoff_ms(&policy, tries, parts.clock().jitter()).max(asked_ms);
         tracing::warn!(target: "wharfage::inbound", connection, socket, id, attempt, wait_ms, "not handled: {error}");
         parts.clock().sleep_until(now.plus(wait_ms)).await;
     }
@@ -425,8 +464,7 @@ async fn hand_over(parts: Arc<Parts>, id: String, next: Queued) -> Answered {
 
 /// Whether the same message may be handled another time. Sinks make room in the outbox by and by.
 fn may_pass(error: &Error) -> bool {
-    let is_full = matches!(error.kind(), Kind::LimitExceeded(limit) if limit == "outbox_bytes");
-    error.may_retry() || is_full || matches!(error.kind(), Kind::Conflict | Kind::Deadline)
+    error.may_retry() || is_outbox_full(error) || matches!(error.kind(), Kind::Conflict | Kind::Deadline)
 }
 
 /// The loop.
@@ -501,13 +539,23 @@ impl Keeper {
     async fn stand_by(&mut self, stop: &mut watch::Receiver<bool>) -> bool {
         let parts = self.parts.clone();
         let mut wait_ms = STAND_BY_MS.0;
-        while !parts.holds().await.unwrap_or(false) {
+        loop {
+            let held = parts.holds().await;
             let now = parts.clock().now();
-            if wait_ms == STAND_BY_MS.0 {
-                let (connection, socket) = (parts.connection(), &parts.name);
-                tracing::info!(target: "wharfage::inbound", connection, socket, "another process keeps the socket open");
-                let mut status = parts.status();
-                (status.state, status.since) = (SocketState::StandBy, now);
+            let stands_by = matches!(parts.status().state, SocketState::StandBy);
+            match held {
+                Some(true) => break,
+                Some(false) if !stands_by => {
+                    let (connection, socket) = (parts.connection(), &parts.name);
+                    tracing::info!(
+                        target: "wharfage::inbound", connection, socket, "another process keeps the socket open"
+                    );
+                    let mut status = parts.status();
+                    (status.state, status.since) = (SocketState::StandBy, now);
+                }
+                // Who keeps it open is not known any more.
+                None if stands_by => parts.tell(self.machine.state()),
+                _ => {}
             }
             // What came until the other one ended may be missing.
             self.has_begun = true;
@@ -529,10 +577,9 @@ impl Keeper {
         let deadline = parts.clock().now().plus(parts.outbound.limits.call_ms);
         let context = CallContext { deadline, observer: None, event: None, operation: None };
         let opened = {
-            let before = self.before.take();
             // On the heap, for a quiet socket shall not carry the room that opening takes.
             let protocol = parts.facts.protocol.as_ref();
-            let opening = Box::pin(parts.outbound.upgrade(&context, &parts.url, protocol, before.as_ref()));
+            let opening = Box::pin(parts.outbound.upgrade(&context, &parts.url, protocol, self.before.as_ref()));
             tokio::select! {
                 biased;
                 () = stopped(stop) => return None,
@@ -542,6 +589,8 @@ impl Keeper {
         };
         let (end, carried) = match opened {
             Ok(Upgraded { wire, carried }) => {
+                // An opening that failed may have failed at renewing it.
+                self.before = None;
                 let line = Line::over(wire, parts.policy.message_bytes_max);
                 (self.talk(line, stop).await?, Some(carried))
             }
@@ -580,7 +629,9 @@ impl Keeper {
         parts.outbound.refusals.note(error, Some(&format!("socket {}", parts.name)), parts.clock().now());
         match error.kind() {
             // A name may lead somewhere else in a minute, and then be granted.
-            Kind::PolicyDenied(rule) if rule == "address" => End::Kept,
+            Kind::PolicyDenied(rule) if rule == rule::ADDRESS => End::Kept,
+            // It left, and the provider led it elsewhere, where it may not lead in a minute.
+            Kind::PolicyDenied(_) | Kind::LimitExceeded(_) if error.request_sent() == RequestSent::Yes => End::Kept,
             Kind::PolicyDenied(_) | Kind::Configuration | Kind::LimitExceeded(_) => End::Refused,
             _ if error.may_retry() || *error.kind() == Kind::Deadline => {
                 let latest = parts.clock().now().plus(parts.outbound.limits.block_ms);
@@ -621,8 +672,7 @@ impl Keeper {
             return Some(End::Lost(None));
         }
         if self.opening > 1 || self.has_begun {
-            let number = self.desk.number();
-            self.desk.queue.gap(self.opening, number);
+            self.desk.gap(self.opening);
         }
         let every_ms = |ping: &crate::manifest::PingFacts| ping.every_s.saturating_mul(1_000);
         let ping_at = parts.facts.ping.as_ref().map(|ping| now.plus(every_ms(ping)));
@@ -799,7 +849,54 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::atomic::Ordering;
+
     use super::*;
+    use crate::store::MemoryStore;
+    use crate::time::ManualClock;
+    use crate::vault::Secrets;
+
+    struct Nobody;
+
+    impl Listener for Nobody {
+        fn has_begun(&self) -> BoxFuture<'_, Result<bool>> {
+            Box::pin(async { Ok(false) })
+        }
+
+        fn take(&self, _: &str, _: Trigger) -> BoxFuture<'_, Result<Vec<Vec<u8>>>> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+    }
+
+    /// What nobody can say is trouble, and no other process that does well.
+    #[tokio::test]
+    async fn a_store_that_cannot_be_asked_is_no_other_process() {
+        let (clock, store) = (ManualClock::new(Timestamp::from_millis(1), 1), Arc::new(MemoryStore::default()));
+        let secrets = Arc::new(Secrets::new("p", "acme", BTreeMap::new()));
+        let outbound = Arc::new(Outbound::nowhere(secrets, Arc::new(clock.clone())));
+        let facts: SocketFacts = toml::from_str("origin = 'api'\npath = '/ws'").unwrap();
+        let lease = Lease { store: store.clone(), name: "socket".to_owned(), holder: "here".to_owned() };
+        let policy = SocketPolicy::default();
+        let socket = Socket::leased("s", &facts, &policy, outbound, Arc::new(Nobody), Some(lease)).unwrap();
+        store.lease("socket", "there", clock.now(), clock.now().plus(LEASE_MS)).await.unwrap();
+        let running = socket.clone();
+        let running = tokio::spawn(async move { running.run().await });
+        for (is_full, state) in
+            [(true, SocketState::Connecting), (false, SocketState::StandBy), (true, SocketState::Connecting)]
+        {
+            store.is_full.store(is_full, Ordering::SeqCst);
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            clock.advance(STAND_BY_MS.0 * 4);
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(socket.status().state, state, "{is_full}");
+        }
+        running.abort();
+    }
 
     #[test]
     fn a_full_outbox_may_pass_and_another_limit_does_not() {

@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 /// Frames that may wait to be taken before nothing more is read.
 const WAITING_MAX: u32 = 64;
 
-/// One.
+/// An open WebSocket, read and written by one task.
 pub(super) struct Line {
     stream: WebSocketStream<Box<dyn Wire>>,
     /// Since when frames wait to be taken.

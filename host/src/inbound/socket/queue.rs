@@ -74,10 +74,13 @@ impl Queue {
         if dropped == 0 { Put::Kept } else { Put::Dropped(dropped) }
     }
 
-    /// Notes at the end that something may be missing.
+    /// Notes at the end that something may be missing. A gap that waits stands for it too, and is of this opening from now
+    /// on: what is answered to it leaves there.
     pub(super) fn gap(&mut self, opening: u64, number: u64) {
         if !std::mem::replace(&mut self.has_gap, true) {
             self.items.push_back(Queued { item: Item::Gap, opening, number });
+        } else if let Some(gap) = self.items.iter_mut().rev().find(|queued| queued.item == Item::Gap) {
+            gap.opening = gap.opening.max(opening);
         }
     }
 
@@ -170,6 +173,8 @@ mod tests {
         queue.gap(1, 0);
         queue.put(b"a".to_vec(), 1, 1);
         queue.gap(2, 0);
+        queue.gap(1, 0);
+        assert_eq!(queue.items[0].opening, 2, "what is answered to it leaves nowhere");
         assert_eq!(all(&mut queue), ["gap", "a"]);
     }
 

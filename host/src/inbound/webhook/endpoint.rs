@@ -13,12 +13,13 @@ use crate::auth::jwt::{self, Keys, Rules};
 use crate::error::{Error, Kind, Result};
 use crate::inbound::inbox::{Inbox, Webhook};
 use crate::inbound::verify::{self, Delivery, Identified, Proof, Refused, Verified};
-use crate::manifest::{AnswerFacts, JwtFacts, Purpose, VerifyFacts, WebhookFacts, shown, suggestion};
+use crate::manifest::{AnswerFacts, JwtFacts, Purpose, VerifyFacts, WebhookFacts};
 use crate::observe::audit::Deed;
 use crate::observe::trace::{Here, Trace};
 use crate::outbound::{CallContext, Outbound};
 use crate::plugin::Plugin;
 use crate::store::arrival::Claimed;
+use crate::text::{shown, suggestion};
 use crate::time::BoxFuture;
 
 /// Milliseconds that asking for a provider's keys may take.
@@ -45,14 +46,21 @@ pub(crate) struct Endpoint {
     jwt: Option<JwtFacts>,
     outbound: Arc<Outbound>,
     receives: Arc<dyn Receives>,
-    in_flight: Semaphore,
+    in_flight: Arc<Semaphore>,
+    tally: Arc<Tally>,
+}
+
+/// The counters.
+#[derive(Default)]
+struct Tally {
     received: AtomicU64,
     repeated: AtomicU64,
     refused: AtomicU64,
     turned_away: AtomicU64,
+    proven: AtomicU64,
 }
 
-/// What became of deliveries since the endpoint was opened.
+/// What became of deliveries since the endpoint was opened first, over reloads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
@@ -64,6 +72,8 @@ pub struct Counts {
     pub refused: u64,
     /// Told to come again, because there was no room or the store was in trouble.
     pub turned_away: u64,
+    /// The provider's own, whatever became of them: also what asks for a challenge, or is ignored.
+    pub proven: u64,
 }
 
 /// What a delivery is answered.
@@ -141,14 +151,23 @@ impl Endpoint {
             jwt,
             outbound,
             receives,
-            in_flight: Semaphore::new(in_flight),
-            received: AtomicU64::new(0),
-            repeated: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
-            turned_away: AtomicU64::new(0),
+            in_flight: Arc::new(Semaphore::new(in_flight)),
+            tally: Arc::default(),
         };
         endpoint.check_secret().await.map_err(|error| error.context(format!("open [endpoints.{id}]")))?;
         Ok(endpoint)
+    }
+
+    /// The same, which goes on where the one before it stands: what that one counts, and the places that it has given away.
+    pub(crate) fn after(self, before: &Self) -> Self {
+        let (now, then) = (&self.policy, &before.policy);
+        let is_same = now.connection == then.connection && now.webhook == then.webhook;
+        let has_as_many = now.limits.in_flight == then.limits.in_flight;
+        Self {
+            tally: if is_same { before.tally.clone() } else { self.tally },
+            in_flight: if has_as_many { before.in_flight.clone() } else { self.in_flight },
+            ..self
+        }
     }
 
     /// Its id: the last part of its path.
@@ -180,7 +199,7 @@ impl Endpoint {
     pub(crate) fn admit(&self) -> Option<SemaphorePermit<'_>> {
         let permit = self.in_flight.try_acquire().ok();
         if permit.is_none() {
-            count(&self.turned_away);
+            count(&self.tally.turned_away);
         }
         permit
     }
@@ -189,10 +208,11 @@ impl Endpoint {
     pub(crate) fn counts(&self) -> Counts {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Counts {
-            received: read(&self.received),
-            repeated: read(&self.repeated),
-            refused: read(&self.refused),
-            turned_away: read(&self.turned_away),
+            received: read(&self.tally.received),
+            repeated: read(&self.tally.repeated),
+            refused: read(&self.tally.refused),
+            turned_away: read(&self.tally.turned_away),
+            proven: read(&self.tally.proven),
         }
     }
 
@@ -221,17 +241,24 @@ impl Endpoint {
             Ok(verified) => verified,
             Err(error) => {
                 tracing::error!(target: "wharfage::inbound", endpoint, "a delivery cannot be verified: {error}");
-                count(&self.turned_away);
+                count(&self.tally.turned_away);
                 return Reply::Busy;
             }
         };
+        if verified.is_ok() {
+            count(&self.tally.proven);
+        }
         let event = match verified {
             Ok(Verified::Event(event)) => event,
             Ok(Verified::Ignored) => return Reply::Received,
             Ok(Verified::Challenge(answer)) => return Reply::Challenge(answer),
             Err(refused) => {
-                count(&self.refused);
-                tracing::info!(target: "wharfage::inbound", endpoint, "a delivery was refused: {refused:?}");
+                count(&self.tally.refused);
+                let why = self.why(refused);
+                tracing::info!(
+                    target: "wharfage::inbound", endpoint,
+                    "a delivery was refused: {why}; what helps:   wharfage alerts runbook webhooks-refused"
+                );
                 return match refused {
                     Refused::Unproven | Refused::Stale => Reply::Unauthorized,
                     Refused::MalformedTime => Reply::Malformed,
@@ -240,16 +267,16 @@ impl Endpoint {
         };
         match self.receives.receive(self.webhook(event, body)).await {
             Ok(Claimed::New(_)) => {
-                count(&self.received);
+                count(&self.tally.received);
                 Reply::Received
             }
             Ok(Claimed::Repeated) => {
-                count(&self.repeated);
+                count(&self.tally.repeated);
                 tracing::debug!(target: "wharfage::inbound", endpoint, "a delivery came again");
                 Reply::Received
             }
             Ok(Claimed::Full(limit)) => {
-                count(&self.turned_away);
+                count(&self.tally.turned_away);
                 tracing::error!(
                     target: "wharfage::inbound", endpoint,
                     "a delivery is turned away: the limit {limit} is reached; to let more wait, set serve.limits.{limit}"
@@ -257,10 +284,22 @@ impl Endpoint {
                 Reply::Busy
             }
             Err(error) => {
-                count(&self.turned_away);
+                count(&self.tally.turned_away);
                 tracing::error!(target: "wharfage::inbound", endpoint, "a delivery cannot be stored: {error}");
                 Reply::Busy
             }
+        }
+    }
+
+    /// Why a delivery is refused, which nobody outside learns.
+    fn why(&self, refused: Refused) -> String {
+        match (refused, &self.facts.time) {
+            (Refused::Unproven, _) => format!("nothing in it fits the secret `{}`", self.secret()),
+            (Refused::Stale, Some(time)) => {
+                format!("its time is over, or more than {} s away from this machine's", time.tolerance_ms() / 1_000)
+            }
+            (Refused::Stale, None) => "its time is over".to_owned(),
+            (Refused::MalformedTime, _) => "its time is no time".to_owned(),
         }
     }
 
@@ -318,7 +357,7 @@ impl Endpoint {
                 let sets = self.outbound.key_sets.as_ref().ok_or_else(|| Error::internal("there are no key sets"))?;
                 sets.keys(context, endpoint, &facts.algorithm, key_id.as_deref()).await?
             }
-            None => Keys::one(&facts.algorithm, &secrets.value(secret, Purpose::Verify).await?)?,
+            None => Keys::one_of(&facts.algorithm, &secrets.versions(secret, Purpose::Verify).await?)?,
         };
         let mut audience = facts.audience.clone();
         if let Some(name) = &facts.audience_secret {
@@ -356,7 +395,7 @@ impl Endpoint {
                     false => secrets.value(name, Purpose::Verify).await.map(drop),
                 };
             }
-            return Keys::one(&facts.algorithm, &secrets.value(name, Purpose::Verify).await?).map(drop);
+            return Keys::one_of(&facts.algorithm, &secrets.versions(name, Purpose::Verify).await?).map(drop);
         }
         let versions = secrets.versions(name, Purpose::Verify).await?;
         let VerifyFacts::Signature(facts) = &self.facts.verify else { return Ok(()) };

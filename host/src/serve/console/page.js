@@ -334,7 +334,7 @@ function drawTriggers() {
       cell(time(poll.succeeded_at)), cell(poll.lag_ms > 5000 ? `due for ${span(poll.lag_ms)}` : time(poll.due)), long(poll.failures ? `${plural(poll.failures, "failure", "failures")}: ${poll.why}` : ""));
   }), ""));
   if (sockets.length) some.push(h("h3", null, "Sockets"), table("Sockets", ["Socket", "State", "Since", "#opened", "#dropped", "#given up", "Last end"], sockets.map((socket) => {
-    const level = { open: "good", connecting: "warn", waiting: "warn", closed: "bad" }[socket.state];
+    const level = { open: "good", connecting: "warn", "stand-by": "idle", waiting: "warn", closed: "bad" }[socket.state];
     return row(`${socket.connection} ${socket.name}`, [h("span", { class: "mono" }, socket.name), ` of ${socket.connection}`], cell(state(level, socket.state), socket.until ? [" ", time(socket.until)] : ""), cell(time(socket.since)), counted(socket.openings), counted(socket.dropped), counted(socket.given_up), long(socket.why));
   }), ""));
   some.push(h("h3", null, "Sinks"), table("Sinks", ["Sink", "State", "#given", "#dead letters", "#done to number", "Trouble"], sinks.map((sink) =>
@@ -540,6 +540,9 @@ async function follow() {
       if (mine.signal.aborted) { if (!token || !$("gate").hidden) return; continue; }
       if (error.status === 401) return;
       if (error.status) trouble(words(error));
+    } finally {
+      // Whatever ended it: nobody reads this stream any more, and a browser has only so many connections to a host.
+      mine.abort();
     }
     for (let left = Math.round(wait / 1000); left > 0; left -= 1) {
       live("is-lost", `not connected; trying again in ${left} s`);
@@ -556,7 +559,6 @@ function heard(block) {
   }
   if (!data) return;
   const told = JSON.parse(data);
-  if (kind === "trouble") return trouble(`${told.error}${told.help ? `\n${told.help}` : ""}`);
   if (kind === "state") return take(told);
   if (kind === "points") {
     known.at = Date.parse(told.at);

@@ -10,13 +10,13 @@ use crate::inbound::poll::run::PollHealth;
 use crate::inbound::serving::Looker;
 use crate::inbound::sink::line::{SinkDoing, SinkState};
 use crate::inbound::socket::{SocketState, SocketStatus};
-use crate::manifest::{is_unshowable, shown, shown_lines};
 use crate::observe::alerts::{Alert, AlertSeverity, AlertState, AlertSubject, runbook};
 use crate::observe::health::{Finding, Health, Subject};
 use crate::observe::metrics::{BudgetMetrics, ConnectionMetrics, OperationMetrics};
 use crate::outbound::breaker::CircuitState;
 use crate::outbound::session::TokenState;
 use crate::plugin::Plugin;
+use crate::text::{is_unshowable, shown, shown_lines};
 use crate::time::Timestamp;
 
 /// Most characters of a body that are shown.
@@ -29,9 +29,9 @@ const CONNECTIONS_MAX: usize = 500;
 const ALERTS_MAX: usize = 200;
 
 /// How it stands with everything.
-pub(super) async fn state(looker: &Looker) -> Result<Value> {
+pub(super) async fn state(looker: &Looker) -> Value {
     let host = looker.host();
-    let (metrics, serving) = (host.metrics(), looker.state().await?);
+    let (metrics, serving) = (host.metrics(), looker.state().await);
     let survey = looker.survey().await;
     let mut connections = Vec::new();
     let plugins = looker.plugins().await;
@@ -41,10 +41,11 @@ pub(super) async fn state(looker: &Looker) -> Result<Value> {
         connections.push(connection(name, plugin, measured, health).await);
     }
     let refusals = host.refusals();
-    let latest = host.event_log().search(&Default::default(), 1).await?;
+    // Where the store cannot be read, the health of each connection says so.
+    let latest = host.event_log().search(&Default::default(), 1).await.unwrap_or_default();
     let mut alerts = looker.alerts();
     alerts.sort_by_key(|of| (of.state != AlertState::Firing, of.rule.severity() != AlertSeverity::Critical, of.since));
-    Ok(json!({
+    json!({
         "version": env!("CARGO_PKG_VERSION"),
         "since": metrics.since.to_string(),
         "connections": connections,
@@ -64,7 +65,7 @@ pub(super) async fn state(looker: &Looker) -> Result<Value> {
         "latest_event": latest.first().map(|event| event.id),
         "latest_refusal": refusals.first().map(|refusal| refusal.at.to_string()),
         "refusals": refusals.len(),
-    }))
+    })
 }
 
 /// An alert, with the lines of the runbook that may be typed about it, and what each does.
@@ -285,7 +286,7 @@ pub(super) async fn story(looker: &Looker, id: u64, with_body: bool) -> Result<V
     let log = looker.host().event_log();
     let (event, content) = log.event(id).await?;
     let emitted = log.emitted_for(id).await?;
-    let sinks = looker.state().await?.sinks;
+    let sinks = looker.state().await.sinks;
     let mut told = Vec::new();
     for (number, event) in &emitted {
         let refused = log.letters(number.saturating_sub(1), 1).await?;
@@ -433,6 +434,26 @@ mod tests {
         }
         for rule in crate::AlertRule::ALL {
             assert!(runbook(rule.name()).is_some_and(|text| text.contains("\n$ wharfage ")), "{}", rule.name());
+        }
+    }
+
+    /// One that the page has no sign for would keep it from drawing anything.
+    #[test]
+    fn the_page_has_a_sign_for_every_state_of_a_socket() {
+        let script = include_str!("page.js");
+        let signs = script.split("[socket.state]").next().and_then(|before| before.rsplit('{').next()).unwrap();
+        let at = Timestamp::from_millis(1_000);
+        for state in [
+            SocketState::Connecting,
+            SocketState::Open,
+            SocketState::StandBy,
+            SocketState::Backoff(at),
+            SocketState::Closed("it is off".into()),
+        ] {
+            let status = SocketStatus { state, since: at, openings: 0, dropped: 0, given_up: 0, last_end: None };
+            let told = socket("acme", "live", &status);
+            let word = format!("{}:", told["state"].as_str().unwrap());
+            assert!(signs.replace('"', "").split([',', ' ']).any(|sign| sign == word), "{word} {signs}");
         }
     }
 

@@ -10,6 +10,7 @@ use crate::store::arrival::{
     Arrival, Arrivals, Backlog, Claimed, Commit, Committed, DeadLetter, EventState, Excess, Filter, Outgoing, READER,
     Refused, Room, SinkStanding, Standing, Step, Stored, Sweep,
 };
+use crate::store::rules::believed;
 use crate::time::{BoxFuture, Timestamp};
 
 /// Everything that arrived and that leaves.
@@ -111,8 +112,10 @@ impl Content {
             let arrival = &event.stored.arrival;
             let is_first =
                 arrival.order.as_ref().is_none_or(|order| orders.insert((arrival.trigger.clone(), order.clone())));
-            let is_free = event.held.as_ref().is_none_or(|(_, until)| *until <= now);
-            if is_first && is_free && event.stored.due <= now {
+            let is_free = event.held.as_ref().is_none_or(|(_, ends)| *ends <= now || *ends > believed(until));
+            // What arrived on a clock that was ahead is due, unless one that is right has put it off.
+            let is_ahead = event.stored.due >= arrival.at && arrival.at > believed(now);
+            if is_first && is_free && (event.stored.due <= now || is_ahead) {
                 event.held = Some((holder.to_owned(), until));
                 event.stored.attempts += 1;
                 taken.push(event.stored.clone());
@@ -305,6 +308,7 @@ impl Arrivals for MemoryStore {
         holder: &'a str,
         due: Option<Timestamp>,
         why: &'a str,
+        counts: bool,
     ) -> BoxFuture<'a, Result<bool>> {
         Box::pin(async move {
             let mut all = self.desk.lock();
@@ -312,6 +316,7 @@ impl Arrivals for MemoryStore {
                 return Ok(false);
             };
             event.held = None;
+            event.stored.attempts -= u64::from(!counts);
             why.clone_into(&mut event.stored.why);
             match due {
                 Some(due) => event.stored.due = due,
@@ -393,6 +398,10 @@ impl Arrivals for MemoryStore {
                 .filter_map(|(number, out)| out.content.clone().map(|content| Outgoing { number: *number, content }));
             Ok(found.take(usize::try_from(limit).unwrap_or(usize::MAX)).collect())
         })
+    }
+
+    fn last_emitted(&self) -> BoxFuture<'_, Result<u64>> {
+        Box::pin(async move { Ok(self.desk.lock().outbox.keys().next_back().copied().unwrap_or(0)) })
     }
 
     fn sink_place<'a>(&'a self, sink: &'a str) -> BoxFuture<'a, Result<Option<SinkStanding>>> {

@@ -12,6 +12,7 @@ use crate::store::arrival::{
     Arrival, Arrivals, Backlog, Claimed, Commit, Committed, DeadLetter, EventState, Excess, Filter, Outgoing, READER,
     Refused, Room, SinkStanding, Standing, Stored, Sweep,
 };
+use crate::store::rules::believed;
 use crate::time::{BoxFuture, Timestamp};
 
 /// The columns that [`stored`] reads.
@@ -35,15 +36,23 @@ impl Arrivals for SqliteStore {
         Box::pin(async move {
             // Whoever asks again and again while nothing is there keeps no other from writing.
             let of = connection.clone();
-            let ids = self.read(move |read, _| due_ids(read, &of, now, limit).map_err(failed)).await?;
+            let ids = self.read(move |read, _| due_ids(read, &of, now, until, limit).map_err(failed)).await?;
             if ids.is_empty() {
                 return Ok(Vec::new());
             }
             self.write(move |write, seal| {
-                let ids = due_ids(write, &connection, now, limit).map_err(failed)?;
+                let ids = due_ids(write, &connection, now, until, limit).map_err(failed)?;
                 let held = |id: &u64| hold_new(write, *id, &holder, until);
                 ids.iter().try_for_each(held).map_err(failed)?;
-                ids.iter().filter_map(|id| whole(write, seal, *id).transpose()).collect()
+                let rows = ids.iter().filter_map(|id| sealed(write, *id).transpose());
+                let rows: Vec<_> = rows.collect::<rusqlite::Result<_>>().map_err(failed)?;
+                let opened = rows.iter().map(|(event, sealed)| open(seal, event, sealed));
+                let contents = each(opened.collect(), "what waits")?;
+                let whole = rows.into_iter().zip(contents).map(|((mut event, _), content)| {
+                    event.arrival.content = content;
+                    event
+                });
+                Ok(whole.collect())
             })
             .await
         })
@@ -66,14 +75,17 @@ impl Arrivals for SqliteStore {
         holder: &'a str,
         due: Option<Timestamp>,
         why: &'a str,
+        counts: bool,
     ) -> BoxFuture<'a, Result<bool>> {
         let (holder, why) = (holder.to_owned(), why.to_owned());
         self.write(move |write, _| {
+            let (state, given_back) = (if due.is_some() { 0 } else { 2 }, i64::from(!counts));
             changed(
                 write,
-                "UPDATE event SET state = ?3, due_ms = coalesce(?4, due_ms), why = ?5, holder = NULL, held_until_ms = 0
+                "UPDATE event SET state = ?3, due_ms = coalesce(?4, due_ms), why = ?5, holder = NULL, held_until_ms = 0,
+                     attempts = attempts - ?6
                  WHERE id = ?1 AND holder = ?2 AND state = 0",
-                params![number(id), holder, if due.is_some() { 0 } else { 2 }, due.map(signed), why],
+                params![number(id), holder, state, due.map(signed), why, given_back],
             )
         })
     }
@@ -161,13 +173,18 @@ impl Arrivals for SqliteStore {
                     query.query_map(params![number(after), number(limit)], row)?.collect()
                 })
                 .map_err(failed)?;
-            let outgoing = |(number, connection, name, sealed): (i64, String, String, Vec<u8>)| {
-                let content = seal
-                    .open(&["emitted", &connection, &name], &sealed)
-                    .ok_or_else(|| changed_from_outside(&format!("the emitted event {number}")))?;
-                Ok(Outgoing { number: number.unsigned_abs(), content })
-            };
-            rows.into_iter().map(outgoing).collect()
+            let opened = rows.iter().map(|(_, of, name, sealed)| seal.open(&["emitted", of, name], sealed));
+            let contents = each(opened.collect(), "what was emitted")?;
+            let numbers = rows.iter().map(|(number, ..)| number.unsigned_abs());
+            Ok(numbers.zip(contents).map(|(number, content)| Outgoing { number, content }).collect())
+        })
+    }
+
+    fn last_emitted(&self) -> BoxFuture<'_, Result<u64>> {
+        self.read(move |read, _| {
+            read.prepare_cached("SELECT coalesce(max(number), 0) FROM emitted")
+                .and_then(|mut query| query.query_row([], |row| unsigned(row, 0)))
+                .map_err(failed)
         })
     }
 
@@ -309,16 +326,28 @@ fn claim(write: &Connection, seal: &Seal, arrival: &Arrival, room: Room) -> Resu
     Ok(Claimed::New(write.last_insert_rowid().unsigned_abs()))
 }
 
-fn due_ids(read: &Connection, connection: &str, now: Timestamp, limit: u64) -> rusqlite::Result<Vec<u64>> {
+/// What is due and free, for one who holds it until then. What arrived on a clock that was ahead is due, unless one that is
+/// right has put it off.
+fn due_ids(
+    read: &Connection,
+    connection: &str,
+    now: Timestamp,
+    until: Timestamp,
+    limit: u64,
+) -> rusqlite::Result<Vec<u64>> {
     read.prepare_cached(
-        "SELECT id FROM event AS this WHERE connection = ?1 AND state = 0 AND due_ms <= ?2 AND held_until_ms <= ?2
+        "SELECT id FROM event AS this WHERE connection = ?1 AND state = 0
+             AND (due_ms <= ?2 OR (due_ms >= at_ms AND at_ms > ?4)) AND (held_until_ms <= ?2 OR held_until_ms > ?5)
              AND (ordering IS NULL OR NOT EXISTS (
                  SELECT 1 FROM event AS before WHERE before.connection = this.connection
                      AND before.trigger_name = this.trigger_name AND before.ordering = this.ordering
                      AND before.ordering IS NOT NULL AND before.state = 0 AND before.id < this.id
              )) ORDER BY id LIMIT ?3",
     )?
-    .query_map(params![connection, signed(now), number(limit)], |row| unsigned(row, 0))?
+    .query_map(
+        params![connection, signed(now), number(limit), signed(believed(now)), signed(believed(until))],
+        |row| unsigned(row, 0),
+    )?
     .collect()
 }
 
@@ -331,18 +360,34 @@ fn hold_new(write: &Connection, id: u64, holder: &str, until: Timestamp) -> rusq
 
 /// An event with its content.
 fn whole(read: &Connection, seal: &Seal, id: u64) -> Result<Option<Stored>> {
-    let found: Option<(Stored, Option<Vec<u8>>)> = read
-        .prepare_cached(&format!("SELECT {COLUMNS}, sealed FROM event WHERE id = ?1"))
-        .and_then(|mut query| query.query_row(params![number(id)], |row| Ok((stored(row)?, row.get(12)?))).optional())
-        .map_err(failed)?;
-    let Some((mut event, sealed)) = found else { return Ok(None) };
-    if let Some(sealed) = sealed {
-        let Arrival { connection, trigger, key, .. } = &event.arrival;
-        event.arrival.content = seal
-            .open(&["event", connection, trigger, key], &sealed)
-            .ok_or_else(|| changed_from_outside(&format!("the event {id}")))?;
+    let Some((mut event, sealed)) = sealed(read, id).map_err(failed)? else { return Ok(None) };
+    if event.has_content {
+        let content = open(seal, &event, &sealed);
+        event.arrival.content = content.ok_or_else(|| changed_from_outside(&format!("the event {id}")))?;
     }
     Ok(Some(event))
+}
+
+/// An event, and its content as it is sealed; no bytes where none is kept.
+fn sealed(read: &Connection, id: u64) -> rusqlite::Result<Option<(Stored, Vec<u8>)>> {
+    let row = |row: &Row<'_>| Ok((stored(row)?, row.get::<_, Option<Vec<u8>>>(12)?.unwrap_or_default()));
+    read.prepare_cached(&format!("SELECT {COLUMNS}, sealed FROM event WHERE id = ?1"))?
+        .query_row(params![number(id)], row)
+        .optional()
+}
+
+fn open(seal: &Seal, event: &Stored, sealed: &[u8]) -> Option<Vec<u8>> {
+    let Arrival { connection, trigger, key, .. } = &event.arrival;
+    seal.open(&["event", connection, trigger, key], sealed)
+}
+
+/// What each was opened to; no bytes for one that was changed from outside, so that it keeps no other waiting. Where none
+/// of several opens, the key is another, and they wait for theirs.
+fn each(opened: Vec<Option<Vec<u8>>>, what: &str) -> Result<Vec<Vec<u8>>> {
+    if opened.len() > 1 && opened.iter().all(Option::is_none) {
+        return Err(changed_from_outside(what));
+    }
+    Ok(opened.into_iter().map(Option::unwrap_or_default).collect())
 }
 
 /// Why nothing of a commit can be kept.

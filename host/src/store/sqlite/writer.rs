@@ -1,6 +1,6 @@
 //! The one writer: a thread that takes all writes that wait and commits them together, so that a burst pays for one
 //! flush to the disk and not for one each. Nobody is answered before the commit has ended; a write that fails undoes
-//! itself and nothing else.
+//! itself and nothing else, unless SQLite ends the whole transaction for it, as on a full disk: then all of them fail.
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -100,20 +100,36 @@ fn together(connection: &mut Connection, seal: &Seal, jobs: Vec<Job>, told: &mut
             return Err(error);
         }
     };
-    for job in jobs {
+    let mut jobs = jobs.into_iter();
+    while let Some(job) = jobs.next() {
+        let mut ended = Ok(());
         match all.savepoint() {
             Ok(part) => {
                 let (keeps, tell) = job(Ok((&part, seal)));
                 told.push(tell);
                 // Dropped, it is undone.
                 if keeps {
-                    part.commit().map_err(failed)?;
+                    ended = part.commit().map_err(failed);
                 }
             }
             Err(error) => told.push(refuse(job, &failed(error))),
         }
+        // What followed would be a transaction of its own, and be kept.
+        if ended.is_ok() && all.is_autocommit() {
+            ended = Err(undone());
+        }
+        if let Err(error) = ended {
+            told.extend(jobs.map(|job| refuse(job, &error)));
+            return Err(error);
+        }
     }
     all.commit().map_err(failed)
+}
+
+/// What those hear whose transaction SQLite ended because of another's write.
+fn undone() -> Error {
+    Error::internal("the state file could not be read or written")
+        .with_details("Another write of the same moment failed and took this one with it, as where the disk is full")
 }
 
 #[cfg(test)]
@@ -163,6 +179,40 @@ mod tests {
         let expected: Vec<(i64, bool)> = (0..=20).map(|number| (number, number != 7)).collect();
         assert_eq!(all, expected);
         assert_eq!(rows(&reader), 19);
+    }
+
+    /// SQLite itself ends a transaction where the disk is full: what follows in it is not kept by itself.
+    #[test]
+    fn a_write_that_ends_the_transaction_takes_all_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.sqlite");
+        let open = || Connection::open(&path).unwrap();
+        open().execute_batch("CREATE TABLE t (n INTEGER PRIMARY KEY, b BLOB) STRICT").unwrap();
+        let writing = open();
+        writing.pragma_update(None, "max_page_count", 8).unwrap();
+        let writer = Writer::start(writing, Arc::new(Seal::new(&[7; 32]))).unwrap();
+        let ((go, gate), (begun, begins)) = (mpsc::channel::<()>(), mpsc::channel());
+        let wait = move |_: &Connection, _: &Seal| {
+            begun.send(()).unwrap();
+            Ok(gate.recv().is_ok())
+        };
+        writer.add(wait, |_| ()).unwrap();
+        begins.recv().unwrap();
+        let (tell, told) = mpsc::channel();
+        let write = |number: i64, bytes: i64| {
+            let tell = tell.clone();
+            let work = move |write: &Connection, _: &Seal| {
+                write.execute("INSERT INTO t VALUES (?1, zeroblob(?2))", [number, bytes]).map_err(failed)
+            };
+            writer.add(work, move |done| tell.send((number, done.is_ok())).unwrap()).unwrap();
+        };
+        [(1, 1), (2, 1 << 20), (3, 1)].into_iter().for_each(|(number, bytes)| write(number, bytes));
+        go.send(()).unwrap();
+        let all: Vec<(i64, bool)> = told.iter().take(3).collect();
+        assert_eq!(all, [(1, false), (2, false), (3, false)]);
+        assert_eq!(rows(&open()), 0);
+        write(4, 1);
+        assert_eq!((told.recv().unwrap(), rows(&open())), ((4, true), 1));
     }
 
     /// Where nothing can be written, everybody hears why, and the thread goes on.

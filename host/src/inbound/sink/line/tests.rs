@@ -466,6 +466,40 @@ async fn a_line_that_is_told_to_stop_gives_what_is_there_first() {
     assert_eq!((sink.got(), sink.state().position), (keys(1..=2), 2));
 }
 
+/// However many there are; whoever stops it says for how long.
+#[tokio::test]
+async fn a_line_that_is_told_to_stop_gives_all_that_was_emitted() {
+    let mut world = World::new(13);
+    let mut sink = world.sink("s", 1, "");
+    sink.steps();
+    world.emit(300, "t").await;
+    sink.stop.send_replace(Stop::Last);
+    for _ in 0..20 {
+        sink.steps();
+    }
+    assert!(sink.run.is_none());
+    assert_eq!((sink.got(), sink.state().position), (keys(1..=300), 300));
+}
+
+/// What is counted begins anew with the process, and with no reload.
+#[tokio::test]
+async fn a_line_counts_on_from_the_one_before_it() {
+    let mut world = World::new(14);
+    world.emit(2, "t").await;
+    let mut sink = world.sink("s", 1, "");
+    sink.steps();
+    let before = [sink.state.clone().unwrap()];
+    before[0].lock().unwrap().doing = SinkDoing::Disabled { why: "it answered 410".into() };
+    let next = |name: &str| {
+        let outlet = Scripted { script: Arc::default(), batch: 1, clock: world.clock.clone(), die: Die(1) };
+        let line = Line::new(name, sink.policy.clone(), Box::new(outlet), world.means()).unwrap().after(&before);
+        let state = line.state().lock().unwrap().clone();
+        (state.name, state.given, state.doing)
+    };
+    assert_eq!(next("s"), ("s".to_owned(), 2, SinkDoing::Well));
+    assert_eq!(next("other"), ("other".to_owned(), 0, SinkDoing::Well));
+}
+
 /// What a reload takes the place of gives no more to where it gave until then.
 #[tokio::test]
 async fn a_line_that_is_replaced_ends_after_what_it_is_giving() {
