@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::inbound::sink::SinkPolicy;
-use crate::manifest::{shown, suggestion};
+use crate::text::{shown, suggestion};
 use crate::time::Timestamp;
 
 /// What to do about every alert and every cause of bad health.
@@ -231,7 +231,7 @@ macro_rules! rules {
 
         impl AlertRule {
             /// Every rule.
-            pub const ALL: [Self; [$(stringify!($rule)),*].len()] = [$(Self::$rule),*];
+            pub const ALL: &'static [Self] = &[$(Self::$rule),*];
 
             /// Its name: the key in `[alerts]`.
             pub const fn name(self) -> &'static str {
@@ -324,7 +324,7 @@ rules! {
 impl AlertRule {
     /// The rule of that name.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|rule| rule.name() == name)
+        Self::ALL.iter().copied().find(|rule| rule.name() == name)
     }
 
     /// How much it matters.
@@ -438,7 +438,7 @@ impl AlertPolicy {
     /// [`Kind::Configuration`](crate::Kind::Configuration) with what was expected.
     pub fn parse(text: &str) -> Result<Self> {
         let policy: Self = toml::from_str(text).map_err(|error| {
-            let help = crate::manifest::shown_lines(&error.to_string());
+            let help = crate::text::shown_lines(&error.to_string());
             Error::configuration("the alerts cannot be read").with_details(help)
         })?;
         policy.check()?;
@@ -461,6 +461,8 @@ impl AlertPolicy {
             let (least, most) = match (name, unit) {
                 ("for_s" | "clear_s", _) => (0.0, TIME_S_MAX as f64),
                 (_, "s") => (WINDOW_S_MIN as f64, TIME_S_MAX as f64),
+                // Each call may be tried several times, and each try may be answered 429.
+                (_, "percent") if rule == AlertRule::RateLimited.name() => (0.0, f64::MAX),
                 (_, "percent") => (0.0, 100.0),
                 ("times_normal", _) => (1.0, 1_000.0),
                 ("above", _) => (0.0, f64::MAX),
@@ -470,6 +472,16 @@ impl AlertPolicy {
             if !(least..=most).contains(&value) {
                 let most = if most < f64::MAX { format!(" to {}", number(most)) } else { " or more".to_owned() };
                 let why = format!("= {} is not of {}{most}", number(value), number(least));
+                return wrong(&format!("{rule}.{name}"), why, format!("{rule} = {{ {name} = {} }}", number(default)));
+            }
+            // It fires beyond it, and no share is below 0 or above 100.
+            let never = match name {
+                "above_percent" if most == 100.0 => most,
+                "below_percent" => 0.0,
+                _ => continue,
+            };
+            if value == never {
+                let why = format!("= {} could never fire", number(value));
                 return wrong(&format!("{rule}.{name}"), why, format!("{rule} = {{ {name} = {} }}", number(default)));
             }
         }
@@ -488,7 +500,7 @@ impl AlertPolicy {
 
     /// Refuses a sink that is not there.
     pub(crate) fn check_sinks(&self, sinks: &BTreeMap<String, SinkPolicy>) -> Result<()> {
-        let rules = AlertRule::ALL.map(|rule| (format!("alerts.{}.sink", rule.name()), self.sink_of(rule)));
+        let rules = AlertRule::ALL.iter().map(|rule| (format!("alerts.{}.sink", rule.name()), self.sink_of(*rule)));
         let own = (String::from("alerts.sink"), self.sink.as_deref());
         for (key, sink) in [own].into_iter().chain(rules) {
             if let Some(sink) = sink.filter(|sink| !sinks.contains_key(*sink)) {
@@ -555,7 +567,7 @@ mod tests {
             let has_unit = ["_s", "_ms", "_percent", "_min", "_normal"].iter().any(|unit| limit.name.ends_with(unit));
             assert!(has_unit || limit.name == "above", "{}.{}", limit.rule.name(), limit.name);
         }
-        for rule in AlertRule::ALL {
+        for &rule in AlertRule::ALL {
             assert_eq!(AlertRule::named(rule.name()), Some(rule));
             assert!(policy.is_watched(rule) && policy.sink_of(rule).is_none());
             let written = serde_json::to_value(rule).unwrap();
@@ -571,6 +583,14 @@ mod tests {
                 "alerts.errors.above_percent = 101 is not of 0 to 100",
                 "above_percent = 1",
             ),
+            (
+                "errors = { above_percent = 100 }",
+                "alerts.errors.above_percent = 100 could never fire",
+                "errors = { above_percent = 1 }",
+            ),
+            ("breaker_open = { above_percent = 100 }", "= 100 could never fire", "above_percent = 50"),
+            ("availability = { below_percent = 0 }", "= 0 could never fire", "below_percent = 99.9"),
+            ("rate_limited = { above_percent = -1 }", "= -1 is not of 0 or more", "above_percent = 0.5"),
             ("errors = { above_percent = nan }", "alerts.errors.above_percent", "errors = { above_percent = 1 }"),
             ("latency = { times_normal = 0.5 }", "alerts.latency.times_normal", "times_normal = 2"),
             ("latency = { normal_s = 1200 }", "less than six windows of 600 s", "normal_s = 3600"),
@@ -584,6 +604,8 @@ mod tests {
             let error = AlertPolicy::parse(wrong).unwrap_err().to_string();
             assert!(error.contains(told) && error.contains(right), "{wrong}: {error}");
         }
+        // A hundred calls may be tried more than a hundred times.
+        AlertPolicy::parse("rate_limited = { above_percent = 150 }").unwrap();
     }
 
     #[test]
@@ -594,7 +616,7 @@ mod tests {
         assert_eq!(policy.sink_of(AlertRule::Latency), Some("tickets"));
         assert!(!policy.is_watched(AlertRule::Stale) && policy.is_watched(AlertRule::Latency));
         let off = AlertPolicy::parse("enabled = false").unwrap();
-        assert!(AlertRule::ALL.into_iter().all(|rule| !off.is_watched(rule)));
+        assert!(AlertRule::ALL.iter().all(|rule| !off.is_watched(*rule)));
         let sinks = |names: &[&str]| -> BTreeMap<String, SinkPolicy> {
             names.iter().map(|name| ((*name).to_owned(), SinkPolicy::parse("kind = 'stdout'").unwrap())).collect()
         };

@@ -10,6 +10,7 @@
 //! [`WAITING_MAX`] the oldest are lost; how many stands in the trail as an entry of its own ([`Deed::Lost`]).
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -236,6 +237,8 @@ pub struct AuditCheck {
 #[derive(Clone)]
 pub struct Audit(Arc<Trail>);
 
+debug_shows!(Audit);
+
 /// Ends the writer and writes down what waits, when nobody holds the trail any more.
 struct Trail {
     desk: Arc<Desk>,
@@ -250,6 +253,8 @@ struct Desk {
     turn: Mutex<()>,
     has_some: Notify,
     has_many: Notify,
+    /// Whether it could not be written the last time, which is told once.
+    is_failing: AtomicBool,
     store: Arc<dyn Store>,
     chain: Chain,
     rows_max: u64,
@@ -273,6 +278,7 @@ impl Audit {
             turn: Mutex::default(),
             has_some: Notify::new(),
             has_many: Notify::new(),
+            is_failing: AtomicBool::new(false),
             store,
             chain: Chain::new(key),
             rows_max: rows_max.max(1),
@@ -457,11 +463,16 @@ impl Desk {
                     }
                 }
                 waiting.cap();
-                tracing::warn!(
-                    target: "wharfage::audit", waiting = waiting.entries.len(), lost = waiting.lost,
-                    "the audit trail cannot be written; calls go on, and entries wait: {error}"
-                );
+                if !self.is_failing.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(
+                        target: "wharfage::audit", waiting = waiting.entries.len(), lost = waiting.lost,
+                        "the audit trail cannot be written; calls go on, and entries wait: {error}"
+                    );
+                }
                 return Err(error);
+            }
+            if self.is_failing.swap(false, Ordering::Relaxed) {
+                tracing::info!(target: "wharfage::audit", lost, "the audit trail is written again");
             }
         }
     }
@@ -486,7 +497,8 @@ impl Drop for Trail {
         if let Some(writer) = writer.take() {
             writer.abort();
         }
-        // A writer that is at it right now is waited for; told is what failed.
+        // A writer that is at it right now is waited for; told is what failed, also where that was told before.
+        self.desk.is_failing.store(false, Ordering::Relaxed);
         _ = self.desk.flush();
     }
 }
@@ -494,16 +506,17 @@ impl Drop for Trail {
 async fn write_down(desk: Arc<Desk>, clock: Arc<dyn Clock>) {
     loop {
         desk.has_some.notified().await;
+        let mut has_failed = false;
         loop {
             tokio::select! {
                 () = clock.alarm(clock.now().plus(FLUSH_MS)) => {}
-                () = desk.has_many.notified() => {}
+                () = desk.has_many.notified(), if !has_failed => {}
             }
             let at_it = desk.clone();
             match tokio::task::spawn_blocking(move || at_it.flush()).await {
                 Ok(Ok(())) => break,
-                // It is tried again when the next second is over.
-                Ok(Err(_)) => {}
+                // It is tried again when the next second is over, however much waits meanwhile.
+                Ok(Err(_)) => has_failed = true,
                 Err(_) => return,
             }
         }
@@ -533,6 +546,11 @@ impl Book {
     /// For what has no secrets.
     pub(crate) fn closed() -> Self {
         Self { audit: None, plugin: String::new(), connection: String::new(), account: String::new() }
+    }
+
+    /// Whether nothing is told.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.audit.is_none()
     }
 
     /// An entry of this connection.
@@ -593,8 +611,6 @@ impl Drop for UnderWay<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::Ordering;
-
     use super::*;
     use crate::store::MemoryStore;
     use crate::time::ManualClock;
@@ -724,6 +740,31 @@ mod tests {
         assert_eq!((first.deed, first.times), (Deed::Lost, found.lost));
         assert_eq!(rows[1].entry.as_ref().unwrap().credential, found.lost.to_string(), "the oldest were lost");
         assert_eq!(rows.last().unwrap().entry.as_ref().unwrap().credential, "last");
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_written_is_tried_again_after_a_second() {
+        let full = Arc::new(MemoryStore::default());
+        full.is_full.store(true, Ordering::SeqCst);
+        let store: Arc<dyn Store> = full.clone();
+        let clock = clock();
+        let audit = audit(&store, &clock);
+        (0..FLUSH_ENTRIES).for_each(|_| audit.tell(placed("a")));
+        let is_failing = || audit.0.desk.is_failing.load(Ordering::Relaxed);
+        while !is_failing() {
+            tokio::task::yield_now().await;
+        }
+        full.is_full.store(false, Ordering::SeqCst);
+        for _ in 0..100 {
+            audit.tell(placed("b"));
+            tokio::task::spawn_blocking(|| ()).await.unwrap();
+        }
+        assert_eq!(rows(&store).await.len(), 0, "each entry tried it again");
+        while rows(&store).await.len() < FLUSH_ENTRIES + 100 {
+            clock.advance(FLUSH_MS);
+            tokio::task::yield_now().await;
+        }
+        assert!(!is_failing());
     }
 
     #[test]

@@ -9,14 +9,15 @@ mod pulse;
 #[cfg(feature = "serve")]
 mod work;
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use serde::{Serialize, Serializer};
 
 use crate::drift::Drifts;
-use crate::manifest::{shown, shown_lines};
 use crate::outbound::breaker::CircuitState;
 use crate::outbound::session::TokenState;
+use crate::text::{shown, shown_lines};
 use crate::time::Timestamp;
 use crate::vault::SecretState;
 
@@ -56,6 +57,7 @@ const WORDS_MAX: usize = 400;
 /// How a connection or a sink is. Later ones are worse, and the worst cause decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum HealthState {
     /// It was seen to work within the last 300 s, and nothing speaks against it.
     Healthy,
@@ -72,7 +74,8 @@ pub enum HealthState {
 
 impl HealthState {
     /// All there are, the best first.
-    pub const ALL: [Self; 5] = [Self::Healthy, Self::Unknown, Self::Degraded, Self::Unhealthy, Self::NeedsConnecting];
+    pub const ALL: &'static [Self] =
+        &[Self::Healthy, Self::Unknown, Self::Degraded, Self::Unhealthy, Self::NeedsConnecting];
 
     /// As it is written.
     pub const fn name(self) -> &'static str {
@@ -289,6 +292,9 @@ pub(crate) struct Facts {
     /// Tokens by credential.
     pub(crate) tokens: Vec<(String, TokenState)>,
     pub(crate) secrets: Vec<SecretState>,
+    /// The secrets of the credentials that go on requests by themselves and of open endpoints, and whether nothing is done
+    /// without.
+    pub(crate) needed: BTreeMap<String, bool>,
     /// The secret that most requests carry.
     pub(crate) key: Option<String>,
     pub(crate) drifts: Drifts,
@@ -359,6 +365,19 @@ fn is_well(traffic: &Traffic) -> bool {
     traffic.count(Sign::Well) > 0 && traffic.last(Sign::Well) > refused
 }
 
+/// Whether something is not done for want of this secret: what is asked for by itself needs it, or the last call ended
+/// without one and it is among those that it may have been.
+fn is_wanted(facts: &Facts, name: &str) -> bool {
+    let has_ended_a_call = facts.traffic.last(Sign::NoSecret) > facts.traffic.last(Sign::Well);
+    match facts.needed.get(name) {
+        Some(is_needed) => *is_needed || has_ended_a_call,
+        None => {
+            let is_it = |secret: &SecretState| secret.trouble.is_some() && facts.needed.contains_key(&secret.name);
+            has_ended_a_call && !facts.secrets.iter().any(is_it)
+        }
+    }
+}
+
 fn credentials(found: &mut Found, facts: &Facts, now: Timestamp) {
     let Facts { connection, traffic, .. } = facts;
     for (credential, state) in &facts.tokens {
@@ -379,8 +398,15 @@ fn credentials(found: &mut Found, facts: &Facts, now: Timestamp) {
         let name = &secret.name;
         if let Some(trouble) = &secret.trouble {
             // What goes well without it does not need it, or not everywhere.
-            let state = if is_well(traffic) { HealthState::Degraded } else { HealthState::NeedsConnecting };
-            let help = format!("wharfage secret set {connection} {name}");
+            let state = match is_wanted(facts, name) {
+                false => HealthState::Healthy,
+                true if is_well(traffic) => HealthState::Degraded,
+                true => HealthState::NeedsConnecting,
+            };
+            let help = match secret.can_be_set {
+                true => format!("wharfage secret set {connection} {name}"),
+                false => format!("wharfage secret list {connection}"),
+            };
             found.tell(Cause::SecretMissing, state, name, trouble.clone(), help);
         } else if let Some(since) = secret.since {
             age(found, connection, secret, now.since(since) / DAY_MS);

@@ -38,8 +38,15 @@ pub struct Lines<W> {
     has_colours: bool,
 }
 
+impl<W> fmt::Debug for Lines<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lines").field("format", &self.format).finish_non_exhaustive()
+    }
+}
+
 /// How a line is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LineFormat {
     /// For people: time, level, message, then the fields.
     #[default]

@@ -251,7 +251,7 @@ pub struct SocketMetrics {
     pub connection: String,
     /// Its name.
     pub socket: String,
-    /// Where it stands: `connecting`, `open`, `backoff` or `closed`.
+    /// Where it stands: `connecting`, `open`, `stand-by`, `backoff` or `closed`.
     pub state: &'static str,
     /// Since when.
     #[serde(serialize_with = "crate::time::rfc3339::serialize")]
@@ -276,8 +276,8 @@ pub struct SinkMetrics {
     pub given: u64,
     /// Events that went to its dead letters since the start.
     pub dead: u64,
-    /// Its dead letters that are kept now.
-    pub dead_letters: u64,
+    /// Its dead letters that are kept now; nothing where the store cannot be read.
+    pub dead_letters: Option<u64>,
     /// The number of the last event that it is done with.
     pub position: u64,
 }

@@ -29,6 +29,7 @@ use tracing_subscriber::layer::{Context, Filter};
 use tracing_subscriber::registry::LookupSpan;
 
 pub(crate) use self::message::Message;
+use self::message::Rejected;
 use self::path::Path;
 pub(crate) use self::path::path_limits;
 use self::readings::{Readings, Source};
@@ -66,6 +67,8 @@ const KEPT_MS: u64 = 5_000;
 /// ```
 #[derive(Clone)]
 pub struct Spans(Arc<Kept>);
+
+debug_shows!(Spans);
 
 struct Kept {
     /// Whether somebody sends them. Otherwise none is made.
@@ -248,6 +251,8 @@ pub struct Exporting {
     tasks: Vec<JoinHandle<()>>,
 }
 
+debug_shows!(Exporting);
+
 impl Exporting {
     /// Begins.
     ///
@@ -259,7 +264,7 @@ impl Exporting {
         let instance = random::name()?;
         let (stop, stopped) = watch::channel(false);
         let (source, untaken) = (Arc::new(Mutex::new(Source::Host(host.clone()))), Arc::default());
-        let sender = Sender { kept: spans.0.clone(), path, instance: instance.clone(), is_failing: false };
+        let sender = Sender::new(spans.0.clone(), path, instance.clone());
         spans.0.is_sent.store(true, Ordering::Relaxed);
         let mut tasks = vec![tokio::spawn(sender.run(stopped.clone()))];
         if let Some(path) = metrics {
@@ -276,7 +281,7 @@ impl Exporting {
         *self.source.lock().unwrap_or_else(PoisonError::into_inner) = Source::Serving(serving.looker());
     }
 
-    /// How many messages with metrics the receiver did not take. What they held is in the next ones.
+    /// How many messages with metrics the receiver did not take, or not wholly. What they held is in the next ones.
     pub fn untaken(&self) -> u64 {
         self.untaken.load(Ordering::Relaxed)
     }
@@ -303,9 +308,15 @@ struct Sender {
     path: Path,
     instance: String,
     is_failing: bool,
+    /// Whether it was told that some are rejected.
+    has_rejected: bool,
 }
 
 impl Sender {
+    fn new(kept: Arc<Kept>, path: Path, instance: String) -> Self {
+        Self { kept, path, instance, is_failing: false, has_rejected: false }
+    }
+
     async fn run(mut self, mut stop: watch::Receiver<bool>) {
         loop {
             let clock = self.kept.clock.clone();
@@ -333,23 +344,29 @@ impl Sender {
         }
     }
 
-    /// A receiver that fails is told once, and once when it takes spans again.
-    fn tell(&mut self, count: usize, sent: Result<()>) {
-        let dropped = self.kept.dropped.load(Ordering::Relaxed);
-        match (sent, self.is_failing) {
-            (Ok(()), false) => {}
-            (Ok(()), true) => tracing::info!(target: "wharfage::observe", dropped, "the receiver takes spans again"),
-            (Err(error), was_failing) => {
-                self.kept.drop_some(count);
-                if !was_failing {
-                    let dropped = dropped + count as u64;
-                    tracing::warn!(target: "wharfage::observe", dropped, "spans are not taken: {}", path::why(&error));
+    /// A receiver that fails is told once, and once when it takes spans again; one that rejects some, once.
+    fn tell(&mut self, count: usize, sent: Result<Option<Rejected>>) {
+        let dropped = || self.kept.dropped.load(Ordering::Relaxed);
+        match sent {
+            Ok(rejected) => {
+                if std::mem::take(&mut self.is_failing) {
+                    tracing::info!(target: "wharfage::observe", dropped = dropped(), "the receiver takes spans again");
                 }
-                self.is_failing = true;
-                return;
+                let Some(Rejected { count: rejected, why }) = rejected else { return };
+                self.kept.drop_some(usize::try_from(rejected).map_or(count, |rejected| rejected.min(count)));
+                if !std::mem::replace(&mut self.has_rejected, true) {
+                    let dropped = dropped();
+                    tracing::warn!(target: "wharfage::observe", dropped, "{rejected} of {count} spans are not taken: {why}");
+                }
+            }
+            Err(error) => {
+                self.kept.drop_some(count);
+                if !std::mem::replace(&mut self.is_failing, true) {
+                    let (dropped, why) = (dropped(), path::why(&error));
+                    tracing::warn!(target: "wharfage::observe", dropped, "spans are not taken: {why}");
+                }
             }
         }
-        self.is_failing = false;
     }
 }
 

@@ -110,7 +110,8 @@ impl TryFrom<Written> for ObservePolicy {
 
 /// The address of a receiver. It may hold a key, so no message shows it.
 fn address(written: &str, private_addresses: &mut Vec<IpNet>) -> Result<Url, String> {
-    let url = Url::parse(written).map_err(|error| format!("otlp cannot be read: {error}"))?;
+    let url = Url::parse(written)
+        .map_err(|error| format!("otlp cannot be read ({error}); write it whole, as http://127.0.0.1:4318"))?;
     let named = match url.host() {
         Some(Host::Ipv4(address)) => vec![IpNet::from(std::net::IpAddr::from(address))],
         Some(Host::Ipv6(address)) => vec![IpNet::from(std::net::IpAddr::from(address))],
@@ -161,6 +162,7 @@ mod tests {
         for (text, help) in [
             ("otlp = 'http://otlp.example.org'", "private_addresses = ["),
             ("otlp = 'ftp://x'", "https://"),
+            ("otlp = '127.0.0.1:4318'", "write it whole, as http://127.0.0.1:4318"),
             ("otlp = 'https://u:s3cret@x'", "otlp_secret = "),
             ("otlp = 'https://x/?key=s3cret'", "otlp_secret = "),
             ("otlp_header = 'x'", "otlp = "),

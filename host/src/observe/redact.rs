@@ -10,12 +10,13 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::ops::Range;
 use std::sync::LazyLock;
 
-use regex::{Captures, Match, Regex};
+use regex::{Captures, Regex};
 
-use crate::manifest::is_unshowable;
 use crate::outbound::mask::{self, MASKED};
+use crate::text::is_unshowable;
 
 /// The text without secrets: the values that this process knows, then shapes of credentials and of personal data.
 ///
@@ -98,12 +99,12 @@ struct Rule {
 struct Found<'a> {
     text: &'a str,
     groups: &'a Captures<'a>,
-    value: Match<'a>,
+    value: Range<usize>,
 }
 
 impl Found<'_> {
     fn value(&self) -> &str {
-        self.value.as_str()
+        &self.text[self.value.clone()]
     }
 
     fn group(&self, name: &str) -> &str {
@@ -112,7 +113,7 @@ impl Found<'_> {
 
     /// Whether it is the name of something that follows, as in `bearer expires_in=60`.
     fn is_name(&self) -> bool {
-        let mut after = self.text[self.value.end()..].chars();
+        let mut after = self.text[self.value.end..].chars();
         self.value().ends_with('=')
             && after.next().is_some_and(|c| c.is_alphanumeric() || matches!(c, '"' | '[' | '\\'))
     }
@@ -120,8 +121,8 @@ impl Found<'_> {
     /// Whether it stands by itself, and is no part of a longer number or name.
     fn is_alone(&self) -> bool {
         let joins = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
-        let before = self.text[..self.value.start()].chars().next_back();
-        let mut after = self.text[self.value.end()..].chars();
+        let before = self.text[..self.value.start].chars().next_back();
+        let mut after = self.text[self.value.end..].chars();
         let after = (after.next(), after.next());
         let is_fraction = matches!(after, (Some('.'), Some(next)) if next.is_ascii_digit());
         !before.is_some_and(|c| joins(c) || c == '.') && !after.0.is_some_and(joins) && !is_fraction
@@ -132,19 +133,28 @@ impl Rule {
     /// The text with what was found replaced; nothing where nothing was found.
     fn redacted(&self, shape: &Regex, text: &str) -> Option<String> {
         let mut out = String::new();
-        let mut from = 0;
-        for groups in shape.captures_iter(text) {
-            let Some(value) = groups.name("v").or_else(|| groups.get(0)) else { continue };
-            if value.is_empty() || !(self.fits)(&Found { text, groups: &groups, value }) {
+        let (mut from, mut at) = (0, 0);
+        while let Some(groups) = shape.captures_at(text, at) {
+            let Some(whole) = groups.get(0) else { break };
+            at = whole.end();
+            let found = groups.name("v").unwrap_or(whole).range();
+            let Some(value) = self.fitting(text, &groups, found) else {
+                // The number that is looked for may begin behind the first gap.
+                if let Some(gap) = whole.as_str().find(GAPS).filter(|_| self.has_gaps()) {
+                    at = whole.start() + gap + 1;
+                }
                 continue;
+            };
+            if self.has_gaps() {
+                at = value.end;
             }
             // Quotation marks around a value stay, so that what is JSON stays JSON.
             let inner = ["\\\"", "\"", "'"].into_iter().find_map(|quote| {
-                let opened = value.as_str().strip_prefix(quote)?;
+                let opened = text[value.clone()].strip_prefix(quote)?;
                 let closed = opened.strip_suffix(quote).unwrap_or(opened);
-                Some((value.start() + quote.len(), value.start() + quote.len() + closed.len()))
+                Some((value.start + quote.len(), value.start + quote.len() + closed.len()))
             });
-            let (start, end) = inner.unwrap_or((value.start(), value.end()));
+            let (start, end) = inner.unwrap_or((value.start, value.end));
             out.push_str(&text[from..start]);
             out.push_str(self.instead);
             from = end;
@@ -155,9 +165,31 @@ impl Rule {
         out.push_str(&text[from..]);
         Some(out)
     }
+
+    /// What of a value fits: all of it, or of a number with gaps what stands before one of them, the longest first.
+    fn fitting(&self, text: &str, groups: &Captures<'_>, value: Range<usize>) -> Option<Range<usize>> {
+        let mut end = value.end;
+        loop {
+            let part = value.start..end;
+            if !part.is_empty() && (self.fits)(&Found { text, groups, value: part.clone() }) {
+                return Some(part);
+            }
+            end = part.start + text[part].rfind(GAPS).filter(|_| self.has_gaps())?;
+        }
+    }
+
+    /// Whether it looks for a number that may be written in groups: what stands beside it may look like one more of them.
+    fn has_gaps(&self) -> bool {
+        matches!(self.name, ACCOUNT | CARD)
+    }
 }
 
+const ACCOUNT: &str = "account number";
+const CARD: &str = "card";
 const PHONE: &str = "telephone number";
+
+/// What stands between the groups of a number.
+const GAPS: [char; 2] = [' ', '-'];
 
 /// The names of what is secret, in forms, JSON, headers and queries: `_`, `-` and nothing at all join their words alike.
 macro_rules! names {
@@ -230,14 +262,24 @@ const RULES: &[Rule] = &[
             names!(),
             ")",
             between!(),
-            r#"(?P<v>\\"(?:[^"\\\r\n]|\\\\[^"\r\n])*(?:\\")?|"(?:[^"\\\r\n]|\\[^\r\n])*"?|'[^'\r\n]*'?|[^\s"'\\&,;<>(){}\[\]#|]+)"#
+            r#"(?:Some\()?(?P<v>\\"(?:[^"\\\r\n]|\\\\[^"\r\n])*(?:\\")?|"(?:[^"\\\r\n]|\\[^\r\n])*"?|'[^'\r\n]*'?|[^\s"'\\&,;<>(){}\[\]#|]+)"#
+        ),
+        instead: MASKED,
+        fits: |found| is_value(found.value()) && !is_place_in_a_list(found.group("n")),
+    },
+    Rule {
+        name: "named in a URL inside another",
+        shape: concat!(
+            "(?i)(?P<n>",
+            names!(),
+            r#")%3[ad](?P<v>(?:[^\s"'\\&,;<>(){}\[\]#|%]|%(?:[013-9a-f][0-9a-f]|2[0-2457-9a-f]))+)"#
         ),
         instead: MASKED,
         fits: |found| is_value(found.value()) && !is_place_in_a_list(found.group("n")),
     },
     Rule {
         name: "pair",
-        shape: concat!(r#"(?i)\\?["'](?P<n>"#, names!(), r#")\\?["']\s*,\s*\\?["'](?P<v>[^"'\\\r\n]+)"#),
+        shape: concat!(r#"(?i)\\?["'](?P<n>"#, names!(), r#")\\?["']\s*,\s*(?:Some\()?\\?["'](?P<v>[^"'\\\r\n]+)"#),
         instead: MASKED,
         fits: |found| is_value(found.value()) && !is_place_in_a_list(found.group("n")),
     },
@@ -269,13 +311,13 @@ const RULES: &[Rule] = &[
         fits: |_| true,
     },
     Rule {
-        name: "account number",
+        name: ACCOUNT,
         shape: r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b",
         instead: "[iban]",
         fits: |found| found.is_alone() && is_iban(found.value()),
     },
     Rule {
-        name: "card",
+        name: CARD,
         shape: r"\b\d(?:[ -]?\d){12,18}\b",
         instead: "[card]",
         fits: |found| found.is_alone() && is_card(found.value()),
@@ -414,12 +456,28 @@ pub struct Redacted<W: io::Write> {
     held: Vec<u8>,
     /// Bytes of the line under way that are left out.
     left_out: usize,
-    /// Between the lines of a private key.
-    is_in_key: bool,
+    /// How many more lines may be of the private key that was begun.
+    key_lines_left: usize,
+    /// Whether the line before was a whole line of it, so that the next one may be its last.
+    was_in_key: bool,
 }
 
 /// The longest line that [`Redacted`] hands on, in bytes.
 pub const LINE_BYTES_MAX: usize = 64 << 10;
+
+/// Lines behind the first one of a private key that may be of it; the longest keys have some 200.
+const KEY_LINES_MAX: usize = 256;
+
+/// Base64 characters in a row that are a line of a key, whatever a log puts before or behind it. Such lines have 64.
+const KEY_LINE_CHARS: usize = 48;
+
+/// Whether a line looks like one between the first and the last of a key: a whole one, and one by itself of any length.
+fn looks_like_key(line: &str) -> (bool, bool) {
+    let is_other = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '+' | '/' | '=');
+    let line = line.trim();
+    let is_whole = line.split(is_other).any(|run| run.len() >= KEY_LINE_CHARS);
+    (is_whole, !line.is_empty() && !line.contains(is_other))
+}
 
 impl<W: io::Write> Redacted<W> {
     /// Over another writer.
@@ -429,7 +487,7 @@ impl<W: io::Write> Redacted<W> {
 
     /// The same with switches.
     pub fn with(redactor: Redactor, inner: W) -> Self {
-        Self { inner, redactor, held: Vec::new(), left_out: 0, is_in_key: false }
+        Self { inner, redactor, held: Vec::new(), left_out: 0, key_lines_left: 0, was_in_key: false }
     }
 
     /// What it writes to.
@@ -448,11 +506,18 @@ impl<W: io::Write> Redacted<W> {
         };
         let begins_key = line.contains("-----BEGIN ") && line.contains("PRIVATE KEY-----");
         let ends_key = line.contains("-----END ");
-        let text = match self.is_in_key && !ends_key {
+        let may_be_of_key = self.key_lines_left > 0 && !ends_key;
+        let (is_whole, is_by_itself) = if may_be_of_key { looks_like_key(line) } else { (false, false) };
+        let text = match is_whole || is_by_itself || (may_be_of_key && self.was_in_key) {
             true => Cow::Borrowed(MASKED),
             false => self.redactor.text(line),
         };
-        self.is_in_key = (self.is_in_key || begins_key) && !ends_key;
+        self.was_in_key = is_whole;
+        self.key_lines_left = match (begins_key, ends_key) {
+            (_, true) => 0,
+            (true, false) => KEY_LINES_MAX,
+            (false, false) => self.key_lines_left.saturating_sub(1),
+        };
         // What was cut may have been cut in the middle of a secret, which nothing finds any more.
         let kept = if left_out > 0 { text.rfind(char::is_whitespace).unwrap_or(0) } else { text.len() };
         let mut out = text[..kept].to_owned();
@@ -541,6 +606,12 @@ mod tests {
             ("Cookie: a=b; c=d status=200", "Cookie: [masked] status=200"),
             ("set-cookie: sid=77; Path=/; HttpOnly", "set-cookie: [masked]"),
             ("id eyJhbGciOi.eyJzdWIi.c2ln end", "id [masked] end"),
+            (
+                r#"Config { api_key: Some("k3y-0f-acme"), token: Some(t0k), n: 1 }"#,
+                r#"Config { api_key: Some("[masked]"), token: Some([masked]), n: 1 }"#,
+            ),
+            (r#"("api_key", Some("k3y"))"#, r#"("api_key", Some("[masked]"))"#),
+            ("token: None, secret: Some", "token: None, secret: Some"),
         ] {
             assert_eq!(redact(text), redacted);
         }
@@ -556,6 +627,10 @@ mod tests {
             ("/cb?code=4/0AbCdEf12&state=xyz123456", "/cb?code=[masked]&state=[masked]"),
             ("https://bo:pw@acme.example/x?y=1", "https://[masked]@acme.example/x?y=1"),
             ("https://bo:p%40w@acme.example/x", "https://[masked]@acme.example/x"),
+            (
+                "/in?next=%2Fcb%3Faccess_token%3Da%2Fc1%26page%3D2&y=1",
+                "/in?next=%2Fcb%3Faccess_token%3D[masked]%26page%3D2&y=1",
+            ),
         ] {
             assert_eq!(redact(text), redacted);
         }
@@ -593,6 +668,13 @@ mod tests {
         for (text, redacted) in [
             ("card 4111 1111 1111 1111, 378282246310005.", "card [card], [card]."),
             ("4111-1111-1111-1111", "[card]"),
+            ("4111 1111 1111 1111 12/27", "[card] 12/27"),
+            ("4111111111111111 123 378282246310005", "[card] 123 [card]"),
+            ("order 7 4111111111111111", "order 7 [card]"),
+            ("2026-11-29 4111-1111-1111-1111 7", "2026-11-29 [card] 7"),
+            ("1 2 3 4 5 6 7 8 4111111111111111 9 0", "1 2 3 4 5 6 7 8 [card] 9 0"),
+            ("ES9121000418450200051332 EUR", "[iban] EUR"),
+            ("AB12 CDEF BE68 5390 0754 7034 PAID TO BO", "AB12 CDEF [iban] PAID TO BO"),
             ("ssn is 123-45-6789.", "ssn is [ssn]."),
             ("DE89 3704 0044 0532 0130 00 and GB82WEST12345698765432", "[iban] and [iban]"),
             ("from Bo.Lee+x@mail.acme.example to a%40acme.example", "from [email] to [email]"),
@@ -637,6 +719,23 @@ mod tests {
         key.bytes().for_each(|byte| writer.write_all(&[byte]).unwrap());
         let lines = String::from_utf8_lossy(writer.inner()).into_owned();
         assert!(!lines.contains("MIIEow") && !lines.contains("AKCAQ") && lines.ends_with("\nok\n"), "{lines}");
+    }
+
+    /// What happened: a sentence of the host's own help turned the rest of a log into `[masked]`.
+    #[test]
+    fn only_what_looks_like_a_key_goes_after_its_first_line() {
+        let whole = "MIIE".repeat(16);
+        let text = format!(
+            "write a private key in PEM (-----BEGIN PRIVATE KEY-----) here\n12:00 acme did it id=7\n\n\
+             12:00 {whole}\n12:00 AKCAQ\n12:00 acme did it once more\n-----END PRIVATE KEY-----\nMIIE\n"
+        );
+        let mut writer = Redacted::new(Vec::new());
+        writer.write_all(text.as_bytes()).unwrap();
+        let lines = String::from_utf8_lossy(writer.inner()).into_owned();
+        let lines: Vec<&str> = lines.lines().skip(1).collect();
+        let kept = ["12:00 acme did it id=7", "", MASKED, MASKED, "12:00 acme did it once more"];
+        assert_eq!(lines[..5], kept);
+        assert_eq!(lines[5..], ["-----END PRIVATE KEY-----", "MIIE"]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 
 use crate::error::{Error, Kind};
-use crate::manifest::{shown, shown_lines};
+use crate::text::{shown, shown_lines};
 use crate::time::{Timestamp, rfc3339};
 
 /// Most refusals that are kept of one connection; the one that came longest ago gives way.

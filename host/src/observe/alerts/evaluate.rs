@@ -366,6 +366,7 @@ struct Operation {
     unavailable: Window<Share>,
     failed: Window<Share>,
     limited: Window<Share>,
+    /// Calls that succeeded or failed.
     called: Window<u64>,
     durations: Window<Histogram>,
     /// The 95th percentile of the window before each of these times.
@@ -375,6 +376,8 @@ struct Operation {
 #[derive(Default)]
 struct Totals {
     calls: u64,
+    /// Those that ended with an answer which is no success and no error.
+    answers: u64,
     unavailable: u64,
     failed: u64,
     limited: u64,
@@ -402,10 +405,12 @@ impl Operation {
             metrics.failed.iter().filter(|(kind, _)| kinds.contains(kind)).map(|(_, count)| count).sum()
         };
         let failed: u64 = metrics.failed.values().sum();
+        let answers = of(&NO_ERROR);
         let total = Totals {
             calls: metrics.succeeded + failed,
+            answers,
             unavailable: of(&UNAVAILABLE),
-            failed: failed - of(&NO_ERROR),
+            failed: failed - answers,
             limited: limited(metrics),
             duration: metrics.duration.clone(),
         };
@@ -421,7 +426,8 @@ impl Operation {
             self.unavailable.add(policy.availability.window_s, now, bad);
             self.failed.add(policy.errors.window_s, now, share(total.failed, before.failed));
             self.limited.add(policy.rate_limited.window_s, now, share(total.limited, before.limited));
-            self.called.add(policy.stale.above_s, now, calls);
+            let called = calls.saturating_sub(between(before.answers, total.answers));
+            self.called.add(policy.stale.above_s, now, called);
             self.durations.add(policy.latency.window_s, now, total.duration.since(&before.duration));
         }
         self.total = total;

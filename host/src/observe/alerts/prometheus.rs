@@ -35,7 +35,7 @@ pub fn prometheus_rules(policy: &AlertPolicy) -> String {
         let _ = writeln!(out, "      - record: {P95}");
         block(&mut out, "expr", &expr);
     }
-    for rule in AlertRule::ALL.into_iter().filter(|rule| policy.is_watched(*rule)) {
+    for rule in AlertRule::ALL.iter().copied().filter(|rule| policy.is_watched(*rule)) {
         let (expr, summary) = alert(policy, rule);
         let (for_ms, clear_ms) = policy.times_ms(rule);
         let _ = writeln!(out, "      - alert: Wharfage{}", rule.title());
@@ -113,13 +113,24 @@ fn alert(policy: &AlertPolicy, rule: AlertRule) -> (String, String) {
         }
         AlertRule::Stale => {
             let above_s = policy.stale.above_s;
-            // An operation that nobody called is as fresh as it should be, and so is a poll that is not due.
+            let series = format!("wharfage_calls_total{{outcome!~\"{}\"}}", NO_ERROR.join("|"));
+            let called = counted(&series, above_s);
+            let overdue = "(wharfage_poll_lag_seconds > 0 or wharfage_poll_failures > 0)";
+            // An operation that nobody called is as fresh as it should be, and so is a poll that is not due. What has never
+            // succeeded has no time of it: it is as old as the process, where it was there for as long as is looked back.
             let expr = format!(
                 "time() - wharfage_last_success_timestamp_seconds > {above_s}\n\
-                 and on (plugin, connection, operation) {} > 0\n\
+                 and on (plugin, connection, operation) {called} > 0\n\
                  or\ntime() - wharfage_poll_last_success_timestamp_seconds > {above_s}\n\
-                 and (wharfage_poll_lag_seconds > 0 or wharfage_poll_failures > 0)",
-                calls(above_s)
+                 and {overdue}\n\
+                 or\n(\n\
+                 sum by (instance, plugin, connection, operation) (increase({series}[{above_s}s])) > 0\n\
+                 unless on (instance, plugin, connection, operation) wharfage_last_success_timestamp_seconds\n\
+                 or\n{overdue}\n\
+                 and wharfage_poll_failures offset {above_s}s\n\
+                 unless wharfage_poll_last_success_timestamp_seconds\n\
+                 ) * 0\n\
+                 + on (instance) group_left () max by (instance) (time() - wharfage_start_timestamp_seconds) > {above_s}"
             );
             let about = "{{ $labels.operation }}{{ $labels.poll }} of {{ $labels.connection }}";
             (expr, format!("{about}: the last success is {{{{ $value | humanizeDuration }}}} old"))

@@ -136,14 +136,7 @@ impl Teller {
                     return Ok(());
                 }
                 Committed::Stale => {}
-                Committed::Full => {
-                    let most = keeping.bytes_max;
-                    let message = format!("alerts would exceed the limit outbox_bytes of {most} bytes");
-                    return Err(Error::limit("outbox_bytes", message).with_details(
-                        "A sink does not take its events; look at `wharfage events dead`. To keep more, set \
-                         serve.limits.outbox_bytes",
-                    ));
-                }
+                Committed::Full => return Err(keeping.exceeded("alerts")),
             }
         }
         // Another process is at it; the next time is soon.
@@ -462,7 +455,7 @@ mod tests {
         let firing = [alert("orders.list", 5_000)];
         let full = Keeping { bytes_max: 10, ..KEEPING };
         let error = teller(&store).tell(&firing, &ops, full).await.unwrap_err().to_string();
-        assert!(error.contains("outbox_bytes"), "{error}");
+        assert!(error.contains("alerts would exceed the limit outbox_bytes: 10 bytes of all"), "{error}");
         assert!(teller(&store).firing().await.unwrap().is_empty(), "it counts as told");
         teller(&store).tell(&firing, &ops, KEEPING).await.unwrap();
         assert_eq!(events(&store).await.len(), 1);

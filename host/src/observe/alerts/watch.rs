@@ -122,14 +122,14 @@ impl Sources {
         }
         reading.credentials = credentials.into_iter().map(|((of, name), why)| (of, name, why)).collect();
         reading.dead = self.inboxes.iter().map(|inbox| (inbox.connection().to_owned(), inbox.dead())).collect();
-        match &survey.polls {
-            Ok(polls) => reading.polls.extend(polls.iter().map(|(connection, poll, health)| PollReading {
-                connection: connection.clone(),
-                poll: poll.clone(),
-                succeeded_at: health.succeeded_at,
-                is_overdue: health.lag_ms > 0 || health.failures > 0,
-            })),
-            Err(error) => unread(error),
+        reading.polls.extend(survey.polls.iter().map(|(connection, poll, health)| PollReading {
+            connection: connection.clone(),
+            poll: poll.clone(),
+            succeeded_at: health.succeeded_at,
+            is_overdue: health.lag_ms > 0 || health.failures > 0,
+        }));
+        if let Some(error) = &survey.unread {
+            unread(error)
         }
         for state in &self.sinks {
             let state = state.lock().unwrap_or_else(PoisonError::into_inner);

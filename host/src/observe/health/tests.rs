@@ -57,7 +57,8 @@ fn every_cause_is_found_with_its_state_and_what_to_do() {
     use HealthState::{Degraded, Healthy, NeedsConnecting, Unhealthy, Unknown};
     let needs = |why: &str| vec![("account".to_owned(), TokenState::NeedsConnecting { why: why.to_owned() })];
     let failing = vec![("account".to_owned(), TokenState::Failing { why: "down".to_owned(), retry_at: NOW })];
-    let missing = SecretState { trouble: Some("it is nowhere".to_owned()), ..secret("api_key", 0) };
+    let missing = SecretState { trouble: Some("it is nowhere".to_owned()), can_be_set: true, ..secret("api_key", 0) };
+    let needed = BTreeMap::from([("api_key".to_owned(), true)]);
     let circuit = |state| vec![("https://api.stand-in.test".to_owned(), state)];
     let cases: Vec<(Facts, HealthState, Cause, &str)> = vec![
         (Facts { tokens: needs("nobody"), ..well() }, NeedsConnecting, Cause::NotConnected, "wharfage connect acme"),
@@ -69,12 +70,18 @@ fn every_cause_is_found_with_its_state_and_what_to_do() {
             "wharfage secret set acme api_key",
         ),
         (
-            Facts { secrets: vec![missing.clone()], ..said(&[]) },
+            Facts { secrets: vec![missing.clone()], needed: needed.clone(), ..said(&[]) },
             NeedsConnecting,
             Cause::SecretMissing,
             "wharfage secret set acme api_key",
         ),
-        (Facts { secrets: vec![missing], ..well() }, Degraded, Cause::SecretMissing, "wharfage secret set"),
+        (
+            Facts { secrets: vec![missing.clone()], needed, ..well() },
+            Degraded,
+            Cause::SecretMissing,
+            "wharfage secret set",
+        ),
+        (Facts { secrets: vec![missing], ..well() }, Healthy, Cause::SecretMissing, "wharfage secret set"),
         (Facts { secrets: vec![secret("k", 90)], ..well() }, Healthy, Cause::KeyOld, "wharfage secret rotate acme k"),
         (
             Facts { secrets: vec![SecretState { max_age_days: Some(365), ..secret("k", 365) }], ..well() },
@@ -142,6 +149,33 @@ fn every_cause_is_found_with_its_state_and_what_to_do() {
     let left: Vec<_> =
         Cause::ALL.iter().filter(own).filter(|cause| !seen.contains(cause) && **cause != Cause::Slow).collect();
     assert!(left.is_empty(), "no case finds {left:?}");
+}
+
+/// The suggested lines grant what few need: an app's key beside a token, the secret of a webhook that nobody takes.
+#[test]
+fn a_secret_that_is_missing_matters_where_something_is_not_done_without_it() {
+    use HealthState::{Healthy, NeedsConnecting};
+    let missing = |name: &str| SecretState { trouble: Some("it is nowhere".to_owned()), ..secret(name, 0) };
+    let states = |needed: &[(&str, bool)], signs: &[(Sign, u64)]| {
+        let facts = Facts {
+            secrets: vec![missing("app_key"), missing("token")],
+            needed: needed.iter().map(|(name, is_needed)| ((*name).to_owned(), *is_needed)).collect(),
+            ..said(signs)
+        };
+        let findings = judge(&facts, NOW).findings.into_iter();
+        let mut own: Vec<Finding> = findings.filter(|finding| finding.cause == Cause::SecretMissing).collect();
+        own.sort_by(|one, other| one.about.cmp(&other.about));
+        assert!(own.iter().all(|finding| finding.help == "wharfage secret list acme"), "{own:?}");
+        own.iter().map(|finding| finding.state).collect::<Vec<_>>()
+    };
+    let refused = [(Sign::Well, 9), (Sign::NoSecret, 8)];
+    // An outage is not for want of a key that nobody needs.
+    for signs in [&[(Sign::Well, 9)][..], &[], &[(Sign::Failing, 9)], &[(Sign::NoSecret, 9), (Sign::Well, 8)]] {
+        assert_eq!(states(&[("token", false)], signs), [Healthy, Healthy], "{signs:?}");
+    }
+    assert_eq!(states(&[("token", false)], &refused), [Healthy, NeedsConnecting]);
+    assert_eq!(states(&[("token", true)], &[(Sign::Failing, 9)]), [Healthy, NeedsConnecting]);
+    assert_eq!(states(&[], &refused), [NeedsConnecting, NeedsConnecting], "it was one that the plugin chose itself");
 }
 
 #[test]
@@ -263,8 +297,8 @@ mod work {
         let sockets =
             |state, ms| with(Work { sockets: vec![("feed".to_owned(), socket(state, before(ms)))], ..Work::default() });
         let failed = PollHealth { failed: Some((before(9), "no".to_owned())), failures: 2, ..poll() };
-        let counts = |received, refused| {
-            let counts = Counts { received, refused, ..Counts::default() };
+        let counts = |proven, refused| {
+            let counts = Counts { proven, refused, ..Counts::default() };
             with(Work { endpoints: vec![("hooks".to_owned(), "webhook_key".to_owned(), counts)], ..Work::default() })
         };
         let late = |lag_ms| polls(PollHealth { lag_ms, ..poll() });

@@ -98,7 +98,7 @@ pub(super) fn judge(found: &mut Found, facts: &Facts, now: Timestamp) {
     }
     for (id, secret, counts) in &work.endpoints {
         // Strangers knock at every door; only where nobody else does, the secret may be the wrong one.
-        if counts.refused > 0 && counts.received + counts.repeated == 0 {
+        if counts.refused > 0 && counts.proven == 0 {
             let message = format!("{} deliveries came, and none was the provider's own", counts.refused);
             let help = format!("If the provider says it sends some:   wharfage secret set {connection} {secret}");
             found.tell(Cause::WebhooksRefused, HealthState::Degraded, id, message, help);

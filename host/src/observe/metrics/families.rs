@@ -360,7 +360,9 @@ pub(super) const FAMILIES: &[Family] = &[
         &["sink"],
         "Events that a sink did not take and that are kept.",
         |metrics, to| for of in &metrics.sinks {
-            to.put(&[&of.sink], Value::Count(of.dead_letters));
+            if let Some(dead_letters) = of.dead_letters {
+                to.put(&[&of.sink], Value::Count(dead_letters));
+            }
         }
     ),
 ];

@@ -17,7 +17,7 @@ pub struct Histogram {
 
 /// Upper bounds in milliseconds; beyond the last there is one more. From 50 ms on each is less than twice the one before,
 /// so that what crosses a bound by little is not taken for twice as slow.
-pub const BOUNDS_MS: [u64; 25] = [
+pub const BOUNDS_MS: &[u64] = &[
     1, 2, 5, 10, 25, 50, 75, 100, 150, 250, 400, 600, 1_000, 1_500, 2_500, 4_000, 6_000, 10_000, 15_000, 20_000,
     30_000, 45_000, 60_000, 90_000, 120_000,
 ];

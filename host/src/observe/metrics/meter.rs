@@ -10,8 +10,8 @@ use super::{
     AnswerCounts, CANCELLED, CircuitMetrics, ConnectionMetrics, HANDLE, Metrics, OperationMetrics, SIGN_IN, SOCKET,
 };
 use crate::error::{Error, Kind};
-use crate::manifest::shown;
 use crate::outbound::{Outbound, Source};
+use crate::text::shown;
 use crate::time::{Clock, Timestamp};
 use crate::warm::Retired;
 
@@ -360,6 +360,7 @@ impl OperationMeter {
     }
 
     /// Adds what a call with one request adds, for the benches.
+    #[cfg(feature = "internals")]
     pub(crate) fn rehearse(&self, clock: &dyn Clock) {
         let call = self.begin(clock);
         self.entered();

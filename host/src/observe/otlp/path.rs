@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tracing::instrument::WithSubscriber as _;
 use tracing::subscriber::NoSubscriber;
 
+use super::message::{Rejected, rejected};
 use crate::auth::Credential;
 use crate::connection::Limits;
 use crate::error::{Error, Kind, Result};
@@ -49,8 +50,9 @@ impl Path {
         Ok(Some(Self { clock: way.means.clock.clone(), outbound, url: url.into() }))
     }
 
-    /// Sends a message. What that does is no part of any trace: it would be sent, and so on for ever.
-    pub(super) async fn send(&self, message: Vec<u8>) -> Result<()> {
+    /// Sends a message, and says what of it was not taken. What that does is no part of any trace: it would be sent, and so
+    /// on for ever.
+    pub(super) async fn send(&self, message: Vec<u8>) -> Result<Option<Rejected>> {
         let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let request = Request {
             method: Method::Post,
@@ -62,7 +64,8 @@ impl Path {
         };
         let deadline = self.clock.now().plus(SEND_MS);
         let context = CallContext { deadline, observer: None, event: None, operation: None };
-        self.outbound.send(&context, request.into()).with_subscriber(NoSubscriber::default()).await.map(drop)
+        let sent = self.outbound.send(&context, request.into()).with_subscriber(NoSubscriber::default()).await;
+        sent.map(|response| rejected(&response.body))
     }
 }
 

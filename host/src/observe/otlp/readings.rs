@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
+use super::message::Rejected;
 use super::path::{self, Path};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::host::Host;
 #[cfg(feature = "serve")]
 use crate::inbound::serving::Looker;
@@ -23,9 +24,9 @@ pub(super) enum Source {
 }
 
 impl Source {
-    async fn read(&self) -> Result<Metrics> {
+    async fn read(&self) -> Metrics {
         match self {
-            Self::Host(host) => Ok(host.metrics()),
+            Self::Host(host) => host.metrics(),
             #[cfg(feature = "serve")]
             Self::Serving(looker) => looker.metrics().await,
         }
@@ -40,6 +41,8 @@ pub(super) struct Readings {
     source: Arc<Mutex<Source>>,
     untaken: Arc<AtomicU64>,
     is_failing: bool,
+    /// Whether it was told that some are rejected.
+    has_rejected: bool,
 }
 
 impl Readings {
@@ -50,7 +53,7 @@ impl Readings {
         source: Arc<Mutex<Source>>,
         untaken: Arc<AtomicU64>,
     ) -> Self {
-        Self { path, instance, every_ms, source, untaken, is_failing: false }
+        Self { path, instance, every_ms, source, untaken, is_failing: false, has_rejected: false }
     }
 
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
@@ -71,10 +74,7 @@ impl Readings {
     /// Nothing is kept of a reading that is not taken: the next one counts on.
     async fn send(&mut self) {
         let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let messages = match source.read().await {
-            Ok(metrics) => metrics.otlp(&self.instance),
-            Err(error) => return self.tell(1, Err(error)),
-        };
+        let messages = source.read().await.otlp(&self.instance);
         let mut left = messages.len() as u64;
         for message in messages {
             let sent = self.path.send(message).await;
@@ -87,23 +87,29 @@ impl Readings {
         }
     }
 
-    /// A receiver that fails is told once, and once when it takes metrics again. `left` messages go no further with it.
-    fn tell(&mut self, left: u64, sent: Result<(), Error>) {
+    /// A receiver that fails is told once, and once when it takes metrics again; one that rejects some, once. `left` messages
+    /// go no further with one that fails.
+    fn tell(&mut self, left: u64, sent: Result<Option<Rejected>>) {
+        let add = |count: u64| self.untaken.fetch_add(count, Ordering::Relaxed) + count;
         match sent {
-            Ok(()) if self.is_failing => {
-                let untaken = self.untaken.load(Ordering::Relaxed);
-                tracing::info!(target: "wharfage::observe", untaken, "the receiver takes metrics again");
+            Ok(rejected) => {
+                if std::mem::take(&mut self.is_failing) {
+                    let untaken = add(0);
+                    tracing::info!(target: "wharfage::observe", untaken, "the receiver takes metrics again");
+                }
+                let Some(Rejected { count, why }) = rejected else { return };
+                let untaken = add(1);
+                if !std::mem::replace(&mut self.has_rejected, true) {
+                    tracing::warn!(target: "wharfage::observe", untaken, "{count} points of metrics are not taken: {why}");
+                }
             }
-            Ok(()) => {}
             Err(error) => {
-                let untaken = self.untaken.fetch_add(left, Ordering::Relaxed) + left;
+                let untaken = add(left);
                 if !std::mem::replace(&mut self.is_failing, true) {
                     let why = path::why(&error);
                     tracing::warn!(target: "wharfage::observe", untaken, "metrics are not taken: {why}");
                 }
-                return;
             }
         }
-        self.is_failing = false;
     }
 }
