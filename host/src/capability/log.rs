@@ -18,7 +18,7 @@ const LINE_BYTES: u64 = 256;
 impl Host for Call {
     fn write(&mut self, level: Level, message: String, fields: Vec<(String, String)>) {
         let bytes = message.len() + fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-        if !self.may_log(bytes as u64) {
+        if !self.may_log(bytes as u64) || !is_heard(level) {
             return;
         }
         let mask = self.secrets.mask();
@@ -38,6 +38,18 @@ impl Host for Call {
             Level::Warn => tracing::warn!(target: "wharfage::plugin", plugin, connection, "{line}"),
             Level::Error => tracing::error!(target: "wharfage::plugin", plugin, connection, "{line}"),
         }
+    }
+}
+
+/// Whether anybody listens to a plugin's lines of this level.
+fn is_heard(level: Level) -> bool {
+    use tracing::{Level as Heard, enabled};
+    match level {
+        Level::Trace => enabled!(target: "wharfage::plugin", Heard::TRACE),
+        Level::Debug => enabled!(target: "wharfage::plugin", Heard::DEBUG),
+        Level::Info => enabled!(target: "wharfage::plugin", Heard::INFO),
+        Level::Warn => enabled!(target: "wharfage::plugin", Heard::WARN),
+        Level::Error => enabled!(target: "wharfage::plugin", Heard::ERROR),
     }
 }
 

@@ -97,10 +97,49 @@ pub(crate) struct Call {
     pub(crate) _alive: Alive,
 }
 
+/// What all calls of a plugin share.
+pub(crate) struct Shared {
+    pub(crate) plugin: Arc<str>,
+    pub(crate) connection: Arc<str>,
+    pub(crate) limits: Limits,
+    /// Its secrets and its clock are the call's as well.
+    pub(crate) outbound: Arc<Outbound>,
+    pub(crate) facts: Arc<BTreeMap<String, SecretFacts>>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) lines: Arc<Lines>,
+}
+
 /// For the operator, where there is nothing to set.
 pub(crate) const FIXED: &str = "It is the same on every connection";
 
 impl Call {
+    /// A call of a fresh instance, which has used up nothing yet. On a tape its time and what is random are the tape's.
+    pub(crate) fn new(shared: Shared, context: CallContext, alive: Alive) -> Self {
+        let Shared { plugin, connection, limits, outbound, facts, store, lines } = shared;
+        let output = wasi::Output::new(&limits);
+        let guest_clock = outbound.guest_clock();
+        let seed = outbound.tape.is_some().then(|| guest_clock.now().as_millis());
+        Self {
+            plugin,
+            connection,
+            limits,
+            secrets: outbound.secrets.clone(),
+            clock: outbound.clock.clone(),
+            outbound,
+            context,
+            facts,
+            store,
+            lines,
+            spent: Spent::default(),
+            memory: Memory::new(&limits),
+            wasi: wasi::context(&output, &guest_clock, seed, &limits),
+            output,
+            table: ResourceTable::new(),
+            errands: Errands::default(),
+            _alive: alive,
+        }
+    }
+
     /// Tells of an error what the guest does not get.
     pub(crate) fn keep(&mut self, error: Error) -> contract::Error {
         if error.kind().name() == "policy-denied" {
@@ -219,13 +258,24 @@ impl Spent {
 
     /// Whether an import gave this error, so that the plugin only hands it on.
     pub(crate) fn has_given(&self, error: &Error) -> bool {
-        self.error.as_ref().is_some_and(|given| given.kind() == error.kind() && given.message() == error.message())
+        self.error.as_ref().is_some_and(|given| {
+            let is_kind = match given.kind() {
+                // As a guest is told it.
+                Kind::Configuration => matches!(error.kind(), Kind::Internal(_)),
+                kind => kind == error.kind(),
+            };
+            is_kind && given.message() == error.message()
+        })
     }
 
-    /// The guest's error, with the details that the host kept if it is the one that an import gave.
+    /// The guest's error, with the details that the host kept if it is the one that an import gave; as it was where the
+    /// contract has no word for its kind.
     pub(crate) fn detailed(&self, error: Error) -> Error {
-        let given = self.error.as_ref().filter(|_| self.has_given(&error));
-        match given.and_then(Error::details) {
+        let Some(given) = self.error.as_ref().filter(|_| self.has_given(&error)) else { return error };
+        if *given.kind() == Kind::Configuration {
+            return given.clone();
+        }
+        match given.details() {
             Some(details) => error.with_details(details),
             None => error,
         }

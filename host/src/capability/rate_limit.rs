@@ -10,10 +10,9 @@ use crate::time::Timestamp;
 impl Host for Call {
     async fn acquire(&mut self, bucket: String, units: u32) -> Result<(), types::Error> {
         let lane = self.outbound.lanes.named(&bucket).cloned().ok_or_else(|| unknown(&bucket))?;
-        let permit = admit::wait(self.clock.as_ref(), &self.context, &[(lane, units.max(1))]).await?;
+        let permit = admit::wait(self.clock.as_ref(), &self.context, &[(lane, units.max(1))]).await;
         // The plugin spends it elsewhere, now; it ages from here.
-        drop(permit);
-        Ok(())
+        permit.map(drop).map_err(|error| self.keep(error))
     }
 
     fn report(&mut self, feedback: Feedback) -> Result<(), types::Error> {
@@ -35,5 +34,5 @@ impl Host for Call {
 }
 
 fn unknown(bucket: &str) -> Error {
-    Error::invalid("/bucket", format!("the manifest has no budget `{}`", crate::manifest::shown(bucket)))
+    Error::invalid("/bucket", format!("the manifest has no budget `{}`", crate::text::shown(bucket)))
 }

@@ -13,7 +13,7 @@ use crate::auth::jwt::{self, Keys, Rules};
 use crate::auth::self_signed::{LIFETIME_S, stamp};
 use crate::bindings::wharfage::plugin::secrets::{Algorithm, Host};
 use crate::bindings::wharfage::plugin::types;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, rule};
 use crate::manifest::{JwtFacts, Purpose, SecretFacts};
 use crate::observe::audit::Deed;
 use crate::outbound::tape::Tape;
@@ -123,7 +123,7 @@ async fn make_jwt(
         let Some(fixed) = fixed else { continue };
         if claims.get(claim).is_some_and(|said| *said != fixed) {
             return Err(Error::denied(
-                "secret",
+                rule::SECRET,
                 format!("tokens of the secret `{name}` say `{claim}` as the manifest has it"),
                 format!("It says {fixed}, in [secrets.{name}.jwt] of plugin.toml."),
             ));
@@ -158,8 +158,8 @@ async fn verify_jwt(
         let endpoint = facts.jwks.as_deref().unwrap_or_default();
         sets.keys(context, endpoint, &facts.algorithm, jwt::key_id(token)?.as_deref()).await?
     } else {
-        let key = secrets.value(name, Purpose::Verify).await?;
-        Keys::one(&token_facts(all, name)?.algorithm, &key)?
+        let versions = secrets.versions(name, Purpose::Verify).await?;
+        Keys::one_of(&token_facts(all, name)?.algorithm, &versions)?
     };
     let facts = token_facts(all, name)?;
     let mut audience = facts.audience.clone();
@@ -175,7 +175,7 @@ async fn verify_jwt(
 fn token_facts<'a>(all: &'a Facts, name: &str) -> Result<&'a JwtFacts> {
     all.get(name).and_then(|facts| facts.jwt.as_ref()).ok_or_else(|| {
         Error::denied(
-            "secret",
+            rule::SECRET,
             format!("the secret `{name}` is not for tokens"),
             format!("To allow it, set in [secrets.{name}] of plugin.toml instead of algorithms and template:   jwt = {{ algorithm = \"…\", … }}"),
         )
@@ -205,7 +205,7 @@ async fn sign(
     }
     let template = toml::Value::from(template);
     Err(Error::denied(
-        "secret",
+        rule::SECRET,
         format!("the secret `{name}` does not sign data of this form"),
         format!(
             "It signs what fits template = {template}. To allow it, set in [secrets.{name}] of plugin.toml, with `*` for what varies:   template = \"…\""
@@ -261,13 +261,13 @@ fn allowed<'a>(all: &'a Facts, name: &str, function: Function) -> Result<&'a Sec
     let function = function.name();
     if facts.jwt.is_some() {
         return Err(Error::denied(
-            "secret",
+            rule::SECRET,
             format!("the secret `{name}` is for tokens and nothing else"),
             "One use a secret: a hash of its key would sign any token.",
         ));
     }
     Err(Error::denied(
-        "secret",
+        rule::SECRET,
         format!("the secret `{name}` may not be asked for {function}"),
         format!("To allow it, set in [secrets.{name}] of plugin.toml:   algorithms = [\"{function}\"]"),
     ))

@@ -3,7 +3,7 @@
 use super::Call;
 use crate::bindings::wharfage::plugin::types::{self as contract, Host};
 use crate::error::{Error, FieldError, Kind, NetworkStage, RequestSent};
-use crate::manifest::is_unshowable;
+use crate::text::is_unshowable;
 use crate::time::Timestamp;
 
 impl Host for Call {}
@@ -79,7 +79,7 @@ impl From<contract::Error> for Error {
                 fields
                     .into_iter()
                     .take(100)
-                    .map(|field| FieldError { path: cut(field.path), message: cut(field.message) })
+                    .map(|field| FieldError::new(cut(field.path), cut(field.message)))
                     .collect(),
             ),
             From::NotFound => Kind::NotFound,

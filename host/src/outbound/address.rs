@@ -15,17 +15,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ipnet::IpNet;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use url::Host;
 
 use super::admit::Admitted;
 use super::circuit::Verdict;
 use super::scope::toml_key;
 use super::{CallContext, Outbound};
-use crate::error::{Error, Kind, NetworkStage, Result};
+use crate::error::{Error, Kind, NetworkStage, Result, rule};
 use crate::time::{BoxFuture, Clock, Timestamp};
 
 /// A request with the only addresses that may be dialled for it.
@@ -66,12 +66,23 @@ pub(super) async fn pin(outbound: &Outbound, context: &CallContext, admitted: Ad
 pub(crate) struct Resolver {
     lookup: Box<dyn Lookup>,
     clock: Arc<dyn Clock>,
-    kept: Mutex<BTreeMap<String, Kept>>,
+    names: Arc<Mutex<Names>>,
 }
+
+/// What is known of names.
+#[derive(Default)]
+struct Names {
+    kept: BTreeMap<String, Kept>,
+    /// Those that are asked for, each with what its answer comes by.
+    asked: BTreeMap<String, watch::Receiver<Option<Answer>>>,
+}
+
+/// What came of asking: every address once, in order, or why there is none.
+type Answer = Result<Vec<IpAddr>, String>;
 
 /// Asks for the addresses of a name. Tests answer themselves.
 pub(crate) trait Lookup: Send + Sync + 'static {
-    /// All addresses of an absolute name (with a dot at its end), or of a single label.
+    /// All addresses of an absolute name (with a dot at its end), or of a single label. It is waited for to its end.
     fn lookup(&self, name: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>>;
 }
 
@@ -113,7 +124,7 @@ impl Resolver {
 
     /// Asks somebody else.
     pub(crate) fn with_lookup(clock: Arc<dyn Clock>, lookup: Box<dyn Lookup>) -> Self {
-        Self { lookup, clock, kept: Mutex::default() }
+        Self { lookup, clock, names: Arc::default() }
     }
 
     /// The addresses to dial for a granted host: all it has, all of them judged.
@@ -122,7 +133,7 @@ impl Resolver {
     ///
     /// # Errors
     /// `policy-denied` by the rule `address` if one of them is neither public nor in `allowed`; `network(dns)` if the
-    /// name has none or the answer takes too long.
+    /// name has none or the answer takes too long; `deadline` if it takes beyond `deadline`.
     pub(crate) async fn pin(
         &self,
         host: Host<&str>,
@@ -148,44 +159,79 @@ impl Resolver {
         // Without the dot a search list may send `api.test` to `api.test.corp.test`.
         let asked = if name.contains('.') && !name.ends_with('.') { format!("{name}.") } else { name.to_owned() };
         let now = self.clock.now();
-        if let Some(kept) = self.kept().get(&asked).filter(|kept| kept.until > now) {
-            return Ok(kept.addresses.clone());
-        }
-        let failed = |why: &str| Error::new(Kind::Network(NetworkStage::Dns), format!("{name} {why}"));
-        let answer = tokio::select! {
-            biased;
-            answer = self.lookup.lookup(asked.clone()) => answer,
-            () = self.clock.alarm(now.plus(LOOKUP_TIMEOUT_MS).min(deadline)) => {
-                return Err(failed("did not resolve in time"));
+        let mut asking = {
+            let mut names = lock(&self.names);
+            if let Some(kept) = names.kept.get(&asked).filter(|kept| kept.until > now) {
+                return Ok(kept.addresses.clone());
+            }
+            // One that has closed was broken off without an answer.
+            match names.asked.get(&asked).filter(|asking| asking.has_changed().is_ok()) {
+                Some(asking) => asking.clone(),
+                None => {
+                    let asking = self.ask(asked.clone());
+                    names.asked.insert(asked, asking.clone());
+                    asking
+                }
             }
         };
-        let mut addresses = answer.map_err(|e| failed("did not resolve").with_details(e.to_string()))?;
-        addresses.sort();
-        addresses.dedup();
+        let failed = |why: &str| Error::new(Kind::Network(NetworkStage::Dns), format!("{name} {why}"));
+        let late_at = now.plus(LOOKUP_TIMEOUT_MS).min(deadline);
+        let answer = tokio::select! {
+            biased;
+            answer = asking.wait_for(Option::is_some) => answer.ok().and_then(|answer| answer.clone()),
+            () = self.clock.alarm(late_at) => {
+                return Err(match late_at < deadline {
+                    true => failed("did not resolve in time"),
+                    // A call that is over says nothing about the provider.
+                    false => Error::new(Kind::Deadline, format!("{name} did not resolve in time")).with_more("call_ms"),
+                });
+            }
+        };
+        let answer = answer.unwrap_or_else(|| Err("it was broken off".to_owned()));
+        let addresses = answer.map_err(|why| failed("did not resolve").with_details(why))?;
         match addresses.len() {
-            0 => return Err(failed("has no address")),
-            1..=ADDRESSES_MAX => {}
-            _ => return Err(failed("has too many addresses")),
+            0 => Err(failed("has no address")),
+            1..=ADDRESSES_MAX => Ok(addresses),
+            _ => Err(failed("has too many addresses")),
         }
-        self.keep(asked, &addresses);
-        Ok(addresses)
     }
 
-    fn keep(&self, name: String, addresses: &[IpAddr]) {
-        let now = self.clock.now();
-        let mut kept = self.kept();
-        if kept.len() >= KEPT_NAMES_MAX {
-            kept.retain(|_, entry| entry.until > now);
-        }
-        if kept.len() >= KEPT_NAMES_MAX {
-            kept.clear();
-        }
-        kept.insert(name, Kept { until: now.plus(KEPT_MS), addresses: addresses.to_vec() });
+    /// Asks for a name, for all who want it meanwhile. The system's call cannot be cancelled, so this goes on to its
+    /// end also when nobody waits any more, and no name is asked for twice at once.
+    fn ask(&self, name: String) -> watch::Receiver<Option<Answer>> {
+        let (told, asking) = watch::channel(None);
+        let (answer, names, clock) = (self.lookup.lookup(name.clone()), self.names.clone(), self.clock.clone());
+        tokio::spawn(async move {
+            let mut answer = answer.await.map_err(|error| error.to_string());
+            if let Ok(addresses) = &mut answer {
+                addresses.sort();
+                addresses.dedup();
+            }
+            lock(&names).answered(name, &answer, clock.now());
+            told.send_replace(Some(answer));
+        });
+        asking
     }
+}
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Kept>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+impl Names {
+    /// A name is not asked for any more, nor for a while if it has addresses.
+    fn answered(&mut self, name: String, answer: &Answer, now: Timestamp) {
+        self.asked.remove(&name);
+        let is_good = |addresses: &&Vec<IpAddr>| (1..=ADDRESSES_MAX).contains(&addresses.len());
+        let Some(addresses) = answer.as_ref().ok().filter(is_good) else { return };
+        if self.kept.len() >= KEPT_NAMES_MAX {
+            self.kept.retain(|_, entry| entry.until > now);
+        }
+        if self.kept.len() >= KEPT_NAMES_MAX {
+            self.kept.clear();
+        }
+        self.kept.insert(name, Kept { until: now.plus(KEPT_MS), addresses: addresses.clone() });
     }
+}
+
+fn lock(names: &Mutex<Names>) -> MutexGuard<'_, Names> {
+    names.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the operating system answers.
@@ -197,15 +243,11 @@ impl Lookup for SystemLookup {
     fn lookup(&self, name: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
         let places = self.places.clone();
         Box::pin(async move {
-            let place = places.acquire_owned().await.map_err(io::Error::other)?;
-            // The system's call cannot be cancelled. In a task of its own it keeps its place until it really ends,
-            // also when nobody waits for it any more, and so there are never more such threads than places.
-            let asking = tokio::spawn(async move {
-                let answer = tokio::net::lookup_host((name, 0)).await;
-                drop(place);
-                answer.map(|found| found.map(|address| address.ip()).collect())
-            });
-            asking.await.map_err(io::Error::other)?
+            // Nobody drops this before the system's call has really ended, so there are never more such threads than
+            // places.
+            let _place = places.acquire_owned().await.map_err(io::Error::other)?;
+            let found = tokio::net::lookup_host((name, 0)).await?;
+            Ok(found.map(|address| address.ip()).collect())
         })
     }
 }
@@ -391,7 +433,7 @@ fn refuse(host: &str, first: IpAddr, refused: &[IpAddr], asker: Asker<'_>) -> Er
         toml_key(connection),
         nets.join(", ")
     );
-    Error::denied("address", message, allow)
+    Error::denied(rule::ADDRESS, message, allow)
 }
 
 #[cfg(test)]
@@ -399,6 +441,7 @@ mod tests {
     use std::future;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use futures_util::future::join_all;
     use proptest::prelude::*;
 
     use super::*;
@@ -637,15 +680,43 @@ mod tests {
             assert_eq!(*error.kind(), Kind::Network(NetworkStage::Dns), "{name}");
             assert_eq!(error.request_sent(), crate::error::RequestSent::No);
         }
-        let slow = pin(&resolver, "slow.test", &[]);
-        let turn = async {
-            while !clock.advance_to_next() {
-                tokio::task::yield_now().await;
-            }
-        };
-        let (error, ()) = tokio::join!(slow, turn);
+        let (error, ()) = tokio::join!(pin(&resolver, "slow.test", &[]), turn(&clock));
         assert_eq!(error.unwrap_err().message(), "slow.test did not resolve in time");
         assert_eq!(clock.now(), Timestamp::from_millis(1_000 + LOOKUP_TIMEOUT_MS));
+    }
+
+    /// Turns the clock to when the first alarm goes off.
+    async fn turn(clock: &ManualClock) {
+        while !clock.advance_to_next() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn however_many_want_a_name_it_is_asked_for_once() {
+        let (resolver, book, clock) = book();
+        // Those who come later wait for the same question, which goes on although the first ones have left.
+        for _ in 0..2 {
+            let many = join_all((0..20).map(|_| pin(&resolver, "slow.test", &[])));
+            let (pinned, ()) = tokio::join!(many, turn(&clock));
+            assert!(pinned.into_iter().all(|pinned| pinned.is_err()));
+            assert_eq!(book.asked(), 1);
+        }
+        book.write("api.test.", &["8.8.8.8"]);
+        let pinned = join_all((0..20).map(|_| pin(&resolver, "api.test", &[]))).await;
+        assert!(pinned.into_iter().all(|pinned| pinned.unwrap() == ["8.8.8.8:443".parse().unwrap()]));
+        assert_eq!((book.asked(), lock(&resolver.names).asked.len()), (2, 1));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_over_says_nothing_about_its_provider() {
+        let (resolver, _, clock) = book();
+        let deadline = clock.now().plus(200);
+        let pinned = resolver.pin(Host::Domain("slow.test"), 443, &[], ASKER, deadline);
+        let (error, ()) = tokio::join!(pinned, turn(&clock));
+        let error = error.unwrap_err();
+        assert_eq!((error.kind(), Verdict::of(error.kind())), (&Kind::Deadline, Verdict::Nothing));
+        assert_eq!(clock.now(), deadline);
     }
 
     #[tokio::test]
@@ -664,7 +735,7 @@ mod tests {
             book.write(&format!("n{number}.test."), &["8.8.8.8"]);
             pin(&resolver, &format!("n{number}.test"), &[]).await.unwrap();
         }
-        assert!(resolver.kept().len() <= KEPT_NAMES_MAX);
+        assert!(lock(&resolver.names).kept.len() <= KEPT_NAMES_MAX);
         let many: Vec<String> = (0..=ADDRESSES_MAX).map(|n| format!("8.8.8.{n}")).collect();
         book.write("many.test.", &many.iter().map(String::as_str).collect::<Vec<_>>());
         assert!(pin(&resolver, "many.test", &[]).await.is_err());

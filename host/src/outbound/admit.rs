@@ -6,8 +6,10 @@
 //! A [`Lane`] is one bucket with its queue. Several connections share a lane when they share an account, so a limit
 //! holds across all plugins and calls of a host. A request takes its place in the queue of each of its lanes, in one
 //! fixed order, which makes every queue first come first served and no two requests wait for each other in a ring;
-//! at the head it reserves in all lanes or in none. A wait that could not end before the call's deadline is refused at
-//! once, with the time when coming back helps.
+//! at the head of all it reserves in all lanes or in none. The order is from the narrowest to the widest, and whoever
+//! waits for room in one lane has no place in the wider ones behind it: a user who is over its own budget keeps nobody
+//! from the project's. A wait that could not end before the call's deadline is refused at once, with the time when coming
+//! back helps.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,12 +17,13 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 
 use tokio::sync::{Mutex as Turn, Notify};
 
-use super::buckets::{Bucket, BucketSpec, Reservation, Standing, Wait};
+use super::buckets::{Bucket, BucketSpec, Reservation, Shape, Standing, Wait};
 use super::circuit::Leave;
+use super::path_pattern::PathPattern;
 use super::ready::Ready;
-use super::scope::PathPattern;
 use super::{CallContext, Method, Outbound, Step};
 use crate::error::{Error, Kind, Result};
+use crate::manifest::BudgetScope;
 use crate::observe::metrics::BudgetMetrics;
 use crate::store::Ledger;
 use crate::time::{Clock, Timestamp};
@@ -30,6 +33,7 @@ pub(crate) struct Lane {
     name: String,
     /// As the manifest calls its budget.
     budget: String,
+    width: Width,
     terms: RwLock<Terms>,
     claims: Mutex<Vec<Claim>>,
     /// Whoever holds this is the head of the queue; tokio's mutex hands it on in order.
@@ -37,6 +41,20 @@ pub(crate) struct Lane {
     bucket: Mutex<Bucket>,
     changed: Notify,
     clock: Arc<dyn Clock>,
+}
+
+/// How wide a lane is. What needs a narrow one mostly needs a wider one as well, and seldom the other way round. It stays
+/// as it was when the lane was made, so that all connections enter their lanes in one order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Width {
+    /// By who shares it.
+    owners: u8,
+    /// How many origins it covers.
+    origins: usize,
+    /// Whether every request to them costs something.
+    is_whole: bool,
+    /// How many units pass in so long a time; without end where it counts what is in flight.
+    pace: u64,
 }
 
 /// How large a lane is now.
@@ -76,7 +94,7 @@ pub(crate) struct Lanes {
     wanted: Vec<(Arc<Lane>, Terms)>,
 }
 
-/// Which requests spend of a lane, and how much.
+/// Which requests take units of a bucket, and how many each takes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cover {
     /// The origins, by their names in the manifest; all when empty.
@@ -151,6 +169,7 @@ impl Lane {
         Self {
             name: name.to_owned(),
             budget: spec.name.clone(),
+            width: Width::default(),
             bucket: Mutex::new(Bucket::new(spec.clone())),
             terms: RwLock::new(Terms { spec: Arc::new(spec), ledger: None }),
             claims: Mutex::default(),
@@ -158,6 +177,28 @@ impl Lane {
             changed: Notify::new(),
             clock,
         }
+    }
+
+    /// The same, as wide as its first connection says.
+    pub(crate) fn shared(self, scope: BudgetScope, cover: &Cover) -> Self {
+        const WHILE_MS: u64 = 1_000_000_000;
+        let owners = match scope {
+            BudgetScope::Connection => 0,
+            BudgetScope::Account => 1,
+            BudgetScope::User => 2,
+            BudgetScope::Plugin => 3,
+            BudgetScope::Project => 4,
+        };
+        let width = Width {
+            owners,
+            origins: if cover.origins.is_empty() { usize::MAX } else { cover.origins.len() },
+            is_whole: cover.weights.iter().all(|weight| weight.units > 0),
+            pace: match self.spec().shape {
+                Shape::Window { limit, window_ms } => u64::from(limit) * WHILE_MS / window_ms.max(1),
+                Shape::Concurrency { .. } => u64::MAX,
+            },
+        };
+        Self { width, ..self }
     }
 
     /// What it is now.
@@ -284,10 +325,11 @@ impl Lanes {
         self.wanted.iter().for_each(|(lane, terms)| lane.take_up(terms));
     }
 
-    /// Adds a lane with what it covers. The order of names is the order of entering, the same for every connection.
+    /// Adds a lane with what it covers. The order of widths, and of names among the same, is the order of entering, the
+    /// same for every connection.
     pub(crate) fn add(&mut self, lane: Arc<Lane>, cover: Cover) {
         self.lanes.push((lane, cover));
-        self.lanes.sort_by(|a, b| a.0.name.cmp(&b.0.name));
+        self.lanes.sort_by(|(a, _), (b, _)| (a.width, &a.name).cmp(&(b.width, &b.name)));
     }
 
     /// The lane that this connection knows by the manifest's name of its budget.
@@ -322,9 +364,11 @@ impl Lanes {
         Ok(())
     }
 
-    /// How each stands.
+    /// How each stands, in the order of names.
     pub(crate) fn readings(&self, now: Timestamp) -> impl Iterator<Item = BudgetMetrics> + '_ {
-        self.lanes.iter().map(move |(lane, _)| lane.reading(now))
+        let mut lanes: Vec<_> = self.all().collect();
+        lanes.sort_by(|a, b| a.name.cmp(&b.name));
+        lanes.into_iter().map(move |lane| lane.reading(now))
     }
 
     /// All of them.
@@ -403,7 +447,7 @@ impl Drop for Held {
 pub(super) async fn acquire(outbound: &Outbound, context: &CallContext, ready: Ready) -> Result<Admitted> {
     let request = ready.scoped.request();
     if let Some((name, _)) = request.costs.iter().find(|(name, _)| outbound.lanes.named(name).is_none()) {
-        return Err(Error::invalid("/costs", format!("the manifest has no budget `{}`", crate::manifest::shown(name))));
+        return Err(Error::invalid("/costs", format!("the manifest has no budget `{}`", crate::text::shown(name))));
     }
     let circuit = outbound.circuits.of(ready.scoped.origin());
     if let Some(circuit) = circuit {
@@ -443,63 +487,88 @@ pub(crate) async fn wait(clock: &dyn Clock, context: &CallContext, wanted: &[(Ar
 async fn queue(clock: &dyn Clock, context: &CallContext, wanted: &[(Arc<Lane>, u32)]) -> Result<Permit> {
     let began = clock.now();
     let mut turns = Vec::with_capacity(wanted.len());
-    for (lane, _) in wanted {
-        let turn = tokio::select! {
-            biased;
-            turn = lane.turn.lock() => turn,
-            () = clock.alarm(context.deadline) => return Err(too_late(lane, context.deadline)),
-        };
-        turns.push(turn);
+    let mut from = 0;
+    let (permit, now) = loop {
+        // Whoever waits for a lane has the turn of that one and of those before it, and of none behind it.
+        for (index, (lane, units)) in wanted.iter().enumerate().skip(from) {
+            if index == turns.len() {
+                turns.push(enter(clock, context, lane, *units).await?);
+            }
+            room(clock, context, lane, *units).await?;
+        }
+        let now = clock.now();
+        match reserve(now, wanted) {
+            Ok(permit) => break (permit, now),
+            // A lane was blocked, or told a smaller figure, while those behind it were entered.
+            Err((full, _)) => {
+                turns.truncate(full + 1);
+                from = full;
+            }
+        }
+    };
+    let ledgers = wanted.iter().filter_map(|(lane, units)| Some((lane.ledger()?, units)));
+    ledgers.for_each(|(ledger, units)| ledger.spend(*units));
+    let waited_ms = now.since(began);
+    if let Some(meter) = context.meter().filter(|_| !wanted.is_empty()) {
+        meter.waited(waited_ms);
     }
-    for (lane, units) in wanted {
-        let Some(ledger) = lane.ledger() else { continue };
-        while let Err(at) = ledger.afford(*units, clock.now()).await? {
+    if waited_ms > 0 {
+        context.observe(|| Step::Paced { waited_ms });
+    }
+    Ok(permit)
+}
+
+/// Waits to be the head of a lane's queue, and there until what is written down of it leaves so much.
+async fn enter<'a>(
+    clock: &dyn Clock,
+    context: &CallContext,
+    lane: &'a Lane,
+    units: u32,
+) -> Result<tokio::sync::MutexGuard<'a, ()>> {
+    let turn = tokio::select! {
+        biased;
+        turn = lane.turn.lock() => turn,
+        () = clock.alarm(context.deadline) => return Err(too_late(lane, context.deadline)),
+    };
+    if let Some(ledger) = lane.ledger() {
+        while let Err(at) = ledger.afford(units, clock.now()).await? {
             if at > context.deadline {
                 return Err(spent(lane, at));
             }
             clock.sleep_until(at).await;
         }
     }
+    Ok(turn)
+}
+
+/// Waits at the head of a lane's queue until it has so much room.
+async fn room(clock: &dyn Clock, context: &CallContext, lane: &Lane, units: u32) -> Result<()> {
     loop {
         // Registered before looking, so that a change in between is not missed.
-        let mut changes: Vec<_> = wanted.iter().map(|(lane, _)| lane.changed.notified()).collect();
-        let now = clock.now();
-        match reserve(now, wanted) {
-            Ok(permit) => {
-                wanted
-                    .iter()
-                    .filter_map(|(lane, units)| Some((lane.ledger()?, units)))
-                    .for_each(|(ledger, units)| ledger.spend(*units));
-                let waited_ms = now.since(began);
-                if let Some(meter) = context.meter().filter(|_| !wanted.is_empty()) {
-                    meter.waited(waited_ms);
-                }
-                if waited_ms > 0 {
-                    context.observe(|| Step::Paced { waited_ms });
-                }
-                return Ok(permit);
-            }
-            Err((full, Wait::Never)) => {
-                let lane = &wanted[full].0;
+        let changed = lane.changed.notified();
+        let ready = lane.bucket().ready_at(clock.now(), units);
+        match ready {
+            Ok(()) => return Ok(()),
+            Err(Wait::Never) => {
                 return Err(Error::limit(
                     &lane.budget,
                     format!("one request may not cost more than the whole budget `{}`", lane.budget),
                 )
                 .with_details(format!("To allow more, set budgets.{} on the account", lane.budget)));
             }
-            Err((full, Wait::Until(at))) if at > context.deadline => return Err(too_late(&wanted[full].0, at)),
-            Err((full, Wait::Until(at))) => {
+            Err(Wait::Until(at)) if at > context.deadline => return Err(too_late(lane, at)),
+            Err(Wait::Until(at)) => {
                 // A lane may be blocked further while we wait, or what was reserved may come back; the loop looks again.
                 tokio::select! {
                     biased;
-                    () = changes.swap_remove(full) => {}
+                    () = changed => {}
                     () = clock.sleep_until(at) => {}
                 }
             }
-            Err((full, Wait::Release)) => {
+            Err(Wait::Release) => {
                 tokio::select! {
-                    () = changes.swap_remove(full) => {}
-                    () = clock.alarm(context.deadline) => return Err(too_late(&wanted[full].0, context.deadline)),
+                    () = changed => {}
+                    () = clock.alarm(context.deadline) => return Err(too_late(lane, context.deadline)),
                 }
             }
         }
@@ -570,11 +639,15 @@ fn too_late(lane: &Lane, at: Timestamp) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
 
-    use super::super::buckets::Shape;
+    use futures_util::FutureExt as _;
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::store::MemoryStore;
     use crate::time::ManualClock;
 
     fn lane(name: &str, shape: Shape, clock: &ManualClock) -> Arc<Lane> {
@@ -672,8 +745,144 @@ mod tests {
         assert!(wait(&clock, &context, &wanted).await.is_ok());
     }
 
+    /// A lane that is as wide as this says.
+    fn wide(name: &str, scope: BudgetScope, cover: &Cover, shape: Shape, clock: &ManualClock) -> Arc<Lane> {
+        let spec = BucketSpec { name: name.to_owned(), shape };
+        Arc::new(Lane::new(name, spec, Arc::new(clock.clone())).shared(scope, cover))
+    }
+
+    #[test]
+    fn lanes_are_entered_from_the_narrowest_to_the_widest() {
+        let clock = ManualClock::new(Timestamp::from_millis(0), 1);
+        let window = |limit, window_ms| Shape::Window { limit, window_ms };
+        let all = Cover::default();
+        let of = |names: &[&str]| Cover { origins: names.iter().map(|name| (*name).into()).collect(), ..all.clone() };
+        let free = Weight { methods: vec![Method::Get], paths: None, units: 0 };
+        let (one, two) = (of(&["search"]), of(&["api", "search"]));
+        let partly = Cover { weights: vec![free], ..two.clone() };
+        let in_order = [
+            ("j", BudgetScope::Connection, &all, window(9, 1_000)),
+            ("i", BudgetScope::Account, &one, window(30, 60_000)),
+            ("h", BudgetScope::Account, &partly, window(5_000, 60_000)),
+            ("g", BudgetScope::Account, &two, window(1_000, 86_400_000)),
+            ("f", BudgetScope::Account, &two, window(900, 60_000)),
+            ("e", BudgetScope::Account, &two, Shape::Concurrency { limit: 1 }),
+            ("d", BudgetScope::Account, &all, window(1, 60_000)),
+            ("c", BudgetScope::User, &one, window(1, 60_000)),
+            ("b", BudgetScope::Plugin, &one, window(1, 60_000)),
+            ("a2", BudgetScope::Project, &one, window(1, 60_000)),
+            ("a3", BudgetScope::Project, &one, window(1, 60_000)),
+        ];
+        let made = in_order.map(|(name, scope, cover, shape)| wide(name, scope, cover, shape, &clock));
+        for first in 0..made.len() {
+            let mut lanes = Lanes::default();
+            for index in (0..made.len()).rev() {
+                lanes.add(made[(first + index) % made.len()].clone(), all.clone());
+            }
+            let entered: Vec<&str> = lanes.all().map(|lane| lane.name.as_str()).collect();
+            assert_eq!(entered, in_order.map(|(name, ..)| name));
+        }
+    }
+
+    /// Two users of one project, the first of them over its own budget: the second stood still with it.
+    #[tokio::test]
+    async fn who_waits_for_its_own_budget_keeps_nobody_from_a_wider_one() {
+        let clock = ManualClock::new(Timestamp::from_millis(0), 1);
+        let (all, minute) = (Cover::default(), |limit| Shape::Window { limit, window_ms: 60_000 });
+        let project = wide("project p/all", BudgetScope::Project, &all, minute(3), &clock);
+        let of = |user: &str| {
+            let mut lanes = Lanes::default();
+            lanes.add(project.clone(), all.clone());
+            lanes.add(wide(&format!("user {user}/each"), BudgetScope::User, &all, minute(1), &clock), all.clone());
+            lanes.costs("api", Method::Get, "/x", &[])
+        };
+        let (ada, eve, context) = (of("ada"), of("eve"), context(&clock, 200_000));
+        drop(wait(&clock, &context, &ada).await.unwrap());
+        let mut poll = Context::from_waker(Waker::noop());
+        let mut over = pin!(wait(&clock, &context, &ada));
+        assert!(over.as_mut().poll(&mut poll).is_pending());
+        spare(&clock, &eve).now_or_never().unwrap().unwrap().cancel();
+        drop(wait(&clock, &context, &eve).now_or_never().unwrap().unwrap());
+        clock.advance(60_100);
+        // Nor does it come before those who were there first, once it goes on.
+        let (whole, most) = ([(project.clone(), 3)], [(project.clone(), 2)]);
+        let held = wait(&clock, &context, &whole).await.unwrap();
+        let mut before = pin!(wait(&clock, &context, &most));
+        assert!(before.as_mut().poll(&mut poll).is_pending());
+        assert!(over.as_mut().poll(&mut poll).is_pending());
+        held.cancel();
+        assert!(over.as_mut().poll(&mut poll).is_pending(), "it overtook");
+        assert!(matches!(before.as_mut().poll(&mut poll), Poll::Ready(Ok(_))));
+        assert!(matches!(over.as_mut().poll(&mut poll), Poll::Ready(Ok(_))));
+        assert_eq!(project.bucket().standing(clock.now()).used, 3);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_long_quota_keeps_nobody_from_a_wider_one() {
+        let clock = ManualClock::new(Timestamp::from_millis(0), 1);
+        let shape = Shape::Window { limit: 10, window_ms: 3_600_000 };
+        let own = wide("own", BudgetScope::User, &Cover::default(), shape, &clock);
+        let project = wide("all", BudgetScope::Project, &Cover::default(), shape, &clock);
+        let ledger = Ledger::new(Arc::new(MemoryStore::default()), "own", 1, 3_600_000);
+        let mut lanes = Lanes::of("acme");
+        assert!(lanes.claim(own.clone(), Cover::default(), &own.spec(), Some(ledger)));
+        lanes.add(project.clone(), Cover::default());
+        let (wanted, context) = (lanes.costs("api", Method::Get, "/x", &[]), context(&clock, 86_400_000));
+        drop(wait(&clock, &context, &wanted).await.unwrap());
+        let mut second = pin!(wait(&clock, &context, &wanted));
+        assert!(second.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        drop(wait(&clock, &context, &[(project, 1)]).now_or_never().unwrap().unwrap());
+        clock.advance(8_000_000);
+        assert!(second.await.is_ok());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        /// Requests that take any of some lanes, whichever were added first, while lanes are blocked over and over: all are
+        /// admitted, those that take the same in their order, and everything is spent once.
+        #[test]
+        fn nobody_waits_in_a_ring_or_for_ever(wants in prop::collection::vec((1..16usize, any::<bool>()), 1..60)) {
+            let clock = ManualClock::new(Timestamp::from_millis(0), 1);
+            let all = Cover::default();
+            let made = [
+                ("d", BudgetScope::User, Shape::Window { limit: 2, window_ms: 1_000 }),
+                ("c", BudgetScope::Account, Shape::Window { limit: 3, window_ms: 700 }),
+                ("b", BudgetScope::Account, Shape::Concurrency { limit: 2 }),
+                ("a", BudgetScope::Project, Shape::Window { limit: 1_000, window_ms: 1_000_000_000 }),
+            ]
+            .map(|(name, scope, shape)| wide(name, scope, &all, shape, &clock));
+            let costs = |(subset, is_reversed): &(usize, bool)| {
+                let mut lanes = Lanes::default();
+                for index in 0..made.len() {
+                    let index = if *is_reversed { made.len() - 1 - index } else { index };
+                    if *subset & (1usize << index) > 0 {
+                        lanes.add(made[index].clone(), all.clone());
+                    }
+                }
+                lanes.costs("api", Method::Get, "/x", &[])
+            };
+            let wanted: Vec<Vec<(Arc<Lane>, u32)>> = wants.iter().map(costs).collect();
+            let context = context(&clock, 900_000_000);
+            let waits: Vec<_> = wanted.iter().map(|wanted| wait(&clock, &context, wanted)).collect();
+            let mut stops = 0;
+            let (admitted, _) = drive(&clock, waits, || {
+                stops += 1;
+                made[stops % 3].block_until(clock.now().plus(700));
+            });
+            for subset in 1..16 {
+                let same: Vec<_> = admitted.iter().filter(|index| wants[**index].0 == subset).collect();
+                prop_assert!(same.is_sorted(), "of those that take {}: {:?}", subset, same);
+            }
+            let takers = wants.iter().filter(|(subset, _)| *subset & 8 > 0).count();
+            prop_assert_eq!(made[3].bucket().standing(clock.now()).used, takers as u64);
+            clock.advance(10_000);
+            prop_assert!(made[..3].iter().all(|lane| lane.is_at_rest(clock.now())), "something did not come back");
+        }
+    }
+
     /// Notes who was woken.
-    struct Woken(usize, Arc<Mutex<std::collections::VecDeque<usize>>>);
+    struct Woken(usize, Arc<Mutex<VecDeque<usize>>>);
 
     impl std::task::Wake for Woken {
         fn wake(self: Arc<Self>) {
@@ -681,26 +890,25 @@ mod tests {
         }
     }
 
-    /// Ten thousand wait; a decision wakes one of them and looks at none of the others, so the work for all of them grows
-    /// with their number and not with its square.
-    #[test]
-    fn who_waits_costs_nothing_until_it_is_its_turn() {
-        const WAITERS: usize = 10_000;
-        let clock = ManualClock::new(Timestamp::from_millis(0), 1);
-        let wanted = [
-            (lane("a", Shape::Window { limit: 100, window_ms: 1_000 }, &clock), 1),
-            (lane("b", Shape::Concurrency { limit: 10 }, &clock), 1),
-        ];
-        let context = context(&clock, 3_600_000);
-        let woken = Arc::new(Mutex::new(std::collections::VecDeque::new()));
-        let mut waits: Vec<_> = (0..WAITERS).map(|_| Some(Box::pin(wait(&clock, &context, &wanted)))).collect();
-        woken.lock().unwrap().extend(0..WAITERS);
-        let (mut polls, mut admitted, mut held) = (0, Vec::new(), std::collections::VecDeque::new());
-        while admitted.len() < WAITERS {
-            let Some(next) = woken.lock().unwrap().pop_front() else {
+    /// Looks at who was woken until all are admitted. When nobody can go on, the oldest permit comes back, and something
+    /// may happen; when none is left, time passes. Answers who was admitted, in order, and how often one was looked at.
+    fn drive<F: Future<Output = Result<Permit>>>(
+        clock: &ManualClock,
+        waits: Vec<F>,
+        mut happens: impl FnMut(),
+    ) -> (Vec<usize>, usize) {
+        let mut waits: Vec<_> = waits.into_iter().map(|wait| Some(Box::pin(wait))).collect();
+        let woken = Arc::new(Mutex::new(VecDeque::from_iter(0..waits.len())));
+        let (mut polls, mut admitted, mut held) = (0, Vec::new(), VecDeque::new());
+        while admitted.len() < waits.len() {
+            let next = woken.lock().unwrap().pop_front();
+            let Some(next) = next else {
                 // Nobody can go on: an answer comes, or time passes.
                 match held.pop_front() {
-                    Some(permit) => drop::<Permit>(permit),
+                    Some(permit) => {
+                        drop::<Permit>(permit);
+                        happens();
+                    }
                     None => assert!(clock.advance_to_next(), "everybody waits for nothing"),
                 }
                 continue;
@@ -716,6 +924,22 @@ mod tests {
                 Poll::Pending => waits[next] = Some(waiting),
             }
         }
+        (admitted, polls)
+    }
+
+    /// Ten thousand wait; a decision wakes one of them and looks at none of the others, so the work for all of them grows
+    /// with their number and not with its square.
+    #[test]
+    fn who_waits_costs_nothing_until_it_is_its_turn() {
+        const WAITERS: usize = 10_000;
+        let clock = ManualClock::new(Timestamp::from_millis(0), 1);
+        let wanted = [
+            (lane("a", Shape::Window { limit: 100, window_ms: 1_000 }, &clock), 1),
+            (lane("b", Shape::Concurrency { limit: 10 }, &clock), 1),
+        ];
+        let context = context(&clock, 3_600_000);
+        let waits: Vec<_> = (0..WAITERS).map(|_| wait(&clock, &context, &wanted)).collect();
+        let (admitted, polls) = drive(&clock, waits, || {});
         assert!(admitted.is_sorted(), "somebody overtook");
         assert!(polls <= 5 * WAITERS, "{polls} looks for {WAITERS} waiters");
     }

@@ -4,10 +4,11 @@
 //! that stands in a path for a value that comes later never leaves as it is: where the credential does not fill it, the
 //! request is refused.
 
-use super::scope::{PathPattern, Scoped};
+use super::path_pattern::PathPattern;
+use super::scope::Scoped;
 use super::{Outbound, place};
 use crate::auth::Credential;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, rule};
 
 /// Judges the credential that goes on a request, or that none does.
 pub(super) fn check(outbound: &Outbound, credential: Option<&Credential>, scoped: &Scoped) -> Result<()> {
@@ -22,7 +23,7 @@ fn check_place(outbound: &Outbound, credential: &Credential, scoped: &Scoped) ->
     let name = &credential.name;
     if !credential.audience.contains(&origin.name) {
         return Err(Error::denied(
-            "credential",
+            rule::CREDENTIAL,
             format!("the credential `{name}` is not for the origin `{}`", origin.name),
             format!(
                 "A credential goes only to the origins its manifest names; this one to `{}`.",
@@ -42,11 +43,11 @@ fn check_place(outbound: &Outbound, credential: &Credential, scoped: &Scoped) ->
     }
     let listed = |list: &[String]| if list.is_empty() { "any".to_owned() } else { list.join(", ") };
     Err(Error::denied(
-        "credential",
+        rule::CREDENTIAL,
         format!(
             "the credential `{name}` is not for {method} {}{}",
             origin.base.origin().ascii_serialization(),
-            crate::manifest::shown(scoped.shown_url().path())
+            crate::text::shown(scoped.shown_url().path())
         ),
         format!(
             "At `{}` it goes with the methods {} to the paths {}. What it is for stands in [credentials.{name}] of plugin.toml.",
@@ -64,7 +65,7 @@ fn check_markers(outbound: &Outbound, credential: Option<&Credential>, scoped: &
         && place::markers(scoped.url().path(), marker) != 1
     {
         return Err(Error::denied(
-            "credential",
+            rule::CREDENTIAL,
             format!("the credential goes into the path where `{marker}` stands, and it must stand there once"),
             format!("Write it into the URL, as `{{origin}}/{marker}/items`."),
         ));
@@ -73,7 +74,7 @@ fn check_markers(outbound: &Outbound, credential: Option<&Credential>, scoped: &
         let expected = usize::from(own == Some(marker));
         if count_everywhere(scoped, marker) != expected {
             return Err(Error::denied(
-                "credential",
+                rule::CREDENTIAL,
                 format!("`{marker}` stands for a credential, and nothing fills it in this request"),
                 "It goes into the path of a request that carries its credential.",
             ));
@@ -86,7 +87,7 @@ fn check_markers(outbound: &Outbound, credential: Option<&Credential>, scoped: &
             let in_path = place::markers(scoped.url().path(), &marker);
             if everywhere > usize::from(is_carried) || everywhere != in_path {
                 return Err(Error::denied(
-                    "credential",
+                    rule::CREDENTIAL,
                     format!("`{marker}` stands for what the sign-in left behind, and nothing fills it there"),
                     "It goes once into the path of a request that carries the credential of that sign-in.",
                 ));

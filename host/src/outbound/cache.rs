@@ -10,18 +10,19 @@
 //! or URL lies anywhere in the clear. Answers are kept as the plugin gets them, masked. The hot ones are in memory; with a
 //! state folder all are written, off the path of the call and sealed, and what does not open any more is merely gone.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+mod hot;
+mod kept;
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use aws_lc_rs::hmac;
-use futures_util::future::join_all;
-use http::header::{AGE, CACHE_CONTROL, EXPIRES, PRAGMA};
-use http_cache_semantics::{BeforeRequest, CacheOptions, CachePolicy as Rules};
-use serde::{Deserialize, Serialize};
-use tokio::sync::{OwnedMutexGuard, mpsc, oneshot};
+use serde::Deserialize;
+use tokio::sync::{OwnedMutexGuard, mpsc};
 use url::Url;
 
+use self::hot::{Flight, Hot, Job};
+use self::kept::{Kept, conditions, fresh, has_any, matches, refreshed};
 use super::ready;
 use super::scope::Scoped;
 use super::{CallContext, CredentialChoice, Method, Outbound, Repeat, Response, Source, Step};
@@ -116,51 +117,7 @@ pub(crate) struct Cache {
     writes: AtomicU64,
 }
 
-/// Something for the disk. One after another, so that what is forgotten stays so.
-enum Job {
-    Keep { lineage: Arc<str>, namespace: Arc<str>, key: Arc<str>, kept: Arc<Kept>, bytes_max: u64 },
-    Forget { namespace: Arc<str>, key: Arc<str> },
-    ForgetAll { lineage: Arc<str> },
-    Tell(oneshot::Sender<()>),
-}
-
-#[derive(Default)]
-struct Hot {
-    entries: HashMap<Arc<str>, (Arc<Kept>, u64)>,
-    /// By when it was last used.
-    order: BTreeMap<u64, Arc<str>>,
-    clock: u64,
-    bytes: u64,
-    /// The keys that are on the disk, by namespace.
-    on_disk: HashMap<Arc<str>, OnDisk>,
-    /// The namespaces that answers were looked for in, one for each credential, with their lineages.
-    namespaces: HashMap<Arc<str>, Arc<str>>,
-    /// Who asks for something that will be kept; others wait for it.
-    flights: HashMap<Arc<str>, Arc<Flight>>,
-}
-
-/// The keys of a namespace that are on the disk, as far as is known.
-#[derive(Default)]
-struct OnDisk {
-    keys: HashSet<Arc<str>>,
-    /// Those that were forgotten before any were read.
-    forgotten: HashSet<Arc<str>>,
-    /// How many may be noted before they are read again, for the disk lets old answers go; nothing before they were read.
-    most: Option<usize>,
-    /// How often the list began anew.
-    round: u64,
-}
-
-/// What is to be forgotten on the disk.
-#[derive(Debug, PartialEq, Eq)]
-enum Forgets {
-    Nothing,
-    One,
-    All,
-}
-
 /// Where the answers to one version of a credential are.
-#[derive(Clone)]
 struct Shelf {
     credential: Option<String>,
     /// What says which version it is: of secrets a hash, of tokens the connecting that they are of.
@@ -169,61 +126,18 @@ struct Shelf {
     namespace: Arc<str>,
 }
 
-/// One that asks, and those that wait for its answer.
-#[derive(Default)]
-struct Flight {
-    turn: Arc<tokio::sync::Mutex<()>>,
-    /// Its answer serves nobody else, so nobody waits any more: in trouble, or where a provider has changed its mind, the
-    /// others would stand in line behind one failure after the other.
-    is_in_vain: AtomicBool,
-}
-
-/// How far a kept answer may be from the future: clocks of two processes differ a little.
-const AHEAD_MS: u64 = 5_000;
-
-/// Answers that wait to be written; beyond, one is kept in memory only.
-const WAITING_MAX: usize = 64;
-
-/// Keys of the disk that are noted in any case before they are read again.
-const NOTED_MIN: usize = 1_024;
-
-/// Keys that are forgotten one by one before any were read; beyond, all are forgotten at once.
-const FORGOTTEN_MAX: usize = 1_024;
-
 /// Fields of an answer that are read for the places that it names.
 const PLACES_MAX: usize = 4;
-
-/// A kept answer.
-#[derive(Debug, Deserialize, Serialize)]
-struct Kept {
-    /// What the request said, where the answer has a `Vary` that may ask for it.
-    asked: Vec<(String, String)>,
-    status: u16,
-    headers: Vec<(String, String)>,
-    url: String,
-    at_ms: u64,
-    request_id: Option<String>,
-    /// Whether it was asked for as what never changes.
-    #[serde(default)]
-    is_immutable: bool,
-    #[serde(skip)]
-    body: Arc<Vec<u8>>,
-    /// RFC 9111's view of it, made when somebody asks.
-    #[serde(skip)]
-    rules: OnceLock<Option<Box<Rules>>>,
-}
 
 /// What is known of a request that concerns the cache.
 pub(super) struct Ticket {
     lineage: Arc<str>,
     namespace: Arc<str>,
     key: Arc<str>,
-    method: Method,
+    sent: Arc<super::Request>,
     url: Url,
-    headers: Vec<(String, String)>,
     /// The same as the rules read it, made when somebody asks.
     asked: OnceLock<Option<Box<http::Request<()>>>>,
-    keep: Keep,
     /// The count of writes when it was asked for.
     writes: u64,
     /// What was asked about with its validators.
@@ -232,21 +146,6 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
-    /// What is asked, as the rules read it.
-    fn request(&self) -> Option<&http::Request<()>> {
-        let read = || {
-            let mut request = http::Request::new(());
-            *request.method_mut() = match self.method {
-                Method::Head => http::Method::HEAD,
-                _ => http::Method::GET,
-            };
-            *request.uri_mut() = self.url.as_str().parse().ok()?;
-            *request.headers_mut() = fields(&self.headers);
-            Some(Box::new(request))
-        };
-        self.asked.get_or_init(read).as_deref()
-    }
-
     /// Lets those that wait for this answer go: it will serve none of them.
     pub(super) fn in_vain(&self) {
         if let Some((flight, _)) = &self.lead {
@@ -302,31 +201,6 @@ impl Cache {
             waiting: Arc::default(),
             writes: AtomicU64::new(0),
         }
-    }
-
-    /// Waits until everything is written that was to be.
-    pub(crate) async fn settle(&self) {
-        let desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (told, is_done) = oneshot::channel();
-        if desk.is_some_and(|desk| desk.send(Job::Tell(told)).is_ok()) {
-            _ = is_done.await;
-        }
-    }
-
-    /// Hands something to whoever writes.
-    fn write(&self, disk: &Arc<dyn Store>, job: Job) {
-        _ = self.desk(disk).send(job);
-    }
-
-    /// Where whoever writes takes what is to be written; they begin with the first and end with the cache.
-    fn desk(&self, disk: &Arc<dyn Store>) -> mpsc::UnboundedSender<Job> {
-        let mut desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
-        let desk = desk.get_or_insert_with(|| {
-            let (desk, jobs) = mpsc::unbounded_channel();
-            tokio::spawn(work_off(disk.clone(), jobs, self.waiting.clone()));
-            desk
-        });
-        desk.clone()
     }
 
     fn hot(&self) -> MutexGuard<'_, Hot> {
@@ -393,20 +267,6 @@ impl Cache {
         Mark { lineage: lineage.clone(), namespace: namespace.clone(), key: key.clone(), kept, before }
     }
 
-    fn put_on_disk(&self, hot: &mut Hot, lineage: &Arc<str>, namespace: &Arc<str>, key: &Arc<str>, kept: &Arc<Kept>) {
-        let Some(disk) = &self.disk else { return };
-        if self.waiting.fetch_add(1, Ordering::SeqCst) >= WAITING_MAX {
-            self.waiting.fetch_sub(1, Ordering::SeqCst);
-            // What is there may be an older one. It is forgotten once, so that these do not pile up either.
-            self.forget_on_disk(hot, lineage, namespace, key);
-            return;
-        }
-        let (lineage, namespace, key) = (lineage.clone(), namespace.clone(), key.clone());
-        hot.on_disk.entry(namespace.clone()).or_default().keys.insert(key.clone());
-        let bytes_max = self.bytes_max;
-        self.write(disk, Job::Keep { lineage, namespace, key, kept: kept.clone(), bytes_max });
-    }
-
     /// Puts back what these answers took the place of, the last one first: the plugin found them to be no good ones.
     pub(crate) fn take_back(&self, marks: Vec<Mark>) {
         for Mark { lineage, namespace, key, kept, before } in marks.into_iter().rev() {
@@ -430,284 +290,11 @@ impl Cache {
         hot.remove(key);
         self.forget_on_disk(&mut hot, lineage, namespace, key);
     }
-
-    fn forget_on_disk(&self, hot: &mut Hot, lineage: &Arc<str>, namespace: &Arc<str>, key: &Arc<str>) {
-        let Some(disk) = &self.disk else { return };
-        match hot.on_disk.entry(namespace.clone()).or_default().forget(key) {
-            Forgets::Nothing => {}
-            Forgets::One => self.write(disk, Job::Forget { namespace: namespace.clone(), key: key.clone() }),
-            Forgets::All => self.write(disk, Job::ForgetAll { lineage: lineage.clone() }),
-        }
-    }
-}
-
-/// Writes one thing after another. What is forgotten one after the other is handed over together, for a store to commit
-/// at once.
-async fn work_off(disk: Arc<dyn Store>, mut jobs: mpsc::UnboundedReceiver<Job>, waiting: Arc<AtomicUsize>) {
-    let mut next = None;
-    loop {
-        let job = match next.take() {
-            Some(job) => job,
-            None => match jobs.recv().await {
-                Some(job) => job,
-                None => return,
-            },
-        };
-        let done = match job {
-            Job::Keep { lineage, namespace, key, kept, bytes_max } => {
-                let at = Timestamp::from_millis(kept.at_ms);
-                let done = disk.keep(&lineage, &namespace, &key, kept.written(), at, bytes_max).await;
-                waiting.fetch_sub(1, Ordering::SeqCst);
-                done
-            }
-            Job::Forget { namespace, key } => {
-                let mut all = vec![(namespace, key)];
-                while let Ok(job) = jobs.try_recv() {
-                    match job {
-                        Job::Forget { namespace, key } => all.push((namespace, key)),
-                        other => {
-                            next = Some(other);
-                            break;
-                        }
-                    }
-                }
-                let forgets: Vec<_> = all.iter().map(|(namespace, key)| disk.forget(namespace, key)).collect();
-                join_all(forgets).await.into_iter().collect()
-            }
-            Job::ForgetAll { lineage } => disk.open_cache(&lineage, "").await.map(drop),
-            Job::Tell(told) => {
-                _ = told.send(());
-                Ok(())
-            }
-        };
-        if let Err(error) = done {
-            tracing::debug!(target: "wharfage::outbound", "a kept answer was not written: {error}");
-        }
-    }
 }
 
 fn hashed(key: &hmac::Key, parts: &[&str]) -> String {
     crate::hex::hex(&super::keyed_hash(key, parts.iter().map(|part| part.as_bytes())).as_ref()[..20])
 }
-
-impl Hot {
-    fn touch(&mut self, key: &str) -> Option<Arc<Kept>> {
-        self.clock += 1;
-        let (kept, used) = self.entries.get_mut(key)?;
-        if let Some(key) = self.order.remove(used) {
-            self.order.insert(self.clock, key);
-        }
-        *used = self.clock;
-        Some(kept.clone())
-    }
-
-    fn put(&mut self, key: &Arc<str>, kept: Arc<Kept>, bytes_max: u64) {
-        self.remove(key);
-        self.clock += 1;
-        self.bytes += kept.weight();
-        self.order.insert(self.clock, key.clone());
-        self.entries.insert(key.clone(), (kept, self.clock));
-        while self.bytes > bytes_max {
-            let Some((_, oldest)) = self.order.first_key_value().map(|(used, key)| (*used, key.clone())) else { break };
-            self.remove(&oldest);
-        }
-    }
-
-    fn remove(&mut self, key: &str) {
-        if let Some((kept, used)) = self.entries.remove(key) {
-            self.order.remove(&used);
-            self.bytes = self.bytes.saturating_sub(kept.weight());
-        }
-    }
-}
-
-impl OnDisk {
-    /// The round in which the keys are to be read, where they are. A list that has grown too long begins anew.
-    fn wanted_round(&mut self) -> Option<u64> {
-        if self.most.is_some_and(|most| self.keys.len() > most) {
-            *self = Self { round: self.round + 1, ..Self::default() };
-        }
-        self.most.is_none().then_some(self.round)
-    }
-
-    /// Notes what was read beside what was written meanwhile, without what was forgotten meanwhile. Of several who
-    /// read, the first counts: what is forgotten after it, the others may have seen yet.
-    fn read(&mut self, round: u64, keys: Vec<String>) {
-        if self.most.is_some() || self.round != round {
-            return;
-        }
-        let forgotten = std::mem::take(&mut self.forgotten);
-        self.keys.extend(keys.into_iter().map(Arc::<str>::from).filter(|key| !forgotten.contains(key)));
-        self.most = Some(NOTED_MIN.max(2 * self.keys.len()));
-    }
-
-    /// Takes a key off, and answers what is to be forgotten: what nobody has looked for yet may lie there all the same,
-    /// so it is forgotten once. With too many such keys everything is, and then it is known that nothing is there.
-    fn forget(&mut self, key: &Arc<str>) -> Forgets {
-        if self.keys.remove(key) {
-            // Whoever is reading may have seen it yet.
-            if self.most.is_none() {
-                self.forgotten.insert(key.clone());
-            }
-            Forgets::One
-        } else if self.most.is_some() || self.forgotten.contains(key) {
-            Forgets::Nothing
-        } else if self.forgotten.len() < FORGOTTEN_MAX {
-            self.forgotten.insert(key.clone());
-            Forgets::One
-        } else {
-            *self = Self { most: Some(NOTED_MIN), round: self.round, ..Self::default() };
-            Forgets::All
-        }
-    }
-}
-
-impl Kept {
-    fn of(ticket: &Ticket, response: &Response, now: Timestamp) -> Self {
-        let varies = has_any(&response.headers, &["vary"]);
-        Self {
-            asked: if varies { ticket.headers.clone() } else { Vec::new() },
-            status: response.status,
-            headers: response.headers.clone(),
-            url: response.url.clone(),
-            at_ms: now.as_millis(),
-            request_id: response.request_id.clone(),
-            is_immutable: ticket.keep == Keep::Immutable,
-            body: response.body.clone(),
-            rules: OnceLock::new(),
-        }
-    }
-
-    /// The same with these headers, as of now.
-    fn refreshed(&self, ticket: &Ticket, headers: Vec<(String, String)>, now: Timestamp) -> Self {
-        Self {
-            asked: self.asked.clone(),
-            status: self.status,
-            headers,
-            url: self.url.clone(),
-            at_ms: now.as_millis(),
-            request_id: self.request_id.clone(),
-            is_immutable: self.is_immutable || ticket.keep == Keep::Immutable,
-            body: self.body.clone(),
-            rules: OnceLock::new(),
-        }
-    }
-
-    fn weight(&self) -> u64 {
-        let pair = |(name, value): &(String, String)| name.len() + value.len() + 48;
-        let heads: usize = self.headers.iter().chain(&self.asked).map(pair).sum();
-        (self.body.len() + heads + self.url.len() + 200) as u64
-    }
-
-    /// Its head in a line of JSON, then its body.
-    fn written(&self) -> Vec<u8> {
-        let mut bytes = serde_json::to_vec(self).unwrap_or_default();
-        bytes.push(b'\n');
-        bytes.extend_from_slice(&self.body);
-        bytes
-    }
-
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let end = bytes.iter().position(|byte| *byte == b'\n')?;
-        let (head, body) = bytes.split_at(end);
-        let kept: Self = serde_json::from_slice(head).ok()?;
-        Some(Self { body: body.get(1..)?.to_vec().into(), ..kept })
-    }
-
-    /// Whether the provider says nothing of how long it holds, as most APIs do. It is kept then, and never fresh.
-    fn is_silent(&self) -> bool {
-        !has_any(&self.headers, &[CACHE_CONTROL.as_str(), PRAGMA.as_str(), EXPIRES.as_str()])
-    }
-
-    /// Whether it may be kept.
-    fn is_storable(&self, ticket: &Ticket) -> bool {
-        self.is_silent() || self.rules(ticket).is_some_and(Rules::is_storable)
-    }
-
-    /// RFC 9111's view of it.
-    fn rules(&self, ticket: &Ticket) -> Option<&Rules> {
-        self.rules.get_or_init(|| self.read_rules(ticket).map(Box::new)).as_deref()
-    }
-
-    fn read_rules(&self, ticket: &Ticket) -> Option<Rules> {
-        let mut request = ticket.request()?.clone();
-        *request.headers_mut() = fields(&self.asked);
-        let mut response = http::Response::new(());
-        *response.status_mut() = http::StatusCode::from_u16(self.status).ok()?;
-        *response.headers_mut() = readable(fields(&self.headers));
-        // Without a word of the provider nothing is fresh: what an API answers has no age one could guess by.
-        let options = CacheOptions { shared: false, cache_heuristic: 0.0, ..CacheOptions::default() };
-        Some(Rules::new_options(&request, &response, Timestamp::from_millis(self.at_ms).into(), options))
-    }
-
-    /// Whether it was fresh when it came.
-    fn was_fresh(&self, ticket: &Ticket) -> bool {
-        let at = Timestamp::from_millis(self.at_ms).into();
-        !self.is_silent() && self.rules(ticket).is_some_and(|rules| !rules.time_to_live(at).is_zero())
-    }
-
-    fn response(&self, source: Source, age_ms: u64) -> Response {
-        Response {
-            status: self.status,
-            headers: self.headers.clone(),
-            body: self.body.clone(),
-            url: self.url.clone(),
-            source,
-            age_ms,
-            attempts: 0,
-            request_id: self.request_id.clone(),
-            may_be_kept: false,
-            mark: None,
-            kept: None,
-        }
-    }
-}
-
-/// Headers as the rules read them: directives in lower case, since their case does not count (RFC 9111, 5.2), and an age
-/// that the crate can add to without looking.
-fn readable(mut headers: http::HeaderMap) -> http::HeaderMap {
-    // What is no text forbids, rather than being overlooked.
-    let unreadable = http::HeaderValue::from_static("no-store");
-    let lower = |value: &http::HeaderValue| {
-        let text = value.to_str().ok().map(str::to_ascii_lowercase);
-        text.and_then(|text| http::HeaderValue::from_str(&text).ok()).unwrap_or_else(|| unreadable.clone())
-    };
-    for name in [CACHE_CONTROL, PRAGMA] {
-        let values: Vec<_> = headers.get_all(&name).iter().map(lower).collect();
-        headers.remove(&name);
-        for value in values {
-            headers.append(&name, value);
-        }
-    }
-    if let Some(age) = headers.remove(AGE) {
-        let is_number = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        // A number too long to be read is a great one; what is none says nothing.
-        let age_s = age.to_str().ok().map(str::trim).filter(is_number).map(|text| text.parse().unwrap_or(AGE_S_MAX));
-        if let Some(age_s) = age_s {
-            headers.insert(AGE, http::HeaderValue::from(age_s.min(AGE_S_MAX)));
-        }
-    }
-    headers
-}
-
-fn fields(pairs: &[(String, String)]) -> http::HeaderMap {
-    let mut map = http::HeaderMap::with_capacity(pairs.len());
-    for (name, value) in pairs {
-        let name = http::HeaderName::from_bytes(name.as_bytes());
-        if let (Ok(name), Ok(value)) = (name, http::HeaderValue::from_bytes(value.as_bytes())) {
-            map.append(name, value);
-        }
-    }
-    map
-}
-
-/// Whether one of these header fields is there; they are written in lower case.
-fn has_any(headers: &[(String, String)], wanted: &[&str]) -> bool {
-    headers.iter().any(|(name, _)| wanted.iter().any(|wanted| name.eq_ignore_ascii_case(wanted)))
-}
-
-/// The greatest age that an answer is believed to have come with: ten years.
-const AGE_S_MAX: u64 = 10 * 365 * 86_400;
 
 /// Headers by which a plugin asks about an answer that it has itself; such a request passes by.
 const CONDITIONAL: [&str; 8] = [
@@ -732,38 +319,39 @@ pub(super) async fn ticket(outbound: &Outbound, scoped: &Scoped) -> Option<Ticke
         return None;
     }
     let cache = outbound.cache.as_ref()?;
+    let mut identity = None;
     if let Some(credential) = outbound.chosen(scoped) {
-        if credential.is_oauth2() {
-            outbound.session(credential).ok()?.identity().await.ok()??;
-        }
         for secret in &credential.secrets {
             outbound.secrets.value(secret, Purpose::Credential).await.ok()?;
         }
+        if credential.is_oauth2() {
+            identity = Some(outbound.session(credential).ok()?.identity().await.ok()??);
+        }
     }
-    let Shelf { lineage, namespace, .. } = shelf(outbound, scoped)?;
+    let (lineage, namespace) = shelf(outbound, scoped, identity)?;
     Some(Ticket {
         key: cache.hashed(&[&namespace, request.method.as_str(), scoped.url().as_str()]).into(),
         lineage,
         namespace,
-        method: request.method,
+        sent: request.clone(),
         url: scoped.url().clone(),
-        headers: request.headers.clone(),
         asked: OnceLock::new(),
-        keep: request.keep,
         writes: cache.writes.load(Ordering::SeqCst),
         asked_about: None,
         lead: None,
     })
 }
 
-/// Where the connection's answers under this version of this credential are.
-fn shelf(outbound: &Outbound, scoped: &Scoped) -> Option<Shelf> {
+/// Where the connection's answers under this version of this credential are: their lineage and their namespace. Of tokens
+/// whose identity is not given, the one that is known counts.
+fn shelf(outbound: &Outbound, scoped: &Scoped, identity: Option<String>) -> Option<(Arc<str>, Arc<str>)> {
     let cache = outbound.cache.as_ref()?;
     let credential = outbound.chosen(scoped);
     let mut versions: Vec<Arc<str>> = Vec::new();
     if let Some(credential) = credential {
         if credential.is_oauth2() {
-            versions.push(outbound.session(credential).ok()?.known_identity()?.into());
+            let known = || outbound.session(credential).ok()?.known_identity();
+            versions.push(identity.or_else(known)?.into());
         }
         for secret in &credential.secrets {
             // Who cannot have the key gets nothing that was answered to it.
@@ -774,7 +362,7 @@ fn shelf(outbound: &Outbound, scoped: &Scoped) -> Option<Shelf> {
     let mut shelves = cache.shelves.lock().unwrap_or_else(PoisonError::into_inner);
     let last = shelves.iter().position(|shelf| shelf.credential.as_deref() == name);
     if let Some(shelf) = last.and_then(|at| shelves.get(at)).filter(|shelf| shelf.versions == versions) {
-        return Some(shelf.clone());
+        return Some((shelf.lineage.clone(), shelf.namespace.clone()));
     }
     let hashes: Vec<String> = versions.iter().map(|version| cache.hashed(&["version", version])).collect();
     let mut parts: Vec<&str> = vec!["namespace", &cache.place];
@@ -785,11 +373,12 @@ fn shelf(outbound: &Outbound, scoped: &Scoped) -> Option<Shelf> {
         namespace: cache.hashed(&parts).into(),
         versions,
     };
+    let found = (shelf.lineage.clone(), shelf.namespace.clone());
     match last.and_then(|at| shelves.get_mut(at)) {
-        Some(last) => *last = shelf.clone(),
-        None => shelves.push(shelf.clone()),
+        Some(last) => *last = shelf,
+        None => shelves.push(shelf),
     }
-    Some(shelf)
+    Some(found)
 }
 
 /// Under which name a store keeps what a connection was answered with a credential, whatever its version.
@@ -826,7 +415,8 @@ pub(super) async fn look(
 ) -> Looked {
     let (Some(cache), Some(ticket)) = (&outbound.cache, ticket) else { return Looked::Missed(Missed(scoped)) };
     let mut found = cache.find(ticket).await;
-    let will_be_kept = ticket.keep != Keep::AsAnswered || found.as_ref().is_some_and(|kept| kept.was_fresh(ticket));
+    let will_be_kept =
+        ticket.sent.keep != Keep::AsAnswered || found.as_ref().is_some_and(|kept| kept.was_fresh(ticket));
     if will_be_kept && fresh(outbound, ticket, found.as_deref()).is_none() {
         // It was kept before or will be: one asks, and the others wait for its answer.
         ticket.lead = join(outbound, context, cache, ticket).await;
@@ -871,50 +461,6 @@ async fn join(
         }
         () = outbound.clock.alarm(context.deadline) => None,
     }
-}
-
-/// The kept answer with its age, if it is fresh.
-fn fresh<'a>(outbound: &Outbound, ticket: &Ticket, kept: Option<&'a Kept>) -> Option<(u64, &'a Kept)> {
-    let now = outbound.clock.now();
-    let kept = kept.filter(|kept| kept.at_ms <= now.plus(AHEAD_MS).as_millis())?;
-    // What was kept before anybody said that it never changes may have changed.
-    let is_as_answered = match ticket.keep {
-        Keep::AsAnswered => true,
-        Keep::Immutable => !kept.is_immutable,
-        Keep::Seconds(_) | Keep::Never => false,
-    };
-    if is_as_answered && kept.is_silent() {
-        return None;
-    }
-    let rules = kept.rules(ticket)?;
-    let asked = rules.before_request(ticket.request()?, now.into());
-    let age_ms = now.since(Timestamp::from_millis(kept.at_ms));
-    let (is_same, is_fresh) = match asked {
-        BeforeRequest::Fresh(_) => (true, true),
-        BeforeRequest::Stale { matches, .. } => (matches, false),
-    };
-    match ticket.keep {
-        _ if !is_same => None,
-        _ if is_as_answered => is_fresh.then(|| {
-            let age_ms = u64::try_from(rules.age(now.into()).as_millis()).unwrap_or(u64::MAX);
-            (age_ms, kept)
-        }),
-        Keep::Immutable => Some((age_ms, kept)),
-        Keep::Seconds(seconds) if age_ms < u64::from(seconds) * 1_000 => Some((age_ms, kept)),
-        _ => None,
-    }
-}
-
-/// The headers that ask about a kept answer, if it has something to be asked by.
-fn conditions(outbound: &Outbound, ticket: &Ticket, kept: &Kept) -> Option<Vec<(String, String)>> {
-    if !has_any(&kept.headers, &["etag", "last-modified"]) {
-        return None;
-    }
-    let asked = kept.rules(ticket)?.before_request(ticket.request()?, outbound.clock.now().into());
-    let BeforeRequest::Stale { request, matches: true } = asked else { return None };
-    let header = |name: &str| Some((name.to_owned(), request.headers.get(name)?.to_str().ok()?.to_owned()));
-    let conditions: Vec<_> = ["if-none-match", "if-modified-since"].into_iter().filter_map(header).collect();
-    (!conditions.is_empty()).then_some(conditions)
 }
 
 /// What an answer means for the cache: it is kept, it refreshes what was kept, or it makes that wrong.
@@ -975,7 +521,7 @@ pub(super) fn keep(
 
 /// Keeps an answer; those that wait for it go on by themselves where it will not serve them.
 fn keep_one(cache: &Cache, ticket: &Ticket, kept: Kept) -> Mark {
-    if ticket.keep == Keep::AsAnswered && !kept.was_fresh(ticket) {
+    if ticket.sent.keep == Keep::AsAnswered && !kept.was_fresh(ticket) {
         ticket.in_vain();
     }
     cache.put(ticket, kept)
@@ -989,28 +535,6 @@ pub(super) fn failed(outbound: &Outbound, ticket: Option<&Ticket>, error: &Error
     if matches!(error.kind(), Kind::NotFound | Kind::CursorInvalid | Kind::Unauthorized | Kind::Forbidden) {
         cache.forget(&ticket.lineage, &ticket.namespace, &ticket.key);
     }
-}
-
-/// The headers of a kept answer after a "not modified", if that spoke of it: every field that the provider sent again
-/// takes the place of all of its name (RFC 9111, 3.2). Only one answer was asked about, so only another entity tag says
-/// that it is not meant.
-fn refreshed(kept: &Kept, response: &Response) -> Option<Vec<(String, String)>> {
-    const OF_THE_BODY: [&str; 4] = ["content-length", "content-encoding", "content-range", "transfer-encoding"];
-    fn tag(headers: &[(String, String)]) -> Option<&str> {
-        let (_, tag) = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("etag"))?;
-        Some(tag.trim().trim_start_matches("W/"))
-    }
-    if tag(&response.headers).is_some_and(|tag_now| tag(&kept.headers).is_some_and(|tag| tag != tag_now)) {
-        return None;
-    }
-    let is_new = |name: &str| {
-        !OF_THE_BODY.iter().any(|own| own.eq_ignore_ascii_case(name))
-            && response.headers.iter().any(|(new, _)| new.eq_ignore_ascii_case(name))
-    };
-    // The age that the kept answer came with is over.
-    let old = kept.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("age") && !is_new(name));
-    let new = response.headers.iter().filter(|(name, _)| is_new(name));
-    Some(old.chain(new).cloned().collect())
 }
 
 /// A write that succeeded, or may have, makes wrong what was kept of its URL, and of the places that its answer names
@@ -1029,7 +553,7 @@ pub(super) fn forget_written(outbound: &Outbound, sent: &Arc<super::Request>, he
         .filter(|place| place.origin() == url.origin());
     // Whoever wrote, what was answered to the connection's other credentials is wrong too.
     let mut namespaces = cache.hot().namespaces.clone();
-    namespaces.extend(shelf(outbound, &scoped).map(|shelf| (shelf.namespace, shelf.lineage)));
+    namespaces.extend(shelf(outbound, &scoped, None).map(|(lineage, namespace)| (namespace, lineage)));
     for mut place in std::iter::once(url.clone()).chain(named) {
         place.set_fragment(None);
         for (namespace, lineage) in &namespaces {
@@ -1041,8 +565,14 @@ pub(super) fn forget_written(outbound: &Outbound, sent: &Arc<super::Request>, he
     }
 }
 
+/// Whether it may change something. A POST that may be repeated is a query; another method that may be repeated does no harm
+/// twice, and changes something all the same.
 fn is_write(sent: &super::Request) -> bool {
-    !matches!(sent.method, Method::Get | Method::Head) && sent.repeat != Repeat::Safe
+    match sent.method {
+        Method::Get | Method::Head => false,
+        Method::Post => sent.repeat != Repeat::Safe,
+        Method::Put | Method::Patch | Method::Delete => true,
+    }
 }
 
 /// A write on its way. Dropped before it was heard of, it may have succeeded: whoever called may have gone.
@@ -1116,17 +646,9 @@ pub(super) async fn fall_back(
     Ok(Response { attempts, ..kept.response(source, age_ms) })
 }
 
-/// Whether a kept answer is one to this request, whatever its age. One from the future has none.
-fn matches(ticket: &Ticket, kept: &Kept, now: Timestamp) -> bool {
-    if kept.at_ms > now.plus(AHEAD_MS).as_millis() {
-        return false;
-    }
-    let asked = || Some(kept.rules(ticket)?.before_request(ticket.request()?, now.into()));
-    matches!(asked(), Some(BeforeRequest::Fresh(_) | BeforeRequest::Stale { matches: true, .. }))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::hot::{FORGOTTEN_MAX, NOTED_MIN};
     use super::*;
     use crate::store::MemoryStore;
 
@@ -1135,28 +657,12 @@ mod tests {
             lineage: "l".into(),
             namespace: "n".into(),
             key: number.to_string().into(),
-            method: Method::Get,
+            sent: super::super::Request::get("https://x.test/").into(),
             url: Url::parse("https://x.test/").unwrap(),
-            headers: Vec::new(),
             asked: OnceLock::new(),
-            keep: Keep::AsAnswered,
             writes: 0,
             asked_about: None,
             lead: None,
-        }
-    }
-
-    fn kept(at_ms: u64) -> Kept {
-        Kept {
-            asked: Vec::new(),
-            status: 200,
-            headers: Vec::new(),
-            url: String::new(),
-            at_ms,
-            request_id: None,
-            is_immutable: false,
-            body: Arc::default(),
-            rules: OnceLock::new(),
         }
     }
 
@@ -1170,7 +676,7 @@ mod tests {
         for number in 0..ANSWERS {
             let ticket = ticket(number);
             assert!(cache.find(&ticket).await.is_none(), "{number}");
-            cache.put(&ticket, kept(number));
+            cache.put(&ticket, Kept::empty(number));
             cache.settle().await;
             let noted = cache.hot().on_disk["n"].keys.len();
             assert!(noted <= NOTED_MIN + 1, "{noted} after {number}");
@@ -1207,7 +713,7 @@ mod tests {
     #[tokio::test]
     async fn the_keys_on_the_disk_are_read_also_while_somebody_writes() {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
-        store.keep("l", "n", "1", kept(1).written(), Timestamp::from_millis(1), 1_000_000).await.unwrap();
+        store.keep("l", "n", "1", Kept::empty(1).written(), Timestamp::from_millis(1), 1_000_000).await.unwrap();
         let (cache, one, other) = (on_disk(store), ticket(1), ticket(2));
         let write = || {
             cache.writes.fetch_add(1, Ordering::SeqCst);
@@ -1221,33 +727,6 @@ mod tests {
         assert!(finding.await.is_none(), "what was written may have made it wrong");
         assert!(cache.hot().on_disk["n"].most.is_some());
         assert!(cache.find(&one).await.is_some());
-    }
-
-    #[test]
-    fn what_was_forgotten_while_the_keys_were_read_is_not_noted() {
-        let mut on_disk = OnDisk::default();
-        let (round, both) = (on_disk.wanted_round().unwrap(), || vec!["1".to_owned(), "2".to_owned()]);
-        assert_eq!(on_disk.forget(&"2".into()), Forgets::One);
-        on_disk.read(round, both());
-        assert_eq!(on_disk.forget(&"2".into()), Forgets::Nothing);
-        assert_eq!(on_disk.forget(&"1".into()), Forgets::One);
-        // Whoever began to read at the same time has seen both.
-        on_disk.read(round, both());
-        assert!(on_disk.keys.is_empty());
-        // What was written and forgotten while somebody read is not noted either.
-        let (mut on_disk, key) = (OnDisk::default(), Arc::<str>::from("1"));
-        on_disk.keys.insert(key.clone());
-        assert_eq!(on_disk.forget(&key), Forgets::One);
-        on_disk.read(round, both());
-        assert!(!on_disk.keys.contains(&key));
-    }
-
-    #[test]
-    fn an_answer_of_an_older_version_reads_as_one_that_may_change() {
-        let written = String::from_utf8(kept(1).written()).unwrap();
-        let older = written.replace(",\"is_immutable\":false", "");
-        assert_ne!(older, written);
-        assert!(Kept::read(older.as_bytes()).is_some_and(|kept| !kept.is_immutable && kept.at_ms == 1));
     }
 
     #[tokio::test]

@@ -19,7 +19,7 @@ use super::hints::{self, Hint};
 use super::mask::{Mask, header_is_secret};
 use super::sieve::Sieve;
 use super::stream::Rest;
-use super::transport::{Answered, Raw};
+use super::transport::{Answered, Raw, is_left};
 use super::{CallContext, Outbound, Response, Source, Step};
 use crate::error::{Error, Kind, RequestSent};
 use crate::manifest::{AnswerRule, Condition};
@@ -96,10 +96,10 @@ impl Outcome {
     }
 }
 
-/// Judges an answer, and tells the buckets and the breaker what it said.
-pub(super) fn classify(outbound: &Outbound, context: &CallContext, mut answered: Answered) -> Outcome {
+/// Judges an answer, and tells the buckets and the breaker what it said. Of one that is opened, the body has no say.
+pub(super) fn classify(outbound: &Outbound, context: &CallContext, mut answered: Answered, is_opened: bool) -> Outcome {
     let leave = answered.leave.take();
-    let outcome = judge(outbound, context, answered);
+    let outcome = judge(outbound, context, answered, is_opened);
     if let Some(leave) = leave {
         let origin = leave.origin();
         if let Some(until) = leave.conclude(outcome.verdict()) {
@@ -110,13 +110,13 @@ pub(super) fn classify(outbound: &Outbound, context: &CallContext, mut answered:
     outcome
 }
 
-fn judge(outbound: &Outbound, context: &CallContext, answered: Answered) -> Outcome {
+fn judge(outbound: &Outbound, context: &CallContext, answered: Answered, is_opened: bool) -> Outcome {
     let Answered { method, url, origin, result, rest, .. } = answered;
     let granted = &outbound.scope.origins[origin];
     // As the provider's documentation writes it: below the base URL.
     let root = granted.base.path().trim_end_matches('/');
     let endpoint = |url: &Url| format!("{method} {}", url.path().strip_prefix(root).unwrap_or(url.path()));
-    let raw = match result {
+    let mut raw = match result {
         Ok(raw) => raw,
         Err(error) => return Outcome::failure(error.with_endpoint(Some(endpoint(&url)))),
     };
@@ -127,14 +127,19 @@ fn judge(outbound: &Outbound, context: &CallContext, answered: Answered) -> Outc
         raw.received_at,
         WAIT_MS_MAX,
     );
-    // Of a body that is not read yet nothing can be said.
-    let ruled = if rest.is_some() { None } else { outbound.answers.judge(origin, &raw) };
+    // What is to be read piece by piece is not read yet; with a tape it is, and no rule is to find in it what it would find
+    // in no other call.
+    let unread = (is_opened && is_left(raw.status, &raw.headers)).then(|| std::mem::take(&mut raw.body));
+    let ruled = outbound.answers.judge(origin, &raw);
+    if let Some(body) = unread.filter(|_| ruled.is_none()) {
+        raw.body = body;
+    }
     let is_spent = ruled.as_ref().is_some_and(|ruled| ruled.kind == Kind::QuotaExhausted);
     let is_limited = match &ruled {
         Some(ruled) => ruled.kind == Kind::RateLimited,
         None => raw.status == 429,
     };
-    let hint_at = ruled.as_ref().and_then(|ruled| ruled.come_back_at(raw.received_at)).max(hint.come_back_at());
+    let hint_at = ruled.as_ref().and_then(|ruled| ruled.come_back_at(&raw)).max(hint.come_back_at());
     feed_back(outbound, origin, &hint);
     if is_spent || is_limited || raw.status == 503 {
         let bucket = ruled.as_ref().and_then(|ruled| ruled.bucket.as_deref());
@@ -280,7 +285,7 @@ fn answer(
 fn request_id(headers: &HeaderMap, own: Option<&str>) -> Option<String> {
     let own = own.and_then(|name| headers.get(name));
     let mut found = own.into_iter().chain(REQUEST_ID_HEADERS.iter().filter_map(|name| headers.get(name)));
-    found.find_map(|id| id.to_str().ok()).map(crate::manifest::shown)
+    found.find_map(|id| id.to_str().ok()).map(crate::text::shown)
 }
 
 /// What a status means by itself. A 400 that calls itself temporary is (the guide's rule).
@@ -340,8 +345,10 @@ struct Ruled {
 
 impl Ruled {
     /// When to come back: as the body says, else as the rule says.
-    fn come_back_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let said = self.retry_at.as_deref().and_then(|text| hints::time_in_body(text, now, WAIT_MS_MAX));
+    fn come_back_at(&self, raw: &Raw) -> Option<Timestamp> {
+        let now = raw.received_at;
+        let date = raw.headers.get(http::header::DATE).and_then(|value| value.to_str().ok());
+        let said = self.retry_at.as_deref().and_then(|text| hints::time_in_body(text, date, now, WAIT_MS_MAX));
         said.or_else(|| self.retry_after_s.map(|seconds| now.plus(seconds.saturating_mul(1000))))
     }
 }
@@ -580,7 +587,7 @@ mod tests {
             )
         };
         let limited = rules.judge("api", &raw(403, &usage("userRateLimitExceeded"))).unwrap();
-        assert_eq!(limited.come_back_at(Timestamp::from_millis(0)), Some(Timestamp::from_millis(60_000)));
+        assert_eq!(limited.come_back_at(&raw(403, "")), Some(Timestamp::from_millis(60_000)));
         assert_eq!(kind(403, &usage("insufficientPermissions")), None);
         assert_eq!(kind(200, &usage("userRateLimitExceeded")), None);
         let throttled = rules
@@ -593,6 +600,17 @@ mod tests {
         assert!(rules.judge("api", &refused).is_none());
         refused.headers.insert("x-ratelimit-remaining", http::HeaderValue::from_static("0"));
         assert_eq!(rules.judge("api", &refused).unwrap().kind, Kind::RateLimited);
+    }
+
+    /// The host's clock is 20 minutes ahead of that of the provider, which says to wait for one.
+    #[test]
+    fn a_time_in_a_body_is_read_by_the_clock_of_who_wrote_it() {
+        let rules = answers("[[answers]]\nstatus=[403]\nkind='rate-limited'\nretry_at='/until'");
+        let mut refused = raw(403, r#"{"until":"1970-01-01T00:01:00Z"}"#);
+        refused.received_at = Timestamp::from_millis(1_200_000);
+        refused.headers.insert("date", http::HeaderValue::from_static("Thu, 01 Jan 1970 00:00:00 GMT"));
+        let limited = rules.judge("api", &refused).unwrap();
+        assert_eq!(limited.come_back_at(&refused), Some(Timestamp::from_millis(1_260_000)));
     }
 
     /// However often a body holds the texts, one mark for each rule is kept.

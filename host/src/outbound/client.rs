@@ -117,6 +117,11 @@ fn written(signed: &Signed, url: &Url, is_shared: bool) -> Result<Request<Sendin
         headers.insert(HOST, HeaderValue::from_str(host).map_err(|_| unsent("the host cannot be sent"))?);
     }
     *request.uri_mut() = uri.build().map_err(|_| unsent("the URL cannot be sent"))?;
+    // With these a length is expected although there is no body (RFC 9110, 8.6).
+    let may_carry = matches!(signed.method, Method::Post | Method::Put | Method::Patch);
+    if may_carry && matches!(request.body(), Sending::Whole(None)) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
     headers.entry(USER_AGENT).or_insert(HeaderValue::from_static(concat!("wharfage/", env!("CARGO_PKG_VERSION"))));
     // A part of something coded cannot be decoded.
@@ -185,7 +190,8 @@ fn head(mut answer: http::Response<Incoming>, wire: Open, wires: Arc<Wires>) -> 
 
 /// Whether the body is coded, which the head does not say any more.
 fn take_gzip(headers: &mut HeaderMap) -> bool {
-    let is_coded = headers.get(CONTENT_ENCODING).is_some_and(|coding| coding == "gzip");
+    let is_gzip = |coding: &[u8]| coding.eq_ignore_ascii_case(b"gzip") || coding.eq_ignore_ascii_case(b"x-gzip");
+    let is_coded = headers.get(CONTENT_ENCODING).is_some_and(|coding| is_gzip(coding.as_bytes()));
     if is_coded {
         headers.remove(CONTENT_ENCODING);
         headers.remove(CONTENT_LENGTH);
@@ -214,6 +220,11 @@ impl Pieces {
                 None => frame.await,
             };
             let frame = frame.transpose().map_err(|error| broken(&error))?;
+            // Over HTTP/2 a body also ends so where it was cut off without an error.
+            if frame.is_none() && self.single.is_none() && !self.body.is_end_stream() {
+                let details = "the answer was cut off".to_owned();
+                return Err(Lost { stage: NetworkStage::Reset, sent: RequestSent::Yes, details });
+            }
             if frame.is_none() || self.body.is_end_stream() {
                 self.is_over = true;
                 if let Some(single) = self.single.take() {
@@ -319,7 +330,51 @@ impl Gunzip {
 
 #[cfg(test)]
 mod tests {
+    use hyper::client::conn::http2;
+    use hyper_util::rt::TokioExecutor;
+
     use super::*;
+
+    /// As by a server whose handler goes away without an error.
+    #[tokio::test]
+    async fn an_answer_that_is_cut_off_without_an_error_is_not_whole() {
+        for is_whole in [true, false] {
+            let (near, far) = tokio::io::duplex(64 << 10);
+            let (was_read, read) = tokio::sync::oneshot::channel::<()>();
+            tokio::spawn(async move {
+                let mut connection = h2::server::handshake(far).await.unwrap();
+                let (_asked, mut answer) = connection.accept().await.unwrap().unwrap();
+                let mut body = answer.send_response(http::Response::new(()), false).unwrap();
+                body.send_data(Bytes::from_static(b"half"), is_whole).unwrap();
+                tokio::select! {
+                    _ = connection.accept() => {}
+                    _ = read => body.send_reset(h2::Reason::NO_ERROR),
+                }
+                connection.accept().await
+            });
+            let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(near)).await.unwrap();
+            tokio::spawn(connection);
+            let mut request = Request::new(Sending::Whole(None));
+            *request.uri_mut() = Uri::from_static("https://provider.test/");
+            let body = sender.send_request(request).await.unwrap().into_body();
+            let wires = Http::new(&Limits::default()).unwrap().wires;
+            let mut pieces = Pieces { body, is_over: false, single: None, wires, gunzip: None, upgrade: None };
+            assert_eq!(pieces.chunk().await.unwrap().unwrap(), "half");
+            was_read.send(()).unwrap();
+            match pieces.chunk().await {
+                Ok(piece) => assert!(piece.is_none() && is_whole),
+                Err(lost) => assert!(lost.sent == RequestSent::Yes && !is_whole, "{lost:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn gzip_has_two_names_in_any_case() {
+        for (coding, is_gzip) in [("gzip", true), ("GZIP", true), ("X-Gzip", true), ("br", false), ("gzip2", false)] {
+            let mut headers = HeaderMap::from_iter([(CONTENT_ENCODING, HeaderValue::from_static(coding))]);
+            assert_eq!((take_gzip(&mut headers), headers.is_empty()), (is_gzip, is_gzip), "{coding}");
+        }
+    }
 
     /// All of it, given in pieces of so many bytes.
     fn gunzipped(coded: &[u8], piece_bytes: usize) -> std::io::Result<(Vec<u8>, usize)> {

@@ -18,7 +18,7 @@ use url::Url;
 use super::object::Object;
 use super::{Method, Request};
 use crate::connection::GraphqlLimit;
-use crate::manifest::shown;
+use crate::text::shown;
 
 /// Most tokens of one document.
 const TOKENS_MAX: usize = 100_000;

@@ -186,9 +186,9 @@ impl Against {
 }
 
 /// When the text of a body says to come back: a number, a date, a duration, or a sentence that holds a date in RFC 3339
-/// ("Retry after 2026-11-22T09:15:00.000Z").
-pub(crate) fn time_in_body(text: &str, now: Timestamp, wait_ms_max: u64) -> Option<Timestamp> {
-    let clock = Against { now, provider: now, wait_ms_max };
+/// ("Retry after 2026-11-22T09:15:00.000Z"). `date` is that of the answer, which came at `now`.
+pub(crate) fn time_in_body(text: &str, date: Option<&str>, now: Timestamp, wait_ms_max: u64) -> Option<Timestamp> {
+    let clock = Against { now, provider: date.and_then(http_date).unwrap_or(now), wait_ms_max };
     let text = text.get(..VALUE_BYTES_MAX).unwrap_or(text).trim();
     if text.len() > VALUE_BYTES_MAX {
         return None;
@@ -213,12 +213,20 @@ fn structured(seen: &Seen<'_>, clock: &Against) -> Vec<Window> {
             _ => {
                 let Some(remaining) = parameter(item, "r").and_then(count) else { continue };
                 let policy = seen.list("ratelimit-policy").find(|policy| policy_name(policy) == policy_name(item));
+                let reset_at = parameter(item, "t").and_then(seconds).and_then(|ms| clock.after(ms));
+                let unit = policy.and_then(|policy| parameter(policy, "qu"));
+                let counts_requests = unit.is_none_or(|unit| unit.trim().trim_matches('"') == "requests");
+                // What counts something else says nothing of requests but when to come back, once nothing is left of it.
+                if !counts_requests && (remaining > 0 || reset_at.is_none()) {
+                    continue;
+                }
+                let limit = policy.filter(|_| counts_requests).and_then(|policy| parameter(policy, "q"));
                 windows.push(Window {
                     bucket: None,
                     length_ms: policy.and_then(|policy| parameter(policy, "w")).and_then(seconds),
                     remaining: Some(remaining),
-                    reset_at: parameter(item, "t").and_then(seconds).and_then(|ms| clock.after(ms)),
-                    limit: policy.and_then(|policy| parameter(policy, "q")).and_then(count),
+                    reset_at,
+                    limit: limit.and_then(count),
                 });
             }
         }
@@ -431,6 +439,19 @@ mod tests {
         );
     }
 
+    /// Bytes and what is under way were taken for requests.
+    #[test]
+    fn reads_figures_of_something_else_only_where_nothing_is_left() {
+        let policy = "\"minute\";q=1000;w=60;qu=\"requests\", \"conc\";q=10;qu=\"concurrent-requests\", \
+                      \"bytes\";q=500;w=60;qu=\"content-bytes\"";
+        let read = |told| hint(&[("RateLimit", told), ("RateLimit-Policy", policy)]);
+        let (length_ms, reset_at) = (Some(60_000), in_ms(50_000));
+        let minute = Window { length_ms, reset_at, remaining: Some(990), limit: Some(1_000), ..Window::default() };
+        assert_eq!(read("\"minute\";r=990;t=50, \"conc\";r=3, \"bytes\";r=9;t=7"), of(vec![minute]));
+        let bytes = Window { length_ms, reset_at, remaining: Some(0), ..Window::default() };
+        assert_eq!(read("\"conc\";r=0, \"bytes\";r=0;t=50"), of(vec![bytes]));
+    }
+
     #[test]
     fn reads_windows_and_resources_at_the_end_of_a_name() {
         let told = hint(&[
@@ -494,7 +515,7 @@ mod tests {
 
     #[test]
     fn reads_the_time_in_a_sentence() {
-        let read = |text: &str| time_in_body(text, NOW, DAY_MS);
+        let read = |text: &str| time_in_body(text, None, NOW, DAY_MS);
         assert_eq!(read("User-rate limit exceeded.  Retry after 2026-11-22T08:54:37.000Z"), in_ms(300_000));
         assert_eq!(read("(until 2026-11-22T08:54:37Z.)"), in_ms(300_000));
         assert_eq!(read("12"), in_ms(12_000));

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::Outbound;
 use super::mask::MASKED;
 use super::transport::Answered;
-use crate::error::{Error, RequestSent};
+use crate::error::{Error, RequestSent, rule};
 
 /// Kept URLs that one call may have.
 pub(crate) const KEPT_MAX: usize = 64;
@@ -61,7 +61,9 @@ impl Kept {
             self.url.origin().ascii_serialization()
         );
         let refused = || {
-            Error::denied("kept-url", message, "").with_request_sent(RequestSent::Yes).with_status(Some(self.status))
+            Error::denied(rule::KEPT_URL, message, "")
+                .with_request_sent(RequestSent::Yes)
+                .with_status(Some(self.status))
         };
         (!self.is_inside).then(refused)
     }

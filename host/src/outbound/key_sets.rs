@@ -179,7 +179,8 @@ mod tests {
 
     use super::*;
     use crate::outbound::Method;
-    use crate::outbound::scope::{OriginScope, PathPattern, Scope};
+    use crate::outbound::path_pattern::PathPattern;
+    use crate::outbound::scope::{OriginScope, Scope};
     use crate::outbound::sign::Signed;
     use crate::outbound::transport::{Head, Lost, Transport};
     use crate::time::{BoxFuture, ManualClock};

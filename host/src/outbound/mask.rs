@@ -74,6 +74,14 @@ struct Form {
     after: bool,
 }
 
+impl Form {
+    /// What is compared of it.
+    fn compared(&self) -> &[u8] {
+        let bytes = self.text.as_bytes();
+        bytes.get(..bytes.len().min(COMPARED_BYTES_MAX)).unwrap_or_default()
+    }
+}
+
 /// What stands for a secret.
 pub(crate) const MASKED: &str = "[masked]";
 
@@ -95,8 +103,7 @@ impl Mask {
         }
         let reach = |form: &Form| Reach { bytes: form.text.len(), before: form.before, after: form.after };
         let reaches = forms.iter().map(reach).collect();
-        let start = |form: &'_ Form| form.text.len().min(COMPARED_BYTES_MAX);
-        let compared = || forms.iter().map(|form| form.text.as_bytes().get(..start(form)).unwrap_or_default());
+        let compared = || forms.iter().map(Form::compared);
         let mut searcher = AhoCorasick::builder();
         searcher.ascii_case_insensitive(true).match_kind(MatchKind::Standard);
         // It is small, and hardly ever asked.
@@ -186,6 +193,27 @@ fn masked(text: &str, spans: Vec<Span>) -> Cow<'_, str> {
     }
     masked.push_str(text.get(from..).unwrap_or_default());
     Cow::Owned(masked)
+}
+
+/// A value that goes out with one request and never again, as a signature. To ask whether it came back is far cheaper than a
+/// mask that knows it.
+pub(crate) struct Once {
+    pub(crate) value: Zeroizing<String>,
+    sieve: Option<Sieve>,
+}
+
+impl Once {
+    /// This one.
+    pub(crate) fn new(value: Zeroizing<String>) -> Self {
+        let forms = forms(&value);
+        let sieve = Sieve::new(forms.iter().map(Form::compared));
+        Self { value, sieve }
+    }
+
+    /// Whether a text may hold it in a form that is searched. If not, it does not.
+    pub(crate) fn may_be_in(&self, text: &[u8]) -> bool {
+        self.sieve.as_ref().is_none_or(|sieve| sieve.may_hold(text))
+    }
 }
 
 /// The mask of one connection as it is now. As long as it lives, [`all`] knows it.
@@ -508,6 +536,18 @@ mod tests {
         drop(one);
         assert_eq!(all("first-s3cret-of-all"), "first-s3cret-of-all");
         assert_eq!(all("s3cret-of-all-others"), "[masked]");
+    }
+
+    /// What the mask would find, in whatever form.
+    #[test]
+    fn what_goes_out_once_is_seen_in_every_form() {
+        let signature = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+        let once = Once::new(Zeroizing::new(signature.to_owned()));
+        for form in forms(signature) {
+            let text = format!("before {} after", form.text.as_str());
+            assert!(once.may_be_in(text.as_bytes()) && once.may_be_in(text.to_ascii_uppercase().as_bytes()), "{text}");
+        }
+        assert!(!once.may_be_in("an answer about something else ".repeat(100).as_bytes()));
     }
 
     fn mask(values: &[&str]) -> Mask {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use url::Url;
 
 use super::address::Resolver;
-use super::scope::{OriginScope, PathPattern, Scope};
+use super::path_pattern::PathPattern;
+use super::scope::{OriginScope, Scope};
 use super::transport::Transport;
 use super::{Method, Outbound};
 use crate::account::SecretSource;
@@ -14,7 +15,7 @@ use crate::connection::Limits;
 use crate::manifest::Purpose;
 use crate::vault::{Granted, Means, Secrets};
 
-/// What such a path goes by, from its host.
+/// What a request of the host's own is sent with: the transport, the resolver, and where its secrets are read.
 pub(crate) struct Way {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) resolver: Arc<Resolver>,
@@ -54,7 +55,7 @@ impl Outbound {
             resolver: way.resolver.clone(),
             transport: way.transport.clone(),
             book: means.book.clone(),
-            ..Self::nowhere(Arc::new(secrets.with(means.clone())), means.clock.clone())
+            ..Self::nowhere(Arc::new(secrets.used_by(who).with(means.clone())), means.clock.clone())
         })
     }
 }

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::object::Object;
 use super::sign::header_name;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, rule};
 use crate::percent;
 
 /// Into a header.
@@ -47,7 +47,7 @@ pub(super) fn query(url: &Url, credential: &str, name: &str, value: &str) -> Res
 pub(super) fn key(url: &mut Url, name: &str, key: &str) -> Result<()> {
     if url.query_pairs().any(|(own, _)| own == name) {
         return Err(Error::denied(
-            "idempotency",
+            rule::IDEMPOTENCY,
             format!("the plugin set the query parameter {name} itself and asked the host for a key as well"),
             "One of the two: a key of its own, with a request that is safe to repeat, or the host's.",
         ));
@@ -85,7 +85,7 @@ pub(super) fn body(
         (Some(body), "application/x-www-form-urlencoded") => form(body, field, value),
         (Some(body), kind) if kind == "application/json" || kind.ends_with("+json") => object(body, field, value),
         _ => Err(Error::denied(
-            "credential",
+            rule::CREDENTIAL,
             format!(
                 "the credential `{credential}` goes into the body field {field}, and this request has no such body"
             ),
@@ -106,7 +106,7 @@ fn form(body: &Bytes, field: &str, value: &str) -> Result<Bytes> {
 fn object(body: &Bytes, field: &str, value: &str) -> Result<Bytes> {
     let refused = || {
         Error::denied(
-            "credential",
+            rule::CREDENTIAL,
             format!("the credential goes into the field {field} of a JSON object, and the body is none"),
             "Send an object; the host adds the field.",
         )
@@ -149,7 +149,7 @@ fn unusable(name: &str, place: &str) -> Error {
 
 fn set_by_guest(place: &str) -> Error {
     Error::denied(
-        "credential",
+        rule::CREDENTIAL,
         format!("the plugin set the {place} itself, where the host places the credential"),
         "Take it out of the request; the host signs.",
     )

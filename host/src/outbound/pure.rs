@@ -1,8 +1,8 @@
 //! The pure parts of the path, each as work that can be done over and over: what instructions are counted of.
 //!
-//! Public only because the program that counts lives in another package; it is nobody else's to use, hidden from the
-//! documentation, and may change at any time. A piece of work makes what it needs once, so that what one time more costs
-//! is the part's own cost and that of what it consumes.
+//! Public only because the program that counts lives in another package; it is nobody else's to use, there with the feature
+//! `internals` alone, hidden from the documentation, and may change at any time. A piece of work makes what it needs once,
+//! so that what one time more costs is the part's own cost and that of what it consumes.
 
 use std::future::ready;
 use std::hint::black_box;
@@ -21,7 +21,8 @@ use super::cache::{Cache, CachePolicy};
 use super::circuit::Circuits;
 use super::classify::{Answers, classify};
 use super::mask::Mask;
-use super::scope::{OriginScope, PathPattern, Scope};
+use super::path_pattern::PathPattern;
+use super::scope::{OriginScope, Scope};
 use super::sign::Signed;
 use super::transport::{Answered, Body, Head, Lost, Raw, Transport};
 use super::{CallContext, Method, Outbound, Request, hints};
@@ -31,6 +32,7 @@ use crate::time::{BoxFuture, Clock, ManualClock, Timestamp};
 use crate::vault::Secrets;
 
 /// A part of the path at work on one input.
+#[derive(Debug)]
 pub struct Work {
     /// The part: the name of its file.
     pub part: &'static str,
@@ -277,6 +279,6 @@ fn classified(times: usize, status: u16, body: &str) {
         let raw = Raw { status, headers: headers.clone(), body: body.clone(), received_at: NOW };
         let answered =
             Answered { method: Method::Get, url: url.clone(), origin: 4, result: Ok(raw), rest: None, leave: None };
-        drop(black_box(classify(&outbound, &context, black_box(answered))));
+        drop(black_box(classify(&outbound, &context, black_box(answered), false)));
     }
 }

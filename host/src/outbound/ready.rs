@@ -11,7 +11,7 @@ use super::cache::Missed;
 use super::scope::Scoped;
 use super::{CredentialChoice, Outbound, audience, place};
 use crate::auth::Credential;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, rule};
 use crate::manifest::Purpose;
 
 /// A request whose credential can be had.
@@ -92,6 +92,6 @@ pub(super) async fn settle(outbound: &Outbound, scoped: Scoped) -> (Scoped, Opti
 
 fn find<'a>(outbound: &'a Outbound, name: &str) -> Result<&'a Arc<Credential>> {
     outbound.credentials.iter().find(|credential| credential.name == name).ok_or_else(|| {
-        Error::denied("credential", format!("there is no credential `{}`", crate::manifest::shown(name)), "")
+        Error::denied(rule::CREDENTIAL, format!("there is no credential `{}`", crate::text::shown(name)), "")
     })
 }

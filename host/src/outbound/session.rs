@@ -24,14 +24,15 @@ use zeroize::Zeroizing;
 use super::scope::Asked;
 use super::{CallContext, CredentialChoice, Made, Method, Outbound, Repeat, Request, place};
 use crate::account::GivenAccess;
-use crate::auth::oauth2::{self, Connected, Due, Exchange, Fixed, TokenAnswer, TokenSet};
+use crate::auth::oauth2::{self, Connected, Consent, Due, Exchange, Fixed, TokenAnswer, TokenSet};
 use crate::auth::scopes::Needed;
 use crate::auth::{Credential, self_signed};
 use crate::error::{Error, Kind, RequestSent, Result};
 use crate::grant::toml_list;
-use crate::manifest::{BodyForm, Oauth2Facts, Oauth2Flow, Purpose, endpoint_parts, shown};
+use crate::manifest::{BodyForm, Oauth2Facts, Oauth2Flow, Purpose, endpoint_parts};
 use crate::observe::audit::{AuditEntry, Deed};
 use crate::observe::trace::{Trace, carry};
+use crate::text::shown;
 use crate::time::{BoxFuture, Clock, Timestamp};
 use crate::vault::{Sealed, Secrets};
 
@@ -45,6 +46,8 @@ const ASSERTION_S: u64 = 300;
 const LEASE_MS: u64 = EXCHANGE_MS + 15_000;
 /// Milliseconds to wait for another process that renews, before its work is looked for again.
 const LOOK_MS: u64 = 200;
+/// Milliseconds that a call waits for the renewal of a token that still serves.
+const PATIENCE_MS: u64 = 2_000;
 /// How often a renewal begins anew because somebody else was faster.
 const ROUNDS_MAX: u32 = 1_000;
 
@@ -247,12 +250,7 @@ impl Session {
         asked: &[Asked],
     ) -> Result<Self> {
         let places: Vec<(String, Url)> = asked.iter().map(|asked| (asked.name.clone(), asked.base.clone())).collect();
-        let at = |name: &String| places.iter().find(|(place, _)| place == name).map(|(_, url)| url.to_string());
-        let fixed = Fixed {
-            audience: facts.origins.iter().filter_map(at).collect(),
-            token: resolve(&places, &facts.token)?.to_string(),
-            revoke: facts.revoke.as_deref().map(|revoke| resolve(&places, revoke)).transpose()?.map(String::from),
-        };
+        let fixed = fixed(facts, &places)?;
         let secrets = authority.secrets.clone();
         let facts = facts.clone();
         let (connection, masked) = (connection.to_owned(), AtomicU64::new(0));
@@ -396,16 +394,35 @@ impl Session {
                 let (token, captured) = (given.token.0.clone(), given.captured.clone());
                 return Ok(Access { token, version: None, captured });
             }
+            let now = session.tokens.clock.now();
+            let mut may_serve = None;
+            // What is held and was not approved may have been approved meanwhile, in another process.
             if let Some((version, set)) = session.tokens.held()
                 && rejected != Some(version)
-                && set.due(session.tokens.clock.now()) == Due::No
+                && session.check_fixed(&set).is_ok()
             {
-                session.check_fixed(&set)?;
-                return Ok(session.give(version, &set));
+                match set.due(now) {
+                    Due::No => return Ok(session.give(version, &set)),
+                    Due::Soon if set.refused.is_none() => may_serve = Some(session.give(version, &set)),
+                    Due::Soon | Due::Now => {}
+                }
             }
+            // Whoever comes while it is renewed does not wait for it.
+            let is_renewing = session.tokens.single.try_lock().is_err();
+            if is_renewing && let Some(access) = may_serve {
+                return Ok(access);
+            }
+            let clock = session.tokens.clock.clone();
             let renewing = async move { session.renew(rejected).await };
             let renewing = tokio::spawn(carry(Trace::current(), Span::current(), renewing));
-            renewing.await.map_err(|_| Error::internal("the renewal of a token failed"))?
+            let failed = |_| Error::internal("the renewal of a token failed");
+            let Some(access) = may_serve else { return renewing.await.map_err(failed)? };
+            tokio::select! {
+                biased;
+                renewed = renewing => renewed.map_err(failed)?,
+                // A provider that does not answer holds nobody up; the renewal goes on.
+                () = clock.alarm(now.plus(PATIENCE_MS)) => Ok(access),
+            }
         })
     }
 
@@ -563,9 +580,10 @@ impl Session {
         let answer = self.exchange(exchange, scopes).await?;
         let identity = before.map_or_else(crate::random::name, |set| Ok(set.identity.clone()))?;
         let extra = before.map(|set| set.extra.clone()).unwrap_or_default();
+        // What was approved for them stays so.
+        let fixed = before.map_or(&self.fixed, |set| &set.fixed).clone();
         let now = self.tokens.clock.now();
-        let set = TokenSet::first(answer, scopes.clone(), extra, self.fixed.clone(), identity, now);
-        let set = Arc::new(set);
+        let set = Arc::new(TokenSet::first(answer, scopes.clone(), extra, fixed, identity, now));
         Ok(self.tokens.write(version, &set).await?.map(|version| (version, set)))
     }
 
@@ -576,11 +594,12 @@ impl Session {
     pub(crate) async fn keep(
         &self,
         answer: TokenAnswer,
-        asked: Vec<String>,
+        consent: Consent,
         extra: BTreeMap<String, String>,
     ) -> Result<Connected> {
         let now = self.tokens.clock.now();
-        let set = Arc::new(TokenSet::first(answer, asked, extra, self.fixed.clone(), crate::random::name()?, now));
+        let Consent { scopes, fixed } = consent;
+        let set = Arc::new(TokenSet::first(answer, scopes, extra, fixed, crate::random::name()?, now));
         for _ in 0..ROUNDS_MAX {
             // What is there is replaced whether it opens or not: a person has just signed in.
             let version = self.tokens.sealed.version(&self.tokens.owner, &self.tokens.record).await?;
@@ -817,10 +836,7 @@ impl Session {
 
     /// What a request is refused with whose path wants what the sign-in did not leave behind.
     pub(crate) fn has_not_captured(&self, name: &str) -> Error {
-        self.connect_again(&format!(
-            "its sign-in did not say `{}`, which the plugin needs",
-            crate::manifest::shown(name)
-        ))
+        self.connect_again(&format!("its sign-in did not say `{}`, which the plugin needs", crate::text::shown(name)))
     }
 
     fn not_connected(&self) -> Error {
@@ -892,9 +908,19 @@ fn told(error: Error) -> Error {
     }
 }
 
+/// Where tokens go and are renewed, with the manifest's origins at these places.
+pub(crate) fn fixed(facts: &Oauth2Facts, places: &[(String, Url)]) -> Result<Fixed> {
+    let at = |name: &String| places.iter().find(|(place, _)| place == name).map(|(_, url)| url.to_string());
+    Ok(Fixed {
+        audience: facts.origins.iter().filter_map(at).collect(),
+        token: resolve(places, &facts.token)?.to_string(),
+        revoke: facts.revoke.as_deref().map(|revoke| resolve(places, revoke)).transpose()?.map(String::from),
+    })
+}
+
 pub(super) fn resolve(places: &[(String, Url)], written: &str) -> Result<Url> {
     let wrong =
-        || Error::configuration(format!("`{}` is no endpoint: write {{origin}}/path", crate::manifest::shown(written)));
+        || Error::configuration(format!("`{}` is no endpoint: write {{origin}}/path", crate::text::shown(written)));
     let (name, path) = endpoint_parts(written).ok_or_else(wrong)?;
     let (_, base) = places.iter().find(|(place, _)| place == name).ok_or_else(wrong)?;
     Url::parse(&format!("{}{path}", base.as_str().trim_end_matches('/'))).map_err(|_| wrong())

@@ -13,8 +13,10 @@ use zeroize::Zeroizing;
 use super::address::Pinned;
 use super::admit::Permit;
 use super::circuit::Leave;
+use super::mask::Once;
+use super::ready::ReadyCredential;
 use super::stream::Pour;
-use super::{CallContext, KeyPlace, Method, Outbound, Step, place};
+use super::{CallContext, KeyPlace, Method, Outbound, Request, Step, place};
 use crate::auth::{Outgoing, Payload, Placement};
 use crate::error::{Error, Kind, Result};
 use crate::observe::trace::Trace;
@@ -36,7 +38,12 @@ pub struct Signed {
     pub(super) timeout_ms: u64,
     pub(super) permit: Permit,
     pub(super) leave: Option<Leave>,
+    /// What was made of secrets for this request alone, with what it is remembered as.
+    once: Option<(String, Once)>,
 }
+
+// What leaves may hold a credential anywhere, in its path as well.
+debug_shows!(Signed, |this| method = this.method, addresses = this.addresses);
 
 impl Signed {
     /// The method.
@@ -54,8 +61,7 @@ impl Signed {
         &self.headers
     }
 
-    /// The body, where it is there as a whole; that of an upload comes piece by piece, and only the host's own transport
-    /// sends it.
+    /// The body. That of an upload comes piece by piece, and only the host's own transport gets it.
     pub fn body(&self) -> Option<&Bytes> {
         self.body.as_ref()
     }
@@ -69,14 +75,73 @@ impl Signed {
     pub(super) fn body_bytes(&self) -> usize {
         self.body.as_ref().map_or(0, bytes::Bytes::len)
     }
+
+    /// Tells the mask what was made for this request alone, where one of these texts may hold it. That takes a new mask, and
+    /// hardly any answer holds it.
+    pub(super) fn came<'a>(&self, outbound: &Outbound, texts: impl IntoIterator<Item = &'a [u8]>) {
+        if self.once.as_ref().is_some_and(|(_, once)| texts.into_iter().any(|text| once.may_be_in(text))) {
+            self.may_come(outbound);
+        }
+    }
+
+    /// Tells the mask what was made for this request alone, for what nobody has looked at yet.
+    pub(super) fn may_come(&self, outbound: &Outbound) {
+        if let Some((label, once)) = &self.once {
+            outbound.secrets.learn(label, [&once.value]);
+        }
+    }
 }
 
 /// Puts the credential on.
+///
+/// # Errors
+/// Where it cannot be put on this request; the permit goes back, because nothing was sent.
 pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned) -> Result<Box<Signed>> {
     let Pinned { admitted, addresses } = pinned;
     let (ready, permit, leave) = admitted.into_parts();
     let origin = ready.scoped.origin();
-    let (request, mut plain_url) = ready.scoped.into_parts();
+    let (request, plain_url) = ready.scoped.into_parts();
+    let written = match written(outbound, context, &request, plain_url, ready.credential.as_deref()) {
+        Ok(written) => written,
+        Err(error) => {
+            permit.cancel();
+            return Err(error);
+        }
+    };
+    let Written { url, plain_url, headers, body, once } = written;
+    Ok(Box::new(Signed {
+        method: request.method,
+        url,
+        plain_url: request.kept.as_ref().map_or(plain_url, |kept| kept.shown.clone()),
+        origin,
+        headers,
+        body,
+        upload: request.upload.as_ref().map(Pour::of_attempt),
+        addresses,
+        is_dialling: AtomicBool::new(false),
+        timeout_ms: request.timeout_ms.unwrap_or(u64::MAX).min(outbound.limits.attempt_ms).max(1),
+        permit,
+        leave,
+        once,
+    }))
+}
+
+/// A request as it leaves.
+struct Written {
+    url: Zeroizing<String>,
+    plain_url: Url,
+    headers: HeaderMap,
+    body: Option<Bytes>,
+    once: Option<(String, Once)>,
+}
+
+fn written(
+    outbound: &Outbound,
+    context: &CallContext,
+    request: &Request,
+    mut plain_url: Url,
+    credential: Option<&ReadyCredential>,
+) -> Result<Written> {
     let mut headers = HeaderMap::with_capacity(request.headers.len() + 4);
     for (name, value) in &request.headers {
         headers.append(header_name(name)?, header_value(value)?);
@@ -95,7 +160,8 @@ pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned)
     headers.entry(http::header::ACCEPT).or_insert(HeaderValue::from_static("application/json"));
     let mut url = Zeroizing::new(String::from(plain_url.as_str()));
     let mut body = request.body.clone();
-    if let Some(ready) = &ready.credential {
+    let mut once = None;
+    if let Some(ready) = credential {
         let name = &ready.credential.name;
         let incomplete = || Error::new(Kind::CredentialUnavailable, format!("the credential `{name}` is incomplete"));
         if ready.values.iter().any(|value| value.is_empty()) {
@@ -108,8 +174,12 @@ pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned)
         let (now, method) = (outbound.clock.wall(), request.method.as_str());
         let outgoing = Outgoing { now, method, url: &plain_url, headers: &headers, payload };
         let placed = ready.credential.placement(&ready.values, &outgoing)?.ok_or_else(incomplete)?;
-        if let Some(made) = &placed.made {
-            outbound.secrets.learn(&format!("made by {name}"), [made]);
+        if let Some(made) = placed.made {
+            let label = format!("made by {name}");
+            match placed.is_made_once {
+                true => once = Some((label, Once::new(made))),
+                false => outbound.secrets.learn(&label, [&made]),
+            }
         }
         match placed.placement {
             Placement::Headers(all) => {
@@ -132,21 +202,7 @@ pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned)
         }
         context.observe(|| Step::Signed { credential: ready.credential.name.clone(), place: ready.credential.place() });
     }
-    let plain_url = request.kept.as_ref().map_or(plain_url, |kept| kept.shown.clone());
-    Ok(Box::new(Signed {
-        method: request.method,
-        url,
-        plain_url,
-        origin,
-        headers,
-        body,
-        upload: request.upload.as_ref().map(Pour::of_attempt),
-        addresses,
-        is_dialling: AtomicBool::new(false),
-        timeout_ms: request.timeout_ms.unwrap_or(u64::MAX).min(outbound.limits.attempt_ms).max(1),
-        permit,
-        leave,
-    }))
+    Ok(Written { url, plain_url, headers, body, once })
 }
 
 pub(super) fn header_name(name: &str) -> Result<HeaderName> {
@@ -155,4 +211,43 @@ pub(super) fn header_name(name: &str) -> Result<HeaderName> {
 
 fn header_value(value: &str) -> Result<HeaderValue> {
     HeaderValue::from_str(value).map_err(|_| Error::invalid("/headers", "a header's value has forbidden characters"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::admit;
+    use super::*;
+    use crate::time::{ManualClock, Timestamp};
+    use crate::vault::Secrets;
+
+    /// Each request has another one, and each took a new mask of all that the connection knows.
+    #[tokio::test]
+    async fn a_signature_takes_a_new_mask_only_where_it_came_back() {
+        let clock = Arc::new(ManualClock::new(Timestamp::from_millis(0), 1));
+        let outbound = Outbound::nowhere(Arc::new(Secrets::new("p", "acme", Default::default())), clock.clone());
+        let context = CallContext { deadline: Timestamp::from_millis(1), observer: None, event: None, operation: None };
+        let signature = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+        let signed = Signed {
+            method: Method::Get,
+            url: Zeroizing::default(),
+            plain_url: Url::parse("https://x.test/").unwrap(),
+            origin: 0,
+            headers: HeaderMap::new(),
+            body: None,
+            upload: None,
+            addresses: Vec::new(),
+            is_dialling: AtomicBool::new(false),
+            timeout_ms: 1,
+            permit: admit::wait(&*clock, &context, &[]).await.unwrap(),
+            leave: None,
+            once: Some(("made by x".to_owned(), Once::new(Zeroizing::new(signature.to_owned())))),
+        };
+        let before = outbound.mask();
+        signed.came(&outbound, [&b"an answer"[..], b"about something else"]);
+        assert!(Arc::ptr_eq(&before, &outbound.mask()));
+        signed.came(&outbound, [&b"an answer"[..], format!("you sent {signature}").as_bytes()]);
+        assert_eq!(outbound.mask().text(signature), "[masked]");
+    }
 }

@@ -17,7 +17,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 use super::admit::Permit;
 use super::mask::MaskStream;
 use super::transport::{self, Body};
-use super::{CallContext, Outbound, Request, Response, Trip, lost_write};
+use super::trip::{Trip, lost_write};
+use super::{CallContext, Outbound, Request, Response};
 use crate::error::{Error, Kind, RequestSent, Result};
 use crate::time::{BoxFuture, Timestamp};
 
@@ -263,6 +264,8 @@ pub struct Upload {
     running: BoxFuture<'static, Result<Response>>,
     /// What came of it, as soon as that is known.
     done: Option<Result<Response>>,
+    /// It was answered, and no more of its body is sent.
+    is_over: bool,
     _place: Place,
 }
 
@@ -301,7 +304,7 @@ impl Upload {
             match &self.done {
                 Some(Err(error)) => return Err(error.clone()),
                 // Who has answered already may want no more of it.
-                Some(Ok(_)) if self.pour.is_abandoned() => return Ok(()),
+                Some(Ok(_)) if self.is_over || self.pour.is_abandoned() => return Ok(()),
                 _ => {}
             }
             tokio::select! {
@@ -315,6 +318,12 @@ impl Upload {
                     break;
                 }
                 () = &mut alarm => {
+                    if matches!(self.done, Some(Ok(_))) {
+                        // Who does not get this piece gets none after it.
+                        self.pour.take_back();
+                        self.is_over = true;
+                        return Ok(());
+                    }
                     if self.pour.is_abandoned() {
                         continue;
                     }
@@ -468,6 +477,12 @@ impl Outbound {
         if length.is_some_and(|length| length > most) {
             return Err(too_long(most));
         }
+        // With a tape it is put together before it is sent.
+        if !self.takes_uploads && self.tape.is_none() {
+            let error = Error::configuration("an upload cannot be sent: the host has another transport than its own");
+            let details = "The program that embeds it has set `HostBuilder::transport`, which gets whole bodies only";
+            return Err(error.with_details(details));
+        }
         let (pieces, receiver) = mpsc::channel(1);
         let pour = Pour::new(receiver, length);
         let request = Request { upload: Some(pour.clone()), ..request };
@@ -487,13 +502,72 @@ impl Outbound {
             () = pour.of.is_wanted.notified() => None,
         };
         let (outbound, context) = (self.clone(), context.clone());
-        Ok(Upload { outbound, context, pieces, pour, may_repeat, written_bytes: 0, running, done, _place: place })
+        Ok(Upload {
+            outbound,
+            context,
+            pieces,
+            pour,
+            may_repeat,
+            written_bytes: 0,
+            running,
+            done,
+            is_over: false,
+            _place: place,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::ManualClock;
+    use crate::vault::Secrets;
+
+    /// As over HTTP/2, where a provider may answer before it has the whole body, and take no more of it.
+    #[tokio::test]
+    async fn an_early_answer_stays_although_no_more_of_its_upload_is_taken() {
+        let clock = ManualClock::new(Timestamp::from_millis(0), 1);
+        let secrets = Arc::new(Secrets::new("p", "acme", Default::default()));
+        let (pieces, taken) = mpsc::channel(1);
+        let answer = Response {
+            status: 200,
+            headers: Vec::new(),
+            body: Arc::default(),
+            url: String::new(),
+            source: super::super::Source::Live,
+            age_ms: 0,
+            attempts: 1,
+            request_id: None,
+            may_be_kept: false,
+            mark: None,
+            kept: None,
+        };
+        let mut upload = Upload {
+            outbound: Arc::new(Outbound::nowhere(secrets, Arc::new(clock.clone()))),
+            context: CallContext { deadline: Timestamp::MAX, observer: None, event: None, operation: None },
+            pieces,
+            pour: Pour::new(taken, None),
+            may_repeat: false,
+            written_bytes: 0,
+            running: Box::pin(std::future::pending()),
+            done: Some(Ok(answer)),
+            is_over: false,
+            _place: Place::default(),
+        };
+        let body = upload.pour.of_attempt();
+        upload.write(b"one".to_vec()).await.unwrap();
+        let turn = async {
+            while !clock.advance_to_next() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let (written, ()) = tokio::join!(upload.write(b"two".to_vec()), turn);
+        written.unwrap();
+        upload.write(b"three".to_vec()).await.unwrap();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        assert!(matches!(body.poll(&mut cx), Poll::Ready(Some(Err(_)))), "it has a hole and no end");
+        assert_eq!(upload.finish().await.unwrap().status, 200);
+    }
 
     #[tokio::test]
     async fn what_is_left_of_an_attempt_takes_nothing_of_the_next() {

@@ -51,7 +51,7 @@ use super::mask::header_is_secret;
 use super::scope::Scoped;
 use super::transport::{self, Raw};
 use super::{Method, Outbound, without_query};
-use crate::error::{Error, Kind, RequestSent, Result};
+use crate::error::{Error, Kind, RequestSent, Result, rule};
 use crate::time::{Clock, ManualClock, Timestamp};
 use crate::vault::Secrets;
 
@@ -71,6 +71,7 @@ pub(crate) const SEED: u64 = 1;
 
 /// What a tape does with a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TapeMode {
     /// Every request goes out; the tape is written anew.
     Record,
@@ -85,6 +86,8 @@ pub enum TapeMode {
 /// A recording or a replay of one call. Clones are the same tape.
 #[derive(Clone)]
 pub struct Tape(Arc<Reel>);
+
+debug_shows!(Tape, |this| path = this.0.path);
 
 struct Reel {
     path: Option<PathBuf>,
@@ -126,7 +129,7 @@ struct Called {
     places: Places,
 }
 
-/// One page of a call that has ended.
+/// How a page of a call ended, for the recording.
 pub(crate) struct Ended<'a> {
     pub(crate) operation: &'a str,
     pub(crate) is_list: bool,
@@ -316,7 +319,7 @@ impl Reel {
         let shown = |url: &str| places.shortened(&mask.text(url));
         let (plugin, method) = (&outbound.scope.plugin, wanted.method);
         Error::denied(
-            "tape",
+            rule::TAPE,
             format!(
                 "{plugin} wanted {method} {}, which is not on the tape {}.",
                 shown(&without_query(wanted.url)),
@@ -522,7 +525,7 @@ pub(super) fn look(outbound: &Outbound, wish: Option<Box<Wish>>) -> Result<Looke
         return match reel.records {
             true => Ok(Looked::Live(None)),
             false => Err(Error::denied(
-                "tape",
+                rule::TAPE,
                 format!("{} is confidential: it is on no tape, and a replay sends nothing", without_query(&url)),
                 "",
             )),
@@ -607,7 +610,7 @@ fn any_string(value: &Value, is_such: &dyn Fn(&str) -> bool) -> bool {
 }
 
 fn refused(message: impl Into<String>) -> Error {
-    Error::denied("tape", message, "").with_request_sent(RequestSent::No)
+    Error::denied(rule::TAPE, message, "").with_request_sent(RequestSent::No)
 }
 
 fn too_long() -> Error {
@@ -673,7 +676,8 @@ mod tests {
 
     use super::*;
     use crate::error::Result;
-    use crate::outbound::scope::{OriginScope, PathPattern, Scope};
+    use crate::outbound::path_pattern::PathPattern;
+    use crate::outbound::scope::{OriginScope, Scope};
     use crate::outbound::sign::Signed;
     use crate::outbound::transport::{Head, Lost, Transport};
     use crate::outbound::{CallContext, CredentialChoice, Repeat, Request, Response};

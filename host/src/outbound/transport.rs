@@ -5,7 +5,7 @@
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use tokio::io::{AsyncRead, AsyncWrite};
 use url::Url;
 
@@ -18,6 +18,21 @@ use crate::error::{Error, Kind, NetworkStage, RequestSent, Result};
 use crate::time::{BoxFuture, Timestamp};
 
 /// What carries a signed request to its address. Tests put a provider of their own here.
+///
+/// What the host promises of requests holds only where a transport keeps to this:
+///
+/// - It sends once. It repeats nothing and follows no redirect: each attempt and each hop is judged, paced and signed
+///   anew.
+/// - It dials [`Signed::addresses`] and nothing else: it resolves no name and asks no proxy.
+/// - URL, header fields and body leave as they are. It adds what the wire wants, as `host` and `content-length`, and
+///   neither cookies nor credentials of its own.
+/// - The answer comes back as it came, whatever its status. It takes off a coding that it has asked for itself, together
+///   with `content-encoding` and `content-length`; any other is refused.
+/// - Where the future or the [`Body`] is dropped, it stops. Limits of time and size are the host's.
+/// - [`Lost::sent`] says no only where nothing can have left, for then the request is sent again.
+///
+/// The body of an upload comes piece by piece, and only the host's own transport gets it: with another, uploads are
+/// refused before anything is sent.
 pub trait Transport: Send + Sync + 'static {
     /// Sends it and waits for the head of the answer.
     fn send<'a>(&'a self, signed: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>>;
@@ -32,6 +47,8 @@ pub struct Head {
     /// The body.
     pub body: Box<dyn Body>,
 }
+
+debug_shows!(Head, |this| status = this.status);
 
 /// The decoded body of an answer, piece by piece.
 pub trait Body: Send {
@@ -143,36 +160,50 @@ pub(super) async fn exchange(
 }
 
 async fn perform(outbound: &Outbound, signed: &mut Signed, is_opened: bool) -> Result<(Raw, Option<Box<dyn Body>>)> {
-    let head = outbound.transport.send(signed).await.map_err(|broken| lost(outbound, broken))?;
+    let head = outbound.transport.send(signed).await.map_err(|broken| {
+        signed.came(outbound, [broken.details.as_bytes()]);
+        lost(outbound, broken)
+    })?;
     signed.permit.settle_windows();
+    signed.came(outbound, head.headers.values().map(HeaderValue::as_bytes));
     let received_at = outbound.clock.now();
     check_head(outbound, &head)?;
-    // An answer that is an error or leads elsewhere is read here, whoever wanted the other.
-    let leads_on = (300..400).contains(&head.status) && head.headers.contains_key(http::header::LOCATION);
-    let is_left = is_opened && head.status < 400 && !leads_on;
+    let is_left = is_opened && is_left(head.status, &head.headers);
     let (limit, most) = match is_left {
         true => ("stream_bytes", outbound.limits.stream_bytes),
         false => ("response_body_bytes", outbound.limits.response_body_bytes),
     };
     let declared = head.headers.get(http::header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-    if declared.is_some_and(|declared: u64| declared > most) && signed.method != Method::Head {
+    // Others state the length of what they do not carry.
+    let has_body = signed.method != Method::Head && head.status != 304;
+    if declared.is_some_and(|declared: u64| declared > most) && has_body {
         return Err(too_large(limit, most, head.status));
     }
     let Head { status, headers, body } = head;
     if is_left {
+        signed.may_come(outbound);
         return Ok((Raw { status, headers, body: Vec::new(), received_at }, Some(body)));
     }
-    let body = read_whole(outbound, body, declared, status).await?;
+    let body = read_whole(outbound, signed, body, declared, status).await?;
+    signed.came(outbound, [body.as_slice()]);
     Ok((Raw { status, headers, body, received_at }, None))
+}
+
+/// Whether the body of an answer that is to be opened is left to whoever wanted it: one that is an error or leads elsewhere
+/// is read here.
+pub(super) fn is_left(status: u16, headers: &HeaderMap) -> bool {
+    let leads_on = (300..400).contains(&status) && headers.contains_key(http::header::LOCATION);
+    status < 400 && !leads_on
 }
 
 /// Refuses a head that nobody asked for or that is too large.
 fn check_head(outbound: &Outbound, head: &Head) -> Result<()> {
-    if let Some(coding) = head.headers.get(http::header::CONTENT_ENCODING).filter(|coding| *coding != "identity") {
+    let is_none = |coding: &&HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"identity");
+    if let Some(coding) = head.headers.get(http::header::CONTENT_ENCODING).filter(|coding| !is_none(coding)) {
         return Err(Error::new(Kind::SchemaViolation, "the answer has a content encoding that was not asked for")
             .with_details(format!(
                 "Content-Encoding: {}",
-                crate::manifest::shown(&outbound.mask().text(&String::from_utf8_lossy(coding.as_bytes())))
+                crate::text::shown(&outbound.mask().text(&String::from_utf8_lossy(coding.as_bytes())))
             ))
             .with_request_sent(RequestSent::Yes)
             .with_status(Some(head.status)));
@@ -189,6 +220,7 @@ fn check_head(outbound: &Outbound, head: &Head) -> Result<()> {
 
 async fn read_whole(
     outbound: &Outbound,
+    signed: &Signed,
     mut pieces: Box<dyn Body>,
     declared: Option<u64>,
     status: u16,
@@ -198,6 +230,7 @@ async fn read_whole(
     let mut body = Vec::new();
     while let Some(chunk) = pieces.chunk().await.map_err(|mut broken| {
         broken.sent = RequestSent::Yes;
+        signed.came(outbound, [broken.details.as_bytes()]);
         lost(outbound, broken)
     })? {
         if body.len() + chunk.len() > limit {

@@ -17,7 +17,8 @@ use http::{HeaderMap, HeaderValue, header};
 use super::ready::ReadyCredential;
 use super::stream::Rest;
 use super::transport::{self, Wire};
-use super::{CallContext, Outbound, Request, Response, Trip};
+use super::trip::Trip;
+use super::{CallContext, Outbound, Request, Response};
 use crate::error::{Error, Kind, RequestSent, Result};
 
 /// What a connection is to become.

@@ -129,6 +129,7 @@ impl Open {
 
     /// Sends it and waits for the head. Nothing was sent where the error is none.
     pub(super) async fn send(&mut self, request: Request<Sending>) -> Result<Response<Incoming>, Option<Lost>> {
+        let has_body = !matches!(request.body(), Sending::Whole(None));
         let sent = match self {
             Self::Single(single) => {
                 let answer = single.sender.try_send_request(request);
@@ -136,7 +137,14 @@ impl Open {
             }
             Self::Shared(shared) => shared.sender.try_send_request(request).await,
         };
-        sent.map_err(|mut error: TrySendError<_>| error.take_message().is_none().then(|| broken(&error.into_error())))
+        sent.map_err(|mut error: TrySendError<_>| {
+            if error.take_message().is_some() {
+                return None;
+            }
+            let error = error.into_error();
+            let sent = if is_unprocessed(&error, has_body) { RequestSent::No } else { RequestSent::Maybe };
+            Some(Lost { sent, ..broken(&error) })
+        })
     }
 }
 
@@ -202,18 +210,23 @@ impl Wires {
             *used_at = now;
             return Some(Open::Shared(shared.clone()));
         }
-        while let Some((mut single, since)) = origin.idle.pop() {
-            if now.since(since) < IDLE_MS && to.addresses.contains(&single.peer) && single.is_ready() {
+        // One to another address of the name may be wanted again: it is left to the sweep.
+        let fits = |(single, since): &(Box<Single>, Timestamp)| {
+            now.since(*since) < IDLE_MS && to.addresses.contains(&single.peer)
+        };
+        while let Some(at) = origin.idle.iter().rposition(fits) {
+            let (mut single, _) = origin.idle.remove(at);
+            if single.is_ready() {
                 return Some(Open::Single(single));
             }
         }
         None
     }
 
-    /// Has no other request sent by the shared one to this origin.
+    /// Has no other request sent by the shared one to this origin that was closed. Another may have dialled anew since.
     pub(super) fn leave(&self, origin: &str) {
         if let Some(origin) = self.kept().origins.get_mut(origin) {
-            origin.shared = None;
+            origin.shared.take_if(|(shared, _)| shared.sender.is_closed());
         }
     }
 
@@ -298,7 +311,10 @@ impl Wires {
         peer: SocketAddr,
     ) -> Result<Shared, Lost> {
         let mut settings = http2::Builder::new(TokioExecutor::new());
-        settings.max_header_list_size(u32::try_from(self.limits.header_bytes).unwrap_or(u32::MAX));
+        // HTTP/2 counts 32 bytes more for each field, and refuses a head in a way that looks like a broken wire. So one
+        // that is too large has room here, to be told as such.
+        let most = self.limits.header_bytes.saturating_mul(2).saturating_add(self.limits.headers.saturating_mul(32));
+        settings.max_header_list_size(u32::try_from(most).unwrap_or(u32::MAX));
         settings.initial_stream_window_size(UNREAD_BYTES_MAX).initial_connection_window_size(WINDOW_BYTES_MAX);
         let (sender, connection) = settings.handshake(wire).await.map_err(|error| unopened(&error))?;
         // It ends with the last sender; what breaks it, the requests on it are told.
@@ -414,6 +430,18 @@ pub(super) fn broken(error: &hyper::Error) -> Lost {
     Lost { stage: NetworkStage::Reset, sent: RequestSent::Maybe, details }
 }
 
+/// Whether the other end of HTTP/2 says that it did nothing with a request that it was sent (RFC 9113, 6.8 and 8.7).
+///
+/// Where it goes away, that is sure of one with a body only: the same error ends one that was just begun, whose head
+/// may still leave, and without a body that is all of it.
+fn is_unprocessed(error: &hyper::Error, has_body: bool) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| {
+        let is_refused = cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM);
+        cause.is_remote() && (is_refused || (cause.is_go_away() && has_body))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -489,7 +517,11 @@ mod tests {
                 "/large" => Bytes::from(vec![b'x'; 4 << 20]),
                 _ => Bytes::from(format!("{:?}", request.version())),
             };
-            Ok::<_, std::io::Error>(Response::new(Sending::Whole(Some(version))))
+            let mut answer = Response::new(Sending::Whole(Some(version)));
+            if request.uri().path() == "/wide" {
+                answer.headers_mut().insert("x-wide", "y".repeat(60 << 10).parse().unwrap());
+            }
+            Ok::<_, std::io::Error>(answer)
         });
         let Some(tls) = tls else {
             let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
@@ -595,6 +627,28 @@ mod tests {
         assert_eq!((small.unwrap().as_str(), provider.accepted()), ("HTTP/2.0", 1));
     }
 
+    /// So it is told as too large and asked for once, as over HTTP/1.1.
+    #[tokio::test]
+    async fn a_head_that_is_too_large_comes_by_http_2_all_the_same() {
+        let provider = Provider::start(&[HTTP_2]).await;
+        let (wires, addresses) = (wires(&clock()), [provider.address]);
+        let mut wire = wires.dial(&secured(NAME, &addresses)).await.unwrap();
+        let mut request = Request::new(Sending::Whole(None));
+        *request.uri_mut() = "https://provider.test/wide".parse().unwrap();
+        let answer = wire.send(request).await.unwrap();
+        assert!(answer.headers()["x-wide"].len() as u64 > Limits::default().header_bytes);
+    }
+
+    #[tokio::test]
+    async fn who_leaves_a_wire_of_http_2_leaves_one_that_works_to_the_others() {
+        let provider = Provider::start(&[HTTP_2]).await;
+        let (wires, addresses) = (wires(&clock()), [provider.address]);
+        let to = secured(NAME, &addresses);
+        asked(&wires, &to).await;
+        wires.leave(to.origin);
+        assert!(wires.take(&to).is_some());
+    }
+
     #[tokio::test]
     async fn what_becomes_something_else_has_a_wire_of_its_own_and_no_http_2() {
         let provider = Provider::start(&[HTTP_2, HTTP_1]).await;
@@ -628,6 +682,7 @@ mod tests {
         let elsewhere = ["127.0.0.1:9".parse().unwrap()];
         assert!(wires.take(&secured(NAME, &elsewhere)).is_none());
         assert!(wires.take(&plain(&elsewhere)).is_none());
+        assert!(wires.take(&plain(&[other.address])).is_some(), "it was closed meanwhile");
     }
 
     #[tokio::test]
@@ -662,6 +717,52 @@ mod tests {
         let peer = "127.0.0.1:9".parse().unwrap();
         let single = wires.open(&to, TokioIo::new(Box::new(near)), peer).await.unwrap();
         (Open::Single(Box::new(single)), far)
+    }
+
+    /// A frame of HTTP/2 (RFC 9113, 4.1).
+    fn frame(kind: u8, stream: u32, payload: &[u32]) -> Vec<u8> {
+        let payload: Vec<u8> = payload.iter().flat_map(|word| word.to_be_bytes()).collect();
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, 0], &stream.to_be_bytes(), &payload[..]].concat()
+    }
+
+    /// A wire of HTTP/2 whose other end says this as soon as it was sent the head of a request.
+    async fn shared_within(wires: &Arc<Wires>, said: Vec<u8>) -> Open {
+        let (near, mut far) = tokio::io::duplex(64 << 10);
+        tokio::spawn(async move {
+            far.write_all(&frame(4, 0, &[])).await.unwrap();
+            far.read_exact(&mut [0; 24]).await.unwrap();
+            let mut head = [0; 9];
+            while head[3] != 1 {
+                far.read_exact(&mut head).await.unwrap();
+                let bytes = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+                far.read_exact(&mut vec![0; bytes as usize]).await.unwrap();
+            }
+            far.write_all(&said).await.unwrap();
+            let _ = tokio::io::copy(&mut far, &mut tokio::io::sink()).await;
+        });
+        let peer = "127.0.0.1:9".parse().unwrap();
+        Open::Shared(wires.share(&plain(&[]), TokioIo::new(Box::new(near)), peer).await.unwrap())
+    }
+
+    /// The first request of a wire has the stream 1.
+    #[tokio::test]
+    async fn what_the_other_end_says_it_did_nothing_with_was_not_sent() {
+        let (reset, go_away) = (|reason| frame(3, 1, &[reason]), |last, reason| frame(7, 0, &[last, reason]));
+        for (said, body, sent) in [
+            (reset(7), None, RequestSent::No), // REFUSED_STREAM
+            (reset(7), Some("{}"), RequestSent::No),
+            (reset(2), Some("{}"), RequestSent::Maybe), // INTERNAL_ERROR
+            (go_away(0, 0), Some("{}"), RequestSent::No),
+            (go_away(0, 2), Some("{}"), RequestSent::No),
+            (go_away(0, 0), None, RequestSent::Maybe),
+        ] {
+            let mut wire = shared_within(&wires(&clock()), said.clone()).await;
+            let mut request = Request::new(Sending::Whole(body.map(Bytes::from)));
+            *request.uri_mut() = "https://provider.test/".parse().unwrap();
+            let lost = wire.send(request).await.unwrap_err().expect("it was taken");
+            assert_eq!(lost.sent, sent, "{said:?} {body:?}: {lost:?}");
+        }
     }
 
     /// As when it hangs up after the wire was looked at.

@@ -18,8 +18,8 @@ use serde_json::{Map, Value};
 
 use super::matching::same_json;
 use crate::error::{Error, Kind, Result};
-use crate::manifest::shown_lines;
 use crate::outbound::Method;
+use crate::text::shown_lines;
 use crate::time::Timestamp;
 
 /// Most bytes of a file.
@@ -241,7 +241,7 @@ impl Fixture {
 impl Asked {
     fn check(&self) -> Result<(), String> {
         if Method::parse(&self.method).is_none() {
-            return Err(format!("{} is no method", crate::manifest::shown(&self.method)));
+            return Err(format!("{} is no method", crate::text::shown(&self.method)));
         }
         readable(self.json.as_deref())?;
         one_body([self.json.is_some(), self.form.is_some(), self.text.is_some(), self.base64.is_some()])?;
@@ -419,7 +419,7 @@ fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String
             let mut fields: Self::Value = BTreeMap::new();
             while let Some((name, value)) = map.next_entry::<String, String>()? {
                 if fields.keys().any(|own| own.eq_ignore_ascii_case(&name)) {
-                    return Err(A::Error::custom(format!("duplicate header `{}`", crate::manifest::shown(&name))));
+                    return Err(A::Error::custom(format!("duplicate header `{}`", crate::text::shown(&name))));
                 }
                 fields.insert(name, value);
             }
