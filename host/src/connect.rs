@@ -13,16 +13,16 @@ use zeroize::Zeroizing;
 use crate::account::Account;
 use crate::auth::authorize::{Answered, Pending, RANDOM_BYTES, Refused};
 use crate::auth::device::{self, DeviceAnswer};
-use crate::auth::oauth2::{self, Connected, Exchange};
+use crate::auth::oauth2::{self, Connected, Consent, Exchange, Fixed};
 use crate::auth::scopes;
 use crate::connection::{Config, Connection};
 #[cfg(feature = "serve")]
 use crate::error::Kind;
 use crate::error::{Error, Result};
 use crate::host::Stated;
-use crate::manifest::{CredentialFacts, Needs, Oauth2Facts, Oauth2Flow, endpoint_parts};
+use crate::manifest::{CredentialFacts, Needs, Oauth2Facts, Oauth2Flow};
 use crate::outbound::cache::KeptAnswers;
-use crate::outbound::session::{Revoked, Session};
+use crate::outbound::session::{self, Revoked, Session};
 use crate::random;
 #[cfg(feature = "serve")]
 use crate::serve::callback::{Callback, Page, is_loopback};
@@ -39,21 +39,48 @@ const WAIT_MS: u64 = 120_000;
 const REDIRECT: &str = "http://127.0.0.1:0/callback";
 
 /// An account that can be connected, and disconnected.
+///
+/// ```no_run
+/// # fn pasted() -> String { String::new() }
+/// # async fn example(host: &wharfage::Host, config: &wharfage::Config) -> wharfage::Result<()> {
+/// use wharfage::Way;
+///
+/// let account = host.authorize(config, "acme-orders", None).await?;
+/// let connected = match account.way() {
+///     // With the feature `serve`, `listen` waits for the browser to come back by itself.
+///     Way::Browser => {
+///         let mut sign_in = account.sign_in().await?;
+///         println!("Open {} and paste the address that it ends at.", sign_in.link());
+///         sign_in.finish(&pasted()).await?
+///     }
+///     Way::Device => {
+///         let sign_in = account.device().await?;
+///         println!("Type {} at {}.", sign_in.user_code(), sign_in.address());
+///         sign_in.wait().await?
+///     }
+///     _ => account.obtain().await?,
+/// };
+/// println!("{connected}");
+/// # Ok(())
+/// # }
+/// ```
 pub struct Authorization {
     session: Arc<Session>,
     secrets: Arc<Secrets>,
     connection: String,
     redirect: Url,
-    scopes: Vec<String>,
+    consent: Consent,
     clock: Arc<dyn Clock>,
     kept: KeptAnswers,
 }
+
+debug_shows!(Authorization, |this| connection = this.connection);
 
 /// How an account is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Way {
-    /// A person signs in in a browser, which is sent back: [`Authorization::listen`] or [`Authorization::sign_in`].
+    /// A person signs in in a browser, which is sent back: `Authorization::listen` or [`Authorization::sign_in`].
     Browser,
     /// A person signs in on another device: [`Authorization::device`].
     Device,
@@ -82,10 +109,12 @@ pub struct SignIn {
     clock: Arc<dyn Clock>,
     pending: Pending,
     link: Url,
-    scopes: Vec<String>,
+    consent: Consent,
     again: String,
     is_over: bool,
 }
+
+debug_shows!(SignIn, |this| is_over = this.is_over);
 
 /// A sign-in in a browser that the host waits for.
 #[cfg(feature = "serve")]
@@ -95,14 +124,19 @@ pub struct Listening {
     until: Timestamp,
 }
 
+#[cfg(feature = "serve")]
+debug_shows!(Listening);
+
 /// A sign-in on another device.
 pub struct DeviceSignIn {
     session: Arc<Session>,
     clock: Arc<dyn Clock>,
     answer: DeviceAnswer,
-    scopes: Vec<String>,
+    consent: Consent,
     again: String,
 }
+
+debug_shows!(DeviceSignIn);
 
 impl Authorization {
     /// For one credential of a connection.
@@ -115,11 +149,11 @@ impl Authorization {
         clock: Arc<dyn Clock>,
         connection: &str,
         account: Option<&Account>,
-        scopes: Vec<String>,
+        consent: Consent,
         kept: KeptAnswers,
     ) -> Result<Self> {
         let redirect = redirect(account.and_then(|account| account.redirect.as_deref()))?;
-        Ok(Self { session, secrets, connection: connection.to_owned(), redirect, scopes, clock, kept })
+        Ok(Self { session, secrets, connection: connection.to_owned(), redirect, consent, clock, kept })
     }
 
     /// The way that the manifest declares.
@@ -133,7 +167,13 @@ impl Authorization {
 
     /// What is asked for.
     pub fn scopes(&self) -> &[String] {
-        &self.scopes
+        &self.consent.scopes
+    }
+
+    /// Where the tokens may go from then on, over all connections of the account that use them. What wants more later is
+    /// refused until the account is connected again.
+    pub fn audience(&self) -> impl Iterator<Item = &str> {
+        self.consent.fixed.audience.iter().map(String::as_str)
     }
 
     /// Whether the browser comes back to this machine, so that the host can listen; else the address is pasted.
@@ -146,8 +186,8 @@ impl Authorization {
     /// by a web server of the caller's own.
     ///
     /// # Errors
-    /// [`Kind::Configuration`] when the manifest declares no sign-in; [`Kind::CredentialUnavailable`] when the client's
-    /// id cannot be had.
+    /// [`Kind::Configuration`](crate::Kind::Configuration) when the manifest declares no sign-in;
+    /// [`Kind::CredentialUnavailable`](crate::Kind::CredentialUnavailable) when the client's id cannot be had.
     pub async fn sign_in(&self) -> Result<SignIn> {
         let mut redirect = self.redirect.clone();
         if redirect.port() == Some(0) {
@@ -178,14 +218,14 @@ impl Authorization {
         let client_id = self.session.client_id().await?;
         let random = Zeroizing::new(random::bytes::<RANDOM_BYTES>()?);
         let pending = Pending::new(facts, redirect, &random, self.clock.now());
-        let link = pending.address(&endpoint, facts, &client_id, &self.scopes);
+        let link = pending.address(&endpoint, facts, &client_id, &self.consent.scopes);
         Ok(SignIn {
             session: self.session.clone(),
             secrets: self.secrets.clone(),
             clock: self.clock.clone(),
             pending,
             link,
-            scopes: self.scopes.clone(),
+            consent: self.consent.clone(),
             again: self.again(),
             is_over: false,
         })
@@ -194,13 +234,14 @@ impl Authorization {
     /// Begins a sign-in on another device.
     ///
     /// # Errors
-    /// [`Kind::Configuration`] when the manifest has no device endpoint, and whatever asking it can end with.
+    /// [`Kind::Configuration`](crate::Kind::Configuration) when the manifest has no device endpoint, and whatever asking it
+    /// can end with.
     pub async fn device(&self) -> Result<DeviceSignIn> {
         let endpoint = self.session.facts().device.as_deref();
         let endpoint = endpoint.ok_or_else(|| self.has_no("device", "sign-in on another device"))?;
         self.session.check()?;
         let mut form = vec![("client_id".to_owned(), self.session.client_id().await?)];
-        let scope = self.scopes.join(oauth2::separator(self.session.facts()));
+        let scope = self.consent.scopes.join(oauth2::separator(self.session.facts()));
         if !scope.is_empty() {
             form.push(("scope".to_owned(), Zeroizing::new(scope)));
         }
@@ -210,7 +251,7 @@ impl Authorization {
             session: self.session.clone(),
             clock: self.clock.clone(),
             answer,
-            scopes: self.scopes.clone(),
+            consent: self.consent.clone(),
             again: self.again(),
         })
     }
@@ -218,14 +259,15 @@ impl Authorization {
     /// Obtains tokens where nobody signs in: the client stands for itself, or signs an assertion.
     ///
     /// # Errors
-    /// [`Kind::Configuration`] when the manifest wants a person, and whatever the exchange can end with.
+    /// [`Kind::Configuration`](crate::Kind::Configuration) when the manifest wants a person, and whatever the exchange can
+    /// end with.
     pub async fn obtain(&self) -> Result<Connected> {
         let Some(exchange) = Exchange::without_person(self.session.facts().flow) else {
             return Err(Error::configuration("this credential needs a person who signs in")
                 .with_details(format!("Connect it:   {}", self.again())));
         };
-        let answer = self.session.exchange(exchange, &self.scopes).await?;
-        self.session.keep(answer, self.scopes.clone(), Default::default()).await
+        let answer = self.session.exchange(exchange, &self.consent.scopes).await?;
+        self.session.keep(answer, self.consent.clone(), Default::default()).await
     }
 
     /// Revokes the tokens at the provider, where it has an endpoint for that, and takes them away here, with the answers
@@ -288,8 +330,8 @@ impl SignIn {
     /// Takes the address that the browser was sent back to, and obtains the tokens.
     ///
     /// # Errors
-    /// [`Kind::InvalidRequest`] when it is not the answer to this sign-in; the provider's refusal in words; whatever the
-    /// exchange can end with. Each says what to do next.
+    /// [`Kind::InvalidRequest`](crate::Kind::InvalidRequest) when it is not the answer to this sign-in; the provider's
+    /// refusal in words; whatever the exchange can end with. Each says what to do next.
     pub async fn finish(&mut self, redirected: &str) -> Result<Connected> {
         match self.judge(redirected) {
             Ok(answered) => self.redeem(answered).await,
@@ -324,8 +366,8 @@ impl SignIn {
         self.secrets.learn("code", [&code]);
         let again = |error: Error| error.with_details(format!("A code counts once. Begin again:   {}", self.again));
         let exchange = Exchange::Code { code, verifier, redirect };
-        let answer = self.session.exchange(exchange, &self.scopes).await.map_err(again)?;
-        self.session.keep(answer, self.scopes.clone(), captured).await
+        let answer = self.session.exchange(exchange, &self.consent.scopes).await.map_err(again)?;
+        self.session.keep(answer, self.consent.clone(), captured).await
     }
 }
 
@@ -387,7 +429,7 @@ impl Listening {
 fn page(error: &Error) -> Page {
     Page::bad(
         format!("Not connected: {}.", error.message()),
-        crate::manifest::shown_lines(error.details().unwrap_or_default()),
+        crate::text::shown_lines(error.details().unwrap_or_default()),
     )
 }
 
@@ -410,7 +452,8 @@ impl DeviceSignIn {
     /// Asks the provider, as often as it allows, until the person is done or the code has ended.
     ///
     /// # Errors
-    /// [`Kind::Forbidden`] when the person refuses, [`Kind::Timeout`] when the code ends first, and whatever the exchange
+    /// [`Kind::Forbidden`](crate::Kind::Forbidden) when the person refuses,
+    /// [`Kind::Timeout`](crate::Kind::Timeout) when the code ends first, and whatever the exchange
     /// can end with.
     pub async fn wait(self) -> Result<Connected> {
         let mut pace = self.answer.pace;
@@ -418,8 +461,8 @@ impl DeviceSignIn {
             let Some(next) = pace.next(self.clock.now()) else { return Err(device::expired(&self.again)) };
             self.clock.sleep_until(next).await;
             let exchange = Exchange::Device { code: self.answer.code.clone() };
-            match self.session.exchange(exchange, &self.scopes).await {
-                Ok(answer) => return self.session.keep(answer, self.scopes.clone(), Default::default()).await,
+            match self.session.exchange(exchange, &self.consent.scopes).await {
+                Ok(answer) => return self.session.keep(answer, self.consent.clone(), Default::default()).await,
                 Err(error) if pace.heard(&error) => {}
                 Err(error) => return Err(device::ended(error, &self.again)),
             }
@@ -431,7 +474,7 @@ impl DeviceSignIn {
 fn redirect(stated: Option<&str>) -> Result<Url> {
     let text = stated.unwrap_or(REDIRECT);
     let wrong = |why: &str| {
-        Error::configuration(format!("the account's redirect `{}` {why}", crate::manifest::shown(text))).with_details(
+        Error::configuration(format!("the account's redirect `{}` {why}", crate::text::shown(text))).with_details(
             "Set it in [accounts.<name>] as it is registered at the provider:   redirect = \"http://127.0.0.1:8080/callback\"",
         )
     };
@@ -445,19 +488,16 @@ fn redirect(stated: Option<&str>) -> Result<Url> {
     Ok(url)
 }
 
-/// What one sign-in asks for: the least that the account's connections need of this credential together, so that one
-/// consent serves them all; or what the account says, where it says something.
+/// What one sign-in is for. It asks for the least that the account's connections need of this credential together, so that
+/// one consent serves them all; or for what the account says, where it says something. Its tokens may go wherever these
+/// connections take them.
 ///
 /// # Errors
 /// [`Kind::Component`] when the connection's own component cannot be read.
-pub(crate) fn scopes(config: &Config, name: &str, own: &Needs, credential: &str) -> Result<Vec<String>> {
+pub(crate) fn consent(config: &Config, name: &str, own: &Needs, credential: &str) -> Result<Consent> {
     let connection = config.connection(name)?;
-    let account = connection.account.as_ref().and_then(|account| config.accounts.get(account));
-    if let Some(account) = account.filter(|account| !account.scopes.is_empty()) {
-        return Ok(account.scopes.clone());
-    }
-    let Some(own_facts) = oauth2(own, credential) else { return Ok(Vec::new()) };
-    let own_token = token_endpoint(own, own_facts, connection);
+    let facts = oauth2(own, credential).ok_or_else(|| Error::internal("a credential to sign in for is gone"))?;
+    let mut fixed = fixed_over(own, facts, connection)?;
     let mut others = Vec::new();
     for (other_name, other) in &config.connections {
         if connection.account.is_none() || other.account != connection.account || other_name == name {
@@ -471,16 +511,22 @@ pub(crate) fn scopes(config: &Config, name: &str, own: &Needs, credential: &str)
                 continue;
             }
         };
+        let there = oauth2(&read, credential).and_then(|facts| fixed_over(&read, facts, other).ok());
         // A credential of the same name at another provider is another one.
-        if oauth2(&read, credential).is_some_and(|facts| token_endpoint(&read, facts, other) == own_token) {
+        if let Some(there) = there.filter(|there| there.token == fixed.token) {
+            fixed = fixed.with(there);
             others.push((read, other));
         }
+    }
+    let account = connection.account.as_ref().and_then(|account| config.accounts.get(account));
+    if let Some(account) = account.filter(|account| !account.scopes.is_empty()) {
+        return Ok(Consent { scopes: account.scopes.clone(), fixed });
     }
     let all = || std::iter::once((own, connection)).chain(others.iter().map(|(needs, other)| (needs, *other)));
     let always = all().flat_map(|(needs, _)| needs.scopes_always(credential));
     let wanted: Vec<&[String]> =
         all().flat_map(|(needs, connection)| needs.scopes_wanted(connection, credential)).collect();
-    Ok(scopes::least(always, &wanted))
+    Ok(Consent { scopes: scopes::least(always, &wanted), fixed })
 }
 
 fn oauth2<'a>(needs: &'a Needs, credential: &str) -> Option<&'a Oauth2Facts> {
@@ -490,13 +536,14 @@ fn oauth2<'a>(needs: &'a Needs, credential: &str) -> Option<&'a Oauth2Facts> {
     }
 }
 
-/// The token endpoint with its origin written out.
-fn token_endpoint(needs: &Needs, facts: &Oauth2Facts, connection: &Connection) -> String {
-    let resolved = endpoint_parts(&facts.token).and_then(|(origin, path)| {
-        let base = connection.base.get(origin).or_else(|| Some(&needs.manifest.origins.get(origin)?.url))?;
-        Some(format!("{}{path}", base.trim_end_matches('/')))
+/// Where the tokens of a credential go and are renewed over a connection.
+fn fixed_over(needs: &Needs, facts: &Oauth2Facts, connection: &Connection) -> Result<Fixed> {
+    let origins = needs.manifest.origins.iter();
+    let places = origins.filter_map(|(name, origin)| {
+        let base = Url::parse(connection.base.get(name).unwrap_or(&origin.url)).ok()?;
+        Some((name.clone(), base))
     });
-    resolved.unwrap_or_else(|| facts.token.clone())
+    session::fixed(facts, &places.collect::<Vec<_>>())
 }
 
 #[cfg(test)]

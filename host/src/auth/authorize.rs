@@ -13,7 +13,8 @@ use zeroize::Zeroizing;
 
 use super::oauth2::separator;
 use crate::error::{Error, Kind, Result};
-use crate::manifest::{Oauth2Facts, shown};
+use crate::manifest::Oauth2Facts;
+use crate::text::shown;
 use crate::time::Timestamp;
 
 /// Milliseconds after which a sign-in's answer is not taken any more.

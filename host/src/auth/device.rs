@@ -8,7 +8,7 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Kind, Result};
-use crate::manifest::shown;
+use crate::text::shown;
 use crate::time::Timestamp;
 
 /// Seconds between two questions where the provider does not say (RFC 8628, 3.2).

@@ -95,7 +95,8 @@ pub(crate) struct Keys(Vec<Key>);
 struct Key {
     id: Option<String>,
     algorithm: Algorithm,
-    key: DecodingKey,
+    /// Itself; of one that is changed, each of its versions.
+    versions: Vec<DecodingKey>,
 }
 
 impl Keys {
@@ -116,7 +117,25 @@ impl Keys {
             Family::Curve => DecodingKey::from_ec_pem(pem).map_err(unfit)?,
             Family::Edwards => DecodingKey::from_ed_pem(pem).map_err(unfit)?,
         };
-        Ok(Self(vec![Key { id: None, algorithm: chosen, key }]))
+        Ok(Self(vec![Key { id: None, algorithm: chosen, versions: vec![key] }]))
+    }
+
+    /// The same in all its versions, any of which may have signed. One that does not fit is passed over where another does.
+    ///
+    /// # Errors
+    /// As for [`sign`].
+    pub(crate) fn one_of(algorithm: &str, versions: &[Zeroizing<String>]) -> Result<Self> {
+        let (mut known, mut unfit) = (Vec::new(), None);
+        for version in versions {
+            match Self::one(algorithm, version) {
+                Ok(keys) => known.extend(keys.0.into_iter().flat_map(|key| key.versions)),
+                Err(error) => unfit = unfit.or(Some(error)),
+            }
+        }
+        match unfit {
+            Some(error) if known.is_empty() => Err(error),
+            _ => Ok(Self(vec![Key { id: None, algorithm: named(algorithm)?, versions: known }])),
+        }
     }
 
     /// The keys of a set (RFC 7517) that are for signatures with this algorithm. One that is of another kind, or that
@@ -141,7 +160,7 @@ impl Keys {
             (is_for_signatures && fits(&jwk.algorithm, chosen)).then(|| Key {
                 id: jwk.common.key_id,
                 algorithm: chosen,
-                key,
+                versions: vec![key],
             })
         };
         Ok(Self(listed.iter().take(KEYS_MAX).filter_map(key).collect()))
@@ -189,11 +208,13 @@ pub(crate) fn verify(token: &str, keys: &Keys, rules: &Rules, now: Timestamp) ->
     let expected = ALGORITHMS.iter().find(|(_, algorithm)| *algorithm == key.algorithm).map_or("", |(name, _)| *name);
     let says = parts.text("alg").unwrap_or_default();
     if says != expected {
-        let says = crate::manifest::shown(&says);
+        let says = crate::text::shown(&says);
         return Err(refused(&format!("is signed with `{says}`, where its key is for {expected} and nothing else")));
     }
-    let is_signed = jsonwebtoken::crypto::verify(parts.signature, parts.message.as_bytes(), &key.key, key.algorithm);
-    if !is_signed.unwrap_or(false) {
+    let is_signed_with = |version: &DecodingKey| {
+        jsonwebtoken::crypto::verify(parts.signature, parts.message.as_bytes(), version, key.algorithm).unwrap_or(false)
+    };
+    if !key.versions.iter().any(is_signed_with) {
         return Err(refused("is not signed with the key"));
     }
     let claims =
@@ -301,7 +322,7 @@ fn refused(what: &str) -> Error {
 
 fn named(name: &str) -> Result<Algorithm> {
     ALGORITHMS.iter().find(|(known, _)| *known == name).map(|(_, algorithm)| *algorithm).ok_or_else(|| {
-        let name = crate::manifest::shown(name);
+        let name = crate::text::shown(name);
         Error::configuration(format!(
             "`{name}` is no algorithm that tokens are signed with; there are {}",
             algorithm_names()
@@ -452,6 +473,23 @@ mod tests {
             let token = sign(algorithm, SHARED, &json!({"exp": 2000}), None).unwrap();
             assert!(verify(&token, &Keys::one(algorithm, SHARED).unwrap(), &Rules::default(), at(1)).is_ok());
         }
+    }
+
+    /// While a key is changed, each of its versions checks.
+    #[test]
+    fn every_version_of_a_key_checks_what_it_signed() {
+        let versions = |texts: &[&str]| texts.iter().map(|text| Zeroizing::new((*text).to_owned())).collect::<Vec<_>>();
+        let keys = Keys::one_of("HS256", &versions(&["another", SHARED, "a third"])).unwrap();
+        assert!(keys.has(Some("whatever it is called")));
+        assert!(verify(HS256, &keys, &rules(), at(1500)).is_ok());
+        let strange = sign("HS256", "a fourth", &json!({"exp": 2000}), None).unwrap();
+        assert_eq!(said(&strange, &keys, &Rules::default(), 1), "the token is not signed with the key");
+        // One that was typed wrong is passed over, and nothing checks where all of them were.
+        let der = "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=";
+        let public = format!("-----BEGIN PUBLIC KEY-----\n{der}\n-----END PUBLIC KEY-----");
+        assert!(Keys::one_of("EdDSA", &versions(&["s3cret", &public])).is_ok());
+        let error = Keys::one_of("EdDSA", &versions(&["s3cret"])).err().unwrap();
+        assert!(*error.kind() == Kind::CredentialUnavailable && !format!("{error:?}").contains("s3cret"), "{error:?}");
     }
 
     #[test]

@@ -129,6 +129,8 @@ pub(crate) struct Placed {
     pub placement: Placement,
     /// Made of secrets, and as good as one.
     pub made: Option<Zeroizing<String>>,
+    /// Whether that is for this request alone, as a signature is.
+    pub is_made_once: bool,
 }
 
 impl Credential {
@@ -243,21 +245,23 @@ impl Credential {
     /// # Errors
     /// [`Kind::CredentialUnavailable`](crate::Kind::CredentialUnavailable) for a key that cannot sign.
     pub(crate) fn placement(&self, values: &[Zeroizing<String>], outgoing: &Outgoing<'_>) -> Result<Option<Placed>> {
-        let plain = |placement| Placed { placement, made: None };
+        let plain = |placement| Placed { placement, made: None, is_made_once: false };
         Ok(match (&self.scheme, values) {
             (Scheme::ApiKey(key), [value]) => key.placement(value).map(plain),
             (Scheme::Bearer | Scheme::Oauth2, [value]) => Some(plain(bearer::placement(value))),
             (Scheme::Basic, [user, password]) => Some(plain(basic::placement(user, password))),
             (Scheme::Client, [id, secret]) => Some(plain(basic::placement(&encoded(id), &encoded(secret)))),
-            (Scheme::SelfSigned(scheme), values) => scheme
-                .token(values, outgoing.now)?
-                .map(|token| Placed { placement: bearer::placement(&token), made: Some(token) }),
+            (Scheme::SelfSigned(scheme), values) => scheme.token(values, outgoing.now)?.map(|token| Placed {
+                placement: bearer::placement(&token),
+                made: Some(token),
+                is_made_once: false,
+            }),
             (Scheme::Aws(facts), [access_key, secret, rest @ ..]) => {
                 let session = rest.first().map(|value| value.as_str());
                 let signing =
                     sigv4::Signing { access_key, secret, session, region: &facts.region, service: &facts.service };
                 let (headers, signature) = signing.headers(outgoing);
-                Some(Placed { placement: Placement::Headers(headers), made: Some(signature) })
+                Some(Placed { placement: Placement::Headers(headers), made: Some(signature), is_made_once: true })
             }
             _ => None,
         })

@@ -10,15 +10,16 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Kind, Result};
-use crate::manifest::{ClientAuth, Oauth2Facts, Oauth2Flow, shown};
+use crate::manifest::{ClientAuth, Oauth2Facts, Oauth2Flow};
+use crate::text::shown;
 use crate::time::Timestamp;
 
 /// How long before its end a token is renewed, and never more than half of its life.
 pub(crate) const EARLY_MS: u64 = 5 * 60_000;
 /// Most bytes of a token.
 const TOKEN_BYTES_MAX: usize = 16 << 10;
-/// Most seconds that a token answer may promise: ten years.
-const LIFETIME_S_MAX: u64 = 10 * 366 * 86_400;
+/// Most seconds that a token answer, or a manifest instead of it, may promise: ten years.
+pub(crate) const LIFETIME_S_MAX: u64 = 10 * 366 * 86_400;
 
 /// A token, which shows itself to nobody.
 #[derive(Clone, PartialEq, Eq)]
@@ -272,6 +273,15 @@ pub(crate) struct TokenSet {
     pub(crate) refused: Option<String>,
 }
 
+/// What one sign-in is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Consent {
+    /// What it asks for.
+    pub(crate) scopes: Vec<String>,
+    /// Where its tokens may go, over all connections that use them.
+    pub(crate) fixed: Fixed,
+}
+
 /// What a manifest may not change behind an operator's back (R12).
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 pub(crate) struct Fixed {
@@ -284,6 +294,13 @@ pub(crate) struct Fixed {
 }
 
 impl Fixed {
+    /// With where the tokens go over another connection of the account.
+    pub(crate) fn with(mut self, other: Self) -> Self {
+        self.audience.extend(other.audience);
+        self.revoke = self.revoke.or(other.revoke);
+        self
+    }
+
     /// What differs from what was approved, in words.
     pub(crate) fn difference(&self, now: &Self) -> Option<String> {
         if self.token != now.token {
@@ -569,6 +586,11 @@ mod tests {
         assert_eq!(approved.difference(&fixed(&["https://a"], "https://t")), None, "less is no harm");
         assert!(approved.difference(&fixed(&["https://c"], "https://t")).unwrap().contains("https://c"));
         assert!(approved.difference(&fixed(&["https://a"], "https://u")).unwrap().contains("token endpoint"));
+        let revoking = Fixed { revoke: Some("https://r".to_owned()), ..fixed(&["https://c"], "https://t") };
+        assert!(approved.difference(&revoking).unwrap().contains("revokes"));
+        let both = approved.clone().with(revoking.clone());
+        assert_eq!((both.difference(&approved), both.difference(&revoking)), (None, None));
+        assert!(both.difference(&fixed(&["https://d"], "https://t")).unwrap().contains("https://d"));
     }
 
     #[test]

@@ -77,6 +77,7 @@ impl Alerts {
 
 impl Firing {
     async fn run(self, common: &Common) -> anyhow::Result<()> {
+        common.check_state_folder()?;
         let alerts = common.host().build()?.alerts().await?;
         let row = |alert: &Alert| {
             json!({
@@ -115,9 +116,9 @@ impl List {
         };
         let rows: Vec<serde_json::Value> = policy.all().iter().map(row).collect();
         print(&rows, &["rule", "key", "value", "default", "sink", "about"], self.json)?;
-        if policy.sink.is_none() && AlertRule::ALL.into_iter().all(|rule| policy.sink_of(rule).is_none()) {
+        if policy.sink.is_none() && AlertRule::ALL.iter().all(|rule| policy.sink_of(*rule).is_none()) {
             anstream::eprintln!(
-                "{DIM}nobody is told but the log. To tell a sink of [sinks], add to wharfage.toml:   [alerts] sink = \"NAME\"{DIM:#}"
+                "{DIM}nobody is told but the log. To tell a sink of [sinks], set in [alerts] of wharfage.toml:   sink = \"NAME\"{DIM:#}"
             );
         }
         Ok(())

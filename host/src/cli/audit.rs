@@ -40,6 +40,7 @@ pub(super) struct Audit {
 
 impl Audit {
     pub(super) async fn run(self, common: &Common) -> anyhow::Result<()> {
+        common.check_state_folder()?;
         let since = self.since.as_deref().map(date).transpose()?;
         let noted = self.noted.as_deref().map(head).transpose()?;
         let is_for_people = !self.json && std::io::stdout().is_terminal();

@@ -95,7 +95,7 @@ impl Build {
 
 /// Compiles the plugin in `folder`: once to hear what it can do, once more without the code that says so.
 pub(super) fn compile(folder: &Path, target: &Path) -> anyhow::Result<Compiled> {
-    add_target()?;
+    add_target(folder)?;
     let mut once = cargo();
     once.args(["build", "--profile", "plugin"]);
     let mut again = cargo();
@@ -154,22 +154,27 @@ pub(super) fn target_folder(folder: &Path) -> anyhow::Result<PathBuf> {
         .stderr(Stdio::inherit())
         .output()
         .with_context(|| format!("run cargo in {}", folder.display()))?;
+    if !done.status.success() {
+        bail!("cargo cannot read the package in {}; its words are above", folder.display());
+    }
     let about: serde_json::Value =
         serde_json::from_slice(&done.stdout).with_context(|| format!("{} holds no cargo package", folder.display()))?;
     about["target_directory"].as_str().map(PathBuf::from).context("cargo names no target folder")
 }
 
-/// Installs the target if it is missing, and says so.
-fn add_target() -> anyhow::Result<()> {
-    let printed =
-        child("rustc").args(["--print", "target-libdir", "--target", TARGET]).output().context("run rustc")?;
+/// Installs the target if it is missing, and says so: in the toolchain that compiles this folder, which may state its own.
+fn add_target(folder: &Path) -> anyhow::Result<()> {
+    let mut rustc = child("rustc");
+    rustc.args(["--print", "target-libdir", "--target", TARGET]).current_dir(folder);
+    let printed = rustc.output().context("run rustc")?;
     if Path::new(String::from_utf8_lossy(&printed.stdout).trim()).exists() {
         return Ok(());
     }
     anstream::eprintln!("{DIM}the target {TARGET} is missing; running: rustup target add {TARGET}{DIM:#}");
-    let added = child("rustup").args(["target", "add", TARGET]).status().context("run rustup")?;
+    let mut rustup = child("rustup");
+    let added = rustup.args(["target", "add", TARGET]).current_dir(folder).status().context("run rustup")?;
     if !added.success() {
-        bail!("the target {TARGET} could not be installed; run: rustup target add {TARGET}");
+        bail!("the target {TARGET} could not be installed; run in {}: rustup target add {TARGET}", folder.display());
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use wharfage::tape::{Tape, TapeMode};
-use wharfage::{Answer, Connection, Cursor, Files, Host, Kind, Needs, Operation, Plugin, Source};
+use wharfage::{Answer, Connection, Cursor, Files, Host, Kind, Needs, Operation, Plugin, Source, rule};
 
 use super::text::{self, DIM, YELLOW};
 use super::{Common, programs, read_config};
@@ -143,14 +143,13 @@ impl Call {
             // A replay sends nothing, so there is nothing to grant.
             if !self.grant_needs && self.replay.is_none() {
                 return Err(wharfage::Error::new(
-                    Kind::PolicyDenied("connection".to_owned()),
+                    Kind::PolicyDenied(rule::CONNECTION.to_owned()),
                     format!("{name} is not connected, and what is not stated is not granted."),
                 )
                 .with_details(format!(
-                    "Write down what it may do:   wharfage explain --suggest {target} >> wharfage.toml\n\
-                     or grant this one call everything it asks for:   wharfage call {target} {} --grant-needs",
-                    self.operation,
-                    target = self.target
+                    "Write down what it may do:   wharfage explain --suggest {} >> wharfage.toml\n\
+                     or grant this one call everything it asks for, with one more argument:   --grant-needs",
+                    self.target
                 ))
                 .into());
             }
@@ -305,6 +304,9 @@ fn pairs<'a>(flag: &str, written: &'a [String]) -> anyhow::Result<Vec<(&'a str, 
     written.iter().map(pair).collect()
 }
 
+/// Most files that lie beside a place and are not whole.
+const PARTS_MAX: u32 = 1_000;
+
 /// The files of `--file` and `--save`, with what of them has gone through. What is saved is written beside its place and put
 /// there when all of it is there.
 struct Handed {
@@ -341,10 +343,7 @@ impl Handed {
                     .with_details("Name another, or take that one away")
                     .into());
             }
-            // Of this process alone, and never in the place of what is there.
-            let part = PathBuf::from(format!("{path}.{}.part", std::process::id()));
-            let made = std::fs::OpenOptions::new().write(true).create_new(true).open(&part);
-            let file = made.map_err(|error| unusable(&part.display().to_string(), &error))?;
+            let (part, file) = beside(path)?;
             handed.saved.0.push((part, whole));
             let bar = text::bytes(&format!("write {path}"), None);
             handed.files = handed.files.take(key, bar.wrap_write(file));
@@ -358,11 +357,26 @@ impl Handed {
         self.bars.iter().for_each(ProgressBar::finish_and_clear);
         // Whoever reads no further of the output has the files all the same.
         if called.as_ref().err().is_none_or(super::is_closed_pipe) {
-            for (part, whole) in std::mem::take(&mut self.saved.0) {
-                std::fs::rename(part, &whole).with_context(|| format!("write {}", whole.display()))?;
+            while let Some((part, whole)) = self.saved.0.last() {
+                std::fs::rename(part, whole).with_context(|| format!("write {}", whole.display()))?;
+                self.saved.0.pop();
             }
         }
         called
+    }
+}
+
+/// Opens a new file beside this path, of this call alone and never in the place of what is there: a call that was
+/// killed has left its own.
+fn beside(path: &str) -> anyhow::Result<(PathBuf, std::fs::File)> {
+    let mut number = 0u32;
+    loop {
+        let part = PathBuf::from(format!("{path}.{number}.part"));
+        match std::fs::OpenOptions::new().write(true).create_new(true).open(&part) {
+            Ok(file) => return Ok((part, file)),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && number < PARTS_MAX => number += 1,
+            Err(error) => return Err(unusable(&part.display().to_string(), &error).into()),
+        }
     }
 }
 
@@ -408,5 +422,40 @@ fn takes_text(field: &Value) -> bool {
         None => ["anyOf", "oneOf"]
             .iter()
             .any(|key| field.get(*key).and_then(Value::as_array).is_some_and(|options| options.iter().any(takes_text))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn handed(folder: &Path, names: &[&str]) -> Handed {
+        let save = |name: &&str| format!("{name}={}", folder.join(name).display());
+        Handed::over(&[], &names.iter().map(save).collect::<Vec<_>>()).unwrap()
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// A container runs each call under the same number.
+    #[test]
+    fn what_a_killed_call_left_is_in_nobodys_way() {
+        let folder = tempfile::tempdir().unwrap();
+        std::mem::forget(handed(folder.path(), &["a"]));
+        handed(folder.path(), &["a"]).end(Ok(())).unwrap();
+        assert_eq!(names(folder.path()), ["a", "a.0.part"]);
+    }
+
+    #[test]
+    fn what_cannot_be_put_in_its_place_leaves_nothing_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let handed = handed(folder.path(), &["a", "b", "c"]);
+        std::fs::create_dir(folder.path().join("b")).unwrap();
+        handed.end(Ok(())).unwrap_err();
+        assert!(names(folder.path()).iter().all(|name| !name.ends_with(".part")), "{:?}", names(folder.path()));
     }
 }

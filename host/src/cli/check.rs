@@ -36,8 +36,8 @@ impl Check {
                 remarks.push(format!("plugin.toml says nothing about {}: add [operations.\"{0}\"]", operation.name));
             }
         }
-        if bytes.len() > 300_000 {
-            remarks.push(format!("{} kB is much for a plugin; most need less than 300", bytes.len() / 1000));
+        if bytes.len() > 500_000 {
+            remarks.push(format!("{} kB is much for a plugin; most need less than 500", bytes.len() / 1000));
         }
         for operation in &needs.operations {
             if let Some(line) = needs.scope_line(&operation.name) {

@@ -38,11 +38,17 @@ const STDIN_BYTES_MAX: u64 = 64 << 10;
 
 impl Connect {
     pub(super) async fn run(self, common: &Common) -> anyhow::Result<()> {
+        common.check_state_folder()?;
         let (config, host) = programs::open(common, self.config.as_deref(), &self.connection)?;
         let authorization = host.build()?.authorize(&config, &self.connection, self.credential.as_deref()).await?;
         if !authorization.scopes().is_empty() {
             let asked = text::one_line(&authorization.scopes().join(" "), 1_000);
             anstream::eprintln!("{DIM}asks for: {asked}{DIM:#}");
+        }
+        let audience: Vec<&str> = authorization.audience().collect();
+        if !audience.is_empty() {
+            let places = text::one_line(&audience.join(", "), 1_000);
+            anstream::eprintln!("{DIM}its tokens go to: {places}{DIM:#}");
         }
         let connected = match authorization.way() {
             _ if self.device => self.on_device(&authorization).await,

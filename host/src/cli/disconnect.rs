@@ -25,6 +25,7 @@ pub(super) struct Disconnect {
 
 impl Disconnect {
     pub(super) async fn run(self, common: &Common) -> anyhow::Result<()> {
+        common.check_state_folder()?;
         let (config, host) = programs::open(common, self.config.as_deref(), &self.connection)?;
         let authorization = host.build()?.authorize(&config, &self.connection, self.credential.as_deref()).await?;
         let name = &self.connection;

@@ -110,6 +110,7 @@ struct Range {
 
 impl Events {
     pub(super) async fn run(self, common: &Common) -> anyhow::Result<()> {
+        common.check_state_folder()?;
         let log = common.host().build()?.event_log();
         match self.what {
             What::List(list) => list.run(&log).await,
@@ -372,10 +373,10 @@ fn range(text: &str) -> Result<Range, String> {
 }
 
 fn state(text: &str) -> Result<EventState, String> {
-    EventState::ALL
-        .into_iter()
-        .find(|state| state.name() == text)
-        .ok_or_else(|| format!("an event is {}", EventState::ALL.map(EventState::name).join(", ")))
+    EventState::ALL.iter().copied().find(|state| state.name() == text).ok_or_else(|| {
+        let names: Vec<&str> = EventState::ALL.iter().map(|state| state.name()).collect();
+        format!("an event is {}", names.join(", "))
+    })
 }
 
 fn wrong(message: &str) -> wharfage::Error {

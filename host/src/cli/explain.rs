@@ -49,11 +49,12 @@ impl Explain {
         match &self.against {
             None => {
                 write!(anstream::stdout(), "{}", explained(&now)?)?;
-                write!(anstream::stdout(), "{}", wharfage::explain_starts(&config, &self.target))?;
+                let starts = wharfage::explain_starts(&Needs::read(&now)?, &config, &self.target);
+                write!(anstream::stdout(), "{starts}")?;
                 write!(anstream::stdout(), "{}", wharfage::explain_host(&config.engine))?;
                 let found = Digest::of(&now).to_string();
                 match &source.digest {
-                    Some(pinned) if *pinned == found => say!("\nPinned: {found}"),
+                    Some(pinned) if pinned.eq_ignore_ascii_case(&found) => say!("\nPinned: {found}"),
                     Some(pinned) => say!("\nNot the pinned component: pinned {pinned}, found {found}"),
                     None => {
                         say!("\nNot pinned. To pin it, add to [plugins.{}]:   digest = \"{found}\"", connection.plugin)

@@ -58,7 +58,8 @@ fn code(state: HealthState) -> u8 {
     match state {
         HealthState::Healthy => 0,
         HealthState::Unknown | HealthState::Degraded => 1,
-        HealthState::Unhealthy | HealthState::NeedsConnecting => 3,
+        // It does not work, or is in a state that this program does not know.
+        _ => 3,
     }
 }
 
@@ -74,7 +75,7 @@ fn lines(all: &[wharfage::Health]) -> Vec<String> {
         let style = match health.state {
             HealthState::Healthy => GREEN,
             HealthState::Unknown | HealthState::Degraded => YELLOW,
-            HealthState::Unhealthy | HealthState::NeedsConnecting => RED,
+            _ => RED,
         };
         let mut head = format!("{:<widest$}  {style}{:<16}{style:#}", name(health), health.state);
         for finding in &health.findings {

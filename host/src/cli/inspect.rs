@@ -14,7 +14,7 @@ pub(super) struct Inspect {
     /// Show the schemas of this operation
     #[arg(long, value_name = "OPERATION")]
     operation: Option<String>,
-    /// Everything as JSON
+    /// Its head, its imports and its operations with their schemas, as JSON
     #[arg(long)]
     json: bool,
 }

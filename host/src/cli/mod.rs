@@ -63,7 +63,8 @@ struct Common {
     /// Take telephone numbers out of the log, too
     #[arg(long, global = true, env = "WHARFAGE_MASK_PHONE_NUMBERS")]
     mask_phone_numbers: bool,
-    /// Where compiled code and plugins' state are kept
+    /// Where everything is kept: sealed secrets and tokens, events, cursors, the audit trail, plugins' state, compiled code;
+    /// by default $XDG_STATE_HOME/wharfage, else ~/.local/state/wharfage
     #[arg(long, global = true, value_name = "FOLDER", env = "WHARFAGE_STATE_DIR")]
     state_dir: Option<PathBuf>,
 }
@@ -244,6 +245,15 @@ impl Common {
         builder.observer(tell).compiling(tell_compiling)
     }
 
+    /// Refuses what would keep things for as long as it runs only, or look for them where nothing is.
+    fn check_state_folder(&self) -> anyhow::Result<()> {
+        if self.state_folder().is_some() {
+            return Ok(());
+        }
+        let message = "there is no state folder: neither HOME nor XDG_STATE_HOME is set";
+        Err(wharfage::Error::new(Kind::Configuration, message).with_details("Name one:   --state-dir FOLDER").into())
+    }
+
     /// Where state is kept.
     fn state_folder(&self) -> Option<PathBuf> {
         self.state_dir.clone().or_else(wharfage::default_state_dir)
@@ -257,7 +267,7 @@ fn tell_compiling(compiling: Compiling<'_>) {
     if let Some(before) = shown.take() {
         before.finish_and_clear();
     }
-    if let Compiling::Begun { plugin, component_bytes } = compiling {
+    if let Compiling::Begun { plugin, component_bytes, .. } = compiling {
         let progress = text::spinner();
         progress.set_message(format!(
             "compiling {} ({} kB), once: the code is kept",

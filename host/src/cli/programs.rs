@@ -10,7 +10,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use wharfage::{Config, Digest, HostBuilder, Kind, SecretProgram, SecretSource, SinkPlace};
+use wharfage::{Config, Digest, HostBuilder, Kind, SecretProgram, SecretSource, SinkPlace, rule};
 
 use super::text::{BOLD, one_line};
 use super::{Common, read_config};
@@ -70,7 +70,7 @@ pub(super) fn check_change(common: &Common, before: &Config, after: &Config) -> 
     match programs_of(sources(after)).find(|program| !known.contains(&mark(&path, program))) {
         None => Ok(()),
         Some(program) => Err(wharfage::Error::new(
-            Kind::PolicyDenied("program".to_owned()),
+            Kind::PolicyDenied(rule::PROGRAM.to_owned()),
             format!("{FOUND} names the program `{}`, which nobody has allowed", one_line(&program.shown(), 500)),
         )
         .with_details(format!(

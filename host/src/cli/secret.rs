@@ -71,12 +71,7 @@ struct Which {
 
 impl Secret {
     pub(super) async fn run(self, common: &Common) -> anyhow::Result<()> {
-        if common.state_folder().is_none() {
-            let message = "there is no folder for the sealed store";
-            return Err(wharfage::Error::new(Kind::Configuration, message)
-                .with_details("Name one:   --state-dir FOLDER")
-                .into());
-        }
+        common.check_state_folder()?;
         let host = common.host().build()?;
         let path = self.config.as_deref().unwrap_or(Path::new(programs::FOUND));
         match self.what {
@@ -141,7 +136,12 @@ async fn remove(host: &Host, config: &Config, named: &Named, only_previous: bool
 
 async fn rotate_key(host: &Host) -> anyhow::Result<()> {
     let change = host.change_sealing_key().await?;
-    anstream::eprintln!("{GREEN}sealed{GREEN:#} {} with a new key", text::count(change.resealed, "record"));
+    match change.resealed {
+        0 => anstream::eprintln!(
+            "{YELLOW}nothing was sealed anew{YELLOW:#}: no record that opens has another key than the one that seals"
+        ),
+        resealed => anstream::eprintln!("{GREEN}sealed{GREEN:#} {} with a new key", text::count(resealed, "record")),
+    }
     if change.environment_holds_old {
         anstream::eprintln!("Only the first key of WHARFAGE_SEALING_KEY is needed now; take the others away.");
     }

@@ -33,6 +33,8 @@ enum Asked {
 
 impl Serve {
     pub(super) async fn run(self, common: &Common) -> anyhow::Result<()> {
+        // Nothing is acknowledged that would not be kept.
+        common.check_state_folder()?;
         let path = self.config.clone().unwrap_or_else(|| PathBuf::from(programs::FOUND));
         let before = content(&path);
         let (mut config, host) = programs::open_all(common, self.config.as_deref())?;
@@ -64,19 +66,20 @@ impl Serve {
                     anstream::eprintln!("{DIM}{why}: finishing what is under way{DIM:#}");
                     // Whoever asks again does not wait.
                     let ended = tokio::select! {
-                        ended = serving.drain() => ended,
-                        _ = signals.stop() => false,
+                        ended = serving.drain() => Some(ended),
+                        _ = signals.stop() => None,
                     };
-                    // What is still to be told may wait for a receiver that does not answer.
-                    if let Some(exporting) = exporting.filter(|_| ended) {
+                    // What is still to be told, of what took too long to end as well, may wait for a receiver that does
+                    // not answer.
+                    if let Some(exporting) = exporting.filter(|_| ended.is_some()) {
                         tokio::select! {
                             () = exporting.end() => {}
                             _ = signals.stop() => {}
                         }
                     }
                     match ended {
-                        true => anstream::eprintln!("{GREEN}stopped{GREEN:#}"),
-                        false => anstream::eprintln!(
+                        Some(true) => anstream::eprintln!("{GREEN}stopped{GREEN:#}"),
+                        _ => anstream::eprintln!(
                             "{GREEN}stopped{GREEN:#} {DIM}with work under way, which begins again with the next start{DIM:#}"
                         ),
                     }

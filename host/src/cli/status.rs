@@ -121,7 +121,7 @@ struct Socket {
 struct Sink {
     sink: String,
     state: String,
-    dead_letters: u64,
+    dead_letters: Option<u64>,
 }
 
 impl Status {
@@ -291,7 +291,7 @@ impl Reading {
             if !is_well(state) {
                 lines.push(format!("the sink {sink} is in state {state}"));
             }
-            if *dead_letters > 0 {
+            if let Some(dead_letters) = dead_letters.filter(|count| *count > 0) {
                 lines.push(format!("the sink {sink} did not take {dead_letters}; `wharfage events dead` shows them"));
             }
         }

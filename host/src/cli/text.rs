@@ -28,7 +28,7 @@ pub(super) fn failure(error: &anyhow::Error) {
             anstream::eprintln!("{RED}{}{RED:#}: {known}", known.kind().name());
             // What the host found stands in its details; a plugin's fields stand nowhere else.
             if let (wharfage::Kind::InvalidRequest(fields), None) = (known.kind(), known.details()) {
-                for field in fields {
+                for field in fields.iter().filter(|field| !is_said(field, known.message())) {
                     let place = if field.path.is_empty() { "(input)" } else { &field.path };
                     anstream::eprintln!("{}: {}", one_line(place, 200), one_line(&field.message, 500));
                 }
@@ -45,6 +45,12 @@ pub(super) fn failure(error: &anyhow::Error) {
         }
         None => anstream::eprintln!("{RED}failed{RED:#}: {error:#}"),
     }
+}
+
+/// Whether the sentence says already what is wrong with a field.
+fn is_said(field: &wharfage::FieldError, sentence: &str) -> bool {
+    sentence == field.message
+        || sentence.strip_prefix(&field.path).and_then(|rest| rest.strip_prefix(": ")) == Some(field.message.as_str())
 }
 
 /// What shows that something goes on, where a person looks at it.
@@ -298,6 +304,14 @@ mod tests {
 
     fn read(json: &str) -> String {
         shown(serde_json::from_str(json).unwrap())
+    }
+
+    #[test]
+    fn what_the_sentence_says_is_not_said_again() {
+        let field = |path: &str| wharfage::FieldError::new(path, "expected a name");
+        assert!(is_said(&field(""), "expected a name") && is_said(&field("/name"), "/name: expected a name"));
+        assert!(!is_said(&field("/name"), "orders.list: the input does not fit"));
+        assert!(!is_said(&field("/name"), "/other: expected a name"));
     }
 
     #[test]

@@ -14,6 +14,9 @@ use zeroize::Zeroizing;
 use super::SECRET_BYTES_MAX;
 use crate::time::Timestamp;
 
+/// Most bytes of a file: those of a secret, and the blanks that editors put around it.
+const FILE_BYTES_MAX: usize = SECRET_BYTES_MAX + 64;
+
 /// A file's text, and when it was written.
 pub(super) struct Found {
     pub(super) text: Zeroizing<String>,
@@ -57,8 +60,12 @@ pub(super) fn read_in(dir: &Dir, name: &Path, path: &Path) -> Result<Option<Foun
     }
     let at = about.modified().ok().map(|at| Timestamp::from(at.into_std()));
     // Room for all of it from the start: a text that grows leaves copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(SECRET_BYTES_MAX + 64));
-    let whole = file.take(SECRET_BYTES_MAX as u64 + 1).read_to_end(&mut bytes);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX + 64));
+    let whole = file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes);
+    // What lies beyond would be taken for absent.
+    if bytes.len() > FILE_BYTES_MAX {
+        return Err(format!("{} is longer than {FILE_BYTES_MAX} bytes, and is not read in part", path.display()));
+    }
     let text = whole.ok().and_then(|_| std::str::from_utf8(&bytes).ok());
     let text = text.ok_or_else(|| format!("{} cannot be read as text", path.display()))?;
     Ok(Some(Found { text: Zeroizing::new(text.trim().to_owned()), at }))
@@ -71,10 +78,15 @@ pub(super) fn read_in(dir: &Dir, name: &Path, path: &Path) -> Result<Option<Foun
 #[cfg(unix)]
 pub(crate) fn judge_owner(path: &Path, owner: u32, own: u32) -> Result<(), String> {
     let path = path.display();
-    if owner != own {
-        return Err(format!("{path} belongs to another user (uid {owner}, not {own}); run: sudo chown {own} {path}"));
+    if owner == own {
+        return Ok(());
     }
-    Ok(())
+    // Most often it is right as it is and somebody else is at work, who would take it from a service that runs.
+    let as_owner = match owner {
+        0 => String::new(),
+        _ => format!("run this as that user: sudo -u '#{owner}' wharfage …; or, if it is to be yours, "),
+    };
+    Err(format!("{path} belongs to another user (uid {owner}, not {own}); {as_owner}run: sudo chown -R {own} {path}"))
 }
 
 /// Whose a file is and who may read it.
@@ -147,7 +159,11 @@ mod tests {
     #[test]
     fn a_file_of_another_user_is_refused_with_the_command_that_mends_it() {
         let refused = judge(Path::new("/k"), 0o600, 7, 8).unwrap_err();
-        assert!(refused.contains("uid 7") && refused.contains("chown 8 /k"), "{refused}");
+        assert!(refused.contains("uid 7") && refused.contains("sudo -u '#7' wharfage"), "{refused}");
+        assert!(refused.ends_with("or, if it is to be yours, run: sudo chown -R 8 /k"), "{refused}");
+        // Nobody is told to work as root.
+        let refused = judge(Path::new("/k"), 0o600, 0, 8).unwrap_err();
+        assert!(refused.contains("run: sudo chown -R 8 /k") && !refused.contains("sudo -u"), "{refused}");
         assert!(judge(Path::new("/k"), 0o600, 8, 8).is_ok() && judge(Path::new("/k"), 0o400, 8, 8).is_ok());
         for mode in [0o640, 0o604, 0o620, 0o601] {
             assert!(judge(Path::new("/k"), mode, 8, 8).unwrap_err().contains("chmod 600 /k"), "{mode:o}");
@@ -175,5 +191,17 @@ mod tests {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         assert!(refusal(&path).contains("cannot be read as text"));
         assert!(refusal(folder.path()).contains("is not a file"));
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_not_read_in_part() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        written(&path, &format!("{}\r\n", "x".repeat(SECRET_BYTES_MAX)), 0o600);
+        assert_eq!(read(&path).unwrap().unwrap().text.len(), SECRET_BYTES_MAX);
+        for character in ["x", "ü"] {
+            written(&path, &format!("x{}", character.repeat(FILE_BYTES_MAX)), 0o600);
+            assert!(refusal(&path).contains(&format!("longer than {FILE_BYTES_MAX} bytes")));
+        }
     }
 }

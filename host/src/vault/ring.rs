@@ -5,6 +5,7 @@
 //! it is opened. A line of the file is a key, the first one seals. During a change there are two, so that every record
 //! opens whenever the change is cut short.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -49,8 +50,8 @@ enum Place {
 #[derive(Default)]
 pub(super) struct Keys {
     keys: Vec<Key>,
-    /// Whether the first one came from the environment.
-    is_from_environment: bool,
+    /// How many of them, the first ones, came from the environment.
+    of_environment: usize,
 }
 
 /// One key.
@@ -118,7 +119,7 @@ impl Ring {
         let mut known = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         let Place::Folder(folder) = &self.place else {
             if known.keys.is_empty() {
-                *known = Arc::new(Keys { keys: vec![Key::drawn()?], is_from_environment: false });
+                *known = Arc::new(Keys { keys: vec![Key::drawn()?], of_environment: 0 });
             }
             return Ok(known.clone());
         };
@@ -126,13 +127,15 @@ impl Ring {
             Some(text) => parse(text.split(','), &format!("the environment variable {VARIABLE}"))?,
             None => Vec::new(),
         };
-        let is_from_environment = !keys.is_empty();
+        once(&mut keys);
+        let of_environment = keys.len();
         keys.extend(read_file(folder)?);
         if keys.is_empty() && make {
             make_file(folder)?;
             keys = read_file(folder)?;
         }
-        *known = Arc::new(Keys { keys, is_from_environment });
+        once(&mut keys);
+        *known = Arc::new(Keys { keys, of_environment });
         Ok(known.clone())
     }
 
@@ -145,7 +148,7 @@ impl Ring {
             if keys.keys.len() > 1 {
                 return Ok(());
             }
-            if keys.is_from_environment {
+            if keys.of_environment > 0 {
                 return Err(Error::configuration(format!(
                     "the sealing key stands in {VARIABLE}, which is not ours to change"
                 ))
@@ -161,20 +164,35 @@ impl Ring {
         .await
     }
 
-    /// Ends a change: only the key that seals is left. Answers whether the environment still holds others.
+    /// Ends a change: only the key that seals is left, and none in the file where it is the environment's. Answers whether
+    /// the environment still holds others.
     pub(super) async fn end_change(self: &Arc<Self>) -> Result<bool> {
         let ring = self.clone();
         off_the_runtime(move || {
             let keys = ring.read(false)?;
             let first = keys.first().ok_or_else(|| Error::internal("there is no sealing key"))?;
-            if keys.is_from_environment {
-                return Ok(keys.keys.len() > 1);
+            if keys.of_environment > 0 {
+                ring.remove_file()?;
+                ring.read(false)?;
+                return Ok(keys.of_environment > 1);
             }
             ring.replace([first].into_iter())?;
             ring.read(false)?;
             Ok(false)
         })
         .await
+    }
+
+    /// Takes the file's keys away.
+    fn remove_file(&self) -> Result<()> {
+        let Place::Folder(folder) = &self.place else { return Ok(()) };
+        let wrong = |error: std::io::Error| unusable(folder, &format!("cannot be taken away: {error}"));
+        let dir = Dir::open_ambient_dir(folder, ambient_authority()).map_err(wrong)?;
+        match dir.remove_file(FILE) {
+            Ok(()) => crate::artifact::settle(&dir).map_err(wrong),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(wrong(error)),
+        }
     }
 
     /// Writes the keys beside and puts them in place in one step.
@@ -191,6 +209,12 @@ impl Ring {
         dir.rename(&beside, &dir, FILE).map_err(wrong)?;
         crate::artifact::settle(&dir).map_err(wrong)
     }
+}
+
+/// Each key once, where it stands first.
+fn once(keys: &mut Vec<Key>) {
+    let mut ids = BTreeSet::new();
+    keys.retain(|key| ids.insert(key.id));
 }
 
 /// Runs work that blocks where it may.

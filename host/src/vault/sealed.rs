@@ -80,15 +80,17 @@ impl Sealed {
             known => known,
         };
         let at = self.clock.now();
+        let mut written = None;
         loop {
             let keys = self.ring.now(true).await?;
             let key = keys.first().ok_or_else(|| Error::internal("there is no sealing key"))?;
-            let Some(version) = self.put(key, owner, name, last, at, value).await? else { return Ok(None) };
-            // A change of the key that ended while this was written did not see the record: it is sealed again.
-            if self.ring.now(false).await?.of(&key.id).is_some() {
+            // What was written before was sealed again by the change of the key, or somebody wrote after it.
+            let Some(version) = self.put(key, owner, name, last, at, value).await? else { return Ok(written) };
+            // A change of the key that began while this was written may not have seen the record: it is sealed again.
+            if self.ring.now(false).await?.first().is_some_and(|first| first.id == key.id) {
                 return Ok(Some(version));
             }
-            last = version;
+            (last, written) = (version, Some(version));
         }
     }
 
@@ -434,6 +436,18 @@ mod tests {
         assert!(refusal(desk.sealed().read("a", "n").await).contains("another key"));
     }
 
+    /// Two of one key were taken for a change under way, and the one that was to be replaced went on sealing.
+    #[tokio::test]
+    async fn a_key_that_stands_there_twice_is_changed_as_well() {
+        let desk = Desk::new();
+        desk.sealed().write("a", "n", 0, b"one").await.unwrap();
+        let old = std::fs::read(desk.key_file()).unwrap();
+        std::fs::write(desk.key_file(), [&*old, &*old].concat()).unwrap();
+        assert_eq!(desk.sealed().change_key().await.unwrap().resealed, 1);
+        let new = std::fs::read(desk.key_file()).unwrap();
+        assert!(new != old && new.len() == old.len(), "the old key is still there");
+    }
+
     /// A future that is given up after so many polls: a process killed there.
     struct Killed<F>(Pin<Box<F>>, usize);
 
@@ -504,6 +518,28 @@ mod tests {
         let error = desk.sealed().change_key().await.unwrap_err();
         assert_eq!(error.kind(), &Kind::Conflict);
         assert!(error.to_string().contains("run this again in 60 s"), "{error}");
+    }
+
+    /// Between its last look at the records and its end, a change of the key has both keys, and sees no record any more.
+    #[test]
+    fn a_write_after_the_last_look_of_a_change_of_the_key_is_not_lost() {
+        let desk = Desk::new();
+        // The keys are read on one thread, one reader after the other.
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let (running, changing) = (desk.sealed(), desk.sealed());
+            running.write("a", "n", 0, b"one").await.unwrap();
+            let (go, wait) = std::sync::mpsc::channel::<()>();
+            let held = tokio::task::spawn_blocking(move || wait.recv());
+            let mut write = pin!(running.write("a", "n", 1, b"two"));
+            assert!(write.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())).is_pending());
+            go.send(()).unwrap();
+            held.await.unwrap().unwrap();
+            changing.ring.begin_change().await.unwrap();
+            assert_eq!(write.await.unwrap(), Some(3), "sealed with the old key, and with the new one");
+            changing.ring.end_change().await.unwrap();
+            assert_eq!(desk.sealed().read("a", "n").await.unwrap().unwrap().value.as_slice(), b"two");
+        });
     }
 
     #[tokio::test]
