@@ -11,6 +11,8 @@ use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
+use crate::manifest::BudgetFacts;
+
 /// `[accounts.<name>]` of a `wharfage.toml`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -120,7 +122,7 @@ impl SecretProgram {
 
     /// As a person would write it.
     pub fn shown(&self) -> String {
-        crate::manifest::shown(&self.argv.join(" "))
+        crate::text::shown(&self.argv.join(" "))
     }
 }
 
@@ -156,11 +158,23 @@ impl SecretSource {
 
 impl<'de> Deserialize<'de> for SecretSource {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(SourceVisitor)
+        deserializer.deserialize_any(SourceVisitor { is_in_list: false })
     }
 }
 
-struct SourceVisitor;
+/// One source of a list.
+struct Listed(SecretSource);
+
+impl<'de> Deserialize<'de> for Listed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SourceVisitor { is_in_list: true }).map(Self)
+    }
+}
+
+/// Reads a source. None of its errors shows what is written there, as the usual ones do: it may be the secret itself.
+struct SourceVisitor {
+    is_in_list: bool,
+}
 
 impl<'de> Visitor<'de> for SourceVisitor {
     type Value = SecretSource;
@@ -169,25 +183,57 @@ impl<'de> Visitor<'de> for SourceVisitor {
         f.write_str(SOURCES)
     }
 
-    /// The usual message would show the value.
+    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<SecretSource, E> {
+        Err(no_value())
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<SecretSource, E> {
+        Err(no_value())
+    }
+
+    fn visit_i128<E: serde::de::Error>(self, _: i128) -> Result<SecretSource, E> {
+        Err(no_value())
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<SecretSource, E> {
+        Err(no_value())
+    }
+
+    fn visit_u128<E: serde::de::Error>(self, _: u128) -> Result<SecretSource, E> {
+        Err(no_value())
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<SecretSource, E> {
+        Err(no_value())
+    }
+
     fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<SecretSource, E> {
-        Err(E::custom(format!("a secret's value never stands in this file; where it comes from does: {SOURCES}")))
+        Err(no_value())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<SecretSource, A::Error> {
-        Written::deserialize(MapAccessDeserializer::new(map))?.source().map_err(A::Error::custom)
+        let written = Written::deserialize(MapAccessDeserializer::new(map)).map_err(|_| no_value::<A::Error>())?;
+        written.source().map_err(A::Error::custom)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<SecretSource, A::Error> {
+        if self.is_in_list {
+            return Err(A::Error::custom("a secret's sources are one list, and none of them is another"));
+        }
         let mut sources = Vec::new();
-        while let Some(written) = list.next_element::<Written>()? {
-            sources.push(written.source().map_err(A::Error::custom)?);
+        while let Some(Listed(source)) = list.next_element()? {
+            sources.push(source);
         }
         if sources.is_empty() || sources.len() > SOURCES_MAX {
             return Err(A::Error::custom(format!("a secret has 1 to {SOURCES_MAX} sources")));
         }
         Ok(SecretSource::Chain(sources))
     }
+}
+
+/// What is told of all that is no source.
+fn no_value<E: serde::de::Error>() -> E {
+    E::custom(format!("a secret's value never stands in this file; where it comes from does: {SOURCES}"))
 }
 
 /// How one may write a source.
@@ -268,7 +314,7 @@ impl Account {
 }
 
 /// What an operator sets of a budget.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub struct BudgetOverride {
     /// Units per window.
@@ -277,6 +323,35 @@ pub struct BudgetOverride {
     pub window_s: Option<u64>,
     /// Requests at once.
     pub concurrency: Option<u32>,
+}
+
+impl BudgetOverride {
+    /// What is wrong with it for a budget of these facts, if anything is, with the line that would be right.
+    pub(crate) fn check_against(&self, name: &str, facts: &BudgetFacts) -> Result<(), String> {
+        let Self { limit, window_s, concurrency } = *self;
+        let heaviest = facts.weights.iter().map(|weight| weight.units).fold(1, u32::max);
+        let is_at_once = facts.concurrency.is_some();
+        let why = match limit.or(concurrency) {
+            _ if is_at_once && (limit.is_some() || window_s.is_some()) => {
+                "has `limit` or `window_s`, and the plugin's is of requests at once".to_owned()
+            }
+            Some(_) if !is_at_once && concurrency.is_some() => {
+                "has `concurrency`, and the plugin's is of a window".to_owned()
+            }
+            None if window_s.is_none() => "says nothing".to_owned(),
+            Some(units) if units < heaviest => format!("is of {units}, and one request may take {heaviest}"),
+            _ if window_s == Some(0) => "has a window_s of 0".to_owned(),
+            _ => return Ok(()),
+        };
+        let units = |set: Option<u32>, own: Option<u32>| set.or(own).unwrap_or(1).max(heaviest);
+        let right = if is_at_once {
+            format!("concurrency = {}", units(concurrency.or(limit), facts.concurrency))
+        } else {
+            let window_s = window_s.or(facts.window_s).unwrap_or(1).max(1);
+            format!("limit = {}, window_s = {window_s}", units(limit, facts.limit))
+        };
+        Err(format!("{why}. Write   budgets.{name} = {{ {right} }}"))
+    }
 }
 
 #[cfg(test)]
@@ -322,8 +397,29 @@ mod tests {
             let told = read(wrong).unwrap_err().to_string();
             assert!(told.contains("line 2"), "{wrong}: {told}");
         }
-        let told = read("'s3cret-value'").unwrap_err();
-        assert!(told.message().contains("env_file") && !told.message().contains("s3cret"), "{told}");
+        for wrong in [
+            "'s3cret-value'",
+            "['s3cret-value']",
+            "[['s3cret-value']]",
+            "{ sealed = 's3cret-value' }",
+            "[{ env = 'X' }, { file = 53127 }]",
+            "{ program = 's3cret-value' }",
+            "{ program = ['op'], timeout_ms = 's3cret-value' }",
+            "53127",
+            "[53127]",
+            "53127.5",
+            "15312700000000000000",
+            "-53127000000000000000000",
+            "253127000000000000000000000000000000000",
+        ] {
+            let told = read(wrong).unwrap_err();
+            let message = told.message();
+            let is_shown = ["s3cret", "53127"].iter().any(|value| message.contains(value));
+            assert!(message.contains("a secret's") && !is_shown, "{wrong}: {message}");
+        }
+        for wrong in ["'s3cret-value'", "true", "[false]", "{ value = 's3cret' }"] {
+            assert!(read(wrong).unwrap_err().message().contains("env_file"), "{wrong}");
+        }
     }
 
     #[test]

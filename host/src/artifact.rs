@@ -19,7 +19,7 @@ use wasmtime::component::Component;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::hex::hex;
-use crate::manifest::shown_lines;
+use crate::text::shown_lines;
 
 /// Compiled code.
 pub(crate) type Code = Component;
@@ -48,8 +48,10 @@ const FOLDER_BYTES_MAX: u64 = 4 << 30;
 
 /// Code is made of a component, which takes a moment; see [`HostBuilder::compiling`](crate::HostBuilder::compiling).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Compiling<'a> {
     /// It begins.
+    #[non_exhaustive]
     Begun {
         /// The plugin, as its manifest calls it.
         plugin: &'a str,
@@ -57,6 +59,7 @@ pub enum Compiling<'a> {
         component_bytes: usize,
     },
     /// It is over, whatever came of it.
+    #[non_exhaustive]
     Ended {
         /// Milliseconds that it took.
         taken_ms: u64,

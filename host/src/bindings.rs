@@ -1,6 +1,13 @@
 //! The contract as Rust types: the one place where they are generated.
 
-#![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated from wit/, which documents it")]
+#![allow(
+    missing_debug_implementations,
+    missing_docs,
+    unnameable_types,
+    unreachable_pub,
+    clippy::all,
+    reason = "generated from wit/, which documents it"
+)]
 
 wasmtime::component::bindgen!({
     path: "wit",

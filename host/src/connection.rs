@@ -18,11 +18,11 @@ use crate::inbound::poll::PollPolicy;
 use crate::inbound::sink::SinkPolicy;
 use crate::inbound::socket::SocketPolicy;
 use crate::inbound::webhook::EndpointPolicy;
-use crate::manifest::{shown, shown_lines, suggestion};
 use crate::observe::alerts::AlertPolicy;
 use crate::observe::policy::ObservePolicy;
 use crate::outbound::breaker::BreakerPolicy;
 use crate::outbound::cache::CachePolicy;
+use crate::text::{shown, shown_lines, suggestion};
 use crate::warm::WarmPolicy;
 
 /// A whole `wharfage.toml`.
@@ -91,7 +91,7 @@ pub struct Connection {
     /// Origins granted with the methods and paths that the manifest asks for there.
     #[serde(default)]
     pub origins: Vec<String>,
-    /// Origins granted more narrowly.
+    /// Origins granted more narrowly, instead of in `origins`.
     #[serde(default)]
     pub allow: Vec<Allow>,
     /// Another base URL for an origin of the manifest, as a sandbox; it is granted like the original only if stated.
@@ -103,7 +103,7 @@ pub struct Connection {
     /// Addresses outside the public internet that may be dialled, as `127.0.0.1/32`.
     #[serde(default)]
     pub private_addresses: Vec<IpNet>,
-    /// Fields of an operation's input that are filled in where the caller leaves them out.
+    /// Fields of an operation's input that are filled in where the caller leaves them out; each is of one operation at least.
     #[serde(default)]
     pub defaults: BTreeMap<String, toml::Value>,
     /// When the host stops asking an origin that keeps failing.
@@ -140,7 +140,7 @@ pub struct Allow {
     pub origin: String,
     /// Methods.
     pub methods: Vec<String>,
-    /// Path patterns from the root: `*` stands for one segment, `**` at the end for any number.
+    /// Path patterns from the root, at least one: `*` stands for one segment, `**` at the end for any number.
     pub paths: Vec<String>,
     /// Of GraphQL only this. Then every request here is a POST with one GraphQL document that can be judged.
     pub graphql: Option<GraphqlLimit>,
@@ -280,7 +280,7 @@ limits! {
     claims_bytes: 8 << 10, "Bytes of the claims of one token that a plugin has made.";
     log_lines: 200, "Lines that one call may log; more are dropped, as for the next three.";
     log_bytes: 64 << 10, "Bytes that one call may log.";
-    log_second_bytes: 256 << 10, "Bytes that all calls of the connection may log in one second.";
+    log_second_bytes: 256 << 10, "Bytes that all calls of the connection may log in one second, 256 of them for each line besides its text.";
     log_fields: 32, "Fields of one such line.";
     emitted_events: 1_000, "Events that the handling of one event may emit.";
     emitted_bytes: 4 << 20, "Bytes of the content of all these.";
@@ -393,17 +393,41 @@ impl Connection {
     }
 }
 
-/// Where a text is wrong and why. The line itself is shown, unless it is about secrets: somebody may have written one
-/// there in plain.
+/// The tables of a `wharfage.toml`.
+const TABLES: [&str; 9] =
+    ["plugins", "accounts", "connections", "endpoints", "serve", "sinks", "alerts", "observe", "engine"];
+
+/// The table that a line begins. One that begins with a bracket may also be of a list.
+fn table_begun(line: &str) -> Option<&'static str> {
+    let name = line.trim_start().strip_prefix('[')?.trim_start_matches('[').trim_start();
+    let is_it = |table: &&str| name.strip_prefix(*table).is_some_and(|rest| rest.trim_start().starts_with(['.', ']']));
+    TABLES.into_iter().find(is_it)
+}
+
+/// Where a text is wrong and why. The line itself is shown, unless somebody may have written a secret there in plain: in an
+/// account anywhere, elsewhere where a secret is spoken of, which may be some lines before.
 fn place(error: &toml::de::Error, text: &str) -> String {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let number = before.matches('\n').count() + 1;
-    let line = text.lines().nth(number - 1).unwrap_or_default();
-    let header = before.lines().rev().map(str::trim_start).find(|line| line.starts_with('[')).unwrap_or_default();
-    if header.contains("secret") || line.contains("secret") {
-        return format!("line {number}: {}", shown(error.message()));
+    let lines: Vec<&str> = text.lines().take(number).collect();
+    let begun = lines.iter().enumerate().rev().find_map(|(at, line)| Some((at, table_begun(line)?)));
+    let (at, table) = begun.unwrap_or_default();
+    let holds = |lines: &[&str], word: &str| lines.iter().any(|line| line.contains(word));
+    // A connection's secrets are names.
+    let about_secrets = if table == "connections" { number - 1 } else { at };
+    if holds(&lines[at..], "accounts") || holds(lines.get(about_secrets..).unwrap_or_default(), "secret") {
+        return format!("line {number}: {}", shown(without_value(error.message())));
     }
     shown_lines(&error.to_string())
+}
+
+/// A message without the value that it is about, as serde has it: `invalid type: string "…", expected a map`.
+fn without_value(message: &str) -> &str {
+    let is_about_value = ["invalid type: ", "invalid value: "].iter().any(|start| message.starts_with(start));
+    match message.rfind("expected ") {
+        Some(at) if is_about_value => &message[at..],
+        _ => message,
+    }
 }
 
 #[cfg(test)]
@@ -418,6 +442,9 @@ mod tests {
             error.contains("wharfage.toml cannot be read") && error.contains("line 2") && error.contains('^'),
             "{error}"
         );
+        let beside = "[connections.acme]\nsecrets = ['api_key']\noriginss = []\n";
+        let error = Config::parse(beside, Path::new("wharfage.toml")).unwrap_err().to_string();
+        assert!(error.contains("3 | originss") && error.contains('^'), "{error}");
     }
 
     #[test]
@@ -451,6 +478,17 @@ mod tests {
             "[accounts.a]\nsecrets = { key = 's3cret-value' }",
             "[accounts.a.secrets]\nkey = s3cret-value",
             "[accounts.a.secrets.key]\nenv = 's3cret-value'\nvalue = 's3cret-value'",
+            "[accounts.a.secrets]\nkey = ['s3cret-value']",
+            "[accounts.a.secrets]\nkey = { sealed = 's3cret-value' }",
+            "[accounts.a]\nsecrets = {\n  key = 's3cret-value',\n}",
+            "[accounts.a]\nsecrets = 's3cret-value'",
+            "[accounts.a]\nsecrets.key = [\n  's3cret-value',\n]",
+            "[accounts.a]\nsecrets.key = [\n  ['x'],\n  s3cret-value,\n]",
+            "[accounts.a]\nsecerts.key = 's3cret-value'",
+            "[accounts]\na = 's3cret-value'",
+            "accounts.a = 's3cret-value'",
+            "[sinks.s]\nkind = 'http'\nsecret = {\n  env = 's3cret-value',\n  name = 's3cret-value'\n}",
+            "[observe]\notlp_secret = [\n  's3cret-value',\n]",
         ] {
             let error = Config::parse(text, Path::new("wharfage.toml")).unwrap_err().to_string();
             assert!(!error.contains("s3cret") && error.contains("line "), "{text}: {error}");

@@ -41,6 +41,7 @@ const NAMED_MAX: usize = 10;
 /// What happens when an answer differs from its schema.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum DriftPolicy {
     /// The call fails with [`Kind::SchemaViolation`]. New fields pass.
     Strict,

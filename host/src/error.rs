@@ -13,6 +13,24 @@ use crate::time::Timestamp;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, who can help, and what is known about it.
+///
+/// # Who may see what
+///
+/// - [`message`](Self::message) is for whoever wrote the call: one sentence, which may name connections, plugins and
+///   origins.
+/// - `Display` and `Debug` are for operators and their logs. They add method, path and status, and on further lines
+///   [`details`](Self::details), which may hold places of files and lines of a `wharfage.toml`. Answer no client with
+///   `to_string()`.
+/// - [`body`](Self::body) is for whoever may see the provider's answer.
+/// - The name of the kind ([`Kind::name`]) is for everybody.
+///
+/// ```
+/// use wharfage::{Error, Kind};
+///
+/// let error = Error::new(Kind::NotFound, "no such order").with_details("asked by connection `acme`");
+/// assert_eq!((error.kind().name(), error.message()), ("not-found", "no such order"));
+/// assert_eq!(error.to_string(), "no such order\nasked by connection `acme`");
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Error(Box<Fields>);
 
@@ -46,7 +64,7 @@ pub enum Kind {
     CursorInvalid,
     /// The plugin has no operation of that name.
     UnknownOperation,
-    /// The grant does not hold this: the rule that refused it.
+    /// The grant does not hold this: the [`rule`] that refused it. A plugin's own error may name another.
     PolicyDenied(String),
     /// A credential is missing or cannot be read.
     CredentialUnavailable,
@@ -94,6 +112,7 @@ pub enum Kind {
 
 /// What is wrong with one field of an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FieldError {
     /// Where, as a JSON Pointer (RFC 6901); empty for the whole input.
     pub path: String,
@@ -101,8 +120,16 @@ pub struct FieldError {
     pub message: String,
 }
 
+impl FieldError {
+    /// What was expected at `path`.
+    pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { path: path.into(), message: message.into() }
+    }
+}
+
 /// How a connection failed before an answer came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NetworkStage {
     /// The name did not resolve.
     Dns,
@@ -114,10 +141,10 @@ pub enum NetworkStage {
     Reset,
 }
 
-/// Whether the request of a failed attempt reached the provider. Later ones say more.
+/// Whether the request of a failed attempt reached the provider. Later ones say more. There are these and no others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RequestSent {
-    /// Nothing left the host.
+    /// Nothing left the host, or the provider did nothing with it.
     No,
     /// The provider may have acted on it.
     Maybe,
@@ -125,7 +152,7 @@ pub enum RequestSent {
     Yes,
 }
 
-/// Who can act on an error.
+/// Who can act on an error: one of these and nobody else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
     /// Whoever made the call: the input, the name, the cursor.
@@ -140,7 +167,7 @@ pub enum Blame {
     Us,
 }
 
-/// How the guide that this project grew from sorts errors.
+/// How the guide that this project grew from sorts errors: into these and no others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
     /// It may pass by itself.
@@ -169,7 +196,7 @@ impl Error {
         }))
     }
 
-    /// A refusal by `rule`, with the lines that would allow it.
+    /// A refusal by one of the [`rule`]s, with the lines that would allow it.
     pub(crate) fn denied(rule: &str, message: impl Into<String>, allow: impl Into<String>) -> Self {
         Self::new(Kind::PolicyDenied(rule.to_owned()), message).with_details(allow)
     }
@@ -183,7 +210,7 @@ impl Error {
     /// An input whose field at `path` does not fit.
     pub(crate) fn invalid(path: impl Into<String>, message: impl Into<String>) -> Self {
         let message = message.into();
-        let field = FieldError { path: path.into(), message: message.clone() };
+        let field = FieldError::new(path, message.clone());
         Self::new(Kind::InvalidRequest(vec![field]), message)
     }
 
@@ -281,12 +308,12 @@ impl Error {
         &self.0.kind
     }
 
-    /// The sentence for people, without details.
+    /// The sentence for whoever wrote the call, without details.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
-    /// What helps the operator: causes, places, the line that would allow it.
+    /// What helps the operator, and is for nobody else: causes, places, the line that would allow it.
     pub fn details(&self) -> Option<&str> {
         self.0.details.as_deref()
     }
@@ -393,8 +420,8 @@ impl Kind {
         }
     }
 
-    /// The names of all kinds, as the contract writes them; those that no guest can meet, likewise.
-    pub const NAMES: [&'static str; 27] = [
+    /// The names of all kinds. The contract writes them so, also those that no plugin can meet.
+    pub const NAMES: &'static [&'static str] = &[
         "invalid-request",
         "not-found",
         "conflict",
@@ -477,7 +504,8 @@ impl Kind {
     }
 }
 
-/// The guide's string form: `sentence [HTTP 404] at GET /orders/7/ (request_id: x)`, then the details, if any.
+/// The guide's string form, for operators: `sentence [HTTP 404] at GET /orders/7/ (request_id: x)`, then the details, if
+/// any.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0.message)?;
@@ -504,6 +532,44 @@ impl fmt::Debug for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// The rules that a [`Kind::PolicyDenied`] names, each once.
+pub mod rule {
+    /// The address is outside the public internet, and the connection does not grant it.
+    pub const ADDRESS: &str = "address";
+    /// The program was given a component that no connection of its file uses.
+    pub const CONNECTION: &str = "connection";
+    /// The credential may not go there, cannot be put there, or is none of the connection's.
+    pub const CREDENTIAL: &str = "credential";
+    /// The GraphQL document is none that the connection grants.
+    pub const GRAPHQL: &str = "graphql";
+    /// The header field is not the plugin's to set.
+    pub const HEADER: &str = "header";
+    /// The idempotency key cannot be put where the manifest wants it.
+    pub const IDEMPOTENCY: &str = "idempotency";
+    /// The interface is not granted.
+    pub const IMPORT: &str = "import";
+    /// What was kept of an answer is no URL that may be asked.
+    pub const KEPT_URL: &str = "kept-url";
+    /// The origin and path are granted, and the method is not.
+    pub const METHOD: &str = "method";
+    /// The operation is not granted.
+    pub const OPERATION: &str = "operation";
+    /// The origin is not granted.
+    pub const ORIGIN: &str = "origin";
+    /// The origin is granted, and the path is not.
+    pub const PATH: &str = "path";
+    /// The program that would give a secret was not allowed to run.
+    pub const PROGRAM: &str = "program";
+    /// The answer redirects to where the host does not follow.
+    pub const REDIRECT: &str = "redirect";
+    /// The secret is not granted, or not for this purpose.
+    pub const SECRET: &str = "secret";
+    /// The tape does not hold this request, or cannot.
+    pub const TAPE: &str = "tape";
+    /// The URL is none that anybody could grant.
+    pub const URL: &str = "url";
+}
 
 #[cfg(test)]
 mod tests {

@@ -68,6 +68,7 @@ pub struct Poll {
 /// Where a polled trigger begins.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Start {
     /// With what happens from now on.
     #[default]

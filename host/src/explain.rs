@@ -1,10 +1,11 @@
 //! Everything a plugin may do over a connection, in lines that a person can read and compare.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+use std::fmt::{Debug, Write as _};
 
 use crate::artifact::Digest;
 use crate::capability::{self, KEY_BYTES_MAX, MADE_MAX, TEXT_BYTES_MAX};
+use crate::component::{CODE_BYTES_MAX, COMPONENT_BYTES_MAX, FUNCTION_BYTES_MAX};
 use crate::connection::{Config, Limit};
 use crate::drift::DriftPolicy;
 use crate::engine::EnginePolicy;
@@ -13,8 +14,8 @@ use crate::grant::Grant;
 use crate::inbound::poll::PollPolicy;
 use crate::inbound::socket::SocketPolicy;
 use crate::manifest::{
-    CODE_BYTES_MAX, COMPONENT_BYTES_MAX, CredentialFacts, Effect, FUNCTION_BYTES_MAX, JwtFacts, MANIFEST_BYTES_MAX,
-    Needs, OPERATIONS_BYTES_MAX, OPERATIONS_MAX, Operation, Purpose, SecretFacts, endpoint_parts, is_unshowable, shown,
+    CredentialFacts, Effect, JwtFacts, MANIFEST_BYTES_MAX, Needs, OPERATIONS_BYTES_MAX, OPERATIONS_MAX, Operation,
+    Purpose, Recovery, SecretFacts, endpoint_parts,
 };
 use crate::outbound::Method;
 use crate::outbound::buckets::Shape;
@@ -22,6 +23,7 @@ use crate::outbound::graphql::GraphqlRule;
 use crate::outbound::kept::KEPT_MAX;
 use crate::outbound::scope::{OriginScope, REQUEST_COSTS_MAX};
 use crate::plugin::{DESCRIBE_COMPUTE_MS, DESCRIBE_MS};
+use crate::text::{is_unshowable, shown};
 
 /// What the grant holds, section by section: what is linked, where requests may go and with which credential, how fast,
 /// which operations, which limits differ from the defaults, and what is missing.
@@ -50,12 +52,20 @@ pub fn explain(needs: &Needs, grant: &Grant) -> String {
     section(&mut out, "Answers that mean something else than their status", answers(needs));
     section(&mut out, "Answers that are kept", cache(grant));
     section(&mut out, "Operations", operations(needs, grant));
+    let defaults =
+        grant.defaults.iter().map(|(name, value)| format!("{} = {}", shown(name), shown(&value.to_string())));
+    section(&mut out, "Fields of their input that are filled in", defaults.collect());
     let probe =
         needs.manifest.health.iter().filter(|health| grant.check_operation(&health.operation).is_ok()).map(|health| {
             format!("{}, at most once a minute, and only where nobody has called", shown(&health.operation))
         });
     section(&mut out, "Asked to see how it is", probe.collect());
     section(&mut out, "Webhooks it takes", webhooks(needs));
+    section(&mut out, "Polls it offers", polls(needs));
+    section(&mut out, "Sockets it offers", sockets(needs, grant));
+    let events = needs.manifest.events.iter();
+    let events = events.map(|(name, facts)| format!("{name:<24} {}", shown(&facts.description)));
+    section(&mut out, "Events it emits", events.collect());
     section(&mut out, "Answers that differ from their schema", vec![drift(grant)]);
     section(&mut out, "An instance", grant.warm.lines());
     section(&mut out, "Limits", limits(grant));
@@ -64,12 +74,13 @@ pub fn explain(needs: &Needs, grant: &Grant) -> String {
         format!("{} ({weight}); to allow it:   {}", missing.what, missing.line)
     });
     section(&mut out, "Not granted", missing.collect());
+    section(&mut out, "As the manifest has them, for who compares", digests(needs, grant));
     out
 }
 
 /// What starts a connection's plugin by itself, as a `wharfage.toml` has it: endpoints with their limits, polls and sockets;
 /// nothing where there is nothing of a kind.
-pub fn explain_starts(config: &Config, connection: &str) -> String {
+pub fn explain_starts(needs: &Needs, config: &Config, connection: &str) -> String {
     let mut lines = Vec::new();
     for (id, policy) in config.endpoints.iter().filter(|(_, policy)| policy.connection == connection) {
         lines.push(format!("POST /webhooks/{id} takes {}", shown(&policy.webhook)));
@@ -83,7 +94,10 @@ pub fn explain_starts(config: &Config, connection: &str) -> String {
         let when = match (&policy.cron, policy.every_s) {
             (Some(cron), _) => format!("at {} {}", shown(cron), shown(policy.timezone.as_deref().unwrap_or("UTC"))),
             (None, Some(every_s)) => format!("every {every_s} s"),
-            (None, None) => "as often as its plugin says".to_owned(),
+            (None, None) => match needs.manifest.polls.get(name) {
+                Some(facts) => format!("every {} s, as its plugin says", facts.every_s),
+                None => "of which its plugin knows nothing".to_owned(),
+            },
         };
         format!("{} {when}, at most {} pages a run", shown(name), policy.pages_max)
     };
@@ -214,6 +228,10 @@ fn requests(needs: &Needs, grant: &Grant, origins: &[OriginScope]) -> Vec<String
         for path in paths {
             lines.push(format!("{} {}{path}", methods.join(", "), origin.base.origin().ascii_serialization()));
         }
+        if !origin.narrowed.is_empty() {
+            let asked: Vec<String> = origin.paths.iter().map(ToString::to_string).collect();
+            lines.push(format!("    of these only what the plugin asks for: {}", asked.join(", ")));
+        }
         lines.extend(origin.graphql.iter().flat_map(GraphqlRule::lines).map(|line| format!("    GraphQL: {line}")));
         let credential = origin
             .credential
@@ -249,7 +267,8 @@ fn secrets(needs: &Needs, grant: &Grant) -> Vec<String> {
             };
             let Some(facts) = needs.manifest.secrets.get(name) else { return format!("{name}: {purpose}.") };
             if let Some(jwt) = &facts.jwt {
-                return format!("{name}: {} {}", tokens(jwt, grant), shown(&facts.description)).trim_end().to_owned();
+                let about = format!("{} {}", tokens(jwt, grant), shown(&facts.description));
+                return format!("{name}: {}", about.trim_end());
             }
             let scope = match granted.purpose {
                 Purpose::Credential => String::new(),
@@ -265,6 +284,25 @@ fn secrets(needs: &Needs, grant: &Grant) -> Vec<String> {
             format!("{name}: {purpose}{scope}. {}", shown(&facts.description)).trim_end().to_owned()
         })
         .collect()
+}
+
+/// A digest of all that a manifest says of something, so that an upgrade shows that it says something else. It is whole,
+/// for whoever writes both could make two begin alike.
+fn digest(facts: &impl Debug) -> String {
+    Digest::of(format!("{facts:?}").as_bytes()).to_string()
+}
+
+/// A digest of each thing of which not all that a manifest says has a line.
+fn digests(needs: &Needs, grant: &Grant) -> Vec<String> {
+    let manifest = &needs.manifest;
+    let secrets = grant.secrets.keys().filter_map(|name| Some((name, manifest.secrets.get(name)?.jwt.as_ref()?)));
+    let secrets = secrets.map(|(name, jwt)| format!("secret {name}: {}", digest(jwt)));
+    let credentials = grant.credentials.iter().map(|credential| &credential.name);
+    let credentials = credentials.filter_map(|name| Some((name, manifest.credentials.get(name)?)));
+    let credentials = credentials.map(|(name, facts)| format!("credential {name}: {}", digest(facts)));
+    let webhooks = manifest.webhooks.iter().map(|(name, facts)| format!("webhook {name}: {}", digest(facts)));
+    let sockets = manifest.sockets.iter().map(|(name, facts)| format!("socket {name}: {}", digest(facts)));
+    secrets.chain(credentials).chain(webhooks).chain(sockets).collect()
 }
 
 /// Where an origin of the manifest is, granted or not; its name stands for nothing until it is looked up.
@@ -289,7 +327,13 @@ fn credentials(needs: &Needs, grant: &Grant) -> Vec<String> {
         let Some(facts) = needs.manifest.credentials.get(&credential.name) else { continue };
         let joined = |all: &[String]| all.iter().map(|one| shown(one)).collect::<Vec<_>>().join(", ");
         let secrets: Vec<String> = facts.secrets().into_iter().map(shown).collect();
-        let to: Vec<String> = credential.audience.iter().map(|name| place(grant, name)).collect();
+        let mut to: Vec<String> = Vec::new();
+        for origin in credential.audience.iter().map(|name| place(grant, name)) {
+            // Several origins of a manifest may be at one place.
+            if !to.contains(&origin) {
+                to.push(origin);
+            }
+        }
         let mut line = format!("{}: of {}, to {}", credential.name, secrets.join(", "), to.join(", "));
         let (methods, paths) = facts.narrowed();
         if !methods.is_empty() {
@@ -313,9 +357,7 @@ fn answers(needs: &Needs) -> Vec<String> {
     let rules = &needs.manifest.answers;
     let kinds: BTreeSet<&str> = rules.iter().map(|rule| rule.kind.as_str()).collect();
     let kinds: Vec<&str> = kinds.into_iter().collect();
-    // So that an upgrade shows that they say something else.
-    let digest = Digest::of(format!("{rules:?}").as_bytes()).to_string();
-    let line = || format!("rules of the manifest: {}, for {} ({digest:.19})", rules.len(), kinds.join(", "));
+    let line = || format!("rules of the manifest: {}, for {} ({})", rules.len(), kinds.join(", "), digest(rules));
     (!rules.is_empty()).then(line).into_iter().collect()
 }
 
@@ -338,6 +380,8 @@ fn functions(facts: &SecretFacts) -> String {
 }
 
 fn budgets(grant: &Grant) -> Vec<String> {
+    let strange = grant.strange_budgets.iter();
+    let strange = strange.map(|name| format!("budgets.{} of the account is none of this plugin's", shown(name)));
     grant
         .budgets
         .iter()
@@ -349,6 +393,7 @@ fn budgets(grant: &Grant) -> Vec<String> {
             let scope = format!("{:?}", budget.scope).to_lowercase();
             format!("{}: {rate}, per {scope} ({})", budget.spec.name, shown(&budget.source))
         })
+        .chain(strange)
         .collect()
 }
 
@@ -428,6 +473,36 @@ fn webhooks(needs: &Needs) -> Vec<String> {
     for (name, facts) in &needs.manifest.webhooks {
         lines.push(format!("{name:<24} {}", shown(&facts.description)).trim_end().to_owned());
         lines.extend(facts.lines().into_iter().map(|line| format!("    {line}")));
+        lines.push(format!("    as of {}, {}", shown(&facts.source), shown(&facts.date)));
+    }
+    lines
+}
+
+fn polls(needs: &Needs) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (name, facts) in &needs.manifest.polls {
+        lines.push(format!("{name:<24} {}", shown(&facts.description)).trim_end().to_owned());
+        let (every_s, least_s) = (facts.every_s, facts.least_s);
+        lines.push(format!("    every {every_s} s where nothing is said, never more often than every {least_s} s"));
+        let recovery = match facts.cursor_invalid {
+            Recovery::Restart => "reads everything anew",
+            Recovery::FromNow => "goes on from then, and may miss something",
+        };
+        lines.push(format!("    with a cursor that is not understood any more it {recovery}"));
+        lines.push(format!("    as of {}, {}", shown(&facts.source), shown(&facts.date)));
+    }
+    lines
+}
+
+fn sockets(needs: &Needs, grant: &Grant) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (name, facts) in &needs.manifest.sockets {
+        lines.push(format!("{name:<24} {}", shown(&facts.description)).trim_end().to_owned());
+        lines.push(format!("    open at {}{}", place(grant, &facts.origin), shown(&facts.path)));
+        let parameters: Vec<String> = facts.parameters.iter().map(|name| format!("values.{name}")).collect();
+        if !parameters.is_empty() {
+            lines.push(format!("    where a connection says {}", parameters.join(", ")));
+        }
         lines.push(format!("    as of {}, {}", shown(&facts.source), shown(&facts.date)));
     }
     lines
@@ -526,12 +601,95 @@ mod tests {
     }
 
     fn explained(manifest: &str) -> String {
+        explained_over(manifest, Connection::granting)
+    }
+
+    fn needs_of(manifest: &str) -> Needs {
         let head = "[plugin]\nname='acme'\nversion='1.0.0'\ncontract='0.1.0'\nprovider='Acme'\n";
         let manifest = Manifest::parse(&format!("{head}{manifest}")).unwrap();
         let (imports, foreign_imports) = (BTreeSet::new(), BTreeSet::new());
-        let needs = Needs { manifest, operations: Vec::new(), imports, foreign_imports };
-        let grant = Grant::new(&needs, "acme", &Connection::granting(&needs), None).unwrap();
+        Needs { manifest, operations: Vec::new(), imports, foreign_imports }
+    }
+
+    fn explained_over(manifest: &str, connection: impl FnOnce(&Needs) -> Connection) -> String {
+        let needs = needs_of(manifest);
+        let grant = Grant::new(&needs, "acme", &connection(&needs), None).unwrap();
         explain(&needs, &grant)
+    }
+
+    const ORIGIN: &str = "[origins.a]\nurl='https://a.test'\nmethods=['GET']\nsource='s'\ndate='d'\n";
+
+    /// Nobody could state it otherwise: which there are, how often they run, and what a sink may ask for.
+    #[test]
+    fn what_a_plugin_may_start_and_emit_is_explained_with_its_pace() {
+        let text = [
+            ORIGIN,
+            "paths=['/**']\n",
+            "[polls.ticks]\ndescription='New things'\nevery_s=900\nleast_s=60\nsource='s'\ndate='d'\n",
+            "[sockets.feed]\norigin='a'\npath='/ws/{market}'\nparameters=['market']\nsource='s'\ndate='d'\n",
+            "[events.'thing.seen']\ndescription='One was seen.'\n",
+        ]
+        .concat();
+        let told = explained(&text);
+        for lines in [
+            "\nPolls it offers:\n  ticks                    New things\n      every 900 s where",
+            " nothing is said, never more often than every 60 s\n      with a cursor that is not understood any more",
+            "\nSockets it offers:\n  feed\n      open at https://a.test/ws/{market}\n",
+            "      where a connection says values.market\n",
+            "\nEvents it emits:\n  thing.seen               One was seen.\n",
+        ] {
+            assert!(told.contains(lines), "{lines}: {told}");
+        }
+        let text_of_file = "[plugins.p]\ncomponent='p'\n[connections.acme]\nplugin='p'\npolls.ticks={}\n";
+        let config = Config::parse(text_of_file, "wharfage.toml".as_ref()).unwrap();
+        let starts = explain_starts(&needs_of(&text), &config, "acme");
+        assert!(starts.contains("  ticks every 900 s, as its plugin says, at most "), "{starts}");
+    }
+
+    #[test]
+    fn a_place_that_has_several_names_is_told_once() {
+        let origin = |name: &str| ORIGIN.replace("[origins.a]", &format!("[origins.{name}]\npaths=['/{name}']"));
+        let key = "[secrets.s]\n[credentials.k]\nscheme='bearer'\nsecret='s'\norigins=['a','b']\n";
+        let told = explained(&[origin("a"), origin("b"), key.to_owned()].concat());
+        assert!(told.contains("  k: of s, to https://a.test\n"), "{told}");
+    }
+
+    /// What the operator left is wider than what the manifest asks for, and only both together are granted.
+    #[test]
+    fn an_update_that_asks_for_more_of_a_narrowed_origin_changes_something() {
+        let with = |paths: &str| {
+            let allow = "[[allow]]\norigin='https://a.test'\nmethods=['GET']\npaths=['/v2/**']";
+            explained_over(&format!("{ORIGIN}paths={paths}\n"), |_| Connection::parse(allow).unwrap())
+        };
+        let more = explain_change(&with("['/v2/orders/**']"), &with("['/v2/orders/**','/v2/users/**']"));
+        let line = "GET https://a.test/v2/**: of these only what the plugin asks for: /v2/orders/**, /v2/users/**\n";
+        assert!(more.contains(&format!("+ It may send: {line}")), "{more}");
+    }
+
+    /// None of these has a line of its own, and each is what something is proved by or may say.
+    #[test]
+    fn an_update_that_proves_less_or_says_more_changes_something() {
+        let text = [
+            ORIGIN,
+            "paths=['/**']\n[secrets.k]\n[secrets.email]\n[secrets.tokens]\npurpose='verify'\n",
+            "jwt={algorithm='RS256',issuer='https://i.test',audience=['us']}\n",
+            "[credentials.c]\nscheme='jwt'\nsecret='k'\nalgorithm='HS256'\naudience='them'\norigins=['a']\n",
+            "[webhooks.w]\nsource='s'\ndate='d'\nkeys=[{hash=true}]\n[webhooks.w.verify]\nscheme='jwt'\n",
+            "secret='tokens'\nheader='Authorization'\nemail_secret='email'\n",
+        ]
+        .concat();
+        let before = explained(&text);
+        for (from, to, what) in [
+            ("email_secret='email'\n", "", "webhook w"),
+            ("true}]", "true}]\nignored=[{header='X-A',equals='b'}]", "webhook w"),
+            ("audience=['us']", "audience=['us','others']", "secret tokens"),
+            ("audience='them'", "audience='others'", "credential c"),
+        ] {
+            assert!(text.contains(from), "{from}");
+            let change = explain_change(&before, &explained(&text.replace(from, to)));
+            let line = format!("+ As the manifest has them, for who compares: {what}: sha256:");
+            assert!(change.contains(&line), "{from}: {change}");
+        }
     }
 
     /// Both origins are granted and both keys are given already: only which key goes where is new.

@@ -9,7 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
-use crate::manifest::shown;
+use crate::text::shown;
 
 /// Most bytes that one reading answers.
 const READ_BYTES_MAX: usize = 1 << 20;

@@ -1,8 +1,9 @@
 //! The readers of bytes from outside, as functions that take bytes and fail on whatever must never be.
 //!
 //! Public only because a byte harness and cargo-fuzz both live in other packages and call the same functions, which are
-//! nobody else's to use: they are hidden from the documentation and may change at any time. Each answers what the bytes
-//! came to in a few words, so that a harness without coverage can tell a new behaviour from one it has seen.
+//! nobody else's to use: they are there with the feature `internals` alone, hidden from the documentation, and may change at
+//! any time. Each answers what the bytes came to in a few words, so that a harness without coverage can tell a new
+//! behaviour from one it has seen.
 
 use serde_json::Value;
 use url::Url;
@@ -10,7 +11,8 @@ use url::Url;
 use crate::connection::Config;
 use crate::error::{Error, Result};
 use crate::manifest::{Manifest, Needs};
-use crate::outbound::scope::{Asked, OriginScope, PathPattern, Scope};
+use crate::outbound::path_pattern::PathPattern;
+use crate::outbound::scope::{Asked, OriginScope, Scope};
 use crate::outbound::{Method, Request, hints};
 use crate::schema::Schema;
 use crate::time::Timestamp;

@@ -15,15 +15,19 @@ use crate::auth::Credential;
 use crate::capability;
 use crate::connection::{Allow, Connection, Limits};
 use crate::drift::DriftPolicy;
-use crate::error::{Error, Result};
-use crate::manifest::{BudgetFacts, BudgetScope, CredentialFacts, Needs, WeightFacts, shown, suggestion};
+use crate::error::{Error, Result, rule};
+use crate::inbound::poll::PollPolicy;
+use crate::inbound::socket::SocketPolicy;
+use crate::manifest::{BudgetFacts, BudgetScope, CredentialFacts, Needs, WeightFacts, json_of};
 use crate::outbound::Method;
 use crate::outbound::admit::{Cover, Weight};
 use crate::outbound::breaker::BreakerPolicy;
 use crate::outbound::buckets::{BucketSpec, Shape};
 use crate::outbound::cache::CachePolicy;
 use crate::outbound::graphql::GraphqlRule;
-use crate::outbound::scope::{Asked, OriginScope, PathPattern, Scope};
+use crate::outbound::path_pattern::PathPattern;
+use crate::outbound::scope::{Asked, OriginScope, Scope, toml_key};
+use crate::text::{shown, suggestion};
 use crate::vault::Granted;
 use crate::warm::WarmPolicy;
 
@@ -49,6 +53,8 @@ pub struct Grant {
     pub(crate) secrets: BTreeMap<String, Granted>,
     /// The buckets it draws on.
     pub(crate) budgets: Vec<Budget>,
+    /// Budgets that the account sets and this plugin does not have: another plugin's, or a slip of the pen.
+    pub(crate) strange_budgets: Vec<String>,
     /// When the host stops asking.
     pub(crate) breaker: BreakerPolicy,
     /// What of the answers is kept.
@@ -66,6 +72,8 @@ pub struct Grant {
     /// What is needed and not granted, with the line that would allow it.
     pub(crate) missing: Vec<Missing>,
 }
+
+debug_shows!(Grant, |this| connection = this.connection);
 
 /// A bucket with who shares it and which origins it covers.
 pub(crate) struct Budget {
@@ -92,6 +100,7 @@ impl Connection {
 
 /// Something needed that the connection does not state.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Missing {
     /// What, as `the import state`.
     pub what: String,
@@ -116,22 +125,7 @@ impl Grant {
         let (authorities, origins): (Vec<OriginScope>, Vec<OriginScope>) =
             origins.into_iter().partition(|origin| is_host_only(&origin.name));
         let names: BTreeSet<&str> = origins.iter().map(|origin| origin.name.as_str()).collect();
-        let mut secrets = BTreeMap::new();
-        for (secret, facts) in &needs.manifest.secrets {
-            if connection.secrets.contains(secret) {
-                let source = account.and_then(|account| account.secrets.get(secret)).cloned();
-                secrets.insert(
-                    secret.clone(),
-                    Granted { purpose: facts.purpose, source, max_age_days: facts.max_age_days },
-                );
-            } else {
-                missing.push(Missing {
-                    what: format!("the secret {secret}"),
-                    line: list_line("secrets", connection.secrets.iter(), secret),
-                    is_essential: false,
-                });
-            }
-        }
+        let secrets = granted_secrets(needs, connection, account, &mut missing);
         let credentials: Vec<Credential> = needs
             .manifest
             .credentials
@@ -148,30 +142,8 @@ impl Grant {
             _ => None,
         });
         let scopes = scopes.collect();
-        for credential in &credentials {
-            for method in &credential.methods {
-                method_of(method, &wrong)?;
-            }
-            for path in &credential.paths {
-                pattern(path, &wrong)?;
-            }
-        }
-        for (poll, policy) in &connection.polls {
-            let Some(facts) = needs.manifest.polls.get(poll) else {
-                let names: Vec<&str> = needs.manifest.polls.keys().map(String::as_str).collect();
-                return Err(wrong(format!("polls.{}: the plugin has no such poll", shown(poll)))
-                    .with_details(suggestion(poll, &names)));
-            };
-            policy.check_against(facts).map_err(|why| wrong(format!("polls.{poll} {why}")))?;
-        }
-        for (socket, policy) in &connection.sockets {
-            let Some(facts) = needs.manifest.sockets.get(socket) else {
-                let names: Vec<&str> = needs.manifest.sockets.keys().map(String::as_str).collect();
-                return Err(wrong(format!("sockets.{}: the plugin has no such socket", shown(socket)))
-                    .with_details(suggestion(socket, &names)));
-            };
-            policy.check_against(facts).map_err(|why| wrong(format!("sockets.{socket} {why}")))?;
-        }
+        check_audience(&credentials, &wrong)?;
+        check_triggers(needs, connection, &wrong)?;
         let limits = connection.limits;
         limits.check().map_err(|error| error.context(format!("connection `{}`", shown(name))))?;
         let bounded = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
@@ -202,13 +174,19 @@ impl Grant {
             scopes,
             secrets,
             budgets: budgets(needs, connection, account, &wrong)?,
+            strange_budgets: account
+                .into_iter()
+                .flat_map(|account| account.budgets.keys())
+                .filter(|name| !needs.manifest.budgets.contains_key(*name))
+                .cloned()
+                .collect(),
             breaker: connection.breaker,
             cache: connection.cache,
             drift: connection.drift,
             trace_context: connection.trace_context,
             warm: connection.warm,
             limits,
-            defaults: defaults(connection, &wrong)?,
+            defaults: defaults(needs, connection, &wrong)?,
             missing,
         })
     }
@@ -225,11 +203,11 @@ impl Grant {
     pub(crate) fn check_operation(&self, name: &String) -> Result<()> {
         match &self.operations {
             Some(stated) if !stated.contains(name) => Err(Error::denied(
-                "operation",
+                rule::OPERATION,
                 format!("{name} is an operation that connection `{}` does not grant", self.connection),
                 format!(
                     "To allow it, add to [connections.{}] in wharfage.toml:   {}",
-                    self.connection,
+                    toml_key(&self.connection),
                     list_line("operations", stated.iter(), name)
                 ),
             )),
@@ -247,12 +225,13 @@ impl Grant {
             return Ok(());
         }
         let what: Vec<&str> = essential.iter().map(|missing| missing.what.as_str()).collect();
-        let mut lines = format!("To allow it, add to [connections.{}] in wharfage.toml:", self.connection);
+        let key = toml_key(&self.connection);
+        let mut lines = format!("To allow it, add to [connections.{key}] in wharfage.toml:");
         for missing in &essential {
             let _ = write!(lines, "   {}", missing.line);
         }
         Err(Error::denied(
-            "import",
+            rule::IMPORT,
             format!(
                 "{} needs {}, which connection `{}` does not grant.",
                 needs.manifest.plugin.name,
@@ -283,6 +262,45 @@ fn check_names(needs: &Needs, connection: &Connection, wrong: &dyn Fn(String) ->
     Ok(())
 }
 
+/// Checks the methods and paths that credentials are for.
+fn check_audience(credentials: &[Credential], wrong: &dyn Fn(String) -> Error) -> Result<()> {
+    for credential in credentials {
+        for method in &credential.methods {
+            method_of(method, wrong)?;
+        }
+        for path in &credential.paths {
+            pattern(path, wrong)?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks that the polls and sockets that a connection runs are the plugin's, and as the plugin allows.
+fn check_triggers(needs: &Needs, connection: &Connection, wrong: &dyn Fn(String) -> Error) -> Result<()> {
+    let manifest = &needs.manifest;
+    check_stated("poll", &connection.polls, &manifest.polls, PollPolicy::check_against, wrong)?;
+    check_stated("socket", &connection.sockets, &manifest.sockets, SocketPolicy::check_against, wrong)
+}
+
+/// Checks what a connection states of one kind, by name, against what the plugin declares.
+fn check_stated<P, F>(
+    kind: &str,
+    stated: &BTreeMap<String, P>,
+    declared: &BTreeMap<String, F>,
+    check: impl Fn(&P, &F) -> std::result::Result<(), String>,
+    wrong: &dyn Fn(String) -> Error,
+) -> Result<()> {
+    for (name, policy) in stated {
+        let Some(facts) = declared.get(name) else {
+            let names: Vec<&str> = declared.keys().map(String::as_str).collect();
+            return Err(wrong(format!("{kind}s.{}: the plugin has no such {kind}", shown(name)))
+                .with_details(suggestion(name, &names)));
+        };
+        check(policy, facts).map_err(|why| wrong(format!("{kind}s.{name} {why}")))?;
+    }
+    Ok(())
+}
+
 fn granted_imports(
     needs: &Needs,
     connection: &Connection,
@@ -291,7 +309,7 @@ fn granted_imports(
 ) -> Result<BTreeSet<String>> {
     let known: Vec<&str> = capability::ALL.iter().map(|capability| capability.name).collect();
     if let Some(stranger) = connection.imports.iter().find(|name| !known.contains(&name.as_str())) {
-        let help = crate::manifest::suggestion(stranger, &known);
+        let help = crate::text::suggestion(stranger, &known);
         return Err(
             wrong(format!("imports names `{stranger}`, which is no interface of the contract")).with_details(help)
         );
@@ -325,6 +343,29 @@ fn granted_imports(
     Ok(granted)
 }
 
+fn granted_secrets(
+    needs: &Needs,
+    connection: &Connection,
+    account: Option<&Account>,
+    missing: &mut Vec<Missing>,
+) -> BTreeMap<String, Granted> {
+    let mut granted = BTreeMap::new();
+    for (secret, facts) in &needs.manifest.secrets {
+        if connection.secrets.contains(secret) {
+            let source = account.and_then(|account| account.secrets.get(secret)).cloned();
+            let (purpose, max_age_days) = (facts.purpose, facts.max_age_days);
+            granted.insert(secret.clone(), Granted { purpose, source, max_age_days });
+        } else {
+            missing.push(Missing {
+                what: format!("the secret {secret}"),
+                line: list_line("secrets", connection.secrets.iter(), secret),
+                is_essential: false,
+            });
+        }
+    }
+    granted
+}
+
 fn granted_origins(
     needs: &Needs,
     connection: &Connection,
@@ -333,11 +374,30 @@ fn granted_origins(
 ) -> Result<(Vec<OriginScope>, Vec<Asked>)> {
     if let Some(stranger) = connection.base.keys().find(|name| !needs.manifest.origins.contains_key(*name)) {
         let known: Vec<&str> = needs.manifest.origins.keys().map(String::as_str).collect();
-        let help = crate::manifest::suggestion(stranger, &known);
+        let help = crate::text::suggestion(stranger, &known);
         return Err(wrong(format!("base names `{stranger}`, which is no origin of the plugin")).with_details(help));
+    }
+    // An empty list grants nothing, and none stands for every path of the manifest.
+    if let Some(Allow { origin, .. }) = connection.allow.iter().find(|allow| allow.paths.is_empty()) {
+        let others = connection.origins.iter().filter(|other| *other != origin);
+        let line = list_line("origins", others, origin);
+        let help = format!(
+            "To grant nothing there, take it out; to grant all that the manifest asks for there, set instead:   {line}"
+        );
+        return Err(wrong(format!("allow for `{}` has no paths", shown(origin))).with_details(help));
     }
     let stated =
         connection.origins.iter().map(|origin| parse_origin(origin).map_err(wrong)).collect::<Result<Vec<Url>>>()?;
+    // Both together would be the wider one, whoever wrote the narrower one beside it.
+    for Allow { origin, .. } in &connection.allow {
+        let narrowed = parse_origin(origin).map_err(wrong)?;
+        if stated.iter().any(|stated| stated.origin() == narrowed.origin()) {
+            let others = connection.origins.iter().zip(&stated).filter(|(_, url)| url.origin() != narrowed.origin());
+            let line = toml_list(others.map(|(origin, _)| origin));
+            let help = format!("To grant only what allow says there, set:   origins = {line}");
+            return Err(wrong(format!("`{}` stands in origins and in allow", shown(origin))).with_details(help));
+        }
+    }
     let (mut origins, mut all) = (Vec::new(), Vec::new());
     for (name, facts) in &needs.manifest.origins {
         let base = base_of(name, &facts.url, connection, wrong)?;
@@ -415,8 +475,10 @@ fn budgets(
 ) -> Result<Vec<Budget>> {
     let budget = |(name, facts): (&String, &BudgetFacts)| {
         let set = account.and_then(|account| account.budgets.get(name)).copied();
-        let BudgetOverride { limit, window_s, concurrency } =
-            set.unwrap_or(BudgetOverride { limit: None, window_s: None, concurrency: None });
+        if let Some(set) = set {
+            set.check_against(name, facts).map_err(|why| wrong(format!("budgets.{name} of its account {why}")))?;
+        }
+        let BudgetOverride { limit, window_s, concurrency } = set.unwrap_or_default();
         let shape = match concurrency.or(facts.concurrency) {
             Some(limit) => Shape::Concurrency { limit: limit.max(1) },
             None => Shape::Window {
@@ -468,14 +530,25 @@ fn base_of(name: &str, url: &str, connection: &Connection, wrong: &dyn Fn(String
 }
 
 fn defaults(
+    needs: &Needs,
     connection: &Connection,
     wrong: &dyn Fn(String) -> Error,
 ) -> Result<serde_json::Map<String, serde_json::Value>> {
+    let properties =
+        needs.operations.iter().filter_map(|operation| operation.input_schema.pointer("/properties")?.as_object());
+    let known: BTreeSet<&String> = properties.flat_map(|properties| properties.keys()).collect();
     connection
         .defaults
         .iter()
         .map(|(name, value)| {
-            let value = serde_json::to_value(value).map_err(|error| wrong(format!("defaults.{name}: {error}")))?;
+            let here = format!("defaults.{}", shown(name));
+            if !known.contains(name) {
+                let known: Vec<String> = known.iter().map(|name| shown(name)).collect();
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                return Err(wrong(format!("{here} is a field that no operation of the plugin takes"))
+                    .with_details(suggestion(name, &known)));
+            }
+            let value = json_of(value).map_err(|why| wrong(format!("{here} is no JSON: {why}")))?;
             Ok((name.clone(), value))
         })
         .collect()
@@ -499,7 +572,8 @@ fn pattern(text: &str, wrong: &dyn Fn(String) -> Error) -> Result<PathPattern> {
     PathPattern::parse(text).map_err(|reason| wrong(format!("the path pattern `{text}`: {reason}")))
 }
 
-fn list_line<'a>(key: &str, before: impl Iterator<Item = &'a String>, more: &'a String) -> String {
+/// A line with a list of strings, and one more.
+pub(crate) fn list_line<'a>(key: &str, before: impl Iterator<Item = &'a String>, more: &'a String) -> String {
     format!("{key} = {}", toml_list(before.chain(std::iter::once(more))))
 }
 
@@ -529,8 +603,8 @@ pub fn suggest(needs: &Needs, component: &str, digest: &str, name: &str) -> Stri
         // It names no secret otherwise, and a line stays one all the same.
         let secret = shown(secret);
         let _ = writeln!(out, "# secrets.{secret}: {}", shown(&facts.description));
-        let _ =
-            writeln!(out, "# secrets.{secret} = {{ env = \"…\" }} or {{ file = \"…\" }}; without it the chain serves");
+        let places = "a variable, a file below ~/.config, the sealed store";
+        let _ = writeln!(out, "# secrets.{secret} = {{ env = \"…\" }} or {{ file = \"…\" }}; without it: {places}");
     }
     let _ = writeln!(out, "\n[connections.{name}]\nplugin = {}\naccount = {}", text(plugin), text(name));
     let _ = writeln!(out, "imports = {}", toml_list(imports));
@@ -542,20 +616,55 @@ pub fn suggest(needs: &Needs, component: &str, digest: &str, name: &str) -> Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::explain::explain;
     use crate::manifest::Manifest;
+
+    const HEAD: &str = "[plugin]\nname='acme'\nversion='1.0.0'\ncontract='0.1.0'\nprovider='Acme'\n";
+
+    fn needs(manifest: Manifest) -> Needs {
+        let (imports, foreign_imports) = (BTreeSet::new(), BTreeSet::new());
+        Needs { manifest, operations: Vec::new(), imports, foreign_imports }
+    }
+
+    /// What a budget is set to holds, or is refused with the line that would.
+    #[test]
+    fn a_budget_is_set_to_what_can_hold() {
+        let facts = "source='s'\ndate='d'\n";
+        let weights = "weights=[{methods=['POST'],units=5}]";
+        let manifest = format!(
+            "{HEAD}[budgets.at-once]\nconcurrency=10\n{facts}[budgets.pace]\nlimit=500\nwindow_s=60\n{weights}\n{facts}"
+        );
+        let needs = needs(Manifest::parse(&manifest).unwrap());
+        let granted = |budgets: &str| {
+            let account: Account = toml::from_str(&format!("[budgets]\n{budgets}")).unwrap();
+            Grant::new(&needs, "acme", &Connection::default(), Some(&account))
+        };
+        for (wrong, right) in [
+            ("at-once = { limit = 5 }", "at-once = { concurrency = 5 }"),
+            ("at-once = { window_s = 5 }", "at-once = { concurrency = 10 }"),
+            ("at-once = { concurrency = 0 }", "at-once = { concurrency = 1 }"),
+            ("at-once = {}", "at-once = { concurrency = 10 }"),
+            ("pace = { concurrency = 4 }", "pace = { limit = 500, window_s = 60 }"),
+            ("pace = { limit = 0 }", "pace = { limit = 5, window_s = 60 }"),
+            ("pace = { limit = 3, window_s = 1 }", "pace = { limit = 5, window_s = 1 }"),
+            ("pace = { window_s = 0 }", "pace = { limit = 500, window_s = 1 }"),
+            ("pace = {}", "pace = { limit = 500, window_s = 60 }"),
+        ] {
+            let error = granted(wrong).map(drop).unwrap_err();
+            assert!(error.message().ends_with(&format!("Write   budgets.{right}")), "{wrong}: {error}");
+            granted(right).map(drop).unwrap();
+        }
+        let text = explain(&needs, &granted("per_minute = { limit = 5, window_s = 60 }").unwrap());
+        assert!(text.contains("\n  budgets.per_minute of the account is none of this plugin's\n"), "{text}");
+    }
 
     /// A manifest that names a secret so is refused; should one get here, it is a name all the same.
     #[test]
     fn no_name_of_a_secret_adds_lines_to_what_is_suggested() {
-        let mut manifest = Manifest::parse(
-            "[plugin]\nname='acme'\nversion='1.0.0'\ncontract='0.1.0'\nprovider='Acme'\n[secrets.key]\n",
-        )
-        .unwrap();
+        let mut manifest = Manifest::parse(&format!("{HEAD}[secrets.key]\n")).unwrap();
         let facts = manifest.secrets["key"].clone();
         manifest.secrets.insert("k\n[plugins.evil]\ncomponent = 'evil.wasm'\n#".to_owned(), facts);
-        let (imports, foreign_imports) = (BTreeSet::new(), BTreeSet::new());
-        let needs = Needs { manifest, operations: Vec::new(), imports, foreign_imports };
-        let text = suggest(&needs, "acme.wasm", "sha256:0", "acme");
+        let text = suggest(&needs(manifest), "acme.wasm", "sha256:0", "acme");
         let read: toml::Table = toml::from_str(&text).unwrap();
         let plugins: Vec<&String> = read["plugins"].as_table().unwrap().keys().collect();
         assert_eq!(plugins, ["acme"], "{text}");

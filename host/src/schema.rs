@@ -20,8 +20,8 @@ use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Number, Value};
 
 use crate::error::{Error, FieldError, Kind, Result};
-use crate::manifest::{shown, shown_lines};
 use crate::percent;
+use crate::text::{shown, shown_lines};
 
 pub(crate) use check::Found;
 use check::{Check, Mode};

@@ -224,7 +224,22 @@ fn wall_ms() -> u64 {
 /// A clock that a test turns by hand; clones show the same time.
 ///
 /// [`ManualClock::advance`] moves it. With [`ManualClock::skipping`] it moves itself: whoever waits is there at once,
-/// and the time has passed.
+/// and the time has passed. A replay from a [`tape`](crate::tape) brings a clock of its own.
+///
+/// ```no_run
+/// # async fn example(config: &wharfage::Config, transport: impl wharfage::Transport) -> wharfage::Result<()> {
+/// use wharfage::{Clock as _, Host, ManualClock, Timestamp};
+///
+/// let start = Timestamp::from_millis(1_800_000_000_000);
+/// let clock = ManualClock::skipping(start, 1);
+/// let host = Host::builder().clock(clock.clone()).transport(transport).build()?;
+/// let plugin = host.open(config, "acme").await?;
+/// // The provider has nothing better to say than to come back in a minute, and the test takes no minute.
+/// plugin.page("orders.list", "{}", None).await?;
+/// assert!(clock.now().since(start) >= 60_000);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct ManualClock(Arc<Manual>);
 

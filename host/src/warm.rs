@@ -230,7 +230,7 @@ struct Life {
     changes: u64,
 }
 
-/// One call's use of an instance. Dropped without an end, it says that the call was interrupted.
+/// A lease: one call's use of an instance. Dropped without an end, it says that the call was interrupted.
 pub(crate) struct Stay<'a, T: Send + 'static> {
     warm: &'a Warm<T>,
     life: Life,

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Effect, Operation, shown};
+use super::{Effect, Operation, dated, json_of};
 use crate::schema::Schema;
+use crate::text::shown;
 
 /// How a connection is probed: one cheap read.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -29,15 +30,13 @@ pub struct HealthFacts {
 impl HealthFacts {
     /// What is wrong with it, if anything is.
     pub(super) fn check(&self) -> Result<(), String> {
-        if self.source.is_empty() || self.date.is_empty() {
-            return Err("is a fact: say its source and date".to_owned());
-        }
+        dated(&self.source, &self.date)?;
         self.input_json().map(drop)
     }
 
     /// The input as JSON.
     pub(crate) fn input_json(&self) -> Result<serde_json::Value, String> {
-        serde_json::to_value(&self.input).map_err(|error| format!("has an input that is no JSON: {error}"))
+        json_of(&self.input).map_err(|why| format!("has an input that is no JSON: {why}"))
     }
 
     /// What does not fit the operations, if anything does not.
@@ -94,6 +93,7 @@ mod tests {
             ("operation = 'orders.get'", "does not have"),
             ("operation = 'orders.create'", "does not only read"),
             ("operation = 'orders.list'\ninput = { limit = 'one' }", "/limit"),
+            ("operation = 'orders.list'\ninput = { account = 2026-01-01 }", "write it as text:   \"2026-01-01\""),
             ("operation = 'orders.list'\ninput = { first = 1 }", "first"),
         ] {
             assert!(check(lines).unwrap_err().contains(why), "{lines}");

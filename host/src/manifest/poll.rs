@@ -3,6 +3,8 @@
 
 use serde::Deserialize;
 
+use super::dated;
+
 /// A polled trigger: what the plugin asks for anew from time to time.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
@@ -38,6 +40,7 @@ pub struct PollFacts {
 /// How a polled trigger goes on whose cursor has become invalid.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Recovery {
     /// With everything there is. What was emitted before is known by its key, so nothing comes twice and nothing is lost.
     #[default]
@@ -62,10 +65,7 @@ impl PollFacts {
         if !(1..=self.every_s).contains(&self.least_s) {
             return Err(format!("has a least_s that is not of 1 to its every_s of {}", self.every_s));
         }
-        if self.source.is_empty() || self.date.is_empty() {
-            return Err("is a fact: say its source and date".to_owned());
-        }
-        Ok(())
+        dated(&self.source, &self.date)
     }
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Manifest, shown};
+use super::{Manifest, dated};
+use crate::text::shown;
 
 /// A socket that the host keeps open for the plugin.
 ///
@@ -24,6 +25,7 @@ use super::{Manifest, shown};
 /// ```
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct SocketFacts {
     /// What it tells of, in a sentence.
     #[serde(default)]
@@ -71,6 +73,7 @@ pub struct SocketFacts {
 /// A message that keeps a socket open.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct PingFacts {
     /// What the host sends.
     pub message: String,
@@ -101,9 +104,7 @@ fn thirty() -> u64 {
 impl SocketFacts {
     /// Refuses what could not run; the sentence goes on after the socket's name.
     pub(super) fn check(&self, manifest: &Manifest) -> Result<(), String> {
-        if self.source.is_empty() || self.date.is_empty() {
-            return Err("is a fact: say its source and date".to_owned());
-        }
+        dated(&self.source, &self.date)?;
         let origin = match manifest.origins.get(&self.origin) {
             Some(origin) if !origin.host_only => origin,
             _ => return Err(format!("is at `{}`, which is no origin the plugin asks", shown(&self.origin))),

@@ -8,8 +8,9 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::{Manifest, Purpose, SecretFacts, is_token, shown};
+use super::{Manifest, Purpose, SecretFacts, dated};
 use crate::auth::hmac::Function;
+use crate::text::{is_token, shown};
 
 /// Seconds that a signed time may be away from now, where the recipe does not say.
 const TOLERANCE_S: u64 = 300;
@@ -27,6 +28,7 @@ const ROWS_MAX: usize = 16;
 /// A webhook: how the provider signs it, and what identifies one.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct WebhookFacts {
     /// What it tells of, in a sentence.
     #[serde(default)]
@@ -61,6 +63,7 @@ pub struct WebhookFacts {
 /// How a delivery proves whose it is.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(tag = "scheme", rename_all = "kebab-case", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum VerifyFacts {
     /// A keyed hash, or an Ed25519 signature, over a template.
     Signature(Box<SignatureFacts>),
@@ -73,6 +76,7 @@ pub enum VerifyFacts {
 /// A signature over a template.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct SignatureFacts {
     /// The key's secret; its purpose is `verify`.
     pub secret: String,
@@ -108,6 +112,7 @@ pub struct SignatureFacts {
 /// With what a signature is made.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum SignatureAlgorithm {
     /// HMAC with SHA-1, for providers that know no better.
     HmacSha1,
@@ -138,6 +143,7 @@ impl SignatureAlgorithm {
 /// How a header with signatures is taken apart.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum SignatureForm {
     /// It is one signature.
     #[default]
@@ -151,6 +157,7 @@ pub enum SignatureForm {
 /// How a signature is written.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum SignatureEncoding {
     /// Hexadecimal digits.
     Hex,
@@ -161,6 +168,7 @@ pub enum SignatureEncoding {
 /// How a secret's text stands for the bytes of a key.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum SecretEncoding {
     /// The text's own bytes.
     #[default]
@@ -174,6 +182,7 @@ pub enum SecretEncoding {
 /// A secret that both sides know, sent as it is. It proves nothing about the body.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct TokenFacts {
     /// The secret; its purpose is `verify`.
     pub secret: String,
@@ -187,6 +196,7 @@ pub struct TokenFacts {
 /// A token that the provider signs. It proves nothing about the body.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct JwtWebhookFacts {
     /// The secret whose `jwt` says what such a token must be; its purpose is `verify`.
     pub secret: String,
@@ -202,6 +212,7 @@ pub struct JwtWebhookFacts {
 /// Where a signed time is.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct TimeFacts {
     /// The header.
     pub header: String,
@@ -224,6 +235,7 @@ impl TimeFacts {
 /// How a time is written.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum TimeForm {
     /// Seconds since 1970.
     #[default]
@@ -237,6 +249,7 @@ pub enum TimeForm {
 /// Parts of a delivery that belong together. All of them must be there.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct PartFacts {
     /// Headers. One that no signature covers can be another when a delivery is sent again by somebody else.
     #[serde(default)]
@@ -255,6 +268,7 @@ pub struct PartFacts {
 /// A question that a provider asks before it delivers anything, and what it wants to hear.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct ChallengeFacts {
     /// JSON Pointer to what says that it is one.
     pub pointer: String,
@@ -267,6 +281,7 @@ pub struct ChallengeFacts {
 /// What a provider reads that acts upon the answer: an empty document in its own language, so that it does nothing.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct AnswerFacts {
     /// The value of `Content-Type`.
     pub content_type: String,
@@ -277,6 +292,7 @@ pub struct AnswerFacts {
 /// What holds of some deliveries.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct ConditionFacts {
     /// A header.
     pub header: Option<String>,
@@ -405,9 +421,7 @@ impl WebhookFacts {
 
     /// What is wrong with it, if anything, in words that follow its name.
     pub(crate) fn check(&self, manifest: &Manifest) -> Result<(), String> {
-        if self.source.is_empty() || self.date.is_empty() {
-            return Err("is a fact: say its source and date".to_owned());
-        }
+        dated(&self.source, &self.date)?;
         let secret = self.verify.secret();
         let facts = match manifest.secrets.get(secret) {
             None => return Err(format!("is checked with the secret `{}`, which is not declared", shown(secret))),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Number, Value};
 
 use super::{DriftKind, Rule, Schema, Types, is_whole, words};
-use crate::manifest::{SHOWN_CHARS_MAX, shown, suggestion};
+use crate::text::{SHOWN_CHARS_MAX, shown, suggestion};
 
 /// Most steps of the check of one input.
 pub(super) const STEPS_MAX: u64 = 2_000_000;
