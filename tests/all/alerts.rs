@@ -196,7 +196,7 @@ fn the_program_shows_what_is_watched_and_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
     let (code, out, err) = wharfage(folder.path(), &["alerts", "list", "--json"]);
     assert_eq!(code, 0, "{err}");
-    assert!(err.contains("[alerts] sink = \"NAME\""), "{err}");
+    assert!(err.contains("set in [alerts] of wharfage.toml:   sink = \"NAME\""), "{err}");
     let rows: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(rows.len(), AlertPolicy::default().all().len());
     let is_default = |row: &Value| row["rule"] == "errors" && row["key"] == "above_percent" && row["value"] == 1;
@@ -372,12 +372,19 @@ fn the_runbook_is_whole() {
     let causes = headings.iter().filter_map(|heading| heading.strip_prefix("Cause `")?.strip_suffix('`'));
     let known = Cause::ALL.iter().map(|cause| cause.name());
     assert_eq!(causes.collect::<BTreeSet<_>>(), known.clone().collect(), "causes and headings");
-    for name in known.chain(AlertRule::ALL.map(AlertRule::name)) {
+    for name in known.chain(AlertRule::ALL.iter().map(|rule| rule.name())) {
         let text = wharfage::runbook(name).unwrap();
         for part in ["**It means**", "**Look at**", "**Type**", "```console\n$ wharfage ", "**It is over**"] {
             assert!(text.contains(part), "{name} does not say: {part}");
         }
     }
-    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    assert!(readme.contains("(host/RUNBOOK.md)") && readme.contains("(host/alerts/wharfage.rules.yml)"));
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let (readme, manual) = (read("README.md"), read("host/MANUAL.md"));
+    assert!(readme.contains("(host/RUNBOOK.md)") && manual.contains("(RUNBOOK.md)"));
+    let section = manual.split("\n## Alerts\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    assert!(section.contains("(alerts/wharfage.rules.yml)"));
+    for rule in AlertRule::ALL {
+        let row = format!("| `{}` |", rule.name());
+        assert!(section.contains(&row), "the manual, section Alerts, has no row {row}");
+    }
 }

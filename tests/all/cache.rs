@@ -147,6 +147,20 @@ async fn a_write_makes_what_was_kept_wrong() {
     }
 }
 
+/// That it may be repeated says that it does no harm twice, and not that it changes nothing.
+#[tokio::test]
+async fn a_write_that_may_be_repeated_makes_what_was_kept_wrong() {
+    let (clock, status) = (skipping(), well());
+    let provider = provider(&status, &[("cache-control", "max-age=60")]).await;
+    let open = open(&provider, &clock).await;
+    for method in ["PUT", "PATCH", "DELETE"] {
+        get(&open).await.unwrap();
+        assert_eq!(seen(&get(&open).await.unwrap()).0, "cache", "before {method}");
+        open.output("write", json!({"method": method, "url": "{api}/x", "repeat": "safe"})).await;
+        assert_eq!(seen(&get(&open).await.unwrap()).0, "live", "after {method}");
+    }
+}
+
 /// However a write goes: its answer read piece by piece, or its body written so.
 #[tokio::test]
 async fn a_write_in_pieces_makes_what_was_kept_wrong() {
@@ -630,6 +644,10 @@ async fn what_headers_say_is_read_with_care() {
         (vec![("cache-control", "max-age=60"), ("age", "-1")], "cache"),
         (vec![("cache-control", "max-age=18446744073709551615")], "cache"),
         (vec![("cache-control", "max-age=60"), ("age", "59")], "live"),
+        // That it does not change while it is fresh does not make it fresh.
+        (vec![("cache-control", "private, immutable"), ("expires", "Thu, 01 Jan 1970 00:00:00 GMT")], "live"),
+        (vec![("cache-control", "immutable")], "live"),
+        (vec![("cache-control", "max-age=60, immutable")], "cache"),
         (vec![("expires", "Fri, 31 Dec 9999 23:59:59 GMT"), ("date", "Mon, 01 Jan 0001 00:00:00 GMT")], "cache"),
     ] {
         let provider = Provider::answering({
@@ -727,6 +745,30 @@ async fn trouble_does_not_keep_the_others_in_line() {
     let ask = || open.call("send", json!({"url": "{api}/x", "keep": 60}));
     for answer in futures_util::future::join_all((0..5).map(|_| ask())).await {
         assert_eq!(*answer.unwrap_err().kind(), Kind::Transient);
+    }
+}
+
+/// Nor while who asked waits before it asks again.
+#[tokio::test]
+async fn who_waits_to_ask_again_keeps_nobody_in_line() {
+    let provider = Provider::answering(|seen| match seen.number {
+        2 => Reply::status(503),
+        number => Reply::status(200).header("cache-control", "max-age=60").body(format!("answer {number}")),
+    })
+    .await;
+    let clock = ManualClock::new(wharfage_tests::NOW, 1);
+    let open = open(&provider, &clock).await;
+    get(&open).await.unwrap();
+    clock.advance(61_000);
+    let mut first = std::pin::pin!(get(&open));
+    tokio::select! {
+        answer = &mut first => panic!("it does not wait: {answer:?}"),
+        () = async { until!(provider.count() > 1) } => {}
+    }
+    let both = async { tokio::join!(get(&open), async { until!(provider.count() > 2, "it waits in line") }) };
+    tokio::select! {
+        answer = &mut first => panic!("it does not wait: {answer:?}"),
+        (answer, ()) = both => assert_eq!(seen(&answer.unwrap()), ("live", 0, "answer 3")),
     }
 }
 

@@ -629,6 +629,7 @@ pub(crate) async fn hostile_dumps_memory() {
         assert!(plugin.leaks() > 100, "the provider said {} times what it knows", plugin.leaks());
         sinks.add("explain", wharfage::explain(plugin.needs(), plugin.grant()));
         sinks.add("sources", format!("{:?}", plugin.secrets().sources()));
+        sinks.add("debug", format!("{host:?} {plugin:?} {:?} {:?}", plugin.grant(), plugin.secrets()));
         sinks.add("grant", format!("{:?}", secrets(keys.path())));
         sinks.add("drift", format!("{:?} {:?}", plugin.drift(), plugin.circuits()));
         plugin.settle().await;
@@ -832,6 +833,9 @@ async fn no_value_of_a_sign_in_comes_out() {
             let state = link.query_pairs().find(|(name, _)| name == "state").unwrap().1.into_owned();
             let mut back = url::Url::parse(signing_in.redirect()).unwrap();
             back.query_pairs_mut().append_pair("state", &state).append_pair("code", CODE);
+            let shown = format!("{code:?} {signing_in:?}");
+            assert!(!shown.contains(&state), "{shown}");
+            sinks.add("debug", shown);
             match signing_in.finish(back.as_str()).await {
                 Ok(connected) => sinks.add("connected", format!("{connected} {connected:?}")),
                 Err(error) if is_refused => sinks.error("a refused code", &error),
@@ -840,6 +844,7 @@ async fn no_value_of_a_sign_in_comes_out() {
         }
         let device = host.authorize(&config, "desk", Some("c-device")).await.unwrap().device().await.unwrap();
         sinks.add("device", format!("{} {} {:?}", device.user_code(), device.address(), device.whole_address()));
+        sinks.add("debug", format!("{device:?}"));
         let connected = device.wait().await.unwrap();
         sinks.add("connected", format!("{connected} {connected:?}"));
         assert_eq!(provider.auth.count(), 5, "refused, given; a device, pending, given");

@@ -166,6 +166,16 @@ async fn a_component_that_is_not_the_pinned_one_is_refused() {
     assert!(desk.stand_in.seen().is_empty());
 }
 
+/// Hexadecimal digits are the same in any case of letters, for who loads and for who explains.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pin_in_capitals_is_the_same_pin() {
+    let desk = Desk::first().await;
+    let digest = Digest::of(&std::fs::read(desk.folder.path().join("plugin.wasm")).unwrap()).to_string();
+    desk.write_config(&digest.to_uppercase());
+    let (code, out, err) = desk.run(&["explain", "desk"]).await;
+    assert!(code == 0 && out.contains(&format!("\nPinned: {digest}")), "{out}{err}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_suggested_lines_are_enough() {
     let desk = Desk::first().await;
@@ -231,6 +241,41 @@ async fn a_call_is_recorded_and_replayed_without_its_provider() {
     }
 }
 
+/// Nothing is taken that would be kept nowhere, and nothing that lies elsewhere is said not to be there.
+#[test]
+fn without_a_state_folder_nothing_is_served_and_nothing_looked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = "[plugins.gone]\ncomponent = 'gone.wasm'\n[connections.acme]\nplugin = 'gone'\n";
+    std::fs::write(folder.path().join("wharfage.toml"), config).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(program());
+        for variable in ["HOME", "XDG_STATE_HOME", "WHARFAGE_STATE_DIR"] {
+            command.env_remove(variable);
+        }
+        ended(command.args(arguments).current_dir(folder.path()))
+    };
+    for arguments in [
+        &["serve"][..],
+        &["events", "list"],
+        &["events", "dead"],
+        &["audit"],
+        &["alerts", "firing"],
+        &["connect", "acme"],
+        &["disconnect", "acme"],
+        &["secret", "list"],
+    ] {
+        let (code, out, err) = run(arguments);
+        assert_eq!((code, out.as_str()), (3, ""), "{arguments:?}: {err}");
+        assert!(err.contains("there is no state folder") && err.contains("--state-dir FOLDER"), "{arguments:?}: {err}");
+    }
+    for arguments in
+        [&["alerts", "list"][..], &["call", "acme", "x"], &["check", "gone.wasm"], &["inspect", "gone.wasm"]]
+    {
+        let (_, _, err) = run(arguments);
+        assert!(!err.contains("state folder"), "{arguments:?}: {err}");
+    }
+}
+
 /// How an answer differs from its schema is told beside it, once for each place, and the answer is whole all the same.
 #[test]
 fn drift_is_told_beside_the_answer() {
@@ -269,6 +314,43 @@ fn a_component_is_not_written_over_by_what_is_built_of_it() {
     let (code, _, err) = build(&["--out", "built.wasm"]);
     assert!(code == 0 && folder.path().join("built.wasm").is_file(), "{err}");
     assert!(std::fs::read(folder.path().join(&component)).unwrap() == compiled, "it was written over");
+}
+
+/// A plugin's folder may state a toolchain of its own, so the target is looked for where it is compiled; and what cargo
+/// cannot read is not said to be no package.
+#[cfg(unix)]
+#[test]
+fn a_plugin_is_built_by_the_toolchain_of_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    // What stands in for the tools is written by a program that ends: of a file that is open elsewhere none could be made.
+    let tools = r#"
+        mkdir tools plugin plugin/libdir
+        cat > tools/rustc <<'END'
+#!/bin/sh
+echo "$PWD/libdir"
+END
+        cat > tools/rustup <<'END'
+#!/bin/sh
+echo rustup was run; exit 1
+END
+        cat > tools/cargo <<'END'
+#!/bin/sh
+[ "$1" = metadata ] && [ -e readable ] && echo '{"target_directory": "target"}'
+END
+        chmod +x tools/rustc tools/rustup tools/cargo"#;
+    assert!(Command::new("/bin/sh").args(["-c", tools]).current_dir(folder.path()).status().unwrap().success());
+    let plugin = folder.path().join("plugin");
+    std::fs::write(plugin.join("plugin.toml"), Scene::of(guests::STATE_ROUNDTRIP).manifest_text()).unwrap();
+    let build = || {
+        let mut build = Command::new(program());
+        build.args(["build", "plugin", "--state-dir", "state"]).current_dir(folder.path());
+        ended(build.env("PATH", folder.path().join("tools")))
+    };
+    let (code, _, err) = build();
+    assert!(code == 1 && err.contains("cargo cannot read the package in plugin"), "{code} {err}");
+    std::fs::write(plugin.join("readable"), "").unwrap();
+    let (code, out, err) = build();
+    assert!(code == 1 && err.contains("does not compile") && !(out + &err).contains("rustup"), "{code} {err}");
 }
 
 /// A file goes in piece by piece and comes out whole or not at all, and nothing that is there is replaced.

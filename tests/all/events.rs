@@ -1,6 +1,7 @@
 //! `events`: what a plugin makes of something that happened, and what a second try at it repeats.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -104,7 +105,7 @@ fn wharfage_events_says_what_there_is() {
         (&["replay", "7"], 2, "wharfage events list"),
         (&["replay", "7..9"], 0, "0 events due"),
         (&["replay", "9..7"], 2, "begins with the lower id"),
-        (&["replay", "7", "--sink", "billing"], 2, "has not come to 7"),
+        (&["replay", "7", "--sink", "billing"], 2, "there is no sink `billing`, or it is"),
         (&["replay", "7..9", "--sink", "billing"], 2, "from one number on"),
     ] {
         let (found, out, err) = wharfage_events(&state, arguments);
@@ -194,18 +195,15 @@ description = "a thing"
     assert_eq!(keys, ["a", "b", "c", "d", "e", "f", "g"]);
 }
 
-/// Two processes over one state folder both opened a provider's socket, and both had every message handled.
-#[tokio::test]
-async fn of_several_processes_one_keeps_a_socket_open() {
-    const LINES: &str = "\n[sockets.ticks]\norigin = 'api'\npath = '/ws'\nsubscribe = ['hello']\n\
-                         source = 'made up for the tests'\ndate = '2026-11-29'\n";
-    let folder = tempfile::tempdir().unwrap();
-    let bytes = Scene::of(guests::EVENTS_SOCKET).manifest(LINES).component().await;
-    std::fs::write(folder.path().join("plugin.wasm"), bytes.as_slice()).unwrap();
+/// A connection in this folder with a socket, whose manifest says more of it.
+async fn ticking(folder: &Path, more: &str, server: &SocketServer, rest: &Provider) -> wharfage::Config {
+    let lines = format!(
+        "\n[sockets.ticks]\norigin = 'api'\npath = '/ws'\nsubscribe = ['hello']\nsource = 'made up for the tests'\n\
+         date = '2026-11-29'\n{more}"
+    );
+    let bytes = Scene::of(guests::EVENTS_SOCKET).manifest(&lines).component().await;
+    std::fs::write(folder.join("plugin.wasm"), bytes.as_slice()).unwrap();
     let imports = wharfage_tests::scene::imports(&bytes).unwrap();
-    let rest = Provider::scripted([Reply::json(&json!([]))]).await;
-    let clock = TurningClock::default();
-    let server = SocketServer::scripted(Arc::new(clock.clone()), [vec![Act::UntilClose]]).await;
     let text = format!(
         "[plugins.guest]\ncomponent = 'plugin.wasm'\n[accounts.desk]\n[connections.acme]\nplugin = 'guest'\n\
          account = 'desk'\nimports = {imports:?}\norigins = ['{ws}', '{other}']\nsecrets = ['api_key']\n\
@@ -214,21 +212,61 @@ async fn of_several_processes_one_keeps_a_socket_open() {
         ws = server.url(),
         other = rest.url()
     );
-    let mut config = wharfage::Config::parse(&text, &folder.path().join("wharfage.toml")).unwrap();
+    let mut config = wharfage::Config::parse(&text, &folder.join("wharfage.toml")).unwrap();
     config.accounts.insert("desk".to_owned(), wharfage_tests::scene::account(""));
+    config
+}
+
+/// How its socket is.
+async fn state(serving: &wharfage::Serving) -> &'static str {
+    serving.state().await.unwrap().sockets[0].2.state.name()
+}
+
+/// Waits until its socket is so.
+async fn until_it_is(serving: &wharfage::Serving, clock: &TurningClock, wanted: &str) {
+    let mut is = state(serving).await;
+    until!(
+        {
+            clock.sleep_until(clock.now().plus(1_000)).await;
+            is = state(serving).await;
+            is == wanted
+        },
+        "it is {is} and not {wanted}"
+    );
+}
+
+/// Its provider may have changed its mind: whoever is told that SIGHUP starts it again is told the truth.
+#[tokio::test]
+async fn a_reload_opens_a_socket_that_stays_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let rest = Provider::scripted([Reply::json(&json!([]))]).await;
+    let clock = TurningClock::default();
+    let scripts = [vec![Act::Close(4003)], vec![Act::UntilClose]];
+    let server = SocketServer::scripted(Arc::new(clock.clone()), scripts).await;
+    let config = ticking(folder.path(), "stop_codes = [4003]\n", &server, &rest).await;
+    clock
+        .run(async {
+            let serving = host(&folder.path().join("state"), clock.clone()).serve(&config).await.unwrap();
+            until_it_is(&serving, &clock, "closed").await;
+            assert_eq!(serving.reload(&config).await.unwrap().changed, ["acme"]);
+            until_it_is(&serving, &clock, "open").await;
+            assert_eq!(serving.reload(&config).await.unwrap(), wharfage::Reloaded::default());
+            assert_eq!(server.openings().len(), 2);
+            assert!(serving.drain().await);
+        })
+        .await;
+}
+
+/// Two processes over one state folder both opened a provider's socket, and both had every message handled.
+#[tokio::test]
+async fn of_several_processes_one_keeps_a_socket_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let rest = Provider::scripted([Reply::json(&json!([]))]).await;
+    let clock = TurningClock::default();
+    let server = SocketServer::scripted(Arc::new(clock.clone()), [vec![Act::UntilClose]]).await;
+    let config = ticking(folder.path(), "", &server, &rest).await;
     let process = async || host(&folder.path().join("state"), clock.clone()).serve(&config).await.unwrap();
-    let state = async |serving: &wharfage::Serving| serving.state().await.unwrap().sockets[0].2.state.name();
-    let until = async |serving: &wharfage::Serving, wanted: &str| {
-        let mut is = state(serving).await;
-        until!(
-            {
-                clock.sleep_until(clock.now().plus(1_000)).await;
-                is = state(serving).await;
-                is == wanted
-            },
-            "it is {is} and not {wanted}"
-        );
-    };
+    let until = async |serving: &wharfage::Serving, wanted: &str| until_it_is(serving, &clock, wanted).await;
     clock
         .run(async {
             let one = process().await;

@@ -447,18 +447,18 @@ async fn the_program_tells_health_by_its_exit_code() {
         desk.write_config_with(&digest, "{ env = 'DESK_KEY_THAT_IS_NOT_THERE' }");
         let (code, out, _) = desk.run(&["health", "--no-probe"]).await;
         assert_eq!(code, 3, "{out}");
-        assert!(out.contains("secret-missing") && out.contains("wharfage secret set desk "), "{out}");
+        assert!(out.contains("secret-missing") && out.contains("wharfage secret list desk"), "{out}");
         return;
     }
     panic!("no desk has a probe");
 }
 
-/// The README's tables are the program's own.
+/// The manual's tables are the program's own.
 #[test]
-fn the_readme_has_every_state_and_every_cause() {
-    let text = std::fs::read_to_string(root().join("README.md")).unwrap();
+fn the_manual_has_every_state_and_every_cause() {
+    let text = std::fs::read_to_string(root().join("host/MANUAL.md")).unwrap();
     let section = text.split("\n## Health\n").nth(1).unwrap().split("\n## ").next().unwrap();
     for name in HealthState::ALL.iter().map(|state| state.name()).chain(Cause::ALL.iter().map(|cause| cause.name())) {
-        assert!(section.contains(&format!("| `{name}` |")), "README, section Health, has no row for {name}");
+        assert!(section.contains(&format!("| `{name}` |")), "the manual, section Health, has no row for {name}");
     }
 }

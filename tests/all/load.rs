@@ -301,6 +301,18 @@ async fn a_connection_that_makes_no_sense_is_refused() {
         ("[[allow]]\norigin = 'https://api.stand-in.test'\nmethods = ['FETCH']\npaths = ['/**']", "FETCH"),
         ("[[allow]]\norigin = 'https://api.stand-in.test'\nmethods = ['GET']\npaths = ['orders']", "orders"),
         ("[[allow]]\norigin = 'https://api.stand-in.test'\nmethods = ['GET']\npaths = ['/**/x']", "**"),
+        (
+            "[[allow]]\norigin = 'https://api.stand-in.test'\nmethods = ['GET']\npaths = []",
+            "origins = [\"https://api.stand-in.test\"]",
+        ),
+        (
+            "origins = ['https://a.test', 'https://api.stand-in.test:443']\n[[allow]]\n\
+             origin = 'https://api.stand-in.test'\nmethods = ['GET']\npaths = ['/orders']",
+            "set:   origins = [\"https://a.test\"]",
+        ),
+        ("defaults = { shpo = 'one' }", "Did you mean shop?"),
+        ("defaults = { shop = 2026-01-01 }", "defaults.shop is no JSON: 2026-01-01 is a date; write it as text"),
+        ("polls.p.input = { since = [2026-01-01] }", "polls.p has an input.since that is no JSON: 2026-01-01"),
     ] {
         let error = match Connection::parse(connection) {
             Err(error) => error,
@@ -462,8 +474,9 @@ async fn compiling_is_told_and_done_once() {
         let heard = told.clone();
         let listener = move |compiling: Compiling<'_>| {
             heard.lock().unwrap().push(match compiling {
-                Compiling::Begun { plugin, component_bytes } => format!("{plugin}, {component_bytes}"),
+                Compiling::Begun { plugin, component_bytes, .. } => format!("{plugin}, {component_bytes}"),
                 Compiling::Ended { .. } => "ended".to_owned(),
+                other => panic!("{other:?}"),
             });
         };
         let host = Host::builder().code_dir(folder.path().join("code")).compiling(listener).build().unwrap();

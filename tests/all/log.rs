@@ -7,8 +7,9 @@ use serde_json::json;
 use tracing::Dispatch;
 use tracing::subscriber::NoSubscriber;
 use tracing_subscriber::fmt::MakeWriter;
-use wharfage::Kind;
-use wharfage_tests::{API_KEY, Provider, Reply, Scene, guests};
+use wharfage::{Kind, ManualClock};
+use wharfage_tests::scene::host;
+use wharfage_tests::{API_KEY, NOW, Provider, Reply, Scene, drained, guests, until};
 
 use crate::assert_exists;
 
@@ -72,6 +73,23 @@ async fn log_lines() {
     assert!(!text.contains('\u{1b}'), "an escape reached the log");
     assert!(!text.lines().any(|line| line.starts_with("forged line")), "a line was forged:\n{text}");
     assert!(text.contains("printed a"), "what a guest prints is in the log:\n{text}");
+}
+
+/// Whoever reads the log alone learns there where the key goes.
+#[tokio::test]
+async fn a_poll_that_fails_is_told_with_what_helps() {
+    let provider = Provider::answering(|_| Reply::status(200)).await;
+    let folder = crate::sinks::folder(&provider, "").await;
+    std::fs::remove_file(folder.path().join("key")).unwrap();
+    let logged = Logged::default();
+    let _listening = logged.listen("wharfage::poll=warn");
+    let clock = ManualClock::new(NOW, 1);
+    let host = host(&folder.path().join("state"), clock.clone());
+    let serving = host.serve(&crate::sinks::config(folder.path())).await.unwrap();
+    until!(logged.text().contains("it failed, 1 in a row"));
+    let text = logged.text();
+    assert!(text.contains("`api_key` of connection `acme` cannot be had") && text.contains("write it into"), "{text}");
+    assert!(drained(serving, &clock).await);
 }
 
 /// Whatever happens on the path at the finest level, HTTP and TLS crates included, the key is not in the log (R6).

@@ -33,6 +33,8 @@ mod load;
 mod log;
 mod messages;
 mod metrics;
+#[allow(unreachable_pub, reason = "it is the README's, and a library there")]
+mod newcomer;
 mod oauth2;
 mod oauth2_connect;
 mod oauth2_exchange;

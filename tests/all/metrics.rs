@@ -418,21 +418,21 @@ fn shows(target: &str, address: &str) -> Reply {
     Reply::json(&json!({ "proof": digits }))
 }
 
-/// Every family stands in the README, and every one that stands there is a family.
+/// Every family stands in the manual, and every one that stands there is a family.
 #[test]
-fn the_readme_lists_every_family() {
-    let readme = std::fs::read_to_string(wharfage_tests::root().join("README.md")).unwrap();
+fn the_manual_lists_every_family() {
+    let manual = std::fs::read_to_string(wharfage_tests::root().join("host/MANUAL.md")).unwrap();
     let text = Host::builder().build().unwrap().metrics().prometheus();
     let families: BTreeSet<&str> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
-    let told: BTreeSet<&str> = readme
+    let told: BTreeSet<&str> = manual
         .lines()
         .filter_map(|line| line.strip_prefix("| `wharfage_")?.split_once('`'))
         .filter_map(|(name, _)| families.iter().find(|family| **family == format!("wharfage_{name}")).copied())
         .collect();
-    assert_eq!(families.difference(&told).collect::<Vec<_>>(), Vec::<&&str>::new(), "the README does not tell these");
-    let rows = readme.lines().filter(|line| line.starts_with("| `wharfage_")).count();
-    assert_eq!(rows, families.len(), "the README tells a family that there is not");
+    assert_eq!(families.difference(&told).collect::<Vec<_>>(), Vec::<&&str>::new(), "the manual does not tell these");
+    let rows = manual.lines().filter(|line| line.starts_with("| `wharfage_")).count();
+    assert_eq!(rows, families.len(), "the manual tells a family that there is not");
 }
 
 fn promtool(text: &str) {

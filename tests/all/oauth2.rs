@@ -6,7 +6,7 @@ use serde_json::json;
 use wharfage::{Kind, ManualClock, Plugin};
 use wharfage_tests::provider::{Reply, Seen};
 use wharfage_tests::scene::{account, host};
-use wharfage_tests::{NOW, Provider, Scene, guests};
+use wharfage_tests::{NOW, Provider, Scene, guests, until};
 
 /// A provider that rotates: a refresh token is good until the one after it was used.
 #[derive(Default)]
@@ -22,6 +22,8 @@ struct Desk {
     words: String,
     /// So many answers are lost after the token was rotated.
     lose: usize,
+    /// Whoever asks for a token is not answered.
+    is_silent: bool,
 }
 
 fn answer(desk: &Mutex<Desk>, seen: &Seen) -> Reply {
@@ -30,6 +32,9 @@ fn answer(desk: &Mutex<Desk>, seen: &Seen) -> Reply {
         let shown = seen.header("authorization").and_then(|value| value.strip_prefix("Bearer access-token-"));
         let number: usize = shown.unwrap().parse().unwrap();
         return Reply::status(if number > desk.refused_to { 200 } else { 401 });
+    }
+    if desk.is_silent {
+        return Reply::never();
     }
     let form = String::from_utf8(seen.body.clone()).unwrap();
     if let Some(at) = form.find("refresh-token-") {
@@ -166,6 +171,27 @@ async fn tokens_that_are_all_refused_are_renewed_once_in_a_while() {
         assert_eq!(*send(&plugin).await.unwrap_err().kind(), Kind::Unauthorized);
         assert_eq!(set.asked(), asked, "after {advance_ms} ms");
     }
+}
+
+/// A token endpoint that took the request and did not answer held every call of the account for a minute, with a token in
+/// hand that was good for five.
+#[tokio::test]
+async fn a_renewal_that_hangs_holds_nobody_up_whose_token_serves() {
+    let set = Set { clock: ManualClock::new(NOW, 1), ..Set::new().await };
+    let plugin = set.open().await;
+    send(&plugin).await.unwrap();
+    set.clock.advance(3_400_000);
+    set.desk.lock().unwrap().is_silent = true;
+    let first = tokio::spawn({
+        let plugin = plugin.clone();
+        async move { send(&plugin).await }
+    });
+    until!(set.asked() == 2);
+    send(&plugin).await.unwrap();
+    assert!(!first.is_finished(), "who has it renewed waits a little");
+    set.clock.advance(2_000);
+    first.await.unwrap().unwrap();
+    assert_eq!(set.asked(), 2);
 }
 
 #[tokio::test]

@@ -71,6 +71,8 @@ pub(crate) struct Consent {
     pub(crate) granted: &'static str,
     /// The status of a revocation.
     revoke_status: u16,
+    /// No refresh token comes with an access token.
+    is_sparse: bool,
     tokens: usize,
 }
 
@@ -128,9 +130,10 @@ fn answer(consent: &Mutex<Consent>, seen: &Seen) -> Reply {
             };
             let scope = if consent.granted.is_empty() { scope } else { consent.granted.to_owned() };
             consent.tokens += 1;
+            let refresh = (!consent.is_sparse).then(|| format!("refresh-token-{}", consent.tokens));
             Reply::json(&json!({
                 "access_token": format!("access-token-{}", consent.tokens), "token_type": "Bearer", "expires_in": 3600,
-                "refresh_token": format!("refresh-token-{}", consent.tokens), "scope": scope,
+                "refresh_token": refresh, "scope": scope,
             }))
         }
         "/revoke" => Reply::status(consent.revoke_status),
@@ -187,6 +190,13 @@ impl Desk {
         std::fs::write(self.folder.path().join("wharfage.toml"), &self.text).unwrap();
     }
 
+    /// The same, where the tokens of those before it go to a place of their own.
+    async fn connection_elsewhere(&mut self, name: &str, credential: &str) {
+        let api = format!("base = {{ api = '{}", self.provider.url());
+        self.text = self.text.replace(&api, &format!("{api}/shop"));
+        self.connection(name, credential).await;
+    }
+
     pub(crate) fn config(&self) -> Config {
         Config::parse(&self.text, &self.folder.path().join("wharfage.toml")).unwrap()
     }
@@ -197,7 +207,12 @@ impl Desk {
 
     /// The `Authorization` that the provider gets with a call now.
     async fn bearer(&self, host: &Host) -> Result<String, Error> {
-        let plugin = host.open(&self.config(), "acme").await?;
+        self.bearer_over(host, "acme").await
+    }
+
+    /// The same over any connection.
+    async fn bearer_over(&self, host: &Host, name: &str) -> Result<String, Error> {
+        let plugin = host.open(&self.config(), name).await?;
         plugin.call::<Value>("send", &json!({"url": "{api}/orders"})).await?;
         Ok(self.provider.seen().last().unwrap().header("authorization").unwrap_or_default().to_owned())
     }
@@ -439,7 +454,8 @@ async fn less_granted_than_asked_for_is_said() {
 #[tokio::test]
 async fn one_consent_serves_all_connections_of_an_account() {
     let mut desk = Desk::new().await;
-    desk.connection("mail", "scopes = [\"mail.send\", \"orders.read\"]").await;
+    let mail = "scopes = [\"mail.send\", \"orders.read\"]";
+    desk.connection_elsewhere("mail", mail).await;
     // Another provider's, under the same name.
     desk.connection("other", "scopes = [\"never\"]\ntoken = \"{auth}/elsewhere\"").await;
     let host = desk.host(&skipping());
@@ -451,6 +467,31 @@ async fn one_consent_serves_all_connections_of_an_account() {
     let mut config = desk.config();
     config.accounts.get_mut("harbour").unwrap().scopes = vec!["orders.read".to_owned()];
     assert_eq!(scopes("acme", &config).await, ["orders.read"], "the operator asks for less");
+
+    let authorize = async |host: &Host, config: &Config| host.authorize(config, "mail", None).await.unwrap();
+    let url = desk.provider.url();
+    let places: Vec<String> = authorize(&host, &config).await.audience().map(str::to_owned).collect();
+    assert_eq!(places, [format!("{url}/"), format!("{url}/shop")]);
+    let sign_in = async |host: &Host| {
+        let mut sign_in = authorize(host, &desk.config()).await.sign_in().await.unwrap();
+        sign_in.finish(&ends_on(sign_in.link()).await).await.unwrap();
+    };
+    sign_in(&host).await;
+    for (name, target) in [("acme", "/shop/orders"), ("mail", "/orders"), ("acme", "/shop/orders")] {
+        assert_eq!(desk.bearer_over(&host, name).await.unwrap(), "Bearer access-token-1");
+        assert_eq!(desk.provider.seen().last().unwrap().target, target);
+    }
+    // What a plugin wants beyond that was not approved, until a person does it, here in another process.
+    desk.component("mail", &format!("{mail}\norigins = [\"api\", \"other\"]")).await;
+    let error = desk.bearer_over(&host, "mail").await.unwrap_err();
+    let is_named = error.message().contains("would now also go to https://other.stand-in.test");
+    assert!(*error.kind() == Kind::ReauthorizationNeeded && is_named, "{error}");
+    assert_eq!(desk.bearer(&host).await.unwrap(), "Bearer access-token-1");
+    sign_in(&desk.host(&skipping())).await;
+    for name in ["mail", "acme"] {
+        assert_eq!(desk.bearer_over(&host, name).await.unwrap(), "Bearer access-token-2");
+    }
+
     std::fs::remove_file(desk.folder.path().join("mail.wasm")).unwrap();
     assert_eq!(scopes("acme", &desk.config()).await, ["orders.read", "orders.write"]);
 }
@@ -538,6 +579,22 @@ async fn where_nobody_signs_in_the_tokens_are_there_at_once() {
     let authorization = person.host(&skipping()).authorize(&person.config(), "acme", None).await;
     let error = authorization.unwrap().obtain().await.unwrap_err();
     assert!(error.to_string().contains("wharfage connect acme"), "{error}");
+}
+
+/// Without a refresh token a client asks for tokens anew, and other connections of the account live on these.
+#[tokio::test]
+async fn tokens_that_are_asked_for_anew_serve_all_connections_of_an_account() {
+    let flow = "flow = \"client-credentials\"";
+    let mut desk = Desk::with(flow, "").await;
+    desk.connection_elsewhere("mail", flow).await;
+    desk.consent.lock().unwrap().is_sparse = true;
+    let clock = skipping();
+    let host = desk.host(&clock);
+    host.authorize(&desk.config(), "acme", None).await.unwrap().obtain().await.unwrap();
+    clock.advance(3_600_000);
+    for name in ["acme", "mail"] {
+        assert_eq!(desk.bearer_over(&host, name).await.unwrap(), "Bearer access-token-2");
+    }
 }
 
 #[tokio::test]

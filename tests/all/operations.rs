@@ -2,7 +2,7 @@
 
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use wharfage::{Blame, Cursor, Error, Kind, Source};
+use wharfage::{Blame, Cursor, Error, Kind, Source, explain};
 use wharfage_tests::component::{MANIFEST, OPERATIONS, with_custom};
 use wharfage_tests::{Provider, Reply, Scene, guests};
 
@@ -103,10 +103,11 @@ async fn an_unknown_operation_is_told_with_the_nearest_names() {
 
 #[tokio::test]
 async fn defaults_fill_in_what_the_caller_left_out() {
-    let open =
-        Scene::of(guests::OPERATIONS_ECHO).connection("[defaults]\nshop = 'one'\nsomething = 'else'\n").open().await;
+    let open = Scene::of(guests::OPERATIONS_ECHO).connection("[defaults]\nshop = 'one'\n").open().await;
     assert_eq!(open.output("echo.strict", json!({"count": 1})).await, json!({"count": 1, "shop": "one"}));
     assert_eq!(open.output("echo.strict", json!({"shop": "two"})).await, json!({"shop": "two"}));
+    assert_eq!(open.output("echo", json!({})).await, json!({}), "it has no such field");
+    assert!(explain(open.plugin.needs(), open.plugin.grant()).contains("filled in:\n  shop = \"one\"\n"));
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use wharfage::{
     Account, BoxFuture, Clock, Connection, Error, Head, Host, Kind, Lost, ManualClock, Plugin, Signed, Transport,
 };
 use wharfage_tests::scene::{account, imports};
-use wharfage_tests::{NOW, Open, Provider, Reply, Scene, compiled_code, drained, guests, skipping};
+use wharfage_tests::{NOW, Open, Provider, Reply, Scene, compiled_code, drained, guests, skipping, until};
 
 fn budget(name: &str, lines: &str) -> String {
     format!("\n[budgets.{name}]\n{lines}\nsource = 'made up for the tests'\ndate = '2026-11-24'\n")
@@ -231,6 +231,47 @@ async fn a_budget_is_shared_by_whom_it_says() {
         send(&two).await.unwrap();
         assert_eq!(times(&provider)[1] > 0, is_shared, "{scope}: {first} and {second}");
     }
+}
+
+/// One user over its own budget held the turn of the project's, and all others stood still with it.
+#[tokio::test]
+async fn who_waits_for_its_own_budget_keeps_nobody_from_the_project_s() {
+    let clock = ManualClock::new(NOW, 1);
+    let provider = Provider::scripted_at(&clock, [Reply::status(200)]).await;
+    let manifest = budget("all", "limit = 9\nwindow_s = 60\nscope = 'project'")
+        + &budget("each", "limit = 1\nwindow_s = 60\nscope = 'user'");
+    let scene = Scene::of(guests::HTTP_SEND).manifest(&manifest);
+    let host = Host::builder().code_dir(compiled_code()).clock(clock.clone()).build().unwrap();
+    let of = |user: &str| account(&format!("project = 'harbour'\nuser = '{user}'"));
+    let one = connect(&host, "one", &scene, &provider, &of("ada")).await;
+    let two = connect(&host, "two", &scene, &provider, &of("eve")).await;
+    send(&one).await.unwrap();
+    let mut over = std::pin::pin!(send(&one));
+    tokio::select! {
+        biased;
+        sent = &mut over => panic!("it does not wait: {sent:?}"),
+        () = async { for _ in 0..1_000 { tokio::task::yield_now().await } } => {}
+    }
+    let (sent, ()) = tokio::join!(send(&two), async { until!(provider.count() > 1, "it waits as well") });
+    sent.unwrap();
+    clock.advance(60_100);
+    over.await.unwrap();
+    assert_eq!(times(&provider), [0, 0, 60_100]);
+}
+
+/// What is refused while the credential is put on has not left; it spent a unit each time.
+#[tokio::test]
+async fn what_cannot_be_signed_spends_nothing() {
+    let clock = skipping();
+    let provider = Provider::scripted_at(&clock, [Reply::status(200)]).await;
+    let manifest = budget("pace", "limit = 1\nwindow_s = 60");
+    let open = Scene::of(guests::HTTP_SEND).with(&provider).manifest(&manifest).clock(&clock).open().await;
+    for _ in 0..2 {
+        let error = open.error("send", json!({"url": "{api}/x?apikey=mine", "credential": "in-query"})).await;
+        assert!(matches!(error.kind(), Kind::PolicyDenied(_)), "{error:?}");
+    }
+    get(&open).await.unwrap();
+    assert_eq!(times(&provider), [0]);
 }
 
 #[tokio::test]

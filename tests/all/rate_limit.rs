@@ -74,6 +74,7 @@ async fn what_can_never_be_is_refused_at_once() {
     let open = scene(&skipping()).await;
     let error = open.error("acquire", json!({"bucket": "credits", "units": 11})).await;
     assert!(matches!(error.kind(), Kind::LimitExceeded(_)), "{error:?}");
+    assert!(error.details().is_some_and(|details| details.contains("budgets.credits on the account")), "{error:?}");
     let error = open.error("acquire", json!({"bucket": "credits", "units": u32::MAX})).await;
     assert!(matches!(error.kind(), Kind::LimitExceeded(_)), "{error:?}");
     for operation in ["acquire", "report"] {

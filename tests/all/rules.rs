@@ -241,6 +241,25 @@ async fn r7_what_was_sent_ages_from_its_answer() {
     assert_eq!(*times.lock().unwrap(), [0, 65_100, 130_200]);
 }
 
+/// Another transport than the host's own would send nothing of it, and a 200 to that would look like success.
+#[tokio::test]
+async fn an_upload_is_refused_where_the_transport_gets_whole_bodies_only() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let noted = sent.clone();
+    let transport = Inside(move |_: &Signed| {
+        noted.fetch_add(1, Ordering::SeqCst);
+        Ok((200, Vec::new()))
+    });
+    let plugin = inside(Scene::of(guests::HTTP_STREAM), &skipping(), "https://127.0.0.1:9443", transport).await;
+    let input = json!({"method": "PUT", "url": "{api}/up", "pieces": 3});
+    let error = plugin.call::<Value>("up", &input).await.unwrap_err();
+    assert_eq!((error.kind(), error.request_sent()), (&Kind::Configuration, RequestSent::No), "{error:?}");
+    assert!(error.details().unwrap().contains("HostBuilder::transport"), "{error}");
+    assert_eq!(sent.load(Ordering::SeqCst), 0, "something was written");
+    plugin.call::<Value>("open", &json!({"url": "{api}/x"})).await.unwrap();
+    assert_eq!(sent.load(Ordering::SeqCst), 1);
+}
+
 /// R23: what is not stated is not granted; a connection that states nothing gives nothing.
 #[tokio::test]
 async fn r23_nothing_stated_is_nothing_granted() {

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use wharfage::{Account, Host, Kind, ManualClock, Plugin, RequestSent, SecretSource, SecretValue, Step, Timestamp};
-use wharfage_tests::scene::KEYS;
+use wharfage_tests::scene::{KEYS, secret_file};
 use wharfage_tests::{API_KEY, Provider, Reply, SIGNING, Scene, guests};
 
 use crate::assert_exists;
@@ -229,6 +229,42 @@ jwks = "{keys}/jwks"
     assert_eq!(keys.count(), 3, "an hour later the keys are read anew");
 }
 
+/// Made by openssl with the key `shared-secret-of-the-test`, of the same claims.
+pub(crate) const HS256: &str = "eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJodHRwczovL2lzc3Vlci50ZXN0IiwiYXVkIjpbInVzIiwidGhlbSJdLCJleHAiOjIwMDAsIm5iZiI6MTAwMCwic2NvcGUiOiJyZWFkIHdyaXRlIn0.gcJP9-7HKqwMn8CUu6bLqEOFZyQ5vXzezbsV_9lZiXU";
+
+/// The secret `tokens` in this folder, which checks tokens by itself and is being changed: none of them is signed with the
+/// current version.
+pub(crate) fn changing_key(folder: &std::path::Path, beside: &str) -> (&'static str, SecretSource) {
+    let path = folder.join("tokens");
+    secret_file(&path, "another-secret-of-the-test");
+    secret_file(&folder.join(format!("tokens.{beside}")), "shared-secret-of-the-test");
+    let manifest = r#"
+[secrets.tokens]
+purpose = "verify"
+jwt = { algorithm = "HS256", issuer = "https://issuer.test", audience = ["us"] }
+"#;
+    (manifest, SecretSource::File(path))
+}
+
+#[tokio::test]
+async fn a_token_is_checked_with_every_version_of_a_key() {
+    for beside in ["next", "previous"] {
+        let folder = tempfile::tempdir().unwrap();
+        let (manifest, source) = changing_key(folder.path(), beside);
+        let clock = ManualClock::skipping(Timestamp::from_millis(1_500_000), 1);
+        let host = Host::builder().clock(clock).build().unwrap();
+        let scene = Scene::of(guests::SECRETS_JWT).manifest(manifest);
+        let scene = scene.grant(|connection| connection.secrets.push("tokens".to_owned()));
+        let plugin = scene.connect(&host, &Account::default().with_secret("tokens", source)).await.unwrap();
+        let token = json!({"name": "tokens", "token": HS256});
+        let said = plugin.call::<String>("verify", &token).await.unwrap().output;
+        assert!(said.contains("read write"), "{beside}: {said}");
+        let strange = json!({"name": "tokens", "token": HS256.replace("gcJP9", "gcJP8")});
+        let error = plugin.call::<String>("verify", &strange).await.unwrap_err();
+        assert!(error.message().contains("not signed with the key"), "{beside}: {error}");
+    }
+}
+
 /// A credential that an origin can do without is left away where nobody gave it, and only there: what is said to be in one
 /// place and is not, is missed. Who is refused without it reads how to have it.
 #[tokio::test]
@@ -257,9 +293,10 @@ async fn a_credential_that_is_optional_goes_along_where_it_was_given() {
     let error = send(optional(true).connect(&host, &stated).await.unwrap(), "/public").await.unwrap_err();
     assert_eq!((error.kind(), error.request_sent()), (&Kind::CredentialUnavailable, RequestSent::No));
 
-    for (is_granted, help) in
-        [(true, "set the environment variable HTTP_SEND_API_KEY"), (false, "secrets = [\"api_key\"]")]
-    {
+    for (is_granted, help) in [
+        (true, "set the environment variable HTTP_SEND_API_KEY"),
+        (false, "secrets = [\"signing\", \"user\", \"verifying\", \"api_key\"]"),
+    ] {
         let plugin = optional(is_granted).connect(&host, &Account::default()).await.unwrap();
         let before = provider.count();
         for _ in 0..2 {

@@ -11,8 +11,10 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 use wharfage::Digest;
-use wharfage_tests::scene::THINGS;
-use wharfage_tests::{Scene, guests, until};
+use wharfage_tests::scene::{THINGS, secret_file};
+use wharfage_tests::{Provider, Reply, Scene, guests, until};
+
+use crate::sinks::SECRET;
 
 pub(crate) const TOKEN: &str = "the-token-of-the-hooks";
 
@@ -205,6 +207,7 @@ async fn a_delivery_comes_out_of_the_sink_once() {
     let (code, told) = serving.ends().await;
     assert_eq!(code, 0, "{told}");
     assert!(told.contains("finishing what is under way") && told.contains("stopped"), "{told}");
+    assert!(told.contains("refused: nothing in it fits the secret `verifying`; what helps:"), "{told}");
 
     // What is there can be seen afterwards, and had done once more.
     let list = port.command(&["events", "list", "--json"]).output().await.unwrap();
@@ -212,6 +215,49 @@ async fn a_delivery_comes_out_of_the_sink_once() {
         String::from_utf8(list.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(rows.len(), 2, "{rows:?}");
     assert!(rows.iter().all(|row| row["state"] == "handled"), "{rows:?}");
+}
+
+/// What hung is what somebody will want to look at.
+#[tokio::test]
+async fn a_stop_that_took_too_long_tells_its_last_reading_all_the_same() {
+    let hangs = Provider::answering(|_| Reply::never()).await;
+    let receiver = Provider::answering(|_| Reply::status(200)).await;
+    let port = Port::new(&format!(
+        "[sinks.hook]\nkind = 'http'\nurl = '{}/in'\nsecret = {{ file = 'sink-secret' }}\n\
+         private_addresses = ['127.0.0.1/32']\n[observe]\notlp = '{}'\n[serve]\nlimits = {{ drain_ms = 100 }}\n",
+        hangs.url(),
+        receiver.url()
+    ))
+    .await;
+    secret_file(&port.folder.path().join("sink-secret"), SECRET);
+    let serving = port.serve().await;
+    let received = deliver(&reqwest::Client::new(), &serving.address, "hooks", "one", Some(TOKEN)).await;
+    assert_eq!(received.unwrap().0, 200);
+    until!(hangs.count() > 0);
+    serving.signal("-TERM");
+    let (code, told) = serving.ends().await;
+    assert!(code == 0 && told.contains("with work under way"), "{code}: {told}");
+    assert!(receiver.seen().iter().any(|seen| seen.target.ends_with("/v1/metrics")), "nothing was told: {told}");
+}
+
+/// Whoever stops it while it begins is not kept waiting by what it waits for.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_stop_ends_a_start_that_hangs() {
+    let port = Port::new("").await;
+    let (file, hangs) = (port.folder.path().join("wharfage.toml"), port.folder.path().join("hangs"));
+    let program = format!("{{ program = ['/bin/sh', '-c', ': > {}; exec sleep 600'] }}", hangs.display());
+    let text = std::fs::read_to_string(&file).unwrap().replace("{ env = 'SERVE_TOKEN' }", &program);
+    std::fs::write(&file, text).unwrap();
+    // Whoever names the file allows its programs.
+    let mut command = port.command(&["serve", "--config", "wharfage.toml"]);
+    let child = command.stderr(Stdio::piped()).spawn().unwrap();
+    until!(hangs.exists());
+    let pid = child.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().await.unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && told.contains("nothing had begun"), "{:?}: {told}", output.status);
 }
 
 /// Some tens of rounds here; some hundred by hand: `WHARFAGE_KILL_ROUNDS=300`. Every round delivers from several sides and

@@ -13,7 +13,7 @@ use wharfage_tests::{API_KEY, Provider, Reply, Scene, compiled_code, guests, unt
 use crate::cli::wharfage;
 
 /// The example secret of the Standard Webhooks specification.
-const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// A folder with a plugin that asks the provider when it is polled and emits an event, and a `wharfage.toml` that ends so.
 pub(crate) async fn folder(provider: &Provider, more: &str) -> tempfile::TempDir {
@@ -176,6 +176,7 @@ async fn a_sink_that_cannot_sign_keeps_all_from_starting() {
         let Err(error) = host(folder.path()).serve(&config(folder.path())).await else { panic!("it started") };
         let text = error.to_string();
         assert!(text.contains("sink `billing`") && text.contains(told) && !text.contains(API_KEY), "{text}");
+        assert!(!text.contains("connection"), "a sink is none: {text}");
     }
     assert_eq!(provider.count(), 0);
 }

@@ -1,6 +1,6 @@
 //! Sockets: opened like a request, kept open, opened again after a wait, and never a way around a rule.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
@@ -260,6 +260,48 @@ async fn guide_s07_a_handler_that_fails_does_not_end_the_socket() {
     running.stop().await;
 }
 
+/// Nobody else knows that something is missing, and what keeps the plugin from asking passes.
+#[tokio::test]
+async fn a_gap_that_cannot_be_handled_is_told_again_until_it_is() {
+    let clock = ManualClock::new(NOW, 1);
+    let server = served(&clock, [vec![Act::Until(2), Act::say("a"), Act::UntilClose]]).await;
+    let tries = AtomicUsize::new(0);
+    let running = run_on(&clock, scene(&server), "", true, move |_, text| {
+        let fails = text == "gap" && tries.fetch_add(1, Ordering::SeqCst) < 2;
+        Box::pin(async move {
+            if fails { Err(Error::new(Kind::Unauthorized, "its key has ended")) } else { Ok(Vec::new()) }
+        })
+    })
+    .await;
+    assert_eq!(running.taken(2).await, ["gap", "a"], "it holds up what comes");
+    for (count, given_up) in [(3, 2), (4, 2)] {
+        let before = clock.now();
+        running.turning(&clock, "it is told again", || running.texts().len() == count).await;
+        assert!((55_000..65_000).contains(&clock.now().since(before)), "{}", clock.now());
+        running.until("it is counted", |it| it.socket.status().given_up == given_up).await;
+    }
+    let status = running.socket.status();
+    assert_eq!((status.openings, running.texts()[2..].to_vec()), (1, vec!["gap".to_owned(); 2]));
+    running.turning(&clock, "more than that time passes", || clock.now().since(NOW) > 240_000).await;
+    assert_eq!(running.texts().len(), 4, "it was handled and is told again");
+}
+
+/// What sinks have not read costs no message.
+#[tokio::test]
+async fn a_message_waits_until_the_outbox_has_room() {
+    let clock = ManualClock::new(NOW, 1);
+    let server = served(&clock, [vec![Act::say("a"), Act::UntilClose]]).await;
+    let running = run_on(&clock, scene(&server), "attempts = 2", false, |number, _| {
+        let full = Error::new(Kind::LimitExceeded("outbox_bytes".to_owned()), "it is full");
+        Box::pin(async move { if number < 6 { Err(full) } else { Ok(Vec::new()) } })
+    })
+    .await;
+    running.turning(&clock, "it is handed over again", || running.texts().len() == 7).await;
+    assert!(clock.now().since(NOW) > 45_000, "it is run in vain too often: {}", clock.now());
+    running.turning(&clock, "more time passes", || clock.now().since(NOW) > 200_000).await;
+    assert_eq!((running.texts(), running.socket.status().given_up), (vec!["a".to_owned(); 7], 0));
+}
+
 #[tokio::test]
 async fn answers_leave_in_order_on_the_socket_they_belong_to() {
     let clock = skipping();
@@ -319,19 +361,25 @@ async fn codes_that_mean_stop_end_it() {
     }
 }
 
-/// A token that the provider does not take any more is renewed, once; one that had worked may end again.
+/// A token that the provider does not take any more is renewed, once; one that had worked may end again. A renewal that
+/// failed was none.
 #[tokio::test]
 async fn a_code_that_means_sign_in_renews_the_token_once() {
     let refused = || vec![Act::Close(4401)];
     let works = || vec![Act::Until(2), Act::say("it works"), Act::Close(4401)];
-    for (scripts, tokens, is_closed) in [
-        (vec![refused(), vec![Act::Until(2), Act::UntilClose]], vec![1, 2], false),
-        (vec![refused(), refused()], vec![1, 2], true),
-        (vec![works(), works(), vec![Act::Until(2), Act::UntilClose]], vec![1, 2, 3], false),
+    let open = || vec![Act::Until(2), Act::UntilClose];
+    for (scripts, tokens, troubles, is_closed) in [
+        (vec![refused(), open()], vec![1, 2], 0, false),
+        (vec![refused(), refused()], vec![1, 2], 0, true),
+        (vec![works(), works(), open()], vec![1, 2, 3], 0, false),
+        (vec![refused(), open()], vec![1, 7], 5, false),
     ] {
         let clock = skipping();
         let server = served(&clock, scripts).await;
-        let auth = Provider::answering(|seen| {
+        let auth = Provider::answering(move |seen| {
+            if seen.number > 1 && seen.number <= 1 + troubles {
+                return Reply::status(503);
+            }
             let token = format!("access-token-{}", seen.number);
             Reply::json(&json!({"access_token": token, "token_type": "Bearer", "expires_in": 3600}))
         })
@@ -528,6 +576,12 @@ async fn an_answer_that_opens_no_socket_is_an_error_and_not_asked_for_fast() {
         (Act::status(401), 30_000, "credential"),
         (Act::status(404), 30_000, "no such thing"),
         (Act::status(503), 1_000, "trouble"),
+        // Where it leads is the provider's, and another place in a minute.
+        (
+            Act::Answer(b"HTTP/1.1 302 Found\r\nlocation: https://away.example/\r\ncontent-length: 0\r\n\r\n".to_vec()),
+            30_000,
+            "away.example",
+        ),
         (
             Act::Answer(b"HTTP/1.1 429 Slow\r\nretry-after: 90\r\ncontent-length: 0\r\n\r\n".to_vec()),
             90_000,

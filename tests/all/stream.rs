@@ -5,9 +5,10 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use wharfage::{Connection, Error, Kind, NetworkStage, RequestSent, Step};
+use wharfage::tape::{Tape, TapeMode};
+use wharfage::{Connection, Error, Host, Kind, NetworkStage, RequestSent, Step};
 use wharfage_tests::clocks::TurningClock;
-use wharfage_tests::{API_KEY, Open, PATIENCE, Provider, Reply, Scene, guests};
+use wharfage_tests::{API_KEY, Open, PATIENCE, Provider, Reply, Scene, guests, scene};
 
 async fn open_with(provider: &Provider, change: impl FnOnce(&mut Connection) + Send + 'static) -> Open {
     Scene::of(guests::HTTP_STREAM).with(provider).grant(change).open().await
@@ -100,6 +101,41 @@ async fn until_the_head_all_is_as_ever() {
     assert_eq!((error.kind(), error.body(), error.request_id()), (&Kind::NotFound, Some("no"), Some("r-4")));
     let error = open.error("open", json!({"url": "{api}/x"})).await;
     assert_eq!(*error.kind(), Kind::SchemaViolation, "{error:?}");
+}
+
+const RULES: &str = r#"
+[[answers]]
+status = [202]
+kind = "transient"
+source = "made up for the tests"
+date = "2026-11-30"
+
+[[answers]]
+pointer = "/error"
+equals = "yes"
+kind = "forbidden"
+source = "made up for the tests"
+date = "2026-11-30"
+"#;
+
+/// What the manifest says of a status or a header field holds for an answer that is opened as for any other; what it says of
+/// a body does not, and with a tape, which has the body, neither.
+#[tokio::test]
+async fn a_rule_about_a_status_holds_for_what_is_opened_and_one_about_a_body_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    for is_taped in [false, true] {
+        let replies = [Reply::status(202).body("not ready"), Reply::status(200).body(r#"{"error":"yes"}"#)];
+        let provider = Provider::scripted(replies).await;
+        let mut host = Host::builder().code_dir(wharfage_tests::compiled_code()).clock(wharfage_tests::skipping());
+        if is_taped {
+            host = host.tape(Tape::open(folder.path().join("tape.json"), TapeMode::Record).unwrap());
+        }
+        let scene = Scene::of(guests::HTTP_STREAM).manifest(RULES).with(&provider);
+        let plugin = scene.connect(&host.build().unwrap(), &scene::account("")).await.unwrap();
+        let input = json!({"url": "{api}/x"});
+        let told = plugin.call::<Value>("open", &input).await.unwrap().output;
+        assert_eq!((&told["text"], &told["attempts"]), (&json!(r#"{"error":"yes"}"#), &json!(2)), "taped: {is_taped}");
+    }
 }
 
 /// In real time, for that is what it is about.

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
 use wharfage_tests::{PLUGINS, root};
@@ -14,14 +15,15 @@ use wharfage_tests::{PLUGINS, root};
 const DOORS: &[(&str, &[&str])] = &[
     ("reqwest", &[]),
     ("http_body", &["outbound/client.rs"]),
-    ("wasmtime", &["bindings.rs", "engine.rs", "plugin.rs", "artifact.rs", "capability/"]),
-    ("wasmtime_wasi", &["capability/", "plugin.rs"]),
-    ("wasmparser", &["manifest.rs"]),
-    ("wasm_encoder", &["manifest.rs"]),
+    ("wasmtime", &["bindings.rs", "engine.rs", "plugin", "artifact.rs", "capability/"]),
+    ("wasmtime_wasi", &["capability/"]),
+    ("wasmparser", &["component.rs"]),
+    ("wasm_encoder", &["component.rs"]),
     ("rusqlite", &["store/sqlite.rs", "store/sqlite/arrival.rs", "store/sqlite/writer.rs"]),
     ("axum", &["serve/"]),
     ("hyper", &["outbound/client.rs", "outbound/wires.rs", "serve/listener.rs"]),
     ("hyper_util", &["outbound/client.rs", "outbound/wires.rs", "serve/listener.rs"]),
+    ("h2", &["outbound/wires.rs"]),
     ("clap", &["cli/", "main.rs"]),
     ("anyhow", &["cli/", "main.rs"]),
     ("regex", &["schema", "observe/redact.rs"]),
@@ -29,7 +31,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("jsonschema", &["schema/tests.rs"]),
     ("rustls", &["outbound/wires.rs"]),
     ("tokio_rustls", &["outbound/wires.rs"]),
-    ("http_cache_semantics", &["outbound/cache.rs"]),
+    ("http_cache_semantics", &["outbound/cache/kept.rs"]),
     ("jsonwebtoken", &["auth/jwt.rs"]),
     ("std::env", &["vault/env.rs", "cli/", "main.rs"]),
     ("env::var", &["vault/env.rs", "cli/", "main.rs"]),
@@ -433,6 +435,40 @@ fn collect_dependencies(value: &toml::Value, names: &mut BTreeSet<String>) {
     }
 }
 
+/// What the SDK's native kit has of the host's rules, and where they are: it must not depend on the host.
+const COPIED: &[(&str, &[&str])] = &[
+    ("outbound/path_pattern.rs", &["fn check_path("]),
+    (
+        "outbound/fields.rs",
+        &["fn is_same_header(", "fn is_host_header(", "const HOST_HEADERS:", "const HOST_HEADER_PREFIXES:"],
+    ),
+    (
+        "outbound/mask.rs",
+        &["fn header_is_secret(", "const SECRET_HEADERS:", "const SECRET_ENDS:", "const SECRET_HEADER_ENDS:"],
+    ),
+    ("text.rs", &["fn is_token("]),
+    ("capability/state.rs", &["const KEY_BYTES_MAX:"]),
+];
+
+/// A plugin's tests are green where the host would do what they say, and not where it would refuse.
+#[test]
+fn the_native_kit_has_the_rules_of_the_host_to_the_letter() {
+    let copy = fs::read_to_string(root().join("sdk/src/testing/rules.rs")).unwrap();
+    let mut wrong = Vec::new();
+    for (file, items) in COPIED {
+        let text = fs::read_to_string(root().join("host/src").join(file)).unwrap();
+        for item in *items {
+            let end = if item.starts_with("fn") { "\n}\n" } else { ";\n" };
+            let start = text.find(item).unwrap_or_else(|| panic!("{file} has no {item}"));
+            let length = text[start..].find(end).unwrap() + end.len();
+            if !copy.contains(&text[start..start + length]) {
+                wrong.push(format!("sdk/src/testing/rules.rs has another `{item}` than host/src/{file}"));
+            }
+        }
+    }
+    assert_none(wrong);
+}
+
 #[test]
 fn every_fixture_says_where_it_is_from() {
     let mut wrong = Vec::new();
@@ -517,13 +553,100 @@ fn the_readmes_count_the_fixtures_that_are_there() {
     assert_none(wrong);
 }
 
-/// What a newcomer copies is read.
+/// A text without its blocks of code, where `#` begins a comment.
+fn prose(text: &str) -> String {
+    text.split("```").step_by(2).collect()
+}
+
+/// What a link to this heading ends with.
+fn anchor(heading: &str) -> String {
+    let lower = heading.to_lowercase();
+    let kept = lower.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+/// Each names a file that is there, and a heading of it where it names one.
 #[test]
-fn the_smallest_manifest_of_the_readme_is_one() {
+fn every_link_between_texts_leads_somewhere() {
+    let mut wrong = Vec::new();
+    for file in files().iter().filter(|file| file.path.ends_with(".md")) {
+        let here = root().join(&file.path);
+        let text = prose(file.text.as_deref().unwrap());
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.starts_with("https://")) {
+            let (path, heading) = link.split_once('#').unwrap_or((link, ""));
+            let there = if path.is_empty() { here.clone() } else { here.parent().unwrap().join(path) };
+            let has = |text: String| prose(&text).lines().any(|line| is_heading(line, heading));
+            let is_right = there.exists() && (heading.is_empty() || fs::read_to_string(&there).is_ok_and(has));
+            if !is_right {
+                wrong.push(format!("{}: `{link}` leads nowhere", file.path));
+            }
+        }
+    }
+    assert_none(wrong);
+}
+
+/// Whether this line is the heading that a link with this end leads to.
+fn is_heading(line: &str, end: &str) -> bool {
+    line.starts_with('#') && anchor(line.trim_start_matches('#').trim()) == end
+}
+
+/// What is not found by its contents is not found.
+#[test]
+fn the_contents_of_the_manual_name_every_section() {
+    let manual = fs::read_to_string(root().join("host/MANUAL.md")).unwrap();
+    let contents = manual.split("\n## ").next().unwrap();
+    let text = prose(&manual);
+    let sections = text.lines().filter_map(|line| line.strip_prefix("## "));
+    let missing = sections.filter(|section| !contents.contains(&format!("(#{})", anchor(section))));
+    assert_none(missing.map(|section| format!("the manual's contents do not name {section}")).collect());
+}
+
+/// What a newcomer copies: the block of this kind in what the README says of writing a plugin, counted from 1.
+fn block(kind: &str, number: usize) -> String {
     let readme = fs::read_to_string(root().join("README.md")).unwrap();
     let section = readme.split("\n## Writing a plugin\n").nth(1).unwrap();
-    let manifest = section.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
-    wharfage::Manifest::parse(manifest).unwrap();
+    let from = section.split(&format!("```{kind}\n")).nth(number).unwrap();
+    from.split("```").next().unwrap().to_owned()
+}
+
+#[test]
+fn the_smallest_manifest_of_the_readme_is_one() {
+    wharfage::Manifest::parse(&block("toml", 2)).unwrap();
+}
+
+/// `newcomer.rs` is what the README has for `src/lib.rs`, so that it compiles.
+#[test]
+fn the_plugin_of_the_readme_is_one_and_plays_its_fixture() {
+    assert_eq!(block("rust,ignore", 1), fs::read_to_string(root().join("tests/all/newcomer.rs")).unwrap());
+    wharfage_sdk::testing::replay(&block("toml", 2), crate::newcomer::OPERATIONS, &block("json", 1));
+}
+
+/// It stands by itself outside of this repository, and asks for what the plugins here ask for.
+#[test]
+fn the_cargo_toml_of_the_readme_needs_no_workspace() {
+    let text = block("toml", 1);
+    let own: toml::Table = text.parse().unwrap();
+    let table = |path: &str| -> toml::Table { fs::read_to_string(root().join(path)).unwrap().parse().unwrap() };
+    let ours = &table("Cargo.toml")["workspace"];
+    assert_eq!(own["package"]["edition"], ours["package"]["edition"]);
+    let plugin = Path::new(PLUGINS[0].folder).join("Cargo.toml");
+    assert_eq!(own["lib"], fs::read_to_string(plugin).unwrap().parse::<toml::Table>().unwrap()["lib"]);
+    let dependencies = own["dependencies"].as_table().unwrap();
+    for (name, wanted) in dependencies.iter().filter(|(name, _)| *name != "wharfage-sdk") {
+        assert_eq!(*wanted, ours["dependencies"][name.as_str()], "{name}");
+    }
+
+    let sdk = dependencies["wharfage-sdk"]["path"].as_str().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("src")).unwrap();
+    fs::write(folder.path().join("src/lib.rs"), "").unwrap();
+    let here = text.replace(sdk, &root().join("sdk").display().to_string());
+    fs::write(folder.path().join("Cargo.toml"), here).unwrap();
+    let mut cargo = Command::new("cargo");
+    cargo.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]).current_dir(folder.path());
+    let read = cargo.output().unwrap();
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
 }
 
 /// A promise whose test was renamed or taken away is a promise of nobody.

@@ -336,6 +336,40 @@ async fn a_receiver_that_fails_is_told_once_and_costs_spans_only() {
     assert_eq!((&told[0]["level"], &told[0]["dropped"]), (&json!("warn"), &json!(3)));
 }
 
+/// An answer that says what of a message was not taken, as `Export…ServiceResponse` has it.
+fn rejecting(count: u8) -> Reply {
+    Reply::status(200).body([&b"\x0a\x12\x08"[..], &[count], b"\x12\x0eover the limit"].concat())
+}
+
+/// What a receiver does not take of a message is counted and told once, although it answers that all is well.
+#[tokio::test]
+async fn what_a_receiver_rejects_is_counted_and_told_once() {
+    let (folder, clock) = (tempfile::tempdir().unwrap(), wharfage::ManualClock::new(wharfage_tests::NOW, 1));
+    let (logged, kept) = (Logged::default(), Spans::new());
+    let _listening = listen(&logged, LineFormat::Json, &kept);
+    let receiver = Provider::answering(|_| rejecting(2)).await;
+    let open = Scene::of(guests::LOG_LINES).open().await;
+    let exporting = export(&open.host, &receiver, &kept, folder.path());
+    for _ in 0..3 {
+        open.output("log", json!({"line": "x"})).await;
+    }
+    exporting.end().await;
+    assert_eq!((kept.dropped(), receiver.count()), (2, 1));
+    let host = Host::builder().clock(clock.clone()).build().unwrap();
+    let exporting = export_all(&host, &receiver, &Spans::new(), folder.path(), true);
+    for readings in 1..=2 {
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        clock.advance(60_000);
+        until!(exporting.untaken() >= readings);
+    }
+    let told = lines(&logged).into_iter().filter(|line| line["target"] == "wharfage::observe");
+    let told: Vec<String> = told.map(|line| line["message"].as_str().unwrap().to_owned()).collect();
+    let expected = ["2 of 3 spans are not taken: over the limit", "2 points of metrics are not taken: over the limit"];
+    assert_eq!(told, expected);
+}
+
 /// What the messages that OpenTelemetry publishes for Python read, of the kind `trace` or `metrics`; nothing where they are
 /// not there.
 fn published(kind: &str, body: &[u8]) -> Option<Value> {

@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use wharfage::Digest;
 use wharfage_tests::PLUGINS;
+use wharfage_tests::scene::secret_file;
 
-use crate::cli::{Desk, KEY};
+use crate::cli::{Desk, KEY, ended, program};
 
 /// A desk whose secrets come from this source, and the name of one of them.
 async fn desk(source: &str) -> (Desk, String) {
@@ -154,6 +157,49 @@ async fn the_sealing_key_is_changed_and_a_lost_one_says_what_to_do() {
     }
     std::fs::write(&path, new).unwrap();
     assert_eq!(call(&desk, &[]).await.0, 0, "something was deleted");
+}
+
+/// Who keeps the key elsewhere may have left the file: that is no change under way, and ends with one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sealing_key_in_both_places_is_changed_in_both() {
+    let (desk, name) = desk("{ sealed = true }").await;
+    desk.run_with(&["secret", "set", "desk", &name], KEY).await;
+    let path = desk.folder.path().join("state/sealing.key");
+    let old = std::fs::read_to_string(&path).unwrap().trim().to_owned();
+    let rotate = |keys: &str| {
+        let mut command = std::process::Command::new(program());
+        command.args(["secret", "rotate-key", "--state-dir", "state"]).current_dir(desk.folder.path());
+        ended(command.env("WHARFAGE_SEALING_KEY", keys))
+    };
+    let (code, _, err) = rotate(&old);
+    assert!(code == 3 && err.contains("WHARFAGE_SEALING_KEY=NEW,OLD") && path.exists(), "{code} {err}");
+    let new = STANDARD.encode([7; 32]);
+    let (code, _, err) = rotate(&new);
+    assert!(code == 0 && err.contains("sealed 1 record with a new key") && !err.contains("the others"), "{code} {err}");
+    assert!(!path.exists(), "the old key is still there");
+    let (code, _, err) = rotate(&format!("{new},{old}"));
+    assert!(
+        code == 0 && err.contains("nothing was sealed anew") && err.contains("take the others away"),
+        "{code} {err}"
+    );
+}
+
+/// What lies in the folder that one happens to be in was put there by whoever filled that folder.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_home_no_file_of_the_folder_here_is_a_secret() {
+    let (desk, name) = desk("{ sealed = true }").await;
+    let config = desk.folder.path().join("wharfage.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace(&format!("{name} = {{ sealed = true }}\n"), "")).unwrap();
+    let folder = desk.folder.path().join(".config").join(&desk.needs.manifest.plugin.name);
+    std::fs::create_dir_all(&folder).unwrap();
+    secret_file(&folder.join(&name), KEY);
+    let mut command = std::process::Command::new(program());
+    command.args(["secret", "list", "--state-dir", "state"]).current_dir(desk.folder.path()).env_remove("HOME");
+    let (code, out, err) = ended(&mut command);
+    assert_eq!(code, 0, "{err}");
+    let row = rows(&out).into_iter().find(|row| row["secret"] == name.as_str()).unwrap();
+    assert!(row["trouble"].is_string() && !out.contains(".config"), "{out}");
 }
 
 #[cfg(unix)]

@@ -11,7 +11,7 @@ use wharfage::{Config, Error, Grant, ManualClock, Needs, SecretSource, SecretVal
 use wharfage_tests::scene::{KEYS, host};
 use wharfage_tests::{Provider, Reply, Scene, drained, guests, until};
 
-use crate::secrets::{MODULUS, RS256};
+use crate::secrets::{HS256, MODULUS, RS256, changing_key};
 
 const BODY: &str = r#"{"id":"e1"}"#;
 /// Of that body with the secret `signing-secret`, by another program.
@@ -119,7 +119,7 @@ async fn without_its_secret_nothing_is_served() {
     let absent = refused("secrets = ['api_key', 'hook']\n").await.to_string();
     assert!(absent.contains("[endpoints.things-8c1f]") && absent.contains("wharfage secret set acme hook"), "{absent}");
     let denied = refused("secrets = ['api_key']\n").await.to_string();
-    assert!(denied.contains("[connections.acme]") && denied.contains("secrets = [\"hook\"]"), "{denied}");
+    assert!(denied.contains("[connections.acme]") && denied.contains("secrets = [\"api_key\", \"hook\"]"), "{denied}");
 }
 
 /// R20: whoever makes key ids up makes the host ask for the provider's keys at most once a minute.
@@ -169,7 +169,35 @@ description = "A thing has changed."
     assert_eq!((keys.count(), counts(&serving).await.0), (2, 1));
 }
 
-/// A reload that changes limits keeps the door where it is.
+/// While its key is changed, what is signed with either of them is taken.
+#[tokio::test]
+async fn a_token_of_a_delivery_is_checked_with_every_version_of_its_key() {
+    let provider = Provider::scripted([Reply::status(200)]).await;
+    let webhook = r#"
+[webhooks.things]
+keys = [{ pointers = ["/id"] }]
+verify = { scheme = "jwt", secret = "tokens", header = "Authorization", prefix = "Bearer " }
+source = "made up for the tests"
+date = "2026-11-24"
+
+[events."thing.updated"]
+description = "A thing has changed."
+"#;
+    for beside in ["next", "previous"] {
+        let folder = tempfile::tempdir().unwrap();
+        let (manifest, source) = changing_key(folder.path(), beside);
+        let scene = Scene::of(guests::EVENTS_KEYED).manifest(manifest).manifest(webhook);
+        let mut config = config(folder.path(), scene, &provider, "secrets = ['api_key', 'tokens']\n").await;
+        let account = config.accounts.remove("a").unwrap();
+        config.accounts.insert("a".to_owned(), account.with_secret("tokens", source));
+        let serving = host(&folder.path().join("state"), clock()).serve(&config).await.unwrap();
+        for (token, status) in [(HS256, "200"), (&*HS256.replace("gcJP9", "gcJP8"), "401")] {
+            assert_eq!(deliver(&serving, &format!("authorization: Bearer {token}")).await.0, status, "{beside}");
+        }
+    }
+}
+
+/// A reload that changes limits keeps the door where it is, and what was counted there.
 #[tokio::test]
 async fn a_reload_takes_up_endpoints_and_limits_at_the_same_address() {
     let folder = tempfile::tempdir().unwrap();
@@ -177,11 +205,13 @@ async fn a_reload_takes_up_endpoints_and_limits_at_the_same_address() {
     let mut config = signed(folder.path(), &provider).await;
     let serving = host(&folder.path().join("state"), clock()).serve(&config).await.unwrap();
     let address = serving.address().await;
+    assert_eq!(deliver(&serving, SIGNED).await.0, "200");
     config.serve.limits.head_bytes += 1;
     config.endpoints.get_mut("things-8c1f").unwrap().limits.body_bytes = 5;
     serving.reload(&config).await.unwrap();
     assert_eq!(serving.address().await, address);
     assert_eq!(deliver(&serving, SIGNED).await.0, "413");
+    assert_eq!(counts(&serving).await, (1, 0));
     config.endpoints.clear();
     serving.reload(&config).await.unwrap();
     assert_eq!(serving.address().await, None, "there is nothing to listen for");
@@ -203,14 +233,14 @@ async fn what_an_endpoint_takes_and_how_it_is_verified_is_explained() {
     ] {
         assert!(explained.contains(line), "{line}: {explained}");
     }
-    let endpoints = wharfage::explain_starts(&config, "acme");
+    let endpoints = wharfage::explain_starts(&needs, &config, "acme");
     assert!(endpoints.contains("POST /webhooks/things-8c1f takes things\n"), "{endpoints}");
     assert!(endpoints.contains("body_bytes              1048576  Bytes of one delivery's body."), "{endpoints}");
-    assert_eq!(wharfage::explain_starts(&config, "other"), "");
+    assert_eq!(wharfage::explain_starts(&needs, &config, "other"), "");
     let acme = config.connections.get_mut("acme").unwrap();
     acme.polls.insert("ticks".to_owned(), toml::from_str("cron = '0 6 * * *'\ntimezone = 'Europe/Berlin'").unwrap());
     acme.sockets.insert("trades".to_owned(), toml::from_str("queue_messages_max = 7").unwrap());
-    let all = wharfage::explain_starts(&config, "acme");
+    let all = wharfage::explain_starts(&needs, &config, "acme");
     for line in ["ticks at 0 6 * * * Europe/Berlin", "trades, at most 7 messages waiting"] {
         assert!(all.contains(line), "{all}");
     }

@@ -394,6 +394,7 @@ pub fn error_json(error: &Error) -> Value {
                 NetworkStage::Connect => "connect",
                 NetworkStage::Tls => "tls",
                 NetworkStage::Reset => "reset",
+                other => panic!("{other:?} has no name in a fixture"),
             });
         }
         _ => {}

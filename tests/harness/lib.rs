@@ -5,6 +5,7 @@
 //! small that reaching it costs nothing.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says where and stops")]
+#![allow(missing_debug_implementations, reason = "a test prints what it compares, and nothing of what it stands on")]
 
 pub mod clocks;
 pub mod component;

@@ -5,7 +5,7 @@
 //! and makes a constant of each, and a guest without a test does not compile.
 
 /// The contract, generated. It lowers and lifts values over the component ABI, which cannot be done without unsafe.
-#[allow(unsafe_code, missing_docs, unreachable_pub, clippy::all, rust_2018_idioms)]
+#[allow(unsafe_code, missing_debug_implementations, missing_docs, unreachable_pub, clippy::all, rust_2018_idioms)]
 pub mod bindings {
     wit_bindgen::generate!({
         path: "../../wit",
