@@ -245,6 +245,7 @@ fn take(fields: &mut Fields, name: &str) -> Option<String> {
 /// Sends spans and metrics, until it is ended or goes.
 pub struct Exporting {
     spans: Spans,
+    #[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "only what serves gives it another"))]
     source: Arc<Mutex<Source>>,
     untaken: Arc<AtomicU64>,
     stop: watch::Sender<bool>,
