@@ -38,13 +38,13 @@ pub struct Account {
     /// Access tokens that the embedding program holds, by the names of the credentials that they are for. No file can say
     /// this.
     #[serde(skip)]
-    pub access: BTreeMap<String, GivenAccess>,
+    pub access: BTreeMap<String, ExternalToken>,
 }
 
 /// An access token that the embedding program got and renews itself, as from a token service of its own. The host asks no
 /// token endpoint for it; open the connection again to give another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GivenAccess {
+pub struct ExternalToken {
     /// The access token.
     pub token: SecretValue,
     /// What the sign-in left behind besides, by the names of the manifest's `capture`.
@@ -307,7 +307,7 @@ impl Account {
     }
 
     /// The account with an access token for a credential of the scheme `oauth2`, instead of what connecting it brings.
-    pub fn with_access(mut self, credential: &str, given: GivenAccess) -> Self {
+    pub fn with_access(mut self, credential: &str, given: ExternalToken) -> Self {
         self.access.insert(credential.to_owned(), given);
         self
     }

@@ -1,9 +1,10 @@
 //! Connecting an account: a person's consent, or the client's own word, becomes tokens that the host keeps.
 //!
 //! [`Authorization`] is what [`Host::authorize`](crate::Host::authorize) gives. It offers the ways that a manifest
-//! declares: a sign-in in a browser whose answer the host receives ([`Listening`]) or is handed ([`SignIn`]), a sign-in on
-//! another device ([`DeviceSignIn`]), and none at all, where the client stands for itself. Each ends with the tokens
-//! stored, and says what was granted of what was asked for. What a token is and how it is renewed is not this file's.
+//! declares: a sign-in in a browser whose answer the host receives ([`LoopbackSignIn`]) or is handed ([`SignIn`]), a
+//! sign-in on another device ([`DeviceSignIn`]), and none at all, where the client stands for itself. Each ends with the
+//! tokens stored, and says what was granted of what was asked for. What a token is and how it is renewed is not this
+//! file's.
 
 use std::sync::Arc;
 
@@ -43,17 +44,17 @@ const REDIRECT: &str = "http://127.0.0.1:0/callback";
 /// ```no_run
 /// # fn pasted() -> String { String::new() }
 /// # async fn example(host: &wharfage::Host, config: &wharfage::Config) -> wharfage::Result<()> {
-/// use wharfage::Way;
+/// use wharfage::sign_in::SignInKind;
 ///
 /// let account = host.authorize(config, "acme-orders", None).await?;
-/// let connected = match account.way() {
+/// let connected = match account.kind() {
 ///     // With the feature `serve`, `listen` waits for the browser to come back by itself.
-///     Way::Browser => {
+///     SignInKind::Browser => {
 ///         let mut sign_in = account.sign_in().await?;
 ///         println!("Open {} and paste the address that it ends at.", sign_in.link());
 ///         sign_in.finish(&pasted()).await?
 ///     }
-///     Way::Device => {
+///     SignInKind::Device => {
 ///         let sign_in = account.device().await?;
 ///         println!("Type {} at {}.", sign_in.user_code(), sign_in.address());
 ///         sign_in.wait().await?
@@ -79,7 +80,7 @@ debug_shows!(Authorization, |this| connection = this.connection);
 /// How an account is connected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Way {
+pub enum SignInKind {
     /// A person signs in in a browser, which is sent back: `Authorization::listen` or [`Authorization::sign_in`].
     Browser,
     /// A person signs in on another device: [`Authorization::device`].
@@ -95,9 +96,9 @@ pub enum Disconnected {
     /// The provider revoked the tokens, and they are gone here.
     Revoked,
     /// The tokens are gone here; the manifest names no address for revoking them.
-    TakenAway,
+    RemovedLocally,
     /// The tokens are gone here; the provider could not be told, and this is why.
-    TakenAwayUntold(Error),
+    RemovedLocallyUntold(Error),
     /// There were none.
     Nothing,
 }
@@ -118,14 +119,14 @@ debug_shows!(SignIn, |this| is_over = this.is_over);
 
 /// A sign-in in a browser that the host waits for.
 #[cfg(feature = "serve")]
-pub struct Listening {
+pub struct LoopbackSignIn {
     sign_in: SignIn,
     callback: Callback,
     until: Timestamp,
 }
 
 #[cfg(feature = "serve")]
-debug_shows!(Listening);
+debug_shows!(LoopbackSignIn);
 
 /// A sign-in on another device.
 pub struct DeviceSignIn {
@@ -156,12 +157,12 @@ impl Authorization {
         Ok(Self { session, secrets, connection: connection.to_owned(), redirect, consent, clock, kept })
     }
 
-    /// The way that the manifest declares.
-    pub fn way(&self) -> Way {
+    /// The kind of sign-in that the manifest declares.
+    pub fn kind(&self) -> SignInKind {
         match self.session.facts().flow {
-            Oauth2Flow::AuthorizationCode => Way::Browser,
-            Oauth2Flow::DeviceCode => Way::Device,
-            Oauth2Flow::ClientCredentials | Oauth2Flow::JwtBearer | Oauth2Flow::Exchange => Way::Direct,
+            Oauth2Flow::AuthorizationCode => SignInKind::Browser,
+            Oauth2Flow::DeviceCode => SignInKind::Device,
+            Oauth2Flow::ClientCredentials | Oauth2Flow::JwtBearer | Oauth2Flow::Exchange => SignInKind::Direct,
         }
     }
 
@@ -204,10 +205,10 @@ impl Authorization {
     /// # Errors
     /// As for [`Authorization::sign_in`], and [`Kind::Configuration`] when the host cannot listen at the redirect address.
     #[cfg(feature = "serve")]
-    pub async fn listen(&self) -> Result<Listening> {
+    pub async fn listen(&self) -> Result<LoopbackSignIn> {
         let callback = Callback::listen(&self.redirect).await?;
         let sign_in = self.begin(callback.redirect().clone()).await?;
-        Ok(Listening { sign_in, callback, until: self.clock.now().plus(WAIT_MS) })
+        Ok(LoopbackSignIn { sign_in, callback, until: self.clock.now().plus(WAIT_MS) })
     }
 
     async fn begin(&self, redirect: Url) -> Result<SignIn> {
@@ -278,11 +279,11 @@ impl Authorization {
     pub async fn disconnect(&self, force: bool) -> Result<Disconnected> {
         let ended = match self.session.revoke().await {
             Ok(Revoked::Told) => Disconnected::Revoked,
-            Ok(Revoked::TakenAway) => Disconnected::TakenAway,
+            Ok(Revoked::RemovedLocally) => Disconnected::RemovedLocally,
             Ok(Revoked::Nothing) => Disconnected::Nothing,
             Err(error) if force => {
                 self.session.forget().await?;
-                Disconnected::TakenAwayUntold(error)
+                Disconnected::RemovedLocallyUntold(error)
             }
             Err(error) => {
                 return Err(error
@@ -302,8 +303,8 @@ impl Authorization {
     }
 
     fn has_no(&self, key: &str, what: &str) -> Error {
-        let other = match self.way() {
-            Way::Device if key != "device" => "   --device",
+        let other = match self.kind() {
+            SignInKind::Device if key != "device" => "   --device",
             _ => "",
         };
         Error::configuration(format!("the plugin's manifest declares no `{key}`, so there is no {what}"))
@@ -372,7 +373,7 @@ impl SignIn {
 }
 
 #[cfg(feature = "serve")]
-impl Listening {
+impl LoopbackSignIn {
     /// The address that a person opens.
     pub fn link(&self) -> &str {
         self.sign_in.link()

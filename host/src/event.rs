@@ -62,14 +62,14 @@ pub struct Poll {
     /// What the operator set for it.
     pub input: Map<String, Value>,
     /// Where it begins while there is no cursor, and with what its cursor does not know yet.
-    pub start: Start,
+    pub start: PollStart,
 }
 
 /// Where a polled trigger begins.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Start {
+pub enum PollStart {
     /// With what happens from now on.
     #[default]
     FromNow,
@@ -82,7 +82,7 @@ pub enum Start {
 impl Poll {
     /// The poll of this name, without an input, from now on.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), input: Map::new(), start: Start::FromNow }
+        Self { name: name.into(), input: Map::new(), start: PollStart::FromNow }
     }
 
     /// With this input.
@@ -92,7 +92,7 @@ impl Poll {
     }
 
     /// Beginning there.
-    pub fn start(mut self, start: Start) -> Self {
+    pub fn start(mut self, start: PollStart) -> Self {
         self.start = start;
         self
     }
@@ -138,9 +138,9 @@ impl From<Event> for contract::Event {
                     name: poll.name,
                     input: Value::Object(poll.input).to_string(),
                     start: match poll.start {
-                        Start::FromNow => contract::Start::FromNow,
-                        Start::Backfill(newest) => contract::Start::Backfill(newest),
-                        Start::All => contract::Start::All,
+                        PollStart::FromNow => contract::Start::FromNow,
+                        PollStart::Backfill(newest) => contract::Start::Backfill(newest),
+                        PollStart::All => contract::Start::All,
                     },
                 }),
                 Trigger::Message { socket, message } => contract::Trigger::Message((socket, message)),

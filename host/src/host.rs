@@ -327,7 +327,7 @@ impl Host {
     ///     let Some(last) = page.last() else { break };
     ///     after = last.number;
     ///     for row in page.iter().filter_map(|row| row.entry.as_ref()) {
-    ///         println!("{} {} {}", row.at, row.connection, row.deed.name());
+    ///         println!("{} {} {}", row.at, row.connection, row.action.name());
     ///     }
     /// }
     /// # Ok(())
@@ -357,7 +357,7 @@ impl Host {
     }
 
     /// What was refused lately, the latest first, each with the line that would allow it: the last
-    /// [`REFUSALS_PER_CONNECTION`](crate::REFUSALS_PER_CONNECTION) of each connection that was opened.
+    /// [`REFUSALS_PER_CONNECTION`](crate::observe::REFUSALS_PER_CONNECTION) of each connection that was opened.
     pub fn refusals(&self) -> Vec<Refusal> {
         self.0.refusals.read()
     }
@@ -396,7 +396,8 @@ impl Host {
         EventLog::new(self.0.store.clone(), self.0.clock.clone(), self.0.audit.clone())
     }
 
-    /// What fires now, as whoever serves over this state folder has told it; see [`AlertPolicy`](crate::AlertPolicy).
+    /// What fires now, as whoever serves over this state folder has told it; see
+    /// [`AlertPolicy`](crate::alerts::AlertPolicy).
     ///
     /// # Errors
     /// When the store cannot be read.

@@ -11,8 +11,11 @@
 //! Start at [`Host::builder`]. A `wharfage.toml` is read with [`Config::parse`], and a connection of it opened with
 //! [`Host::open`]; `Host::serve` runs all that it declares. Errors are one type with a [`Kind`] that programs decide by.
 //! Time comes through a [`Clock`] and the network through a [`Transport`], so that tests turn the one by hand and replace
-//! the other. A call that was recorded on a [`tape`] is replayed without either. The tables of a `plugin.toml` are the
-//! types of [`manifest`].
+//! the other. A call that was recorded on a [`tape`] is replayed without either.
+//!
+//! What most programs name stands here, at the root; the rest is in a module for each thing: [`sign_in`], [`secrets`],
+//! [`serving`], [`events`], [`health`], [`alerts`], [`metrics`], [`observe`], [`audit`], [`transport`]. The tables of a
+//! `plugin.toml` are the types of [`manifest`].
 //!
 //! # Features
 //!
@@ -23,7 +26,7 @@
 //! |---|---|---|
 //! | `serve` | What starts a plugin by itself, and what becomes of its events: `Host::serve`, `Host::emitted`, `Host::event_log`, `Host::alerts`, `Host::health`, `Plugin::socket`. Where a sign-in comes back to: `Authorization::listen`. The stand-in provider: `stand_in` | `axum`, `croner`, `tokio-websockets` |
 //! | `store-sqlite` | Nothing. With it, what [`HostBuilder::state_dir`] keeps outlives the process; without it, compiled code alone does | `rusqlite` |
-//! | `trace` | `Lines`, `Spans` and `Host::export` | `tracing-subscriber` |
+//! | `trace` | `observe::Lines`, `observe::Spans` and `Host::export` | `tracing-subscriber` |
 //! | `cli` | Nothing: the program `wharfage`, which wants `serve` as well | `clap`, `notify` and others |
 //!
 //! # Runtime
@@ -83,7 +86,7 @@ mod hex;
 mod host;
 mod inbound;
 pub mod manifest;
-mod observe;
+pub mod observe;
 mod outbound;
 mod percent;
 mod plugin;
@@ -99,86 +102,127 @@ mod warm;
 
 pub use {bytes, http, ipnet, semver, serde, serde_json, toml, url};
 
-pub use account::{Account, BudgetOverride, GivenAccess, SecretProgram, SecretSource, SecretValue};
+pub use account::{Account, BudgetOverride, SecretProgram, SecretSource, SecretValue};
 pub use artifact::{Compiling, Digest};
-pub use auth::oauth2::Connected;
-#[cfg(feature = "serve")]
-pub use connect::Listening;
-pub use connect::{Authorization, DeviceSignIn, Disconnected, SignIn, Way};
+pub use connect::Authorization;
 pub use connection::{Allow, Config, Connection, GraphqlLimit, Limit, Limits, PluginSource};
-pub use drift::{Drift, DriftKind, DriftPolicy, Drifts};
+pub use drift::DriftPolicy;
 pub use engine::{EngineLimits, EnginePolicy};
 pub use error::{Blame, Error, FieldError, Kind, NetworkStage, RequestSent, Result, Severity, rule};
-pub use event::{Emission, Event, Outcome, Poll, Start, Trigger};
+pub use event::{Emission, Event, Outcome, Poll, Trigger};
 pub use explain::{explain, explain_change, explain_host, explain_starts};
 pub use files::Files;
 pub use grant::{Grant, Missing, suggest};
 pub use host::{Host, HostBuilder, default_state_dir, read_component};
 #[cfg(feature = "serve")]
-pub use inbound::envelope::Emitted;
-#[cfg(feature = "serve")]
-pub use inbound::log::{ArrivedEvent, EventContent, EventFilter, EventLog, EventSearch, SinkLetter};
-pub use inbound::policy::{ConsoleLimits, ConsolePolicy, ServeLimits, ServePolicy};
-pub use inbound::poll::PollPolicy;
-#[cfg(feature = "serve")]
-pub use inbound::poll::run::PollHealth;
-#[cfg(feature = "serve")]
-pub use inbound::serving::{ConsoleAddress, Reloaded, Serving, ServingState};
-#[cfg(feature = "serve")]
-pub use inbound::sink::channel::{Delivery, Events};
-#[cfg(feature = "serve")]
-pub use inbound::sink::line::{SinkDoing, SinkState};
-pub use inbound::sink::{SinkLimits, SinkPlace, SinkPolicy};
-#[cfg(feature = "serve")]
-pub use inbound::socket::{Listener, Socket, SocketState, SocketStatus};
-pub use inbound::socket::{Overflow, SocketPolicy};
-#[cfg(feature = "serve")]
-pub use inbound::webhook::Counts;
-pub use inbound::webhook::{EndpointLimits, EndpointPolicy};
-pub use manifest::{
-    AnswerFacts, ChallengeFacts, ConditionFacts, Effect, EventFacts, HealthFacts, JwtWebhookFacts, Manifest, Needs,
-    Operation, PartFacts, PingFacts, PollFacts, Recovery, SecretEncoding, SignatureAlgorithm, SignatureEncoding,
-    SignatureFacts, SignatureForm, SocketFacts, Template, TimeFacts, TimeForm, TokenFacts, VerifyFacts, WebhookFacts,
-};
-pub use observe::alerts::prometheus::prometheus_rules;
-pub use observe::alerts::{
-    Alert, AlertLimit, AlertPolicy, AlertRule, AlertSeverity, AlertState, AlertSubject, AvailabilityAlert,
-    BreakerOpenAlert, DeadLettersAlert, ErrorsAlert, LatencyAlert, NeedsConnectingAlert, RUNBOOK, RateLimitedAlert,
-    SinkDisabledAlert, StaleAlert, runbook,
-};
-pub use observe::audit::{Audit, AuditCheck, AuditEntry, AuditRow, Deed};
-#[cfg(feature = "serve")]
-pub use observe::health::HealthReport;
-pub use observe::health::{Cause, Finding, Health, HealthState, Probe, Subject};
-#[cfg(feature = "trace")]
-pub use observe::lines::{LineFormat, Lines};
-pub use observe::metrics::{
-    AnswerCounts, BOUNDS_MS, BudgetMetrics, CircuitMetrics, ConnectionMetrics, EndpointMetrics, Histogram, Metrics,
-    OperationMetrics, PollMetrics, RecentCalls, SinkMetrics, SocketMetrics, WindowMetrics,
-};
-#[cfg(feature = "trace")]
-pub use observe::otlp::{Exporting, Spans};
-pub use observe::policy::ObservePolicy;
-pub use observe::redact::{LINE_BYTES_MAX, Redacted, Redactor, redact, redact_header};
-pub use observe::refusals::{REFUSALS_PER_CONNECTION, Refusal};
-pub use observe::trace::Trace;
-pub use outbound::breaker::{BreakerPolicy, CircuitState};
+pub use inbound::serving::Serving;
+pub use manifest::{Effect, Manifest, Needs, Operation};
+pub use outbound::breaker::BreakerPolicy;
 pub use outbound::cache::CachePolicy;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub use outbound::pure;
-pub use outbound::session::TokenState;
-pub use outbound::sign::Signed;
 pub use outbound::tape;
-pub use outbound::transport::{Body, Head, Lost, Transport, Wire};
-pub use outbound::{Method, Source, Step};
+pub use outbound::transport::Transport;
+pub use outbound::{AnswerSource, Method};
 pub use plugin::{Answer, Cursor, Plugin};
 #[cfg(feature = "serve")]
 pub use serve::stand_in;
-pub use store::arrival::EventState;
 pub use time::{BoxFuture, Clock, ManualClock, SystemClock, Timestamp};
-pub use vault::{KeyChange, SecretState, Secrets, Stage};
+pub use vault::Secrets;
 pub use warm::WarmPolicy;
+
+/// Alerts: when a rule fires, what it says, what to do about it. They come from [`Config::alerts`] and `Host::alerts`;
+/// [`prometheus_rules`](alerts::prometheus_rules) is the same for whoever alerts by metrics.
+pub mod alerts {
+    pub use crate::observe::alerts::prometheus::prometheus_rules;
+    pub use crate::observe::alerts::{
+        Alert, AlertLimit, AlertPolicy, AlertRule, AlertSeverity, AlertState, AlertSubject, AvailabilityAlert,
+        BreakerOpenAlert, DeadLettersAlert, ErrorsAlert, LatencyAlert, NeedsConnectingAlert, RUNBOOK, RateLimitedAlert,
+        SinkDisabledAlert, StaleAlert, runbook,
+    };
+}
+
+/// The audit trail: which secret was used for what, when, and what came of it. [`Host::audit`] reads it, and checks that
+/// no row was changed.
+pub mod audit {
+    pub use crate::observe::audit::{Audit, AuditAction, AuditCheck, AuditEntry, AuditRow};
+}
+
+/// What came in and what was emitted: the log of both, whoever reads on from where they were, and where a poll begins.
+/// `Host::event_log` and `Host::emitted` give them; what a plugin handles is an [`Event`].
+pub mod events {
+    pub use crate::event::PollStart;
+    #[cfg(feature = "serve")]
+    pub use crate::inbound::envelope::Emitted;
+    #[cfg(feature = "serve")]
+    pub use crate::inbound::log::{ArrivedEvent, EventContent, EventFilter, EventLog, EventSearch, SinkLetter};
+    #[cfg(feature = "serve")]
+    pub use crate::inbound::sink::channel::{Delivery, Events};
+    pub use crate::store::arrival::EventState;
+}
+
+/// How a connection is, and why: judged from its calls, circuits, secrets and tokens, or asked of the provider.
+/// [`Plugin::health`], [`Plugin::probe`], [`Plugin::circuits`] and `Host::health` tell it.
+pub mod health {
+    #[cfg(feature = "serve")]
+    pub use crate::observe::health::HealthReport;
+    pub use crate::observe::health::{Cause, Finding, Health, HealthState, Probe, Subject};
+    pub use crate::outbound::breaker::CircuitState;
+}
+
+/// The numbers of a host, as values and in Prometheus's text: calls, requests, waits, budgets, what serves.
+/// [`Host::metrics`] reads them.
+pub mod metrics {
+    pub use crate::observe::metrics::{
+        AnswerCounts, BOUNDS_MS, BudgetMetrics, CircuitMetrics, ConnectionMetrics, EndpointMetrics, Histogram, Metrics,
+        OperationMetrics, PollMetrics, RecentCalls, SinkMetrics, SocketMetrics, WindowMetrics,
+    };
+}
+
+/// What is known about the secrets of a connection, never a value, and which version a new one becomes.
+/// [`Secrets`] takes and tells it; [`Host::change_sealing_key`] seals all of them anew.
+pub mod secrets {
+    pub use crate::vault::{KeyChange, SecretSlot, SecretState};
+}
+
+/// What runs by itself: how each part of it is set (`[serve]`, webhooks, polls, sockets, sinks of a `wharfage.toml`), and
+/// how it stands. `Host::serve` starts all of it, `Plugin::socket` one socket.
+pub mod serving {
+    pub use crate::inbound::policy::{ConsoleLimits, ConsolePolicy, ServeLimits, ServePolicy};
+    pub use crate::inbound::poll::PollPolicy;
+    #[cfg(feature = "serve")]
+    pub use crate::inbound::poll::run::PollHealth;
+    #[cfg(feature = "serve")]
+    pub use crate::inbound::serving::{ConsoleAddress, Reloaded, ServingState};
+    #[cfg(feature = "serve")]
+    pub use crate::inbound::sink::line::{SinkDoing, SinkState};
+    pub use crate::inbound::sink::{SinkLimits, SinkPlace, SinkPolicy};
+    pub use crate::inbound::socket::{Overflow, SocketPolicy};
+    #[cfg(feature = "serve")]
+    pub use crate::inbound::socket::{Socket, SocketHandler, SocketState, SocketStatus};
+    #[cfg(feature = "serve")]
+    pub use crate::inbound::webhook::WebhookCounts;
+    pub use crate::inbound::webhook::{EndpointLimits, EndpointPolicy};
+}
+
+/// Connecting an account: the sign-ins that an [`Authorization`] begins, how they end, and how the tokens stand.
+/// [`Host::authorize`] gives the one, [`Plugin::token_states`] tells the other.
+pub mod sign_in {
+    pub use crate::account::ExternalToken;
+    pub use crate::auth::oauth2::Connected;
+    #[cfg(feature = "serve")]
+    pub use crate::connect::LoopbackSignIn;
+    pub use crate::connect::{DeviceSignIn, Disconnected, SignIn, SignInKind};
+    pub use crate::outbound::session::TokenState;
+}
+
+/// What a [`Transport`] of your own takes and gives back: the request as it leaves, and the answer as it comes.
+/// [`HostBuilder::transport`] puts one in the place of the host's.
+pub mod transport {
+    pub use crate::outbound::sign::SignedRequest;
+    pub use crate::outbound::transport::{ResponseBody, ResponseHead, TransportError, UpgradedIo};
+}
 
 // Threads may share what an embedder keeps.
 const _: () = {

@@ -41,7 +41,7 @@ use crate::event::{Event, Outcome};
 use crate::files::Files;
 use crate::grant::Grant;
 #[cfg(feature = "serve")]
-use crate::inbound::socket::{Listener, Socket, SocketPolicy};
+use crate::inbound::socket::{Socket, SocketHandler, SocketPolicy};
 #[cfg(feature = "serve")]
 use crate::manifest::SocketFacts;
 use crate::manifest::{Needs, Operation, SecretFacts};
@@ -50,7 +50,7 @@ use crate::observe::metrics::Meter;
 use crate::observe::trace::Here;
 use crate::outbound::breaker::CircuitState;
 use crate::outbound::session::{TokenState, What};
-use crate::outbound::{Observer, Outbound, Source};
+use crate::outbound::{AnswerSource, Observer, Outbound};
 use crate::schema::Schema;
 use crate::store::{Seal, Store};
 use crate::text::shown_lines;
@@ -124,7 +124,7 @@ pub struct Answer<T> {
     /// What to pass to go on; `None` on the last page.
     pub next: Option<Cursor>,
     /// The least live of all answers it was made from.
-    pub source: Source,
+    pub source: AnswerSource,
     /// The age of the oldest of them, in milliseconds.
     pub age_ms: u64,
     /// How many requests left the host for it.
@@ -263,10 +263,10 @@ impl Plugin {
 
     /// Waits until the answers that are kept and what the audit trail was told are written down, for a program that is
     /// about to end. Without a state folder there is nothing to wait for.
-    pub async fn settle(&self) {
-        self.0.outbound.book.settle().await;
+    pub async fn flush(&self) {
+        self.0.outbound.book.flush().await;
         if let Some(cache) = &self.0.outbound.cache {
-            cache.settle().await;
+            cache.flush().await;
         }
     }
 
@@ -402,15 +402,15 @@ impl Plugin {
         result
     }
 
-    /// A socket of the plugin's manifest, for an embedder that has its own delivery: what comes over it goes to `listener`.
-    /// It is opened when it is run.
+    /// A socket of the plugin's manifest, for an embedder that has its own delivery: what comes over it goes to
+    /// `handler`. It is opened when it is run.
     ///
     /// # Errors
     /// [`Kind::Configuration`] when the manifest has no such socket, or the policy does not fit it.
     #[cfg(feature = "serve")]
-    pub fn socket(&self, name: &str, policy: &SocketPolicy, listener: impl Listener) -> Result<Socket> {
-        let listener = Arc::new(listener);
-        Socket::new(name, self.socket_facts(name)?, policy, self.0.outbound.clone(), listener)
+    pub fn socket(&self, name: &str, policy: &SocketPolicy, handler: impl SocketHandler) -> Result<Socket> {
+        let handler = Arc::new(handler);
+        Socket::new(name, self.socket_facts(name)?, policy, self.0.outbound.clone(), handler)
     }
 
     #[cfg(feature = "serve")]

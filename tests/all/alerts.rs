@@ -8,7 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::Value;
-use wharfage::{AlertPolicy, AlertRule, AlertState, AlertSubject, Cause, ManualClock, Serving, SinkDoing};
+use wharfage::alerts::{AlertPolicy, AlertRule, AlertState, AlertSubject};
+use wharfage::health::Cause;
+use wharfage::serving::SinkDoing;
+use wharfage::{ManualClock, Serving};
 use wharfage_tests::scene::{host, secret_file};
 use wharfage_tests::{API_KEY, NOW, Provider, Reply, drained, root, skipped, until};
 
@@ -142,7 +145,7 @@ async fn a_key_that_is_missing_or_refused_is_told_as_what_needs_a_person() {
             all.filter(|alert| alert.rule == AlertRule::NeedsConnecting && alert.state == AlertState::Firing).collect()
         };
         turning(&clock, &[&serving], || !Vec::is_empty(&needs())).await;
-        let needs: Vec<wharfage::Alert> = needs();
+        let needs: Vec<wharfage::alerts::Alert> = needs();
         assert_eq!(needs.len(), 1, "{needs:?}");
         assert_eq!(needs[0].subject, AlertSubject::Credential("api_key".into()));
         assert_eq!(needs[0].connection.as_deref(), Some("acme"));
@@ -203,7 +206,7 @@ fn the_program_shows_what_is_watched_and_what_to_do() {
     assert!(rows.iter().any(is_default), "{out}");
 
     let (code, out, _) = wharfage(folder.path(), &["alerts", "rules"]);
-    assert_eq!((code, out), (0, wharfage::prometheus_rules(&AlertPolicy::default())));
+    assert_eq!((code, out), (0, wharfage::alerts::prometheus_rules(&AlertPolicy::default())));
     std::fs::write(folder.path().join("wharfage.toml"), "[alerts.errors]\nabove_percent = 7\n").unwrap();
     let (_, out, _) = wharfage(folder.path(), &["alerts", "rules"]);
     assert!(out.contains("> 0.07\n") && out.contains("more than 7 % of calls fail"), "{out}");
@@ -222,7 +225,7 @@ fn the_program_shows_what_is_watched_and_what_to_do() {
 /// One table: the file that lies here is what the program makes of the defaults.
 #[test]
 fn the_rules_file_says_what_the_host_watches() {
-    let made = wharfage::prometheus_rules(&AlertPolicy::default());
+    let made = wharfage::alerts::prometheus_rules(&AlertPolicy::default());
     #[allow(clippy::disallowed_methods, reason = "the one switch of the tests")]
     if std::env::var_os("WHARFAGE_BLESS").is_some() {
         std::fs::write(root().join(RULES), &made).unwrap();
@@ -241,7 +244,7 @@ fn the_rules_file_says_what_the_host_watches() {
 /// No threshold is only the host's.
 #[test]
 fn every_number_of_every_rule_stands_in_the_rules_file() {
-    let made = wharfage::prometheus_rules(&AlertPolicy::default());
+    let made = wharfage::alerts::prometheus_rules(&AlertPolicy::default());
     for limit in AlertPolicy::default().all() {
         let (rule, name) = (limit.rule.name(), limit.name);
         let other = if name.ends_with("percent") { limit.value / 2.0 } else { limit.value * 2.0 + 60.0 };
@@ -251,7 +254,7 @@ fn every_number_of_every_rule_stands_in_the_rules_file() {
             false => format!("{rule} = {{ {name} = {other} }}"),
         };
         let policy = AlertPolicy::parse(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
-        assert_ne!(wharfage::prometheus_rules(&policy), made, "{text} changes nothing there");
+        assert_ne!(wharfage::alerts::prometheus_rules(&policy), made, "{text} changes nothing there");
     }
 }
 
@@ -276,7 +279,7 @@ fn promtool_takes_the_rules_and_they_fire_when_they_should() {
         ("less", "latency = { enabled = false }\nstale = { enabled = false, for_s = 0 }"),
     ] {
         let file = folder.path().join(name);
-        std::fs::write(&file, wharfage::prometheus_rules(&AlertPolicy::parse(text).unwrap())).unwrap();
+        std::fs::write(&file, wharfage::alerts::prometheus_rules(&AlertPolicy::parse(text).unwrap())).unwrap();
         check(&file);
     }
     let cases = root().join("host/alerts/wharfage.rules.test.yml");
@@ -294,8 +297,8 @@ fn promtool_takes_the_rules_and_they_fire_when_they_should() {
 
 /// Every command of the program in the runbook, with its subcommands and flags.
 fn commands() -> BTreeSet<Vec<String>> {
-    let quoted = wharfage::RUNBOOK.split('`').skip(1).step_by(2).filter(|text| !text.contains('\n'));
-    let typed = wharfage::RUNBOOK.lines().filter_map(|line| line.strip_prefix("$ "));
+    let quoted = wharfage::alerts::RUNBOOK.split('`').skip(1).step_by(2).filter(|text| !text.contains('\n'));
+    let typed = wharfage::alerts::RUNBOOK.lines().filter_map(|line| line.strip_prefix("$ "));
     let words = |text: &str| -> Option<Vec<String>> {
         let text = text.split(" # ").next()?.trim();
         let words = text.strip_prefix("wharfage ")?.split_whitespace();
@@ -354,14 +357,14 @@ fn the_runbook_is_whole() {
             .map(|c| if c == ' ' { '-' } else { c })
             .collect()
     };
-    let headings: Vec<&str> = wharfage::RUNBOOK
+    let headings: Vec<&str> = wharfage::alerts::RUNBOOK
         .lines()
         .filter(|line| line.starts_with('#'))
         .map(|line| line.trim_start_matches('#').trim())
         .collect();
     let anchors: BTreeSet<String> = headings.iter().map(|heading| anchor(heading)).collect();
     assert_eq!(anchors.len(), headings.len(), "two headings read alike");
-    for link in wharfage::RUNBOOK.split("](#").skip(1).filter_map(|rest| rest.split(')').next()) {
+    for link in wharfage::alerts::RUNBOOK.split("](#").skip(1).filter_map(|rest| rest.split(')').next()) {
         assert!(anchors.contains(link), "#{link} leads nowhere");
     }
     for rule in AlertRule::ALL {
@@ -373,7 +376,7 @@ fn the_runbook_is_whole() {
     let known = Cause::ALL.iter().map(|cause| cause.name());
     assert_eq!(causes.collect::<BTreeSet<_>>(), known.clone().collect(), "causes and headings");
     for name in known.chain(AlertRule::ALL.iter().map(|rule| rule.name())) {
-        let text = wharfage::runbook(name).unwrap();
+        let text = wharfage::alerts::runbook(name).unwrap();
         for part in ["**It means**", "**Look at**", "**Type**", "```console\n$ wharfage ", "**It is over**"] {
             assert!(text.contains(part), "{name} does not say: {part}");
         }

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use wharfage::{AuditEntry, Deed, Host, Plugin};
+use wharfage::audit::{AuditAction, AuditEntry};
+use wharfage::{Host, Plugin};
 use wharfage_tests::scene::account;
 use wharfage_tests::{API_KEY, Provider, Reply, Scene, compiled_code, guests, skipping};
 
@@ -44,7 +45,10 @@ async fn every_attempt_with_a_credential_is_told_with_its_outcome() {
     assert_eq!(said[..4], expected);
     assert_eq!(said.last().unwrap().2, "network", "{said:?}");
     for entry in &told {
-        assert_eq!((entry.deed, entry.connection.as_str(), entry.plugin.as_str()), (Deed::Placed, "acme", "http-send"));
+        assert_eq!(
+            (entry.action, entry.connection.as_str(), entry.plugin.as_str()),
+            (AuditAction::Placed, "acme", "http-send")
+        );
         assert_eq!(entry.origin, provider.url(), "scheme, host and port only");
         assert!(entry.at >= wharfage_tests::NOW);
     }
@@ -63,18 +67,18 @@ async fn signing_and_verifying_are_told_also_where_they_are_refused() {
     open.output("verify", json!({"name": "verifying", "data": "data a", "mac": "00"})).await;
     open.error("sign", json!({"name": "verifying", "data": "data a"})).await;
     open.error("sign", json!({"name": "an-invented-name-to-fill-the-trail", "data": "data a"})).await;
-    let said: Vec<(Deed, String, String, u64)> = entries(&open.host)
+    let said: Vec<(AuditAction, String, String, u64)> = entries(&open.host)
         .await
         .into_iter()
-        .map(|entry| (entry.deed, entry.secrets.join(","), entry.error, entry.times))
+        .map(|entry| (entry.action, entry.secrets.join(","), entry.error, entry.times))
         .collect();
-    let row = |deed, name: &str, error: &str, times| (deed, name.to_owned(), error.to_owned(), times);
+    let row = |action, name: &str, error: &str, times| (action, name.to_owned(), error.to_owned(), times);
     let refused = "credential-unavailable";
     let expected = [
-        row(Deed::Sign, "signing", "", 2),
-        row(Deed::Verify, "verifying", "", 1),
-        row(Deed::Sign, "verifying", refused, 1),
-        row(Deed::Sign, "(not granted)", refused, 1),
+        row(AuditAction::Sign, "signing", "", 2),
+        row(AuditAction::Verify, "verifying", "", 1),
+        row(AuditAction::Sign, "verifying", refused, 1),
+        row(AuditAction::Sign, "(not granted)", refused, 1),
     ];
     assert_eq!(said, expected);
 }
@@ -138,8 +142,8 @@ async fn it_outlives_the_host_and_two_hosts_write_one_trail() {
     for _ in 0..4 {
         send(&first).await;
         send(&second).await;
-        first.settle().await;
-        second.settle().await;
+        first.flush().await;
+        second.flush().await;
     }
     send(&first).await;
     // The end of a host writes what still waits.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::json;
-use wharfage::{CircuitState, Connection, Kind, ManualClock, RequestSent, Step};
+use wharfage::health::CircuitState;
+use wharfage::observe::PathEvent;
+use wharfage::{Connection, Kind, ManualClock, RequestSent};
 use wharfage_tests::{NOW, Open, Provider, Reply, Scene, guests, skipping, until};
 
 /// One attempt a call, so that calls and failures are the same number, and no last good answer instead of a failure.
@@ -49,7 +51,7 @@ async fn five_failures_open_it_and_three_successes_close_it() {
     assert!((60_000..=75_000).contains(&until.since(NOW)), "{until}");
     assert!(error.details().unwrap().contains("[connections.acme.breaker]"), "{error}");
     assert_eq!(provider.count(), 5, "it was asked while the breaker is open");
-    assert!(open.steps().iter().any(|step| matches!(step, Step::Opened { .. })));
+    assert!(open.steps().iter().any(|step| matches!(step, PathEvent::Opened { .. })));
     assert_eq!(open.plugin.circuits(), [(provider.url(), CircuitState::Open { until })]);
 
     status.store(200, Ordering::SeqCst);

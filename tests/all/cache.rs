@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::{Value, json};
-use wharfage::{Account, Connection, Error, Host, Kind, ManualClock, Plugin, SecretSource, SecretValue, Source, Step};
+use wharfage::observe::PathEvent;
+use wharfage::{Account, AnswerSource, Connection, Error, Host, Kind, ManualClock, Plugin, SecretSource, SecretValue};
 use wharfage_tests::scene::{account, imports};
 use wharfage_tests::{Open, Provider, Reply, Scene, guests, skipping, until};
 
@@ -47,8 +48,8 @@ async fn a_fresh_answer_is_not_asked_for_again() {
     clock.advance(59_000);
     let answer = open.call("send", json!({"url": "{api}/x"})).await.unwrap();
     assert_eq!(seen(&answer.output), ("cache", 59_000, "answer 1"));
-    assert_eq!((answer.source, answer.age_ms, answer.attempts), (Source::Cache, 59_000, 0));
-    assert!(open.steps().contains(&Step::Served { source: Source::Cache, age_ms: 59_000 }));
+    assert_eq!((answer.source, answer.age_ms, answer.attempts), (AnswerSource::Cache, 59_000, 0));
+    assert!(open.steps().contains(&PathEvent::Served { source: AnswerSource::Cache, age_ms: 59_000 }));
     clock.advance(1_000);
     assert_eq!(seen(&get(&open).await.unwrap()), ("live", 0, "answer 2"));
     assert_eq!(provider.count(), 2);
@@ -322,12 +323,12 @@ async fn the_last_good_answer_serves_in_trouble() {
     status.store(503, Ordering::SeqCst);
     clock.advance(100_000);
     let answer = open.call("send", json!({"url": "{api}/x"})).await.unwrap();
-    assert_eq!((answer.source, seen(&answer.output).2, answer.attempts), (Source::Cache, "answer 1", 5));
+    assert_eq!((answer.source, seen(&answer.output).2, answer.attempts), (AnswerSource::Cache, "answer 1", 5));
     assert!(answer.age_ms >= 100_000 && answer.age_ms < 200_000);
     clock.advance(300_000);
     // The breaker has opened meanwhile, or the provider fails again: either way the answer serves, and says how old it is.
     let answer = open.call("send", json!({"url": "{api}/x"})).await.unwrap();
-    assert_eq!((answer.source, seen(&answer.output).2), (Source::Stale, "answer 1"));
+    assert_eq!((answer.source, seen(&answer.output).2), (AnswerSource::Stale, "answer 1"));
     assert!(answer.age_ms >= 400_000);
     clock.advance(3_600_000);
     let error = get(&open).await.unwrap_err();
@@ -346,7 +347,7 @@ async fn every_trouble_that_may_pass_is_one() {
         let answer = open.call("send", json!({"url": "{api}/x"})).await.unwrap();
         assert_eq!(
             (answer.source, answer.attempts, seen(&answer.output).2),
-            (Source::Cache, attempts, "good"),
+            (AnswerSource::Cache, attempts, "good"),
             "{reply:?}"
         );
     }
@@ -522,7 +523,7 @@ impl Kept {
 
 async fn send(plugin: &Plugin, path: &str) -> Value {
     let answer = plugin.call::<Value>("send", &json!({"url": format!("{{api}}/{path}")})).await.unwrap().output;
-    plugin.settle().await;
+    plugin.flush().await;
     answer
 }
 
@@ -704,7 +705,7 @@ async fn a_write_of_a_new_process_forgets_what_an_older_kept() {
         let input = json!({"method": method, "url": "{api}/x"});
         let answer = plugin.call::<Value>(operation, &input).await.unwrap().output;
         assert_eq!(seen(&answer).0, source, "{method}");
-        plugin.settle().await;
+        plugin.flush().await;
     }
 }
 

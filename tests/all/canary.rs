@@ -12,8 +12,9 @@ use std::process::Command;
 use aho_corasick::AhoCorasick;
 use base64::Engine as _;
 use serde_json::{Value, json};
+use wharfage::secrets::SecretSlot;
 use wharfage::tape::{Tape, TapeMode};
-use wharfage::{Config, Error, Host, Plugin, SecretSource, SecretValue, Stage};
+use wharfage::{Config, Error, Host, Plugin, SecretSource, SecretValue};
 use wharfage_tests::scene::{AUTHORITY, account, secret_file};
 use wharfage_tests::{Provider, Reply, Scene, Seen, compiled_code, guests, skipping};
 
@@ -500,7 +501,7 @@ fn secrets(folder: &Path) -> wharfage::Account {
 /// Connects, and keeps what comes from the sealed store.
 async fn connect(scene: Scene, host: &Host, keys: &Path) -> Plugin {
     let plugin = scene.connect(host, &secrets(keys)).await.unwrap();
-    plugin.secrets().keep("k_body", &SecretValue::new(BODY), Stage::Current).await.unwrap();
+    plugin.secrets().keep("k_body", &SecretValue::new(BODY), SecretSlot::Current).await.unwrap();
     plugin
 }
 
@@ -595,7 +596,7 @@ pub(crate) async fn hostile_dumps_memory() {
     let keys = tempfile::tempdir().unwrap();
     let provider = Both::start().await;
     let logged = Logged::default();
-    let (told, kept) = (Logged::default(), wharfage::Spans::new());
+    let (told, kept) = (Logged::default(), wharfage::observe::Spans::new());
     let receiver = Provider::answering(|_| Reply::status(200)).await;
     let _listening = {
         use tracing_subscriber::filter::EnvFilter;
@@ -603,7 +604,7 @@ pub(crate) async fn hostile_dumps_memory() {
         const ALL: &str = "wharfage=trace,hyper=trace,hyper_util=trace,h2=trace,rustls=trace";
         // As an embedder's own subscriber has it, which redacts nothing, and as the program has it.
         let bare = tracing_subscriber::fmt::layer().with_writer(logged.clone()).with_ansi(false);
-        let lines = wharfage::Lines::new(wharfage::LineFormat::Json, told.clone());
+        let lines = wharfage::observe::Lines::new(wharfage::observe::LineFormat::Json, told.clone());
         let all = tracing_subscriber::registry().with(bare.with_filter(EnvFilter::new(ALL)));
         tracing::subscriber::set_default(all.with(lines.with_filter(EnvFilter::new(ALL))).with(kept.layer()))
     };
@@ -632,7 +633,7 @@ pub(crate) async fn hostile_dumps_memory() {
         sinks.add("debug", format!("{host:?} {plugin:?} {:?} {:?}", plugin.grant(), plugin.secrets()));
         sinks.add("grant", format!("{:?}", secrets(keys.path())));
         sinks.add("drift", format!("{:?} {:?}", plugin.drift(), plugin.circuits()));
-        plugin.settle().await;
+        plugin.flush().await;
         let rows = host.audit().page(0, 100_000).await.unwrap();
         assert!(rows.len() > PATHS.len() * CREDENTIALS.len(), "{} rows", rows.len());
         sinks.add("audit", rows.iter().map(|row| row.text.clone() + "\n").collect::<String>());
@@ -801,7 +802,7 @@ async fn the_program_shows_no_value_either() {
     }
     assert_everything_was_sent(&provider);
     let audited = sinks.0.iter().find(|(name, _)| name == "audit out").unwrap();
-    assert!(audited.1.contains("\"deed\":\"placed\"") && audited.1.contains("\"deed\":\"sign\""), "{}", audited.1);
+    assert!(audited.1.contains("\"action\":\"placed\"") && audited.1.contains("\"action\":\"sign\""), "{}", audited.1);
     sinks.folder("state folder", &folder.path().join("state"));
     sinks.assert_clean();
     sinks.assert_reached(&["call out", "call err"]);
@@ -849,7 +850,7 @@ async fn no_value_of_a_sign_in_comes_out() {
         sinks.add("connected", format!("{connected} {connected:?}"));
         assert_eq!(provider.auth.count(), 5, "refused, given; a device, pending, given");
         let plugin = host.open(&config, "desk").await.unwrap();
-        plugin.secrets().keep("k_body", &SecretValue::new(BODY), Stage::Current).await.unwrap();
+        plugin.secrets().keep("k_body", &SecretValue::new(BODY), SecretSlot::Current).await.unwrap();
         for credential in ["c-code", "c-device"] {
             for (path, is_dumped) in [("/ok", true), ("/401", false), ("/400", false), ("/away", false)] {
                 let request = request(credential, path, "").1;
@@ -861,11 +862,11 @@ async fn no_value_of_a_sign_in_comes_out() {
         let asked = format!("\nOnly the host asks, to sign in and for keys:\n  POST {}/**\n", provider.auth.url());
         assert!(explained.contains(&asked), "{explained}");
         sinks.add("explain", explained);
-        plugin.settle().await;
+        plugin.flush().await;
         let rows = host.audit().page(0, 100_000).await.unwrap();
         sinks.add("audit", rows.iter().map(|row| row.text.clone() + "\n").collect::<String>());
-        for deed in ["connect", "placed", "refresh"] {
-            assert!(rows.iter().any(|row| row.text.contains(&format!("\"deed\":\"{deed}\""))), "{deed}");
+        for action in ["connect", "placed", "refresh"] {
+            assert!(rows.iter().any(|row| row.text.contains(&format!("\"action\":\"{action}\""))), "{action}");
         }
     }
     sinks.add("log", logged.text());

@@ -1,7 +1,8 @@
 //! `drift`: answers that differ from what the plugin says of them, as the operator wants to have them treated.
 
 use serde_json::json;
-use wharfage::{DriftKind, Drifts, Error, Kind, RequestSent, Step, explain};
+use wharfage::observe::{DriftKind, Drifts, PathEvent};
+use wharfage::{Error, Kind, RequestSent, explain};
 use wharfage_tests::component::replaced;
 use wharfage_tests::{API_KEY, Open, Provider, Reply, Scene, guests};
 
@@ -60,7 +61,7 @@ async fn each_kind_is_kept_with_its_place_and_told_once() {
     assert_eq!((first.first_seen, first.last_seen), (wharfage_tests::NOW, wharfage_tests::NOW));
     let steps = open.steps();
     assert_eq!(steps.len(), drifts.records.len());
-    assert!(steps.contains(&Step::Drifted {
+    assert!(steps.contains(&PathEvent::Drifted {
         operation: "order.get".into(),
         path: "/lines/*/sku".into(),
         kind: "type",

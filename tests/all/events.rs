@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
-use wharfage::{Clock as _, Connection, Event, Kind, Poll, Start, Trigger};
+use wharfage::events::PollStart;
+use wharfage::{Clock as _, Connection, Event, Kind, Poll, Trigger};
 use wharfage_tests::clocks::TurningClock;
 use wharfage_tests::scene::{account, host};
 use wharfage_tests::{
@@ -250,7 +251,7 @@ async fn a_reload_opens_a_socket_that_stays_closed() {
             until_it_is(&serving, &clock, "closed").await;
             assert_eq!(serving.reload(&config).await.unwrap().changed, ["acme"]);
             until_it_is(&serving, &clock, "open").await;
-            assert_eq!(serving.reload(&config).await.unwrap(), wharfage::Reloaded::default());
+            assert_eq!(serving.reload(&config).await.unwrap(), wharfage::serving::Reloaded::default());
             assert_eq!(server.openings().len(), 2);
             assert!(serving.drain().await);
         })
@@ -386,7 +387,7 @@ async fn guide_s26_the_wallet_monitor_loses_nothing() {
         let account = wharfage_tests::scene::account("");
         let plugin = host.build().unwrap().connect("acme", &bytes, &policy, Some(&account)).await.unwrap();
         loop {
-            let poll = Poll::new("wallet").start(Start::All).input(input.clone());
+            let poll = Poll::new("wallet").start(PollStart::All).input(input.clone());
             let event = Event { id: "e".into(), trigger: Trigger::Poll(poll), cursor: cursor.clone() };
             let outcome = plugin.handle(event).await.unwrap();
             for emission in outcome.emit {

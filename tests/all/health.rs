@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::{Value, json};
+use wharfage::health::{Cause, Health, HealthState, Subject};
 use wharfage::stand_in::{Manner, StandIn};
 use wharfage::tape::Fixture;
-use wharfage::{Cause, Config, Connection, Health, HealthState, Host, Kind, ManualClock, Subject};
+use wharfage::{Config, Connection, Host, Kind, ManualClock};
 use wharfage_tests::clocks::TurningClock;
 use wharfage_tests::fixture::Theatre;
 use wharfage_tests::scene::host;

@@ -137,7 +137,7 @@ pub(crate) async fn r13_a_kept_url_stands_nowhere() {
         // A cursor keeps the name at most, and the next page has another call's.
         let next = plugin.page("send", &asked(json!([{"url": 0}])).to_string(), answer.next).await.unwrap();
         assert!(next.output.get().contains("PolicyDenied"), "{}", next.output.get());
-        plugin.settle().await;
+        plugin.flush().await;
         let audit = format!("{:?}", host.audit().page(0, 100).await.unwrap());
         assert!(audit.contains("PATCH"), "{audit}");
         drop((plugin, host));

@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::{Value, json};
-use wharfage::{CircuitState, Config, Error, Host, Kind, ManualClock, Metrics, OperationMetrics, Step};
+use wharfage::health::CircuitState;
+use wharfage::metrics::{Metrics, OperationMetrics};
+use wharfage::observe::PathEvent;
+use wharfage::{Config, Error, Host, Kind, ManualClock};
 use wharfage_tests::scene::{account, secret_file};
 use wharfage_tests::{API_KEY, NOW, Open, Provider, Reply, Scene, guests, skipped, skipping, until};
 
@@ -64,7 +67,7 @@ async fn a_request_is_counted_with_everything_that_it_took() {
     assert!(write.memory_bytes_max >= 64 << 10, "{} bytes", write.memory_bytes_max);
     let steps = open.steps();
     let waits = steps.iter().filter_map(|step| match step {
-        Step::Paced { waited_ms } => Some(*waited_ms),
+        PathEvent::Paced { waited_ms } => Some(*waited_ms),
         _ => None,
     });
     let waited: u64 = waits.sum();

@@ -122,7 +122,7 @@ async fn guide_s16_tokens_lie_sealed_in_files_that_are_their_owner_s_alone() {
     set.clock.advance(3_600_000);
     let plugin = set.open().await;
     send(&plugin).await.unwrap();
-    plugin.settle().await;
+    plugin.flush().await;
     let mut names = Vec::new();
     for entry in std::fs::read_dir(set.state.path()).unwrap().map(Result::unwrap) {
         let (name, bytes) = (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap());

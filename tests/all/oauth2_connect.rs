@@ -30,7 +30,8 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use url::Url;
-use wharfage::{Config, Disconnected, Error, GivenAccess, Host, Kind, ManualClock, SecretValue, Source, Way};
+use wharfage::sign_in::{Disconnected, ExternalToken, SignInKind};
+use wharfage::{AnswerSource, Config, Error, Host, Kind, ManualClock, SecretValue};
 use wharfage_tests::provider::{Reply, Seen};
 use wharfage_tests::scene::{AUTHORITY, host, secret_file};
 use wharfage_tests::{NOW, Provider, Scene, guests, skipped, skipping};
@@ -270,7 +271,7 @@ async fn a_browser_signs_in_and_the_plugin_s_calls_carry_the_token() {
     assert!(error.details().unwrap().contains("wharfage connect acme"), "{error}");
 
     let authorization = host.authorize(&desk.config(), "acme", None).await.unwrap();
-    assert!(authorization.way() == Way::Browser && authorization.can_listen());
+    assert!(authorization.kind() == SignInKind::Browser && authorization.can_listen());
     desk.consent.lock().unwrap().redirect_more = "&realmId=4620816365";
     let listening = authorization.listen().await.unwrap();
     let link = listening.link().to_owned();
@@ -327,7 +328,7 @@ async fn an_embedder_may_hand_in_the_token() {
     let desk = Desk::new().await;
     let host = desk.host(&skipping());
     let captured = BTreeMap::from([("realmId".to_owned(), "7".to_owned())]);
-    let given = GivenAccess { token: SecretValue::new("of-another-service"), captured };
+    let given = ExternalToken { token: SecretValue::new("of-another-service"), captured };
     let mut config = desk.config();
     let account = config.accounts.remove("harbour").unwrap().with_access("account", given);
     config.accounts.insert("harbour".to_owned(), account);
@@ -522,7 +523,7 @@ async fn a_person_signs_in_on_another_device() {
     let clock = skipping();
     let host = desk.host(&clock);
     let authorization = host.authorize(&desk.config(), "acme", None).await.unwrap();
-    assert_eq!(authorization.way(), Way::Device);
+    assert_eq!(authorization.kind(), SignInKind::Device);
     let device = authorization.device().await.unwrap();
     assert_eq!((device.user_code(), device.address()), ("WDJB-MJHT", "https://stand-in.test/device"));
     let asked = desk.forms("/device");
@@ -556,7 +557,7 @@ async fn where_nobody_signs_in_the_tokens_are_there_at_once() {
     let desk = Desk::with("flow = \"client-credentials\"", "").await;
     let host = desk.host(&skipping());
     let authorization = host.authorize(&desk.config(), "acme", None).await.unwrap();
-    assert_eq!(authorization.way(), Way::Direct);
+    assert_eq!(authorization.kind(), SignInKind::Direct);
     authorization.obtain().await.unwrap();
     let asked = &desk.forms("/token")[0];
     assert_eq!(
@@ -610,7 +611,7 @@ async fn what_the_provider_cannot_be_told_stays_unless_forced() {
     assert_eq!(desk.bearer(&host).await.unwrap(), "Bearer access-token-1");
     match authorization.disconnect(true).await.unwrap() {
         // By now the breaker of that origin is open, and nobody asks it.
-        Disconnected::TakenAwayUntold(error) => assert_eq!(*error.kind(), Kind::CircuitOpen),
+        Disconnected::RemovedLocallyUntold(error) => assert_eq!(*error.kind(), Kind::CircuitOpen),
         other => panic!("{other:?}"),
     }
     assert_eq!(authorization.disconnect(false).await.unwrap(), Disconnected::Nothing);
@@ -618,7 +619,7 @@ async fn what_the_provider_cannot_be_told_stays_unless_forced() {
     let silent = Desk::with("flow = \"client-credentials\"\nrevoke = ", "").await;
     let authorization = silent.host(&skipping()).authorize(&silent.config(), "acme", None).await.unwrap();
     authorization.obtain().await.unwrap();
-    assert_eq!(authorization.disconnect(false).await.unwrap(), Disconnected::TakenAway);
+    assert_eq!(authorization.disconnect(false).await.unwrap(), Disconnected::RemovedLocally);
 }
 
 /// What was kept of answers goes as well. The store knows it by connection and credential; for who comes back, tokens are
@@ -640,14 +641,14 @@ async fn r4_disconnecting_takes_away_what_was_kept() {
         std::fs::write(&path, keyed.as_slice()).unwrap();
         let plugin = desk.host(&skipping()).open(&desk.config(), "acme").await.unwrap();
         let answer = plugin.call::<Value>("send", &json!({"url": "{api}/orders", "keep": 60})).await.unwrap();
-        plugin.settle().await;
+        plugin.flush().await;
         answer.source
     };
-    assert_eq!((source().await, source().await), (Source::Live, Source::Cache));
+    assert_eq!((source().await, source().await), (AnswerSource::Live, AnswerSource::Cache));
     std::fs::write(&path, &signed_in).unwrap();
     let authorization = desk.host(&skipping()).authorize(&desk.config(), "acme", None).await.unwrap();
     assert_eq!(authorization.disconnect(false).await.unwrap(), Disconnected::Nothing);
-    assert_eq!(source().await, Source::Live);
+    assert_eq!(source().await, AnswerSource::Live);
 }
 
 /// RFC 7009 has a form, and some providers want JSON.

@@ -2,7 +2,7 @@
 
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use wharfage::{Blame, Cursor, Error, Kind, Source, explain};
+use wharfage::{AnswerSource, Blame, Cursor, Error, Kind, explain};
 use wharfage_tests::component::{MANIFEST, OPERATIONS, with_custom};
 use wharfage_tests::{Provider, Reply, Scene, guests};
 
@@ -17,7 +17,7 @@ async fn operations_echo() {
     let input = json!({"money": "12.30", "text": "ä\u{1f6a2}\u{0}", "deep": {"list": [1, null, true]}});
     let answer = open.call("echo", input.clone()).await.unwrap();
     assert_eq!(answer.output, input);
-    assert_eq!((answer.attempts, answer.age_ms, answer.source, answer.next), (0, 0, Source::Live, None));
+    assert_eq!((answer.attempts, answer.age_ms, answer.source, answer.next), (0, 0, AnswerSource::Live, None));
 }
 
 /// No number passes a float on its way out: the text is the one that the plugin wrote.

@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
-use wharfage::{
-    Account, BoxFuture, Clock, Connection, Error, Head, Host, Kind, Lost, ManualClock, Plugin, Signed, Transport,
-};
+use wharfage::transport::{ResponseHead, SignedRequest, TransportError};
+use wharfage::{Account, BoxFuture, Clock, Connection, Error, Host, Kind, ManualClock, Plugin, Transport};
 use wharfage_tests::scene::{account, imports};
 use wharfage_tests::{NOW, Open, Provider, Reply, Scene, compiled_code, drained, guests, skipping, until};
 
@@ -460,9 +459,9 @@ async fn guide_s21_retries_are_bounded_and_so_is_their_share() {
 struct Failing(Arc<AtomicU64>);
 
 impl Transport for Failing {
-    fn send<'a>(&'a self, _: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>> {
+    fn send<'a>(&'a self, _: &'a SignedRequest) -> BoxFuture<'a, Result<ResponseHead, TransportError>> {
         self.0.fetch_add(1, Ordering::SeqCst);
-        let head = Head { status: 503, headers: http::HeaderMap::new(), body: Box::new(None::<bytes::Bytes>) };
+        let head = ResponseHead { status: 503, headers: http::HeaderMap::new(), body: Box::new(None::<bytes::Bytes>) };
         Box::pin(std::future::ready(Ok(head)))
     }
 }

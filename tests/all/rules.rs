@@ -8,10 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use wharfage::{
-    BoxFuture, Clock, Connection, Head, Host, Kind, Lost, ManualClock, NetworkStage, RequestSent, Signed, Step,
-    Transport,
-};
+use wharfage::observe::PathEvent;
+use wharfage::transport::{ResponseHead, SignedRequest, TransportError};
+use wharfage::{BoxFuture, Clock, Connection, Host, Kind, ManualClock, NetworkStage, RequestSent, Transport};
 use wharfage_tests::scene::account;
 use wharfage_tests::{API_KEY, NOW, Provider, Reply, Scene, compiled_code, guests, skipping, until};
 
@@ -42,15 +41,15 @@ struct Inside<F>(F);
 
 impl<F> Transport for Inside<F>
 where
-    F: Fn(&Signed) -> Result<(u16, Vec<(&'static str, String)>), Lost> + Send + Sync + 'static,
+    F: Fn(&SignedRequest) -> Result<(u16, Vec<(&'static str, String)>), TransportError> + Send + Sync + 'static,
 {
-    fn send<'a>(&'a self, signed: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>> {
+    fn send<'a>(&'a self, signed: &'a SignedRequest) -> BoxFuture<'a, Result<ResponseHead, TransportError>> {
         let answered = (self.0)(signed).map(|(status, fields)| {
             let mut headers = http::HeaderMap::new();
             for (name, value) in fields {
                 headers.insert(name, value.parse().unwrap());
             }
-            Head { status, headers, body: Box::new(None::<Bytes>) }
+            ResponseHead { status, headers, body: Box::new(None::<Bytes>) }
         });
         Box::pin(std::future::ready(answered))
     }
@@ -74,7 +73,7 @@ async fn r1_every_attempt_and_every_hop_is_admitted_and_signed_again() {
         open.output("send", json!({"url": "{api}/a"})).await;
         let seen = provider.seen();
         assert!(seen[2].at.unwrap() >= NOW.plus(60_100), "the third took no permit: {:?}", seen[2].at);
-        let signed = open.steps().into_iter().filter(|step| matches!(step, Step::Signed { .. })).count();
+        let signed = open.steps().into_iter().filter(|step| matches!(step, PathEvent::Signed { .. })).count();
         assert_eq!(signed, 3);
         assert!(seen.iter().all(|seen| seen.header("authorization").is_some_and(|value| value.contains(API_KEY))));
     }
@@ -169,7 +168,7 @@ async fn r2_no_permit_is_held_while_a_token_is_renewed() {
 async fn r3_https_is_never_left() {
     let sent = Arc::new(AtomicUsize::new(0));
     let counted = sent.clone();
-    let transport = Inside(move |signed: &Signed| {
+    let transport = Inside(move |signed: &SignedRequest| {
         counted.fetch_add(1, Ordering::SeqCst);
         Ok((302, vec![("location", signed.url().replace("https:", "http:"))]))
     });
@@ -183,9 +182,9 @@ async fn r3_https_is_never_left() {
 #[tokio::test]
 async fn r3_a_credential_in_the_query_reaches_no_error() {
     for stage in [NetworkStage::Dns, NetworkStage::Connect, NetworkStage::Tls, NetworkStage::Reset] {
-        let transport = Inside(move |signed: &Signed| {
+        let transport = Inside(move |signed: &SignedRequest| {
             assert!(signed.url().contains("apikey=wharf-s3cret"), "it was not signed");
-            Err(Lost { stage, sent: RequestSent::Maybe, details: "the socket said no".into() })
+            Err(TransportError { stage, sent: RequestSent::Maybe, details: "the socket said no".into() })
         });
         let plugin = inside(Scene::of(guests::HTTP_SEND), &skipping(), "https://127.0.0.1:9443", transport).await;
         let error =
@@ -228,7 +227,7 @@ async fn r7_what_was_sent_ages_from_its_answer() {
     let clock = skipping();
     let (times, slow) = (Arc::new(std::sync::Mutex::new(Vec::new())), clock.clone());
     let noted = times.clone();
-    let transport = Inside(move |_: &Signed| {
+    let transport = Inside(move |_: &SignedRequest| {
         noted.lock().unwrap().push(slow.now().since(NOW));
         slow.advance(5_000);
         Ok((200, Vec::new()))
@@ -246,7 +245,7 @@ async fn r7_what_was_sent_ages_from_its_answer() {
 async fn an_upload_is_refused_where_the_transport_gets_whole_bodies_only() {
     let sent = Arc::new(AtomicUsize::new(0));
     let noted = sent.clone();
-    let transport = Inside(move |_: &Signed| {
+    let transport = Inside(move |_: &SignedRequest| {
         noted.fetch_add(1, Ordering::SeqCst);
         Ok((200, Vec::new()))
     });

@@ -3,7 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use wharfage::{Account, Host, Kind, ManualClock, Plugin, RequestSent, SecretSource, SecretValue, Step, Timestamp};
+use wharfage::observe::PathEvent;
+use wharfage::{Account, Host, Kind, ManualClock, Plugin, RequestSent, SecretSource, SecretValue, Timestamp};
 use wharfage_tests::scene::{KEYS, secret_file};
 use wharfage_tests::{API_KEY, Provider, Reply, SIGNING, Scene, guests};
 
@@ -143,7 +144,9 @@ async fn secrets_jwt() {
     let signature = token.rsplit('.').next().unwrap();
     let shown = format!("{told} {:?}", open.steps());
     assert!(shown.contains("[masked]") && !shown.contains(signature) && !shown.contains(SIGNING), "{shown}");
-    assert!(open.steps().iter().any(|step| matches!(step, Step::Signed { credential, .. } if credential == "jwt:1")));
+    assert!(
+        open.steps().iter().any(|step| matches!(step, PathEvent::Signed { credential, .. } if credential == "jwt:1"))
+    );
 }
 
 /// R13: what works like a credential has a name and no value, and its name leads nowhere else.

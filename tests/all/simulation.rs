@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
+use wharfage::transport::{ResponseHead, SignedRequest, TransportError};
 use wharfage::{
-    BoxFuture, Clock, Config, Head, Host, Lost, ManualClock, NetworkStage, RequestSent, SecretSource, SecretValue,
-    Signed, Timestamp, Transport,
+    BoxFuture, Clock, Config, Host, ManualClock, NetworkStage, RequestSent, SecretSource, SecretValue, Timestamp,
+    Transport,
 };
 use wharfage_tests::mutate::Die;
 use wharfage_tests::{NOW, Scene, component, guests};
@@ -65,7 +66,7 @@ impl Drop for Place {
 struct Door(Arc<World>);
 
 impl Transport for Door {
-    fn send<'a>(&'a self, signed: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>> {
+    fn send<'a>(&'a self, signed: &'a SignedRequest) -> BoxFuture<'a, Result<ResponseHead, TransportError>> {
         let world = self.0.clone();
         Box::pin(async move {
             let authorization =
@@ -79,7 +80,7 @@ impl Transport for Door {
                 (die.below(100), die.below(400), die.below(2_000), die.below(20))
             };
             let lost = |sent| {
-                Err(Lost {
+                Err(TransportError {
                     stage: if sent == RequestSent::No { NetworkStage::Connect } else { NetworkStage::Reset },
                     sent,
                     details: shown.clone(),
@@ -139,7 +140,7 @@ impl Transport for Door {
                 }
                 _ => 200,
             };
-            Ok(Head { status, headers, body: Box::new(Some(body)) })
+            Ok(ResponseHead { status, headers, body: Box::new(Some(body)) })
         })
     }
 }

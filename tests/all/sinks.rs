@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
-use wharfage::{Config, Host, Serving, SinkDoing};
+use wharfage::serving::SinkDoing;
+use wharfage::{Config, Host, Serving};
 use wharfage_tests::scene::{imports, secret_file};
 use wharfage_tests::{API_KEY, Provider, Reply, Scene, compiled_code, guests, until};
 
@@ -49,7 +50,7 @@ fn host(folder: &Path) -> Host {
 }
 
 /// Until every sink is as it should be.
-async fn until(serving: &Serving, is_so: impl Fn(&wharfage::SinkState) -> bool) {
+async fn until(serving: &Serving, is_so: impl Fn(&wharfage::serving::SinkState) -> bool) {
     until!(serving.state().await.unwrap().sinks.iter().all(&is_so));
 }
 
@@ -80,8 +81,10 @@ async fn what_a_plugin_emits_reaches_every_sink_and_says_who_emitted_it() {
     until(&serving, |sink| sink.position == 1).await;
     assert!(serving.drain().await);
     let trail = host.audit().page(0, 1_000).await.unwrap();
-    let signed = |row: &&wharfage::AuditRow| {
-        row.entry.as_ref().is_some_and(|entry| entry.deed == wharfage::Deed::Sign && entry.connection == "sink billing")
+    let signed = |row: &&wharfage::audit::AuditRow| {
+        row.entry.as_ref().is_some_and(|entry| {
+            entry.action == wharfage::audit::AuditAction::Sign && entry.connection == "sink billing"
+        })
     };
     assert!(trail.iter().any(|row| signed(&row)), "nobody says that its secret was used");
 

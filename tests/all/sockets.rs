@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use wharfage::{BoxFuture, Clock, Error, Kind, Listener, ManualClock, Socket, SocketPolicy, SocketState, Trigger};
+use wharfage::serving::{Socket, SocketHandler, SocketPolicy, SocketState};
+use wharfage::{BoxFuture, Clock, Error, Kind, ManualClock, Trigger};
 use wharfage_tests::{
     API_KEY, Act, NOW, Open, PATIENCE, Provider, Reply, Scene, SocketServer, guests, skipping, until,
 };
@@ -38,7 +39,7 @@ struct Notes {
 
 struct Ear(Arc<Notes>);
 
-impl Listener for Ear {
+impl SocketHandler for Ear {
     fn has_begun(&self) -> BoxFuture<'_, Result<bool, Error>> {
         Box::pin(async { Ok(self.0.has_begun) })
     }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use wharfage::observe::PathEvent;
 use wharfage::tape::{Tape, TapeMode};
-use wharfage::{Connection, Error, Host, Kind, NetworkStage, RequestSent, Step};
+use wharfage::{Connection, Error, Host, Kind, NetworkStage, RequestSent};
 use wharfage_tests::clocks::TurningClock;
 use wharfage_tests::{API_KEY, Open, PATIENCE, Provider, Reply, Scene, guests, scene};
 
@@ -264,7 +265,7 @@ async fn r10_a_secret_across_pieces_is_masked() {
             assert!(got.starts_with("before ") && got.ends_with(" after") && got.contains("[masked]"), "{got}");
             assert!(!got.to_lowercase().contains(&API_KEY.to_lowercase()), "{got}");
             assert!(!got.contains(form.get(8..form.len() - 4).unwrap()), "{got}");
-            let leaks = open.steps().into_iter().filter(|step| matches!(step, Step::Leaked { .. })).count();
+            let leaks = open.steps().into_iter().filter(|step| matches!(step, PathEvent::Leaked { .. })).count();
             assert_eq!((leaks, open.plugin.leaks()), (1, 1), "it is told once for each answer");
         }
     }
@@ -285,8 +286,9 @@ async fn every_answer_with_a_secret_is_told_once() {
         let _ = open.call("send", json!({"url": "{api}/x?secret=1"})).await;
         assert_eq!(open.plugin.leaks(), leaks);
     }
-    let paths: Vec<Step> = open.steps().into_iter().filter(|step| matches!(step, Step::Leaked { .. })).collect();
-    let leaked = Step::Leaked { path: format!("{}/x", provider.url()) };
+    let paths: Vec<PathEvent> =
+        open.steps().into_iter().filter(|step| matches!(step, PathEvent::Leaked { .. })).collect();
+    let leaked = PathEvent::Leaked { path: format!("{}/x", provider.url()) };
     assert_eq!(paths, [leaked.clone(), leaked]);
 }
 

@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::prelude::*;
-use wharfage::{Config, Exporting, Host, LineFormat, Lines, Spans, Trace};
+use wharfage::observe::{Exporting, LineFormat, Lines, Spans, Trace};
+use wharfage::{Config, Host};
 use wharfage_tests::scene::secret_file;
 use wharfage_tests::{API_KEY, Provider, Reply, Scene, guests, skipped, until};
 
@@ -224,8 +225,8 @@ async fn one_id_goes_from_a_delivery_to_every_attempt() {
     assert!(error["duration_ms"].is_u64() && error["timestamp"].is_string() && error["url"].is_string(), "{error}");
     let rows = host.audit().page(0, 1_000).await.unwrap();
     let placed: Vec<_> =
-        rows.iter().filter_map(|row| row.entry.as_ref()).filter(|entry| entry.deed.name() != "set").collect();
-    assert!(placed.len() > 5 && placed.iter().any(|entry| entry.deed.name() == "placed"), "{placed:#?}");
+        rows.iter().filter_map(|row| row.entry.as_ref()).filter(|entry| entry.action.name() != "set").collect();
+    assert!(placed.len() > 5 && placed.iter().any(|entry| entry.action.name() == "placed"), "{placed:#?}");
     let strange: Vec<_> = placed.iter().filter(|entry| entry.trace != ID).collect();
     assert!(strange.is_empty(), "{strange:#?}");
 }
@@ -311,7 +312,7 @@ async fn what_any_connection_keeps_is_in_nobodys_line() {
     let _listening = listen(&logged, LineFormat::Human, &Spans::new());
     tracing::warn!(target: "wharfage::elsewhere", note = %format!("x{API_KEY}y"), "heard {API_KEY}");
     assert!(logged.text().contains("heard [masked] note=x[masked]y"), "{}", logged.text());
-    assert_eq!(wharfage::redact(&format!("a {API_KEY} b")), "a [masked] b");
+    assert_eq!(wharfage::observe::redact(&format!("a {API_KEY} b")), "a [masked] b");
 }
 
 /// A receiver that is away, slow or wrong is told once, and nobody waits for it.
@@ -521,7 +522,7 @@ async fn a_receiver_is_told_every_number_that_prometheus_is() {
     );
     let took = &of("wharfage_call_duration_seconds")["histogram"]["dataPoints"][0];
     assert_eq!((&of("wharfage_call_duration_seconds")["unit"], &took["count"]), (&json!("s"), &json!("2")));
-    assert_eq!(took["explicitBounds"].as_array().unwrap().len(), wharfage::BOUNDS_MS.len());
+    assert_eq!(took["explicitBounds"].as_array().unwrap().len(), wharfage::metrics::BOUNDS_MS.len());
 }
 
 /// Metrics that are not taken are told once and counted, cost nobody a wait, and are in the next reading.

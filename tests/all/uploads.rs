@@ -252,7 +252,7 @@ async fn r13_the_session_of_an_upload_stands_nowhere() {
     let (failed, _, _) = upload(&[Away; 5], Host::builder()).await;
     said.push(("an error", format!("{0:?} {0}", failed.outcome.unwrap_err())));
     said.push(("the audit trail", format!("{:?}", host.audit().page(0, 1_000).await.unwrap())));
-    plugin.settle().await;
+    plugin.flush().await;
     drop((plugin, host));
     said.push(("the state", texts(state.path())));
     let tapes = tempfile::tempdir().unwrap();

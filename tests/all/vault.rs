@@ -85,10 +85,10 @@ async fn a_secret_is_kept_listed_used_and_taken_away_and_never_shown() {
     assert_eq!(code, 0, "{err}");
     let changes: Vec<(String, String)> = rows(&out)
         .iter()
-        .filter(|row| row["entry"]["deed"] != "placed")
-        .map(|row| (row["entry"]["deed"].to_string(), row["entry"]["connection"].to_string()))
+        .filter(|row| row["entry"]["action"] != "placed")
+        .map(|row| (row["entry"]["action"].to_string(), row["entry"]["connection"].to_string()))
         .collect();
-    let desk_s = |deed: &str| (format!("\"{deed}\""), "\"desk\"".to_owned());
+    let desk_s = |action: &str| (format!("\"{action}\""), "\"desk\"".to_owned());
     assert_eq!(changes, [desk_s("set"), desk_s("rotate"), desk_s("remove")], "{out}");
     said += &(out + &err);
     assert!(!said.contains(KEY) && !said.contains("the-next-one"), "{said}");

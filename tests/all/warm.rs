@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures_util::future::join_all;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use wharfage::metrics::ConnectionMetrics;
 use wharfage::tape::{Tape, TapeMode};
 use wharfage::{
-    Clock as _, Connection, ConnectionMetrics, Event, Host, Kind, ManualClock, Needs, Plugin, Poll, SecretSource,
-    SecretValue, Trigger, explain,
+    Clock as _, Connection, Event, Host, Kind, ManualClock, Needs, Plugin, Poll, SecretSource, SecretValue, Trigger,
+    explain,
 };
 use wharfage_tests::component::with_custom;
 use wharfage_tests::scene::{account, imports, secret_files};

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use serde_json::Value;
-use wharfage::{AlertState, HealthState, Host, ManualClock, OperationMetrics, Serving};
+use wharfage::alerts::AlertState;
+use wharfage::health::HealthState;
+use wharfage::metrics::OperationMetrics;
+use wharfage::{Host, ManualClock, Serving};
 use wharfage_tests::scene::host;
 use wharfage_tests::{API_KEY, NOW, Provider, Reply, drained};
 

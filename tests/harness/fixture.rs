@@ -15,9 +15,10 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 use wharfage::stand_in::{captured, is_made_key, signed_in, value_of};
 use wharfage::tape::{Answered, Content, Exchange, Expect, Fixture, Tape, TapeMode, Wanted, placed};
+use wharfage::transport::{ResponseHead, SignedRequest, TransportError};
 use wharfage::{
-    Account, BoxFuture, Connection, Error, FieldError, Files, Head, Host, HostBuilder, Kind, Lost, ManualClock, Needs,
-    NetworkStage, RequestSent, Severity, Signed, Transport,
+    Account, BoxFuture, Connection, Error, FieldError, Files, Host, HostBuilder, Kind, ManualClock, Needs,
+    NetworkStage, RequestSent, Severity, Transport,
 };
 
 use crate::{API_KEY, PluginFolder, Provider, Reply, Seen, component};
@@ -280,7 +281,7 @@ impl Handed {
 pub struct Closed;
 
 impl Transport for Closed {
-    fn send<'a>(&'a self, _: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>> {
+    fn send<'a>(&'a self, _: &'a SignedRequest) -> BoxFuture<'a, Result<ResponseHead, TransportError>> {
         panic!("a replay reached the network")
     }
 }

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
-use wharfage::{Body, BoxFuture, Connection, Head, HostBuilder, Lost, Plugin, Signed, Transport};
+use wharfage::transport::{ResponseBody, ResponseHead, SignedRequest, TransportError};
+use wharfage::{BoxFuture, Connection, HostBuilder, Plugin, Transport};
 
 use crate::{Scene, guests, scene};
 
@@ -101,11 +102,11 @@ impl Size {
 pub struct Memory(pub Bytes);
 
 impl Transport for Memory {
-    fn send<'a>(&'a self, _: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>> {
+    fn send<'a>(&'a self, _: &'a SignedRequest) -> BoxFuture<'a, Result<ResponseHead, TransportError>> {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(CONTENT_LENGTH, self.0.len().into());
-        let body: Box<dyn Body> = Box::new(Some(self.0.clone()));
-        Box::pin(std::future::ready(Ok(Head { status: 200, headers, body })))
+        let body: Box<dyn ResponseBody> = Box::new(Some(self.0.clone()));
+        Box::pin(std::future::ready(Ok(ResponseHead { status: 200, headers, body })))
     }
 }

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use wharfage::observe::PathEvent;
 use wharfage::{
     Account, Answer, BoxFuture, Clock, Connection, Cursor, Error, Host, ManualClock, Needs, Plugin, SecretSource,
-    SecretValue, Step, SystemClock, Timestamp,
+    SecretValue, SystemClock, Timestamp,
 };
 
 use crate::{API_KEY, Guest, Provider, SIGNING, USER, VERIFYING, component, skipping};
@@ -37,7 +38,7 @@ pub struct Open {
     pub host: Host,
     /// The plugin over its connection, which is named `acme`.
     pub plugin: Plugin,
-    steps: Arc<Mutex<Vec<Step>>>,
+    steps: Arc<Mutex<Vec<PathEvent>>>,
 }
 
 impl Scene {
@@ -263,14 +264,14 @@ impl Open {
     }
 
     /// What happened on the path so far.
-    pub fn steps(&self) -> Vec<Step> {
+    pub fn steps(&self) -> Vec<PathEvent> {
         self.steps.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Milliseconds of the waits between attempts.
     pub fn waits_ms(&self) -> Vec<u64> {
-        let wait = |step: Step| match step {
-            Step::Retrying { wait_ms, .. } => Some(wait_ms),
+        let wait = |step: PathEvent| match step {
+            PathEvent::Retrying { wait_ms, .. } => Some(wait_ms),
             _ => None,
         };
         self.steps().into_iter().filter_map(wait).collect()

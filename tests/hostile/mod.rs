@@ -19,9 +19,9 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
+use wharfage::metrics::ConnectionMetrics;
 use wharfage::{
-    Clock, Config, Connection, ConnectionMetrics, Cursor, Error, Event, Host, Kind, ManualClock, Plugin, Poll,
-    SystemClock, Trigger,
+    Clock, Config, Connection, Cursor, Error, Event, Host, Kind, ManualClock, Plugin, Poll, SystemClock, Trigger,
 };
 
 use crate::scene::{Forge, Shared, account, imports};

@@ -441,7 +441,7 @@ impl Port {
             let metrics = self.host.metrics();
             let all = metrics.connections.iter().filter(|one| ["counts", "keyed"].contains(&one.connection.as_str()));
             let all = all.flat_map(|one| &one.operations).filter(|operation| operation.operation == "(handle)");
-            all.map(wharfage::OperationMetrics::calls).sum::<u64>()
+            all.map(wharfage::metrics::OperationMetrics::calls).sum::<u64>()
         };
         let mut looks = 0;
         while handled() < self.handled {

@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use wharfage::{BoxFuture, Error, Listener, Plugin, SocketPolicy, SocketState, Trigger};
+use wharfage::serving::{SocketHandler, SocketPolicy, SocketState};
+use wharfage::{BoxFuture, Error, Plugin, Trigger};
 use wharfage_tests::{Scene, guests};
 
 const SOCKETS: &str = r#"
@@ -123,7 +124,7 @@ struct Echo {
     answers: bool,
 }
 
-impl Listener for Echo {
+impl SocketHandler for Echo {
     fn has_begun(&self) -> BoxFuture<'_, Result<bool, Error>> {
         Box::pin(async { Ok(false) })
     }

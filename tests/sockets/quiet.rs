@@ -15,7 +15,8 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_websockets::{Limits, Message, ServerBuilder};
-use wharfage::{BoxFuture, Error, Listener, SocketPolicy, SocketState, Trigger};
+use wharfage::serving::{SocketHandler, SocketPolicy, SocketState};
+use wharfage::{BoxFuture, Error, Trigger};
 use wharfage_tests::{Scene, guests};
 
 const SOCKET: &str = r#"
@@ -102,7 +103,7 @@ async fn main() {
 
 struct Counter(Arc<AtomicUsize>);
 
-impl Listener for Counter {
+impl SocketHandler for Counter {
     fn has_begun(&self) -> BoxFuture<'_, Result<bool, Error>> {
         Box::pin(async { Ok(false) })
     }

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::outbound::cache::Keep;
 use crate::outbound::kept::KEPT_MAX;
 use crate::outbound::stream::{Place, Stream, Upload};
-use crate::outbound::{CredentialChoice, Method, Repeat, Request, Response, Source};
+use crate::outbound::{AnswerSource, CredentialChoice, Method, Repeat, Request, Response};
 
 /// An answer on its way into the guest: the body that is kept of it is the one that is copied there, and no other.
 #[derive(ComponentType, Lower)]
@@ -294,9 +294,9 @@ impl From<Response> for Answer {
             body: response.body,
             url: response.url,
             source: match response.source {
-                Source::Live => contract::Source::Live,
-                Source::Cache => contract::Source::Cache,
-                Source::Stale => contract::Source::Stale,
+                AnswerSource::Live => contract::Source::Live,
+                AnswerSource::Cache => contract::Source::Cache,
+                AnswerSource::Stale => contract::Source::Stale,
             },
             age_ms: response.age_ms,
             attempts: response.attempts,

@@ -34,7 +34,7 @@ use crate::manifest::SecretFacts;
 use crate::outbound::cache::Mark;
 use crate::outbound::kept::Kept;
 use crate::outbound::stream::Place;
-use crate::outbound::{CallContext, Made, Outbound, Source};
+use crate::outbound::{AnswerSource, CallContext, Made, Outbound};
 use crate::store::Store;
 use crate::time::Clock;
 use crate::vault::Secrets;
@@ -217,7 +217,7 @@ impl Drop for Call {
 pub(crate) struct Spent {
     pub(crate) requests: u64,
     pub(crate) attempts: u32,
-    pub(crate) source: Source,
+    pub(crate) source: AnswerSource,
     pub(crate) age_ms: u64,
     pub(crate) log_lines: u64,
     pub(crate) log_bytes: u64,

@@ -15,7 +15,7 @@ use crate::bindings::wharfage::plugin::secrets::{Algorithm, Host};
 use crate::bindings::wharfage::plugin::types;
 use crate::error::{Error, Result, rule};
 use crate::manifest::{JwtFacts, Purpose, SecretFacts};
-use crate::observe::audit::Deed;
+use crate::observe::audit::AuditAction;
 use crate::outbound::tape::Tape;
 use crate::outbound::{CallContext, Made, Outbound};
 use crate::time::Timestamp;
@@ -40,7 +40,7 @@ impl Host for Call {
     async fn sign(&mut self, name: String, algorithm: Algorithm, data: Vec<u8>) -> Result<Vec<u8>, types::Error> {
         let ticks = &mut self.spent.ticks;
         let signed = sign(&self.secrets, &self.facts, &name, algorithm.into(), &data, ticks).await;
-        self.told(&name, Deed::Sign, signed)
+        self.told(&name, AuditAction::Sign, signed)
     }
 
     async fn verify(
@@ -52,7 +52,7 @@ impl Host for Call {
     ) -> Result<bool, types::Error> {
         let ticks = &mut self.spent.ticks;
         let verified = verify(&self.secrets, &self.facts, &name, algorithm.into(), &data, &mac, ticks).await;
-        self.told(&name, Deed::Verify, verified)
+        self.told(&name, AuditAction::Verify, verified)
     }
 
     async fn make_jwt(&mut self, name: String, claims: String) -> Result<String, types::Error> {
@@ -74,13 +74,13 @@ impl Host for Call {
             self.spent.made.push(Arc::new(made));
             handle
         });
-        self.told(&name, Deed::Sign, made)
+        self.told(&name, AuditAction::Sign, made)
     }
 
     async fn verify_jwt(&mut self, name: String, token: String) -> Result<String, types::Error> {
         let now = self.clock.wall();
         let verified = verify_jwt(&self.secrets, &self.facts, &self.outbound, &self.context, now, &name, &token).await;
-        self.told(&name, Deed::Verify, verified)
+        self.told(&name, AuditAction::Verify, verified)
     }
 }
 
@@ -184,8 +184,8 @@ fn token_facts<'a>(all: &'a Facts, name: &str) -> Result<&'a JwtFacts> {
 
 impl Call {
     /// What came of using a secret, with a word to the audit trail, also where it is refused.
-    fn told<T>(&mut self, name: &str, deed: Deed, used: Result<T>) -> Result<T, types::Error> {
-        self.outbound.tell_use(&self.context, name, deed, used.as_ref().map(|_| ()));
+    fn told<T>(&mut self, name: &str, action: AuditAction, used: Result<T>) -> Result<T, types::Error> {
+        self.outbound.tell_use(&self.context, name, action, used.as_ref().map(|_| ()));
         used.map_err(|error| self.keep(error))
     }
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
-use wharfage::{Alert, AlertPolicy, AlertRule, Kind};
+use wharfage::Kind;
+use wharfage::alerts::{Alert, AlertPolicy, AlertRule};
 
 use super::text::{self, DIM, GREEN, RED};
 use super::{Common, programs, read_config};
@@ -104,7 +105,7 @@ impl Firing {
 impl List {
     fn run(self) -> anyhow::Result<()> {
         let policy = self.file.policy()?;
-        let row = |limit: &wharfage::AlertLimit| {
+        let row = |limit: &wharfage::alerts::AlertLimit| {
             let about = match policy.is_watched(limit.rule) {
                 true => limit.about.to_owned(),
                 false => format!("{} (not watched)", limit.about),
@@ -127,7 +128,7 @@ impl List {
 
 impl Rules {
     fn run(self) -> anyhow::Result<()> {
-        write!(anstream::stdout(), "{}", wharfage::prometheus_rules(&self.file.policy()?))?;
+        write!(anstream::stdout(), "{}", wharfage::alerts::prometheus_rules(&self.file.policy()?))?;
         Ok(())
     }
 }
@@ -135,8 +136,8 @@ impl Rules {
 impl Runbook {
     fn run(self) -> anyhow::Result<()> {
         let text = match &self.name {
-            None => wharfage::RUNBOOK.trim_end(),
-            Some(name) => wharfage::runbook(name).ok_or_else(|| {
+            None => wharfage::alerts::RUNBOOK.trim_end(),
+            Some(name) => wharfage::alerts::runbook(name).ok_or_else(|| {
                 let name = text::one_line(name, 100);
                 let message = format!("the runbook has no heading for `{name}`");
                 wharfage::Error::new(Kind::NotFound, message).with_details("See what it has:   wharfage alerts runbook")

@@ -8,7 +8,8 @@ use std::io::{IsTerminal as _, Write as _};
 
 use clap::Args;
 use serde_json::value::RawValue;
-use wharfage::{AuditCheck, AuditEntry, AuditRow, Kind, Timestamp};
+use wharfage::audit::{AuditCheck, AuditEntry, AuditRow};
+use wharfage::{Kind, Timestamp};
 
 use super::Common;
 use super::text::{self, DIM, YELLOW};
@@ -157,7 +158,7 @@ fn table(rows: &VecDeque<AuditRow>) -> anyhow::Result<()> {
         let outcome = if outcome.is_empty() { "done".to_owned() } else { outcome.join(" ") };
         let times = if entry.times > 1 { format!(" ×{}", entry.times) } else { String::new() };
         serde_json::json!({
-            "row": row.number, "at": entry.at.to_string(), "deed": format!("{}{times}", entry.deed.name()),
+            "row": row.number, "at": entry.at.to_string(), "action": format!("{}{times}", entry.action.name()),
             "connection": entry.connection, "account": entry.account, "operation": entry.operation,
             "credential": entry.credential, "secrets": entry.secrets.join(", "),
             "to": to(entry), "outcome": outcome,
@@ -165,7 +166,8 @@ fn table(rows: &VecDeque<AuditRow>) -> anyhow::Result<()> {
     };
     let items: Vec<Box<RawValue>> =
         rows.iter().map(|row| serde_json::value::to_raw_value(&shown(row))).collect::<Result<_, _>>()?;
-    let columns = ["row", "at", "deed", "connection", "account", "operation", "credential", "secrets", "to", "outcome"];
+    let columns =
+        ["row", "at", "action", "connection", "account", "operation", "credential", "secrets", "to", "outcome"];
     text::Rows::new(&columns.map(str::to_owned)).print(&items)?;
     Ok(())
 }

@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use wharfage::tape::{Tape, TapeMode};
-use wharfage::{Answer, Connection, Cursor, Files, Host, Kind, Needs, Operation, Plugin, Source, rule};
+use wharfage::{Answer, AnswerSource, Connection, Cursor, Files, Host, Kind, Needs, Operation, Plugin, rule};
 
 use super::text::{self, DIM, YELLOW};
 use super::{Common, programs, read_config};
@@ -129,7 +129,7 @@ impl Call {
         };
         let called = handed.end(called);
         tell_drift(&plugin);
-        plugin.settle().await;
+        plugin.flush().await;
         called
     }
 
@@ -387,7 +387,7 @@ fn unusable(path: &str, error: &std::io::Error) -> wharfage::Error {
 
 /// Says where an answer came from, if not from the provider now.
 fn tell_source<T>(answer: &Answer<T>) {
-    if answer.source != Source::Live {
+    if answer.source != AnswerSource::Live {
         let source = format!("{:?}", answer.source).to_lowercase();
         anstream::eprintln!("{YELLOW}{source} answer, {} s old{YELLOW:#}", answer.age_ms / 1000);
     }

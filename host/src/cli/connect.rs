@@ -4,7 +4,8 @@ use std::io::{BufRead as _, IsTerminal as _, Read as _};
 use std::path::PathBuf;
 
 use clap::Args;
-use wharfage::{Authorization, Connected, Kind, SignIn, Way};
+use wharfage::sign_in::{Connected, SignIn, SignInKind};
+use wharfage::{Authorization, Kind};
 
 use super::text::{self, BOLD, DIM, GREEN, YELLOW};
 use super::{Common, programs};
@@ -50,14 +51,14 @@ impl Connect {
             let places = text::one_line(&audience.join(", "), 1_000);
             anstream::eprintln!("{DIM}its tokens go to: {places}{DIM:#}");
         }
-        let connected = match authorization.way() {
+        let connected = match authorization.kind() {
             _ if self.device => self.on_device(&authorization).await,
-            Way::Device => self.on_device(&authorization).await,
-            Way::Direct => Ok(authorization.obtain().await?),
-            Way::Browser if self.paste || !authorization.can_listen() => self.pasted(&authorization).await,
+            SignInKind::Device => self.on_device(&authorization).await,
+            SignInKind::Direct => Ok(authorization.obtain().await?),
+            SignInKind::Browser if self.paste || !authorization.can_listen() => self.pasted(&authorization).await,
             _ => self.listened(&authorization).await,
         }?;
-        self.tell(&connected, authorization.way())?;
+        self.tell(&connected, authorization.kind())?;
         Ok(())
     }
 
@@ -112,7 +113,7 @@ impl Connect {
         }
     }
 
-    fn tell(&self, connected: &Connected, way: Way) -> std::io::Result<()> {
+    fn tell(&self, connected: &Connected, kind: SignInKind) -> std::io::Result<()> {
         let name = &self.connection;
         let list = |scopes: &[String]| text::one_line(&scopes.join(" "), 500);
         match connected.granted.is_empty() {
@@ -131,7 +132,7 @@ impl Connect {
         }
         match (connected.is_renewable, connected.until) {
             (true, _) => anstream::eprintln!("{DIM}the tokens are kept sealed, and renewed by themselves{DIM:#}"),
-            (false, Some(until)) if way == Way::Direct => {
+            (false, Some(until)) if kind == SignInKind::Direct => {
                 anstream::eprintln!("{DIM}the token serves until {until}, and the next one comes by itself{DIM:#}");
             }
             (false, Some(until)) => anstream::eprintln!(

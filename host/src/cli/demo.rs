@@ -13,9 +13,10 @@ use clap::Args;
 use futures_util::StreamExt as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use wharfage::observe::PathEvent;
 use wharfage::stand_in::{Manner, StandIn};
 use wharfage::tape::Fixture;
-use wharfage::{Clock as _, Host, Needs, Plugin, Step, SystemClock};
+use wharfage::{Clock as _, Host, Needs, Plugin, SystemClock};
 
 use super::text::{self, BOLD, DIM, GREEN, RED, YELLOW, count};
 use super::{Common, build, read_text};
@@ -78,7 +79,7 @@ struct Tally {
 /// One plugin on the stage.
 struct Cast<'a> {
     host: &'a Host,
-    steps: &'a Mutex<Vec<Step>>,
+    steps: &'a Mutex<Vec<PathEvent>>,
     clock: &'a SystemClock,
     component: Vec<u8>,
     needs: Needs,
@@ -87,7 +88,7 @@ struct Cast<'a> {
 impl Demo {
     pub(super) async fn run(self, _: &Common) -> anyhow::Result<()> {
         let plays = self.plays()?;
-        let steps: Arc<Mutex<Vec<Step>>> = Arc::default();
+        let steps: Arc<Mutex<Vec<PathEvent>>> = Arc::default();
         let heard = steps.clone();
         let host = Host::builder()
             .observer(move |step| heard.lock().unwrap_or_else(PoisonError::into_inner).push(step.clone()))
@@ -234,36 +235,36 @@ impl Cast<'_> {
         let mut told_signature = false;
         for step in steps {
             match step {
-                Step::Paced { waited_ms } => {
+                PathEvent::Paced { waited_ms } => {
                     tally.paced += 1;
                     waits.push(waited_ms);
                 }
-                Step::Signed { place, .. } if !told_signature => {
+                PathEvent::Signed { place, .. } if !told_signature => {
                     told_signature = true;
                     anstream::println!(
                         "  {GREEN}signed{GREEN:#}   the host put the key into the {place}; the plugin never saw it"
                     );
                 }
-                Step::Retrying { kind, wait_ms, .. } => {
+                PathEvent::Retrying { kind, wait_ms, .. } => {
                     tally.repeated += 1;
                     anstream::println!(
                         "  {YELLOW}waited{YELLOW:#}   {kind}: asked again after {:.1} s",
                         seconds(wait_ms)
                     );
                 }
-                Step::Redirected { to } => {
+                PathEvent::Redirected { to } => {
                     anstream::println!(
                         "  {YELLOW}followed{YELLOW:#} a redirect to {}, judged like any request",
                         text::one_line(&to, 100)
                     );
                 }
-                Step::Leaked { path } => {
+                PathEvent::Leaked { path } => {
                     anstream::println!(
                         "  {RED}leaked{RED:#}   the provider sent a secret back from {}; the plugin got it masked",
                         text::one_line(&path, 100)
                     );
                 }
-                Step::Refused { message } => {
+                PathEvent::Refused { message } => {
                     tally.refused += 1;
                     anstream::println!("  {RED}refused{RED:#}  {}", text::one_line(&message, 300));
                 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use wharfage::Disconnected;
+use wharfage::sign_in::Disconnected;
 
 use super::text::{DIM, GREEN, YELLOW};
 use super::{Common, programs};
@@ -33,11 +33,11 @@ impl Disconnect {
             Disconnected::Revoked => {
                 say!("{GREEN}disconnected{GREEN:#} {name}: the tokens are revoked at the provider and gone here")
             }
-            Disconnected::TakenAway => say!(
+            Disconnected::RemovedLocally => say!(
                 "{GREEN}disconnected{GREEN:#} {name}: the tokens are gone here\n\
                  {DIM}The plugin names no address for revoking them: withdraw the consent in the provider's own pages.{DIM:#}"
             ),
-            Disconnected::TakenAwayUntold(error) => {
+            Disconnected::RemovedLocallyUntold(error) => {
                 say!("{GREEN}disconnected{GREEN:#} {name}: the tokens are gone here");
                 anstream::eprintln!(
                     "{YELLOW}the provider could not be told{YELLOW:#}: {error}\n\

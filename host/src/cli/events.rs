@@ -6,7 +6,8 @@ use std::io::{IsTerminal as _, Write as _};
 use clap::{Args, Subcommand};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use wharfage::{ArrivedEvent, EventContent, EventFilter, EventLog, EventState, Kind, SinkLetter};
+use wharfage::Kind;
+use wharfage::events::{ArrivedEvent, EventContent, EventFilter, EventLog, EventState, SinkLetter};
 
 use super::Common;
 use super::text::{self, BOLD, DIM, GREEN, one_line};

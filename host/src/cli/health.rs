@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 
 use clap::Args;
-use wharfage::{HealthState, Subject};
+use wharfage::health::{HealthState, Subject};
 
 use super::text::{DIM, GREEN, RED, YELLOW, one_line};
 use super::{Common, Told, programs};
@@ -64,8 +64,8 @@ fn code(state: HealthState) -> u8 {
 }
 
 /// A line for each, with its state, and two for each finding: the cause, and what to do.
-fn lines(all: &[wharfage::Health]) -> Vec<String> {
-    let name = |health: &wharfage::Health| match health.subject {
+fn lines(all: &[wharfage::health::Health]) -> Vec<String> {
+    let name = |health: &wharfage::health::Health| match health.subject {
         Subject::Sink => format!("sink {}", health.name),
         _ => health.name.clone(),
     };

@@ -36,7 +36,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use indicatif::ProgressBar;
-use wharfage::{Blame, Compiling, Config, Host, HostBuilder, Kind, LineFormat, Lines, Redactor, Spans, Step};
+use wharfage::observe::{LineFormat, Lines, PathEvent, Redactor, Spans};
+use wharfage::{Blame, Compiling, Config, Host, HostBuilder, Kind};
 
 /// Runs API integrations as sandboxed WebAssembly components.
 #[derive(Parser)]
@@ -278,17 +279,19 @@ fn tell_compiling(compiling: Compiling<'_>) {
     }
 }
 
-/// One step of the outbound path as a line of the log, which `-v` shows.
-fn tell(step: &Step) {
-    match step {
-        Step::Paced { waited_ms } => tracing::info!(waited_ms, "waited for a permit"),
-        Step::Signed { credential, place } => tracing::debug!(credential, place, "signed"),
-        Step::Retrying { attempt, kind, wait_ms } => tracing::info!(attempt, kind, wait_ms, "failed; asking again"),
-        Step::Redirected { to } => tracing::info!(to, "following a redirect"),
-        Step::Opened { origin, until } => tracing::info!(origin, %until, "keeps failing; not asked until then"),
-        Step::Leaked { path } => tracing::warn!(path, "the provider sent a secret back; it was masked"),
-        Step::Served { source, age_ms } => tracing::info!(?source, age_ms, "a kept answer serves"),
-        Step::Refused { message } => tracing::info!("refused: {message}"),
+/// An event of the outbound path as a line of the log, which `-v` shows.
+fn tell(event: &PathEvent) {
+    match event {
+        PathEvent::Paced { waited_ms } => tracing::info!(waited_ms, "waited for a permit"),
+        PathEvent::Signed { credential, place } => tracing::debug!(credential, place, "signed"),
+        PathEvent::Retrying { attempt, kind, wait_ms } => {
+            tracing::info!(attempt, kind, wait_ms, "failed; asking again")
+        }
+        PathEvent::Redirected { to } => tracing::info!(to, "following a redirect"),
+        PathEvent::Opened { origin, until } => tracing::info!(origin, %until, "keeps failing; not asked until then"),
+        PathEvent::Leaked { path } => tracing::warn!(path, "the provider sent a secret back; it was masked"),
+        PathEvent::Served { source, age_ms } => tracing::info!(?source, age_ms, "a kept answer serves"),
+        PathEvent::Refused { message } => tracing::info!("refused: {message}"),
         _ => {}
     }
 }

@@ -10,7 +10,8 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use wharfage::{Config, Digest, HostBuilder, Kind, SecretProgram, SecretSource, SinkPlace, rule};
+use wharfage::serving::SinkPlace;
+use wharfage::{Config, Digest, HostBuilder, Kind, SecretProgram, SecretSource, rule};
 
 use super::text::{BOLD, one_line};
 use super::{Common, read_config};

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::value::RawValue;
-use wharfage::{Clock as _, Config, Host, Kind, SecretState, SecretValue, Secrets, Stage, SystemClock};
+use wharfage::secrets::{SecretSlot, SecretState};
+use wharfage::{Clock as _, Config, Host, Kind, SecretValue, Secrets, SystemClock};
 
 use super::text::{self, DIM, GREEN, YELLOW};
 use super::{Common, programs, read_config};
@@ -76,8 +77,8 @@ impl Secret {
         let path = self.config.as_deref().unwrap_or(Path::new(programs::FOUND));
         match self.what {
             What::RotateKey => rotate_key(&host).await,
-            What::Set(named) => keep(&host, &read_config(path)?, &named, Stage::Current).await,
-            What::Rotate(named) => keep(&host, &read_config(path)?, &named, Stage::Next).await,
+            What::Set(named) => keep(&host, &read_config(path)?, &named, SecretSlot::Current).await,
+            What::Rotate(named) => keep(&host, &read_config(path)?, &named, SecretSlot::Next).await,
             What::Remove { named, previous } => remove(&host, &read_config(path)?, &named, previous).await,
             What::List(some) => list(&host, &read_config(path)?, &some).await,
             What::Age(some) => age(&host, &read_config(path)?, &some).await,
@@ -85,12 +86,12 @@ impl Secret {
     }
 }
 
-async fn keep(host: &Host, config: &Config, named: &Named, stage: Stage) -> anyhow::Result<()> {
+async fn keep(host: &Host, config: &Config, named: &Named, slot: SecretSlot) -> anyhow::Result<()> {
     let Named { connection, secret } = named;
     let secrets = host.secrets(config, connection)?;
     secrets.may_keep(secret)?;
-    let version = secrets.keep(secret, &value(secret)?, stage).await?;
-    let word = if stage == Stage::Next { "next value " } else { "" };
+    let version = secrets.keep(secret, &value(secret)?, slot).await?;
+    let word = if slot == SecretSlot::Next { "next value " } else { "" };
     anstream::eprintln!("{GREEN}kept{GREEN:#} the {word}{secret} of {connection}, sealed, version {version}");
     let state = secrets.states().await.into_iter().find(|state| state.name == *secret);
     if let Some(state) = state.filter(|state| state.version.is_none()) {

@@ -9,7 +9,8 @@ use clap::Args;
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
-use wharfage::{Clock, Config, Reloaded, Serving, SystemClock};
+use wharfage::serving::Reloaded;
+use wharfage::{Clock, Config, Serving, SystemClock};
 
 use super::status::span;
 use super::text::{DIM, GREEN, RED};

@@ -8,7 +8,8 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
-use wharfage::{Clock, Config, ConsoleAddress, ConsolePolicy, Host, Kind, SystemClock, Timestamp};
+use wharfage::serving::{ConsoleAddress, ConsolePolicy};
+use wharfage::{Clock, Config, Host, Kind, SystemClock, Timestamp};
 
 use super::text::{self, DIM, YELLOW, one_line};
 use super::{Common, programs, read_config};

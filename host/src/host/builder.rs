@@ -66,8 +66,8 @@ impl HostBuilder {
         self
     }
 
-    /// Tells every step on the outbound path: pacing, signing, retries, refusals.
-    pub fn observer(mut self, observer: impl Fn(&crate::outbound::Step) + Send + Sync + 'static) -> Self {
+    /// Tells what happens on the outbound path: pacing, signing, retries, refusals.
+    pub fn observer(mut self, observer: impl Fn(&crate::outbound::PathEvent) + Send + Sync + 'static) -> Self {
         self.observer = Some(Arc::new(observer));
         self
     }

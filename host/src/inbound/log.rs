@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::envelope::Emitted;
 use super::inbox;
 use crate::error::{Error, Kind, Result};
-use crate::observe::audit::{Audit, AuditEntry, Deed};
+use crate::observe::audit::{Audit, AuditAction, AuditEntry};
 use crate::outbound::mask::header_is_secret;
 use crate::store::Store;
 use crate::store::arrival::{DeadLetter, EventState, Filter, Stored};
@@ -190,8 +190,11 @@ impl EventLog {
                     Err(Error::new(Kind::Conflict, format!("event {id} {why}")))
                 }
             };
-            let entry =
-                AuditEntry { connection: event.arrival.connection, event: Some(id), ..AuditEntry::new(Deed::Replay) };
+            let entry = AuditEntry {
+                connection: event.arrival.connection,
+                event: Some(id),
+                ..AuditEntry::new(AuditAction::Replay)
+            };
             log.audit.tell(entry.came_to(replayed.as_ref().copied()));
             replayed
         })
@@ -254,7 +257,7 @@ impl EventLog {
         let (log, sink) = (self.clone(), sink.to_owned());
         to_its_end(async move {
             let moved = log.move_back(&sink, number).await;
-            let entry = AuditEntry { sink, event: Some(number), ..AuditEntry::new(Deed::Replay) };
+            let entry = AuditEntry { sink, event: Some(number), ..AuditEntry::new(AuditAction::Replay) };
             log.audit.tell(entry.came_to(moved.as_ref().copied()));
             log.store.release(&lease, &holder).await?;
             moved
@@ -385,7 +388,7 @@ mod tests {
         let said: Vec<_> = rows.iter().filter_map(|row| row.entry.clone()).collect();
         let said: Vec<_> = said
             .iter()
-            .map(|it| (it.deed.name(), it.connection.as_str(), it.sink.as_str(), it.event, it.error.as_str()))
+            .map(|it| (it.action.name(), it.connection.as_str(), it.sink.as_str(), it.event, it.error.as_str()))
             .collect();
         assert_eq!(
             said,
@@ -419,7 +422,7 @@ mod tests {
             rows = log.audit.page(0, 10).await.unwrap();
         }
         assert!(
-            rows.iter().all(|row| row.text.contains(r#""deed":"replay""#) && !row.text.contains("error")),
+            rows.iter().all(|row| row.text.contains(r#""action":"replay""#) && !row.text.contains("error")),
             "{rows:?}"
         );
         assert_eq!(store.sink_position("s").await.unwrap(), 0);

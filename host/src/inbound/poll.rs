@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::event::Start;
+use crate::event::PollStart;
 #[cfg(feature = "serve")]
 use crate::inbound::schedule::Schedule;
 use crate::manifest::{EVERY_S_MAX, PollFacts, json_of};
@@ -25,7 +25,7 @@ pub struct PollPolicy {
     /// The time zone of the pattern, as `Europe/Berlin`; UTC where nothing is stated.
     pub timezone: Option<String>,
     /// Where it begins: `"from-now"`, `{ backfill = 100 }` or `"all"`.
-    pub first: Start,
+    pub first: PollStart,
     /// How late a run may be, in percent of the time between two, so that not everybody comes at once; a minute at most.
     pub jitter_percent: u8,
     /// How many pages one run may take to catch up. The next run goes on.
@@ -40,7 +40,7 @@ impl Default for PollPolicy {
             every_s: None,
             cron: None,
             timezone: None,
-            first: Start::FromNow,
+            first: PollStart::FromNow,
             jitter_percent: 10,
             pages_max: 100,
             input: BTreeMap::new(),
@@ -66,7 +66,7 @@ impl PollPolicy {
         if self.pages_max == 0 {
             return Err("has a pages_max of 0, which would let nothing pass; leave it out for the default".to_owned());
         }
-        if self.first == Start::Backfill(0) {
+        if self.first == PollStart::Backfill(0) {
             return Err("has a backfill of 0; write first = \"from-now\"".to_owned());
         }
         #[cfg(feature = "serve")]
@@ -134,7 +134,7 @@ mod tests {
     fn nothing_stated_is_the_plugins_pace_from_now_on() {
         let policy = policy("");
         policy.check().unwrap();
-        assert_eq!((policy.first, policy.jitter_percent, policy.pages_max), (Start::FromNow, 10, 100));
+        assert_eq!((policy.first, policy.jitter_percent, policy.pages_max), (PollStart::FromNow, 10, 100));
         #[cfg(feature = "serve")]
         {
             use crate::time::Timestamp;
@@ -145,9 +145,9 @@ mod tests {
 
     #[test]
     fn a_beginning_is_read() {
-        assert_eq!(policy("first = 'from-now'").first, Start::FromNow);
-        assert_eq!(policy("first = { backfill = 20 }").first, Start::Backfill(20));
-        assert_eq!(policy("first = 'all'").first, Start::All);
+        assert_eq!(policy("first = 'from-now'").first, PollStart::FromNow);
+        assert_eq!(policy("first = { backfill = 20 }").first, PollStart::Backfill(20));
+        assert_eq!(policy("first = 'all'").first, PollStart::All);
         assert!(toml::from_str::<PollPolicy>("first = 'yesterday'").is_err());
     }
 

@@ -24,7 +24,7 @@ use super::policy::{ServeLimits, ServePolicy};
 use super::poll::run::{PollHealth, Poller};
 use super::sink::line::{Line, SinkState, Stop};
 use super::socket::{Socket, SocketState, SocketStatus};
-use super::webhook::{Counts, Endpoint};
+use super::webhook::{Endpoint, WebhookCounts};
 use crate::account::Account;
 use crate::connection::{Config, Connection};
 use crate::error::{Error, Result};
@@ -142,7 +142,7 @@ pub struct ServingState {
     /// Sockets, by connection and name.
     pub sockets: Vec<(String, String, SocketStatus)>,
     /// Endpoints of webhooks, by id.
-    pub endpoints: Vec<(String, Counts)>,
+    pub endpoints: Vec<(String, WebhookCounts)>,
     /// Sinks.
     pub sinks: Vec<SinkState>,
 }
@@ -188,7 +188,7 @@ impl Host {
                 };
                 if probe {
                     ready.plugin.probe().await;
-                    ready.plugin.settle().await;
+                    ready.plugin.flush().await;
                 }
                 // Nothing was begun, so a socket that is not open tells nothing.
                 let manifest = &ready.plugin.needs().manifest;
@@ -677,8 +677,8 @@ impl Serving {
             let counts = backlog.map(|backlog| (count(&backlog.waiting), count(&backlog.dead)));
             (connection.waiting, connection.dead_letters) = counts.unzip();
         }
-        let endpoint = |(endpoint, counts): (String, Counts)| {
-            let Counts { received, repeated, refused, turned_away, .. } = counts;
+        let endpoint = |(endpoint, counts): (String, WebhookCounts)| {
+            let WebhookCounts { received, repeated, refused, turned_away, .. } = counts;
             EndpointMetrics { endpoint, received, repeated, refused, turned_away }
         };
         metrics.endpoints = state.endpoints.into_iter().map(endpoint).collect();

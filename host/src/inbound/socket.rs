@@ -22,7 +22,7 @@ use crate::manifest::SocketFacts;
 use crate::text::shown;
 
 #[cfg(feature = "serve")]
-pub use keep::{Listener, Socket, SocketState, SocketStatus};
+pub use keep::{Socket, SocketHandler, SocketState, SocketStatus};
 
 /// `[connections.<name>.sockets.<socket>]` of a `wharfage.toml`: this socket is kept open.
 ///

@@ -13,10 +13,10 @@ use crate::connection::limits;
 use crate::error::{Error, Result};
 use crate::text::shown;
 
-#[cfg(feature = "serve")]
-pub use endpoint::Counts;
 #[cfg(test)]
 pub(crate) use endpoint::Receives;
+#[cfg(feature = "serve")]
+pub use endpoint::WebhookCounts;
 #[cfg(feature = "serve")]
 pub(crate) use endpoint::{Endpoint, Reply};
 

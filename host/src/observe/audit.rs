@@ -3,11 +3,11 @@
 //!
 //! It holds names and outcomes and never a value, nothing of a path, a query or a body. An entry is queued without
 //! waiting and without I/O, and written down by somebody else: after a second or a hundred entries, at
-//! [`Plugin::settle`](crate::Plugin::settle), and when the host ends. So a process that is killed loses at most its last
+//! [`Plugin::flush`](crate::Plugin::flush), and when the host ends. So a process that is killed loses at most its last
 //! second or its last hundred entries. Each row is chained to the one before (`store/chain.rs`), whichever process wrote it.
 //!
 //! Auditing fails open: where nothing can be written (a full disk), calls go on and entries wait. Of more than
-//! [`WAITING_MAX`] the oldest are lost; how many stands in the trail as an entry of its own ([`Deed::Lost`]).
+//! [`WAITING_MAX`] the oldest are lost; how many stands in the trail as an entry of its own ([`AuditAction::Lost`]).
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,7 +48,7 @@ pub(crate) const AUDIT_ROWS_IN_MEMORY: u64 = 10_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
-pub enum Deed {
+pub enum AuditAction {
     /// A credential left on a request.
     Placed,
     /// A plugin had something signed.
@@ -76,7 +76,7 @@ pub enum Deed {
     Unknown,
 }
 
-impl Deed {
+impl AuditAction {
     /// Its name in the trail.
     pub fn name(self) -> &'static str {
         match self {
@@ -104,7 +104,8 @@ pub struct AuditEntry {
     #[serde(with = "rfc3339")]
     pub at: Timestamp,
     /// What was done.
-    pub deed: Deed,
+    #[serde(alias = "deed")]
+    pub action: AuditAction,
     /// The plugin that had it done.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub plugin: String,
@@ -160,10 +161,10 @@ fn is_once(times: &u64) -> bool {
 
 impl AuditEntry {
     /// Something that was done and went well, until something else is said of it.
-    pub(crate) fn new(deed: Deed) -> Self {
+    pub(crate) fn new(action: AuditAction) -> Self {
         Self {
             at: Timestamp::default(),
-            deed,
+            action,
             plugin: String::new(),
             connection: String::new(),
             account: String::new(),
@@ -193,13 +194,13 @@ impl AuditEntry {
     /// What an entry that is only counted says, but for when: of what a plugin may do as often as it likes. It must not
     /// push out what others did.
     fn said(&self) -> Option<Said> {
-        let is_counted = matches!(self.deed, Deed::Sign | Deed::Verify);
-        let of = || (self.connection.clone(), self.operation.clone(), self.deed.name());
+        let is_counted = matches!(self.action, AuditAction::Sign | AuditAction::Verify);
+        let of = || (self.connection.clone(), self.operation.clone(), self.action.name());
         is_counted.then(|| (of(), self.secrets.clone(), self.error.clone()))
     }
 }
 
-/// Connection, operation and deed; the secrets; what came of it.
+/// Connection, operation and action; the secrets; what came of it.
 type Said = ((String, String, &'static str), Vec<String>, String);
 
 /// One row of the trail.
@@ -312,7 +313,7 @@ impl Audit {
     ///
     /// # Errors
     /// When the store cannot be written; the entries wait on.
-    pub async fn settle(&self) -> Result<()> {
+    pub async fn flush(&self) -> Result<()> {
         let desk = self.0.desk.clone();
         tokio::task::spawn_blocking(move || desk.flush())
             .await
@@ -325,7 +326,7 @@ impl Audit {
     /// # Errors
     /// When the store cannot be read or written.
     pub async fn page(&self, after: u64, limit: u64) -> Result<Vec<AuditRow>> {
-        self.settle().await?;
+        self.flush().await?;
         let (_, rows) = self.0.desk.store.audit(after, limit).await?;
         Ok(rows.into_iter().map(AuditRow::from).collect())
     }
@@ -343,7 +344,7 @@ impl Audit {
     /// # Errors
     /// When the store cannot be read or written.
     pub async fn check_each(&self, mut each: impl FnMut(AuditRow)) -> Result<AuditCheck> {
-        self.settle().await?;
+        self.flush().await?;
         let mut found = AuditCheck::default();
         let mut place = Place::default();
         let mut read = 0;
@@ -359,7 +360,7 @@ impl Audit {
             read = last.number;
             for row in rows {
                 let row = AuditRow::from(row);
-                if let Some(entry) = row.entry.as_ref().filter(|entry| entry.deed == Deed::Lost) {
+                if let Some(entry) = row.entry.as_ref().filter(|entry| entry.action == AuditAction::Lost) {
                     found.lost = found.lost.saturating_add(entry.times);
                 }
                 each(row);
@@ -450,7 +451,8 @@ impl Desk {
                 (batch, std::mem::take(&mut waiting.lost))
             };
             let Some(first) = batch.first() else { return Ok(()) };
-            let told = (lost > 0).then(|| AuditEntry { at: first.at, times: lost, ..AuditEntry::new(Deed::Lost) });
+            let told =
+                (lost > 0).then(|| AuditEntry { at: first.at, times: lost, ..AuditEntry::new(AuditAction::Lost) });
             let texts: Vec<String> =
                 told.iter().chain(&batch).filter_map(|entry| serde_json::to_string(entry).ok()).collect();
             if let Err(error) = self.store.append_audit(&self.chain, &texts, self.rows_max) {
@@ -554,14 +556,14 @@ impl Book {
     }
 
     /// An entry of this connection.
-    pub(crate) fn entry(&self, deed: Deed, operation: Option<&str>) -> AuditEntry {
+    pub(crate) fn entry(&self, action: AuditAction, operation: Option<&str>) -> AuditEntry {
         AuditEntry {
             plugin: self.plugin.clone(),
             connection: self.connection.clone(),
             account: self.account.clone(),
             operation: operation.unwrap_or_default().to_owned(),
             trace: trace::current_id(),
-            ..AuditEntry::new(deed)
+            ..AuditEntry::new(action)
         }
     }
 
@@ -573,9 +575,9 @@ impl Book {
     }
 
     /// Waits until everything is written down, as far as it can be.
-    pub(crate) async fn settle(&self) {
+    pub(crate) async fn flush(&self) {
         if let Some(audit) = &self.audit {
-            _ = audit.settle().await;
+            _ = audit.flush().await;
         }
     }
 
@@ -630,7 +632,7 @@ mod tests {
     }
 
     fn placed(name: &str) -> AuditEntry {
-        AuditEntry { credential: name.to_owned(), ..AuditEntry::new(Deed::Placed) }
+        AuditEntry { credential: name.to_owned(), ..AuditEntry::new(AuditAction::Placed) }
     }
 
     async fn rows(store: &Arc<dyn Store>) -> Vec<AuditRow> {
@@ -669,7 +671,7 @@ mod tests {
         let store = memory();
         let first = audit(&store, &clock());
         first.tell(placed("a"));
-        first.settle().await.unwrap();
+        first.flush().await.unwrap();
         assert_eq!(rows(&store).await.len(), 1);
         first.tell(placed("b"));
         drop(first.clone());
@@ -694,14 +696,14 @@ mod tests {
     async fn what_a_plugin_repeats_is_counted() {
         let (store, clock) = (memory(), clock());
         let audit = audit(&store, &clock);
-        let sign = |name: &str| AuditEntry { secrets: vec![name.to_owned()], ..AuditEntry::new(Deed::Sign) };
+        let sign = |name: &str| AuditEntry { secrets: vec![name.to_owned()], ..AuditEntry::new(AuditAction::Sign) };
         for _ in 0..500 {
             audit.tell(sign("a"));
             audit.tell(sign("b"));
         }
         audit.tell(placed("c"));
         audit.tell(placed("c"));
-        audit.settle().await.unwrap();
+        audit.flush().await.unwrap();
         let rows = rows(&store).await;
         let times: Vec<u64> = rows.iter().map(|row| row.entry.as_ref().unwrap().times).collect();
         assert_eq!(times, [500, 500, 1, 1], "each request is an entry of its own");
@@ -711,9 +713,9 @@ mod tests {
     async fn a_use_that_is_given_up_is_told_too() {
         let (store, clock) = (memory(), clock());
         let book = Book::new(audit(&store, &clock), "p", "acme", Some("a"));
-        drop(book.begin(book.entry(Deed::Placed, Some("orders.list"))));
-        book.begin(book.entry(Deed::Placed, None)).ended(Some(200), None);
-        book.settle().await;
+        drop(book.begin(book.entry(AuditAction::Placed, Some("orders.list"))));
+        book.begin(book.entry(AuditAction::Placed, None)).ended(Some(200), None);
+        book.flush().await;
         let rows = rows(&store).await;
         assert!(rows[0].text.contains(r#""operation":"orders.list","error":"cancelled""#), "{}", rows[0].text);
         assert!(rows[1].text.ends_with(r#""connection":"acme","account":"a","status":200}"#), "{}", rows[1].text);
@@ -728,7 +730,7 @@ mod tests {
         for number in 0..WAITING_MAX + 7 {
             audit.tell(placed(&number.to_string()));
         }
-        assert!(audit.settle().await.is_err());
+        assert!(audit.flush().await.is_err());
         audit.tell(placed("last"));
         full.is_full.store(false, Ordering::SeqCst);
         let found = audit.check().await.unwrap();
@@ -737,7 +739,7 @@ mod tests {
         assert_eq!(found.lost + found.rows - 1, WAITING_MAX as u64 + 8);
         let rows = rows(&store).await;
         let first = rows[0].entry.as_ref().unwrap();
-        assert_eq!((first.deed, first.times), (Deed::Lost, found.lost));
+        assert_eq!((first.action, first.times), (AuditAction::Lost, found.lost));
         assert_eq!(rows[1].entry.as_ref().unwrap().credential, found.lost.to_string(), "the oldest were lost");
         assert_eq!(rows.last().unwrap().entry.as_ref().unwrap().credential, "last");
     }
@@ -772,7 +774,7 @@ mod tests {
         let mut waiting = Waiting::default();
         for number in 0..=WAITING_MAX {
             let secrets = vec![number.to_string()];
-            let entry = AuditEntry { secrets, times: 3, ..AuditEntry::new(Deed::Sign) };
+            let entry = AuditEntry { secrets, times: 3, ..AuditEntry::new(AuditAction::Sign) };
             waiting.count(entry.said().unwrap(), entry);
         }
         assert_eq!(waiting.lost, 3);
@@ -785,13 +787,13 @@ mod tests {
     async fn what_a_later_version_writes_is_read_as_far_as_it_is_known() {
         let store = memory();
         let texts = [
-            r#"{"at":"2026-11-24T15:00:00Z","deed":"teleported","connection":"acme","new":1}"#.to_owned(),
+            r#"{"at":"2026-11-24T15:00:00Z","action":"teleported","connection":"acme","new":1}"#.to_owned(),
             "no JSON".to_owned(),
         ];
         store.append_audit(&Chain::new(&[5; 32]), &texts, 10).unwrap();
         let audit = audit(&store, &clock());
         let rows = audit.page(0, 10).await.unwrap();
-        assert_eq!(rows[0].entry.as_ref().map(|entry| entry.deed), Some(Deed::Unknown));
+        assert_eq!(rows[0].entry.as_ref().map(|entry| entry.action), Some(AuditAction::Unknown));
         assert_eq!((&rows[1].entry, rows[1].text.as_str()), (&None, "no JSON"));
         let found = audit.check().await.unwrap();
         assert_eq!((found.rows, found.head), (2, Some((2, rows[1].hash.clone()))));

@@ -26,8 +26,9 @@ use crate::time::{Clock, SystemClock};
 ///
 /// ```
 /// use tracing_subscriber::prelude::*;
+/// use wharfage::observe::{LineFormat, Lines};
 ///
-/// let lines = wharfage::Lines::new(wharfage::LineFormat::Json, std::io::stderr);
+/// let lines = Lines::new(LineFormat::Json, std::io::stderr);
 /// let _subscriber = tracing_subscriber::registry().with(lines);
 /// ```
 pub struct Lines<W> {

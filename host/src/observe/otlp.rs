@@ -59,7 +59,7 @@ const KEPT_MS: u64 = 5_000;
 /// # fn example(host: &wharfage::Host, config: &wharfage::Config) -> wharfage::Result<()> {
 /// use tracing_subscriber::prelude::*;
 ///
-/// let spans = wharfage::Spans::new();
+/// let spans = wharfage::observe::Spans::new();
 /// let _ = tracing_subscriber::registry().with(spans.layer()).try_init();
 /// let exporting = host.export(&config.observe, &spans)?;
 /// # Ok(())

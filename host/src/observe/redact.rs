@@ -23,7 +23,7 @@ use crate::text::is_unshowable;
 /// For an embedder's own log. Text that comes in pieces goes through [`Redacted`].
 ///
 /// ```
-/// let line = wharfage::redact("GET /orders?apikey=k3y-0f-acme&page=2 as bo@acme.example");
+/// let line = wharfage::observe::redact("GET /orders?apikey=k3y-0f-acme&page=2 as bo@acme.example");
 /// assert_eq!(line, "GET /orders?apikey=[masked]&page=2 as [email]");
 /// ```
 pub fn redact(text: &str) -> Cow<'_, str> {
@@ -443,7 +443,7 @@ fn is_ssn(text: &str) -> bool {
 /// ```
 /// use std::io::Write as _;
 ///
-/// let mut log = wharfage::Redacted::new(Vec::new());
+/// let mut log = wharfage::observe::Redacted::new(Vec::new());
 /// log.write_all(b"authorization: Bea")?;
 /// log.write_all(b"rer 0123456789abcdef\n")?;
 /// assert_eq!(log.inner(), b"authorization: [masked]\n");

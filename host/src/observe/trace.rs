@@ -24,7 +24,7 @@ tokio::task_local! {
 ///
 /// ```
 /// # async fn example(plugin: &wharfage::Plugin, traceparent: &str) -> wharfage::Result<()> {
-/// let trace = wharfage::Trace::parse(traceparent);
+/// let trace = wharfage::observe::Trace::parse(traceparent);
 /// let call = plugin.page("orders.list", "{}", None);
 /// let answer = match trace {
 ///     Some(trace) => trace.run(call).await?,

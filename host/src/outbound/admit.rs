@@ -21,7 +21,7 @@ use super::buckets::{Bucket, BucketSpec, Reservation, Shape, Standing, Wait};
 use super::circuit::Leave;
 use super::path_pattern::PathPattern;
 use super::ready::Ready;
-use super::{CallContext, Method, Outbound, Step};
+use super::{CallContext, Method, Outbound, PathEvent};
 use crate::error::{Error, Kind, Result};
 use crate::manifest::BudgetScope;
 use crate::observe::metrics::BudgetMetrics;
@@ -513,7 +513,7 @@ async fn queue(clock: &dyn Clock, context: &CallContext, wanted: &[(Arc<Lane>, u
         meter.waited(waited_ms);
     }
     if waited_ms > 0 {
-        context.observe(|| Step::Paced { waited_ms });
+        context.observe(|| PathEvent::Paced { waited_ms });
     }
     Ok(permit)
 }

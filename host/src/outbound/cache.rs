@@ -25,7 +25,7 @@ use self::hot::{Flight, Hot, Job};
 use self::kept::{Kept, conditions, fresh, has_any, matches, refreshed};
 use super::ready;
 use super::scope::Scoped;
-use super::{CallContext, CredentialChoice, Method, Outbound, Repeat, Response, Source, Step};
+use super::{AnswerSource, CallContext, CredentialChoice, Method, Outbound, PathEvent, Repeat, Response};
 use crate::connection::Limits;
 use crate::error::{Error, Kind, RequestSent};
 use crate::manifest::Purpose;
@@ -228,7 +228,7 @@ impl Cache {
         let round = self.hot().on_disk.entry(ticket.namespace.clone()).or_default().wanted_round();
         if let Some(round) = round {
             // What is still to be forgotten must not be found there.
-            self.settle().await;
+            self.flush().await;
             // What was kept under another credential, grant or component of this connection goes now.
             let keys = disk.open_cache(&ticket.lineage, &ticket.namespace).await.unwrap_or_default();
             self.hot().on_disk.entry(ticket.namespace.clone()).or_default().read(round, keys);
@@ -424,8 +424,8 @@ pub(super) async fn look(
         found = cache.find(ticket).await;
     }
     if let Some((age_ms, kept)) = fresh(outbound, ticket, found.as_deref()) {
-        context.observe(|| Step::Served { source: Source::Cache, age_ms });
-        return Looked::Fresh(Box::new(kept.response(Source::Cache, age_ms)));
+        context.observe(|| PathEvent::Served { source: AnswerSource::Cache, age_ms });
+        return Looked::Fresh(Box::new(kept.response(AnswerSource::Cache, age_ms)));
     }
     if let Some(kept) = found
         && let Some(conditions) = conditions(outbound, ticket, &kept)
@@ -499,7 +499,7 @@ pub(super) fn keep(
         };
         let may_be_kept = response.may_be_kept && ticket.writes == cache.writes.load(Ordering::SeqCst);
         let kept = kept.refreshed(ticket, headers, now);
-        response = Response { attempts: response.attempts, ..kept.response(Source::Live, 0) };
+        response = Response { attempts: response.attempts, ..kept.response(AnswerSource::Live, 0) };
         if may_be_kept {
             response.mark = Some(keep_one(cache, ticket, kept));
         }
@@ -640,9 +640,9 @@ pub(super) async fn fall_back(
             cache.policy.kept_ms / 1_000
         )));
     }
-    let source = if age_ms < cache.policy.stale_from_ms { Source::Cache } else { Source::Stale };
+    let source = if age_ms < cache.policy.stale_from_ms { AnswerSource::Cache } else { AnswerSource::Stale };
     tracing::debug!(target: "wharfage::outbound", age_ms, kind = error.kind().name(), "the last good answer serves");
-    context.observe(|| Step::Served { source, age_ms });
+    context.observe(|| PathEvent::Served { source, age_ms });
     Ok(Response { attempts, ..kept.response(source, age_ms) })
 }
 
@@ -677,7 +677,7 @@ mod tests {
             let ticket = ticket(number);
             assert!(cache.find(&ticket).await.is_none(), "{number}");
             cache.put(&ticket, Kept::empty(number));
-            cache.settle().await;
+            cache.flush().await;
             let noted = cache.hot().on_disk["n"].keys.len();
             assert!(noted <= NOTED_MIN + 1, "{noted} after {number}");
         }

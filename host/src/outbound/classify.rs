@@ -20,7 +20,7 @@ use super::mask::{Mask, header_is_secret};
 use super::sieve::Sieve;
 use super::stream::Rest;
 use super::transport::{Answered, Raw, is_left};
-use super::{CallContext, Outbound, Response, Source, Step};
+use super::{AnswerSource, CallContext, Outbound, PathEvent, Response};
 use crate::error::{Error, Kind, RequestSent};
 use crate::manifest::{AnswerRule, Condition};
 use crate::time::Timestamp;
@@ -104,7 +104,7 @@ pub(super) fn classify(outbound: &Outbound, context: &CallContext, mut answered:
         let origin = leave.origin();
         if let Some(until) = leave.conclude(outcome.verdict()) {
             tracing::warn!(target: "wharfage::outbound", connection = outbound.scope.connection, origin, %until, "keeps failing; not asked until then");
-            context.observe(|| Step::Opened { origin, until });
+            context.observe(|| PathEvent::Opened { origin, until });
         }
     }
     outcome
@@ -271,7 +271,7 @@ fn answer(
         headers,
         body: body.into(),
         url: mask.text(url.as_str()).into_owned(),
-        source: Source::Live,
+        source: AnswerSource::Live,
         age_ms: 0,
         attempts: 0,
         request_id: request_id.map(|id| mask.text(&id).into_owned()),

@@ -23,9 +23,9 @@ use hyper_util::rt::TokioIo;
 use url::{Position, Url};
 
 use super::Method;
-use super::sign::Signed;
+use super::sign::SignedRequest;
 use super::stream::Pour;
-use super::transport::{Body, Head, Lost, Transport, Wire, unsent};
+use super::transport::{ResponseBody, ResponseHead, Transport, TransportError, UpgradedIo, unsent};
 use super::wires::{Destination, Open, Single, Wires, broken, machine_tls};
 use crate::connection::Limits;
 use crate::error::{Error, NetworkStage, RequestSent, Result};
@@ -46,7 +46,7 @@ impl Http {
         Ok(Self { wires: Arc::new(Wires::new(limits, tls, Arc::new(SystemClock::new()))) })
     }
 
-    async fn exchange(&self, signed: &Signed) -> Result<Head, Lost> {
+    async fn exchange(&self, signed: &SignedRequest) -> Result<ResponseHead, TransportError> {
         // It is read again only where a credential stands in it.
         let read;
         let url = match signed.plain_url.as_str() == signed.url.as_str() {
@@ -92,13 +92,13 @@ impl Http {
 }
 
 impl Transport for Http {
-    fn send<'a>(&'a self, signed: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>> {
+    fn send<'a>(&'a self, signed: &'a SignedRequest) -> BoxFuture<'a, Result<ResponseHead, TransportError>> {
         Box::pin(self.exchange(signed))
     }
 }
 
 /// A request as it goes onto a wire.
-fn written(signed: &Signed, url: &Url, is_shared: bool) -> Result<Request<Sending>, Lost> {
+fn written(signed: &SignedRequest, url: &Url, is_shared: bool) -> Result<Request<Sending>, TransportError> {
     let mut request = Request::new(Sending::of(signed));
     *request.method_mut() = match signed.method {
         Method::Get => http::Method::GET,
@@ -139,7 +139,7 @@ pub(super) enum Sending {
 }
 
 impl Sending {
-    fn of(signed: &Signed) -> Self {
+    fn of(signed: &SignedRequest) -> Self {
         match &signed.upload {
             Some(upload) if signed.body.is_none() => Self::Poured(upload.clone()),
             _ => Self::Whole(signed.body.clone().filter(|body| !body.is_empty())),
@@ -175,7 +175,7 @@ impl http_body::Body for Sending {
     }
 }
 
-fn head(mut answer: http::Response<Incoming>, wire: Open, wires: Arc<Wires>) -> Head {
+fn head(mut answer: http::Response<Incoming>, wire: Open, wires: Arc<Wires>) -> ResponseHead {
     let upgrade = (answer.status() == http::StatusCode::SWITCHING_PROTOCOLS).then(|| hyper::upgrade::on(&mut answer));
     let (parts, body) = answer.into_parts();
     let mut headers = parts.headers;
@@ -185,7 +185,7 @@ fn head(mut answer: http::Response<Incoming>, wire: Open, wires: Arc<Wires>) -> 
     };
     let gunzip = take_gzip(&mut headers).then(Gunzip::default);
     let pieces = Pieces { body, is_over: false, single, wires, gunzip, upgrade };
-    Head { status: parts.status.as_u16(), headers, body: Box::new(pieces) }
+    ResponseHead { status: parts.status.as_u16(), headers, body: Box::new(pieces) }
 }
 
 /// Whether the body is coded, which the head does not say any more.
@@ -212,7 +212,7 @@ struct Pieces {
 
 impl Pieces {
     /// The next piece as it came.
-    async fn received(&mut self) -> Result<Option<Bytes>, Lost> {
+    async fn received(&mut self) -> Result<Option<Bytes>, TransportError> {
         while !self.is_over {
             let frame = std::future::poll_fn(|cx| Pin::new(&mut self.body).poll_frame(cx));
             let frame = match &mut self.single {
@@ -223,7 +223,7 @@ impl Pieces {
             // Over HTTP/2 a body also ends so where it was cut off without an error.
             if frame.is_none() && self.single.is_none() && !self.body.is_end_stream() {
                 let details = "the answer was cut off".to_owned();
-                return Err(Lost { stage: NetworkStage::Reset, sent: RequestSent::Yes, details });
+                return Err(TransportError { stage: NetworkStage::Reset, sent: RequestSent::Yes, details });
             }
             if frame.is_none() || self.body.is_end_stream() {
                 self.is_over = true;
@@ -240,10 +240,10 @@ impl Pieces {
     }
 
     /// The next piece without its coding.
-    async fn decoded(&mut self) -> Result<Option<Bytes>, Lost> {
+    async fn decoded(&mut self) -> Result<Option<Bytes>, TransportError> {
         let wrong = |error: IoError| {
             let details = format!("the gzip coding of the answer is damaged: {error}");
-            Lost { stage: NetworkStage::Reset, sent: RequestSent::Yes, details }
+            TransportError { stage: NetworkStage::Reset, sent: RequestSent::Yes, details }
         };
         loop {
             if let Some(gunzip) = &mut self.gunzip
@@ -265,19 +265,19 @@ impl Pieces {
     }
 }
 
-impl Body for Pieces {
-    fn chunk(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, Lost>> {
+impl ResponseBody for Pieces {
+    fn chunk(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, TransportError>> {
         Box::pin(self.decoded())
     }
 
-    fn upgrade(self: Box<Self>) -> BoxFuture<'static, Result<Box<dyn Wire>, Lost>> {
+    fn upgrade(self: Box<Self>) -> BoxFuture<'static, Result<Box<dyn UpgradedIo>, TransportError>> {
         let Self { single, upgrade, .. } = *self;
         Box::pin(async move {
             let (Some(mut single), Some(upgrade)) = (single, upgrade) else {
                 return Err(unsent("the connection carries nothing but requests"));
             };
             let upgraded = single.until(pin!(upgrade)).await.map_err(|error| broken(&error))?;
-            Ok(Box::new(TokioIo::new(upgraded)) as Box<dyn Wire>)
+            Ok(Box::new(TokioIo::new(upgraded)) as Box<dyn UpgradedIo>)
         })
     }
 }

@@ -4,7 +4,7 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::Source;
+use super::AnswerSource;
 use crate::error::Error;
 use crate::observe::health::PROBE;
 use crate::observe::metrics::OperationMeter;
@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 /// What happens on the path, for whoever wants to see it: the demo, a log, an audit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Step {
+pub enum PathEvent {
     /// Waited this many milliseconds for a permit.
     Paced {
         /// Milliseconds.
@@ -66,7 +66,7 @@ pub enum Step {
     /// A kept answer serves.
     Served {
         /// Because it is fresh, or because the provider is in trouble.
-        source: Source,
+        source: AnswerSource,
         /// Its age in milliseconds.
         age_ms: u64,
     },
@@ -77,8 +77,8 @@ pub enum Step {
     },
 }
 
-/// Who listens to steps.
-pub(crate) type Observer = Arc<dyn Fn(&Step) + Send + Sync>;
+/// Who listens to it.
+pub(crate) type Observer = Arc<dyn Fn(&PathEvent) + Send + Sync>;
 
 /// What one call brings along: its deadline, who listens, and the event it is for.
 #[derive(Clone)]
@@ -138,9 +138,9 @@ impl CallContext {
         self.name() == Some(PROBE)
     }
 
-    pub(super) fn observe(&self, step: impl FnOnce() -> Step) {
+    pub(super) fn observe(&self, event: impl FnOnce() -> PathEvent) {
         if let Some(observer) = &self.observer {
-            observer(&step());
+            observer(&event());
         }
     }
 
@@ -149,6 +149,6 @@ impl CallContext {
         if let Some(meter) = self.meter() {
             meter.refused();
         }
-        self.observe(|| Step::Refused { message: error.message().to_owned() });
+        self.observe(|| PathEvent::Refused { message: error.message().to_owned() });
     }
 }

@@ -181,8 +181,8 @@ mod tests {
     use crate::outbound::Method;
     use crate::outbound::path_pattern::PathPattern;
     use crate::outbound::scope::{OriginScope, Scope};
-    use crate::outbound::sign::Signed;
-    use crate::outbound::transport::{Head, Lost, Transport};
+    use crate::outbound::sign::SignedRequest;
+    use crate::outbound::transport::{ResponseHead, Transport, TransportError};
     use crate::time::{BoxFuture, ManualClock};
     use crate::vault::Secrets;
 
@@ -193,13 +193,13 @@ mod tests {
     }
 
     impl Transport for Endpoint {
-        fn send<'a>(&'a self, _: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>> {
+        fn send<'a>(&'a self, _: &'a SignedRequest) -> BoxFuture<'a, Result<ResponseHead, TransportError>> {
             Box::pin(async move {
                 self.asked.fetch_add(1, Ordering::SeqCst);
                 self.permits.acquire().await.unwrap().forget();
                 let set = br#"{"keys": [{"kty": "RSA", "kid": "k1", "n": "AQAB", "e": "AQAB"}]}"#;
                 let body = Box::new(Some(Bytes::from_static(set)));
-                Ok(Head { status: 200, headers: HeaderMap::new(), body })
+                Ok(ResponseHead { status: 200, headers: HeaderMap::new(), body })
             })
         }
     }

@@ -78,17 +78,17 @@ use self::ready::Ready;
 use self::retry::RetryBudget;
 use self::scope::Scope;
 use self::session::Session;
-use self::sign::Signed;
+use self::sign::SignedRequest;
 use self::stream::Rest;
 use self::tape::Tape;
 use self::tell::{request_span, tell_attempt, tell_request};
 use self::transport::{Answered, Transport};
 use self::trip::{Fate, Next, Trip};
 
-pub use self::context::Step;
+pub use self::context::PathEvent;
 pub(crate) use self::context::{CallContext, Observer, Running};
+pub use self::request::{AnswerSource, Method};
 pub(crate) use self::request::{CredentialChoice, KeyPlace, Made, Repeat, Request, Response};
-pub use self::request::{Method, Source};
 
 /// The outbound path of one connection.
 pub(crate) struct Outbound {
@@ -288,7 +288,7 @@ impl Outbound {
     }
 
     /// Out and back.
-    async fn exchange(&self, context: &CallContext, signed: Box<Signed>, is_opened: bool) -> Answered {
+    async fn exchange(&self, context: &CallContext, signed: Box<SignedRequest>, is_opened: bool) -> Answered {
         // A tape holds whole answers, so with one they are read here.
         let answered = transport::exchange(self, context, signed, is_opened && self.tape.is_none()).await;
         if let Ok(raw) = &answered.result {

@@ -23,8 +23,8 @@ use super::classify::{Answers, classify};
 use super::mask::Mask;
 use super::path_pattern::PathPattern;
 use super::scope::{OriginScope, Scope};
-use super::sign::Signed;
-use super::transport::{Answered, Body, Head, Lost, Raw, Transport};
+use super::sign::SignedRequest;
+use super::transport::{Answered, Raw, ResponseBody, ResponseHead, Transport, TransportError};
 use super::{CallContext, Method, Outbound, Request, hints};
 use crate::error::Result;
 use crate::manifest::AnswerRule;
@@ -233,9 +233,9 @@ fn path() -> Option<Outbound> {
 struct AtOnce(Bytes, HeaderMap);
 
 impl Transport for AtOnce {
-    fn send<'a>(&'a self, _: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>> {
-        let body: Box<dyn Body> = Box::new(Some(self.0.clone()));
-        Box::pin(ready(Ok(Head { status: 200, headers: self.1.clone(), body })))
+    fn send<'a>(&'a self, _: &'a SignedRequest) -> BoxFuture<'a, Result<ResponseHead, TransportError>> {
+        let body: Box<dyn ResponseBody> = Box::new(Some(self.0.clone()));
+        Box::pin(ready(Ok(ResponseHead { status: 200, headers: self.1.clone(), body })))
     }
 }
 

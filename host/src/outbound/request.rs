@@ -181,7 +181,7 @@ impl Request {
 /// Where an answer came from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
-pub enum Source {
+pub enum AnswerSource {
     /// The provider, now.
     #[default]
     Live,
@@ -203,7 +203,7 @@ pub(crate) struct Response {
     /// The URL that answered, masked.
     pub url: String,
     /// Where it came from.
-    pub source: Source,
+    pub source: AnswerSource,
     /// Its age in milliseconds.
     pub age_ms: u64,
     /// How many requests it cost.

@@ -23,14 +23,14 @@ use zeroize::Zeroizing;
 
 use super::scope::Asked;
 use super::{CallContext, CredentialChoice, Made, Method, Outbound, Repeat, Request, place};
-use crate::account::GivenAccess;
+use crate::account::ExternalToken;
 use crate::auth::oauth2::{self, Connected, Consent, Due, Exchange, Fixed, TokenAnswer, TokenSet};
 use crate::auth::scopes::Needed;
 use crate::auth::{Credential, self_signed};
 use crate::error::{Error, Kind, RequestSent, Result};
 use crate::grant::toml_list;
 use crate::manifest::{BodyForm, Oauth2Facts, Oauth2Flow, Purpose, endpoint_parts};
-use crate::observe::audit::{AuditEntry, Deed};
+use crate::observe::audit::{AuditAction, AuditEntry};
 use crate::observe::trace::{Trace, carry};
 use crate::text::shown;
 use crate::time::{BoxFuture, Clock, Timestamp};
@@ -104,7 +104,7 @@ pub(crate) struct Session {
     /// The version of the tokens that the mask knows; 0 for none.
     masked: AtomicU64,
     /// A token that was handed in, and a name for the answers to it.
-    given: Option<(GivenAccess, String)>,
+    given: Option<(ExternalToken, String)>,
 }
 
 /// What wants scopes.
@@ -121,7 +121,7 @@ pub(crate) enum Revoked {
     /// The provider revoked them, and they are gone here.
     Told,
     /// They are gone here; the provider has no endpoint for it.
-    TakenAway,
+    RemovedLocally,
     /// There were none.
     Nothing,
 }
@@ -265,7 +265,7 @@ impl Session {
     }
 
     /// With a token that was handed in, which goes before whatever is stored.
-    pub(crate) fn with_access(mut self, given: Option<GivenAccess>) -> Result<Self> {
+    pub(crate) fn with_access(mut self, given: Option<ExternalToken>) -> Result<Self> {
         if let Some(given) = given {
             self.secrets.learn(&self.tokens.record, [&given.token.0]);
             self.given = Some((given, crate::random::name()?));
@@ -605,7 +605,7 @@ impl Session {
             let version = self.tokens.sealed.version(&self.tokens.owner, &self.tokens.record).await?;
             if self.tokens.write(version, &set).await?.is_some() {
                 *self.tokens.single.lock().await = None;
-                self.tell(Deed::Connect, Ok(()));
+                self.tell(AuditAction::Connect, Ok(()));
                 return Ok(Connected::of(&set));
             }
         }
@@ -633,7 +633,7 @@ impl Session {
             self.post(endpoint, fields, self.facts.revoke_form).await?;
         }
         self.forget().await?;
-        Ok(if endpoint.is_some() { Revoked::Told } else { Revoked::TakenAway })
+        Ok(if endpoint.is_some() { Revoked::Told } else { Revoked::RemovedLocally })
     }
 
     /// Takes the tokens away here, whatever the provider thinks.
@@ -641,7 +641,7 @@ impl Session {
         let removed = self.tokens.sealed.remove(&self.tokens.owner, &self.tokens.record).await?;
         self.tokens.drop_held();
         if removed {
-            self.tell(Deed::Disconnect, Ok(()));
+            self.tell(AuditAction::Disconnect, Ok(()));
         }
         Ok(removed)
     }
@@ -665,7 +665,7 @@ impl Session {
         let answered = answered.and_then(|body| TokenAnswer::parse(&body, &self.facts));
         // A sign-in is told when its tokens are kept; a device asks many times until a person has done it.
         if !matches!(exchange, Exchange::Code { .. } | Exchange::Device { .. }) {
-            self.tell(Deed::Refresh, answered.as_ref().map(|_| ()));
+            self.tell(AuditAction::Refresh, answered.as_ref().map(|_| ()));
         }
         let answer = answered?;
         self.secrets.learn(&self.tokens.record, answer.values());
@@ -675,14 +675,14 @@ impl Session {
     }
 
     /// Tells the audit trail what was done with the tokens.
-    fn tell(&self, deed: Deed, outcome: Result<(), &Error>) {
+    fn tell(&self, action: AuditAction, outcome: Result<(), &Error>) {
         let credential = self.tokens.credential.clone();
         let secrets = self.facts.secret.iter().cloned().collect();
-        let origin = match deed {
-            Deed::Refresh => self.endpoint(&self.facts.token).map(|url| url.origin().ascii_serialization()),
+        let origin = match action {
+            AuditAction::Refresh => self.endpoint(&self.facts.token).map(|url| url.origin().ascii_serialization()),
             _ => Ok(String::new()),
         };
-        let entry = self.authority.book.entry(deed, None);
+        let entry = self.authority.book.entry(action, None);
         let entry = AuditEntry { credential, secrets, origin: origin.unwrap_or_default(), ..entry };
         self.authority.book.tell(entry.came_to(outcome));
     }

@@ -1,4 +1,4 @@
-//! Pinned -> Signed: the credential goes on here, nowhere else.
+//! Pinned -> SignedRequest: the credential goes on here, nowhere else.
 //!
 //! What comes out is used for one attempt and never again. The URL for messages and for redirects stays the one
 //! without the credential.
@@ -16,13 +16,13 @@ use super::circuit::Leave;
 use super::mask::Once;
 use super::ready::ReadyCredential;
 use super::stream::Pour;
-use super::{CallContext, KeyPlace, Method, Outbound, Request, Step, place};
+use super::{CallContext, KeyPlace, Method, Outbound, PathEvent, Request, place};
 use crate::auth::{Outgoing, Payload, Placement};
 use crate::error::{Error, Kind, Result};
 use crate::observe::trace::Trace;
 
 /// A request that may leave, once.
-pub struct Signed {
+pub struct SignedRequest {
     pub(super) method: Method,
     /// As it leaves, a credential in the query included.
     pub(super) url: Zeroizing<String>,
@@ -43,9 +43,9 @@ pub struct Signed {
 }
 
 // What leaves may hold a credential anywhere, in its path as well.
-debug_shows!(Signed, |this| method = this.method, addresses = this.addresses);
+debug_shows!(SignedRequest, |this| method = this.method, addresses = this.addresses);
 
-impl Signed {
+impl SignedRequest {
     /// The method.
     pub fn method(&self) -> Method {
         self.method
@@ -96,7 +96,7 @@ impl Signed {
 ///
 /// # Errors
 /// Where it cannot be put on this request; the permit goes back, because nothing was sent.
-pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned) -> Result<Box<Signed>> {
+pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned) -> Result<Box<SignedRequest>> {
     let Pinned { admitted, addresses } = pinned;
     let (ready, permit, leave) = admitted.into_parts();
     let origin = ready.scoped.origin();
@@ -109,7 +109,7 @@ pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned)
         }
     };
     let Written { url, plain_url, headers, body, once } = written;
-    Ok(Box::new(Signed {
+    Ok(Box::new(SignedRequest {
         method: request.method,
         url,
         plain_url: request.kept.as_ref().map_or(plain_url, |kept| kept.shown.clone()),
@@ -200,7 +200,10 @@ fn written(
             let at = Url::parse(&url).map_err(|_| Error::internal("a signed URL cannot be read"))?;
             url = place::path(&at, name, marker, value)?;
         }
-        context.observe(|| Step::Signed { credential: ready.credential.name.clone(), place: ready.credential.place() });
+        context.observe(|| PathEvent::Signed {
+            credential: ready.credential.name.clone(),
+            place: ready.credential.place(),
+        });
     }
     Ok(Written { url, plain_url, headers, body, once })
 }
@@ -229,7 +232,7 @@ mod tests {
         let outbound = Outbound::nowhere(Arc::new(Secrets::new("p", "acme", Default::default())), clock.clone());
         let context = CallContext { deadline: Timestamp::from_millis(1), observer: None, event: None, operation: None };
         let signature = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
-        let signed = Signed {
+        let signed = SignedRequest {
             method: Method::Get,
             url: Zeroizing::default(),
             plain_url: Url::parse("https://x.test/").unwrap(),

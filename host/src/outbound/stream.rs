@@ -16,7 +16,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 
 use super::admit::Permit;
 use super::mask::MaskStream;
-use super::transport::{self, Body};
+use super::transport::{self, ResponseBody};
 use super::trip::{Trip, lost_write};
 use super::{CallContext, Outbound, Request, Response};
 use crate::error::{Error, Kind, RequestSent, Result};
@@ -33,7 +33,7 @@ pub(crate) type Place = Arc<()>;
 
 /// The unread rest of an answer, with what it holds as long as it is not read.
 pub(super) struct Rest {
-    pub(super) pieces: Box<dyn Body>,
+    pub(super) pieces: Box<dyn ResponseBody>,
     /// The permit of the request. A stream of events, which may last for hours, has given it back.
     permit: Option<Permit>,
     /// Whether the head held a secret, which was told already.
@@ -41,7 +41,7 @@ pub(super) struct Rest {
 }
 
 impl Rest {
-    pub(super) fn new(headers: &http::HeaderMap, pieces: Box<dyn Body>, permit: Permit) -> Self {
+    pub(super) fn new(headers: &http::HeaderMap, pieces: Box<dyn ResponseBody>, permit: Permit) -> Self {
         let content_type = headers.get(http::header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
         Self { pieces, permit: (!is_events(content_type)).then_some(permit), is_told: false }
     }
@@ -534,7 +534,7 @@ mod tests {
             headers: Vec::new(),
             body: Arc::default(),
             url: String::new(),
-            source: super::super::Source::Live,
+            source: super::super::AnswerSource::Live,
             age_ms: 0,
             attempts: 1,
             request_id: None,

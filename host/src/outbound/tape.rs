@@ -678,8 +678,8 @@ mod tests {
     use crate::error::Result;
     use crate::outbound::path_pattern::PathPattern;
     use crate::outbound::scope::{OriginScope, Scope};
-    use crate::outbound::sign::Signed;
-    use crate::outbound::transport::{Head, Lost, Transport};
+    use crate::outbound::sign::SignedRequest;
+    use crate::outbound::transport::{ResponseHead, Transport, TransportError};
     use crate::outbound::{CallContext, CredentialChoice, Repeat, Request, Response};
     use crate::time::BoxFuture;
 
@@ -687,10 +687,10 @@ mod tests {
     struct Issues(AtomicUsize);
 
     impl Transport for Issues {
-        fn send<'a>(&'a self, _: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>> {
+        fn send<'a>(&'a self, _: &'a SignedRequest) -> BoxFuture<'a, Result<ResponseHead, TransportError>> {
             let body = format!("{{\"access_token\":\"unknown-{}\"}}", self.0.fetch_add(1, Ordering::SeqCst));
             let body = Box::new(Some(Bytes::from(body)));
-            Box::pin(std::future::ready(Ok(Head { status: 200, headers: HeaderMap::new(), body })))
+            Box::pin(std::future::ready(Ok(ResponseHead { status: 200, headers: HeaderMap::new(), body })))
         }
     }
 

@@ -12,13 +12,13 @@ use url::{Position, Url};
 use super::classify::Outcome;
 use super::ready::Ready;
 use super::scope::Scoped;
-use super::sign::Signed;
+use super::sign::SignedRequest;
 use super::stream::Rest;
 use super::trip::Trip;
-use super::{CallContext, Method, Outbound, Response, Source, Step, bare};
+use super::{AnswerSource, CallContext, Method, Outbound, PathEvent, Response, bare};
 use crate::auth::Credential;
 use crate::error::{Error, Result};
-use crate::observe::audit::{AuditEntry, Deed, UnderWay};
+use crate::observe::audit::{AuditAction, AuditEntry, UnderWay};
 use crate::observe::metrics::OperationMeter;
 use crate::observe::trace::Here;
 use crate::time::Timestamp;
@@ -63,7 +63,12 @@ impl Outbound {
     }
 
     /// Tells that an attempt leaves, and which credential is used in it.
-    pub(super) fn tell_sent(&self, context: &CallContext, signed: &Signed, used: Option<AuditEntry>) -> Sent<'_> {
+    pub(super) fn tell_sent(
+        &self,
+        context: &CallContext,
+        signed: &SignedRequest,
+        used: Option<AuditEntry>,
+    ) -> Sent<'_> {
         let used = used.map(|entry| self.book.begin(entry));
         self.count(context, |meter| meter.attempted(signed.body_bytes()));
         let (method, began) = (signed.method(), self.clock.now());
@@ -81,15 +86,15 @@ impl Outbound {
             secrets: credential.secrets.clone(),
             method: ready.scoped.request().method.as_str().to_owned(),
             origin: self.scope.origin_of(&ready.scoped).base[..Position::BeforePath].to_owned(),
-            ..self.book.entry(Deed::Placed, context.operation.as_deref())
+            ..self.book.entry(AuditAction::Placed, context.operation.as_deref())
         }
     }
 
     /// Tells the audit trail of a secret that a plugin had used without sending anything. A name that is not granted is
     /// the plugin's own text, so it is not kept.
-    pub(crate) fn tell_use(&self, context: &CallContext, name: &str, deed: Deed, outcome: Result<(), &Error>) {
+    pub(crate) fn tell_use(&self, context: &CallContext, name: &str, action: AuditAction, outcome: Result<(), &Error>) {
         let name = if self.secrets.is_granted(name) { name } else { "(not granted)" };
-        let entry = self.book.entry(deed, context.operation.as_deref());
+        let entry = self.book.entry(action, context.operation.as_deref());
         self.book.tell(AuditEntry { secrets: vec![name.to_owned()], ..entry }.came_to(outcome));
     }
 
@@ -102,7 +107,7 @@ impl Outbound {
         self.leaks.fetch_add(1, Ordering::Relaxed);
         self.count(context, OperationMeter::leaked);
         tracing::warn!(target: "wharfage::outbound", path, "the provider sent a secret back; it was masked");
-        context.observe(|| Step::Leaked { path: path.to_owned() });
+        context.observe(|| PathEvent::Leaked { path: path.to_owned() });
     }
 
     /// Where the numbers of a request are added to. What is asked outside of a call opens a socket, or is the host's own.
@@ -157,7 +162,7 @@ pub(super) fn tell_request(span: &Span, trip: &Trip, answered: &Result<(Response
     match answered {
         Ok((response, _)) => {
             span.record("http.response.status_code", response.status);
-            if response.source != Source::Live {
+            if response.source != AnswerSource::Live {
                 span.record("source", field::debug(response.source));
             }
         }

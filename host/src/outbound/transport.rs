@@ -1,4 +1,4 @@
-//! Signed -> an answer, by the client of `client.rs` or what an embedder puts in its place.
+//! SignedRequest -> an answer, by the client of `client.rs` or what an embedder puts in its place.
 //!
 //! Bodies are counted after decoding and cut at their limit.
 
@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use url::Url;
 
 use super::circuit::Leave;
-use super::sign::Signed;
+use super::sign::SignedRequest;
 use super::stream::Rest;
 use super::{CallContext, Method, Outbound};
 use crate::connection::Limits;
@@ -23,54 +23,54 @@ use crate::time::{BoxFuture, Timestamp};
 ///
 /// - It sends once. It repeats nothing and follows no redirect: each attempt and each hop is judged, paced and signed
 ///   anew.
-/// - It dials [`Signed::addresses`] and nothing else: it resolves no name and asks no proxy.
+/// - It dials [`SignedRequest::addresses`] and nothing else: it resolves no name and asks no proxy.
 /// - URL, header fields and body leave as they are. It adds what the wire wants, as `host` and `content-length`, and
 ///   neither cookies nor credentials of its own.
 /// - The answer comes back as it came, whatever its status. It takes off a coding that it has asked for itself, together
 ///   with `content-encoding` and `content-length`; any other is refused.
-/// - Where the future or the [`Body`] is dropped, it stops. Limits of time and size are the host's.
-/// - [`Lost::sent`] says no only where nothing can have left, for then the request is sent again.
+/// - Where the future or the [`ResponseBody`] is dropped, it stops. Limits of time and size are the host's.
+/// - [`TransportError::sent`] says no only where nothing can have left, for then the request is sent again.
 ///
 /// The body of an upload comes piece by piece, and only the host's own transport gets it: with another, uploads are
 /// refused before anything is sent.
 pub trait Transport: Send + Sync + 'static {
     /// Sends it and waits for the head of the answer.
-    fn send<'a>(&'a self, signed: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>>;
+    fn send<'a>(&'a self, signed: &'a SignedRequest) -> BoxFuture<'a, Result<ResponseHead, TransportError>>;
 }
 
 /// The head of an answer, with the body to come.
-pub struct Head {
+pub struct ResponseHead {
     /// The status.
     pub status: u16,
     /// The header fields.
     pub headers: HeaderMap,
     /// The body.
-    pub body: Box<dyn Body>,
+    pub body: Box<dyn ResponseBody>,
 }
 
-debug_shows!(Head, |this| status = this.status);
+debug_shows!(ResponseHead, |this| status = this.status);
 
 /// The decoded body of an answer, piece by piece.
-pub trait Body: Send {
+pub trait ResponseBody: Send {
     /// The next piece; nothing at the end.
-    fn chunk(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, Lost>>;
+    fn chunk(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, TransportError>>;
 
     /// The connection itself, after an answer that it carries something else from now on (101).
-    fn upgrade(self: Box<Self>) -> BoxFuture<'static, Result<Box<dyn Wire>, Lost>> {
+    fn upgrade(self: Box<Self>) -> BoxFuture<'static, Result<Box<dyn UpgradedIo>, TransportError>> {
         let details = "this transport carries nothing but requests".to_owned();
-        let lost = Lost { stage: NetworkStage::Connect, sent: RequestSent::Yes, details };
+        let lost = TransportError { stage: NetworkStage::Connect, sent: RequestSent::Yes, details };
         Box::pin(std::future::ready(Err(lost)))
     }
 }
 
 /// A connection that carries what both ends have agreed on.
-pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait UpgradedIo: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> UpgradedIo for T {}
 
 /// Why no answer came.
 #[derive(Debug)]
-pub struct Lost {
+pub struct TransportError {
     /// At which stage.
     pub stage: NetworkStage,
     /// Whether anything may have reached the provider.
@@ -80,13 +80,13 @@ pub struct Lost {
 }
 
 /// Why a request did not leave.
-pub(super) fn unsent(details: impl Into<String>) -> Lost {
-    Lost { stage: NetworkStage::Connect, sent: RequestSent::No, details: details.into() }
+pub(super) fn unsent(details: impl Into<String>) -> TransportError {
+    TransportError { stage: NetworkStage::Connect, sent: RequestSent::No, details: details.into() }
 }
 
 /// A whole body that is there already.
-impl Body for Option<Bytes> {
-    fn chunk(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, Lost>> {
+impl ResponseBody for Option<Bytes> {
+    fn chunk(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, TransportError>> {
         let chunk = self.take();
         Box::pin(std::future::ready(Ok(chunk)))
     }
@@ -117,7 +117,7 @@ pub(super) struct Raw {
 pub(super) async fn exchange(
     outbound: &Outbound,
     context: &CallContext,
-    mut signed: Box<Signed>,
+    mut signed: Box<SignedRequest>,
     is_opened: bool,
 ) -> Answered {
     let now = outbound.clock.now();
@@ -139,7 +139,7 @@ pub(super) async fn exchange(
                 .with_request_sent(sent))
         }
     };
-    let Signed { method, plain_url, origin, permit, leave, .. } = *signed;
+    let SignedRequest { method, plain_url, origin, permit, leave, .. } = *signed;
     let (result, rest) = match result {
         Ok((raw, None)) => {
             drop(permit);
@@ -159,7 +159,11 @@ pub(super) async fn exchange(
     Answered { method, url: plain_url, origin, result, rest, leave }
 }
 
-async fn perform(outbound: &Outbound, signed: &mut Signed, is_opened: bool) -> Result<(Raw, Option<Box<dyn Body>>)> {
+async fn perform(
+    outbound: &Outbound,
+    signed: &mut SignedRequest,
+    is_opened: bool,
+) -> Result<(Raw, Option<Box<dyn ResponseBody>>)> {
     let head = outbound.transport.send(signed).await.map_err(|broken| {
         signed.came(outbound, [broken.details.as_bytes()]);
         lost(outbound, broken)
@@ -179,7 +183,7 @@ async fn perform(outbound: &Outbound, signed: &mut Signed, is_opened: bool) -> R
     if declared.is_some_and(|declared: u64| declared > most) && has_body {
         return Err(too_large(limit, most, head.status));
     }
-    let Head { status, headers, body } = head;
+    let ResponseHead { status, headers, body } = head;
     if is_left {
         signed.may_come(outbound);
         return Ok((Raw { status, headers, body: Vec::new(), received_at }, Some(body)));
@@ -197,7 +201,7 @@ pub(super) fn is_left(status: u16, headers: &HeaderMap) -> bool {
 }
 
 /// Refuses a head that nobody asked for or that is too large.
-fn check_head(outbound: &Outbound, head: &Head) -> Result<()> {
+fn check_head(outbound: &Outbound, head: &ResponseHead) -> Result<()> {
     let is_none = |coding: &&HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"identity");
     if let Some(coding) = head.headers.get(http::header::CONTENT_ENCODING).filter(|coding| !is_none(coding)) {
         return Err(Error::new(Kind::SchemaViolation, "the answer has a content encoding that was not asked for")
@@ -220,8 +224,8 @@ fn check_head(outbound: &Outbound, head: &Head) -> Result<()> {
 
 async fn read_whole(
     outbound: &Outbound,
-    signed: &Signed,
-    mut pieces: Box<dyn Body>,
+    signed: &SignedRequest,
+    mut pieces: Box<dyn ResponseBody>,
     declared: Option<u64>,
     status: u16,
 ) -> Result<Vec<u8>> {
@@ -249,7 +253,7 @@ async fn read_whole(
     Ok(body)
 }
 
-pub(super) fn lost(outbound: &Outbound, lost: Lost) -> Error {
+pub(super) fn lost(outbound: &Outbound, lost: TransportError) -> Error {
     if lost.details.contains(HEAD_TOO_LARGE) {
         return head_too_large(&outbound.limits);
     }
@@ -293,7 +297,7 @@ fn head_too_large(limits: &Limits) -> Error {
 pub(crate) struct Nowhere;
 
 impl Transport for Nowhere {
-    fn send<'a>(&'a self, _: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>> {
+    fn send<'a>(&'a self, _: &'a SignedRequest) -> BoxFuture<'a, Result<ResponseHead, TransportError>> {
         Box::pin(std::future::ready(Err(unsent("nothing leaves from here"))))
     }
 }

@@ -12,7 +12,7 @@ use super::ready::ReadyCredential;
 use super::retry::{self, Decision, Failed, RetryBudget, RetryPolicy};
 use super::stream::Rest;
 use super::{
-    CallContext, CredentialChoice, KeyPlace, Method, Outbound, Repeat, Request, Response, Step, keyed_hash,
+    CallContext, CredentialChoice, KeyPlace, Method, Outbound, PathEvent, Repeat, Request, Response, keyed_hash,
     without_query,
 };
 use crate::error::{Error, Kind, RequestSent, Result, rule};
@@ -235,7 +235,7 @@ impl Outbound {
                 trip.reached = RequestSent::Yes;
                 trip.hop(self, context, status, &location, &from)?;
                 self.count(context, OperationMeter::redirected);
-                context.observe(|| Step::Redirected { to: without_query(&trip.request.url) });
+                context.observe(|| PathEvent::Redirected { to: without_query(&trip.request.url) });
                 Ok(Next::Hop)
             }
             Outcome::Failure { error, hint_at, advice } => {
@@ -270,7 +270,7 @@ impl Outbound {
                         }
                         let kind = error.kind().name();
                         self.count(context, OperationMeter::retried);
-                        context.observe(|| Step::Retrying { attempt: trip.tries, kind, wait_ms: at.since(now) });
+                        context.observe(|| PathEvent::Retrying { attempt: trip.tries, kind, wait_ms: at.since(now) });
                         tracing::debug!(target: "wharfage::outbound", attempt = trip.tries, kind, wait_ms = at.since(now), "retrying");
                         trip.last = Some(error);
                         Ok(Next::At(at))

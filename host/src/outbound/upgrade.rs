@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderValue, header};
 
 use super::ready::ReadyCredential;
 use super::stream::Rest;
-use super::transport::{self, Wire};
+use super::transport::{self, UpgradedIo};
 use super::trip::Trip;
 use super::{CallContext, Outbound, Request, Response};
 use crate::error::{Error, Kind, RequestSent, Result};
@@ -31,7 +31,7 @@ pub(crate) struct Upgrade {
 
 /// A connection that has become a WebSocket.
 pub(crate) struct Upgraded {
-    pub(crate) wire: Box<dyn Wire>,
+    pub(crate) wire: Box<dyn UpgradedIo>,
     /// What the credential was made of.
     pub(crate) carried: Carried,
 }
@@ -168,7 +168,7 @@ mod tests {
             headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             body: Arc::default(),
             url: String::new(),
-            source: super::super::Source::Live,
+            source: super::super::AnswerSource::Live,
             age_ms: 0,
             attempts: 1,
             request_id: None,

@@ -23,12 +23,13 @@ use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use url::Host;
 
 use super::client::Sending;
-use super::transport::{Lost, Wire, unsent};
+use super::transport::{TransportError, unsent};
 use crate::connection::Limits;
 use crate::error::{NetworkStage, RequestSent};
 use crate::time::{BoxFuture, Clock, Timestamp};
@@ -47,6 +48,11 @@ const SESSIONS_KEPT: usize = 32;
 
 const HTTP_1: &[u8] = b"http/1.1";
 const HTTP_2: &[u8] = b"h2";
+
+/// Bytes there and back, by TLS or without.
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 /// Where a request goes.
 pub(super) struct Destination<'a> {
@@ -128,7 +134,10 @@ impl Open {
     }
 
     /// Sends it and waits for the head. Nothing was sent where the error is none.
-    pub(super) async fn send(&mut self, request: Request<Sending>) -> Result<Response<Incoming>, Option<Lost>> {
+    pub(super) async fn send(
+        &mut self,
+        request: Request<Sending>,
+    ) -> Result<Response<Incoming>, Option<TransportError>> {
         let has_body = !matches!(request.body(), Sending::Whole(None));
         let sent = match self {
             Self::Single(single) => {
@@ -143,7 +152,7 @@ impl Open {
             }
             let error = error.into_error();
             let sent = if is_unprocessed(&error, has_body) { RequestSent::No } else { RequestSent::Maybe };
-            Some(Lost { sent, ..broken(&error) })
+            Some(TransportError { sent, ..broken(&error) })
         })
     }
 }
@@ -276,7 +285,7 @@ impl Wires {
     ///
     /// # Errors
     /// Nothing was sent.
-    pub(super) async fn dial(self: &Arc<Self>, to: &Destination<'_>) -> Result<Open, Lost> {
+    pub(super) async fn dial(self: &Arc<Self>, to: &Destination<'_>) -> Result<Open, TransportError> {
         let dialled = async {
             let (wire, peer, is_shared) = self.reach(to).await?;
             let wire = TokioIo::new(wire);
@@ -295,7 +304,12 @@ impl Wires {
         }
     }
 
-    async fn open(&self, to: &Destination<'_>, wire: TokioIo<Box<dyn Wire>>, peer: SocketAddr) -> Result<Single, Lost> {
+    async fn open(
+        &self,
+        to: &Destination<'_>,
+        wire: TokioIo<Box<dyn Wire>>,
+        peer: SocketAddr,
+    ) -> Result<Single, TransportError> {
         let mut settings = http1::Builder::new();
         settings.max_headers(usize::try_from(self.limits.headers).unwrap_or(usize::MAX));
         let (sender, connection) = settings.handshake(wire).await.map_err(|error| unopened(&error))?;
@@ -309,7 +323,7 @@ impl Wires {
         to: &Destination<'_>,
         wire: TokioIo<Box<dyn Wire>>,
         peer: SocketAddr,
-    ) -> Result<Shared, Lost> {
+    ) -> Result<Shared, TransportError> {
         let mut settings = http2::Builder::new(TokioExecutor::new());
         // HTTP/2 counts 32 bytes more for each field, and refuses a head in a way that looks like a broken wire. So one
         // that is too large has room here, to be told as such.
@@ -327,7 +341,7 @@ impl Wires {
     }
 
     /// Bytes there and back, by TLS where that is asked for; and whether they are HTTP/2's.
-    async fn reach(&self, to: &Destination<'_>) -> Result<(Box<dyn Wire>, SocketAddr, bool), Lost> {
+    async fn reach(&self, to: &Destination<'_>) -> Result<(Box<dyn Wire>, SocketAddr, bool), TransportError> {
         let name = to.proven.as_ref().map(server_name).transpose()?;
         let (stream, peer) = first_reached(to.addresses, &*self.clock).await?;
         tune(&stream);
@@ -336,7 +350,7 @@ impl Wires {
         let secured = secured.map_err(|error| {
             let is_refused = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
             let stage = if is_refused { NetworkStage::Tls } else { NetworkStage::Connect };
-            Lost { stage, sent: RequestSent::No, details: error.to_string() }
+            TransportError { stage, sent: RequestSent::No, details: error.to_string() }
         })?;
         let is_shared = secured.get_ref().1.alpn_protocol() == Some(HTTP_2);
         Ok((Box::new(secured), peer, is_shared))
@@ -355,7 +369,7 @@ fn tune(stream: &TcpStream) {
 }
 
 /// Dials one after the other, of both kinds by turns, the next when one fails or takes long; the first that answers is it.
-async fn first_reached(addresses: &[SocketAddr], clock: &dyn Clock) -> Result<(TcpStream, SocketAddr), Lost> {
+async fn first_reached(addresses: &[SocketAddr], clock: &dyn Clock) -> Result<(TcpStream, SocketAddr), TransportError> {
     let mut waiting = by_turns(addresses).into_iter();
     let mut under_way = FuturesUnordered::new();
     let mut failed = "there is no address to dial".to_owned();
@@ -379,7 +393,7 @@ async fn first_reached(addresses: &[SocketAddr], clock: &dyn Clock) -> Result<(T
 ///
 /// # Errors
 /// When none can be for this host.
-fn server_name(host: &Host<&str>) -> Result<ServerName<'static>, Lost> {
+fn server_name(host: &Host<&str>) -> Result<ServerName<'static>, TransportError> {
     match host {
         Host::Domain(name) => ServerName::try_from(name.trim_end_matches('.').to_owned())
             .map_err(|_| unsent("no certificate can be for the host of this URL")),
@@ -415,19 +429,19 @@ fn by_turns(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
 }
 
 /// An open wire that did not become one for requests.
-fn unopened(error: &hyper::Error) -> Lost {
+fn unopened(error: &hyper::Error) -> TransportError {
     unsent(broken(error).details)
 }
 
 /// What came of a request that was under way.
-pub(super) fn broken(error: &hyper::Error) -> Lost {
+pub(super) fn broken(error: &hyper::Error) -> TransportError {
     let mut details = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
         details = format!("{details}: {inner}");
         cause = inner.source();
     }
-    Lost { stage: NetworkStage::Reset, sent: RequestSent::Maybe, details }
+    TransportError { stage: NetworkStage::Reset, sent: RequestSent::Maybe, details }
 }
 
 /// Whether the other end of HTTP/2 says that it did nothing with a request that it was sent (RFC 9113, 6.8 and 8.7).

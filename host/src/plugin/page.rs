@@ -16,7 +16,7 @@ use crate::drift::Drift;
 use crate::error::{Error, Kind, Result};
 use crate::files::Files;
 use crate::manifest::{Effect, Operation};
-use crate::outbound::Step;
+use crate::outbound::PathEvent;
 use crate::outbound::session::What;
 use crate::outbound::tape::Ended;
 
@@ -95,7 +95,12 @@ impl Loaded {
                 "an answer differs from its schema"
             );
             if let Some(observer) = &self.observer {
-                observer(&Step::Drifted { operation: operation.clone(), path: path.clone(), kind, count: drift.count });
+                observer(&PathEvent::Drifted {
+                    operation: operation.clone(),
+                    path: path.clone(),
+                    kind,
+                    count: drift.count,
+                });
             }
         };
         let now = self.clock.now();

@@ -18,7 +18,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use url::Url;
 
-use crate::account::{Account, GivenAccess, SecretSource, SecretValue};
+use crate::account::{Account, ExternalToken, SecretSource, SecretValue};
 use crate::connection::Connection;
 use crate::error::{Error, Result};
 use crate::manifest::{CredentialFacts, Needs, Purpose};
@@ -291,7 +291,7 @@ pub fn signed_in(account: Account, needs: &Needs, token: &str) -> Account {
     let credentials = needs.manifest.credentials.iter();
     let wanting = credentials.filter(|(_, facts)| matches!(facts, CredentialFacts::Oauth2(_)));
     wanting.fold(account, |account, (name, _)| {
-        account.with_access(name, GivenAccess { token: SecretValue::new(token), captured: captured(needs) })
+        account.with_access(name, ExternalToken { token: SecretValue::new(token), captured: captured(needs) })
     })
 }
 

@@ -249,7 +249,7 @@ mod tests {
     use crate::auth::hmac::Function;
     use crate::hex::hex;
     use crate::inbound::inbox::Webhook;
-    use crate::inbound::webhook::{Counts, EndpointPolicy, Receives};
+    use crate::inbound::webhook::{EndpointPolicy, Receives, WebhookCounts};
     use crate::manifest::{Manifest, Purpose};
     use crate::outbound::Outbound;
     use crate::store::arrival::Claimed;
@@ -347,7 +347,7 @@ mod tests {
             said(&mut stream).await
         }
 
-        fn counts(&self) -> Counts {
+        fn counts(&self) -> WebhookCounts {
             self.webhooks.endpoints()["orders-8c1f"].counts()
         }
 
@@ -418,13 +418,13 @@ mod tests {
             );
             assert!(answer.contains("cache-control: no-store") && answer.contains("nosniff"), "{answer}");
         }
-        assert_eq!(scene.counts(), Counts { received: 1, repeated: 2, proven: 3, ..Counts::default() });
+        assert_eq!(scene.counts(), WebhookCounts { received: 1, repeated: 2, proven: 3, ..WebhookCounts::default() });
         // Bytes are bytes.
         assert!(scene.ask(&signed(b"\xff\xfe\x00")).await.starts_with("HTTP/1.1 200"));
         let asked = scene.ask(&signed(br#"{"type":"ask","challenge":"<b>3eZ"}"#)).await;
         assert!(asked.contains("content-type: text/plain") && asked.ends_with("\r\n\r\n<b>3eZ"), "{asked}");
         assert_eq!(scene.shelf.keys.lock().unwrap().len(), 2);
-        let Counts { received, proven, .. } = scene.counts();
+        let WebhookCounts { received, proven, .. } = scene.counts();
         assert_eq!((received, proven), (2, 5), "a challenge is the provider's own");
     }
 
@@ -536,7 +536,10 @@ mod tests {
         }
         *scene.shelf.trouble.lock().unwrap() = None;
         assert!(scene.ask(&signed(br#"{"id":"e1"}"#)).await.starts_with("HTTP/1.1 200"));
-        assert_eq!(scene.counts(), Counts { received: 1, turned_away: 2, proven: 3, ..Counts::default() });
+        assert_eq!(
+            scene.counts(),
+            WebhookCounts { received: 1, turned_away: 2, proven: 3, ..WebhookCounts::default() }
+        );
     }
 
     /// R20: header, body and idle timeouts.

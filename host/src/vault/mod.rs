@@ -22,7 +22,7 @@ pub(crate) use file::{judge, judge_owner};
 pub use sealed::KeyChange;
 pub(crate) use sealed::Sealed;
 pub(crate) use secrets::{Granted, Means};
-pub use secrets::{SecretState, Secrets, Stage};
+pub use secrets::{SecretSlot, SecretState, Secrets};
 
 /// Most bytes of a secret.
 pub(crate) const SECRET_BYTES_MAX: usize = 64 << 10;

@@ -16,7 +16,7 @@ use crate::account::{SecretSource, SecretValue};
 use crate::error::{Error, Kind, Result, rule};
 use crate::grant::list_line;
 use crate::manifest::Purpose;
-use crate::observe::audit::{AuditEntry, Book, Deed};
+use crate::observe::audit::{AuditAction, AuditEntry, Book};
 use crate::outbound::mask::{Mask, SEARCHED_BYTES_MIN};
 use crate::outbound::scope::toml_key;
 use crate::text::{shown, suggestion};
@@ -68,7 +68,7 @@ pub(crate) struct Means {
 /// Which of its versions a value becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Stage {
+pub enum SecretSlot {
     /// It is used from now on; the one before becomes the previous one.
     Current,
     /// It is used when the current one is refused, and becomes the current one when it has worked.
@@ -455,14 +455,14 @@ impl Secrets {
     /// # Errors
     /// [`Kind::PolicyDenied`] where the connection does not grant the secret; [`Kind::Configuration`] where it does not
     /// come from the sealed store.
-    pub async fn keep(&self, name: &str, value: &SecretValue, stage: Stage) -> Result<u64> {
-        let kept = self.put(name, value, stage).await;
-        let deed = if stage == Stage::Next { Deed::Rotate } else { Deed::Set };
-        self.tell(deed, name, kept.as_ref().map(drop));
+    pub async fn keep(&self, name: &str, value: &SecretValue, slot: SecretSlot) -> Result<u64> {
+        let kept = self.put(name, value, slot).await;
+        let action = if slot == SecretSlot::Next { AuditAction::Rotate } else { AuditAction::Set };
+        self.tell(action, name, kept.as_ref().map(drop));
         kept
     }
 
-    async fn put(&self, name: &str, value: &SecretValue, stage: Stage) -> Result<u64> {
+    async fn put(&self, name: &str, value: &SecretValue, slot: SecretSlot) -> Result<u64> {
         self.sized(name, value.0.len())?;
         let since = Some(self.means.clock.now());
         self.known().learn(&source::record_name(name), [&value.0]);
@@ -470,9 +470,9 @@ impl Secrets {
         let written = self
             .change(name, |versions| {
                 let new = Version { value: value.0.clone(), since };
-                match stage {
-                    Stage::Current => versions.set(new),
-                    Stage::Next => versions.rotate(new),
+                match slot {
+                    SecretSlot::Current => versions.set(new),
+                    SecretSlot::Next => versions.rotate(new),
                 }
                 true
             })
@@ -509,14 +509,14 @@ impl Secrets {
     fn tell_removed(&self, name: &str, removed: &Result<bool>) {
         // Where nothing was there, nothing was done.
         if !matches!(removed, Ok(false)) {
-            self.tell(Deed::Remove, name, removed.as_ref().map(drop));
+            self.tell(AuditAction::Remove, name, removed.as_ref().map(drop));
         }
     }
 
     /// Tells the audit trail that a secret was changed. A name that is not granted is whatever was typed, and is not kept.
-    fn tell(&self, deed: Deed, name: &str, outcome: std::result::Result<(), &Error>) {
+    fn tell(&self, action: AuditAction, name: &str, outcome: std::result::Result<(), &Error>) {
         let name = if self.is_granted(name) { name } else { "(not granted)" };
-        let entry = self.means.book.entry(deed, None);
+        let entry = self.means.book.entry(action, None);
         self.means.book.tell(AuditEntry { secrets: vec![name.to_owned()], ..entry }.came_to(outcome));
     }
 
@@ -776,7 +776,7 @@ mod tests {
     async fn without_a_word_the_sealed_store_is_the_last_of_the_chain() {
         let desk = Desk::new();
         let secrets = desk.secrets(None, Purpose::Credential, false);
-        secrets.keep("api_key", &SecretValue::new("kept"), Stage::Current).await.unwrap();
+        secrets.keep("api_key", &SecretValue::new("kept"), SecretSlot::Current).await.unwrap();
         assert_eq!(value(&secrets).await, "kept");
         assert!(secrets.remove("api_key").await.unwrap());
         assert!(!secrets.remove("api_key").await.unwrap());
@@ -805,13 +805,13 @@ mod tests {
     async fn what_is_not_granted_or_comes_from_elsewhere_is_not_kept() {
         let desk = Desk::new();
         let kept = SecretValue::new("kept");
-        let error = desk.sealed().keep("api_kex", &kept, Stage::Current).await.unwrap_err();
+        let error = desk.sealed().keep("api_kex", &kept, SecretSlot::Current).await.unwrap_err();
         let line = "add to [connections.acme] in wharfage.toml:   secrets = [\"api_key\", \"api_kex\"]";
         assert!(error.to_string().contains("Did you mean api_key?") && error.to_string().contains(line), "{error}");
         let from_env = desk.secrets(Some(SecretSource::Env("X".into())), Purpose::Credential, false);
-        let error = from_env.keep("api_key", &kept, Stage::Current).await.unwrap_err();
+        let error = from_env.keep("api_key", &kept, SecretSlot::Current).await.unwrap_err();
         assert!(error.to_string().contains("api_key = { sealed = true }"), "{error}");
-        let empty = desk.sealed().keep("api_key", &SecretValue::new(""), Stage::Current).await.unwrap_err();
+        let empty = desk.sealed().keep("api_key", &SecretValue::new(""), SecretSlot::Current).await.unwrap_err();
         assert!(empty.to_string().contains("1 to"), "{empty}");
     }
 
@@ -897,10 +897,10 @@ mod tests {
     async fn a_refused_key_gives_way_to_the_next_one_which_is_current_when_it_worked() {
         let desk = Desk::new();
         let running = desk.sealed();
-        running.keep("api_key", &SecretValue::new("old"), Stage::Current).await.unwrap();
+        running.keep("api_key", &SecretValue::new("old"), SecretSlot::Current).await.unwrap();
         assert_eq!(value(&running).await, "old");
         // Another process stores the next one.
-        desk.sealed().keep("api_key", &SecretValue::new("new"), Stage::Next).await.unwrap();
+        desk.sealed().keep("api_key", &SecretValue::new("new"), SecretSlot::Next).await.unwrap();
         assert_eq!(value(&running).await, "old", "it is not used before it must be");
         running.worked("api_key", "old").await;
         assert!(running.try_next("api_key", "old").await);
@@ -918,14 +918,14 @@ mod tests {
     async fn when_no_version_helps_the_current_one_stays_and_nobody_looks_for_a_while() {
         let desk = Desk::new();
         let running = desk.sealed();
-        running.keep("api_key", &SecretValue::new("old"), Stage::Current).await.unwrap();
-        running.keep("api_key", &SecretValue::new("new"), Stage::Next).await.unwrap();
+        running.keep("api_key", &SecretValue::new("old"), SecretSlot::Current).await.unwrap();
+        running.keep("api_key", &SecretValue::new("new"), SecretSlot::Next).await.unwrap();
         assert_eq!(value(&running).await, "old");
         assert!(running.try_next("api_key", "old").await);
         assert!(!running.try_next("api_key", "new").await);
         assert_eq!(value(&running).await, "old");
         // What is set meanwhile is seen when the while is over.
-        desk.sealed().keep("api_key", &SecretValue::new("newest"), Stage::Current).await.unwrap();
+        desk.sealed().keep("api_key", &SecretValue::new("newest"), SecretSlot::Current).await.unwrap();
         assert!(!running.try_next("api_key", "old").await);
         desk.clock.advance(QUIET_MS);
         assert!(running.try_next("api_key", "old").await);
@@ -937,11 +937,11 @@ mod tests {
     async fn all_versions_are_accepted_and_a_change_is_seen_within_a_minute() {
         let desk = Desk::new();
         let secrets = desk.secrets(Some(SecretSource::Sealed), Purpose::Verify, false);
-        secrets.keep("api_key", &SecretValue::new("one"), Stage::Current).await.unwrap();
+        secrets.keep("api_key", &SecretValue::new("one"), SecretSlot::Current).await.unwrap();
         assert_eq!(accepted(&secrets).await, ["one"]);
         let other = desk.secrets(Some(SecretSource::Sealed), Purpose::Verify, false);
-        other.keep("api_key", &SecretValue::new("two"), Stage::Current).await.unwrap();
-        other.keep("api_key", &SecretValue::new("three"), Stage::Next).await.unwrap();
+        other.keep("api_key", &SecretValue::new("two"), SecretSlot::Current).await.unwrap();
+        other.keep("api_key", &SecretValue::new("three"), SecretSlot::Next).await.unwrap();
         desk.clock.advance(VERSIONS_MS - 1);
         assert_eq!(accepted(&secrets).await, ["one"]);
         desk.clock.advance(1);
@@ -996,8 +996,8 @@ mod tests {
     async fn every_version_is_masked() {
         let desk = Desk::new();
         let secrets = desk.sealed();
-        secrets.keep("api_key", &SecretValue::new("first-secret-value"), Stage::Current).await.unwrap();
-        secrets.keep("api_key", &SecretValue::new("second-secret-value"), Stage::Next).await.unwrap();
+        secrets.keep("api_key", &SecretValue::new("first-secret-value"), SecretSlot::Current).await.unwrap();
+        secrets.keep("api_key", &SecretValue::new("second-secret-value"), SecretSlot::Next).await.unwrap();
         let fresh = desk.sealed();
         value(&fresh).await;
         for value in ["first-secret-value", "second-secret-value"] {

@@ -1,7 +1,8 @@
 //! Credentials: where they are placed, where they may go, and that none comes back.
 
 use serde_json::json;
-use wharfage::{Kind, ManualClock, RequestSent, Step, Timestamp};
+use wharfage::observe::PathEvent;
+use wharfage::{Kind, ManualClock, RequestSent, Timestamp};
 use wharfage_tests::{API_KEY, Open, Provider, Reply, Scene, USER, guests};
 
 use super::{denied, open};
@@ -30,7 +31,8 @@ async fn a_credential_is_placed_as_it_is_declared() {
             "the URL that a plugin sees is the one without the credential"
         );
     }
-    let signed: Vec<Step> = open.steps().into_iter().filter(|step| matches!(step, Step::Signed { .. })).collect();
+    let signed: Vec<PathEvent> =
+        open.steps().into_iter().filter(|step| matches!(step, PathEvent::Signed { .. })).collect();
     assert_eq!(signed.len(), 4);
     assert!(!format!("{signed:?}").contains(API_KEY));
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use wharfage::{Clock, Kind, ManualClock, Step, Timestamp};
+use wharfage::observe::PathEvent;
+use wharfage::{Clock, Kind, ManualClock, Timestamp};
 use wharfage_tests::{NOW, Provider, Reply, Scene, guests, skipping};
 
 fn budget(text: &str) -> String {
@@ -37,7 +38,7 @@ async fn guide_s03_fifty_at_once_keep_to_five_a_second() {
     assert_eq!(provider.count(), 50);
     assert!(most_in_a_window(&provider, 1_000) <= 5, "{} in one second", most_in_a_window(&provider, 1_000));
     assert!(clock.now().since(NOW) >= 9 * 1_000);
-    assert!(open.steps().iter().any(|step| matches!(step, Step::Paced { .. })));
+    assert!(open.steps().iter().any(|step| matches!(step, PathEvent::Paced { .. })));
 }
 
 #[tokio::test]

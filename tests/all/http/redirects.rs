@@ -1,7 +1,8 @@
 //! Redirects: followed within the grant, and without what belongs to the first place.
 
 use serde_json::json;
-use wharfage::{Kind, Step};
+use wharfage::Kind;
+use wharfage::observe::PathEvent;
 use wharfage_tests::{API_KEY, Provider, Reply, Scene, guests};
 
 use super::{denied, get, open};
@@ -19,7 +20,7 @@ async fn a_redirect_inside_the_origin_is_followed_with_the_credential() {
         assert_eq!((seen[1].method.as_str(), seen[1].target.as_str()), ("GET", "/there?x=1"), "{status}");
         assert_eq!(seen[1].header("authorization"), Some(&*format!("App {API_KEY}")));
         assert_eq!(seen[1].header("referer"), None);
-        assert!(open.steps().iter().any(|step| matches!(step, Step::Redirected { to } if to.ends_with("/there"))));
+        assert!(open.steps().iter().any(|step| matches!(step, PathEvent::Redirected { to } if to.ends_with("/there"))));
     }
 }
 

@@ -1,7 +1,8 @@
 //! Where a request may go: what the connection grants, and no address beyond it.
 
 use serde_json::{Value, json};
-use wharfage::{RequestSent, Step};
+use wharfage::RequestSent;
+use wharfage::observe::PathEvent;
 use wharfage_tests::{Provider, Reply, Scene, guests};
 
 use super::{denied, open};
@@ -88,7 +89,9 @@ async fn a_refusal_names_the_rule_and_shows_no_query() {
     assert!(!format!("{error:?}").contains("hidden"));
     assert!(error.details().unwrap().contains("The manifest of http-send does not ask for this"), "{error}");
     assert!(
-        open.steps().iter().any(|step| matches!(step, Step::Refused { message } if message.contains("example.org")))
+        open.steps()
+            .iter()
+            .any(|step| matches!(step, PathEvent::Refused { message } if message.contains("example.org")))
     );
 }
 

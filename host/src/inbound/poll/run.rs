@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::PollPolicy;
 use crate::error::{Error, Kind, Result};
-use crate::event::{Poll, Start, Trigger};
+use crate::event::{Poll, PollStart, Trigger};
 use crate::inbound::RETRY_AT_MS_MAX;
 use crate::inbound::handler::{Handled, Handler};
 use crate::inbound::schedule::Schedule;
@@ -63,7 +63,7 @@ pub(crate) struct Poller<P> {
     lease: String,
     holder: String,
     schedule: Schedule,
-    first: Start,
+    first: PollStart,
     recovery: Recovery,
     input: Map<String, Value>,
     pages_max: u32,
@@ -245,8 +245,8 @@ impl<P: Pages> Poller<P> {
             }
             let Standing { version, cursor } = self.pages.cursor(&self.trigger).await?;
             let start = match (version, &cursor, self.recovery) {
-                (1.., None, Recovery::Restart) => Start::All,
-                (1.., None, Recovery::FromNow) => Start::FromNow,
+                (1.., None, Recovery::Restart) => PollStart::All,
+                (1.., None, Recovery::FromNow) => PollStart::FromNow,
                 _ => self.first,
             };
             let poll = Poll::new(&*self.name).input(self.input.clone()).start(start);

@@ -16,7 +16,7 @@ use crate::connection::Limits;
 use crate::error::{Error, Kind, Result};
 use crate::inbound::envelope::Emitted;
 use crate::manifest::Purpose;
-use crate::observe::audit::{AuditEntry, Deed};
+use crate::observe::audit::{AuditAction, AuditEntry};
 use crate::outbound::own::{Way, granted};
 use crate::outbound::{CallContext, CredentialChoice, Method, Outbound, Repeat, Request};
 use crate::time::{BoxFuture, Timestamp};
@@ -91,7 +91,7 @@ impl Posts {
         let body = event.to_cloud_event()?;
         let seconds = (self.outbound.clock.wall().as_millis() / 1000).to_string();
         let keys = self.keys().await;
-        let told = self.outbound.book.entry(Deed::Sign, None);
+        let told = self.outbound.book.entry(AuditAction::Sign, None);
         let told = AuditEntry { secrets: vec![SECRET.to_owned()], ..told };
         self.outbound.book.tell(told.came_to(keys.as_ref().map(|_| ())));
         let signature = signature(&keys?, &event.id, &seconds, body.as_bytes());
@@ -204,8 +204,8 @@ mod tests {
     use crate::observe::audit::Book;
     use crate::outbound::address::Resolver;
     use crate::outbound::client::Http;
-    use crate::outbound::sign::Signed;
-    use crate::outbound::transport::{Head, Lost, Transport};
+    use crate::outbound::sign::SignedRequest;
+    use crate::outbound::transport::{ResponseHead, Transport, TransportError};
     use crate::time::{Clock, ManualClock};
     use crate::vault::Means;
 
@@ -283,7 +283,7 @@ mod tests {
     }
 
     impl Transport for Inside {
-        fn send<'a>(&'a self, signed: &'a Signed) -> BoxFuture<'a, Result<Head, Lost>> {
+        fn send<'a>(&'a self, signed: &'a SignedRequest) -> BoxFuture<'a, Result<ResponseHead, TransportError>> {
             let body = signed.body().cloned().unwrap_or_default();
             let seen = (format!("{} {}", signed.method(), signed.url()), signed.headers().clone(), body);
             self.seen.lock().unwrap().push(seen);
@@ -291,7 +291,7 @@ mod tests {
             if let Some((name, value)) = self.field {
                 headers.insert(name, value.parse().unwrap());
             }
-            let head = Head { status: self.status, headers, body: Box::new(None::<Bytes>) };
+            let head = ResponseHead { status: self.status, headers, body: Box::new(None::<Bytes>) };
             Box::pin(std::future::ready(Ok(head)))
         }
     }

@@ -27,7 +27,7 @@ use crate::text::shown;
 use crate::time::{BoxFuture, Clock, Timestamp};
 
 /// Whoever takes what comes over a socket.
-pub trait Listener: Send + Sync + 'static {
+pub trait SocketHandler: Send + Sync + 'static {
     /// Whether anything was kept of an earlier run, so that something may have been missed since then.
     fn has_begun(&self) -> BoxFuture<'_, Result<bool>>;
 
@@ -43,7 +43,7 @@ struct Handled {
     name: String,
 }
 
-impl Listener for Handled {
+impl SocketHandler for Handled {
     fn has_begun(&self) -> BoxFuture<'_, Result<bool>> {
         Box::pin(async { Ok(self.handler.cursor(&self.name).await?.cursor.is_some()) })
     }
@@ -67,7 +67,7 @@ struct Parts {
     url: String,
     first: Vec<String>,
     outbound: Arc<Outbound>,
-    listener: Arc<dyn Listener>,
+    handler: Arc<dyn SocketHandler>,
     /// Nothing where nobody else could open it.
     lease: Option<Lease>,
     stop: watch::Sender<bool>,
@@ -156,9 +156,9 @@ impl Socket {
         facts: &SocketFacts,
         policy: &SocketPolicy,
         outbound: Arc<Outbound>,
-        listener: Arc<dyn Listener>,
+        handler: Arc<dyn SocketHandler>,
     ) -> Result<Self> {
-        Self::leased(name, facts, policy, outbound, listener, None)
+        Self::leased(name, facts, policy, outbound, handler, None)
     }
 
     fn leased(
@@ -166,7 +166,7 @@ impl Socket {
         facts: &SocketFacts,
         policy: &SocketPolicy,
         outbound: Arc<Outbound>,
-        listener: Arc<dyn Listener>,
+        handler: Arc<dyn SocketHandler>,
         lease: Option<Lease>,
     ) -> Result<Self> {
         let connection = &outbound.scope.connection;
@@ -189,7 +189,7 @@ impl Socket {
             url,
             first: first.map_err(wrong)?,
             outbound,
-            listener,
+            handler,
             lease,
             stop,
             status: Mutex::new(status),
@@ -213,8 +213,8 @@ impl Socket {
             name: format!("socket {} {name}", outbound.scope.connection),
             holder: crate::random::name()?,
         };
-        let listener = Handled { handler, name: format!("socket {name}") };
-        Self::leased(name, facts, policy, outbound, Arc::new(listener), Some(lease))
+        let handler = Handled { handler, name: format!("socket {name}") };
+        Self::leased(name, facts, policy, outbound, Arc::new(handler), Some(lease))
     }
 
     /// Keeps it open until [`Socket::drain`]. Dropping the future breaks it off.
@@ -438,7 +438,7 @@ async fn hand_over(parts: Arc<Parts>, id: String, next: Queued) -> Answered {
     let (mut tries, mut attempt) = (0, 0);
     loop {
         tries += 1;
-        let error = match parts.listener.take(&id, trigger.clone()).await {
+        let error = match parts.handler.take(&id, trigger.clone()).await {
             Ok(send) => return Answered { opening, send, given_up: None },
             Err(error) => error,
         };
@@ -495,7 +495,7 @@ struct Times {
 impl Keeper {
     async fn run(mut self) {
         let mut stop = self.parts.stop.subscribe();
-        self.has_begun = self.parts.listener.has_begun().await.unwrap_or_else(|error| {
+        self.has_begun = self.parts.handler.has_begun().await.unwrap_or_else(|error| {
             let (connection, socket) = (self.parts.connection(), &self.parts.name);
             tracing::error!(target: "wharfage::inbound", connection, socket, "its cursor cannot be read: {error}");
             true
@@ -859,7 +859,7 @@ mod tests {
 
     struct Nobody;
 
-    impl Listener for Nobody {
+    impl SocketHandler for Nobody {
         fn has_begun(&self) -> BoxFuture<'_, Result<bool>> {
             Box::pin(async { Ok(false) })
         }

@@ -9,7 +9,7 @@ use std::task::Poll;
 use futures_util::{SinkExt, StreamExt};
 use tokio_websockets::{ClientBuilder, CloseCode, Error, Limits, Message, WebSocketStream};
 
-use crate::outbound::transport::Wire;
+use crate::outbound::transport::UpgradedIo;
 use crate::time::Timestamp;
 
 /// Frames that may wait to be taken before nothing more is read.
@@ -17,7 +17,7 @@ const WAITING_MAX: u32 = 64;
 
 /// An open WebSocket, read and written by one task.
 pub(super) struct Line {
-    stream: WebSocketStream<Box<dyn Wire>>,
+    stream: WebSocketStream<Box<dyn UpgradedIo>>,
     /// Since when frames wait to be taken.
     waiting_since: Option<Timestamp>,
     waiting: u32,
@@ -38,7 +38,7 @@ pub(super) enum Came {
 
 impl Line {
     /// Over a connection that has become a WebSocket.
-    pub(super) fn over(wire: Box<dyn Wire>, message_bytes_max: u64) -> Self {
+    pub(super) fn over(wire: Box<dyn UpgradedIo>, message_bytes_max: u64) -> Self {
         let most = usize::try_from(message_bytes_max).unwrap_or(usize::MAX);
         let limits = Limits::default().max_payload_len(Some(most));
         let stream = ClientBuilder::new().limits(limits).take_over(wire);

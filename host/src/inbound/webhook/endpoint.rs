@@ -14,7 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::inbound::inbox::{Inbox, Webhook};
 use crate::inbound::verify::{self, Delivery, Identified, Proof, Refused, Verified};
 use crate::manifest::{AnswerFacts, JwtFacts, Purpose, VerifyFacts, WebhookFacts};
-use crate::observe::audit::Deed;
+use crate::observe::audit::AuditAction;
 use crate::observe::trace::{Here, Trace};
 use crate::outbound::{CallContext, Outbound};
 use crate::plugin::Plugin;
@@ -63,7 +63,7 @@ struct Tally {
 /// What became of deliveries since the endpoint was opened first, over reloads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Counts {
+pub struct WebhookCounts {
     /// Acknowledged for the first time.
     pub received: u64,
     /// Acknowledged again.
@@ -205,9 +205,9 @@ impl Endpoint {
     }
 
     /// What became of deliveries.
-    pub(crate) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> WebhookCounts {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        Counts {
+        WebhookCounts {
             received: read(&self.tally.received),
             repeated: read(&self.tally.repeated),
             refused: read(&self.tally.refused),
@@ -337,7 +337,7 @@ impl Endpoint {
         };
         let refused = Error::new(Kind::Unauthorized, "a delivery was refused");
         let outcome = verified.as_ref().map(|_| ()).map_err(|_| &refused);
-        self.outbound.tell_use(&context, self.facts.verify.secret(), Deed::Verify, outcome);
+        self.outbound.tell_use(&context, self.facts.verify.secret(), AuditAction::Verify, outcome);
         Ok(verified)
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::FRESH_MS;
 use crate::error::{Error, Kind, RequestSent};
-use crate::outbound::Source;
+use crate::outbound::AnswerSource;
 use crate::time::Timestamp;
 
 /// What a call says of its connection.
@@ -102,11 +102,11 @@ impl Sign {
     }
 
     /// What an answer says: one from the cache that is still fresh says nothing, nor does one that nobody was asked for.
-    pub(crate) fn of_answer(source: Source, attempts: u32) -> Option<Self> {
+    pub(crate) fn of_answer(source: AnswerSource, attempts: u32) -> Option<Self> {
         match source {
-            Source::Live => (attempts > 0).then_some(Self::Well),
-            Source::Cache => None,
-            Source::Stale => Some(Self::Stale),
+            AnswerSource::Live => (attempts > 0).then_some(Self::Well),
+            AnswerSource::Cache => None,
+            AnswerSource::Stale => Some(Self::Stale),
         }
     }
 }
@@ -218,9 +218,9 @@ mod tests {
 
     #[test]
     fn what_asked_nobody_says_nothing() {
-        assert_eq!(Sign::of_answer(Source::Live, 0), None);
-        assert_eq!(Sign::of_answer(Source::Cache, 0), None);
-        assert_eq!(Sign::of_answer(Source::Live, 2), Some(Sign::Well));
+        assert_eq!(Sign::of_answer(AnswerSource::Live, 0), None);
+        assert_eq!(Sign::of_answer(AnswerSource::Cache, 0), None);
+        assert_eq!(Sign::of_answer(AnswerSource::Live, 2), Some(Sign::Well));
         assert_eq!(Sign::of(&Error::new(Kind::NotFound, "the host's own")), None);
         assert_eq!(Sign::of(&Error::new(Kind::NotFound, "the provider's").with_attempts(1)), Some(Sign::Well));
         let pulse = Pulse::default();

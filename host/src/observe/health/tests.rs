@@ -268,7 +268,7 @@ mod work {
     use crate::inbound::poll::run::PollHealth;
     use crate::inbound::sink::line::{SinkDoing, SinkState};
     use crate::inbound::socket::{SocketState, SocketStatus};
-    use crate::inbound::webhook::Counts;
+    use crate::inbound::webhook::WebhookCounts;
     use crate::observe::health::work::{Work, lived, of_sink, ready};
 
     fn poll() -> PollHealth {
@@ -298,7 +298,7 @@ mod work {
             |state, ms| with(Work { sockets: vec![("feed".to_owned(), socket(state, before(ms)))], ..Work::default() });
         let failed = PollHealth { failed: Some((before(9), "no".to_owned())), failures: 2, ..poll() };
         let counts = |proven, refused| {
-            let counts = Counts { proven, refused, ..Counts::default() };
+            let counts = WebhookCounts { proven, refused, ..WebhookCounts::default() };
             with(Work { endpoints: vec![("hooks".to_owned(), "webhook_key".to_owned(), counts)], ..Work::default() })
         };
         let late = |lag_ms| polls(PollHealth { lag_ms, ..poll() });
@@ -374,7 +374,7 @@ mod work {
         {
             let told = serde_json::to_value(&hindrance).unwrap();
             let name = told["hindrance"].as_str().unwrap();
-            let text = crate::runbook(name).unwrap_or_else(|| panic!("no heading for {name}"));
+            let text = crate::alerts::runbook(name).unwrap_or_else(|| panic!("no heading for {name}"));
             for part in ["**It means**", "**Look at**", "**Type**", "**It is over**"] {
                 assert!(text.contains(part), "{name} does not say: {part}");
             }

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::inbound::poll::run::PollHealth;
 use crate::inbound::sink::line::{SinkDoing, SinkState};
 use crate::inbound::socket::{SocketState, SocketStatus};
-use crate::inbound::webhook::Counts;
+use crate::inbound::webhook::WebhookCounts;
 use crate::time::Timestamp;
 
 /// Milliseconds for which a poll may be due before that is told, and before what it brings is too old.
@@ -26,7 +26,7 @@ pub(crate) struct Work {
     pub(crate) polls: Vec<(String, PollHealth)>,
     pub(crate) sockets: Vec<(String, SocketStatus)>,
     /// Endpoints: id, the secret that deliveries are verified with, and what became of them.
-    pub(crate) endpoints: Vec<(String, String, Counts)>,
+    pub(crate) endpoints: Vec<(String, String, WebhookCounts)>,
     /// Events that were given up, up to [`DEAD_MAX`].
     pub(crate) dead: u64,
 }

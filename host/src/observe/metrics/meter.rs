@@ -10,7 +10,7 @@ use super::{
     AnswerCounts, CANCELLED, CircuitMetrics, ConnectionMetrics, HANDLE, Metrics, OperationMetrics, SIGN_IN, SOCKET,
 };
 use crate::error::{Error, Kind};
-use crate::outbound::{Outbound, Source};
+use crate::outbound::{AnswerSource, Outbound};
 use crate::text::shown;
 use crate::time::{Clock, Timestamp};
 use crate::warm::Retired;
@@ -307,11 +307,11 @@ impl OperationMeter {
     }
 
     /// A request has its answer.
-    pub(crate) fn answered(&self, source: Source) {
+    pub(crate) fn answered(&self, source: AnswerSource) {
         match source {
-            Source::Live => self.live.add(1),
-            Source::Cache => self.cache.add(1),
-            Source::Stale => self.stale.add(1),
+            AnswerSource::Live => self.live.add(1),
+            AnswerSource::Cache => self.cache.add(1),
+            AnswerSource::Stale => self.stale.add(1),
         }
     }
 
@@ -368,7 +368,7 @@ impl OperationMeter {
         self.waited(0);
         self.attempted(100);
         self.received(1_000);
-        self.answered(Source::Live);
+        self.answered(AnswerSource::Live);
         self.left(0, 1 << 20);
         call.ended(&Ok::<_, Error>(()), str::to_owned);
     }

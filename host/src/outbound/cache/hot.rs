@@ -79,7 +79,7 @@ pub(super) struct Flight {
 
 impl Cache {
     /// Waits until everything is written that was to be.
-    pub(crate) async fn settle(&self) {
+    pub(crate) async fn flush(&self) {
         let desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (told, is_done) = oneshot::channel();
         if desk.is_some_and(|desk| desk.send(Job::Tell(told)).is_ok()) {

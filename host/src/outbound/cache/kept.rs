@@ -9,7 +9,7 @@ use http_cache_semantics::{BeforeRequest, CacheOptions, CachePolicy as Rules};
 use serde::{Deserialize, Serialize};
 
 use super::{Keep, Ticket};
-use crate::outbound::{Method, Outbound, Response, Source};
+use crate::outbound::{AnswerSource, Method, Outbound, Response};
 use crate::time::Timestamp;
 
 /// How far a kept answer may be from the future: clocks of two processes differ a little.
@@ -145,7 +145,7 @@ impl Kept {
         !self.is_silent() && self.rules(ticket).is_some_and(|rules| !rules.time_to_live(at).is_zero())
     }
 
-    pub(super) fn response(&self, source: Source, age_ms: u64) -> Response {
+    pub(super) fn response(&self, source: AnswerSource, age_ms: u64) -> Response {
         Response {
             status: self.status,
             headers: self.headers.clone(),

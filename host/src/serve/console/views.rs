@@ -369,6 +369,7 @@ fn text(bytes: &[u8]) -> (String, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::alerts::AlertRule;
     use crate::store::arrival::EventState;
 
     /// A provider chooses a delivery's key, and a plugin what went wrong with it.
@@ -419,7 +420,7 @@ mod tests {
             threshold: 0.0,
             why: Some("410 <img src=x>\u{1b}[2J".into()),
         };
-        let told = alert(&of(crate::AlertRule::SinkDisabled, None, AlertSubject::Sink("ledger".into())));
+        let told = alert(&of(AlertRule::SinkDisabled, None, AlertSubject::Sink("ledger".into())));
         assert_eq!((&told["severity"], &told["since"]), (&json!("critical"), &json!("1970-01-01T00:00:01Z")));
         let summary = told["summary"].as_str().unwrap();
         assert!(summary.contains("410 <img src=x>") && !summary.contains('\u{1b}'), "text stays text: {summary}");
@@ -430,9 +431,9 @@ mod tests {
             ("x;reboot", "wharfage call shop orders.list --limit 1"),
         ] {
             let subject = AlertSubject::Operation(operation.into());
-            assert_eq!(alert(&of(crate::AlertRule::Errors, Some("shop"), subject))["typed"][0][0], line);
+            assert_eq!(alert(&of(AlertRule::Errors, Some("shop"), subject))["typed"][0][0], line);
         }
-        for rule in crate::AlertRule::ALL {
+        for rule in AlertRule::ALL {
             assert!(runbook(rule.name()).is_some_and(|text| text.contains("\n$ wharfage ")), "{}", rule.name());
         }
     }

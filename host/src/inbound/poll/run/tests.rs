@@ -22,7 +22,7 @@ type Answer = Result<(Vec<String>, Option<String>, bool)>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Asked {
     id: String,
-    start: Start,
+    start: PollStart,
     cursor: Option<String>,
 }
 
@@ -164,9 +164,11 @@ fn page(emit: &[&str], cursor: &str, more: bool) -> Answer {
 
 #[tokio::test]
 async fn a_first_run_is_at_once_and_begins_as_the_operator_says() {
-    for (policy, start) in
-        [("", Start::FromNow), ("first = { backfill = 3 }", Start::Backfill(3)), ("first = 'all'", Start::All)]
-    {
+    for (policy, start) in [
+        ("", PollStart::FromNow),
+        ("first = { backfill = 3 }", PollStart::Backfill(3)),
+        ("first = 'all'", PollStart::All),
+    ] {
         let scene = Scene::of(script([page(&[], "1", false)])).policy(policy);
         let next = scene.turn(&scene.poller()).await;
         let id = "poll acme things 0".to_owned();
@@ -280,7 +282,7 @@ async fn a_provider_that_says_when_is_not_asked_before() {
 
 #[tokio::test]
 async fn a_cursor_that_became_invalid_leads_to_what_the_manifest_declares() {
-    for (facts, start) in [("", Start::All), ("cursor_invalid = 'from-now'", Start::FromNow)] {
+    for (facts, start) in [("", PollStart::All), ("cursor_invalid = 'from-now'", PollStart::FromNow)] {
         let invalid = || Err(Error::new(Kind::CursorInvalid, "it is too old"));
         let scene = Scene::of(script([page(&["a"], "1", false), invalid(), page(&["a", "b"], "9", false)]));
         let scene = scene.policy("first = { backfill = 5 }").facts(facts);
