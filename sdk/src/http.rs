@@ -141,7 +141,8 @@ impl Request {
         self.header("Content-Type", content_type)
     }
 
-    /// Says whether the host may send it a second time.
+    /// Says whether the host may send it a second time. With [`Repeat::Safe`] a POST counts as a query: no answer that is
+    /// kept is given up because of it, so what it changes must not be kept.
     pub fn repeat(mut self, repeat: Repeat) -> Self {
         self.0.repeat = repeat;
         self
@@ -319,7 +320,7 @@ impl Response {
     }
 }
 
-/// An id as one segment of a path, percent-encoded. `field` is the JSON Pointer of the input that it came from.
+/// A text, such as an id, as one segment of a path, percent-encoded. `field` is the JSON Pointer of the input that it came from.
 ///
 /// # Errors
 /// `invalid-request` when it is empty or would mean another path: `.` and `..` survive no encoding, and a slash, a backslash
@@ -328,12 +329,15 @@ pub fn segment(field: &str, value: impl Display) -> Result<String, Error> {
     segment_of(field, &value)
 }
 
+const NO_SEGMENT: &str =
+    "expected something that can stand in a path: without `/`, `\\` and control characters, and not `.` or `..`";
+
 #[inline(never)]
 fn segment_of(field: &str, value: &dyn Display) -> Result<String, Error> {
     let value = value.to_string();
     let is_odd = |byte: u8| matches!(byte, b'/' | b'\\') || byte.is_ascii_control();
     if matches!(value.as_str(), "" | "." | "..") || value.bytes().any(is_odd) {
-        return Err(Error::invalid_request(field, "expected an id that can stand in a path"));
+        return Err(Error::invalid_request(field, NO_SEGMENT));
     }
     let mut segment = String::new();
     push_encoded(&mut segment, &value);

@@ -193,7 +193,7 @@ pub(crate) fn place(text: &[u8], misfit: &Misfit) -> String {
         position += 1;
     }
     // What is missing is missing in the object, and not in the field that came last there.
-    if let (true, Some(Step::Key(key))) = (misfit.is_missing(), stack.last_mut()) {
+    if let (true, Some(Step::Key(key))) = (misfit.is_missing_here(), stack.last_mut()) {
         key.clear();
     }
     stack.iter().fold(String::new(), |mut path, step| {
@@ -289,6 +289,35 @@ mod tests {
         refused(r#"{"limt": 1}"#, "/limt", "unknown field, expected `limit` or `lines`");
         refused("{}", "", "missing field `limit`");
         refused("<html>", "", "expected JSON");
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[allow(dead_code)]
+    struct Outer {
+        item: Tagged,
+        number: u32,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(tag = "type", rename_all = "lowercase")]
+    #[allow(dead_code)]
+    enum Tagged {
+        A { x: u32 },
+    }
+
+    /// It is read whole before anybody knows what belongs to it, so that reading stops behind it.
+    #[test]
+    fn what_a_value_with_a_tag_misses_is_missing_there() {
+        for (text, message) in [
+            (r#"{"item": {"type": "a"}, "number": 1}"#, "/item: missing field `x`"),
+            (r#"{"number": 1, "item": {"type": "a"}}"#, "/item: missing field `x`"),
+            (r#"{"number": 1, "item": {"x": 1}}"#, "/item: missing field `type`"),
+            (r#"{"item": {"type": "a", "x": 1}}"#, "missing field `number`"),
+        ] {
+            assert_eq!(parse_input::<Outer>(text).unwrap_err().message, message, "{text}");
+        }
+        let error = parse_input::<Vec<Tagged>>(r#"[{"type": "a", "x": 1}, {"type": "a"}]"#).unwrap_err();
+        assert_eq!(error.message, "/1: missing field `x`");
     }
 
     #[test]

@@ -7,12 +7,12 @@
 //! mod rates {
 //!     use wharfage_sdk::{Error, http::Request, schemars, serde};
 //!
-//!     #[derive(serde::Deserialize, schemars::JsonSchema)]
-//!     #[serde(crate = "wharfage_sdk::serde", deny_unknown_fields)]
-//!     #[schemars(crate = "wharfage_sdk::schemars")]
-//!     pub struct Input {
-//!         /// The currency, as `EUR`.
-//!         currency: String,
+//!     wharfage_sdk::input! {
+//!         /// Which rate.
+//!         pub struct Input {
+//!             /// The currency, as `EUR`.
+//!             currency: String,
+//!         }
 //!     }
 //!
 //!     #[derive(serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
@@ -73,7 +73,12 @@
 //!
 //! The modules bear the names of the contract's files: [`http`], [`files`], [`secrets`], [`rate_limit`],
 //! [`state`], [`clock`], [`log`] are what a plugin may call, [`mod@operations`] and [`events`] what it answers. [`stream`] and [`multipart`] are
-//! for bodies piece by piece; [`page`], [`graphql`], [`time`], [`money`] and [`json`] help with what providers have in common; [`testing`] runs a plugin natively.
+//! for bodies piece by piece; [`page`], [`graphql`], [`time`], [`money`] and [`json`] help with what providers have in common; [`testing`] runs a plugin natively,
+//! its operations from fixtures and its triggers in a [`testing::Scene`].
+//!
+//! What an operation reads is made with [`input!`](crate::input!), what a provider answers with [`answer!`](crate::answer!),
+//! and what is one of some words with [`words!`](crate::words!): each does what serde derives, in a fraction of the code, and
+//! so of the component.
 
 // What the macros make names this crate as a plugin does.
 #[cfg(test)]

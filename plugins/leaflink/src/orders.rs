@@ -646,6 +646,7 @@ mod tests {
     #[test]
     fn a_number_stays_in_its_path() {
         let input = FindInput { number: "..".into(), raw: false, profile: Profile::Documented };
-        assert_eq!(find(input).err().unwrap().message, "/number: expected an id that can stand in a path");
+        let message = find(input).err().unwrap().message.clone();
+        assert!(message.starts_with("/number: expected something that can stand in a path"), "{message}");
     }
 }

@@ -26,14 +26,14 @@ const DEPTH_MAX: u8 = 127;
 /// # Errors
 /// Why it is none, and up to which byte it was one.
 pub(crate) fn read<T: DeserializeOwned>(text: &str) -> Result<T, Misfit> {
-    let mut reader = Reader { text, at: 0, depth: 0 };
+    let mut reader = Reader { text, at: 0, depth: 0, has_left: false };
     let value = T::deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
-    value.map_err(|trouble| Misfit { at: reader.at, expected: trouble.0.expected })
+    value.map_err(|trouble| Misfit { at: reader.at, has_left: reader.has_left, expected: trouble.0.expected })
 }
 
 /// A text that is a value of JSON, as such a value.
 pub(crate) fn raw(text: String) -> Option<Box<RawValue>> {
-    let mut reader = Reader { text: &text, at: 0, depth: 0 };
+    let mut reader = Reader { text: &text, at: 0, depth: 0, has_left: false };
     reader.skip().and_then(|_| reader.end()).ok()?;
     serde::Deserialize::deserialize(Whole(Cow::Owned(text))).ok()
 }
@@ -43,6 +43,8 @@ pub(crate) fn raw(text: String) -> Option<Box<RawValue>> {
 pub(crate) struct Misfit {
     /// Where reading stopped.
     pub(crate) at: usize,
+    /// Whether an object or a list had been read whole just before it.
+    has_left: bool,
     /// What was expected there; nothing where the text is no JSON. It is made of our own types' names only, never of what was
     /// found, which may be anybody's.
     pub(crate) expected: Option<String>,
@@ -52,9 +54,10 @@ pub(crate) struct Misfit {
 const MISSING: &str = "missing field `";
 
 impl Misfit {
-    /// Whether a field did not come.
-    pub(crate) fn is_missing(&self) -> bool {
-        self.expected.as_ref().is_some_and(|expected| expected.starts_with(MISSING))
+    /// Whether a field did not come to the object that reading stopped in. One that is first kept and then made something of,
+    /// as that of an enum by its tag, lies behind.
+    pub(crate) fn is_missing_here(&self) -> bool {
+        !self.has_left && self.expected.as_ref().is_some_and(|expected| expected.starts_with(MISSING))
     }
 }
 
@@ -71,6 +74,8 @@ struct Reader<'de> {
     text: &'de str,
     at: usize,
     depth: u8,
+    /// Whether what was read last is the end of an object or a list.
+    has_left: bool,
 }
 
 impl<'de> Reader<'de> {
@@ -123,6 +128,7 @@ impl<'de> Reader<'de> {
         }
         self.take(bracket)?;
         if !has_more {
+            self.has_left = true;
             return Ok(());
         }
         self.at = at;
@@ -134,6 +140,7 @@ impl<'de> Reader<'de> {
     #[inline(never)]
     fn goes_on(&mut self, is_first: &mut bool, bracket: u8) -> Result<bool, Trouble> {
         let was_first = std::mem::replace(is_first, false);
+        self.has_left = false;
         match self.peek() {
             b',' if !was_first => {
                 self.at += 1;
@@ -662,7 +669,7 @@ impl Key<'_> {
     /// The number that it is, if it is one.
     #[inline(never)]
     fn number(&self) -> Option<Number> {
-        let mut reader = Reader { text: self.0, at: 0, depth: 0 };
+        let mut reader = Reader { text: self.0, at: 0, depth: 0, has_left: false };
         let number = reader.written_number().ok()?.value();
         number.filter(|_| reader.at == self.0.len())
     }

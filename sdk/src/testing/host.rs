@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::fixture::{Exchange, Response};
-use super::manifest::Manifest;
+use super::manifest::{Judged, Manifest};
 use super::rules;
 use crate::bindings::wharfage::plugin::{http as wire, types};
 use crate::http::endpoint;
@@ -18,6 +18,8 @@ const ATTEMPTS_MAX: u32 = 5;
 const BODY_KEPT_BYTES_MAX: usize = 1000;
 /// When to come back after a limit of which the answer does not say it.
 const RETRY_AFTER_S: u32 = 60;
+/// Where the host looks for when to come back: header fields with this in their names.
+const WHEN_HEADERS: [&str; 3] = ["retry-after", "ratelimit", "rate-limit"];
 /// Where the host looks for the provider's id of a request.
 const REQUEST_ID_HEADERS: [&str; 4] = ["x-request-id", "request-id", "x-correlation-id", "x-amzn-requestid"];
 /// 2026-01-01T00:00:00Z
@@ -150,23 +152,17 @@ impl Stage {
         let body = if is_left { Vec::new() } else { response.body() };
         let mut names = self.manifest.request_id_header().into_iter().chain(REQUEST_ID_HEADERS);
         let request_id = names.find_map(header).map(str::to_owned);
-        let (mut error, wait_s) = match (self.manifest.judge(origin, response, &body), response.status) {
+        let plain = |error: Error| Judged { error, retry_after_s: None, says_when: false };
+        let judged = match (self.manifest.judge(origin, response, &body), response.status) {
             (Some(judged), _) => judged,
             (None, status) if status >= 400 => {
-                let message = format!("the provider answered {status}");
-                (Error::new(kind_of(status, &body), message), None)
+                plain(Error::new(kind_of(status, &body), format!("the provider answered {status}")))
             }
             (None, 301..=303 | 307..=308)
                 if header("location").is_some_and(|to| !to.starts_with('/') && !self.manifest.has(to)) =>
             {
-                let rule = "origin".to_owned();
-                (
-                    Error::new(
-                        ErrorKind::PolicyDenied(rule),
-                        "the provider redirected to an origin that is not granted",
-                    ),
-                    None,
-                )
+                let message = "the provider redirected to an origin that is not granted";
+                plain(Error::new(ErrorKind::PolicyDenied("origin".to_owned()), message))
             }
             _ => {
                 return Ok(wire::Response {
@@ -186,15 +182,24 @@ impl Stage {
                 });
             }
         };
+        let Judged { mut error, retry_after_s, says_when } = judged;
         let said_s = header("retry-after").and_then(|text| text.trim().parse::<u32>().ok());
         let is_limit = matches!(error.kind, ErrorKind::RateLimited | ErrorKind::QuotaExhausted);
-        let wait_s = said_s.max(wait_s).or(is_limit.then_some(RETRY_AFTER_S));
+        // What says it otherwise than in seconds is not read here, and nothing is made up instead.
+        let is_unread = says_when || (said_s.is_none() && response.headers.keys().any(|name| is_about_when(name)));
+        let wait_s = said_s.max(retry_after_s).or(is_limit.then_some(RETRY_AFTER_S)).filter(|_| !is_unread);
         error.retry_at = wait_s.map(|seconds| self.now.plus_ms(i64::from(seconds) * 1000));
         error.attempts = attempts;
         error.request_id = request_id;
         error.body = (!body.is_empty()).then(|| json::beginning(&body, BODY_KEPT_BYTES_MAX));
         Err(error.with_status(response.status).with_endpoint(endpoint(request.method, url)))
     }
+}
+
+/// Whether a header field may say when to come back.
+fn is_about_when(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    WHEN_HEADERS.iter().any(|part| name.contains(part))
 }
 
 /// What a plugin calls a URL that stays in the host.

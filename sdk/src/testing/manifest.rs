@@ -59,7 +59,7 @@ pub(super) struct Facts {
     pub(super) effect: String,
 }
 
-/// A rule about what an answer means. What only the host needs (the budget, the exact time to come back) is passed over.
+/// A rule about what an answer means. What only the host needs, as the budget, is passed over.
 #[derive(Clone, Deserialize)]
 struct Answer {
     #[serde(default)]
@@ -74,7 +74,18 @@ struct Answer {
     #[serde(default)]
     retry_after_s: Option<u32>,
     #[serde(default)]
+    retry_at: Option<String>,
+    #[serde(default)]
     code: Option<String>,
+}
+
+/// What a rule makes of an answer.
+pub(super) struct Judged {
+    pub(super) error: Error,
+    /// For how many seconds to stay away.
+    pub(super) retry_after_s: Option<u32>,
+    /// Whether the body says until when, which only the host reads.
+    pub(super) says_when: bool,
 }
 
 #[derive(Clone, Deserialize)]
@@ -192,7 +203,30 @@ impl Manifest {
             let pattern: Vec<&str> = pattern.split('/').skip(1).collect();
             fits(&pattern, &path)
         });
-        if is_allowed { Ok(name) } else { Err(refused("the path is not in the origin's `paths`")) }
+        if !is_allowed {
+            return Err(refused("the path is not in the origin's `paths`"));
+        }
+        let is_range = |header: &types::Header| rules::is_same_header(&header.name, "range");
+        if self.is_signed(request, name) && request.headers.iter().any(is_range) {
+            let method = Name(request.method);
+            return Err(format!(
+                "the host does not allow {method} {url}: header `Range` with a request that carries a credential"
+            ));
+        }
+        Ok(name)
+    }
+
+    /// Whether a request to this origin carries a credential.
+    fn is_signed(&self, request: &wire::Request, origin: &str) -> bool {
+        let is_for = |facts: &toml::Value| {
+            let origins = facts.get("origins").and_then(toml::Value::as_array);
+            origins.is_some_and(|origins| origins.iter().any(|own| own.as_str() == Some(origin)))
+        };
+        match request.credential {
+            wire::Credential::Anonymous => false,
+            wire::Credential::Declared => self.credentials.values().any(is_for),
+            wire::Credential::Named(_) => true,
+        }
     }
 
     /// What is refused whatever the origin: how the URL is written, header fields, names that are not declared.
@@ -238,8 +272,8 @@ impl Manifest {
         facts.filter_map(|facts| facts.get("header")?.as_str()).any(|own| rules::is_same_header(own, header))
     }
 
-    /// The error that a rule makes of this answer with this body, and for how many seconds to stay away.
-    pub(super) fn judge(&self, origin: &str, response: &Response, body: &[u8]) -> Option<(Error, Option<u32>)> {
+    /// What a rule makes of this answer with this body.
+    pub(super) fn judge(&self, origin: &str, response: &Response, body: &[u8]) -> Option<Judged> {
         let body: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
         let answer = self.answers.iter().find(|answer| {
             answer.origin.as_deref().is_none_or(|name| name == origin)
@@ -250,9 +284,9 @@ impl Manifest {
         })?;
         let kind = ErrorKind::named(&answer.kind)?;
         let mut error = Error::new(kind, "the provider's answer says so");
-        let code = answer.code.as_ref().and_then(|pointer| texts_at(&body, pointer).into_iter().next());
-        error.provider_code = code;
-        Some((error, answer.retry_after_s))
+        let text = |pointer: &Option<String>| texts_at(&body, pointer.as_deref()?).into_iter().next();
+        error.provider_code = text(&answer.code);
+        Some(Judged { error, retry_after_s: answer.retry_after_s, says_when: text(&answer.retry_at).is_some() })
     }
 }
 

@@ -3,9 +3,10 @@
 //! A fixture is one file `fixtures/<operation>[-case].json`: an input, the exchanges it leads to, and what comes out. Here
 //! it stands in for host and provider, which answer as the real host would: statuses become errors, `[[answers]]` of the
 //! manifest are applied, 429 and 5xx are tried again while the fixture holds another answer, redirects within the origins
-//! are followed, nothing sleeps. What the host refuses whatever was granted is refused here too: header fields that are its
-//! own, URLs that not everybody reads alike, names that `plugin.toml` does not have. `wharfage call … --record FILE` writes
-//! such a file from a provider's real answers.
+//! are followed, nothing sleeps. Of what the host refuses whatever was granted, this is refused here too: header fields that
+//! are its own, `Range` beside a credential, URLs that not everybody reads alike, names that `plugin.toml` does not have.
+//! `retry_at` is what a rule or `Retry-After` says in seconds, or after a minute; where an answer says it in another way, there
+//! is none here. `wharfage call … --record FILE` writes such a file from a provider's real answers.
 //!
 //! ```ignore
 //! wharfage_sdk::testing::replay_all!(wharfage_leaflink::OPERATIONS); // the whole of tests/fixtures.rs
@@ -421,6 +422,7 @@ mod tests {
             (numbers().cost("per-mintue", 2), "no [budgets.per-mintue]"),
             (numbers().repeat(Repeat::Keyed), "needs [idempotency]"),
             (numbers().credential(Credential::Named("typo".into())), "no [credentials.typo]"),
+            (numbers().header("range", "bytes=0-9"), "with a request that carries a credential"),
             (Request::get("{auth}/token"), "only the host asks"),
             (Request::get("{api}/a/../numbers"), "a dot segment"),
             (Request::get("{api}/a%2Fb"), "an encoded slash"),
@@ -431,8 +433,11 @@ mod tests {
             assert!(troubles.contains("does not allow GET") && troubles.contains(why), "{why}: {troubles}");
         }
         let well = numbers().header("Accept", "a/b").header("accept", "c/d").cost("per-minute", 2).query("at", "/../#");
-        let troubles = troubles(well.credential(Credential::Named("key".into())));
-        assert!(troubles.contains("no exchange for GET") && !troubles.contains("allow"), "{troubles}");
+        let part = numbers().header("Range", "bytes=0-9").credential(Credential::Anonymous);
+        for well in [well.credential(Credential::Named("key".into())), part] {
+            let troubles = troubles(well);
+            assert!(troubles.contains("no exchange for GET") && !troubles.contains("allow"), "{troubles}");
+        }
     }
 
     #[test]
@@ -634,6 +639,16 @@ mod tests {
             r#"{"error": {"kind": "rate-limited", "retry_at": "2026-01-01T00:01:00Z", "body": null}}"#,
         );
         answer(r#"{"status": 503}"#, r#"{"error": {"kind": "transient", "retry_at": null}}"#);
+        // It is said in a way that only the host reads.
+        for header in [r#""Retry-After": "Thu, 01 Jan 2026 00:02:00 GMT""#, r#""X-RateLimit-Reset": "120""#] {
+            let response = format!(r#"{{"status": 429, "headers": {{{header}}}}}"#);
+            answer(&response, r#"{"error": {"kind": "rate-limited", "retry_at": null}}"#);
+        }
+        let until = "[[answers]]\nstatus = [403]\nkind = 'rate-limited'\nretry_at = '/until'\nretry_after_s = 7\n";
+        for (body, retry_at) in [(r#"{"until": "in 120 s"}"#, "null"), ("{}", r#""2026-01-01T00:00:07Z""#)] {
+            let exchange = format!(r#"{{{FIRST}, "response": {{"status": 403, "json": {body}}}}}"#);
+            outcome_with(until, &exchange, &format!(r#"{{"error": {{"retry_at": {retry_at}}}}}"#)).unwrap();
+        }
         let later = "[[answers]]\nstatus = [503]\nkind = 'transient'\nretry_after_s = 7\n";
         let exchange = format!(r#"{{{FIRST}, "response": {{"status": 503, "headers": {{"Retry-After": "2"}}}}}}"#);
         outcome_with(later, &exchange, r#"{"error": {"retry_at": "2026-01-01T00:00:07Z"}}"#).unwrap();

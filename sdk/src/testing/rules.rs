@@ -1,14 +1,15 @@
 //! The host's rules about any request and any answer, whatever a manifest says: the native kit refuses what the host refuses
 //! in every configuration, and hands over what it hands over.
 //!
-//! The SDK must not depend on the host, so these are copies, to the letter; `tests/all/tidy.rs` holds the two together.
+//! The SDK must not depend on the host, so these are copies, to the letter, which `tests/all/tidy.rs` holds together. Only
+//! [`check_url`] is shorter than the host's own: here a URL begins with an origin that is made up.
 
 use std::borrow::Cow;
 
 /// Most bytes of a key of state, as the contract says.
 pub(super) const KEY_BYTES_MAX: usize = 256;
 
-/// Why the host would send nothing to this URL; completes "a URL that ...".
+/// Why the host would send nothing to this URL, behind its origin; completes "a URL that ...".
 pub(super) fn check_url(url: &str) -> Result<(), &'static str> {
     if url.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
         return Err("holds a space or a control character");
