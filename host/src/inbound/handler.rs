@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::envelope::Emitter;
 use crate::capability;
@@ -16,7 +17,7 @@ use crate::plugin::Plugin;
 use crate::store::Store;
 use crate::store::arrival::{Commit, Committed, Emit, Standing, Step};
 use crate::text::shown;
-use crate::time::{BoxFuture, Clock};
+use crate::time::{BoxFuture, Clock, Timestamp};
 
 /// Whoever handles events: a plugin, or a script in a test.
 pub(crate) trait Handles: Send + Sync + 'static {
@@ -32,7 +33,11 @@ impl Handles for Plugin {
 
 /// Hands triggers of one connection to its plugin. Clones are the same one.
 #[derive(Clone)]
-pub(crate) struct Handler(Arc<Parts>);
+pub(crate) struct Handler(Arc<Parts>, Arc<FullAt>);
+
+/// When the outbox had no room last, in milliseconds; 0 where it always had.
+#[derive(Default)]
+struct FullAt(AtomicU64);
 
 /// What a handler is made of.
 pub(crate) struct Parts {
@@ -70,8 +75,16 @@ impl Keeping {
         let message =
             format!("{what} would exceed the limit outbox_bytes: {most} bytes of all connections, half of them of one");
         Error::limit(OUTBOX, message).with_details(
-            "A sink does not take them; look at `wharfage events dead`. To keep more, set serve.limits.outbox_bytes",
+            "Sinks have not taken what waits there, or there is none; look at `wharfage status`. To keep more, set \
+             serve.limits.outbox_bytes",
         )
+    }
+
+    /// So many bytes at once find no room, however much sinks take.
+    fn never_fits(&self, bytes: u64) -> Error {
+        let half = self.bytes_max / 2;
+        let message = format!("{bytes} bytes of events were emitted at once, and one connection has room for {half}");
+        Error::limit("emitted_bytes", message).with_details("That is half of serve.limits.outbox_bytes; raise it")
     }
 }
 
@@ -81,6 +94,14 @@ const OUTBOX: &str = "outbox_bytes";
 /// Whether nothing is wrong but that sinks have not taken what was emitted.
 pub(crate) fn is_outbox_full(error: &Error) -> bool {
     matches!(error.kind(), Kind::LimitExceeded(limit) if limit == OUTBOX)
+}
+
+/// What a plugin ended with. Of the outbox it knows nothing: where it says that there is no room, that is a defect.
+fn of_plugin(error: Error) -> Error {
+    match is_outbox_full(&error) {
+        true => Error::internal(error.message()).with_retry_at(error.retry_at()),
+        false => error,
+    }
 }
 
 /// A trigger that was handled and kept.
@@ -99,7 +120,13 @@ pub(crate) struct Handled {
 impl Handler {
     /// Over these parts.
     pub(crate) fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+        Self(Arc::new(parts), Arc::default())
+    }
+
+    /// When what was emitted found no room last.
+    pub(crate) fn full_at(&self) -> Option<Timestamp> {
+        let at = self.1.0.load(Ordering::Relaxed);
+        (at > 0).then(|| Timestamp::from_millis(at))
     }
 
     /// The connection.
@@ -153,12 +180,14 @@ impl Handler {
     ) -> Result<Option<Handled>> {
         let Standing { version, cursor } = self.cursor(name).await?;
         let event = Event { id: id.to_owned(), trigger, cursor: cursor.clone() };
-        let outcome = self.0.handles.handle(event).await?;
+        let outcome = self.0.handles.handle(event).await.map_err(of_plugin)?;
         self.check(&outcome)?;
         let has_moved = outcome.cursor.is_some() && outcome.cursor != cursor;
         let step = outcome.cursor.clone().filter(|_| has_moved);
         let step = step.map(|cursor| Step { trigger: name.to_owned(), expected: version, cursor: Some(cursor) });
         let emit = self.emit(outcome.emit, outcome.cursor.as_deref())?;
+        let bytes: u64 = emit.iter().map(|emit| emit.content.len() as u64).sum();
+        let keeping = &self.0.keeping;
         match self.commit(held, step, emit).await? {
             Committed::Kept { emitted } => {
                 if emitted > 0 {
@@ -167,7 +196,11 @@ impl Handler {
                 Ok(Some(Handled { send: outcome.send, has_moved, more: outcome.more, emitted }))
             }
             Committed::Stale => Ok(None),
-            Committed::Full => Err(self.0.keeping.exceeded("emitted events")),
+            Committed::Full if bytes > keeping.bytes_max / 2 => Err(keeping.never_fits(bytes)),
+            Committed::Full => {
+                self.1.0.store(self.0.clock.now().as_millis(), Ordering::Relaxed);
+                Err(keeping.exceeded("emitted events"))
+            }
         }
     }
 
@@ -225,7 +258,7 @@ mod tests {
     use super::*;
     use crate::event::Poll;
     use crate::store::MemoryStore;
-    use crate::time::{ManualClock, Timestamp};
+    use crate::time::ManualClock;
 
     /// Answers what it was made with.
     struct Scripted(Outcome);
@@ -314,11 +347,32 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_outbox_moves_no_cursor_and_says_what_helps() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let long = format!("\"{}\"", "x".repeat(1_200));
+        let emits = |key: &str, cursor| {
+            let all = outcome(vec![emission("order.paid", key, &long)], cursor);
+            handler(&store, "acme", Limits::default(), all)
+        };
+        let poll = || Trigger::Poll(Poll::new("orders"));
+        let first = emits("1", None);
+        first.handle("poll orders", "e-1", poll()).await.unwrap();
+        assert_eq!(first.full_at(), None);
+        let full = emits("2", Some("7"));
+        let error = full.handle("poll orders", "e-2", poll()).await.unwrap_err();
+        assert!(is_outbox_full(&error) && !is_outbox_full(&Error::limit("emitted_events", "too many")), "{error}");
+        assert!(error.details().unwrap().contains("wharfage status"), "{error:?}");
+        assert_eq!(full.full_at(), Some(Timestamp::from_millis(5)));
+        assert_eq!(full.cursor("poll orders").await.unwrap(), Standing::default());
+    }
+
+    /// No sink makes so much room.
+    #[tokio::test]
+    async fn what_never_finds_room_does_not_wait_for_it() {
         let long = format!("\"{}\"", "x".repeat(3_000));
         let all = outcome(vec![emission("order.paid", "1", &long)], Some("7"));
         let error = tried(Limits::default(), all).await.unwrap_err();
-        assert!(is_outbox_full(&error) && !is_outbox_full(&Error::limit("emitted_events", "too many")), "{error}");
-        assert!(error.details().unwrap().contains("wharfage events dead"), "{error:?}");
+        assert_eq!(error.kind(), &Kind::LimitExceeded("emitted_bytes".into()));
+        assert!(error.details().unwrap().contains("serve.limits.outbox_bytes"), "{error:?}");
     }
 
     #[tokio::test]

@@ -125,6 +125,11 @@ impl Inbox {
         self.0.dead.load(Ordering::Relaxed)
     }
 
+    /// When what was emitted for the connection found no room last.
+    pub(crate) fn full_at(&self) -> Option<Timestamp> {
+        self.0.handler.full_at()
+    }
+
     /// Stores a webhook, durable when this ends, unless its key is known.
     ///
     /// # Errors
@@ -529,6 +534,20 @@ mod tests {
         drained(at_work).await;
     }
 
+    /// It knows nothing of the outbox, and would be run in vain for ever.
+    #[tokio::test]
+    async fn a_full_outbox_that_the_plugin_tells_of_is_an_attempt_like_another() {
+        let (store, clock) = parts();
+        let full = inbox(&store, &clock, |_| Box::pin(async { Err(Error::limit("outbox_bytes", "no room, it says")) }));
+        full.receive(webhook("e", None)).await.unwrap();
+        let at_work = running(&full);
+        until_nothing_waits(&store, &clock).await;
+        let dead = store.events(Filter { limit: 1, ..Filter::default() }).await.unwrap();
+        assert_eq!((dead[0].state, full.full_at()), (EventState::Dead, None));
+        assert!(dead[0].why.contains("no room, it says"), "{}", dead[0].why);
+        drained(at_work).await;
+    }
+
     /// Not at the next look for what others left.
     #[tokio::test]
     async fn an_event_that_was_put_off_is_tried_again_when_it_is_due() {
@@ -582,6 +601,7 @@ mod tests {
         let all = store.events(Filter { limit: 100, ..Filter::default() }).await.unwrap();
         assert!(all.iter().all(|stored| (stored.state, stored.attempts) == (EventState::Waiting, 0)), "{all:?}");
         assert!((8..=44).contains(&tries.load(Ordering::Relaxed)), "four a minute, for ten minutes: {tries:?}");
+        assert!(clock.now().since(waiting.full_at().unwrap()) <= 120_000, "{:?}", waiting.full_at());
         store.advance_sink("s", 1, None).await.unwrap();
         let read = Sweep { now: clock.now(), sinks: vec!["s".into()], ..Sweep::default() };
         store.sweep(read).await.unwrap();

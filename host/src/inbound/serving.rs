@@ -563,11 +563,12 @@ impl Serving {
     }
 
     /// Begins nothing new, lets what is under way end for as long as `serve.limits.drain_ms` says, and stops. Answers whether
-    /// everything ended by itself; what did not begins again with the next start, and loses nothing.
+    /// everything ended by itself; what did not begins again with the next start, and loses nothing. A renewal of tokens is
+    /// waited for beyond that, for a provider may give its answer once: a minute or two, where it does not answer.
     ///
     /// # Cancellation
     /// Where the future is dropped, nobody waits any more: sinks stop at once, and all else that was told to end goes on to
-    /// its end by itself. Nothing is lost.
+    /// its end by itself. Nothing is lost, unless the process ends while tokens are being renewed.
     pub async fn drain(self) -> bool {
         let mut running = self.running.lock().await;
         let clock = self.host.clock();
@@ -604,6 +605,7 @@ impl Serving {
             () = over => false,
         };
         aborts.iter().for_each(tokio::task::AbortHandle::abort);
+        self.host.settle_tokens().await;
         ended
     }
 
@@ -781,6 +783,7 @@ impl Ready {
         WatchedConnection {
             name: name.to_owned(),
             plugin: self.plugin.clone(),
+            inbox: self.inbox.clone(),
             polls: self.polls.clone(),
             sockets: self.sockets.clone(),
             verifying: own.iter().map(|endpoint| endpoint.secret().to_owned()).collect(),

@@ -149,6 +149,7 @@ causes! {
     SocketClosed "socket-closed" "A socket is not open.",
     WebhooksRefused "webhooks-refused" "No delivery of a webhook was the provider's own.",
     DeadLetters "dead-letters" "Events were given up.",
+    OutboxFull "outbox-full" "What is emitted finds no room, because sinks have not taken what was emitted before.",
     SinkWaiting "sink-waiting" "A sink failed and is asked again.",
     SinkDisabled "sink-disabled" "A sink is asked no more.",
     NotOpening "not-opening" "The connection cannot be opened.",

@@ -16,9 +16,9 @@ pub(crate) trait Arrivals: Send + Sync + 'static {
     fn claim(&self, arrival: Arrival, room: Room) -> BoxFuture<'_, Result<Claimed>>;
 
     /// Up to `limit` events of a connection that are due and that nobody holds, each held from now on. Of those with one
-    /// order, only the first that is not over. What was written down on a clock that was ahead holds none up (see
-    /// [`super::rules::believed`]). One that was changed from outside has no content; where several are due and
-    /// none of them opens, that is an error, for the key is another.
+    /// order, only the first that is not over. What was written down on a clock that was ahead holds none up for longer
+    /// than its holder lives (see [`super::rules::ends_at`]). One that was changed from outside has no content; where
+    /// several are due and none of them opens, that is an error, for the key is another.
     fn take<'a>(
         &'a self,
         connection: &'a str,
@@ -515,21 +515,32 @@ pub(super) mod tests {
         assert!(matches!(store.claim(arrival("k2", None, 102), ROOM).await.unwrap(), Claimed::New(_)));
     }
 
-    /// Whatever a clock that was ahead wrote down, events are handled when that clock is right.
+    /// Whatever a clock that was ahead wrote down, events are handled when that clock is right, and nobody takes one
+    /// from a holder that lives.
     pub(in super::super) async fn believes_no_clock_that_was_ahead(store: Arc<dyn Store>) {
         let (now, ahead) = (at(1_000), at(1_000 + 2 * AHEAD_MS));
-        let taken = async |until| ids(&store.take("c", "me", now, until, 10).await.unwrap());
+        let taken = async |now: Timestamp| ids(&store.take("c", "me", now, now.plus(9), 10).await.unwrap());
         for (key, at_ms) in [("soon", now.as_millis() + AHEAD_MS), ("ahead", ahead.as_millis())] {
             store.claim(arrival(key, None, at_ms), ROOM).await.unwrap();
         }
-        assert_eq!(taken(now.plus(9)).await, [2]);
-        // It may be held for as long as that, and was put off by a clock that is right.
+        assert_eq!(taken(now).await, [2]);
+        // It may be held for as long as that.
         assert!(store.hold(2, "me", now.plus(9 + AHEAD_MS)).await.unwrap());
-        assert!(taken(now.plus(9)).await.is_empty());
+        assert!(taken(now).await.is_empty());
+        // One that is held for longer keeps no place from another.
         assert!(store.hold(2, "me", ahead.plus(9)).await.unwrap());
-        assert_eq!(taken(now.plus(9)).await, [2]);
-        assert!(store.put_off(2, "me", Some(now.plus(5)), "no", true).await.unwrap());
-        assert!(taken(now.plus(9)).await.is_empty(), "it is tried again and again");
+        store.claim(arrival("free", None, now.as_millis()), ROOM).await.unwrap();
+        assert_eq!(ids(&store.take("c", "you", now, now.plus(AHEAD_MS), 1).await.unwrap()), [3]);
+        // A holder that lives says so again, and a dead one does not.
+        for late in [0, 9] {
+            assert!(store.hold(2, "me", ahead.plus(late)).await.unwrap());
+            assert!(taken(now.plus(late)).await.is_empty(), "it was taken from one who lives");
+        }
+        assert!(taken(now.plus(17)).await.is_empty());
+        assert_eq!(taken(now.plus(18)).await, [2]);
+        // It was put off by a clock that is right.
+        assert!(store.put_off(2, "me", Some(now.plus(25)), "no", true).await.unwrap());
+        assert!(taken(now.plus(18)).await.is_empty(), "it is tried again and again");
     }
 
     /// What any store must do with cursors and with what leaves.

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use zeroize::Zeroizing;
 
-use super::rules::{believed, may_hold, may_write};
+use super::rules::{ends_at, may_hold, may_write};
 use super::{Anchor, Chain, Link, Listed, Place, Record, Reserved, Store, Wish, over};
 use crate::error::Result;
 use crate::time::{BoxFuture, Timestamp};
@@ -245,7 +245,10 @@ impl Store for MemoryStore {
             #[cfg(test)]
             self.has_room()?;
             let mut leases = self.leases.lock().unwrap_or_else(PoisonError::into_inner);
-            let held = leases.get(name).filter(|(_, ends)| *ends <= believed(until));
+            if let Some((_, ends)) = leases.get_mut(name) {
+                *ends = ends_at(*ends, until);
+            }
+            let held = leases.get(name);
             if !may_hold(held.map(|(other, ends)| (other.as_str(), *ends)), holder, now) {
                 return Ok(false);
             }

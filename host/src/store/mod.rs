@@ -93,7 +93,7 @@ pub(crate) trait Store: Arrivals {
     fn records(&self) -> BoxFuture<'_, Result<Vec<Listed>>>;
 
     /// Takes a lease, or keeps on holding it. False while another holder has it; what was written down on a clock that was
-    /// ahead holds nobody up (see [`rules::believed`]).
+    /// ahead holds nobody up for longer than its holder lives (see [`rules::ends_at`]).
     fn lease<'a>(
         &'a self,
         name: &'a str,
@@ -260,7 +260,13 @@ mod tests {
         assert!(store.lease("m", "b", at(130), at(230)).await.unwrap(), "another lease");
         assert!(lease("a", 130, 230 + rules::AHEAD_MS + 1).await);
         assert!(!lease("b", 131, 231).await, "it ends soon enough to be believed");
-        assert!(lease("b", 130, 230).await, "a clock that was ahead holds it for ever");
+        // On a clock that is ahead, a holder that lives says so again, and a dead one does not.
+        for late in [0, 90] {
+            assert!(lease("a", 130, 230 + 2 * rules::AHEAD_MS + late).await);
+            assert!(!lease("b", 130 + late, 230 + late).await, "it was taken from one who lives");
+        }
+        assert!(!lease("b", 319, 419).await);
+        assert!(lease("b", 320, 420).await, "a clock that was ahead holds it for ever");
     }
 
     /// What any store must do with the audit trail.

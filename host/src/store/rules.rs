@@ -18,7 +18,14 @@ pub(crate) fn may_hold(held: Option<(&str, Timestamp)>, holder: &str, now: Times
 pub(crate) const AHEAD_MS: u64 = 600_000;
 
 /// The last time that is believed where nobody asks for a later one than `latest` now. A clock that was ahead wrote down
-/// what lies beyond it, which counts as over: nobody waits for as long as that clock was wrong.
+/// what lies beyond it: nobody waits for as long as that clock was wrong.
 pub(crate) fn believed(latest: Timestamp) -> Timestamp {
     latest.plus(AHEAD_MS)
+}
+
+/// When what is held until `ends` is over, for one who would hold it until `until`. An end that is not believed comes
+/// down to that, and is written down so: a holder that lives goes on holding it, on its own clock, and a dead one makes
+/// room then.
+pub(crate) fn ends_at(ends: Timestamp, until: Timestamp) -> Timestamp {
+    if ends > believed(until) { until } else { ends }
 }

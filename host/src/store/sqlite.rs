@@ -406,12 +406,18 @@ impl Store for SqliteStore {
     ) -> BoxFuture<'a, Result<bool>> {
         let (name, holder) = (name.to_owned(), holder.to_owned());
         self.write(move |write, _| {
+            // As `rules::ends_at` has it.
+            changed(
+                write,
+                "UPDATE lease SET until_ms = ?2 WHERE name = ?1 AND until_ms > ?3",
+                params![name, signed(until), signed(believed(until))],
+            )?;
             changed(
                 write,
                 "INSERT INTO lease (name, holder, until_ms) VALUES (?1, ?2, ?4)
                  ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until_ms = excluded.until_ms
-                 WHERE holder = excluded.holder OR until_ms <= ?3 OR until_ms > ?5",
-                params![name, holder, signed(now), signed(until), signed(believed(until))],
+                 WHERE holder = excluded.holder OR until_ms <= ?3",
+                params![name, holder, signed(now), signed(until)],
             )
         })
     }

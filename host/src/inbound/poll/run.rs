@@ -70,6 +70,8 @@ pub(crate) struct Poller<P> {
     pages: P,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    /// Since when there is somebody to run it.
+    made_at: Timestamp,
 }
 
 /// How a polled trigger is doing.
@@ -158,6 +160,7 @@ impl<P: Pages> Poller<P> {
             name: name.to_owned(),
             pages,
             store,
+            made_at: clock.now(),
             clock,
         })
     }
@@ -278,14 +281,16 @@ impl<P: Pages> Poller<P> {
     /// How it is doing.
     pub(crate) async fn health(&self) -> Result<PollHealth> {
         let (_, progress) = self.progress().await?;
-        let due = self.due(&progress);
+        let (now, due) = (self.clock.now(), self.due(&progress));
+        // The first run is due at once, which is no time that it could be late from.
+        let due = if progress.ran_at(now).is_some() { due } else { due.max(self.made_at) };
         Ok(PollHealth {
             succeeded_at: progress.ran_at_ms.map(Timestamp::from_millis),
             failed: (!progress.why.is_empty())
                 .then(|| (Timestamp::from_millis(progress.failed_at_ms), progress.why.clone())),
             failures: progress.failures,
             due,
-            lag_ms: self.clock.now().since(due),
+            lag_ms: now.since(due),
             is_behind: progress.is_behind,
         })
     }
@@ -300,9 +305,7 @@ impl<P: Pages> Poller<P> {
     /// When it is due: the first time at once, so that "from now on" begins now.
     fn due(&self, progress: &Progress) -> Timestamp {
         let now = self.clock.now();
-        let Some(ran_at) = progress.ran_at_ms.map(Timestamp::from_millis).filter(|ran_at| *ran_at <= now) else {
-            return sooner(progress.not_before_ms, now);
-        };
+        let Some(ran_at) = progress.ran_at(now) else { return sooner(progress.not_before_ms, now) };
         // Whoever shortens the time between two runs does not wait for what the longer one had drawn.
         let latest = self.schedule.after_with_jitter(ran_at, 1.0);
         let due = Timestamp::from_millis(progress.due_ms).clamp(self.schedule.after(ran_at), latest);
@@ -335,6 +338,11 @@ impl<P: Pages> Poller<P> {
 }
 
 impl Progress {
+    /// When the last run began that came to its end, unless no clock of this machine could have said so yet.
+    fn ran_at(&self, now: Timestamp) -> Option<Timestamp> {
+        self.ran_at_ms.map(Timestamp::from_millis).filter(|ran_at| *ran_at <= now)
+    }
+
     fn note(&mut self, at: Timestamp, why: &str) {
         self.failed_at_ms = at.as_millis();
         self.why = why.chars().take(WHY_CHARS_MAX).collect();

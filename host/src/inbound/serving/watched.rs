@@ -11,6 +11,7 @@ use tokio::task::AbortHandle;
 use super::Handler;
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::inbound::inbox::Inbox;
 use crate::inbound::poll::run::{PollHealth, Poller};
 use crate::inbound::sink::line::SinkState;
 use crate::inbound::socket::Socket;
@@ -54,6 +55,7 @@ pub(super) enum Phase {
 pub(super) struct WatchedConnection {
     pub(super) name: String,
     pub(super) plugin: Plugin,
+    pub(super) inbox: Inbox,
     pub(super) polls: Vec<(String, Arc<Poller<Handler>>)>,
     pub(super) sockets: Vec<(String, Socket)>,
     pub(super) endpoints: Vec<Arc<Endpoint>>,
@@ -100,6 +102,7 @@ impl WatchedConnection {
             }
             (Err(error), _) | (_, Err(error)) => facts.unreadable = Some(error.message().to_owned()),
         }
+        facts.work.full_at = self.inbox.full_at();
         facts.work.sockets = self.sockets.iter().map(|(name, socket)| (name.clone(), socket.status())).collect();
         let counted =
             |endpoint: &Arc<Endpoint>| (endpoint.id().to_owned(), endpoint.secret().to_owned(), endpoint.counts());

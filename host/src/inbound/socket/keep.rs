@@ -435,17 +435,20 @@ async fn hand_over(parts: Arc<Parts>, id: String, next: Queued) -> Answered {
         ..RetryPolicy::default()
     };
     let (connection, socket) = (parts.connection(), &parts.name);
-    let (mut tries, mut attempt) = (0, 0);
+    let mut stop = parts.stop.subscribe();
+    let (mut waits, mut attempt) = (0, 0);
     loop {
-        tries += 1;
         let error = match parts.handler.take(&id, trigger.clone()).await {
             Ok(send) => return Answered { opening, send, given_up: None },
             Err(error) => error,
         };
-        // What waits until sinks have made room counts nothing, unless the host stops meanwhile.
-        let waits = is_outbox_full(&error) && !*parts.stop.borrow();
-        attempt += u32::from(!waits);
-        if !waits && (!may_pass(&error) || attempt >= policy.attempts_max) {
+        // What waits until sinks have made room counts nothing. Where the host stops, nothing waits for them.
+        let is_full = is_outbox_full(&error);
+        let is_waiting = is_full && !*stop.borrow();
+        let tries = if is_waiting { &mut waits } else { &mut attempt };
+        *tries += 1;
+        let tries = *tries;
+        if !is_waiting && (is_full || !may_pass(&error) || attempt >= policy.attempts_max) {
             parts.status().given_up += 1;
             let then = match what {
                 GivenUp::Message => "a gap is told for it".to_owned(),
@@ -458,13 +461,18 @@ async fn hand_over(parts: Arc<Parts>, id: String, next: Queued) -> Answered {
         let asked_ms = error.retry_at().map_or(0, |at| at.since(now)).min(RETRY_WAIT_MS_MAX);
         let wait_ms = backoff_ms(&policy, tries, parts.clock().jitter()).max(asked_ms);
         tracing::warn!(target: "wharfage::inbound", connection, socket, id, attempt, wait_ms, "not handled: {error}");
-        parts.clock().sleep_until(now.plus(wait_ms)).await;
+        let over = parts.clock().sleep_until(now.plus(wait_ms));
+        tokio::select! {
+            biased;
+            () = stopped(&mut stop), if is_waiting => {}
+            () = over => {}
+        }
     }
 }
 
-/// Whether the same message may be handled another time. Sinks make room in the outbox by and by.
+/// Whether the same message may be handled another time.
 fn may_pass(error: &Error) -> bool {
-    error.may_retry() || is_outbox_full(error) || matches!(error.kind(), Kind::Conflict | Kind::Deadline)
+    error.may_retry() || matches!(error.kind(), Kind::Conflict | Kind::Deadline)
 }
 
 /// The loop.
@@ -899,9 +907,8 @@ mod tests {
     }
 
     #[test]
-    fn a_full_outbox_may_pass_and_another_limit_does_not() {
-        assert!(may_pass(&Error::limit("outbox_bytes", "it is full")));
-        assert!(!may_pass(&Error::limit("emitted_events", "they are too many")));
+    fn what_is_too_much_is_not_handed_over_again() {
+        assert!(!may_pass(&Error::limit("emitted_bytes", "they never find room")));
     }
 
     #[test]

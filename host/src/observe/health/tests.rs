@@ -302,6 +302,7 @@ mod work {
             with(Work { endpoints: vec![("hooks".to_owned(), "webhook_key".to_owned(), counts)], ..Work::default() })
         };
         let late = |lag_ms| polls(PollHealth { lag_ms, ..poll() });
+        let full = |ms| with(Work { full_at: Some(before(ms)), ..Work::default() });
         for (facts, state, cause) in [
             (polls(poll()), Healthy, None),
             (polls(failed.clone()), Degraded, Some(Cause::PollFailing)),
@@ -323,6 +324,8 @@ mod work {
             // Strangers knock at every door.
             (counts(1, 3), Healthy, None),
             (with(Work { dead: 2, ..Work::default() }), Degraded, Some(Cause::DeadLetters)),
+            (full(300_000), Degraded, Some(Cause::OutboxFull)),
+            (full(300_001), Healthy, None),
         ] {
             assert_eq!(worst(&facts), (state, cause), "{:?}", facts.work);
             assert!(judge(&facts, NOW).findings.iter().all(|finding| !finding.help.is_empty()));

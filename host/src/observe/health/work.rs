@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Cause, Facts, Finding, Found, Health, HealthState, Subject, short};
+use super::{Cause, FRESH_MS, Facts, Finding, Found, Health, HealthState, Subject, short};
 use crate::error::Error;
 use crate::inbound::poll::run::PollHealth;
 use crate::inbound::sink::line::{SinkDoing, SinkState};
@@ -29,6 +29,8 @@ pub(crate) struct Work {
     pub(crate) endpoints: Vec<(String, String, WebhookCounts)>,
     /// Events that were given up, up to [`DEAD_MAX`].
     pub(crate) dead: u64,
+    /// When what was emitted found no room last.
+    pub(crate) full_at: Option<Timestamp>,
 }
 
 /// How several connections and sinks are.
@@ -108,6 +110,11 @@ pub(super) fn judge(found: &mut Found, facts: &Facts, now: Timestamp) {
         let help = format!("wharfage events dead --connection {connection}   then:   wharfage events replay ID");
         let message = format!("{} given up by {}", events(work.dead), facts.plugin);
         found.tell(Cause::DeadLetters, HealthState::Degraded, "", message, help);
+    }
+    if let Some(at) = work.full_at.filter(|at| now.since(*at) <= FRESH_MS) {
+        let message = format!("what {} emitted found no room at {at}; it waits until sinks take more", facts.plugin);
+        let help = "See what sinks do:   wharfage status   To keep more: serve.limits.outbox_bytes".to_owned();
+        found.tell(Cause::OutboxFull, HealthState::Degraded, "", message, help);
     }
 }
 

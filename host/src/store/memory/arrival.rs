@@ -10,7 +10,7 @@ use crate::store::arrival::{
     Arrival, Arrivals, Backlog, Claimed, Commit, Committed, DeadLetter, EventState, Excess, Filter, Outgoing, READER,
     Refused, Room, SinkStanding, Standing, Step, Stored, Sweep,
 };
-use crate::store::rules::believed;
+use crate::store::rules::{believed, ends_at};
 use crate::time::{BoxFuture, Timestamp};
 
 /// Everything that arrived and that leaves.
@@ -112,14 +112,20 @@ impl Content {
             let arrival = &event.stored.arrival;
             let is_first =
                 arrival.order.as_ref().is_none_or(|order| orders.insert((arrival.trigger.clone(), order.clone())));
-            let is_free = event.held.as_ref().is_none_or(|(_, ends)| *ends <= now || *ends > believed(until));
             // What arrived on a clock that was ahead is due, unless one that is right has put it off.
             let is_ahead = event.stored.due >= arrival.at && arrival.at > believed(now);
-            if is_first && is_free && (event.stored.due <= now || is_ahead) {
-                event.held = Some((holder.to_owned(), until));
-                event.stored.attempts += 1;
-                taken.push(event.stored.clone());
+            if !is_first || (event.stored.due > now && !is_ahead) {
+                continue;
             }
+            if let Some((_, ends)) = &mut event.held {
+                *ends = ends_at(*ends, until);
+                if *ends > now {
+                    continue;
+                }
+            }
+            event.held = Some((holder.to_owned(), until));
+            event.stored.attempts += 1;
+            taken.push(event.stored.clone());
         }
         taken
     }

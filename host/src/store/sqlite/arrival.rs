@@ -36,12 +36,12 @@ impl Arrivals for SqliteStore {
         Box::pin(async move {
             // Whoever asks again and again while nothing is there keeps no other from writing.
             let of = connection.clone();
-            let ids = self.read(move |read, _| due_ids(read, &of, now, until, limit).map_err(failed)).await?;
-            if ids.is_empty() {
+            let due = self.read(move |read, _| due(read, &of, now, until, limit).map_err(failed)).await?;
+            if due.is_empty() {
                 return Ok(Vec::new());
             }
             self.write(move |write, seal| {
-                let ids = due_ids(write, &connection, now, until, limit).map_err(failed)?;
+                let ids = free(write, &connection, now, until, limit).map_err(failed)?;
                 let held = |id: &u64| hold_new(write, *id, &holder, until);
                 ids.iter().try_for_each(held).map_err(failed)?;
                 let rows = ids.iter().filter_map(|id| sealed(write, *id).transpose());
@@ -326,17 +326,17 @@ fn claim(write: &Connection, seal: &Seal, arrival: &Arrival, room: Room) -> Resu
     Ok(Claimed::New(write.last_insert_rowid().unsigned_abs()))
 }
 
-/// What is due and free, for one who holds it until then. What arrived on a clock that was ahead is due, unless one that is
-/// right has put it off.
-fn due_ids(
+/// What is due and free for one who holds it until then, or is held until a time that is not believed, and whether that
+/// is so. What arrived on a clock that was ahead is due, unless one that is right has put it off.
+fn due(
     read: &Connection,
     connection: &str,
     now: Timestamp,
     until: Timestamp,
     limit: u64,
-) -> rusqlite::Result<Vec<u64>> {
+) -> rusqlite::Result<Vec<(u64, bool)>> {
     read.prepare_cached(
-        "SELECT id FROM event AS this WHERE connection = ?1 AND state = 0
+        "SELECT id, held_until_ms > ?5 FROM event AS this WHERE connection = ?1 AND state = 0
              AND (due_ms <= ?2 OR (due_ms >= at_ms AND at_ms > ?4)) AND (held_until_ms <= ?2 OR held_until_ms > ?5)
              AND (ordering IS NULL OR NOT EXISTS (
                  SELECT 1 FROM event AS before WHERE before.connection = this.connection
@@ -346,9 +346,31 @@ fn due_ids(
     )?
     .query_map(
         params![connection, signed(now), number(limit), signed(believed(now)), signed(believed(until))],
-        |row| unsigned(row, 0),
+        |row| Ok((unsigned(row, 0)?, row.get(1)?)),
     )?
     .collect()
+}
+
+/// What is due and free, after every hold before it whose end is not believed was brought down (see `rules::ends_at`).
+fn free(
+    write: &Connection,
+    connection: &str,
+    now: Timestamp,
+    until: Timestamp,
+    limit: u64,
+) -> rusqlite::Result<Vec<u64>> {
+    loop {
+        let due = due(write, connection, now, until, limit)?;
+        let ahead: Vec<u64> = due.iter().filter(|(_, is_ahead)| *is_ahead).map(|(id, _)| *id).collect();
+        if ahead.is_empty() {
+            return Ok(due.into_iter().map(|(id, _)| id).collect());
+        }
+        for id in ahead {
+            write
+                .prepare_cached("UPDATE event SET held_until_ms = ?2 WHERE id = ?1")?
+                .execute(params![number(id), signed(until)])?;
+        }
+    }
 }
 
 fn hold_new(write: &Connection, id: u64, holder: &str, until: Timestamp) -> rusqlite::Result<()> {

@@ -224,6 +224,22 @@ async fn runs_that_were_missed_are_made_up_for_once() {
     assert!(scene.asked().is_empty(), "a run was not due");
 }
 
+/// One that had never run was late since 1970, and its connection unhealthy for as long as the first run took.
+#[tokio::test]
+async fn a_first_run_is_late_from_when_there_is_somebody_to_run_it() {
+    let scene = Scene::of(script([]));
+    let (poller, stop) = (scene.poller(), scene.stop.subscribe());
+    let health = poller.health().await.unwrap();
+    assert_eq!((health.due, health.lag_ms), (START, 0));
+    let mut turn = pin!(poller.turn(&stop));
+    while scene.asked().is_empty() {
+        assert!(poll_once(turn.as_mut()).is_none());
+    }
+    scene.clock.advance(600_000);
+    assert_eq!(poller.health().await.unwrap().lag_ms, 600_000, "its first page hangs");
+    assert_eq!(scene.poller().health().await.unwrap().lag_ms, 0, "another process looks");
+}
+
 /// The guide's wallet monitor began anew with each start.
 #[tokio::test]
 async fn guide_s26_a_restart_neither_forgets_nor_repeats_a_run() {
