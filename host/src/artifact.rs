@@ -308,7 +308,7 @@ pub(crate) fn private_dir(path: &Path) -> Result<Dir> {
         use cap_std::fs::MetadataExt;
         let about = dir.dir_metadata().map_err(wrong)?;
         let own = rustix::process::geteuid().as_raw();
-        crate::vault::judge_owner(path, about.uid(), own)
+        crate::vault::judge_owner(path, about.uid(), own, &mend(path, &dir, about.uid(), own))
             .map_err(|why| Error::configuration(format!("the state folder cannot be used: {why}")))?;
         let mode = about.mode();
         if mode & 0o022 != 0 {
@@ -320,6 +320,20 @@ pub(crate) fn private_dir(path: &Path) -> Result<Dir> {
         }
     }
     Ok(dir)
+}
+
+/// What helps where a folder of another user is to be one's own. Only what is a state folder is given away with all that is
+/// in it: whatever else was named may be the system's.
+#[cfg(unix)]
+fn mend(path: &Path, dir: &Dir, owner: u32, own: u32) -> String {
+    // One that nobody else may look into is known by its name.
+    let is_state = path.file_name().is_some_and(|name| name == "wharfage")
+        || ["state.sqlite", KEY_FILE].iter().any(|name| dir.exists(name));
+    match owner {
+        _ if is_state => format!("run: sudo chown -R {own} {}", path.display()),
+        0 => "name one of your own: --state-dir FOLDER".to_owned(),
+        _ => format!("run: sudo chown {own} {}", path.display()),
+    }
 }
 
 /// A key of this installation: read if it is there, drawn from the operating system if not.
@@ -568,8 +582,25 @@ mod tests {
             Ok(()) => folder.path(),
             Err(_) => Path::new("/"),
         };
+        let help = if path == folder.path() { "sudo chown " } else { "--state-dir FOLDER" };
         let error = private_dir(path).err().unwrap().to_string();
-        assert!(error.contains("belongs to another user") && error.contains("sudo chown "), "{error}");
+        assert!(error.contains("belongs to another user") && error.contains(help), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_a_state_folder_is_to_be_given_away_with_all_that_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = |name: &str, owner| {
+            let path = folder.path().join(name);
+            let told = mend(&path, &private_dir(&path).unwrap(), owner, 8);
+            told.replace(path.to_str().unwrap(), "PATH")
+        };
+        assert_eq!(told("lib", 0), "name one of your own: --state-dir FOLDER");
+        assert_eq!(told("lib", 7), "run: sudo chown 8 PATH");
+        assert_eq!(told("wharfage", 0), "run: sudo chown -R 8 PATH");
+        std::fs::write(folder.path().join("lib/state.sqlite"), "").unwrap();
+        assert_eq!((told("lib", 0), told("lib", 7)), (told("wharfage", 0), told("wharfage", 0)));
     }
 
     #[cfg(all(unix, feature = "serve"))]

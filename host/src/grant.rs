@@ -117,7 +117,7 @@ impl Grant {
     /// [`Kind::Configuration`](crate::Kind::Configuration) where a value cannot be understood. What is merely missing
     /// is no error here: see [`Grant::check`].
     pub fn new(needs: &Needs, name: &str, connection: &Connection, account: Option<&Account>) -> Result<Self> {
-        let wrong = |text: String| Error::configuration(format!("[connections.{name}]: {text}"));
+        let wrong = |text: String| Error::configuration(format!("[connections.{}]: {text}", toml_key(name)));
         let mut missing = Vec::new();
         let imports = granted_imports(needs, connection, &mut missing, &wrong)?;
         let (origins, asked) = granted_origins(needs, connection, &mut missing, &wrong)?;
@@ -206,7 +206,7 @@ impl Grant {
                 rule::OPERATION,
                 format!("{name} is an operation that connection `{}` does not grant", self.connection),
                 format!(
-                    "To allow it, add to [connections.{}] in wharfage.toml:   {}",
+                    "To allow it, set in [connections.{}] of wharfage.toml:   {}",
                     toml_key(&self.connection),
                     list_line("operations", stated.iter(), name)
                 ),
@@ -226,7 +226,7 @@ impl Grant {
         }
         let what: Vec<&str> = essential.iter().map(|missing| missing.what.as_str()).collect();
         let key = toml_key(&self.connection);
-        let mut lines = format!("To allow it, add to [connections.{key}] in wharfage.toml:");
+        let mut lines = format!("To allow it, set in [connections.{key}] of wharfage.toml:");
         for missing in &essential {
             let _ = write!(lines, "   {}", missing.line);
         }
@@ -656,6 +656,14 @@ mod tests {
         }
         let text = explain(&needs, &granted("per_minute = { limit = 5, window_s = 60 }").unwrap());
         assert!(text.contains("\n  budgets.per_minute of the account is none of this plugin's\n"), "{text}");
+    }
+
+    #[test]
+    fn a_connection_is_named_as_the_file_has_to() {
+        let needs = needs(Manifest::parse(HEAD).unwrap());
+        let connection = Connection { credential: Some("key".to_owned()), ..Connection::default() };
+        let error = Grant::new(&needs, "acme.eu", &connection, None).map(drop).unwrap_err();
+        assert!(error.message().starts_with("[connections.\"acme.eu\"]: credential names `key`"), "{error}");
     }
 
     /// A manifest that names a secret so is refused; should one get here, it is a name all the same.

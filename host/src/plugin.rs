@@ -261,9 +261,13 @@ impl Plugin {
         self.0.drift.drifts()
     }
 
-    /// Waits until the answers that are kept and what the audit trail was told are written down, for a program that is
-    /// about to end. Without a state folder there is nothing to wait for.
+    /// Waits until no tokens of its accounts are being renewed, and until the answers that are kept and what the audit trail
+    /// was told are written down, for a program that is about to end. One that ends before may lose a token that its provider
+    /// gives once. A renewal ends within a minute or two, also where the provider does not answer.
     pub async fn flush(&self) {
+        for (_, session) in &self.0.outbound.sessions {
+            session.settled().await;
+        }
         self.0.outbound.book.flush().await;
         if let Some(cache) = &self.0.outbound.cache {
             cache.flush().await;

@@ -34,6 +34,8 @@ connecting · 2 the arguments were wrong";
 
 impl Health {
     pub(super) async fn run(self, common: &Common) -> anyhow::Result<()> {
+        // Tokens, polls and dead letters that lie elsewhere would be told as none.
+        common.check_state_folder()?;
         let (config, host) = programs::open_all(common, self.config.as_deref())?;
         for name in &self.connections {
             config.connection(name)?;

@@ -170,6 +170,15 @@ impl Host {
         Ok(tokens)
     }
 
+    /// Waits until no tokens are being renewed, whichever connection wanted them.
+    #[cfg(feature = "serve")]
+    pub(crate) async fn settle_tokens(&self) {
+        let all: Vec<_> = self.0.tokens.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        for tokens in all {
+            tokens.settled().await;
+        }
+    }
+
     /// The host's own path beside a connection's: to the endpoints that only the host asks.
     fn authority(&self, outbound: &Outbound, grant: &Grant, client: Option<Credential>) -> Outbound {
         let name = format!("{} (sign-in)", grant.connection);
@@ -213,14 +222,16 @@ impl Host {
         let own = holder.owner();
         let named = |kind: &str, name: Option<&String>| name.map(|name| format!("{kind} {name}"));
         for budget in &grant.budgets {
-            let owner = match budget.scope {
+            let wider = match budget.scope {
                 BudgetScope::Account => None,
                 BudgetScope::Connection => Some(format!("connection {connection}")),
                 BudgetScope::User => named("user", account.and_then(|account| account.user.as_ref())),
                 BudgetScope::Project => named("project", account.and_then(|account| account.project.as_ref())),
                 BudgetScope::Plugin => Some(format!("plugin {}", needs.manifest.plugin.name)),
             };
-            let owner = owner.unwrap_or_else(|| own.clone());
+            // Nobody else shares one of a user or a project that the account does not name.
+            let scope = wider.as_ref().map_or(BudgetScope::Account, |_| budget.scope);
+            let owner = wider.unwrap_or_else(|| own.clone());
             let key = (owner.clone(), budget.spec.name.clone());
             let full_name = format!("{owner}/{}", budget.spec.name);
             // Before each that comes: between two connections their number may pass over any.
@@ -230,7 +241,7 @@ impl Host {
             }
             let made = || {
                 let lane = Lane::new(&full_name, budget.spec.clone(), inner.clock.clone());
-                Arc::new(lane.shared(budget.scope, &budget.cover))
+                Arc::new(lane.shared(scope, &budget.cover))
             };
             let lane = shared.entry(key).or_insert_with(made);
             let ledger = match budget.spec.shape {
@@ -277,14 +288,36 @@ mod tests {
     use crate::connection::Connection;
     use crate::manifest::Manifest;
 
+    /// A plugin with budgets of these names and scopes.
+    fn needs(budgets: &[(&str, &str)]) -> Needs {
+        let mut text = "[plugin]\nname='acme'\nversion='1.0.0'\ncontract='0.1.0'\nprovider='Acme'\n".to_owned();
+        for (name, scope) in budgets {
+            text += &format!("[budgets.{name}]\nconcurrency=1\nscope='{scope}'\nsource='s'\ndate='d'\n");
+        }
+        let (imports, foreign_imports) = (BTreeSet::new(), BTreeSet::new());
+        Needs { manifest: Manifest::parse(&text).unwrap(), operations: Vec::new(), imports, foreign_imports }
+    }
+
+    /// Whoever waits has the turns of the lanes before: what it waits for alone stands before what others share.
+    #[test]
+    fn a_budget_of_a_project_that_the_account_does_not_name_is_as_narrow_as_the_account() {
+        let needs = needs(&[("each", "user"), ("all", "project")]);
+        let host = Host::builder().build().unwrap();
+        for (named, in_order) in [("user = 'ada'", ["all", "each"]), ("user = 'ada'\nproject = 'p'", ["each", "all"])] {
+            let account: Account = toml::from_str(named).unwrap();
+            let grant = Grant::new(&needs, "acme", &Connection::default(), Some(&account)).unwrap();
+            let account_name = Some(if account.project.is_some() { "one" } else { "other" });
+            let holder = Holder { connection: "acme", account_name, account: Some(&account) };
+            let lanes = host.lanes(&needs, &grant, holder).unwrap();
+            let entered: Vec<String> = lanes.all().map(|lane| lane.told().0).collect();
+            assert_eq!(entered, in_order, "{named}");
+        }
+    }
+
     /// A plugin of three budgets brings three lanes at once.
     #[test]
     fn lanes_of_closed_connections_are_let_go_however_many_each_brings() {
-        let budget = |name: &str| format!("[budgets.{name}]\nconcurrency=1\nsource='s'\ndate='d'\n");
-        let head = "[plugin]\nname='acme'\nversion='1.0.0'\ncontract='0.1.0'\nprovider='Acme'\n".to_owned();
-        let manifest = Manifest::parse(&[head, budget("a"), budget("b"), budget("c")].concat()).unwrap();
-        let (imports, foreign_imports) = (BTreeSet::new(), BTreeSet::new());
-        let needs = Needs { manifest, operations: Vec::new(), imports, foreign_imports };
+        let needs = needs(&["a", "b", "c"].map(|name| (name, "account")));
         let host = Host::builder().build().unwrap();
         for number in 0..KNOWN_MIN {
             let name = format!("tenant-{number}");

@@ -64,7 +64,9 @@ pub(super) async fn pin(outbound: &Outbound, context: &CallContext, admitted: Ad
 
 /// From names to addresses, with bounds on how many are asked for at once, for how long, and how many are kept.
 pub(crate) struct Resolver {
-    lookup: Box<dyn Lookup>,
+    lookup: Arc<dyn Lookup>,
+    /// One for each question that is asked now.
+    places: Arc<Semaphore>,
     clock: Arc<dyn Clock>,
     names: Arc<Mutex<Names>>,
 }
@@ -104,8 +106,8 @@ struct Kept {
 /// Queries that run at once; each takes a thread of the pool for blocking work.
 const LOOKUPS_MAX: usize = 16;
 
-/// How long an answer is waited for.
-const LOOKUP_TIMEOUT_MS: u64 = 5_000;
+/// How long an answer is waited for: beyond the 5 s after which resolvers of systems ask again where a packet was lost.
+const LOOKUP_TIMEOUT_MS: u64 = 8_000;
 
 /// How long an answer is good.
 const KEPT_MS: u64 = 10_000;
@@ -119,17 +121,18 @@ const ADDRESSES_MAX: usize = 64;
 impl Resolver {
     /// Asks the system's resolver.
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self::with_lookup(clock, Box::new(SystemLookup { places: Arc::new(Semaphore::new(LOOKUPS_MAX)) }))
+        Self::with_lookup(clock, SystemLookup)
     }
 
     /// Asks somebody else.
-    pub(crate) fn with_lookup(clock: Arc<dyn Clock>, lookup: Box<dyn Lookup>) -> Self {
-        Self { lookup, clock, names: Arc::default() }
+    pub(crate) fn with_lookup(clock: Arc<dyn Clock>, lookup: impl Lookup) -> Self {
+        let (lookup, places) = (Arc::new(lookup), Arc::new(Semaphore::new(LOOKUPS_MAX)));
+        Self { lookup, places, clock, names: Arc::default() }
     }
 
     /// The addresses to dial for a granted host: all it has, all of them judged.
     ///
-    /// Waits for the network, 5 s at most and never beyond `deadline`.
+    /// Waits for the network, 8 s at most and never beyond `deadline`.
     ///
     /// # Errors
     /// `policy-denied` by the rule `address` if one of them is neither public nor in `allowed`; `network(dns)` if the
@@ -196,13 +199,20 @@ impl Resolver {
         }
     }
 
-    /// Asks for a name, for all who want it meanwhile. The system's call cannot be cancelled, so this goes on to its
-    /// end also when nobody waits any more, and no name is asked for twice at once.
+    /// Asks for a name, for all who want it meanwhile. The system's call cannot be cancelled, so once begun this goes on to
+    /// its end also when nobody waits any more, and no name is asked for twice at once.
     fn ask(&self, name: String) -> watch::Receiver<Option<Answer>> {
         let (told, asking) = watch::channel(None);
-        let (answer, names, clock) = (self.lookup.lookup(name.clone()), self.names.clone(), self.clock.clone());
+        let (lookup, places) = (self.lookup.clone(), self.places.clone());
+        let (names, clock) = (self.names.clone(), self.clock.clone());
         tokio::spawn(async move {
-            let mut answer = answer.await.map_err(|error| error.to_string());
+            // Nobody drops this before the system's call has really ended, so there are never more such threads than
+            // places.
+            let _place = places.acquire_owned().await;
+            if lock(&names).is_left(&name, &told) {
+                return;
+            }
+            let mut answer = lookup.lookup(name.clone()).await.map_err(|error| error.to_string());
             if let Ok(addresses) = &mut answer {
                 addresses.sort();
                 addresses.dedup();
@@ -215,6 +225,15 @@ impl Resolver {
 }
 
 impl Names {
+    /// Whether all who wanted a name have gone; then it is not asked for any more. One who waits is this list itself.
+    fn is_left(&mut self, name: &str, told: &watch::Sender<Option<Answer>>) -> bool {
+        let is_left = told.receiver_count() < 2;
+        if is_left {
+            self.asked.remove(name);
+        }
+        is_left
+    }
+
     /// A name is not asked for any more, nor for a while if it has addresses.
     fn answered(&mut self, name: String, answer: &Answer, now: Timestamp) {
         self.asked.remove(&name);
@@ -235,17 +254,11 @@ fn lock(names: &Mutex<Names>) -> MutexGuard<'_, Names> {
 }
 
 /// What the operating system answers.
-struct SystemLookup {
-    places: Arc<Semaphore>,
-}
+struct SystemLookup;
 
 impl Lookup for SystemLookup {
     fn lookup(&self, name: String) -> BoxFuture<'static, io::Result<Vec<IpAddr>>> {
-        let places = self.places.clone();
         Box::pin(async move {
-            // Nobody drops this before the system's call has really ended, so there are never more such threads than
-            // places.
-            let _place = places.acquire_owned().await.map_err(io::Error::other)?;
             let found = tokio::net::lookup_host((name, 0)).await?;
             Ok(found.map(|address| address.ip()).collect())
         })
@@ -443,6 +456,7 @@ mod tests {
 
     use futures_util::future::join_all;
     use proptest::prelude::*;
+    use tokio::sync::OwnedSemaphorePermit;
 
     use super::*;
     use crate::time::ManualClock;
@@ -604,7 +618,15 @@ mod tests {
 
     fn book() -> (Resolver, Book, ManualClock) {
         let (book, clock) = (Book::default(), ManualClock::new(Timestamp::from_millis(1_000), 1));
-        (Resolver::with_lookup(Arc::new(clock.clone()), Box::new(book.clone())), book, clock)
+        (Resolver::with_lookup(Arc::new(clock.clone()), book.clone()), book, clock)
+    }
+
+    /// With one place, which is taken.
+    fn crowded() -> (Resolver, Book, ManualClock, OwnedSemaphorePermit) {
+        let (resolver, book, clock) = book();
+        let resolver = Resolver { places: Arc::new(Semaphore::new(1)), ..resolver };
+        let place = resolver.places.clone().try_acquire_owned().unwrap();
+        (resolver, book, clock, place)
     }
 
     async fn pin(resolver: &Resolver, host: &str, allowed: &[&str]) -> Result<Vec<SocketAddr>> {
@@ -719,13 +741,36 @@ mod tests {
         assert_eq!(clock.now(), deadline);
     }
 
+    /// The system asked again, and its answer came to nobody: every call that had asked was lost at once.
     #[tokio::test]
-    async fn the_system_is_asked_in_a_place_of_its_own() {
-        let places = Arc::new(Semaphore::new(1));
-        let system = SystemLookup { places: places.clone() };
+    async fn an_answer_that_comes_after_a_lost_packet_is_waited_for() {
+        let (resolver, book, clock, place) = crowded();
+        book.write("api.test.", &["8.8.8.8"]);
+        let (pinned, ()) = tokio::join!(pin(&resolver, "api.test", &[]), async {
+            clock.advance(5_500);
+            tokio::task::yield_now().await;
+            drop(place);
+        });
+        assert_eq!(pinned.unwrap(), ["8.8.8.8:443".parse().unwrap()]);
+    }
+
+    /// Names whose servers are gone had every place for minutes after the last who wanted them.
+    #[tokio::test]
+    async fn what_nobody_wants_any_more_is_not_asked_for() {
+        let (resolver, book, clock, place) = crowded();
+        book.write("api.test.", &["8.8.8.8"]);
+        let (gone, ()) = tokio::join!(pin(&resolver, "gone.test", &[]), turn(&clock));
+        assert_eq!(gone.unwrap_err().message(), "gone.test did not resolve in time");
+        drop(place);
+        assert_eq!(pin(&resolver, "api.test", &[]).await.unwrap(), ["8.8.8.8:443".parse().unwrap()]);
+        assert_eq!((book.asked(), lock(&resolver.names).asked.len()), (1, 0));
+        assert_eq!(resolver.places.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_system_is_asked() {
         // An address needs no network to resolve to itself.
-        assert_eq!(system.lookup("192.0.2.1".to_owned()).await.unwrap(), [ip("192.0.2.1")]);
-        assert_eq!(places.available_permits(), 1);
+        assert_eq!(SystemLookup.lookup("192.0.2.1".to_owned()).await.unwrap(), [ip("192.0.2.1")]);
     }
 
     #[tokio::test]

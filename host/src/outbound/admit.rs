@@ -43,8 +43,10 @@ pub(crate) struct Lane {
     clock: Arc<dyn Clock>,
 }
 
-/// How wide a lane is. What needs a narrow one mostly needs a wider one as well, and seldom the other way round. It stays
-/// as it was when the lane was made, so that all connections enter their lanes in one order.
+/// How wide a lane is. What needs a narrow one mostly needs a wider one as well. Where it does not, as with one for all that
+/// a connection has under way and one of its account for searches alone, who waits for the second keeps others from the
+/// first: those who share it, and nobody else. It stays as it was when the lane was made, so that all connections enter
+/// their lanes in one order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Width {
     /// By who shares it.

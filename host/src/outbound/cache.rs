@@ -565,8 +565,8 @@ pub(super) fn forget_written(outbound: &Outbound, sent: &Arc<super::Request>, he
     }
 }
 
-/// Whether it may change something. A POST that may be repeated is a query; another method that may be repeated does no harm
-/// twice, and changes something all the same.
+/// Whether it may change something. A POST that may be repeated counts as a query, as the contract says; another method that
+/// may be repeated does no harm twice, and changes something all the same.
 fn is_write(sent: &super::Request) -> bool {
     match sent.method {
         Method::Get | Method::Head => false,

@@ -2,7 +2,8 @@
 //!
 //! One [`Tokens`] stands for one account and credential in this process, whatever the number of connections; other
 //! processes share the sealed record. Whoever renews holds a lease, and what comes back is stored before anybody uses it.
-//! A renewal runs as a task of its own: a call that is cancelled in the middle does not take the provider's answer along.
+//! A renewal runs as a task of its own: a call that is cancelled in the middle does not take the provider's answer along,
+//! and a program that ends in order waits for it.
 //! The refresh token that was used stays behind the new one until that has worked, for a process may end between the
 //! provider's answer and the store. Where a provider accepts an old refresh token until the new one was used (RFC 9700,
 //! 4.14.2, lets it), nothing can be lost; where it does not, that moment is the one that no client can close.
@@ -68,10 +69,13 @@ pub(crate) struct Tokens {
     /// How often they became those of another connecting, or were gone.
     changes: AtomicU64,
     /// Held by whoever renews; in it, the last renewal that failed.
-    single: tokio::sync::Mutex<Option<Failure>>,
+    single: Arc<tokio::sync::Mutex<Option<Failure>>>,
     /// The last version that came because the provider refused the one before it, and when.
     replaced: Mutex<Option<(u64, Timestamp)>>,
 }
+
+/// The right to renew.
+type Turn = tokio::sync::OwnedMutexGuard<Option<Failure>>;
 
 struct Failure {
     at: Timestamp,
@@ -180,7 +184,7 @@ impl Tokens {
             clock,
             held: Mutex::default(),
             changes: AtomicU64::new(0),
-            single: tokio::sync::Mutex::default(),
+            single: Arc::default(),
             replaced: Mutex::default(),
         })
     }
@@ -231,6 +235,11 @@ impl Tokens {
             self.hold(version, set);
         }
         Ok(version)
+    }
+
+    /// Waits until no renewal is under way; it ends by itself. What the provider gives is lost to a process that ends before.
+    pub(crate) async fn settled(&self) {
+        drop(self.single.lock().await);
     }
 
     fn lease_name(&self) -> String {
@@ -338,7 +347,7 @@ impl Session {
             Some(account) if !needed.is_served(&self.scopes) => {
                 let asked: Vec<String> = self.scopes.iter().chain(&lacking).cloned().collect();
                 format!(
-                    "To allow it, add to [accounts.{account}] in wharfage.toml, and ask for it:   scopes = {}\n{connect}",
+                    "To allow it, set in [accounts.{account}] of wharfage.toml, and ask for it:   scopes = {}\n{connect}",
                     toml_list(&asked)
                 )
             }
@@ -354,6 +363,11 @@ impl Session {
             lacking.join("`, `")
         );
         Err(Error::new(Kind::ReauthorizationNeeded, message).with_details(help))
+    }
+
+    /// As [`Tokens::settled`].
+    pub(crate) async fn settled(&self) {
+        self.tokens.settled().await;
     }
 
     /// How the tokens stand, without asking the provider.
@@ -395,11 +409,17 @@ impl Session {
                 return Ok(Access { token, version: None, captured });
             }
             let now = session.tokens.clock.now();
+            let mut held = session.tokens.held();
+            if held.as_ref().is_some_and(|(_, set)| session.check_fixed(set).is_err()) {
+                // It may have been approved meanwhile, in another process. No renewal is waited for to see that.
+                held = session.tokens.read().await?;
+                if let Some((_, set)) = &held {
+                    session.check_fixed(set)?;
+                }
+            }
             let mut may_serve = None;
-            // What is held and was not approved may have been approved meanwhile, in another process.
-            if let Some((version, set)) = session.tokens.held()
+            if let Some((version, set)) = held
                 && rejected != Some(version)
-                && session.check_fixed(&set).is_ok()
             {
                 match set.due(now) {
                     Due::No => return Ok(session.give(version, &set)),
@@ -407,19 +427,29 @@ impl Session {
                     Due::Soon | Due::Now => {}
                 }
             }
+            // Taken here, so that whoever looks from now on knows of the renewal.
+            let turn = session.tokens.single.clone().try_lock_owned().ok();
             // Whoever comes while it is renewed does not wait for it.
-            let is_renewing = session.tokens.single.try_lock().is_err();
-            if is_renewing && let Some(access) = may_serve {
+            if turn.is_none()
+                && let Some(access) = may_serve
+            {
                 return Ok(access);
             }
             let clock = session.tokens.clock.clone();
-            let renewing = async move { session.renew(rejected).await };
+            let renewing = async move { session.renew(rejected, turn).await };
             let renewing = tokio::spawn(carry(Trace::current(), Span::current(), renewing));
             let failed = |_| Error::internal("the renewal of a token failed");
             let Some(access) = may_serve else { return renewing.await.map_err(failed)? };
             tokio::select! {
                 biased;
-                renewed = renewing => renewed.map_err(failed)?,
+                renewed = renewing => match renewed.map_err(failed)? {
+                    // It did not come as far as the provider, as where the disk is full.
+                    Err(error) if *error.kind() != Kind::ReauthorizationNeeded => {
+                        serves_on(&error);
+                        Ok(access)
+                    }
+                    renewed => renewed,
+                },
                 // A provider that does not answer holds nobody up; the renewal goes on.
                 () = clock.alarm(now.plus(PATIENCE_MS)) => Ok(access),
             }
@@ -442,9 +472,12 @@ impl Session {
         Access { token: set.access().clone(), version: Some(version), captured: set.extra.clone() }
     }
 
-    async fn renew(&self, rejected: Option<u64>) -> Result<Access> {
+    async fn renew(&self, rejected: Option<u64>, turn: Option<Turn>) -> Result<Access> {
         let tokens = &self.tokens;
-        let mut last = tokens.single.lock().await;
+        let mut last = match turn {
+            Some(turn) => turn,
+            None => tokens.single.clone().lock_owned().await,
+        };
         let began = tokens.clock.now();
         for _ in 0..ROUNDS_MAX {
             let now = tokens.clock.now();
@@ -492,7 +525,8 @@ impl Session {
                 (false, Some((_, set))) => self.refresh(version, set).await,
                 (false, None) => self.obtain(0, None).await,
             };
-            tokens.sealed.release(&tokens.lease_name(), &tokens.holder).await?;
+            // What came of it counts all the same: a lease that was not given back ends by itself.
+            let _ = tokens.sealed.release(&tokens.lease_name(), &tokens.holder).await;
             step("given back");
             match ended {
                 Ok(Some((renewed, set))) => {
@@ -506,8 +540,7 @@ impl Session {
                 Err(error) => {
                     *last = Some(Failure { at: tokens.clock.now(), version, error: error.clone() });
                     if may_serve.is_some() {
-                        let message = error.message();
-                        tracing::warn!(target: "wharfage::oauth2", "renewing failed, the token serves on: {message}");
+                        serves_on(&error);
                     }
                     return may_serve.ok_or(error);
                 }
@@ -822,16 +855,15 @@ impl Session {
 
     /// Refuses tokens whose audience or endpoints are not those that were approved (R12).
     fn check_fixed(&self, set: &TokenSet) -> Result<()> {
-        match set.fixed.difference(&self.fixed) {
-            None => Ok(()),
-            Some(difference) => Err(self.person_needed(
-                format!(
-                    "the plugin of connection `{}` wants other than what was approved: {difference}",
-                    self.connection
-                ),
-                "If that is right, approve it",
-            )),
-        }
+        let Some(difference) = set.fixed.difference(&self.fixed) else { return Ok(()) };
+        let before = match self.needs_person() {
+            true => "was approved",
+            false => "its tokens were obtained for",
+        };
+        Err(self.person_needed(
+            format!("the plugin of connection `{}` wants other than what {before}: {difference}", self.connection),
+            "If that is right, approve it",
+        ))
     }
 
     /// What a request is refused with whose path wants what the sign-in did not leave behind.
@@ -855,6 +887,11 @@ impl Session {
         Error::new(Kind::ReauthorizationNeeded, message)
             .with_details(format!("{what}:   wharfage connect {}", self.connection))
     }
+}
+
+/// Tells that a renewal failed which nothing depends on yet.
+fn serves_on(error: &Error) {
+    tracing::warn!(target: "wharfage::oauth2", "renewing failed, the token serves on: {}", error.message());
 }
 
 /// Tells where a renewal stands. A process may end at each of these steps, and no token is lost by it.
@@ -924,4 +961,34 @@ pub(super) fn resolve(places: &[(String, Url)], written: &str) -> Result<Url> {
     let (name, path) = endpoint_parts(written).ok_or_else(wrong)?;
     let (_, base) = places.iter().find(|(place, _)| place == name).ok_or_else(wrong)?;
     Url::parse(&format!("{}{path}", base.as_str().trim_end_matches('/'))).map_err(|_| wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+    use crate::time::ManualClock;
+
+    /// A renewal takes a lease first, and a full disk has no room for one.
+    #[tokio::test]
+    async fn a_token_that_serves_is_given_also_where_no_renewal_can_begin() {
+        let (store, clock) = (Arc::new(MemoryStore::default()), ManualClock::new(Timestamp::from_millis(1_000), 1));
+        let sealed = Sealed::new(store.clone(), None, Arc::new(clock.clone()));
+        let tokens = Tokens::new("account acme", "account", sealed, Arc::new(clock.clone())).unwrap();
+        let facts: Oauth2Facts = toml::from_str("token = '{auth}/token'\nclient_id = 'id'\norigins = []").unwrap();
+        let secrets = Arc::new(Secrets::new("p", "acme", BTreeMap::new()));
+        let nowhere = Outbound::nowhere(secrets, Arc::new(clock.clone()));
+        let base = Url::parse("https://auth.test").unwrap();
+        let asked = Asked { name: "auth".to_owned(), base, methods: Vec::new(), paths: Vec::new() };
+        let session = Session::new(Arc::new(tokens), &facts, "acme", Vec::new(), nowhere, &[asked]).unwrap();
+        let session = Arc::new(session);
+        let answer = br#"{"access_token":"a1","refresh_token":"r1","expires_in":3600}"#;
+        let consent = Consent { scopes: Vec::new(), fixed: session.fixed.clone() };
+        session.keep(TokenAnswer::parse(answer, &facts).unwrap(), consent, BTreeMap::new()).await.unwrap();
+        store.is_full.store(true, Ordering::SeqCst);
+        clock.advance(3_400_000);
+        assert_eq!(session.access(None).await.unwrap().token.as_str(), "a1");
+        clock.advance(200_000);
+        assert!(session.access(None).await.is_err(), "it has ended");
+    }
 }

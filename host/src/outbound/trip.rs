@@ -66,8 +66,10 @@ pub(super) struct Trip {
     pub(super) carried: Option<Arc<ReadyCredential>>,
     /// The same once its fate is known, for a socket, which may be closed because of it.
     pub(super) used: Option<Arc<ReadyCredential>>,
-    /// The version of the tokens that the provider did not accept.
+    /// The version of the tokens that the provider did not accept, on this trip or before it.
     pub(super) rejected: Option<u64>,
+    /// Whether another token was asked for on this trip.
+    has_renewed: bool,
     /// How often another version of a secret was taken instead.
     replaced: u32,
     /// What is known of the attempts before the last.
@@ -109,6 +111,7 @@ impl Trip {
             carried: None,
             used: None,
             rejected: None,
+            has_renewed: false,
             replaced: 0,
             last: None,
             without: None,
@@ -291,7 +294,8 @@ impl Outbound {
         match (fate, carried.version) {
             (Fate::Refused, _) if trip.request.upload.as_ref().is_some_and(|body| !body.take_back()) => false,
             (Fate::Refused, Some(version)) => {
-                let is_first = trip.rejected.replace(version).is_none();
+                trip.rejected = Some(version);
+                let is_first = !std::mem::replace(&mut trip.has_renewed, true);
                 is_first && self.session(&carried.credential).is_ok_and(|session| session.may_renew(version))
             }
             (Fate::Refused, None) if trip.replaced == SECRET_VERSIONS => false,

@@ -239,15 +239,15 @@ impl Wires {
         }
     }
 
-    /// Keeps one whose answer is whole, if it can be used again.
+    /// Keeps one whose answer is whole, if it can be used again. Where there are as many as may be, the oldest goes: it may
+    /// lead to an address that the name has no more.
     pub(super) fn put(self: &Arc<Self>, mut single: Box<Single>) {
         let Some(origin) = single.origin.clone().filter(|_| single.is_ready()) else { return };
         let most = usize::try_from(self.limits.calls).unwrap_or(usize::MAX);
         let mut kept = self.kept();
         let idle = &mut kept.origins.entry(origin).or_default().idle;
-        if idle.len() < most {
-            idle.push((single, self.clock.now()));
-        }
+        idle.drain(..(idle.len() + 1).saturating_sub(most.max(1)));
+        idle.push((single, self.clock.now()));
         self.look_after(&mut kept);
     }
 
@@ -446,8 +446,9 @@ pub(super) fn broken(error: &hyper::Error) -> TransportError {
 
 /// Whether the other end of HTTP/2 says that it did nothing with a request that it was sent (RFC 9113, 6.8 and 8.7).
 ///
-/// Where it goes away, that is sure of one with a body only: the same error ends one that was just begun, whose head
-/// may still leave, and without a body that is all of it.
+/// Where it goes away, that is taken from it of one with a body only: the same error ends one that was just begun, whose
+/// head may still leave, and without a body that is all of it. Of one with a body, what remains is that moment: its head
+/// leaves and is taken back at once, and whoever acts on a head and reads no body may act twice.
 fn is_unprocessed(error: &hyper::Error, has_body: bool) -> bool {
     let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<h2::Error>());
     cause.is_some_and(|cause| {
@@ -849,18 +850,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_more_are_kept_than_there_may_be_calls() {
-        let provider = Provider::listen(None).await;
-        let addresses = [provider.address];
+    async fn no_more_are_kept_than_there_may_be_calls_and_those_are_the_latest() {
+        let (before, now) = (Provider::listen(None).await, Provider::listen(None).await);
         let limits = Limits { calls: 2, ..Limits::default() };
         let wires = Arc::new(Wires::new(&limits, machine_tls().unwrap(), Arc::new(clock())));
-        for _ in 0..3 {
+        for provider in [&before, &before, &now] {
+            let addresses = [provider.address];
             let Open::Single(mut single) = wires.dial(&plain(&addresses)).await.unwrap() else { panic!("HTTP/1.1") };
             // Nothing was asked yet, and so it becomes ready with the first look.
             let _ = single.is_ready();
             wires.put(single);
         }
-        assert_eq!(wires.kept().origins[plain(&addresses).origin].idle.len(), 2);
+        assert_eq!(wires.kept().origins[plain(&[]).origin].idle.len(), 2);
+        assert!(wires.take(&plain(&[now.address])).is_some(), "the name leads there by now");
     }
 
     #[tokio::test]

@@ -71,12 +71,12 @@ pub(super) fn read_in(dir: &Dir, name: &Path, path: &Path) -> Result<Option<Foun
     Ok(Some(Found { text: Zeroizing::new(text.trim().to_owned()), at }))
 }
 
-/// Whose a file or a folder is.
+/// Whose a file or a folder is. `mend` is what helps where it is to be one's own.
 ///
 /// # Errors
 /// As for [`read`].
 #[cfg(unix)]
-pub(crate) fn judge_owner(path: &Path, owner: u32, own: u32) -> Result<(), String> {
+pub(crate) fn judge_owner(path: &Path, owner: u32, own: u32, mend: &str) -> Result<(), String> {
     let path = path.display();
     if owner == own {
         return Ok(());
@@ -86,7 +86,7 @@ pub(crate) fn judge_owner(path: &Path, owner: u32, own: u32) -> Result<(), Strin
         0 => String::new(),
         _ => format!("run this as that user: sudo -u '#{owner}' wharfage …; or, if it is to be yours, "),
     };
-    Err(format!("{path} belongs to another user (uid {owner}, not {own}); {as_owner}run: sudo chown -R {own} {path}"))
+    Err(format!("{path} belongs to another user (uid {owner}, not {own}); {as_owner}{mend}"))
 }
 
 /// Whose a file is and who may read it.
@@ -95,7 +95,7 @@ pub(crate) fn judge_owner(path: &Path, owner: u32, own: u32) -> Result<(), Strin
 /// As for [`read`].
 #[cfg(unix)]
 pub(crate) fn judge(path: &Path, mode: u32, owner: u32, own: u32) -> Result<(), String> {
-    judge_owner(path, owner, own)?;
+    judge_owner(path, owner, own, &format!("run: sudo chown {own} {}", path.display()))?;
     let path = path.display();
     if mode & 0o077 != 0 {
         return Err(format!("{path} can be read by others (mode {:o}); run: chmod 600 {path}", mode & 0o777));
@@ -160,10 +160,10 @@ mod tests {
     fn a_file_of_another_user_is_refused_with_the_command_that_mends_it() {
         let refused = judge(Path::new("/k"), 0o600, 7, 8).unwrap_err();
         assert!(refused.contains("uid 7") && refused.contains("sudo -u '#7' wharfage"), "{refused}");
-        assert!(refused.ends_with("or, if it is to be yours, run: sudo chown -R 8 /k"), "{refused}");
+        assert!(refused.ends_with("or, if it is to be yours, run: sudo chown 8 /k"), "{refused}");
         // Nobody is told to work as root.
         let refused = judge(Path::new("/k"), 0o600, 0, 8).unwrap_err();
-        assert!(refused.contains("run: sudo chown -R 8 /k") && !refused.contains("sudo -u"), "{refused}");
+        assert!(refused.contains("run: sudo chown 8 /k") && !refused.contains("sudo -u"), "{refused}");
         assert!(judge(Path::new("/k"), 0o600, 8, 8).is_ok() && judge(Path::new("/k"), 0o400, 8, 8).is_ok());
         for mode in [0o640, 0o604, 0o620, 0o601] {
             assert!(judge(Path::new("/k"), mode, 8, 8).unwrap_err().contains("chmod 600 /k"), "{mode:o}");

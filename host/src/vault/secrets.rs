@@ -585,10 +585,10 @@ impl Secrets {
         Err(self.unavailable(name).with_details(help))
     }
 
-    /// The line that grants a secret, where it goes.
+    /// The line that grants a secret, where it goes: the whole list, for a key stands once.
     fn line_for(&self, name: &str) -> String {
         let line = list_line("secrets", self.granted.keys(), &shown(name));
-        format!("add to [connections.{}] in wharfage.toml:   {line}", toml_key(&self.connection))
+        format!("set in [connections.{}] of wharfage.toml:   {line}", toml_key(&self.connection))
     }
 
     /// Waits until nobody else runs the program that gives a secret; there is nothing to wait for where none does.
@@ -806,7 +806,7 @@ mod tests {
         let desk = Desk::new();
         let kept = SecretValue::new("kept");
         let error = desk.sealed().keep("api_kex", &kept, SecretSlot::Current).await.unwrap_err();
-        let line = "add to [connections.acme] in wharfage.toml:   secrets = [\"api_key\", \"api_kex\"]";
+        let line = "set in [connections.acme] of wharfage.toml:   secrets = [\"api_key\", \"api_kex\"]";
         assert!(error.to_string().contains("Did you mean api_key?") && error.to_string().contains(line), "{error}");
         let from_env = desk.secrets(Some(SecretSource::Env("X".into())), Purpose::Credential, false);
         let error = from_env.keep("api_key", &kept, SecretSlot::Current).await.unwrap_err();
@@ -827,9 +827,9 @@ mod tests {
             error.details().unwrap().to_owned()
         };
         let told = said("client_secret").await;
-        let line =
-            "[connections.\"acme.eu\"] in wharfage.toml:   secrets = [\"client_id\", \"hook\", \"client_secret\"]";
-        assert!(told.ends_with(line), "{told}");
+        let list = "secrets = [\"client_id\", \"hook\", \"client_secret\"]";
+        let line = format!("set in [connections.\"acme.eu\"] of wharfage.toml:   {list}");
+        assert!(told.ends_with(&line), "{told}");
         let told = said("hook").await;
         assert!(told.contains("[secrets.hook] says purpose = \"verify\"") && !told.contains("secrets = ["), "{told}");
     }
