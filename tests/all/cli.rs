@@ -260,6 +260,7 @@ fn without_a_state_folder_nothing_is_served_and_nothing_looked_for() {
         &["events", "dead"],
         &["audit"],
         &["alerts", "firing"],
+        &["health"],
         &["connect", "acme"],
         &["disconnect", "acme"],
         &["secret", "list"],

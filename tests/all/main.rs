@@ -35,6 +35,8 @@ mod messages;
 mod metrics;
 #[allow(unreachable_pub, reason = "it is the README's, and a library there")]
 mod newcomer;
+#[allow(unreachable_pub, reason = "it is the manual's, and a library there")]
+mod newcomer_events;
 mod oauth2;
 mod oauth2_connect;
 mod oauth2_exchange;

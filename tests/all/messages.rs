@@ -64,6 +64,7 @@ async fn a_request_outside_the_grant() {
     let (open, _provider) = sending([Reply::status(200)]).await;
     for (name, method, url) in [
         ("request-origin", "GET", "https://example.org/x?secret=1"),
+        ("request-not-granted", "GET", "{other}/x?secret=1"),
         ("request-name", "GET", "{apy}/orders/1"),
         ("request-method", "DELETE", "{api}/orders/1"),
         ("request-path", "GET", "{api}/customers/1"),
@@ -75,6 +76,19 @@ async fn a_request_outside_the_grant() {
         "request-header",
         &open.error("send", json!({"url": "{api}/orders/1", "headers": [["Authorization", "x"]]})).await,
     );
+}
+
+/// The README shows it of another plugin, on a connection that states no origin yet.
+#[test]
+fn the_refusal_of_the_readme_is_what_is_told() {
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap();
+    let told = read("tests/golden/request-not-granted.txt")
+        .replace("[policy-denied]\n", "policy-denied: ")
+        .replace("http-send", "leaflink")
+        .replace("acme", "acme-orders")
+        .replace("\"http://127.0.0.1:PORT\", ", "")
+        .replace("https://other.stand-in.test", "https://app.leaflink.com");
+    assert!(read("README.md").contains(&told), "{told}");
 }
 
 #[tokio::test]

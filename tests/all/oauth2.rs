@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
-use wharfage::{Kind, ManualClock, Plugin};
+use wharfage::{Config, Host, Kind, ManualClock, Plugin};
 use wharfage_tests::provider::{Reply, Seen};
 use wharfage_tests::scene::{account, host};
 use wharfage_tests::{NOW, Provider, Scene, guests, until};
@@ -24,6 +24,8 @@ struct Desk {
     lose: usize,
     /// Whoever asks for a token is not answered.
     is_silent: bool,
+    /// Or not before the provider has seen so many requests.
+    held_to: usize,
 }
 
 fn answer(desk: &Mutex<Desk>, seen: &Seen) -> Reply {
@@ -53,10 +55,11 @@ fn answer(desk: &Mutex<Desk>, seen: &Seen) -> Reply {
         desk.lose -= 1;
         return Reply::reset();
     }
-    Reply::json(&json!({
+    let given = Reply::json(&json!({
         "access_token": format!("access-token-{number}"), "refresh_token": format!("refresh-token-{number}"),
         "token_type": "Bearer", "expires_in": 3600,
-    }))
+    }));
+    if desk.held_to > 0 { given.once_seen(desk.held_to) } else { given }
 }
 
 struct Set {
@@ -79,11 +82,15 @@ impl Set {
 
     /// One more host on the same state, as another process is.
     async fn open(&self) -> Plugin {
+        self.open_in(&host(self.state.path(), self.clock.clone())).await
+    }
+
+    async fn open_in(&self, host: &Host) -> Plugin {
         Scene::of(guests::HTTP_SEND)
             .with(&self.provider)
             .signed_in(&self.provider.url())
             .grant(|connection| connection.cache.enabled = false)
-            .connect(&host(self.state.path(), self.clock.clone()), &account(""))
+            .connect(host, &account(""))
             .await
             .unwrap()
     }
@@ -192,6 +199,38 @@ async fn a_renewal_that_hangs_holds_nobody_up_whose_token_serves() {
     set.clock.advance(2_000);
     first.await.unwrap().unwrap();
     assert_eq!(set.asked(), 2);
+}
+
+/// What the provider gave for the token that was used came to nobody where the program had ended by then.
+#[tokio::test]
+async fn a_program_that_ends_in_order_waits_for_the_renewal_that_it_began() {
+    for is_serving in [false, true] {
+        let set = Set { clock: ManualClock::new(NOW, 1), ..Set::new().await };
+        let host = host(set.state.path(), set.clock.clone());
+        let (plugin, serving) = (set.open_in(&host).await, host.serve(&Config::default()).await.unwrap());
+        send(&plugin).await.unwrap();
+        let before = plugin.token_states().await.unwrap();
+        set.clock.advance(3_400_000);
+        // The renewal, the call that began it, and another one.
+        set.desk.lock().unwrap().held_to = set.provider.count() + 3;
+        let first = tokio::spawn({
+            let plugin = plugin.clone();
+            async move { send(&plugin).await }
+        });
+        until!(set.asked() == 2);
+        set.clock.advance(2_000);
+        first.await.unwrap().unwrap();
+        let ended = async {
+            match is_serving {
+                true => assert!(serving.drain().await),
+                false => plugin.flush().await,
+            }
+            plugin.token_states().await.unwrap()
+        };
+        let (after, sent) = tokio::join!(ended, send(&plugin));
+        sent.unwrap();
+        assert_ne!(after, before, "it ended before the answer was kept, with is_serving = {is_serving}");
+    }
 }
 
 #[tokio::test]

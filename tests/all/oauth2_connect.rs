@@ -34,7 +34,7 @@ use wharfage::sign_in::{Disconnected, ExternalToken, SignInKind};
 use wharfage::{AnswerSource, Config, Error, Host, Kind, ManualClock, SecretValue};
 use wharfage_tests::provider::{Reply, Seen};
 use wharfage_tests::scene::{AUTHORITY, host, secret_file};
-use wharfage_tests::{NOW, Provider, Scene, guests, skipped, skipping};
+use wharfage_tests::{NOW, PATIENCE, Provider, Scene, guests, skipped, skipping, until};
 
 const CLIENT_ID: &str = "client-of-the-harbour";
 const CLIENT_SECRET: &str = "client-s3cret-of-the-harbour";
@@ -74,6 +74,8 @@ pub(crate) struct Consent {
     revoke_status: u16,
     /// No refresh token comes with an access token.
     is_sparse: bool,
+    /// Whoever asks for a token is not answered.
+    is_silent: bool,
     tokens: usize,
 }
 
@@ -117,6 +119,7 @@ fn answer(consent: &Mutex<Consent>, seen: &Seen) -> Reply {
             "device_code": "the-device-s-code", "user_code": "WDJB-MJHT", "interval": 5, "expires_in": 1800,
             "verification_uri": "https://stand-in.test/device",
         })),
+        "/token" if consent.is_silent => Reply::never(),
         "/token" if !consent.refusals.is_empty() => refused(400, consent.refusals.remove(0)),
         "/token" => {
             let asked = form(seen);
@@ -596,6 +599,45 @@ async fn tokens_that_are_asked_for_anew_serve_all_connections_of_an_account() {
     for name in ["acme", "mail"] {
         assert_eq!(desk.bearer_over(&host, name).await.unwrap(), "Bearer access-token-2");
     }
+}
+
+/// The first call stands for its own connection alone, and nobody approved anything.
+#[tokio::test]
+async fn tokens_that_came_by_themselves_serve_another_connection_once_it_is_connected() {
+    let flow = "flow = \"client-credentials\"";
+    let mut desk = Desk::with(flow, "").await;
+    desk.connection_elsewhere("mail", flow).await;
+    let host = desk.host(&skipping());
+    assert_eq!(desk.bearer(&host).await.unwrap(), "Bearer access-token-1");
+    let error = desk.bearer_over(&host, "mail").await.unwrap_err();
+    let said = "wants other than what its tokens were obtained for: its tokens would now also go to";
+    assert!(*error.kind() == Kind::ReauthorizationNeeded && error.message().contains(said), "{error}");
+    assert!(error.details().unwrap().contains("wharfage connect mail"), "{error}");
+    host.authorize(&desk.config(), "mail", None).await.unwrap().obtain().await.unwrap();
+    for name in ["mail", "acme"] {
+        assert_eq!(desk.bearer_over(&host, name).await.unwrap(), "Bearer access-token-2");
+    }
+}
+
+/// It stood for a minute, and was told only then.
+#[tokio::test]
+async fn who_was_not_approved_is_told_so_while_a_renewal_hangs() {
+    let flow = "flow = \"client-credentials\"";
+    let mut desk = Desk::with(flow, "").await;
+    let clock = ManualClock::new(NOW, 1);
+    let host = desk.host(&clock);
+    host.authorize(&desk.config(), "acme", None).await.unwrap().obtain().await.unwrap();
+    desk.connection("mail", &format!("{flow}\norigins = [\"api\", \"other\"]")).await;
+    clock.advance(3_400_000);
+    desk.consent.lock().unwrap().is_silent = true;
+    let plugin = host.open(&desk.config(), "acme").await.unwrap();
+    let renewing = tokio::spawn(async move { plugin.call::<Value>("send", &json!({"url": "{api}/orders"})).await });
+    until!(desk.forms("/token").len() == 2);
+    let told = tokio::time::timeout(PATIENCE, desk.bearer_over(&host, "mail")).await;
+    let error = told.expect("it waits for the renewal").unwrap_err();
+    let is_named = error.message().contains("would now also go to https://other.stand-in.test");
+    assert!(*error.kind() == Kind::ReauthorizationNeeded && is_named, "{error}");
+    renewing.abort();
 }
 
 #[tokio::test]

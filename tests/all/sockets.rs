@@ -303,6 +303,20 @@ async fn a_message_waits_until_the_outbox_has_room() {
     assert_eq!((running.texts(), running.socket.status().given_up), (vec!["a".to_owned(); 7], 0));
 }
 
+/// Sinks are told of the end after sockets, and are waited for no longer than for all else.
+#[tokio::test]
+async fn a_message_that_waits_for_room_hears_that_the_host_stops() {
+    let clock = ManualClock::new(NOW, 1);
+    let server = served(&clock, [vec![Act::say("a"), Act::UntilClose]]).await;
+    let running = run_on(&clock, scene(&server), "", false, |_, _| {
+        let full = Error::new(Kind::LimitExceeded("outbox_bytes".to_owned()), "it is full");
+        Box::pin(async move { Err(full) })
+    })
+    .await;
+    running.turning(&clock, "it waits for long", || running.texts().len() == 7).await;
+    assert_eq!(running.stop().await[7..], ["a", "gap"], "it was not tried once more and given up");
+}
+
 #[tokio::test]
 async fn answers_leave_in_order_on_the_socket_they_belong_to() {
     let clock = skipping();
@@ -399,6 +413,24 @@ async fn a_code_that_means_sign_in_renews_the_token_once() {
         assert_eq!(carried.collect::<Vec<_>>(), expected);
         running.stop().await;
     }
+}
+
+/// Another opening that failed says nothing of the token that was renewed for it.
+#[tokio::test]
+async fn a_renewed_token_that_is_refused_later_is_renewed_as_well() {
+    let clock = skipping();
+    let refused = || vec![Act::status(401)];
+    let open = vec![Act::Until(2), Act::UntilClose];
+    let server = served(&clock, [vec![Act::Close(4401)], vec![Act::status(503)], refused(), refused(), open]).await;
+    let auth = Provider::answering(|seen| {
+        let token = format!("access-token-{}", seen.number);
+        Reply::json(&json!({"access_token": token, "token_type": "Bearer", "expires_in": 3600}))
+    })
+    .await;
+    let running = run_on(&clock, scene(&server).signed_in(&auth.url()), "", false, nothing).await;
+    let openings = server.until("it is open", |all| all.len() == 5 && all[4].messages.len() == 2).await;
+    assert_eq!(openings[4].header("authorization"), Some("Bearer access-token-3"));
+    running.stop().await;
 }
 
 #[tokio::test]

@@ -604,10 +604,19 @@ fn the_contents_of_the_manual_name_every_section() {
 
 /// What a newcomer copies: the block of this kind in what the README says of writing a plugin, counted from 1.
 fn block(kind: &str, number: usize) -> String {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let section = readme.split("\n## Writing a plugin\n").nth(1).unwrap();
+    block_of("README.md", "Writing a plugin", kind, number)
+}
+
+fn block_of(file: &str, section: &str, kind: &str, number: usize) -> String {
+    let text = fs::read_to_string(root().join(file)).unwrap();
+    let section = text.split(&format!("\n## {section}\n")).nth(1).unwrap();
     let from = section.split(&format!("```{kind}\n")).nth(number).unwrap();
     from.split("```").next().unwrap().to_owned()
+}
+
+/// What the manual writes into a `plugin.toml`: a trigger with its event, a budget, and what an answer means.
+pub(crate) fn manifest_of_the_manual() -> String {
+    ["Triggers in a plugin", "Plugins in depth"].map(|section| block_of("host/MANUAL.md", section, "toml", 1)).concat()
 }
 
 #[test]
@@ -620,6 +629,15 @@ fn the_smallest_manifest_of_the_readme_is_one() {
 fn the_plugin_of_the_readme_is_one_and_plays_its_fixture() {
     assert_eq!(block("rust,ignore", 1), fs::read_to_string(root().join("tests/all/newcomer.rs")).unwrap());
     wharfage_sdk::testing::replay(&block("toml", 2), crate::newcomer::OPERATIONS, &block("json", 1));
+}
+
+/// `newcomer_events.rs` is what the manual has for `src/events.rs`, so that it compiles; its own test plays it.
+#[test]
+fn the_trigger_of_the_manual_is_one() {
+    wharfage::Manifest::parse(&manifest_of_the_manual()).unwrap();
+    let told = block_of("host/MANUAL.md", "Triggers in a plugin", "rust,ignore", 1);
+    let told = told.replace("include_str!(\"../plugin.toml\")", "&crate::tidy::manifest_of_the_manual()");
+    assert_eq!(told, fs::read_to_string(root().join("tests/all/newcomer_events.rs")).unwrap());
 }
 
 /// It stands by itself outside of this repository, and asks for what the plugins here ask for.
