@@ -177,9 +177,7 @@ impl Inbox {
             // Where nobody can say so any more, it is the same.
             let is_over = *stop.borrow() || stop.has_changed().is_err();
             if free > 0 && !is_over {
-                // One that another process brought down to its own clock, where ours is ahead, is being worked on all the same.
-                let others = |stored: &Stored| !held.values().any(|id| *id == stored.id);
-                for stored in self.due(free).await.into_iter().filter(others).collect::<Vec<_>>() {
+                for stored in self.due(free).await {
                     let (inbox, id) = (self.clone(), stored.id);
                     let task = working.spawn(async move { inbox.work(stored).await });
                     held.insert(task.id(), id);
@@ -567,39 +565,6 @@ mod tests {
         until_nothing_waits(&store, &clock).await;
         let asked_at = asked_at.lock().unwrap().clone();
         assert!(asked_at[1].since(asked_at[0]) <= 2_000, "{asked_at:?}");
-        drained(at_work).await;
-    }
-
-    /// A process whose clock is right brings down what one that is ahead holds, which works on it all the same.
-    #[tokio::test]
-    async fn what_another_clock_brought_down_is_worked_on_once() {
-        let (store, clock) = parts();
-        clock.advance(2 * crate::store::rules::AHEAD_MS);
-        let (tries, (go, gone)) = (Arc::new(AtomicU64::new(0)), watch::channel(false));
-        let counted = tries.clone();
-        let slow = inbox(&store, &clock, move |_| {
-            counted.fetch_add(1, Ordering::Relaxed);
-            let mut gone = gone.clone();
-            Box::pin(async move {
-                let _ = gone.wait_for(|gone| *gone).await;
-                Ok(())
-            })
-        });
-        slow.receive(webhook("e", None)).await.unwrap();
-        let at_work = running(&slow);
-        let settle = async || {
-            for _ in 0..50 {
-                tokio::task::yield_now().await;
-            }
-        };
-        settle().await;
-        let now = Timestamp::from_millis(1);
-        assert!(store.take("c", "other", now, now.plus(30_000), 10).await.unwrap().is_empty(), "it is held");
-        slow.wake();
-        settle().await;
-        assert_eq!(tries.load(Ordering::Relaxed), 1);
-        go.send_replace(true);
-        until_nothing_waits(&store, &clock).await;
         drained(at_work).await;
     }
 
