@@ -39,18 +39,17 @@ impl Explain {
         let config = read_config(&self.config)?;
         let connection = config.connection(&self.target)?;
         let account = connection.account.as_ref().and_then(|name| config.accounts.get(name));
-        let explained = |bytes: &[u8]| -> anyhow::Result<String> {
-            let needs = Needs::read(bytes)?;
-            let grant = Grant::new(&needs, &self.target, connection, account)?;
-            Ok(wharfage::explain(&needs, &grant))
+        let explained = |needs: &Needs| -> anyhow::Result<String> {
+            let grant = Grant::new(needs, &self.target, connection, account)?;
+            Ok(wharfage::explain(needs, &grant))
         };
         let source = &config.plugins[&connection.plugin];
         let now = wharfage::read_component(&source.component)?;
+        let needs = Needs::read(&now)?;
         match &self.against {
             None => {
-                write!(anstream::stdout(), "{}", explained(&now)?)?;
-                let starts = wharfage::explain_starts(&Needs::read(&now)?, &config, &self.target);
-                write!(anstream::stdout(), "{starts}")?;
+                write!(anstream::stdout(), "{}", explained(&needs)?)?;
+                write!(anstream::stdout(), "{}", wharfage::explain_starts(&needs, &config, &self.target))?;
                 write!(anstream::stdout(), "{}", wharfage::explain_host(&config.engine))?;
                 let found = Digest::of(&now).to_string();
                 match &source.digest {
@@ -62,8 +61,8 @@ impl Explain {
                 }
             }
             Some(path) => {
-                let then = wharfage::read_component(path)?;
-                write!(anstream::stdout(), "{}", wharfage::explain_change(&explained(&now)?, &explained(&then)?))?;
+                let then = Needs::read(&wharfage::read_component(path)?)?;
+                write!(anstream::stdout(), "{}", wharfage::explain_change(&explained(&needs)?, &explained(&then)?))?;
             }
         }
         Ok(())

@@ -218,6 +218,26 @@ pub(crate) struct Response {
     pub(crate) kept: Option<Arc<Kept>>,
 }
 
+#[cfg(test)]
+impl Response {
+    /// One with a status, for tests.
+    pub(crate) fn bare(status: u16) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            body: Arc::default(),
+            url: String::new(),
+            source: AnswerSource::Live,
+            age_ms: 0,
+            attempts: 1,
+            request_id: None,
+            may_be_kept: false,
+            mark: None,
+            kept: None,
+        }
+    }
+}
+
 /// Where the host puts an idempotency key that it made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum KeyPlace {

@@ -529,19 +529,6 @@ mod tests {
         let clock = ManualClock::new(Timestamp::from_millis(0), 1);
         let secrets = Arc::new(Secrets::new("p", "acme", Default::default()));
         let (pieces, taken) = mpsc::channel(1);
-        let answer = Response {
-            status: 200,
-            headers: Vec::new(),
-            body: Arc::default(),
-            url: String::new(),
-            source: super::super::AnswerSource::Live,
-            age_ms: 0,
-            attempts: 1,
-            request_id: None,
-            may_be_kept: false,
-            mark: None,
-            kept: None,
-        };
         let mut upload = Upload {
             outbound: Arc::new(Outbound::nowhere(secrets, Arc::new(clock.clone()))),
             context: CallContext { deadline: Timestamp::MAX, observer: None, event: None, operation: None },
@@ -550,7 +537,7 @@ mod tests {
             may_repeat: false,
             written_bytes: 0,
             running: Box::pin(std::future::pending()),
-            done: Some(Ok(answer)),
+            done: Some(Ok(Response::bare(200))),
             is_over: false,
             _place: Place::default(),
         };

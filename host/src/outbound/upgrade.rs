@@ -163,19 +163,8 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, headers: &[(&str, &str)]) -> Response {
-        Response {
-            status,
-            headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-            body: Arc::default(),
-            url: String::new(),
-            source: super::super::AnswerSource::Live,
-            age_ms: 0,
-            attempts: 1,
-            request_id: None,
-            may_be_kept: false,
-            mark: None,
-            kept: None,
-        }
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Response { headers, ..Response::bare(status) }
     }
 
     /// RFC 6455, 1.3.
