@@ -20,8 +20,8 @@ use crate::manifest::{
 use crate::outbound::Method;
 use crate::outbound::buckets::Shape;
 use crate::outbound::graphql::GraphqlRule;
-use crate::outbound::kept::KEPT_MAX;
 use crate::outbound::scope::{OriginScope, REQUEST_COSTS_MAX};
+use crate::outbound::secret_url::SECRET_URLS_MAX;
 use crate::plugin::{DESCRIBE_COMPUTE_MS, DESCRIBE_MS};
 use crate::text::{is_unshowable, shown};
 
@@ -136,7 +136,7 @@ const FIXED: &[(&str, u64, &str)] = &[
     ("describe_compute_ms", DESCRIBE_COMPUTE_MS, "Milliseconds of computing among them."),
     ("request_costs", REQUEST_COSTS_MAX as u64, "Costs that one request may state."),
     ("made_tokens", MADE_MAX as u64, "Tokens that one call may have made."),
-    ("kept_urls", KEPT_MAX as u64, "URLs of answers that the host keeps for one call."),
+    ("kept_urls", SECRET_URLS_MAX as u64, "URLs of answers that the host keeps for one call."),
     ("state_key_bytes", KEY_BYTES_MAX as u64, "Bytes of a key of state."),
     ("event_name_bytes", EVENT_NAME_BYTES_MAX as u64, "Bytes of an emitted event's type, and of its key."),
     ("error_text_bytes", TEXT_BYTES_MAX as u64, "Bytes of each text of a plugin's error; more is cut."),

@@ -20,7 +20,7 @@ use crate::inbound::poll::PollPolicy;
 use crate::inbound::socket::SocketPolicy;
 use crate::manifest::{BudgetFacts, BudgetScope, CredentialFacts, Needs, WeightFacts, json_of};
 use crate::outbound::Method;
-use crate::outbound::admit::{Cover, Weight};
+use crate::outbound::admit::{Coverage, Weight};
 use crate::outbound::breaker::BreakerPolicy;
 use crate::outbound::buckets::{BucketSpec, Shape};
 use crate::outbound::cache::CachePolicy;
@@ -79,7 +79,7 @@ debug_shows!(Grant, |this| connection = this.connection);
 pub(crate) struct Budget {
     pub(crate) spec: BucketSpec,
     pub(crate) scope: BudgetScope,
-    pub(crate) cover: Cover,
+    pub(crate) coverage: Coverage,
     pub(crate) source: String,
 }
 
@@ -492,7 +492,7 @@ fn budgets(
         Ok(Budget {
             spec: BucketSpec { name: name.clone(), shape },
             scope: facts.scope,
-            cover: Cover { origins: facts.origins.clone(), weights: weights.collect::<Result<_>>()? },
+            coverage: Coverage { origins: facts.origins.clone(), weights: weights.collect::<Result<_>>()? },
             source,
         })
     };

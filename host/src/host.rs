@@ -25,21 +25,21 @@ use crate::inbound::log::EventLog;
 #[cfg(feature = "serve")]
 use crate::inbound::sink::channel::Events;
 #[cfg(feature = "serve")]
-use crate::inbound::sink::http::Posts;
+use crate::inbound::sink::http::HttpTarget;
 #[cfg(feature = "serve")]
-use crate::inbound::sink::line::{Bell, Line, Means as SinkMeans, Outlet};
+use crate::inbound::sink::lines::{LineTarget, RotatingFile};
 #[cfg(feature = "serve")]
-use crate::inbound::sink::lines::{Journal, Lines};
+use crate::inbound::sink::worker::{SinkContext, SinkTarget, SinkWorker, WakeSignal};
 #[cfg(feature = "serve")]
 use crate::inbound::sink::{self, SinkPlace};
 use crate::manifest::{Needs, Operation};
 #[cfg(feature = "serve")]
 use crate::observe::alerts::Alert;
 #[cfg(feature = "serve")]
-use crate::observe::alerts::tell::Teller;
+use crate::observe::alerts::publish::AlertPublisher;
 use crate::observe::audit::Audit;
 #[cfg(any(feature = "serve", feature = "trace"))]
-use crate::observe::audit::Book;
+use crate::observe::audit::AuditContext;
 use crate::observe::metrics::{Meters, Metrics};
 #[cfg(feature = "trace")]
 use crate::observe::otlp::{self, Exporting, Spans};
@@ -48,12 +48,12 @@ use crate::observe::policy::ObservePolicy;
 use crate::observe::refusals::{Refusal, Refusals};
 use crate::outbound::Observer;
 use crate::outbound::address::Resolver;
-use crate::outbound::admit::Lane;
+use crate::outbound::admit::BucketQueue;
 use crate::outbound::cache::{KeptAnswers, lineage};
 #[cfg(any(feature = "serve", feature = "trace"))]
 use crate::outbound::client::Http;
 #[cfg(any(feature = "serve", feature = "trace"))]
-use crate::outbound::own::Way;
+use crate::outbound::own::OwnPath;
 use crate::outbound::session::Tokens;
 use crate::outbound::tape::Tape;
 use crate::outbound::transport::Transport;
@@ -61,7 +61,7 @@ use crate::plugin::{self, Linked, Parts, Plugin};
 use crate::store::{Seal, Store};
 use crate::time::Clock;
 #[cfg(any(feature = "serve", feature = "trace"))]
-use crate::vault::Means;
+use crate::vault::SecretsContext;
 use crate::vault::{KeyChange, Sealed, Secrets};
 
 pub use self::builder::HostBuilder;
@@ -95,10 +95,10 @@ struct Inner {
     meters: Meters,
     refusals: Refusals,
     run_programs: bool,
-    lanes: Mutex<HashMap<(String, String), Arc<Lane>>>,
+    queues: Mutex<HashMap<(String, String), Arc<BucketQueue>>>,
     /// Rung when something was emitted.
     #[cfg(feature = "serve")]
-    bell: Bell,
+    wake: WakeSignal,
     sealed: Sealed,
     /// The tokens of connected accounts, by owner and credential.
     tokens: Mutex<HashMap<(String, String), Arc<Tokens>>>,
@@ -386,8 +386,8 @@ impl Host {
     pub fn export(&self, policy: &ObservePolicy, spans: &Spans) -> Result<Option<Exporting>> {
         // Such a secret is none of a connection's. It is used every few seconds, and would push out of the trail what
         // others did.
-        let way = self.own_way(&otlp::path_limits(), "observe", None, Book::closed())?;
-        Exporting::begin(policy, spans, &way, self)
+        let own_path = self.own_path(&otlp::path_limits(), "observe", None, AuditContext::closed())?;
+        Exporting::begin(policy, spans, &own_path, self)
     }
 
     /// What arrived and what left: to see it, and to have it done once more.
@@ -403,15 +403,15 @@ impl Host {
     /// When the store cannot be read.
     #[cfg(feature = "serve")]
     pub async fn alerts(&self) -> Result<Vec<Alert>> {
-        self.teller().firing().await
+        self.publisher().firing().await
     }
 
     /// Tells who is to be told of alerts.
     #[cfg(feature = "serve")]
-    pub(crate) fn teller(&self) -> Teller {
-        let (bell, holder) = (self.0.bell.clone(), format!("{:016x}", crate::random::unlike()));
+    pub(crate) fn publisher(&self) -> AlertPublisher {
+        let (wake, holder) = (self.0.wake.clone(), format!("{:016x}", crate::random::unlike()));
         let (store, clock) = (self.0.store.clone(), self.0.clock.clone());
-        Teller { holder, store, clock, told: Arc::new(move || bell.ring()) }
+        AlertPublisher { holder, store, clock, told: Arc::new(move || wake.ring()) }
     }
 
     /// What plugins emit, one event after the other: at least once, in the order in which it was committed, from where the
@@ -433,7 +433,7 @@ impl Host {
     /// When the store cannot be read.
     #[cfg(feature = "serve")]
     pub async fn emitted(&self, reader: &str) -> Result<Events> {
-        Events::open(reader, self.sink_means()).await
+        Events::open(reader, self.sink_context()).await
     }
 
     /// The sinks of a `wharfage.toml`, of which none has begun: each can do what it is told to, as far as that can be known.
@@ -442,30 +442,30 @@ impl Host {
     /// [`Kind::Configuration`](crate::Kind::Configuration) where two would write one file or a secret is none;
     /// [`Kind::CredentialUnavailable`](crate::Kind::CredentialUnavailable) where there is no secret.
     #[cfg(feature = "serve")]
-    pub(crate) async fn sinks(&self, config: &Config) -> Result<Vec<Line>> {
+    pub(crate) async fn sinks(&self, config: &Config) -> Result<Vec<SinkWorker>> {
         let inner = &self.0;
-        let mut lines = Vec::new();
+        let mut workers = Vec::new();
         sink::check_together(&config.sinks, config.serve.limits.emitted_kept_ms)?;
         for (name, policy) in &config.sinks {
             let limits = &policy.limits;
-            let outlet: Box<dyn Outlet> = match &policy.place {
-                SinkPlace::Stdout => Box::new(Lines::stdout()),
+            let target: Box<dyn SinkTarget> = match &policy.place {
+                SinkPlace::Stdout => Box::new(LineTarget::stdout()),
                 SinkPlace::File { path, fsync } => {
-                    Box::new(Lines::file(Journal::new(path, *fsync, limits.rotate_bytes, limits.files)))
+                    Box::new(LineTarget::file(RotatingFile::new(path, *fsync, limits.rotate_bytes, limits.files)))
                 }
                 SinkPlace::Http { .. } => {
                     let owner = format!("sink {name}");
-                    let book = Book::new(inner.audit.clone(), "", &owner, None);
+                    let audit_context = AuditContext::new(inner.audit.clone(), "", &owner, None);
                     let limits = sink::http::path_limits(limits);
-                    let way = self.own_way(&limits, &owner, Some(inner.sealed.clone()), book)?;
-                    let posts = Posts::new(name, policy, &way)?;
-                    posts.check().await.map_err(|error| error.context(format!("sink `{name}`")))?;
-                    Box::new(posts)
+                    let own_path = self.own_path(&limits, &owner, Some(inner.sealed.clone()), audit_context)?;
+                    let http = HttpTarget::new(name, policy, &own_path)?;
+                    http.check().await.map_err(|error| error.context(format!("sink `{name}`")))?;
+                    Box::new(http)
                 }
             };
-            lines.push(Line::new(name, policy.clone(), outlet, self.sink_means())?);
+            workers.push(SinkWorker::new(name, policy.clone(), target, self.sink_context())?);
         }
-        Ok(lines)
+        Ok(workers)
     }
 
     /// What all plugins share.
@@ -494,26 +494,32 @@ impl Host {
 
     /// The wake-up signal of the sinks: whoever commits what a plugin emitted rings it.
     #[cfg(feature = "serve")]
-    pub(crate) fn bell(&self) -> &Bell {
-        &self.0.bell
+    pub(crate) fn wake(&self) -> &WakeSignal {
+        &self.0.wake
     }
 
     /// What a path of the host's own goes by, and where it finds the secrets of this owner.
     #[cfg(any(feature = "serve", feature = "trace"))]
-    pub(crate) fn own_way(&self, limits: &Limits, owner: &str, sealed: Option<Sealed>, book: Book) -> Result<Way> {
+    pub(crate) fn own_path(
+        &self,
+        limits: &Limits,
+        owner: &str,
+        sealed: Option<Sealed>,
+        audit_context: AuditContext,
+    ) -> Result<OwnPath> {
         let inner = &self.0;
         let transport = match &inner.transport {
             Some(transport) => transport.clone(),
             None => Arc::new(Http::new(limits)?),
         };
         let (owner, clock, run_programs) = (owner.to_owned(), inner.clock.clone(), inner.run_programs);
-        let means = Means { sealed, owner, clock, run_programs, book };
-        Ok(Way { transport, resolver: inner.resolver.clone(), means })
+        let secrets = SecretsContext { sealed, owner, clock, run_programs, audit_context };
+        Ok(OwnPath { transport, resolver: inner.resolver.clone(), secrets })
     }
 
     #[cfg(feature = "serve")]
-    fn sink_means(&self) -> SinkMeans {
-        SinkMeans { store: self.0.store.clone(), clock: self.0.clock.clone(), bell: self.0.bell.clone() }
+    fn sink_context(&self) -> SinkContext {
+        SinkContext { store: self.0.store.clone(), clock: self.0.clock.clone(), wake: self.0.wake.clone() }
     }
 
     /// Whether instances come from a pool; false where the address space is short.

@@ -73,7 +73,6 @@ mod connect;
 mod connection;
 mod drift;
 mod engine;
-mod errand;
 mod error;
 mod event;
 mod explain;
@@ -87,6 +86,7 @@ mod host;
 mod inbound;
 pub mod manifest;
 pub mod observe;
+mod off_stack;
 mod outbound;
 mod percent;
 mod plugin;
@@ -196,7 +196,7 @@ pub mod serving {
     #[cfg(feature = "serve")]
     pub use crate::inbound::serving::{ConsoleAddress, Reloaded, ServingState};
     #[cfg(feature = "serve")]
-    pub use crate::inbound::sink::line::{SinkDoing, SinkState};
+    pub use crate::inbound::sink::worker::{SinkDoing, SinkState};
     pub use crate::inbound::sink::{SinkLimits, SinkPlace, SinkPolicy};
     pub use crate::inbound::socket::{Overflow, SocketPolicy};
     #[cfg(feature = "serve")]

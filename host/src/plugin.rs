@@ -29,7 +29,7 @@ use wasmtime::component::{Component, InstancePre};
 
 use self::link::{is_ours, trap_the_rest};
 use self::probe::said;
-use self::run::Live;
+use self::run::LiveInstance;
 use crate::artifact::Digest;
 use crate::auth::scopes::Needed;
 use crate::bindings::exports::wharfage::plugin::{events, operations};
@@ -95,7 +95,7 @@ struct Loaded {
     vitals: Vitals,
     observer: Option<Observer>,
     /// Instances that wait for another call, where the connection wants that.
-    warm: Option<Arc<Warm<Live>>>,
+    warm: Option<Arc<Warm<LiveInstance>>>,
     name: Arc<str>,
     connection: Arc<str>,
 }
@@ -246,7 +246,7 @@ impl Plugin {
 
     /// It is the one of its connection from now on: what it says of budgets holds, and its numbers are told.
     pub(crate) fn take_up(&self) {
-        self.0.outbound.lanes.take_up();
+        self.0.outbound.queues.take_up();
         self.0.meter.watch(&self.0.outbound);
     }
 
@@ -268,7 +268,7 @@ impl Plugin {
         for (_, session) in &self.0.outbound.sessions {
             session.settled().await;
         }
-        self.0.outbound.book.flush().await;
+        self.0.outbound.audit_context.flush().await;
         if let Some(cache) = &self.0.outbound.cache {
             cache.flush().await;
         }

@@ -231,7 +231,7 @@ struct Life {
 }
 
 /// A lease: one call's use of an instance. Dropped without an end, it says that the call was interrupted.
-pub(crate) struct Stay<'a, T: Send + 'static> {
+pub(crate) struct Lease<'a, T: Send + 'static> {
     warm: &'a Warm<T>,
     life: Life,
     has_ended: bool,
@@ -258,7 +258,7 @@ impl<T: Send + 'static> Warm<T> {
     }
 
     /// An instance that waits, for one more call. The connection's credentials have changed so often by now.
-    pub(crate) fn take(&self, changes: u64) -> Option<(T, Stay<'_, T>)> {
+    pub(crate) fn take(&self, changes: u64) -> Option<(T, Lease<'_, T>)> {
         let now = self.clock.now();
         let mut over = Vec::new();
         let taken = {
@@ -273,13 +273,13 @@ impl<T: Send + 'static> Warm<T> {
         };
         self.leave(over.len() + usize::from(taken.is_some()));
         over.into_iter().for_each(|(waiting, why)| self.retire(waiting, why));
-        taken.map(|Waiting { instance, life, .. }| (instance, Stay { warm: self, life, has_ended: false }))
+        taken.map(|Waiting { instance, life, .. }| (instance, Lease { warm: self, life, has_ended: false }))
     }
 
     /// The first call of an instance that was made for it.
-    pub(crate) fn begin(&self, changes: u64) -> Stay<'_, T> {
+    pub(crate) fn begin(&self, changes: u64) -> Lease<'_, T> {
         let life = Life { made_at: self.clock.now(), calls_left: self.policy.drawn(self.clock.jitter()), changes };
-        Stay { warm: self, life, has_ended: false }
+        Lease { warm: self, life, has_ended: false }
     }
 
     fn is_over(&self, waiting: &Waiting<T>, now: Timestamp, changes: u64) -> Option<Retired> {
@@ -400,7 +400,7 @@ impl<T> Drop for Warm<T> {
     }
 }
 
-impl<T: Send + 'static> Stay<'_, T> {
+impl<T: Send + 'static> Lease<'_, T> {
     /// The call came to its end. The instance stays unless there is a reason, by the call or by itself, why it does not.
     pub(crate) fn end(mut self, instance: T, why: Option<Retired>, changes: u64) {
         self.has_ended = true;
@@ -418,7 +418,7 @@ impl<T: Send + 'static> Stay<'_, T> {
     }
 }
 
-impl<T: Send + 'static> Drop for Stay<'_, T> {
+impl<T: Send + 'static> Drop for Lease<'_, T> {
     fn drop(&mut self) {
         if !self.has_ended {
             self.warm.meter.instance_retired(Retired::Interrupted);

@@ -13,7 +13,7 @@ use wharfage_tests::fixture::{Theatre, compare};
 use wharfage_tests::{PLUGINS, PluginFolder, Scene, component, guests};
 
 /// A folder with a component, a key and a `wharfage.toml` that leads to a stand-in.
-pub(crate) struct Desk {
+pub(crate) struct Setup {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) needs: Needs,
     pub(crate) stand_in: StandIn,
@@ -22,12 +22,12 @@ pub(crate) struct Desk {
 
 pub(crate) const KEY: &str = "a-key-for-the-command-line-only";
 
-impl Desk {
+impl Setup {
     /// For a fixture of a plugin that has one: a list over several pages that succeeds.
     pub(crate) async fn of(plugin: &PluginFolder) -> Option<Self> {
         let bytes = component::built(plugin.name, || plugin.compiled(), &plugin.manifest()).await;
         let needs = Needs::read(&bytes).unwrap();
-        // A desk has keys, and nobody to sign in.
+        // It has keys, and nobody to sign in.
         if plugin.manifest().contains("scheme = \"oauth2\"") {
             return None;
         }
@@ -42,16 +42,16 @@ impl Desk {
         let stand_in = StandIn::start(fixture.exchanges.clone(), manner).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("plugin.wasm"), bytes.as_slice()).unwrap();
-        let desk = Self { folder, needs, stand_in, fixture };
-        desk.write_config(&Digest::of(&bytes).to_string());
-        Some(desk)
+        let setup = Self { folder, needs, stand_in, fixture };
+        setup.write_config(&Digest::of(&bytes).to_string());
+        Some(setup)
     }
 
     /// For the first plugin that has one; what is done for each that has one is done for this one at least.
     async fn first() -> Self {
         for plugin in PLUGINS {
-            if let Some(desk) = Self::of(plugin).await {
-                return desk;
+            if let Some(setup) = Self::of(plugin).await {
+                return setup;
             }
         }
         panic!("no plugin has a desk");
@@ -127,30 +127,30 @@ pub(crate) fn program() -> PathBuf {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pipe_gets_json_lines_of_every_page_and_no_key() {
     for plugin in PLUGINS {
-        let Some(desk) = Desk::of(plugin).await else { continue };
-        let input = desk.fixture.input.get();
-        let (code, out, err) = desk.run(&["call", "desk", &desk.fixture.operation, "--input", input, "--all"]).await;
+        let Some(setup) = Setup::of(plugin).await else { continue };
+        let input = setup.fixture.input.get();
+        let (code, out, err) = setup.run(&["call", "desk", &setup.fixture.operation, "--input", input, "--all"]).await;
         assert_eq!(code, 0, "{err}");
         let items: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        assert_eq!(serde_json::Value::Array(items), desk.fixture.expect.output_value().unwrap());
+        assert_eq!(serde_json::Value::Array(items), setup.fixture.expect.output_value().unwrap());
         assert!(!out.contains(KEY) && !err.contains(KEY));
-        assert!(desk.stand_in.seen().iter().all(|seen| seen.is_signed), "a request left without its credential");
+        assert!(setup.stand_in.seen().iter().all(|seen| seen.is_signed), "a request left without its credential");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_ends_a_list_and_tells_how_to_go_on() {
     for plugin in PLUGINS {
-        let Some(desk) = Desk::of(plugin).await else { continue };
-        let (operation, input) = (desk.fixture.operation.as_str(), desk.fixture.input.get());
-        let (code, out, err) = desk.run(&["call", "desk", operation, "--input", input, "--limit", "1"]).await;
+        let Some(setup) = Setup::of(plugin).await else { continue };
+        let (operation, input) = (setup.fixture.operation.as_str(), setup.fixture.input.get());
+        let (code, out, err) = setup.run(&["call", "desk", operation, "--input", input, "--limit", "1"]).await;
         assert_eq!((code, out.lines().count()), (0, 1), "{err}");
-        assert!(!desk.stand_in.unused().is_empty(), "one item was asked for and every page was read");
+        assert!(!setup.stand_in.unused().is_empty(), "one item was asked for and every page was read");
         let cursor = err.split("--cursor ").nth(1).unwrap().split_whitespace().next().unwrap();
-        let (code, rest, err) = desk.run(&["call", "desk", operation, "--input", input, "--cursor", cursor]).await;
+        let (code, rest, err) = setup.run(&["call", "desk", operation, "--input", input, "--cursor", cursor]).await;
         assert_eq!(code, 0, "{err}");
         assert!(!rest.is_empty() && rest.lines().next() != out.lines().next());
-        let (code, _, err) = desk.run(&["call", "desk", operation, "--input", input, "--cursor", "AAAA"]).await;
+        let (code, _, err) = setup.run(&["call", "desk", operation, "--input", input, "--cursor", "AAAA"]).await;
         assert_eq!(code, 2, "{err}");
         assert!(err.contains("cursor-invalid"), "{err}");
     }
@@ -158,32 +158,32 @@ async fn a_limit_ends_a_list_and_tells_how_to_go_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_component_that_is_not_the_pinned_one_is_refused() {
-    let desk = Desk::first().await;
-    desk.write_config(&format!("sha256:{}", "0".repeat(64)));
-    let (code, out, err) = desk.run(&["call", "desk", &desk.fixture.operation]).await;
+    let setup = Setup::first().await;
+    setup.write_config(&format!("sha256:{}", "0".repeat(64)));
+    let (code, out, err) = setup.run(&["call", "desk", &setup.fixture.operation]).await;
     assert_eq!((code, out.as_str()), (3, ""), "{err}");
     assert!(err.contains("is not the pinned one") && err.contains("digest = \"sha256:"), "{err}");
-    assert!(desk.stand_in.seen().is_empty());
+    assert!(setup.stand_in.seen().is_empty());
 }
 
 /// Hexadecimal digits are the same in any case of letters, for who loads and for who explains.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pin_in_capitals_is_the_same_pin() {
-    let desk = Desk::first().await;
-    let digest = Digest::of(&std::fs::read(desk.folder.path().join("plugin.wasm")).unwrap()).to_string();
-    desk.write_config(&digest.to_uppercase());
-    let (code, out, err) = desk.run(&["explain", "desk"]).await;
+    let setup = Setup::first().await;
+    let digest = Digest::of(&std::fs::read(setup.folder.path().join("plugin.wasm")).unwrap()).to_string();
+    setup.write_config(&digest.to_uppercase());
+    let (code, out, err) = setup.run(&["explain", "desk"]).await;
     assert!(code == 0 && out.contains(&format!("\nPinned: {digest}")), "{out}{err}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_suggested_lines_are_enough() {
-    let desk = Desk::first().await;
-    let (code, lines, err) = desk.run(&["explain", "--suggest", "plugin.wasm"]).await;
+    let setup = Setup::first().await;
+    let (code, lines, err) = setup.run(&["explain", "--suggest", "plugin.wasm"]).await;
     assert_eq!(code, 0, "{err}");
-    std::fs::write(desk.folder.path().join("wharfage.toml"), lines).unwrap();
-    let name = desk.needs.manifest.plugin.name.clone();
-    let (code, out, err) = desk.run(&["explain", &name]).await;
+    std::fs::write(setup.folder.path().join("wharfage.toml"), lines).unwrap();
+    let name = setup.needs.manifest.plugin.name.clone();
+    let (code, out, err) = setup.run(&["explain", &name]).await;
     assert_eq!(code, 0, "{err}");
     assert!(!out.contains("Not granted") && out.contains("Pinned:"), "{out}");
 }
@@ -191,14 +191,14 @@ async fn the_suggested_lines_are_enough() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_is_recorded_and_replayed_without_its_provider() {
     for plugin in PLUGINS {
-        let Some(desk) = Desk::of(plugin).await else { continue };
+        let Some(setup) = Setup::of(plugin).await else { continue };
         let theatre = Theatre::of(*plugin).await;
-        let (operation, input) = (desk.fixture.operation.as_str(), desk.fixture.input.get());
+        let (operation, input) = (setup.fixture.operation.as_str(), setup.fixture.input.get());
         let run = async |target: &str, more: &[&str]| {
             let arguments = ["call", target, operation, "--input", input];
-            desk.run(&arguments.iter().chain(more).copied().collect::<Vec<_>>()).await
+            setup.run(&arguments.iter().chain(more).copied().collect::<Vec<_>>()).await
         };
-        let read = |name: &str| std::fs::read_to_string(desk.folder.path().join(name)).unwrap();
+        let read = |name: &str| std::fs::read_to_string(setup.folder.path().join(name)).unwrap();
 
         let (code, live, err) = run("desk", &["--all", "--record", "tape.json"]).await;
         assert_eq!(code, 0, "{err}");
@@ -210,16 +210,16 @@ async fn a_call_is_recorded_and_replayed_without_its_provider() {
         assert_eq!((compare(&fixture.expect, &played), played.troubles), (Ok(()), Vec::new()));
 
         // What is there is not replaced unasked.
-        let asked = desk.stand_in.seen().len();
+        let asked = setup.stand_in.seen().len();
         let (code, _, err) = run("desk", &["--record", "tape.json"]).await;
-        assert_eq!((code, desk.stand_in.seen().len()), (2, asked), "{err}");
+        assert_eq!((code, setup.stand_in.seen().len()), (2, asked), "{err}");
         assert!(err.contains("is there already") && err.contains("--force") && err.contains("--record-new"), "{err}");
         let (code, ..) = run("desk", &["--all", "--record", "tape.json", "--force"]).await;
-        assert_eq!((code, desk.stand_in.seen().len()), (0, 2 * asked));
+        assert_eq!((code, setup.stand_in.seen().len()), (0, 2 * asked));
 
         // Neither wharfage.toml nor key nor provider.
         let (code, out, err) = run("plugin.wasm", &["--all", "--replay", "tape.json"]).await;
-        assert_eq!((code, out.as_str(), desk.stand_in.seen().len()), (0, live.as_str(), 2 * asked), "{err}");
+        assert_eq!((code, out.as_str(), setup.stand_in.seen().len()), (0, live.as_str(), 2 * asked), "{err}");
         let (code, _, err) = run("desk", &["--replay", "tape.json"]).await;
         assert_eq!(code, 0, "{err}");
         assert!(err.contains("on the tape not asked for"), "{err}");

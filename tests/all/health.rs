@@ -15,7 +15,7 @@ use wharfage_tests::scene::host;
 use wharfage_tests::{API_KEY, NOW, Open, PLUGINS, Provider, Reply, Scene, drained, guests, root, skipping, until};
 
 use crate::breaker::once;
-use crate::cli::{Desk, KEY};
+use crate::cli::{KEY, Setup};
 
 /// How the guests are probed.
 const PROBE: &str = "
@@ -420,15 +420,15 @@ async fn every_plugin_is_probed_with_one_cheap_read() {
 async fn the_program_tells_health_by_its_exit_code() {
     let has_probe = |plugin: &&wharfage_tests::PluginFolder| plugin.manifest().contains("\n[health]\n");
     for plugin in PLUGINS.iter().filter(has_probe) {
-        // What is probed is not what the desk's fixture asks for, except where it is.
-        let Some(desk) = Desk::of(plugin).await else { continue };
-        let (code, out, err) = desk.run(&["health", "--no-probe"]).await;
+        // What is probed is not what the setup's fixture asks for, except where it is.
+        let Some(setup) = Setup::of(plugin).await else { continue };
+        let (code, out, err) = setup.run(&["health", "--no-probe"]).await;
         assert_eq!(code, 1, "{err}");
         let told: Value = serde_json::from_str(out.trim()).unwrap();
         assert_eq!((&told["state"], &told["findings"][0]["cause"]), (&json!("unknown"), &json!("no-traffic")));
-        assert!(desk.stand_in.seen().is_empty(), "nobody was to be asked");
+        assert!(setup.stand_in.seen().is_empty(), "nobody was to be asked");
         // Of a stand-in that knows no such request, anything is said but that all is well.
-        let (code, out, err) = desk.run(&["health", "desk", "--json"]).await;
+        let (code, out, err) = setup.run(&["health", "desk", "--json"]).await;
         assert!([0, 1, 3].contains(&code), "{code} {out} {err}");
         assert!(!out.contains(KEY) && !err.contains(KEY));
         let told: Value = serde_json::from_str(out.trim()).unwrap();
@@ -438,15 +438,15 @@ async fn the_program_tells_health_by_its_exit_code() {
             _ => 3,
         };
         assert_eq!(code, expected, "{out}");
-        let (code, _, err) = desk.run(&["health", "dekk"]).await;
+        let (code, _, err) = setup.run(&["health", "dekk"]).await;
         assert_eq!(code, 3, "{err}");
         assert!(err.contains("dekk"), "{err}");
-        let (code, _, _) = desk.run(&["health", "--no-such"]).await;
+        let (code, _, _) = setup.run(&["health", "--no-such"]).await;
         assert_eq!(code, 2);
         // A secret that is not there is somebody's to give.
-        let digest = wharfage::Digest::of(&std::fs::read(desk.folder.path().join("plugin.wasm")).unwrap()).to_string();
-        desk.write_config_with(&digest, "{ env = 'DESK_KEY_THAT_IS_NOT_THERE' }");
-        let (code, out, _) = desk.run(&["health", "--no-probe"]).await;
+        let digest = wharfage::Digest::of(&std::fs::read(setup.folder.path().join("plugin.wasm")).unwrap()).to_string();
+        setup.write_config_with(&digest, "{ env = 'DESK_KEY_THAT_IS_NOT_THERE' }");
+        let (code, out, _) = setup.run(&["health", "--no-probe"]).await;
         assert_eq!(code, 3, "{out}");
         assert!(out.contains("secret-missing") && out.contains("wharfage secret list desk"), "{out}");
         return;

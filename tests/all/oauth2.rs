@@ -10,7 +10,7 @@ use wharfage_tests::{NOW, Provider, Scene, guests, until};
 
 /// A provider that rotates: a refresh token is good until the one after it was used.
 #[derive(Default)]
-struct Desk {
+struct Setup {
     issued: usize,
     /// The refresh tokens that are good.
     good: Vec<usize>,
@@ -28,42 +28,42 @@ struct Desk {
     held_to: usize,
 }
 
-fn answer(desk: &Mutex<Desk>, seen: &Seen) -> Reply {
-    let mut desk = desk.lock().unwrap();
+fn answer(setup: &Mutex<Setup>, seen: &Seen) -> Reply {
+    let mut setup = setup.lock().unwrap();
     if seen.target != "/token" {
         let shown = seen.header("authorization").and_then(|value| value.strip_prefix("Bearer access-token-"));
         let number: usize = shown.unwrap().parse().unwrap();
-        return Reply::status(if number > desk.refused_to { 200 } else { 401 });
+        return Reply::status(if number > setup.refused_to { 200 } else { 401 });
     }
-    if desk.is_silent {
+    if setup.is_silent {
         return Reply::never();
     }
     let form = String::from_utf8(seen.body.clone()).unwrap();
     if let Some(at) = form.find("refresh-token-") {
         let used: usize = form[at + 14..].split('&').next().unwrap().parse().unwrap();
-        if desk.is_revoked || !desk.good.contains(&used) {
-            let body = json!({"error": "invalid_grant", "error_description": desk.words});
+        if setup.is_revoked || !setup.good.contains(&used) {
+            let body = json!({"error": "invalid_grant", "error_description": setup.words});
             return Reply::status(400).header("content-type", "application/json").body(body.to_string());
         }
         // The one that was used stays good; those before it end.
-        desk.good = vec![used];
+        setup.good = vec![used];
     }
-    desk.issued += 1;
-    let number = desk.issued;
-    desk.good.push(number);
-    if desk.lose > 0 {
-        desk.lose -= 1;
+    setup.issued += 1;
+    let number = setup.issued;
+    setup.good.push(number);
+    if setup.lose > 0 {
+        setup.lose -= 1;
         return Reply::reset();
     }
     let given = Reply::json(&json!({
         "access_token": format!("access-token-{number}"), "refresh_token": format!("refresh-token-{number}"),
         "token_type": "Bearer", "expires_in": 3600,
     }));
-    if desk.held_to > 0 { given.once_seen(desk.held_to) } else { given }
+    if setup.held_to > 0 { given.once_seen(setup.held_to) } else { given }
 }
 
 struct Set {
-    desk: Arc<Mutex<Desk>>,
+    setup: Arc<Mutex<Setup>>,
     provider: Provider,
     clock: ManualClock,
     state: tempfile::TempDir,
@@ -71,13 +71,13 @@ struct Set {
 
 impl Set {
     async fn new() -> Self {
-        let desk = Arc::new(Mutex::new(Desk::default()));
+        let setup = Arc::new(Mutex::new(Setup::default()));
         let provider = Provider::answering({
-            let desk = desk.clone();
-            move |seen| answer(&desk, seen)
+            let setup = setup.clone();
+            move |seen| answer(&setup, seen)
         })
         .await;
-        Self { desk, provider, clock: ManualClock::skipping(NOW, 1), state: tempfile::tempdir().unwrap() }
+        Self { setup, provider, clock: ManualClock::skipping(NOW, 1), state: tempfile::tempdir().unwrap() }
     }
 
     /// One more host on the same state, as another process is.
@@ -156,11 +156,11 @@ async fn a_refused_token_is_renewed_once_and_the_call_goes_on() {
     let set = Set::new().await;
     let plugin = set.open().await;
     send(&plugin).await.unwrap();
-    set.desk.lock().unwrap().refused_to = 1;
+    set.setup.lock().unwrap().refused_to = 1;
     send(&plugin).await.unwrap();
     assert_eq!(set.asked(), 2);
     set.clock.advance(30_000);
-    set.desk.lock().unwrap().refused_to = usize::MAX;
+    set.setup.lock().unwrap().refused_to = usize::MAX;
     let before = set.provider.count();
     let error = send(&plugin).await.unwrap_err();
     assert_eq!((error.kind(), set.asked()), (&Kind::Unauthorized, 3));
@@ -172,7 +172,7 @@ async fn a_refused_token_is_renewed_once_and_the_call_goes_on() {
 async fn tokens_that_are_all_refused_are_renewed_once_in_a_while() {
     let set = Set::new().await;
     let plugin = set.open().await;
-    set.desk.lock().unwrap().refused_to = usize::MAX;
+    set.setup.lock().unwrap().refused_to = usize::MAX;
     for (advance_ms, asked) in [(0, 2), (0, 2), (30_000, 3), (0, 3)] {
         set.clock.advance(advance_ms);
         assert_eq!(*send(&plugin).await.unwrap_err().kind(), Kind::Unauthorized);
@@ -188,7 +188,7 @@ async fn a_renewal_that_hangs_holds_nobody_up_whose_token_serves() {
     let plugin = set.open().await;
     send(&plugin).await.unwrap();
     set.clock.advance(3_400_000);
-    set.desk.lock().unwrap().is_silent = true;
+    set.setup.lock().unwrap().is_silent = true;
     let first = tokio::spawn({
         let plugin = plugin.clone();
         async move { send(&plugin).await }
@@ -212,7 +212,7 @@ async fn a_program_that_ends_in_order_waits_for_the_renewal_that_it_began() {
         let before = plugin.token_states().await.unwrap();
         set.clock.advance(3_400_000);
         // The renewal, the call that began it, and another one.
-        set.desk.lock().unwrap().held_to = set.provider.count() + 3;
+        set.setup.lock().unwrap().held_to = set.provider.count() + 3;
         let first = tokio::spawn({
             let plugin = plugin.clone();
             async move { send(&plugin).await }
@@ -239,7 +239,7 @@ async fn a_lost_answer_loses_no_token() {
     let plugin = set.open().await;
     send(&plugin).await.unwrap();
     set.clock.advance(3_600_000);
-    set.desk.lock().unwrap().lose = 2;
+    set.setup.lock().unwrap().lose = 2;
     send(&plugin).await.unwrap();
     set.clock.advance(3_600_000);
     send(&set.open().await).await.unwrap();
@@ -251,7 +251,7 @@ async fn what_was_withdrawn_is_said_kept_and_not_asked_for_again() {
     let plugin = set.open().await;
     send(&plugin).await.unwrap();
     set.clock.advance(3_600_000);
-    set.desk.lock().unwrap().is_revoked = true;
+    set.setup.lock().unwrap().is_revoked = true;
     let error = send(&plugin).await.unwrap_err();
     assert_eq!(*error.kind(), Kind::ReauthorizationNeeded);
     assert!(error.to_string().contains("wharfage connect acme"), "{error}");
@@ -269,7 +269,7 @@ async fn a_long_refusal_is_one_too() {
     let plugin = set.open().await;
     send(&plugin).await.unwrap();
     set.clock.advance(3_600_000);
-    *set.desk.lock().unwrap() = Desk { is_revoked: true, words: "revoked ".repeat(1_000), ..Desk::default() };
+    *set.setup.lock().unwrap() = Setup { is_revoked: true, words: "revoked ".repeat(1_000), ..Setup::default() };
     let error = send(&plugin).await.unwrap_err();
     assert_eq!((error.kind(), error.body()), (&Kind::ReauthorizationNeeded, None));
     assert!(error.message().contains("invalid_grant") && error.to_string().len() < 1_000, "{error}");

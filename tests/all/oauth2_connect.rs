@@ -79,7 +79,7 @@ pub(crate) struct Consent {
     tokens: usize,
 }
 
-pub(crate) struct Desk {
+pub(crate) struct Setup {
     pub(crate) provider: Provider,
     pub(crate) consent: Arc<Mutex<Consent>>,
     pub(crate) folder: tempfile::TempDir,
@@ -145,7 +145,7 @@ fn answer(consent: &Mutex<Consent>, seen: &Seen) -> Reply {
     }
 }
 
-impl Desk {
+impl Setup {
     async fn new() -> Self {
         Self::with("", "").await
     }
@@ -158,15 +158,15 @@ impl Desk {
             move |seen| answer(&consent, seen)
         })
         .await;
-        let mut desk = Self { provider, consent, folder: tempfile::tempdir().unwrap(), text: String::new() };
-        desk.secret("client_id", CLIENT_ID);
-        desk.secret("client_secret", CLIENT_SECRET);
-        desk.text = format!(
+        let mut setup = Self { provider, consent, folder: tempfile::tempdir().unwrap(), text: String::new() };
+        setup.secret("client_id", CLIENT_ID);
+        setup.secret("client_secret", CLIENT_SECRET);
+        setup.text = format!(
             "[accounts.harbour]\n{account}\n[accounts.harbour.secrets]\nclient_id = {{ file = 'client_id' }}\n\
              client_secret = {{ file = 'client_secret' }}\n"
         );
-        desk.connection("acme", credential).await;
-        desk
+        setup.connection("acme", credential).await;
+        setup
     }
 
     fn secret(&self, name: &str, value: &str) {
@@ -268,14 +268,14 @@ pub(crate) async fn ends_on(link: &str) -> String {
 
 #[tokio::test]
 async fn a_browser_signs_in_and_the_plugin_s_calls_carry_the_token() {
-    let desk = Desk::new().await;
-    let host = desk.host(&skipping());
-    let error = desk.bearer(&host).await.unwrap_err();
+    let setup = Setup::new().await;
+    let host = setup.host(&skipping());
+    let error = setup.bearer(&host).await.unwrap_err();
     assert!(error.details().unwrap().contains("wharfage connect acme"), "{error}");
 
-    let authorization = host.authorize(&desk.config(), "acme", None).await.unwrap();
+    let authorization = host.authorize(&setup.config(), "acme", None).await.unwrap();
     assert!(authorization.kind() == SignInKind::Browser && authorization.can_listen());
-    desk.consent.lock().unwrap().redirect_more = "&realmId=4620816365";
+    setup.consent.lock().unwrap().redirect_more = "&realmId=4620816365";
     let listening = authorization.listen().await.unwrap();
     let link = listening.link().to_owned();
     assert!(link.contains("tenant=7") && link.contains("code_challenge_method=S256"), "{link}");
@@ -283,24 +283,24 @@ async fn a_browser_signs_in_and_the_plugin_s_calls_carry_the_token() {
     let connected = connected.unwrap();
     assert_eq!((connected.granted.join(" "), connected.missing.len()), ("orders.read orders.write".to_owned(), 0));
     assert!(page.0 == 200 && page.1.contains("<h1>Connected.</h1>"), "{page:?}");
-    assert_eq!(desk.bearer(&host).await.unwrap(), "Bearer access-token-1");
+    assert_eq!(setup.bearer(&host).await.unwrap(), "Bearer access-token-1");
     // The next host of the same folder has it as well.
     drop(host);
-    assert_eq!(desk.bearer(&desk.host(&skipping())).await.unwrap(), "Bearer access-token-1");
-    assert_eq!(desk.forms("/token").len(), 1);
+    assert_eq!(setup.bearer(&setup.host(&skipping())).await.unwrap(), "Bearer access-token-1");
+    assert_eq!(setup.forms("/token").len(), 1);
 }
 
 /// What the redirect said besides goes into the path where the plugin writes its name, and nowhere else; where it said
 /// nothing, a person is asked to connect again, and nothing is sent.
 #[tokio::test]
 async fn what_the_redirect_said_besides_goes_into_the_path() {
-    let desk = Desk::new().await;
-    let host = desk.host(&skipping());
+    let setup = Setup::new().await;
+    let host = setup.host(&skipping());
     let sign_in = async |more: &'static str| {
-        desk.consent.lock().unwrap().redirect_more = more;
-        let mut sign_in = host.authorize(&desk.config(), "acme", None).await.unwrap().sign_in().await.unwrap();
+        setup.consent.lock().unwrap().redirect_more = more;
+        let mut sign_in = host.authorize(&setup.config(), "acme", None).await.unwrap().sign_in().await.unwrap();
         sign_in.finish(&ends_on(sign_in.link()).await).await.unwrap();
-        host.open(&desk.config(), "acme").await.unwrap()
+        host.open(&setup.config(), "acme").await.unwrap()
     };
     let at = |url: &str| json!({"url": url});
     let orders = "{api}/company/{realmId}/orders?x=1";
@@ -313,31 +313,31 @@ async fn what_the_redirect_said_besides_goes_into_the_path() {
     let plugin = sign_in("&realmId=46%2F20").await;
     let told = plugin.call::<Value>("send", &at(orders)).await.unwrap();
     assert!(told.output["url"].as_str().unwrap().contains("%7BrealmId%7D"), "{:?}", told.output);
-    assert_eq!(desk.provider.seen().last().unwrap().target, "/company/46%2F20/orders?x=1");
+    assert_eq!(setup.provider.seen().last().unwrap().target, "/company/46%2F20/orders?x=1");
 
-    let count = desk.provider.count();
+    let count = setup.provider.count();
     for wrong in ["{api}/{realmId}/{realmId}", "{api}/x?id={realmId}", "{api}/{realmid}/x?id=%7BrealmId%7D"] {
         let error = plugin.call::<Value>("send", &at(wrong)).await.unwrap_err();
         assert!(matches!(error.kind(), Kind::PolicyDenied(rule) if rule == "credential"), "{wrong}: {error}");
     }
     let bare = json!({"url": orders, "credential": "anonymous"});
     assert!(plugin.call::<Value>("send", &bare).await.is_err());
-    assert_eq!(desk.provider.count(), count);
+    assert_eq!(setup.provider.count(), count);
 }
 
 /// A program with a token service of its own hands the token in; no endpoint is asked.
 #[tokio::test]
 async fn an_embedder_may_hand_in_the_token() {
-    let desk = Desk::new().await;
-    let host = desk.host(&skipping());
+    let setup = Setup::new().await;
+    let host = setup.host(&skipping());
     let captured = BTreeMap::from([("realmId".to_owned(), "7".to_owned())]);
     let given = ExternalToken { token: SecretValue::new("of-another-service"), captured };
-    let mut config = desk.config();
+    let mut config = setup.config();
     let account = config.accounts.remove("harbour").unwrap().with_access("account", given);
     config.accounts.insert("harbour".to_owned(), account);
     let plugin = host.open(&config, "acme").await.unwrap();
     plugin.call::<Value>("send", &json!({"url": "{api}/{realmId}/orders"})).await.unwrap();
-    let seen = desk.provider.seen();
+    let seen = setup.provider.seen();
     assert_eq!((seen.len(), seen[0].target.as_str()), (1, "/7/orders"));
     assert_eq!(seen[0].header("authorization"), Some("Bearer of-another-service"));
 }
@@ -345,9 +345,9 @@ async fn an_embedder_may_hand_in_the_token() {
 /// The guide's callback took the first request whatever it was. Here nothing that is not the answer ends the wait.
 #[tokio::test]
 async fn guide_s18_foreign_requests_neither_end_nor_become_the_sign_in() {
-    let desk = Desk::new().await;
-    let host = desk.host(&skipping());
-    let listening = host.authorize(&desk.config(), "acme", None).await.unwrap().listen().await.unwrap();
+    let setup = Setup::new().await;
+    let host = setup.host(&skipping());
+    let listening = host.authorize(&setup.config(), "acme", None).await.unwrap().listen().await.unwrap();
     let (link, back) = (listening.link().to_owned(), listening.redirect().to_owned());
     let browser = async {
         for (wrong, status) in [
@@ -366,16 +366,16 @@ async fn guide_s18_foreign_requests_neither_end_nor_become_the_sign_in() {
     };
     let (connected, ()) = tokio::join!(listening.wait(), browser);
     connected.unwrap();
-    assert_eq!(desk.forms("/token").len(), 1, "nothing but the right code was sent");
+    assert_eq!(setup.forms("/token").len(), 1, "nothing but the right code was sent");
 }
 
 #[tokio::test]
 async fn a_refusal_is_said_in_words_to_the_browser_and_to_whoever_waits() {
-    let desk = Desk::new().await;
-    let host = desk.host(&skipping());
-    let authorization = host.authorize(&desk.config(), "acme", None).await.unwrap();
+    let setup = Setup::new().await;
+    let host = setup.host(&skipping());
+    let authorization = host.authorize(&setup.config(), "acme", None).await.unwrap();
     let more = "&error=access_denied&error_description=Not+for+%3Cb%3E+client-s3cret-of-the-harbour%1b[2J";
-    desk.consent.lock().unwrap().redirect_more = more;
+    setup.consent.lock().unwrap().redirect_more = more;
     let listening = authorization.listen().await.unwrap();
     let link = listening.link().to_owned();
     let (ended, (status, page)) = tokio::join!(listening.wait(), browse(&link));
@@ -385,11 +385,11 @@ async fn a_refusal_is_said_in_words_to_the_browser_and_to_whoever_waits() {
     assert!(text.contains("The provider says: Not for <b>") && text.contains("wharfage connect acme"), "{text}");
     assert!(page.contains("Not for &lt;b&gt;"), "{page}");
     assert!(!text.contains('\u{1b}') && !page.contains('\u{1b}'));
-    assert!(desk.forms("/token").is_empty());
+    assert!(setup.forms("/token").is_empty());
 
     // The token endpoint refuses: the code is gone, what was there before is not.
-    desk.consent.lock().unwrap().redirect_more = "";
-    desk.consent.lock().unwrap().refusals = vec!["invalid_grant"];
+    setup.consent.lock().unwrap().redirect_more = "";
+    setup.consent.lock().unwrap().refusals = vec!["invalid_grant"];
     let listening = authorization.listen().await.unwrap();
     let link = listening.link().to_owned();
     let (ended, (status, _)) = tokio::join!(listening.wait(), browse(&link));
@@ -399,10 +399,10 @@ async fn a_refusal_is_said_in_words_to_the_browser_and_to_whoever_waits() {
 
 #[tokio::test]
 async fn nobody_is_waited_for_longer_than_two_minutes() {
-    let desk = Desk::new().await;
+    let setup = Setup::new().await;
     let clock = ManualClock::new(NOW, 1);
-    let host = desk.host(&clock);
-    let listening = host.authorize(&desk.config(), "acme", None).await.unwrap().listen().await.unwrap();
+    let host = setup.host(&clock);
+    let listening = host.authorize(&setup.config(), "acme", None).await.unwrap().listen().await.unwrap();
     let back = listening.redirect().to_owned();
     let waiting = tokio::spawn(listening.wait());
     clock.advance(119_999);
@@ -415,10 +415,10 @@ async fn nobody_is_waited_for_longer_than_two_minutes() {
 #[tokio::test]
 async fn an_address_is_pasted_where_the_provider_takes_only_https() {
     let redirect = "https://acme.test/oauth/done";
-    let desk = Desk::with("", &format!("redirect = '{redirect}'")).await;
+    let setup = Setup::with("", &format!("redirect = '{redirect}'")).await;
     let clock = ManualClock::new(NOW, 1);
-    let host = desk.host(&clock);
-    let authorization = host.authorize(&desk.config(), "acme", None).await.unwrap();
+    let host = setup.host(&clock);
+    let authorization = host.authorize(&setup.config(), "acme", None).await.unwrap();
     assert!(!authorization.can_listen());
     let refused = authorization.listen().await.err().unwrap();
     assert!(refused.to_string().contains("not on this machine"), "{refused}");
@@ -430,7 +430,7 @@ async fn an_address_is_pasted_where_the_provider_takes_only_https() {
         assert!(!sign_in.is_over() && matches!(error.kind(), Kind::InvalidRequest(_)), "{wrong}: {error:?}");
         assert!(error.details().is_some_and(|next| !next.is_empty()), "{error}");
     }
-    assert!(desk.forms("/token").is_empty());
+    assert!(setup.forms("/token").is_empty());
     let connected = sign_in.finish(&format!(" {right} \n")).await.unwrap();
     assert_eq!(connected.granted.len(), 2);
     let again = sign_in.finish(&right).await.unwrap_err();
@@ -440,15 +440,15 @@ async fn an_address_is_pasted_where_the_provider_takes_only_https() {
     let right = ends_on(late.link()).await;
     clock.advance(600_000);
     assert_eq!(*late.finish(&right).await.unwrap_err().kind(), Kind::Timeout);
-    assert_eq!(desk.forms("/token").len(), 1);
+    assert_eq!(setup.forms("/token").len(), 1);
 }
 
 #[tokio::test]
 async fn less_granted_than_asked_for_is_said() {
-    let desk = Desk::new().await;
-    desk.consent.lock().unwrap().granted = "orders.read profile";
-    let host = desk.host(&skipping());
-    let mut sign_in = host.authorize(&desk.config(), "acme", None).await.unwrap().sign_in().await.unwrap();
+    let setup = Setup::new().await;
+    setup.consent.lock().unwrap().granted = "orders.read profile";
+    let host = setup.host(&skipping());
+    let mut sign_in = host.authorize(&setup.config(), "acme", None).await.unwrap().sign_in().await.unwrap();
     let right = ends_on(sign_in.link()).await;
     let connected = sign_in.finish(&right).await.unwrap();
     assert_eq!(connected.missing, ["orders.write"]);
@@ -457,47 +457,47 @@ async fn less_granted_than_asked_for_is_said() {
 
 #[tokio::test]
 async fn one_consent_serves_all_connections_of_an_account() {
-    let mut desk = Desk::new().await;
+    let mut setup = Setup::new().await;
     let mail = "scopes = [\"mail.send\", \"orders.read\"]";
-    desk.connection_elsewhere("mail", mail).await;
+    setup.connection_elsewhere("mail", mail).await;
     // Another provider's, under the same name.
-    desk.connection("other", "scopes = [\"never\"]\ntoken = \"{auth}/elsewhere\"").await;
-    let host = desk.host(&skipping());
+    setup.connection("other", "scopes = [\"never\"]\ntoken = \"{auth}/elsewhere\"").await;
+    let host = setup.host(&skipping());
     let scopes =
         async |name: &str, config: &Config| host.authorize(config, name, None).await.unwrap().scopes().to_vec();
-    assert_eq!(scopes("acme", &desk.config()).await, ["orders.read", "orders.write", "mail.send"]);
-    assert_eq!(scopes("mail", &desk.config()).await, ["mail.send", "orders.read", "orders.write"]);
-    assert_eq!(scopes("other", &desk.config()).await, ["never"]);
-    let mut config = desk.config();
+    assert_eq!(scopes("acme", &setup.config()).await, ["orders.read", "orders.write", "mail.send"]);
+    assert_eq!(scopes("mail", &setup.config()).await, ["mail.send", "orders.read", "orders.write"]);
+    assert_eq!(scopes("other", &setup.config()).await, ["never"]);
+    let mut config = setup.config();
     config.accounts.get_mut("harbour").unwrap().scopes = vec!["orders.read".to_owned()];
     assert_eq!(scopes("acme", &config).await, ["orders.read"], "the operator asks for less");
 
     let authorize = async |host: &Host, config: &Config| host.authorize(config, "mail", None).await.unwrap();
-    let url = desk.provider.url();
+    let url = setup.provider.url();
     let places: Vec<String> = authorize(&host, &config).await.audience().map(str::to_owned).collect();
     assert_eq!(places, [format!("{url}/"), format!("{url}/shop")]);
     let sign_in = async |host: &Host| {
-        let mut sign_in = authorize(host, &desk.config()).await.sign_in().await.unwrap();
+        let mut sign_in = authorize(host, &setup.config()).await.sign_in().await.unwrap();
         sign_in.finish(&ends_on(sign_in.link()).await).await.unwrap();
     };
     sign_in(&host).await;
     for (name, target) in [("acme", "/shop/orders"), ("mail", "/orders"), ("acme", "/shop/orders")] {
-        assert_eq!(desk.bearer_over(&host, name).await.unwrap(), "Bearer access-token-1");
-        assert_eq!(desk.provider.seen().last().unwrap().target, target);
+        assert_eq!(setup.bearer_over(&host, name).await.unwrap(), "Bearer access-token-1");
+        assert_eq!(setup.provider.seen().last().unwrap().target, target);
     }
     // What a plugin wants beyond that was not approved, until a person does it, here in another process.
-    desk.component("mail", &format!("{mail}\norigins = [\"api\", \"other\"]")).await;
-    let error = desk.bearer_over(&host, "mail").await.unwrap_err();
+    setup.component("mail", &format!("{mail}\norigins = [\"api\", \"other\"]")).await;
+    let error = setup.bearer_over(&host, "mail").await.unwrap_err();
     let is_named = error.message().contains("would now also go to https://other.stand-in.test");
     assert!(*error.kind() == Kind::ReauthorizationNeeded && is_named, "{error}");
-    assert_eq!(desk.bearer(&host).await.unwrap(), "Bearer access-token-1");
-    sign_in(&desk.host(&skipping())).await;
+    assert_eq!(setup.bearer(&host).await.unwrap(), "Bearer access-token-1");
+    sign_in(&setup.host(&skipping())).await;
     for name in ["mail", "acme"] {
-        assert_eq!(desk.bearer_over(&host, name).await.unwrap(), "Bearer access-token-2");
+        assert_eq!(setup.bearer_over(&host, name).await.unwrap(), "Bearer access-token-2");
     }
 
-    std::fs::remove_file(desk.folder.path().join("mail.wasm")).unwrap();
-    assert_eq!(scopes("acme", &desk.config()).await, ["orders.read", "orders.write"]);
+    std::fs::remove_file(setup.folder.path().join("mail.wasm")).unwrap();
+    assert_eq!(scopes("acme", &setup.config()).await, ["orders.read", "orders.write"]);
 }
 
 /// Some providers read the scopes in the assertion, so it says those that are asked for, not those of one plugin.
@@ -505,81 +505,81 @@ async fn one_consent_serves_all_connections_of_an_account() {
 async fn an_assertion_says_what_is_asked_for() {
     use base64::Engine as _;
     let signs = "flow = \"jwt-bearer\"\nassertion = { key = \"client_secret\", algorithm = \"HS256\" }";
-    let mut desk = Desk::with(signs, "").await;
-    desk.connection("mail", &format!("{signs}\nscopes = [\"mail.send\"]")).await;
-    let host = desk.host(&skipping());
-    host.authorize(&desk.config(), "acme", None).await.unwrap().obtain().await.unwrap();
-    let asked = &desk.forms("/token")[0];
+    let mut setup = Setup::with(signs, "").await;
+    setup.connection("mail", &format!("{signs}\nscopes = [\"mail.send\"]")).await;
+    let host = setup.host(&skipping());
+    host.authorize(&setup.config(), "acme", None).await.unwrap().obtain().await.unwrap();
+    let asked = &setup.forms("/token")[0];
     assert_eq!(asked["grant_type"], "urn:ietf:params:oauth:grant-type:jwt-bearer");
     let payload = asked["assertion"].split('.').nth(1).unwrap();
     let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).unwrap();
     let claims: Value = serde_json::from_slice(&payload).unwrap();
     assert_eq!((&claims["iss"], &claims["scope"]), (&json!(CLIENT_ID), &json!("orders.read orders.write mail.send")));
-    assert_eq!(claims["aud"], json!(format!("{}/token", desk.provider.url())));
+    assert_eq!(claims["aud"], json!(format!("{}/token", setup.provider.url())));
     assert_eq!(claims["iat"], json!(NOW.as_millis() / 1_000));
-    assert_eq!(desk.bearer(&host).await.unwrap(), "Bearer access-token-1");
+    assert_eq!(setup.bearer(&host).await.unwrap(), "Bearer access-token-1");
 }
 
 #[tokio::test]
 async fn a_person_signs_in_on_another_device() {
-    let desk = Desk::with("flow = \"device-code\"", "").await;
+    let setup = Setup::with("flow = \"device-code\"", "").await;
     let clock = skipping();
-    let host = desk.host(&clock);
-    let authorization = host.authorize(&desk.config(), "acme", None).await.unwrap();
+    let host = setup.host(&clock);
+    let authorization = host.authorize(&setup.config(), "acme", None).await.unwrap();
     assert_eq!(authorization.kind(), SignInKind::Device);
     let device = authorization.device().await.unwrap();
     assert_eq!((device.user_code(), device.address()), ("WDJB-MJHT", "https://stand-in.test/device"));
-    let asked = desk.forms("/device");
+    let asked = setup.forms("/device");
     assert_eq!((asked[0]["client_id"].as_str(), asked[0]["scope"].as_str()), (CLIENT_ID, "orders.read orders.write"));
-    desk.consent.lock().unwrap().refusals = vec!["authorization_pending", "slow_down", "authorization_pending"];
+    setup.consent.lock().unwrap().refusals = vec!["authorization_pending", "slow_down", "authorization_pending"];
     let began = wharfage::Clock::now(&clock);
     device.wait().await.unwrap();
     // 5 s, 5 s, then 10 s twice (RFC 8628, 3.5).
     assert_eq!(wharfage::Clock::now(&clock).since(began), 30_000);
-    let polls = desk.forms("/token");
+    let polls = setup.forms("/token");
     assert_eq!(polls.len(), 4);
     assert!(polls.iter().all(|poll| poll["device_code"] == "the-device-s-code"
         && poll["grant_type"] == "urn:ietf:params:oauth:grant-type:device_code"));
-    assert_eq!(desk.bearer(&host).await.unwrap(), "Bearer access-token-1");
+    assert_eq!(setup.bearer(&host).await.unwrap(), "Bearer access-token-1");
 
     for (refusal, kind) in [("access_denied", Kind::Forbidden), ("expired_token", Kind::Timeout)] {
-        desk.consent.lock().unwrap().refusals = vec!["authorization_pending", refusal];
+        setup.consent.lock().unwrap().refusals = vec!["authorization_pending", refusal];
         let error = authorization.device().await.unwrap().wait().await.unwrap_err();
         assert!(*error.kind() == kind && error.to_string().contains("wharfage connect acme"), "{error:?}");
     }
-    desk.consent.lock().unwrap().refusals = vec!["authorization_pending"; 1_000];
+    setup.consent.lock().unwrap().refusals = vec!["authorization_pending"; 1_000];
     let error = authorization.device().await.unwrap().wait().await.unwrap_err();
     assert_eq!(*error.kind(), Kind::Timeout);
-    let left = desk.consent.lock().unwrap().refusals.len();
+    let left = setup.consent.lock().unwrap().refusals.len();
     assert_eq!(1_000 - left, 359, "every 5 s until half an hour is over");
-    assert_eq!(desk.bearer(&host).await.unwrap(), "Bearer access-token-1", "nothing was lost");
+    assert_eq!(setup.bearer(&host).await.unwrap(), "Bearer access-token-1", "nothing was lost");
 }
 
 #[tokio::test]
 async fn where_nobody_signs_in_the_tokens_are_there_at_once() {
-    let desk = Desk::with("flow = \"client-credentials\"", "").await;
-    let host = desk.host(&skipping());
-    let authorization = host.authorize(&desk.config(), "acme", None).await.unwrap();
+    let setup = Setup::with("flow = \"client-credentials\"", "").await;
+    let host = setup.host(&skipping());
+    let authorization = host.authorize(&setup.config(), "acme", None).await.unwrap();
     assert_eq!(authorization.kind(), SignInKind::Direct);
     authorization.obtain().await.unwrap();
-    let asked = &desk.forms("/token")[0];
+    let asked = &setup.forms("/token")[0];
     assert_eq!(
         (asked["grant_type"].as_str(), asked["scope"].as_str()),
         ("client_credentials", "orders.read orders.write")
     );
-    assert_eq!(desk.bearer(&host).await.unwrap(), "Bearer access-token-1");
+    assert_eq!(setup.bearer(&host).await.unwrap(), "Bearer access-token-1");
 
     // When the token has ended, as much is asked for again, and less where the operator says so.
-    let mut desk = desk;
-    desk.text = desk.text.replace("[accounts.harbour]\n", "[accounts.harbour]\nscopes = ['orders.read']\n");
-    let host = desk.host(&ManualClock::skipping(NOW.plus(3_600_000), 1));
-    assert_eq!(desk.bearer(&host).await.unwrap(), "Bearer access-token-2");
-    host.authorize(&desk.config(), "acme", None).await.unwrap().obtain().await.unwrap();
-    let asked: Vec<_> = desk.forms("/token").iter().map(|form| form.get("scope").cloned()).collect();
+    let mut setup = setup;
+    setup.text = setup.text.replace("[accounts.harbour]\n", "[accounts.harbour]\nscopes = ['orders.read']\n");
+    let host = setup.host(&ManualClock::skipping(NOW.plus(3_600_000), 1));
+    assert_eq!(setup.bearer(&host).await.unwrap(), "Bearer access-token-2");
+    host.authorize(&setup.config(), "acme", None).await.unwrap().obtain().await.unwrap();
+    let asked: Vec<_> = setup.forms("/token").iter().map(|form| form.get("scope").cloned()).collect();
     let (all, less) = (Some("orders.read orders.write".to_owned()), Some("orders.read".to_owned()));
     assert_eq!(asked, [all, None, less], "with a refresh token the provider renews what it granted");
 
-    let person = Desk::with("device = ", "").await;
+    let person = Setup::with("device = ", "").await;
     let authorization = person.host(&skipping()).authorize(&person.config(), "acme", None).await;
     let error = authorization.unwrap().obtain().await.unwrap_err();
     assert!(error.to_string().contains("wharfage connect acme"), "{error}");
@@ -589,15 +589,15 @@ async fn where_nobody_signs_in_the_tokens_are_there_at_once() {
 #[tokio::test]
 async fn tokens_that_are_asked_for_anew_serve_all_connections_of_an_account() {
     let flow = "flow = \"client-credentials\"";
-    let mut desk = Desk::with(flow, "").await;
-    desk.connection_elsewhere("mail", flow).await;
-    desk.consent.lock().unwrap().is_sparse = true;
+    let mut setup = Setup::with(flow, "").await;
+    setup.connection_elsewhere("mail", flow).await;
+    setup.consent.lock().unwrap().is_sparse = true;
     let clock = skipping();
-    let host = desk.host(&clock);
-    host.authorize(&desk.config(), "acme", None).await.unwrap().obtain().await.unwrap();
+    let host = setup.host(&clock);
+    host.authorize(&setup.config(), "acme", None).await.unwrap().obtain().await.unwrap();
     clock.advance(3_600_000);
     for name in ["acme", "mail"] {
-        assert_eq!(desk.bearer_over(&host, name).await.unwrap(), "Bearer access-token-2");
+        assert_eq!(setup.bearer_over(&host, name).await.unwrap(), "Bearer access-token-2");
     }
 }
 
@@ -605,17 +605,17 @@ async fn tokens_that_are_asked_for_anew_serve_all_connections_of_an_account() {
 #[tokio::test]
 async fn tokens_that_came_by_themselves_serve_another_connection_once_it_is_connected() {
     let flow = "flow = \"client-credentials\"";
-    let mut desk = Desk::with(flow, "").await;
-    desk.connection_elsewhere("mail", flow).await;
-    let host = desk.host(&skipping());
-    assert_eq!(desk.bearer(&host).await.unwrap(), "Bearer access-token-1");
-    let error = desk.bearer_over(&host, "mail").await.unwrap_err();
+    let mut setup = Setup::with(flow, "").await;
+    setup.connection_elsewhere("mail", flow).await;
+    let host = setup.host(&skipping());
+    assert_eq!(setup.bearer(&host).await.unwrap(), "Bearer access-token-1");
+    let error = setup.bearer_over(&host, "mail").await.unwrap_err();
     let said = "wants other than what its tokens were obtained for: its tokens would now also go to";
     assert!(*error.kind() == Kind::ReauthorizationNeeded && error.message().contains(said), "{error}");
     assert!(error.details().unwrap().contains("wharfage connect mail"), "{error}");
-    host.authorize(&desk.config(), "mail", None).await.unwrap().obtain().await.unwrap();
+    host.authorize(&setup.config(), "mail", None).await.unwrap().obtain().await.unwrap();
     for name in ["mail", "acme"] {
-        assert_eq!(desk.bearer_over(&host, name).await.unwrap(), "Bearer access-token-2");
+        assert_eq!(setup.bearer_over(&host, name).await.unwrap(), "Bearer access-token-2");
     }
 }
 
@@ -623,17 +623,17 @@ async fn tokens_that_came_by_themselves_serve_another_connection_once_it_is_conn
 #[tokio::test]
 async fn who_was_not_approved_is_told_so_while_a_renewal_hangs() {
     let flow = "flow = \"client-credentials\"";
-    let mut desk = Desk::with(flow, "").await;
+    let mut setup = Setup::with(flow, "").await;
     let clock = ManualClock::new(NOW, 1);
-    let host = desk.host(&clock);
-    host.authorize(&desk.config(), "acme", None).await.unwrap().obtain().await.unwrap();
-    desk.connection("mail", &format!("{flow}\norigins = [\"api\", \"other\"]")).await;
+    let host = setup.host(&clock);
+    host.authorize(&setup.config(), "acme", None).await.unwrap().obtain().await.unwrap();
+    setup.connection("mail", &format!("{flow}\norigins = [\"api\", \"other\"]")).await;
     clock.advance(3_400_000);
-    desk.consent.lock().unwrap().is_silent = true;
-    let plugin = host.open(&desk.config(), "acme").await.unwrap();
+    setup.consent.lock().unwrap().is_silent = true;
+    let plugin = host.open(&setup.config(), "acme").await.unwrap();
     let renewing = tokio::spawn(async move { plugin.call::<Value>("send", &json!({"url": "{api}/orders"})).await });
-    until!(desk.forms("/token").len() == 2);
-    let told = tokio::time::timeout(PATIENCE, desk.bearer_over(&host, "mail")).await;
+    until!(setup.forms("/token").len() == 2);
+    let told = tokio::time::timeout(PATIENCE, setup.bearer_over(&host, "mail")).await;
     let error = told.expect("it waits for the renewal").unwrap_err();
     let is_named = error.message().contains("would now also go to https://other.stand-in.test");
     assert!(*error.kind() == Kind::ReauthorizationNeeded && is_named, "{error}");
@@ -642,15 +642,15 @@ async fn who_was_not_approved_is_told_so_while_a_renewal_hangs() {
 
 #[tokio::test]
 async fn what_the_provider_cannot_be_told_stays_unless_forced() {
-    let desk = Desk::with("flow = \"client-credentials\"", "").await;
-    let host = desk.host(&skipping());
-    let authorization = host.authorize(&desk.config(), "acme", None).await.unwrap();
+    let setup = Setup::with("flow = \"client-credentials\"", "").await;
+    let host = setup.host(&skipping());
+    let authorization = host.authorize(&setup.config(), "acme", None).await.unwrap();
     assert_eq!(authorization.disconnect(false).await.unwrap(), Disconnected::Nothing);
     authorization.obtain().await.unwrap();
-    desk.consent.lock().unwrap().revoke_status = 503;
+    setup.consent.lock().unwrap().revoke_status = 503;
     let error = authorization.disconnect(false).await.unwrap_err();
     assert!(error.message().contains("still here") && error.details().unwrap().contains("--force"), "{error}");
-    assert_eq!(desk.bearer(&host).await.unwrap(), "Bearer access-token-1");
+    assert_eq!(setup.bearer(&host).await.unwrap(), "Bearer access-token-1");
     match authorization.disconnect(true).await.unwrap() {
         // By now the breaker of that origin is open, and nobody asks it.
         Disconnected::RemovedLocallyUntold(error) => assert_eq!(*error.kind(), Kind::CircuitOpen),
@@ -658,7 +658,7 @@ async fn what_the_provider_cannot_be_told_stays_unless_forced() {
     }
     assert_eq!(authorization.disconnect(false).await.unwrap(), Disconnected::Nothing);
 
-    let silent = Desk::with("flow = \"client-credentials\"\nrevoke = ", "").await;
+    let silent = Setup::with("flow = \"client-credentials\"\nrevoke = ", "").await;
     let authorization = silent.host(&skipping()).authorize(&silent.config(), "acme", None).await.unwrap();
     authorization.obtain().await.unwrap();
     assert_eq!(authorization.disconnect(false).await.unwrap(), Disconnected::RemovedLocally);
@@ -668,8 +668,8 @@ async fn what_the_provider_cannot_be_told_stays_unless_forced() {
 /// others, so here the same credential is a key before and after.
 #[tokio::test]
 async fn r4_disconnecting_takes_away_what_was_kept() {
-    let desk = Desk::new().await;
-    let path = desk.folder.path().join("acme.wasm");
+    let setup = Setup::new().await;
+    let path = setup.folder.path().join("acme.wasm");
     let signed_in = std::fs::read(&path).unwrap();
     let key = "[credentials.key]\nscheme = \"api-key\"\nsecret = \"api_key\"";
     let keyed = Scene::of(guests::HTTP_SEND)
@@ -681,14 +681,14 @@ async fn r4_disconnecting_takes_away_what_was_kept() {
         .await;
     let source = async || {
         std::fs::write(&path, keyed.as_slice()).unwrap();
-        let plugin = desk.host(&skipping()).open(&desk.config(), "acme").await.unwrap();
+        let plugin = setup.host(&skipping()).open(&setup.config(), "acme").await.unwrap();
         let answer = plugin.call::<Value>("send", &json!({"url": "{api}/orders", "keep": 60})).await.unwrap();
         plugin.flush().await;
         answer.source
     };
     assert_eq!((source().await, source().await), (AnswerSource::Live, AnswerSource::Cache));
     std::fs::write(&path, &signed_in).unwrap();
-    let authorization = desk.host(&skipping()).authorize(&desk.config(), "acme", None).await.unwrap();
+    let authorization = setup.host(&skipping()).authorize(&setup.config(), "acme", None).await.unwrap();
     assert_eq!(authorization.disconnect(false).await.unwrap(), Disconnected::Nothing);
     assert_eq!(source().await, AnswerSource::Live);
 }
@@ -696,11 +696,11 @@ async fn r4_disconnecting_takes_away_what_was_kept() {
 /// RFC 7009 has a form, and some providers want JSON.
 #[tokio::test]
 async fn a_token_is_revoked_as_the_provider_wants_it_written() {
-    let desk = Desk::with("flow = \"client-credentials\"\nrevoke_form = \"json\"", "").await;
-    let authorization = desk.host(&skipping()).authorize(&desk.config(), "acme", None).await.unwrap();
+    let setup = Setup::with("flow = \"client-credentials\"\nrevoke_form = \"json\"", "").await;
+    let authorization = setup.host(&skipping()).authorize(&setup.config(), "acme", None).await.unwrap();
     authorization.obtain().await.unwrap();
     assert_eq!(authorization.disconnect(false).await.unwrap(), Disconnected::Revoked);
-    let seen = desk.provider.seen();
+    let seen = setup.provider.seen();
     let revoked = seen.last().unwrap();
     assert_eq!((revoked.target.as_str(), revoked.header("content-type")), ("/revoke", Some("application/json")));
     let body: Value = serde_json::from_slice(&revoked.body).unwrap();
@@ -713,53 +713,53 @@ async fn a_token_is_revoked_as_the_provider_wants_it_written() {
 #[tokio::test]
 async fn r12_another_place_for_tokens_is_refused_until_it_is_approved() {
     let flow = "flow = \"client-credentials\"\n";
-    let mut desk = Desk::with(flow, "").await;
+    let mut setup = Setup::with(flow, "").await;
     let other = Provider::scripted([Reply::status(200)]).await;
-    desk.text = desk.text.replace("origins = [", &format!("origins = ['{}', ", other.url()));
-    desk.text = desk.text.replace("base = { ", &format!("base = {{ other = '{}', ", other.url()));
-    let host = desk.host(&skipping());
-    host.authorize(&desk.config(), "acme", None).await.unwrap().obtain().await.unwrap();
-    desk.bearer(&host).await.unwrap();
+    setup.text = setup.text.replace("origins = [", &format!("origins = ['{}', ", other.url()));
+    setup.text = setup.text.replace("base = { ", &format!("base = {{ other = '{}', ", other.url()));
+    let host = setup.host(&skipping());
+    host.authorize(&setup.config(), "acme", None).await.unwrap().obtain().await.unwrap();
+    setup.bearer(&host).await.unwrap();
     for (wanted, said) in [
         ("token = \"{auth}/elsewhere\"", "the token endpoint was"),
         ("revoke = \"{auth}/elsewhere\"", "the endpoint that revokes is another"),
         ("origins = [\"api\", \"other\"]", &other.url()),
     ] {
-        desk.component("acme", &format!("{flow}{wanted}")).await;
-        let asked = desk.provider.count();
-        for host in [&host, &desk.host(&skipping())] {
-            let error = desk.bearer(host).await.unwrap_err();
+        setup.component("acme", &format!("{flow}{wanted}")).await;
+        let asked = setup.provider.count();
+        for host in [&host, &setup.host(&skipping())] {
+            let error = setup.bearer(host).await.unwrap_err();
             assert_eq!(*error.kind(), Kind::ReauthorizationNeeded, "{wanted}: {error}");
             assert!(error.message().contains(said), "{wanted}: {error}");
             assert!(error.details().unwrap().contains("approve it:   wharfage connect acme"), "{error}");
         }
-        assert_eq!((desk.provider.count(), other.count()), (asked, 0), "{wanted}: something was sent");
+        assert_eq!((setup.provider.count(), other.count()), (asked, 0), "{wanted}: something was sent");
     }
-    host.authorize(&desk.config(), "acme", None).await.unwrap().obtain().await.unwrap();
-    assert_eq!(desk.bearer(&host).await.unwrap(), "Bearer access-token-2");
+    host.authorize(&setup.config(), "acme", None).await.unwrap().obtain().await.unwrap();
+    assert_eq!(setup.bearer(&host).await.unwrap(), "Bearer access-token-2");
 }
 
 /// A sign-in whose tokens could not be fetched would be a person's time lost.
 #[tokio::test]
 async fn nobody_signs_in_where_the_token_endpoint_is_not_granted() {
-    let mut desk = Desk::new().await;
-    desk.text = desk.text.replace(&format!("auth = '{}'", desk.provider.url()), "auth = 'http://127.0.0.1:1'");
+    let mut setup = Setup::new().await;
+    setup.text = setup.text.replace(&format!("auth = '{}'", setup.provider.url()), "auth = 'http://127.0.0.1:1'");
     let error =
-        desk.host(&skipping()).authorize(&desk.config(), "acme", None).await.unwrap().listen().await.err().unwrap();
+        setup.host(&skipping()).authorize(&setup.config(), "acme", None).await.unwrap().listen().await.err().unwrap();
     assert!(
         matches!(error.kind(), Kind::PolicyDenied(_)) && error.to_string().contains("http://127.0.0.1:1"),
         "{error}"
     );
-    assert_eq!(desk.provider.count(), 0);
+    assert_eq!(setup.provider.count(), 0);
 }
 
 /// The program, with a browser that is an HTTP client.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_program_connects_and_disconnects() {
     use tokio::io::{AsyncBufReadExt as _, BufReader};
-    let desk = Desk::new().await;
-    desk.consent.lock().unwrap().granted = "orders.read";
-    let program = tokio_child(desk.start(&["connect", "acme"]));
+    let setup = Setup::new().await;
+    setup.consent.lock().unwrap().granted = "orders.read";
+    let program = tokio_child(setup.start(&["connect", "acme"]));
     let mut said = BufReader::new(program.1).lines();
     let link = loop {
         let line = said.next_line().await.unwrap().expect("it prints a link");
@@ -778,21 +778,22 @@ async fn the_program_connects_and_disconnects() {
     assert!(rest.contains("asked for and not granted: orders.write"), "{rest}");
     assert!(!format!("{stdout}{rest}").contains("token-1"));
 
-    let (code, stdout, stderr) = desk.run(&["call", "acme", "send", "--input", "{\"url\":\"{api}/orders\"}"], "").await;
+    let (code, stdout, stderr) =
+        setup.run(&["call", "acme", "send", "--input", "{\"url\":\"{api}/orders\"}"], "").await;
     assert_eq!(code, 0, "{stdout}{stderr}");
-    assert_eq!(desk.provider.seen().last().unwrap().header("authorization"), Some("Bearer access-token-1"));
+    assert_eq!(setup.provider.seen().last().unwrap().header("authorization"), Some("Bearer access-token-1"));
 
     // The provider does not want: the tokens stay, and the program says so.
-    desk.consent.lock().unwrap().revoke_status = 400;
-    let (code, _, stderr) = desk.run(&["disconnect", "acme"], "").await;
+    setup.consent.lock().unwrap().revoke_status = 400;
+    let (code, _, stderr) = setup.run(&["disconnect", "acme"], "").await;
     assert!(code != 0 && stderr.contains("still here") && stderr.contains("--force"), "{code} {stderr}");
-    assert_eq!(desk.run(&["call", "acme", "send", "--input", "{\"url\":\"{api}/orders\"}"], "").await.0, 0);
-    desk.consent.lock().unwrap().revoke_status = 200;
-    let (code, stdout, stderr) = desk.run(&["disconnect", "acme"], "").await;
+    assert_eq!(setup.run(&["call", "acme", "send", "--input", "{\"url\":\"{api}/orders\"}"], "").await.0, 0);
+    setup.consent.lock().unwrap().revoke_status = 200;
+    let (code, stdout, stderr) = setup.run(&["disconnect", "acme"], "").await;
     assert!(code == 0 && stdout.starts_with("disconnected acme"), "{stdout}{stderr}");
-    let revoked = desk.forms("/revoke");
+    let revoked = setup.forms("/revoke");
     assert_eq!(revoked.last().unwrap()["token"], "refresh-token-1");
-    let (code, _, stderr) = desk.run(&["call", "acme", "send", "--input", "{\"url\":\"{api}/orders\"}"], "").await;
+    let (code, _, stderr) = setup.run(&["call", "acme", "send", "--input", "{\"url\":\"{api}/orders\"}"], "").await;
     assert!(code == 3 && stderr.contains("wharfage connect acme"), "{code} {stderr}");
 }
 
@@ -804,12 +805,12 @@ fn tokio_child(mut child: std::process::Child) -> (std::process::Child, tokio::p
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_program_takes_a_pasted_address_and_a_provider_that_is_away() {
-    let desk = Desk::with("", "redirect = 'https://acme.test/done'").await;
-    let (code, _, stderr) = desk.run(&["connect", "acme"], "nothing\n\n").await;
+    let setup = Setup::with("", "redirect = 'https://acme.test/done'").await;
+    let (code, _, stderr) = setup.run(&["connect", "acme"], "nothing\n\n").await;
     assert!(code == 2 && stderr.contains("https://acme.test/done") && stderr.contains("--paste"), "{code} {stderr}");
-    let (code, _, stderr) = desk.run(&["disconnect", "acme"], "").await;
+    let (code, _, stderr) = setup.run(&["disconnect", "acme"], "").await;
     assert!(code == 0 && stderr.contains("was not connected"), "{code} {stderr}");
-    assert!(Path::new(&desk.folder.path().join("state")).is_dir());
+    assert!(Path::new(&setup.folder.path().join("state")).is_dir());
 }
 
 const HOW: &str = "tests/all/oauth2_connect.rs tells how to start it";
@@ -821,11 +822,11 @@ async fn oauth2_mock_server() {
     let Ok(url) = std::env::var("WHARFAGE_OAUTH2") else {
         return skipped("WHARFAGE_OAUTH2", HOW);
     };
-    let mut desk = Desk::new().await;
-    desk.text = desk.text.replace(&format!("auth = '{}'", desk.provider.url()), &format!("auth = '{url}'"));
-    desk.text = desk.text.replace("origins = [", &format!("origins = ['{url}', "));
-    let host = desk.host(&skipping());
-    let authorization = host.authorize(&desk.config(), "acme", None).await.unwrap();
+    let mut setup = Setup::new().await;
+    setup.text = setup.text.replace(&format!("auth = '{}'", setup.provider.url()), &format!("auth = '{url}'"));
+    setup.text = setup.text.replace("origins = [", &format!("origins = ['{url}', "));
+    let host = setup.host(&skipping());
+    let authorization = host.authorize(&setup.config(), "acme", None).await.unwrap();
     for _ in 0..2 {
         let listening = authorization.listen().await.unwrap();
         let link = listening.link().to_owned();
@@ -834,7 +835,7 @@ async fn oauth2_mock_server() {
         assert_eq!(connected.unwrap().missing, ["orders.read", "orders.write"]);
         assert!(status == 200, "{page}");
     }
-    let bearer = desk.bearer(&host).await.unwrap();
+    let bearer = setup.bearer(&host).await.unwrap();
     assert_eq!(bearer.split('.').count(), 3, "a JWT");
     // It compares the verifier with the challenge: a code with another sign-in's is refused.
     let (mut first, mut second) = (authorization.sign_in().await.unwrap(), authorization.sign_in().await.unwrap());
@@ -843,9 +844,9 @@ async fn oauth2_mock_server() {
     let swapped = to_first.replace(&code(&to_first), &code(&to_second));
     first.finish(&swapped).await.unwrap_err();
     second.finish(&to_second).await.unwrap_err();
-    assert_eq!(desk.bearer(&host).await.unwrap(), bearer, "what was there is still there");
+    assert_eq!(setup.bearer(&host).await.unwrap(), bearer, "what was there is still there");
     assert_eq!(authorization.disconnect(false).await.unwrap(), Disconnected::Revoked);
-    desk.bearer(&host).await.unwrap_err();
+    setup.bearer(&host).await.unwrap_err();
 }
 
 /// The same server, that gives no refresh token with a renewal, and refuses the second one.
@@ -855,28 +856,28 @@ async fn oauth2_mock_server_that_gives_no_new_refresh_token() {
     let Ok(url) = std::env::var("WHARFAGE_OAUTH2_SPARSE") else {
         return skipped("WHARFAGE_OAUTH2_SPARSE", HOW);
     };
-    let mut desk = Desk::new().await;
-    desk.text = desk.text.replace(&format!("auth = '{}'", desk.provider.url()), &format!("auth = '{url}'"));
-    desk.text = desk.text.replace("origins = [", &format!("origins = ['{url}', "));
+    let mut setup = Setup::new().await;
+    setup.text = setup.text.replace(&format!("auth = '{}'", setup.provider.url()), &format!("auth = '{url}'"));
+    setup.text = setup.text.replace("origins = [", &format!("origins = ['{url}', "));
     let clock = skipping();
-    let host = desk.host(&clock);
-    let authorization = host.authorize(&desk.config(), "acme", None).await.unwrap();
+    let host = setup.host(&clock);
+    let authorization = host.authorize(&setup.config(), "acme", None).await.unwrap();
     let sign_in = async || {
         let mut signing_in = authorization.sign_in().await.unwrap();
         let back = ends_on(signing_in.link()).await;
         signing_in.finish(&back).await.unwrap();
     };
     sign_in().await;
-    desk.bearer(&host).await.unwrap();
+    setup.bearer(&host).await.unwrap();
     clock.advance(3_600_000);
-    desk.bearer(&host).await.unwrap();
+    setup.bearer(&host).await.unwrap();
     clock.advance(3_600_000);
-    let error = desk.bearer(&host).await.unwrap_err();
+    let error = setup.bearer(&host).await.unwrap_err();
     assert_eq!(*error.kind(), Kind::ReauthorizationNeeded, "the refresh token of the sign-in went on, and was refused");
     assert!(error.to_string().contains("wharfage connect acme"), "{error}");
     sign_in().await;
     for _ in 0..3 {
-        desk.bearer(&host).await.unwrap();
+        setup.bearer(&host).await.unwrap();
         clock.advance(3_600_000);
     }
 }

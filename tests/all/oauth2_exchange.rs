@@ -19,7 +19,7 @@ const APP: &str = "Iv23liAbCdEfGhIjKlMn";
 const INSTALLATION: &str = "12345678";
 
 /// What the provider does.
-struct Desk {
+struct Setup {
     public_key: Vec<u8>,
     now: ManualClock,
     /// How many tokens were given.
@@ -32,7 +32,7 @@ struct Desk {
     answer: Vec<u8>,
 }
 
-impl Desk {
+impl Setup {
     fn answer(&self, seen: &Seen) -> Reply {
         let shown = seen.header("authorization").and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
         if seen.method == "GET" {
@@ -81,7 +81,7 @@ impl Desk {
 }
 
 struct Set {
-    desk: Arc<Desk>,
+    setup: Arc<Setup>,
     provider: Provider,
     clock: ManualClock,
     key: String,
@@ -100,7 +100,7 @@ impl Set {
         let fixture = Fixture::parse(&std::fs::read_to_string(path).unwrap()).unwrap();
         let key = rsa::KeyPair::generate(rsa::KeySize::Rsa2048).unwrap();
         let clock = ManualClock::skipping(NOW, 1);
-        let desk = Arc::new(Desk {
+        let setup = Arc::new(Setup {
             public_key: key.public_key().as_ref().to_vec(),
             now: clock.clone(),
             given: AtomicUsize::new(0),
@@ -110,8 +110,8 @@ impl Set {
             answer: fixture.exchanges[0].response.body(&|_| None),
         });
         let provider = Provider::answering({
-            let desk = desk.clone();
-            move |seen| desk.answer(seen)
+            let setup = setup.clone();
+            move |seen| setup.answer(seen)
         })
         .await;
         // The form in which the provider gives keys (PKCS #1) stands inside the other one, after 26 bytes.
@@ -121,7 +121,7 @@ impl Set {
             STANDARD.encode(&whole.as_ref()[26..])
         );
         let state = tempfile::tempdir().unwrap();
-        Self { desk, provider, clock, key: pem, operation: fixture.operation, state, bytes }
+        Self { setup, provider, clock, key: pem, operation: fixture.operation, state, bytes }
     }
 
     async fn open(&self) -> Plugin {
@@ -145,8 +145,8 @@ impl Set {
     }
 
     fn given(&self) -> usize {
-        assert_eq!(*self.desk.troubles.lock().unwrap(), Vec::<String>::new());
-        self.desk.given.load(Ordering::SeqCst)
+        assert_eq!(*self.setup.troubles.lock().unwrap(), Vec::<String>::new());
+        self.setup.given.load(Ordering::SeqCst)
     }
 }
 
@@ -177,11 +177,11 @@ async fn a_token_that_is_refused_is_exchanged_once_more() {
     let set = Set::new().await;
     let plugin = set.open().await;
     set.call(&plugin).await.unwrap();
-    set.desk.refused_to.store(1, Ordering::SeqCst);
+    set.setup.refused_to.store(1, Ordering::SeqCst);
     set.call(&plugin).await.unwrap();
     assert_eq!(set.given(), 2);
     set.clock.advance(30_000);
-    set.desk.refused_to.store(usize::MAX, Ordering::SeqCst);
+    set.setup.refused_to.store(usize::MAX, Ordering::SeqCst);
     assert_eq!(*set.call(&plugin).await.unwrap_err().kind(), Kind::Unauthorized);
     assert_eq!(set.given(), 3);
 }
@@ -190,7 +190,7 @@ async fn a_token_that_is_refused_is_exchanged_once_more() {
 async fn a_suspended_installation_is_said_and_asked_about_later() {
     let set = Set::new().await;
     let plugin = set.open().await;
-    set.desk.status.store(403, Ordering::SeqCst);
+    set.setup.status.store(403, Ordering::SeqCst);
     let error = set.call(&plugin).await.unwrap_err();
     assert_eq!(*error.kind(), Kind::Forbidden);
     let text = format!("{error} {error:?}");
@@ -199,7 +199,7 @@ async fn a_suspended_installation_is_said_and_asked_about_later() {
     let count = set.provider.count();
     set.call(&plugin).await.unwrap_err();
     assert_eq!(set.provider.count(), count, "not again at once");
-    set.desk.status.store(0, Ordering::SeqCst);
+    set.setup.status.store(0, Ordering::SeqCst);
     set.clock.advance(30_000);
     set.call(&plugin).await.unwrap();
     assert_eq!(set.given(), 1);

@@ -55,7 +55,7 @@ const STEPS: [Step; 8] = [
 
 /// A provider that rotates refresh tokens.
 #[derive(Default)]
-struct Desk {
+struct Setup {
     /// A refresh token ends with its first use, and not with that of the one after it.
     is_strict: bool,
     issued: usize,
@@ -64,12 +64,12 @@ struct Desk {
     hold: Option<Step>,
 }
 
-fn answer(desk: &Mutex<Desk>, held: &mpsc::UnboundedSender<Step>, seen: &Seen) -> Reply {
-    let mut desk = desk.lock().unwrap();
-    let hold = |step: Step, desk: &mut Desk| {
-        let is_here = desk.hold == Some(step);
+fn answer(setup: &Mutex<Setup>, held: &mpsc::UnboundedSender<Step>, seen: &Seen) -> Reply {
+    let mut setup = setup.lock().unwrap();
+    let hold = |step: Step, setup: &mut Setup| {
+        let is_here = setup.hold == Some(step);
         if is_here {
-            desk.hold = None;
+            setup.hold = None;
             held.send(step).unwrap();
         }
         is_here
@@ -77,27 +77,27 @@ fn answer(desk: &Mutex<Desk>, held: &mpsc::UnboundedSender<Step>, seen: &Seen) -
     if seen.target != "/token" {
         let shown = seen.header("authorization").and_then(|value| value.strip_prefix("Bearer access-token-"));
         let number: usize = shown.unwrap().parse().unwrap();
-        return match hold(Step::FirstUse, &mut desk) {
+        return match hold(Step::FirstUse, &mut setup) {
             true => Reply::never(),
-            false => Reply::status(if number <= desk.issued { 200 } else { 401 }),
+            false => Reply::status(if number <= setup.issued { 200 } else { 401 }),
         };
     }
-    if hold(Step::Sent, &mut desk) {
+    if hold(Step::Sent, &mut setup) {
         return Reply::never();
     }
     let form = String::from_utf8(seen.body.clone()).unwrap();
     if let Some(at) = form.find("refresh-token-") {
         let used: usize = form[at + 14..].split('&').next().unwrap().parse().unwrap();
-        if !desk.good.contains(&used) {
+        if !setup.good.contains(&used) {
             let body = json!({"error": "invalid_grant", "error_description": "it was used"});
             return Reply::status(400).header("content-type", "application/json").body(body.to_string());
         }
-        desk.good = if desk.is_strict { Vec::new() } else { vec![used] };
+        setup.good = if setup.is_strict { Vec::new() } else { vec![used] };
     }
-    desk.issued += 1;
-    let number = desk.issued;
-    desk.good.push(number);
-    if hold(Step::Rotated, &mut desk) {
+    setup.issued += 1;
+    let number = setup.issued;
+    setup.good.push(number);
+    if hold(Step::Rotated, &mut setup) {
         return Reply::never();
     }
     Reply::json(&json!({
@@ -107,7 +107,7 @@ fn answer(desk: &Mutex<Desk>, held: &mpsc::UnboundedSender<Step>, seen: &Seen) -
 }
 
 struct Set {
-    desk: Arc<Mutex<Desk>>,
+    setup: Arc<Mutex<Setup>>,
     provider: Provider,
     held: mpsc::UnboundedReceiver<Step>,
     state: tempfile::TempDir,
@@ -123,14 +123,14 @@ struct Process {
 
 impl Set {
     async fn new(is_strict: bool) -> Self {
-        let desk = Arc::new(Mutex::new(Desk { is_strict, ..Desk::default() }));
+        let setup = Arc::new(Mutex::new(Setup { is_strict, ..Setup::default() }));
         let (tell, held) = mpsc::unbounded_channel();
         let provider = Provider::answering({
-            let desk = desk.clone();
-            move |seen| answer(&desk, &tell, seen)
+            let setup = setup.clone();
+            move |seen| answer(&setup, &tell, seen)
         })
         .await;
-        Self { desk, provider, held, state: tempfile::tempdir().unwrap(), now: NOW }
+        Self { setup, provider, held, state: tempfile::tempdir().unwrap(), now: NOW }
     }
 
     fn start(&self) -> Process {
@@ -152,7 +152,7 @@ impl Set {
                 assert_eq!(process.line().await, format!("at {name}"));
             }
             step => {
-                self.desk.lock().unwrap().hold = Some(step);
+                self.setup.lock().unwrap().hold = Some(step);
                 process.order(self.now, "").await;
                 assert_eq!(self.held.recv().await, Some(step));
             }
@@ -199,7 +199,7 @@ async fn a_process_killed_at_any_step_loses_no_token() {
         set.kill(set.start(), step).await;
         assert_eq!(other.call(set.now).await, "signed in", "the other process, {step:?}");
     }
-    assert_eq!(set.desk.lock().unwrap().hold, None);
+    assert_eq!(set.setup.lock().unwrap().hold, None);
 }
 
 /// Nobody was there when it was killed.

@@ -8,29 +8,29 @@ use wharfage::Digest;
 use wharfage_tests::PLUGINS;
 use wharfage_tests::scene::secret_file;
 
-use crate::cli::{Desk, KEY, ended, program};
+use crate::cli::{KEY, Setup, ended, program};
 
-/// A desk whose secrets come from this source, and the name of one of them.
-async fn desk(source: &str) -> (Desk, String) {
+/// A setup whose secrets come from this source, and the name of one of them.
+async fn setup(source: &str) -> (Setup, String) {
     desks(source).await.remove(0)
 }
 
 /// One for each plugin that has a fixture of several pages.
-async fn desks(source: &str) -> Vec<(Desk, String)> {
+async fn desks(source: &str) -> Vec<(Setup, String)> {
     let mut desks = Vec::new();
     for plugin in PLUGINS {
-        let Some(desk) = Desk::of(plugin).await else { continue };
-        let digest = Digest::of(&std::fs::read(desk.folder.path().join("plugin.wasm")).unwrap()).to_string();
-        desk.write_config_with(&digest, source);
-        let name = desk.needs.manifest.secrets.keys().next().unwrap().clone();
-        desks.push((desk, name));
+        let Some(setup) = Setup::of(plugin).await else { continue };
+        let digest = Digest::of(&std::fs::read(setup.folder.path().join("plugin.wasm")).unwrap()).to_string();
+        setup.write_config_with(&digest, source);
+        let name = setup.needs.manifest.secrets.keys().next().unwrap().clone();
+        desks.push((setup, name));
     }
     desks
 }
 
-async fn call(desk: &Desk, more: &[&str]) -> (i32, String, String) {
-    let arguments = ["call", "desk", &desk.fixture.operation, "--input", desk.fixture.input.get()];
-    desk.run(&arguments.iter().chain(more).copied().collect::<Vec<_>>()).await
+async fn call(setup: &Setup, more: &[&str]) -> (i32, String, String) {
+    let arguments = ["call", "desk", &setup.fixture.operation, "--input", setup.fixture.input.get()];
+    setup.run(&arguments.iter().chain(more).copied().collect::<Vec<_>>()).await
 }
 
 fn rows(out: &str) -> Vec<serde_json::Value> {
@@ -47,41 +47,41 @@ fn lies_in(folder: &Path, text: &str) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_secret_is_kept_listed_used_and_taken_away_and_never_shown() {
-    let (desk, name) = desk("{ sealed = true }").await;
+    let (setup, name) = setup("{ sealed = true }").await;
     let mut said = String::new();
-    let (code, out, err) = call(&desk, &[]).await;
+    let (code, out, err) = call(&setup, &[]).await;
     assert_eq!((code, out.as_str()), (3, ""), "{err}");
     assert!(err.contains(&format!("wharfage secret set desk {name}")), "{err}");
 
-    let (code, out, err) = desk.run_with(&["secret", "set", "desk", &name], &format!("{KEY}\n")).await;
+    let (code, out, err) = setup.run_with(&["secret", "set", "desk", &name], &format!("{KEY}\n")).await;
     assert_eq!((code, out.as_str()), (0, ""), "{err}");
     assert!(err.contains("version 1"), "{err}");
     said += &err;
-    assert!(!lies_in(&desk.folder.path().join("state"), KEY), "it lies there in the clear");
-    let (code, out, err) = call(&desk, &[]).await;
+    assert!(!lies_in(&setup.folder.path().join("state"), KEY), "it lies there in the clear");
+    let (code, out, err) = call(&setup, &[]).await;
     assert_eq!(code, 0, "{err}");
-    assert!(desk.stand_in.seen().iter().all(|seen| seen.is_signed), "a request left without its credential");
+    assert!(setup.stand_in.seen().iter().all(|seen| seen.is_signed), "a request left without its credential");
     said += &(out + &err);
 
-    let (code, ..) = desk.run_with(&["secret", "rotate", "desk", &name], "the-next-one").await;
+    let (code, ..) = setup.run_with(&["secret", "rotate", "desk", &name], "the-next-one").await;
     assert_eq!(code, 0);
-    let (code, out, err) = desk.run(&["secret", "list"]).await;
+    let (code, out, err) = setup.run(&["secret", "list"]).await;
     let row = rows(&out).into_iter().find(|row| row["secret"] == name.as_str()).unwrap();
     assert!(code == 0 && row["version"] == 2 && row["beside"] == "next", "{code} {row} {err}");
     assert!(row["from"] == "the sealed store" && row["since"].as_str().unwrap().ends_with('Z'), "{row}");
     said += &(out + &err);
-    assert!(call(&desk, &[]).await.0 == 0, "the next one is used before it must be");
+    assert!(call(&setup, &[]).await.0 == 0, "the next one is used before it must be");
 
-    let (code, _, err) = desk.run(&["secret", "remove", "desk", &name]).await;
+    let (code, _, err) = setup.run(&["secret", "remove", "desk", &name]).await;
     assert_eq!(code, 0, "{err}");
-    let (code, _, err) = desk.run(&["secret", "remove", "desk", &name]).await;
+    let (code, _, err) = setup.run(&["secret", "remove", "desk", &name]).await;
     assert!(code == 2 && err.contains("wharfage secret list desk"), "{code} {err}");
-    let (code, _, err) = call(&desk, &[]).await;
+    let (code, _, err) = call(&setup, &[]).await;
     assert_eq!(code, 3, "{err}");
     said += &err;
 
     // Each change is in the audit trail, and the one that found nothing is not.
-    let (code, out, err) = desk.run(&["audit", "--secret", &name]).await;
+    let (code, out, err) = setup.run(&["audit", "--secret", &name]).await;
     assert_eq!(code, 0, "{err}");
     let changes: Vec<(String, String)> = rows(&out)
         .iter()
@@ -98,77 +98,77 @@ async fn a_secret_is_kept_listed_used_and_taken_away_and_never_shown() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_key_gives_way_to_the_next_one_without_a_failed_call() {
     let mut tried = 0;
-    for (desk, name) in desks("{ sealed = true }").await {
-        desk.run_with(&["secret", "set", "desk", &name], "a-key-that-was-revoked").await;
-        let (code, _, err) = call(&desk, &[]).await;
+    for (setup, name) in desks("{ sealed = true }").await {
+        setup.run_with(&["secret", "set", "desk", &name], "a-key-that-was-revoked").await;
+        let (code, _, err) = call(&setup, &[]).await;
         assert_ne!(code, 0, "{err}");
         // A stand-in takes a wrong key in a query for another request.
         if !err.contains("unauthorized") {
             continue;
         }
         tried += 1;
-        desk.run_with(&["secret", "rotate", "desk", &name], KEY).await;
-        let before = desk.stand_in.seen().len();
-        let (code, _, err) = call(&desk, &[]).await;
+        setup.run_with(&["secret", "rotate", "desk", &name], KEY).await;
+        let before = setup.stand_in.seen().len();
+        let (code, _, err) = call(&setup, &[]).await;
         assert_eq!(code, 0, "{err}");
-        let signed: Vec<bool> = desk.stand_in.seen()[before..].iter().map(|seen| seen.is_signed).collect();
+        let signed: Vec<bool> = setup.stand_in.seen()[before..].iter().map(|seen| seen.is_signed).collect();
         assert!(!signed[0] && signed[1..].iter().all(|is_signed| *is_signed), "{signed:?}");
-        let row = rows(&desk.run(&["secret", "list", "desk"]).await.1).remove(0);
+        let row = rows(&setup.run(&["secret", "list", "desk"]).await.1).remove(0);
         assert_eq!(row["beside"], "previous", "{row}");
-        let before = desk.stand_in.seen().len();
-        assert_eq!(call(&desk, &[]).await.0, 0);
-        assert!(desk.stand_in.seen()[before..].iter().all(|seen| seen.is_signed), "it was not remembered");
+        let before = setup.stand_in.seen().len();
+        assert_eq!(call(&setup, &[]).await.0, 0);
+        assert!(setup.stand_in.seen()[before..].iter().all(|seen| seen.is_signed), "it was not remembered");
     }
     assert!(tried > 0, "no plugin's key was refused");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_value_is_never_an_argument_and_a_wrong_name_is_not_kept() {
-    let (desk, name) = desk("[{ env = 'NO_SUCH_VARIABLE' }, { sealed = true }]").await;
-    let (code, out, err) = desk.run(&["secret", "set", "desk", &name, "a-value"]).await;
+    let (setup, name) = setup("[{ env = 'NO_SUCH_VARIABLE' }, { sealed = true }]").await;
+    let (code, out, err) = setup.run(&["secret", "set", "desk", &name, "a-value"]).await;
     assert_eq!((code, out.as_str()), (2, ""), "{err}");
-    let (code, _, err) = desk.run_with(&["secret", "set", "desk", "no_such"], "x").await;
+    let (code, _, err) = setup.run_with(&["secret", "set", "desk", "no_such"], "x").await;
     assert_eq!(code, 3, "{err}");
-    let (code, _, err) = desk.run_with(&["secret", "set", "desk", &name], "\n").await;
+    let (code, _, err) = setup.run_with(&["secret", "set", "desk", &name], "\n").await;
     assert!(code == 3 && err.contains("0 bytes"), "{err}");
-    let (code, _, err) = desk.run_with(&["secret", "set", "nobody", &name], "x").await;
+    let (code, _, err) = setup.run_with(&["secret", "set", "nobody", &name], "x").await;
     assert!(code == 3 && err.contains("there is no connection"), "{err}");
     // What is kept behind a source that has it already is not what is used, and that is told.
-    let digest = Digest::of(&std::fs::read(desk.folder.path().join("plugin.wasm")).unwrap()).to_string();
-    desk.write_config_with(&digest, "[{ env = 'DESK_KEY' }, { sealed = true }]");
-    let (code, _, err) = desk.run_with(&["secret", "set", "desk", &name], "x").await;
+    let digest = Digest::of(&std::fs::read(setup.folder.path().join("plugin.wasm")).unwrap()).to_string();
+    setup.write_config_with(&digest, "[{ env = 'DESK_KEY' }, { sealed = true }]");
+    let (code, _, err) = setup.run_with(&["secret", "set", "desk", &name], "x").await;
     assert!(code == 0 && err.contains("DESK_KEY comes before it"), "{err}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_sealing_key_is_changed_and_a_lost_one_says_what_to_do() {
-    let (desk, name) = desk("{ sealed = true }").await;
-    desk.run_with(&["secret", "set", "desk", &name], KEY).await;
-    let path = desk.folder.path().join("state/sealing.key");
+    let (setup, name) = setup("{ sealed = true }").await;
+    setup.run_with(&["secret", "set", "desk", &name], KEY).await;
+    let path = setup.folder.path().join("state/sealing.key");
     let old = std::fs::read(&path).unwrap();
-    let (code, _, err) = desk.run(&["secret", "rotate-key"]).await;
+    let (code, _, err) = setup.run(&["secret", "rotate-key"]).await;
     assert!(code == 0 && err.contains("sealed 1 record with a new key"), "{err}");
     let new = std::fs::read(&path).unwrap();
-    assert!(new != old && call(&desk, &[]).await.0 == 0);
+    assert!(new != old && call(&setup, &[]).await.0 == 0);
     for (wrong, told) in [(&old[..], "sealed with another key"), (&new[..20], "holds no sealing key")] {
         std::fs::write(&path, wrong).unwrap();
-        let (code, _, err) = call(&desk, &[]).await;
+        let (code, _, err) = call(&setup, &[]).await;
         assert!(code == 3 && err.contains(told), "{code} {err}");
     }
     std::fs::write(&path, new).unwrap();
-    assert_eq!(call(&desk, &[]).await.0, 0, "something was deleted");
+    assert_eq!(call(&setup, &[]).await.0, 0, "something was deleted");
 }
 
 /// Who keeps the key elsewhere may have left the file: that is no change under way, and ends with one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sealing_key_in_both_places_is_changed_in_both() {
-    let (desk, name) = desk("{ sealed = true }").await;
-    desk.run_with(&["secret", "set", "desk", &name], KEY).await;
-    let path = desk.folder.path().join("state/sealing.key");
+    let (setup, name) = setup("{ sealed = true }").await;
+    setup.run_with(&["secret", "set", "desk", &name], KEY).await;
+    let path = setup.folder.path().join("state/sealing.key");
     let old = std::fs::read_to_string(&path).unwrap().trim().to_owned();
     let rotate = |keys: &str| {
         let mut command = std::process::Command::new(program());
-        command.args(["secret", "rotate-key", "--state-dir", "state"]).current_dir(desk.folder.path());
+        command.args(["secret", "rotate-key", "--state-dir", "state"]).current_dir(setup.folder.path());
         ended(command.env("WHARFAGE_SEALING_KEY", keys))
     };
     let (code, _, err) = rotate(&old);
@@ -187,15 +187,15 @@ async fn a_sealing_key_in_both_places_is_changed_in_both() {
 /// What lies in the folder that one happens to be in was put there by whoever filled that folder.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_home_no_file_of_the_folder_here_is_a_secret() {
-    let (desk, name) = desk("{ sealed = true }").await;
-    let config = desk.folder.path().join("wharfage.toml");
+    let (setup, name) = setup("{ sealed = true }").await;
+    let config = setup.folder.path().join("wharfage.toml");
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text.replace(&format!("{name} = {{ sealed = true }}\n"), "")).unwrap();
-    let folder = desk.folder.path().join(".config").join(&desk.needs.manifest.plugin.name);
+    let folder = setup.folder.path().join(".config").join(&setup.needs.manifest.plugin.name);
     std::fs::create_dir_all(&folder).unwrap();
     secret_file(&folder.join(&name), KEY);
     let mut command = std::process::Command::new(program());
-    command.args(["secret", "list", "--state-dir", "state"]).current_dir(desk.folder.path()).env_remove("HOME");
+    command.args(["secret", "list", "--state-dir", "state"]).current_dir(setup.folder.path()).env_remove("HOME");
     let (code, out, err) = ended(&mut command);
     assert_eq!(code, 0, "{err}");
     let row = rows(&out).into_iter().find(|row| row["secret"] == name.as_str()).unwrap();
@@ -205,15 +205,15 @@ async fn without_a_home_no_file_of_the_folder_here_is_a_secret() {
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_old_secret_ends_with_code_3_and_the_way_to_replace_it() {
-    let (desk, name) = desk("[{ file = 'key' }, { sealed = true }]").await;
-    desk.run_with(&["secret", "set", "desk", &name], KEY).await;
-    let (code, out, err) = desk.run(&["secret", "age", "desk"]).await;
+    let (setup, name) = setup("[{ file = 'key' }, { sealed = true }]").await;
+    setup.run_with(&["secret", "set", "desk", &name], KEY).await;
+    let (code, out, err) = setup.run(&["secret", "age", "desk"]).await;
     assert!(code == 0 && rows(&out)[0]["days"] == 0, "{code} {out} {err}");
-    let path = desk.folder.path().join("key");
+    let path = setup.folder.path().join("key");
     wharfage_tests::scene::secret_file(&path, KEY);
     let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
     std::fs::File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
-    let (code, out, err) = desk.run(&["secret", "age"]).await;
+    let (code, out, err) = setup.run(&["secret", "age"]).await;
     let row = rows(&out).into_iter().find(|row| row["secret"] == name.as_str()).unwrap();
     assert!(
         code == 3 && row["is_old"] == true && row["days_max"].as_u64().is_some_and(|days| days >= 90),
@@ -226,13 +226,13 @@ async fn an_old_secret_ends_with_code_3_and_the_way_to_replace_it() {
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn r16_a_program_in_a_file_that_was_found_is_not_run_without_being_asked() {
-    let (desk, _) = desk(&format!("{{ program = ['/bin/sh', '-c', ': > ran; echo {KEY}'] }}")).await;
-    let ran = desk.folder.path().join("ran");
-    let (code, out, err) = call(&desk, &[]).await;
+    let (setup, _) = setup(&format!("{{ program = ['/bin/sh', '-c', ': > ran; echo {KEY}'] }}")).await;
+    let ran = setup.folder.path().join("ran");
+    let (code, out, err) = call(&setup, &[]).await;
     assert_eq!((code, out.as_str()), (3, ""), "{err}");
     assert!(err.contains("--config wharfage.toml") && !ran.exists(), "{err}");
-    assert!(desk.run(&["secret", "list"]).await.0 == 0 && !ran.exists(), "a list ran it");
-    let (code, _, err) = call(&desk, &["--config", "wharfage.toml"]).await;
+    assert!(setup.run(&["secret", "list"]).await.0 == 0 && !ran.exists(), "a list ran it");
+    let (code, _, err) = call(&setup, &["--config", "wharfage.toml"]).await;
     assert!(code == 0 && ran.exists(), "{err}");
-    assert!(desk.stand_in.seen().iter().all(|seen| seen.is_signed));
+    assert!(setup.stand_in.seen().iter().all(|seen| seen.is_signed));
 }

@@ -10,7 +10,7 @@ use crate::bindings::wharfage::plugin::http::{self as contract, Host};
 use crate::bindings::wharfage::plugin::types;
 use crate::error::{Error, Result};
 use crate::outbound::cache::Keep;
-use crate::outbound::kept::KEPT_MAX;
+use crate::outbound::secret_url::SECRET_URLS_MAX;
 use crate::outbound::stream::{Place, Stream, Upload};
 use crate::outbound::{AnswerSource, CredentialChoice, Method, Repeat, Request, Response};
 
@@ -53,7 +53,7 @@ impl Host for Call {
         let (outbound, context) = (self.outbound.clone(), self.context.clone());
         let opened = match self.place() {
             Ok(place) => {
-                self.errands.run(|| Box::pin(async move { outbound.open(&context, request, place).await })).await
+                self.off_stack.run(|| Box::pin(async move { outbound.open(&context, request, place).await })).await
             }
             Err(error) => Err(error),
         };
@@ -102,7 +102,7 @@ impl Host for Call {
         let requests = (first..).zip(requests).map(|(number, request)| self.request(request, number).into());
         let requests = requests.collect();
         let (outbound, context) = (self.outbound.clone(), self.context.clone());
-        let results = self.errands.run(|| Box::pin(async move { outbound.send_all(&context, requests).await })).await;
+        let results = self.off_stack.run(|| Box::pin(async move { outbound.send_all(&context, requests).await })).await;
         Ok(results.into_iter().map(|result| self.receive(result).map(Into::into)).collect())
     }
 }
@@ -181,7 +181,7 @@ impl Call {
         {
             request.credential = CredentialChoice::Made(made.clone());
         }
-        request.kept = self.spent.kept.iter().find(|kept| kept.name == request.url).cloned();
+        request.secret_url = self.spent.kept.iter().find(|kept| kept.name == request.url).cloned();
         request
     }
 
@@ -202,7 +202,7 @@ impl Call {
         let first = self.spend(1)?;
         let request = Arc::new(self.request(request, first));
         let (outbound, context) = (self.outbound.clone(), self.context.clone());
-        let result = self.errands.run(|| Box::pin(async move { outbound.send(&context, request).await })).await;
+        let result = self.off_stack.run(|| Box::pin(async move { outbound.send(&context, request).await })).await;
         self.receive(result)
     }
 
@@ -213,9 +213,9 @@ impl Call {
                 if let Some(mark) = response.mark.take() {
                     self.spent.marked(mark);
                 }
-                if let Some(kept) = response.kept.take() {
-                    if self.spent.kept.len() == KEPT_MAX {
-                        let message = format!("the limit kept_urls of {KEPT_MAX} per call is reached");
+                if let Some(kept) = response.secret_url.take() {
+                    if self.spent.kept.len() == SECRET_URLS_MAX {
+                        let message = format!("the limit kept_urls of {SECRET_URLS_MAX} per call is reached");
                         return Err(self.refuse(Error::limit("kept_urls", message).with_details(super::FIXED)));
                     }
                     self.spent.kept.push(kept);
@@ -274,7 +274,7 @@ impl From<contract::Request> for Request {
                 contract::Keep::Never => Keep::Never,
             },
             upgrade: None,
-            kept: None,
+            secret_url: None,
         }
     }
 }

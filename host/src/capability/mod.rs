@@ -27,12 +27,12 @@ use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use crate::bindings::wharfage::plugin::types as contract;
 use crate::connection::Limits;
 use crate::engine::Place as Alive;
-use crate::errand::Errands;
 use crate::error::{Error, Kind};
 use crate::files::Files;
 use crate::manifest::SecretFacts;
+use crate::off_stack::OffStack;
 use crate::outbound::cache::Mark;
-use crate::outbound::kept::Kept;
+use crate::outbound::secret_url::SecretUrl;
 use crate::outbound::stream::Place;
 use crate::outbound::{AnswerSource, CallContext, Made, Outbound};
 use crate::store::Store;
@@ -92,7 +92,7 @@ pub(crate) struct Call {
     pub(crate) output: wasi::Output,
     pub(crate) table: ResourceTable,
     /// What it waits for.
-    pub(crate) errands: Errands,
+    pub(crate) off_stack: OffStack,
     /// Its place among all instances that live.
     pub(crate) _alive: Alive,
 }
@@ -135,7 +135,7 @@ impl Call {
             wasi: wasi::context(&output, &guest_clock, seed, &limits),
             output,
             table: ResourceTable::new(),
-            errands: Errands::default(),
+            off_stack: OffStack::default(),
             _alive: alive,
         }
     }
@@ -232,7 +232,7 @@ pub(crate) struct Spent {
     /// The tokens that were made, which requests of this call may carry.
     pub(crate) made: Vec<Arc<Made>>,
     /// The URLs that stay in the host, to which requests of this call may go.
-    pub(crate) kept: Vec<Arc<Kept>>,
+    pub(crate) kept: Vec<Arc<SecretUrl>>,
     /// What the caller handed over.
     pub(crate) files: Files,
     /// The answers of this call that were kept.

@@ -9,24 +9,24 @@ use crate::time::Timestamp;
 
 impl Host for Call {
     async fn acquire(&mut self, bucket: String, units: u32) -> Result<(), types::Error> {
-        let lane = self.outbound.lanes.named(&bucket).cloned().ok_or_else(|| unknown(&bucket))?;
-        let permit = admit::wait(self.clock.as_ref(), &self.context, &[(lane, units.max(1))]).await;
+        let queue = self.outbound.queues.named(&bucket).cloned().ok_or_else(|| unknown(&bucket))?;
+        let permit = admit::wait(self.clock.as_ref(), &self.context, &[(queue, units.max(1))]).await;
         // The plugin spends it elsewhere, now; it ages from here.
         permit.map(drop).map_err(|error| self.keep(error))
     }
 
     fn report(&mut self, feedback: Feedback) -> Result<(), types::Error> {
         let cap = self.clock.now().plus(self.limits.block_ms);
-        let lanes: Vec<_> = match &feedback.bucket {
-            Some(bucket) => vec![self.outbound.lanes.named(bucket).cloned().ok_or_else(|| unknown(bucket))?],
-            None => self.outbound.lanes.all().cloned().collect(),
+        let queues: Vec<_> = match &feedback.bucket {
+            Some(bucket) => vec![self.outbound.queues.named(bucket).cloned().ok_or_else(|| unknown(bucket))?],
+            None => self.outbound.queues.all().cloned().collect(),
         };
-        for lane in lanes {
+        for queue in queues {
             if let Some(until) = feedback.blocked_until {
-                lane.block_until(Timestamp::from_millis(until).min(cap));
+                queue.block_until(Timestamp::from_millis(until).min(cap));
             }
             if let Some(left) = feedback.remaining {
-                lane.remaining(left, None);
+                queue.remaining(left, None);
             }
         }
         Ok(())

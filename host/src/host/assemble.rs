@@ -1,4 +1,4 @@
-//! What a connection is assembled of: its outbound path, with the tokens, secrets and lanes of whoever holds it.
+//! What a connection is assembled of: its outbound path, with the tokens, secrets and buckets of whoever holds it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
@@ -14,8 +14,8 @@ use crate::connection::Limits;
 use crate::error::{Error, Result};
 use crate::grant::Grant;
 use crate::manifest::{BudgetScope, CredentialFacts, Needs, SecretFacts};
-use crate::observe::audit::Book;
-use crate::outbound::admit::{Lane, Lanes};
+use crate::observe::audit::AuditContext;
+use crate::outbound::admit::{BucketQueue, BucketQueues};
 use crate::outbound::buckets::Shape;
 use crate::outbound::cache::Cache;
 use crate::outbound::circuit::Circuits;
@@ -28,7 +28,7 @@ use crate::outbound::session::{CLIENT, Session, Tokens};
 use crate::outbound::tape::{NO_SECRET, Tape};
 use crate::outbound::{KeyPlace, Outbound};
 use crate::store::{Ledger, WRITTEN_DOWN_MS};
-use crate::vault::{Granted, Means, Secrets};
+use crate::vault::{Granted, Secrets, SecretsContext};
 
 /// Most bytes of a token endpoint's answer.
 const TOKEN_ANSWER_BYTES_MAX: u64 = 256 << 10;
@@ -70,9 +70,9 @@ impl Host {
             Some(transport) => transport.clone(),
             None => Arc::new(Http::new(&grant.limits)?),
         };
-        let lanes = self.lanes(needs, grant, holder)?;
+        let queues = self.queues(needs, grant, holder)?;
         let plugin = &needs.manifest.plugin.name;
-        let book = Book::new(inner.audit.clone(), plugin, connection, account_name);
+        let audit_context = AuditContext::new(inner.audit.clone(), plugin, connection, account_name);
         let operations = needs.operations.iter().map(|operation| operation.name.as_str());
         let mut outbound = Outbound {
             scope: grant.scope.clone(),
@@ -85,7 +85,7 @@ impl Host {
             request_id_header: needs.manifest.request_id.as_ref().map(|id| id.header.clone()),
             limits: grant.limits,
             trace_context: grant.trace_context,
-            lanes,
+            queues,
             cache: (grant.cache.enabled && inner.tape.is_none()).then(|| {
                 let account = account_name.unwrap_or_default().to_owned();
                 // Everything that the grant holds: whoever gets less starts without what more was answered to.
@@ -105,7 +105,7 @@ impl Host {
             transport,
             takes_uploads: inner.transport.is_none(),
             secrets,
-            book,
+            audit_context,
             meter: Some(inner.meters.of(connection, account_name, plugin, operations)),
             refusals: inner.refusals.of(connection),
             clock: inner.clock.clone(),
@@ -194,7 +194,7 @@ impl Host {
             key: outbound.key,
             resolver: outbound.resolver.clone(),
             transport: outbound.transport.clone(),
-            book: outbound.book.clone(),
+            audit_context: outbound.audit_context.clone(),
             meter: outbound.meter.clone(),
             is_authority: true,
             ..Outbound::nowhere(outbound.secrets.clone(), outbound.clock.clone())
@@ -204,21 +204,26 @@ impl Host {
     /// The secrets of a connection.
     pub(super) fn secrets_of(&self, needs: &Needs, granted: BTreeMap<String, Granted>, holder: Holder<'_>) -> Secrets {
         let Holder { connection, account_name, .. } = holder;
-        Secrets::new(&needs.manifest.plugin.name, connection, granted).with(Means {
+        Secrets::new(&needs.manifest.plugin.name, connection, granted).with(SecretsContext {
             sealed: Some(self.0.sealed.clone()),
             owner: holder.owner(),
             clock: self.0.clock.clone(),
             run_programs: self.0.run_programs,
-            book: Book::new(self.0.audit.clone(), &needs.manifest.plugin.name, connection, account_name),
+            audit_context: AuditContext::new(
+                self.0.audit.clone(),
+                &needs.manifest.plugin.name,
+                connection,
+                account_name,
+            ),
         })
     }
 
-    /// The lanes of a connection; those of an account are the same for all its connections.
-    fn lanes(&self, needs: &Needs, grant: &Grant, holder: Holder<'_>) -> Result<Lanes> {
+    /// The buckets of a connection; those of an account are the same for all its connections.
+    fn queues(&self, needs: &Needs, grant: &Grant, holder: Holder<'_>) -> Result<BucketQueues> {
         let inner = &self.0;
         let Holder { connection, account, .. } = holder;
-        let mut shared = inner.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut lanes = Lanes::of(connection);
+        let mut shared = inner.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queues = BucketQueues::of(connection);
         let own = holder.owner();
         let named = |kind: &str, name: Option<&String>| name.map(|name| format!("{kind} {name}"));
         for budget in &grant.budgets {
@@ -237,20 +242,20 @@ impl Host {
             // Before each that comes: between two connections their number may pass over any.
             if !shared.contains_key(&key) && is_crowded(shared.len()) {
                 let now = inner.clock.now();
-                shared.retain(|_, lane| Arc::strong_count(lane) > 1 || !lane.is_at_rest(now));
+                shared.retain(|_, queue| Arc::strong_count(queue) > 1 || !queue.is_at_rest(now));
             }
             let made = || {
-                let lane = Lane::new(&full_name, budget.spec.clone(), inner.clock.clone());
-                Arc::new(lane.shared(scope, &budget.cover))
+                let queue = BucketQueue::new(&full_name, budget.spec.clone(), inner.clock.clone());
+                Arc::new(queue.shared(scope, &budget.coverage))
             };
-            let lane = shared.entry(key).or_insert_with(made);
+            let queue = shared.entry(key).or_insert_with(made);
             let ledger = match budget.spec.shape {
                 Shape::Window { limit, window_ms } if window_ms >= WRITTEN_DOWN_MS && inner.is_durable => {
                     Some(Ledger::new(inner.store.clone(), &full_name, limit, window_ms))
                 }
                 _ => None,
             };
-            if !lanes.claim(lane.clone(), budget.cover.clone(), &budget.spec, ledger) {
+            if !queues.claim(queue.clone(), budget.coverage.clone(), &budget.spec, ledger) {
                 return Err(Error::configuration(format!(
                     "two plugins declare the budget `{}` of {owner} differently",
                     budget.spec.name
@@ -258,7 +263,7 @@ impl Host {
                 .with_details(format!("Say which holds: [accounts.….budgets.{}]", budget.spec.name)));
             }
         }
-        Ok(lanes)
+        Ok(queues)
     }
 }
 
@@ -277,7 +282,7 @@ fn is_crowded(known: usize) -> bool {
     known >= KNOWN_MIN && known.is_power_of_two()
 }
 
-/// From so many lanes, or tokens, on it is looked which of them nobody uses any more.
+/// From so many buckets, or tokens, on it is looked which of them nobody uses any more.
 const KNOWN_MIN: usize = 256;
 
 #[cfg(test)]
@@ -298,7 +303,7 @@ mod tests {
         Needs { manifest: Manifest::parse(&text).unwrap(), operations: Vec::new(), imports, foreign_imports }
     }
 
-    /// Whoever waits has the turns of the lanes before: what it waits for alone stands before what others share.
+    /// Whoever waits has the turns of the buckets before: what it waits for alone stands before what others share.
     #[test]
     fn a_budget_of_a_project_that_the_account_does_not_name_is_as_narrow_as_the_account() {
         let needs = needs(&[("each", "user"), ("all", "project")]);
@@ -308,13 +313,13 @@ mod tests {
             let grant = Grant::new(&needs, "acme", &Connection::default(), Some(&account)).unwrap();
             let account_name = Some(if account.project.is_some() { "one" } else { "other" });
             let holder = Holder { connection: "acme", account_name, account: Some(&account) };
-            let lanes = host.lanes(&needs, &grant, holder).unwrap();
-            let entered: Vec<String> = lanes.all().map(|lane| lane.told().0).collect();
+            let queues = host.queues(&needs, &grant, holder).unwrap();
+            let entered: Vec<String> = queues.all().map(|queue| queue.told().0).collect();
             assert_eq!(entered, in_order, "{named}");
         }
     }
 
-    /// A plugin of three budgets brings three lanes at once.
+    /// A plugin of three budgets brings three buckets at once.
     #[test]
     fn lanes_of_closed_connections_are_let_go_however_many_each_brings() {
         let needs = needs(&["a", "b", "c"].map(|name| (name, "account")));
@@ -323,10 +328,10 @@ mod tests {
             let name = format!("tenant-{number}");
             let grant = Grant::new(&needs, &name, &Connection::default(), None).unwrap();
             let holder = Holder { connection: &name, account_name: None, account: None };
-            let lanes = host.lanes(&needs, &grant, holder).unwrap();
-            assert_eq!(lanes.all().count(), 3);
+            let queues = host.queues(&needs, &grant, holder).unwrap();
+            assert_eq!(queues.all().count(), 3);
         }
-        let known = host.0.lanes.lock().unwrap().len();
+        let known = host.0.queues.lock().unwrap().len();
         assert!(known <= KNOWN_MIN, "{known} lanes are there");
     }
 }

@@ -8,7 +8,7 @@ use crate::artifact::{self, Artifacts, Compiling, CompilingListener};
 use crate::engine::{Engine, EnginePolicy};
 use crate::error::Result;
 #[cfg(feature = "serve")]
-use crate::inbound::sink::line::Bell;
+use crate::inbound::sink::worker::WakeSignal;
 use crate::observe::audit::{AUDIT_ROWS, AUDIT_ROWS_IN_MEMORY, Audit};
 use crate::observe::metrics::Meters;
 use crate::observe::refusals::Refusals;
@@ -168,9 +168,9 @@ impl HostBuilder {
             compiling: self.compiling,
             tape: self.tape,
             run_programs: self.run_programs,
-            lanes: Mutex::default(),
+            queues: Mutex::default(),
             #[cfg(feature = "serve")]
-            bell: Bell::new(),
+            wake: WakeSignal::new(),
             components: Mutex::default(),
             compiler: Arc::default(),
         })))

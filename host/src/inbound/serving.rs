@@ -6,7 +6,7 @@
 
 mod address;
 mod group;
-mod looker;
+mod view;
 pub(crate) mod watched;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +22,7 @@ use super::handler::{Handler, Parts};
 use super::inbox::Inbox;
 use super::policy::{ServeLimits, ServePolicy};
 use super::poll::run::{PollHealth, Poller};
-use super::sink::line::{Line, SinkState, Stop};
+use super::sink::worker::{SinkState, SinkWorker, Stop};
 use super::socket::{Socket, SocketState, SocketStatus};
 use super::webhook::{Endpoint, WebhookCounts};
 use crate::account::Account;
@@ -40,7 +40,7 @@ use crate::serve::console::Console;
 use crate::serve::webhooks::Webhooks;
 
 pub use self::address::ConsoleAddress;
-pub(crate) use self::looker::Looker;
+pub(crate) use self::view::ServingView;
 
 /// How often what is over is forgotten.
 const SWEEP_MS: u64 = 600_000;
@@ -116,7 +116,7 @@ struct Change {
     /// A private listener, likewise.
     console: Option<Console>,
     /// Every sink.
-    lines: Vec<Line>,
+    workers: Vec<SinkWorker>,
 }
 
 /// What a reload changed, by connection.
@@ -219,7 +219,7 @@ impl Serving {
     /// Nothing at work yet.
     fn idle(host: &Host) -> Self {
         let (running, ending, watched) = Default::default();
-        let watch = Arc::new(Watch::new(host.teller()));
+        let watch = Arc::new(Watch::new(host.publisher()));
         Self { host: host.clone(), running, ending, watched, watch }
     }
 
@@ -300,7 +300,7 @@ impl Serving {
         };
         let same: BTreeSet<String> = running.units.iter().filter(is_same).map(|(name, _)| name.clone()).collect();
         let going = running.units.iter().filter(|(name, _)| !same.contains(*name));
-        let leaving = Leaving::of(going.map(|(_, unit)| &unit.ready.plugin.outbound().lanes));
+        let leaving = Leaving::of(going.map(|(_, unit)| &unit.ready.plugin.outbound().queues));
         for name in working.into_iter().filter(|name| !same.contains(*name)) {
             match self.prepare(config, name).await {
                 Ok(made) => drop(ready.insert(name.to_owned(), made)),
@@ -316,17 +316,17 @@ impl Serving {
             }
         };
         let console = self.console_at(config, running).await.map_err(|error| wrong.push(error)).unwrap_or_default();
-        let lines = self.host.sinks(config).await.map_err(|error| wrong.push(error)).unwrap_or_default();
+        let workers = self.host.sinks(config).await.map_err(|error| wrong.push(error)).unwrap_or_default();
         match together(wrong) {
             Some(error) => Err(error),
-            None => Ok(Change { same, leaving, ready, endpoints, webhooks, console, lines }),
+            None => Ok(Change { same, leaving, ready, endpoints, webhooks, console, workers }),
         }
     }
 
     /// Takes up a change. It waits for nothing and nothing of it fails, so a change is taken up as a whole, also where
     /// whoever reloads goes away.
     fn take_up(&self, config: &Config, running: &mut Running, change: Change) -> Reloaded {
-        let Change { same, leaving, ready, endpoints, webhooks, console, lines } = change;
+        let Change { same, leaving, ready, endpoints, webhooks, console, workers } = change;
         leaving.go();
         // What is received from now on is for the new ones.
         self.take_up_listeners(config, running, &endpoints, webhooks, console);
@@ -353,11 +353,11 @@ impl Serving {
         if let Some(sinks) = running.sinks.take() {
             self.end(sinks, Stop::Soon);
         }
-        let lines: Vec<Line> = lines.into_iter().map(|line| line.after(&running.sink_states)).collect();
-        running.sink_states = lines.iter().map(Line::state).collect();
+        let workers: Vec<SinkWorker> = workers.into_iter().map(|worker| worker.after(&running.sink_states)).collect();
+        running.sink_states = workers.iter().map(SinkWorker::state).collect();
         let mut sinks = Group::new();
-        for line in lines {
-            sinks.spawn(line.run(sinks.stop.subscribe()));
+        for worker in workers {
+            sinks.spawn(worker.run(sinks.stop.subscribe()));
         }
         running.sinks = Some(sinks);
         running.sweeper = Some(self.sweeper(config));
@@ -485,7 +485,7 @@ impl Serving {
         if before.is_some_and(|before| before.listen == policy.listen) {
             return Ok(None);
         }
-        Console::listen(policy.clone(), self.looker()).await.map(Some)
+        Console::listen(policy.clone(), self.view()).await.map(Some)
     }
 
     fn ending(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
@@ -494,7 +494,7 @@ impl Serving {
 
     fn handler(&self, name: &str, connection: &Connection, plugin: &Plugin, limits: &ServeLimits) -> Handler {
         let manifest = &plugin.needs().manifest;
-        let bell = self.host.bell().clone();
+        let wake = self.host.wake().clone();
         Handler::new(Parts {
             handles: Arc::new(plugin.clone()),
             emitter: Emitter {
@@ -507,7 +507,7 @@ impl Serving {
             keeping: limits.keeping(),
             store: self.host.store().clone(),
             clock: self.host.clock().clone(),
-            told: Arc::new(move || bell.ring()),
+            told: Arc::new(move || wake.ring()),
         })
     }
 

@@ -2,16 +2,16 @@
 //!
 //! Every sink reads the outbox from a position of its own and moves it only after it took an event: at least once, in the
 //! order in which the events were committed, and held back by nobody but itself. What it will not take goes to its dead
-//! letters, and the line goes on.
+//! letters, and the worker goes on.
 
 #[cfg(feature = "serve")]
 pub(crate) mod channel;
 #[cfg(feature = "serve")]
 pub(crate) mod http;
 #[cfg(feature = "serve")]
-pub(crate) mod line;
-#[cfg(feature = "serve")]
 pub(crate) mod lines;
+#[cfg(feature = "serve")]
+pub(crate) mod worker;
 
 #[cfg(feature = "serve")]
 use std::collections::BTreeMap;

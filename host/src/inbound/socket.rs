@@ -6,9 +6,9 @@
 //! for what it missed. A plugin that fails does not end the socket.
 
 #[cfg(feature = "serve")]
-mod keep;
+mod frames;
 #[cfg(feature = "serve")]
-mod line;
+mod keep;
 #[cfg(feature = "serve")]
 mod machine;
 #[cfg(feature = "serve")]

@@ -7,7 +7,7 @@
 pub(crate) mod evaluate;
 pub(crate) mod prometheus;
 #[cfg(feature = "serve")]
-pub(crate) mod tell;
+pub(crate) mod publish;
 #[cfg(feature = "serve")]
 pub(crate) mod watch;
 

@@ -242,13 +242,13 @@ debug_shows!(Audit);
 
 /// Ends the writer and writes down what waits, when nobody holds the trail any more.
 struct Trail {
-    desk: Arc<Desk>,
+    queue: Arc<AuditQueue>,
     clock: Arc<dyn Clock>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What waits, and where it goes.
-struct Desk {
+struct AuditQueue {
     waiting: Mutex<Waiting>,
     /// Held by whoever writes, so that entries keep their order.
     turn: Mutex<()>,
@@ -274,7 +274,7 @@ struct Waiting {
 impl Audit {
     /// A trail in this store, chained with this key.
     pub(crate) fn new(store: Arc<dyn Store>, key: &[u8; 32], rows_max: u64, clock: Arc<dyn Clock>) -> Self {
-        let desk = Desk {
+        let queue = AuditQueue {
             waiting: Mutex::default(),
             turn: Mutex::default(),
             has_some: Notify::new(),
@@ -284,15 +284,15 @@ impl Audit {
             chain: Chain::new(key),
             rows_max: rows_max.max(1),
         };
-        Self(Arc::new(Trail { desk: Arc::new(desk), clock, writer: Mutex::default() }))
+        Self(Arc::new(Trail { queue: Arc::new(queue), clock, writer: Mutex::default() }))
     }
 
     /// Queues an entry, as of now. Neither waits nor fails.
     pub(crate) fn tell(&self, mut entry: AuditEntry) {
-        let desk = &self.0.desk;
+        let queue = &self.0.queue;
         entry.at = self.0.clock.now();
         let count = {
-            let mut waiting = desk.waiting();
+            let mut waiting = queue.waiting();
             match entry.said() {
                 Some(said) => waiting.count(said, entry),
                 None => {
@@ -303,9 +303,9 @@ impl Audit {
             waiting.entries.len()
         };
         self.0.wake_writer();
-        desk.has_some.notify_one();
+        queue.has_some.notify_one();
         if count >= FLUSH_ENTRIES {
-            desk.has_many.notify_one();
+            queue.has_many.notify_one();
         }
     }
 
@@ -314,8 +314,8 @@ impl Audit {
     /// # Errors
     /// When the store cannot be written; the entries wait on.
     pub async fn flush(&self) -> Result<()> {
-        let desk = self.0.desk.clone();
-        tokio::task::spawn_blocking(move || desk.flush())
+        let queue = self.0.queue.clone();
+        tokio::task::spawn_blocking(move || queue.flush())
             .await
             .map_err(|_| Error::internal("the audit's thread failed"))?
     }
@@ -327,7 +327,7 @@ impl Audit {
     /// When the store cannot be read or written.
     pub async fn page(&self, after: u64, limit: u64) -> Result<Vec<AuditRow>> {
         self.flush().await?;
-        let (_, rows) = self.0.desk.store.audit(after, limit).await?;
+        let (_, rows) = self.0.queue.store.audit(after, limit).await?;
         Ok(rows.into_iter().map(AuditRow::from).collect())
     }
 
@@ -349,12 +349,12 @@ impl Audit {
         let mut place = Place::default();
         let mut read = 0;
         loop {
-            let (anchor, rows) = self.0.desk.store.audit(read, PAGE_ROWS).await?;
+            let (anchor, rows) = self.0.queue.store.audit(read, PAGE_ROWS).await?;
             if let Some(anchor) = &anchor {
                 found.aged_out = anchor.number;
             }
             if found.broken.is_none() {
-                found.follow(&self.0.desk.chain, &mut place, anchor.as_ref(), &rows);
+                found.follow(&self.0.queue.chain, &mut place, anchor.as_ref(), &rows);
             }
             let Some(last) = rows.last() else { break };
             read = last.number;
@@ -429,7 +429,7 @@ impl Waiting {
     }
 }
 
-impl Desk {
+impl AuditQueue {
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -488,7 +488,7 @@ impl Trail {
             return;
         }
         if let Ok(runtime) = Handle::try_current() {
-            *writer = Some(runtime.spawn(write_down(self.desk.clone(), self.clock.clone())));
+            *writer = Some(runtime.spawn(write_down(self.queue.clone(), self.clock.clone())));
         }
     }
 }
@@ -500,21 +500,21 @@ impl Drop for Trail {
             writer.abort();
         }
         // A writer that is at it right now is waited for; told is what failed, also where that was told before.
-        self.desk.is_failing.store(false, Ordering::Relaxed);
-        _ = self.desk.flush();
+        self.queue.is_failing.store(false, Ordering::Relaxed);
+        _ = self.queue.flush();
     }
 }
 
-async fn write_down(desk: Arc<Desk>, clock: Arc<dyn Clock>) {
+async fn write_down(queue: Arc<AuditQueue>, clock: Arc<dyn Clock>) {
     loop {
-        desk.has_some.notified().await;
+        queue.has_some.notified().await;
         let mut has_failed = false;
         loop {
             tokio::select! {
                 () = clock.alarm(clock.now().plus(FLUSH_MS)) => {}
-                () = desk.has_many.notified(), if !has_failed => {}
+                () = queue.has_many.notified(), if !has_failed => {}
             }
-            let at_it = desk.clone();
+            let at_it = queue.clone();
             match tokio::task::spawn_blocking(move || at_it.flush()).await {
                 Ok(Ok(())) => break,
                 // It is tried again when the next second is over, however much waits meanwhile.
@@ -527,14 +527,14 @@ async fn write_down(desk: Arc<Desk>, clock: Arc<dyn Clock>) {
 
 /// What is the same in every entry of one connection.
 #[derive(Clone)]
-pub(crate) struct Book {
+pub(crate) struct AuditContext {
     audit: Option<Audit>,
     plugin: String,
     connection: String,
     account: String,
 }
 
-impl Book {
+impl AuditContext {
     /// For a connection.
     pub(crate) fn new(audit: Audit, plugin: &str, connection: &str, account: Option<&str>) -> Self {
         Self {
@@ -583,13 +583,13 @@ impl Book {
 
     /// A use that has begun: it is told however it ends.
     pub(crate) fn begin(&self, entry: AuditEntry) -> UnderWay<'_> {
-        UnderWay { book: self, entry: Some(entry) }
+        UnderWay { audit_context: self, entry: Some(entry) }
     }
 }
 
 /// A use of a credential under way. Dropped without an outcome, it was cancelled, and is told as that.
 pub(crate) struct UnderWay<'a> {
-    book: &'a Book,
+    audit_context: &'a AuditContext,
     entry: Option<AuditEntry>,
 }
 
@@ -598,7 +598,7 @@ impl UnderWay<'_> {
     pub(crate) fn ended(mut self, status: Option<u16>, error: Option<&Kind>) {
         if let Some(entry) = self.entry.take() {
             let error = error.map_or("", Kind::name).to_owned();
-            self.book.tell(AuditEntry { status, error, ..entry });
+            self.audit_context.tell(AuditEntry { status, error, ..entry });
         }
     }
 }
@@ -606,7 +606,7 @@ impl UnderWay<'_> {
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         if let Some(entry) = self.entry.take() {
-            self.book.tell(AuditEntry { error: Kind::Cancelled.name().to_owned(), ..entry });
+            self.audit_context.tell(AuditEntry { error: Kind::Cancelled.name().to_owned(), ..entry });
         }
     }
 }
@@ -712,10 +712,10 @@ mod tests {
     #[tokio::test]
     async fn a_use_that_is_given_up_is_told_too() {
         let (store, clock) = (memory(), clock());
-        let book = Book::new(audit(&store, &clock), "p", "acme", Some("a"));
-        drop(book.begin(book.entry(AuditAction::Placed, Some("orders.list"))));
-        book.begin(book.entry(AuditAction::Placed, None)).ended(Some(200), None);
-        book.flush().await;
+        let audit_context = AuditContext::new(audit(&store, &clock), "p", "acme", Some("a"));
+        drop(audit_context.begin(audit_context.entry(AuditAction::Placed, Some("orders.list"))));
+        audit_context.begin(audit_context.entry(AuditAction::Placed, None)).ended(Some(200), None);
+        audit_context.flush().await;
         let rows = rows(&store).await;
         assert!(rows[0].text.contains(r#""operation":"orders.list","error":"cancelled""#), "{}", rows[0].text);
         assert!(rows[1].text.ends_with(r#""connection":"acme","account":"a","status":200}"#), "{}", rows[1].text);
@@ -752,7 +752,7 @@ mod tests {
         let clock = clock();
         let audit = audit(&store, &clock);
         (0..FLUSH_ENTRIES).for_each(|_| audit.tell(placed("a")));
-        let is_failing = || audit.0.desk.is_failing.load(Ordering::Relaxed);
+        let is_failing = || audit.0.queue.is_failing.load(Ordering::Relaxed);
         while !is_failing() {
             tokio::task::yield_now().await;
         }

@@ -40,12 +40,12 @@ use crate::error::Result;
 use crate::host::Host;
 #[cfg(feature = "serve")]
 use crate::inbound::serving::Serving;
-use crate::outbound::own::Way;
+use crate::outbound::own::OwnPath;
 use crate::random;
 use crate::time::{Clock, SystemClock};
 
 /// Spans that are kept until they are sent; further ones are dropped and counted.
-const KEPT_MAX: usize = 4_096;
+const SECRET_URLS_MAX: usize = 4_096;
 
 /// Spans of one message.
 const BATCH: usize = 512;
@@ -66,11 +66,11 @@ const KEPT_MS: u64 = 5_000;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Spans(Arc<Kept>);
+pub struct Spans(Arc<SpanBuffer>);
 
 debug_shows!(Spans);
 
-struct Kept {
+struct SpanBuffer {
     /// Whether somebody sends them. Otherwise none is made.
     is_sent: AtomicBool,
     closed: Mutex<VecDeque<Closed>>,
@@ -112,7 +112,7 @@ impl Spans {
     }
 
     fn with(clock: Arc<dyn Clock>) -> Self {
-        Self(Arc::new(Kept {
+        Self(Arc::new(SpanBuffer {
             is_sent: AtomicBool::new(false),
             closed: Mutex::default(),
             dropped: AtomicU64::new(0),
@@ -135,7 +135,7 @@ impl Spans {
     }
 }
 
-impl Kept {
+impl SpanBuffer {
     fn closed(&self) -> MutexGuard<'_, VecDeque<Closed>> {
         self.closed.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -152,7 +152,7 @@ impl Kept {
 }
 
 /// The host's own spans, while they are sent.
-struct WhileSent(Arc<Kept>);
+struct WhileSent(Arc<SpanBuffer>);
 
 impl WhileSent {
     fn is_ours(about: &Metadata<'_>) -> bool {
@@ -178,7 +178,7 @@ impl<S> Filter<S> for WhileSent {
     }
 }
 
-struct Keeping(Arc<Kept>);
+struct Keeping(Arc<SpanBuffer>);
 
 impl<S> Layer<S> for Keeping
 where
@@ -220,7 +220,7 @@ where
         let ended_ms = self.0.clock.now().as_millis();
         let count = {
             let mut closed = self.0.closed();
-            if closed.len() < KEPT_MAX {
+            if closed.len() < SECRET_URLS_MAX {
                 closed.push_back(Closed { open, ended_ms });
             } else {
                 self.0.drop_some(1);
@@ -259,9 +259,14 @@ impl Exporting {
     ///
     /// # Errors
     /// [`Kind::Configuration`](crate::Kind::Configuration) where the address of the receiver cannot be granted.
-    pub(crate) fn begin(policy: &ObservePolicy, spans: &Spans, way: &Way, host: &Host) -> Result<Option<Self>> {
-        let Some(path) = Path::new(policy, "/v1/traces", way)? else { return Ok(None) };
-        let metrics = Path::new(policy, "/v1/metrics", way)?.filter(|_| policy.otlp_metrics);
+    pub(crate) fn begin(
+        policy: &ObservePolicy,
+        spans: &Spans,
+        own_path: &OwnPath,
+        host: &Host,
+    ) -> Result<Option<Self>> {
+        let Some(path) = Path::new(policy, "/v1/traces", own_path)? else { return Ok(None) };
+        let metrics = Path::new(policy, "/v1/metrics", own_path)?.filter(|_| policy.otlp_metrics);
         let instance = random::name()?;
         let (stop, stopped) = watch::channel(false);
         let (source, untaken) = (Arc::new(Mutex::new(Source::Host(host.clone()))), Arc::default());
@@ -279,7 +284,7 @@ impl Exporting {
     /// From now on what runs here is told in the metrics too, as `Serving::metrics` has it.
     #[cfg(feature = "serve")]
     pub fn measure(&self, serving: &Serving) {
-        *self.source.lock().unwrap_or_else(PoisonError::into_inner) = Source::Serving(serving.looker());
+        *self.source.lock().unwrap_or_else(PoisonError::into_inner) = Source::Serving(serving.view());
     }
 
     /// How many messages with metrics the receiver did not take, or not wholly. What they held is in the next ones.
@@ -305,7 +310,7 @@ impl Drop for Exporting {
 
 /// Sends spans, a batch at a time.
 struct Sender {
-    kept: Arc<Kept>,
+    kept: Arc<SpanBuffer>,
     path: Path,
     instance: String,
     is_failing: bool,
@@ -314,7 +319,7 @@ struct Sender {
 }
 
 impl Sender {
-    fn new(kept: Arc<Kept>, path: Path, instance: String) -> Self {
+    fn new(kept: Arc<SpanBuffer>, path: Path, instance: String) -> Self {
         Self { kept, path, instance, is_failing: false, has_rejected: false }
     }
 

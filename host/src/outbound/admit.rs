@@ -3,11 +3,11 @@
 //! The breaker is asked before the wait, so that nobody queues in vain, and again after it, for it may have opened
 //! meanwhile; only what is asked last counts as a probe.
 //!
-//! A [`Lane`] is one bucket with its queue. Several connections share a lane when they share an account, so a limit
-//! holds across all plugins and calls of a host. A request takes its place in the queue of each of its lanes, in one
+//! A [`BucketQueue`] is one bucket with its queue. Several connections share a bucket when they share an account, so a limit
+//! holds across all plugins and calls of a host. A request takes its place in the queue of each of its buckets, in one
 //! fixed order, which makes every queue first come first served and no two requests wait for each other in a ring;
-//! at the head of all it reserves in all lanes or in none. The order is from the narrowest to the widest, and whoever
-//! waits for room in one lane has no place in the wider ones behind it: a user who is over its own budget keeps nobody
+//! at the head of all it reserves in all buckets or in none. The order is from the narrowest to the widest, and whoever
+//! waits for room in one bucket has no place in the wider ones behind it: a user who is over its own budget keeps nobody
 //! from the project's. A wait that could not end before the call's deadline is refused at once, with the time when coming
 //! back helps.
 
@@ -29,7 +29,7 @@ use crate::store::Ledger;
 use crate::time::{Clock, Timestamp};
 
 /// One bucket, shared by all who draw on it.
-pub(crate) struct Lane {
+pub(crate) struct BucketQueue {
     name: String,
     /// As the manifest calls its budget.
     budget: String,
@@ -43,10 +43,10 @@ pub(crate) struct Lane {
     clock: Arc<dyn Clock>,
 }
 
-/// How wide a lane is. What needs a narrow one mostly needs a wider one as well. Where it does not, as with one for all that
+/// How wide a bucket is. What needs a narrow one mostly needs a wider one as well. Where it does not, as with one for all that
 /// a connection has under way and one of its account for searches alone, who waits for the second keeps others from the
-/// first: those who share it, and nobody else. It stays as it was when the lane was made, so that all connections enter
-/// their lanes in one order.
+/// first: those who share it, and nobody else. It stays as it was when the bucket was made, so that all connections enter
+/// their buckets in one order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Width {
     /// By who shares it.
@@ -59,7 +59,7 @@ struct Width {
     pace: u64,
 }
 
-/// How large a lane is now.
+/// How large a bucket is now.
 #[derive(Clone)]
 struct Terms {
     spec: Arc<BucketSpec>,
@@ -67,13 +67,13 @@ struct Terms {
     ledger: Option<Arc<Ledger>>,
 }
 
-/// What a connection says that a lane is.
+/// What a connection says that a bucket is.
 struct Claim {
     holder: Weak<Holder>,
     spec: Arc<BucketSpec>,
 }
 
-/// A connection, as its lanes know it.
+/// A connection, as its buckets know it.
 #[derive(Default)]
 pub(crate) struct Holder {
     connection: String,
@@ -88,17 +88,17 @@ pub(crate) struct Holder {
 #[must_use = "dropped, it lets them stay"]
 pub(crate) struct Leaving(Vec<Arc<Holder>>);
 
-/// The lanes of one connection, in the order in which they are entered.
+/// The buckets of one connection, in the order in which they are entered.
 #[derive(Clone, Default)]
-pub(crate) struct Lanes {
+pub(crate) struct BucketQueues {
     holder: Arc<Holder>,
-    lanes: Vec<(Arc<Lane>, Cover)>,
-    wanted: Vec<(Arc<Lane>, Terms)>,
+    queues: Vec<(Arc<BucketQueue>, Coverage)>,
+    wanted: Vec<(Arc<BucketQueue>, Terms)>,
 }
 
 /// Which requests take units of a bucket, and how many each takes.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Cover {
+pub(crate) struct Coverage {
     /// The origins, by their names in the manifest; all when empty.
     pub(crate) origins: Vec<String>,
     /// What some requests cost instead of one unit; the first that fits decides.
@@ -116,8 +116,8 @@ pub(crate) struct Weight {
     pub(crate) units: u32,
 }
 
-impl Cover {
-    /// What a request to this origin costs of the lane.
+impl Coverage {
+    /// What a request to this origin costs of the bucket.
     fn units(&self, origin: &str, method: Method, path: &str) -> u32 {
         if !self.covers(origin) {
             return 0;
@@ -143,7 +143,7 @@ pub(crate) struct Permit {
 }
 
 struct Held {
-    lane: Arc<Lane>,
+    queue: Arc<BucketQueue>,
     reservation: Option<Reservation>,
     units: u32,
 }
@@ -165,8 +165,8 @@ impl Admitted {
     }
 }
 
-impl Lane {
-    /// An empty lane. `name` is for messages.
+impl BucketQueue {
+    /// An empty bucket with nobody in its queue. `name` is for messages.
     pub(crate) fn new(name: &str, spec: BucketSpec, clock: Arc<dyn Clock>) -> Self {
         Self {
             name: name.to_owned(),
@@ -182,7 +182,7 @@ impl Lane {
     }
 
     /// The same, as wide as its first connection says.
-    pub(crate) fn shared(self, scope: BudgetScope, cover: &Cover) -> Self {
+    pub(crate) fn shared(self, scope: BudgetScope, coverage: &Coverage) -> Self {
         const WHILE_MS: u64 = 1_000_000_000;
         let owners = match scope {
             BudgetScope::Connection => 0,
@@ -193,8 +193,8 @@ impl Lane {
         };
         let width = Width {
             owners,
-            origins: if cover.origins.is_empty() { usize::MAX } else { cover.origins.len() },
-            is_whole: cover.weights.iter().all(|weight| weight.units > 0),
+            origins: if coverage.origins.is_empty() { usize::MAX } else { coverage.origins.len() },
+            is_whole: coverage.weights.iter().all(|weight| weight.units > 0),
             pace: match self.spec().shape {
                 Shape::Window { limit, window_ms } => u64::from(limit) * WHILE_MS / window_ms.max(1),
                 Shape::Concurrency { .. } => u64::MAX,
@@ -302,65 +302,77 @@ impl Lane {
     }
 }
 
-impl Lanes {
+impl BucketQueues {
     /// None yet, for a connection of this name.
     pub(crate) fn of(connection: &str) -> Self {
         let holder = Holder { connection: connection.to_owned(), is_leaving: AtomicBool::new(false) };
         Self { holder: Arc::new(holder), ..Self::default() }
     }
 
-    /// Adds a lane that this connection wants to be so, from [`Lanes::take_up`] on. False where another connection that
+    /// Adds a bucket that this connection wants to be so, from [`BucketQueues::take_up`] on. False where another connection that
     /// stays says otherwise.
     #[must_use]
-    pub(crate) fn claim(&mut self, lane: Arc<Lane>, cover: Cover, spec: &BucketSpec, ledger: Option<Ledger>) -> bool {
+    pub(crate) fn claim(
+        &mut self,
+        queue: Arc<BucketQueue>,
+        coverage: Coverage,
+        spec: &BucketSpec,
+        ledger: Option<Ledger>,
+    ) -> bool {
         let terms = Terms { spec: Arc::new(spec.clone()), ledger: ledger.map(Arc::new) };
-        let may = lane.claim(&self.holder, &terms);
+        let may = queue.claim(&self.holder, &terms);
         if may {
-            self.wanted.push((lane.clone(), terms));
-            self.add(lane, cover);
+            self.wanted.push((queue.clone(), terms));
+            self.add(queue, coverage);
         }
         may
     }
 
-    /// The lanes are what this connection says, from now on.
+    /// The buckets are what this connection says, from now on.
     pub(crate) fn take_up(&self) {
-        self.wanted.iter().for_each(|(lane, terms)| lane.take_up(terms));
+        self.wanted.iter().for_each(|(queue, terms)| queue.take_up(terms));
     }
 
-    /// Adds a lane with what it covers. The order of widths, and of names among the same, is the order of entering, the
+    /// Adds a bucket with what it covers. The order of widths, and of names among the same, is the order of entering, the
     /// same for every connection.
-    pub(crate) fn add(&mut self, lane: Arc<Lane>, cover: Cover) {
-        self.lanes.push((lane, cover));
-        self.lanes.sort_by(|(a, _), (b, _)| (a.width, &a.name).cmp(&(b.width, &b.name)));
+    pub(crate) fn add(&mut self, queue: Arc<BucketQueue>, coverage: Coverage) {
+        self.queues.push((queue, coverage));
+        self.queues.sort_by(|(a, _), (b, _)| (a.width, &a.name).cmp(&(b.width, &b.name)));
     }
 
-    /// The lane that this connection knows by the manifest's name of its budget.
-    pub(crate) fn named(&self, budget: &str) -> Option<&Arc<Lane>> {
-        self.lanes.iter().map(|(lane, _)| lane).find(|lane| lane.budget == budget)
+    /// The bucket that this connection knows by the manifest's name of its budget.
+    pub(crate) fn named(&self, budget: &str) -> Option<&Arc<BucketQueue>> {
+        self.queues.iter().map(|(queue, _)| queue).find(|queue| queue.budget == budget)
     }
 
-    /// The lanes that requests to this origin enter.
-    pub(crate) fn covering<'a>(&'a self, origin: &'a str) -> impl Iterator<Item = &'a Arc<Lane>> + 'a {
-        self.lanes.iter().filter(move |(_, cover)| cover.covers(origin)).map(|(lane, _)| lane)
+    /// The buckets that requests to this origin enter.
+    pub(crate) fn covering<'a>(&'a self, origin: &'a str) -> impl Iterator<Item = &'a Arc<BucketQueue>> + 'a {
+        self.queues.iter().filter(move |(_, coverage)| coverage.covers(origin)).map(|(queue, _)| queue)
     }
 
-    /// What a request spends, lane by lane. A cost that the request states for a lane stands instead of the lane's own.
-    fn costs(&self, origin: &str, method: Method, path: &str, stated: &[(String, u32)]) -> Vec<(Arc<Lane>, u32)> {
+    /// What a request spends, bucket by bucket. A cost that the request states for a bucket stands instead of the bucket's own.
+    fn costs(
+        &self,
+        origin: &str,
+        method: Method,
+        path: &str,
+        stated: &[(String, u32)],
+    ) -> Vec<(Arc<BucketQueue>, u32)> {
         let mut sums: BTreeMap<&str, u32> = BTreeMap::new();
         for (name, units) in stated {
             let sum = sums.entry(name).or_default();
             *sum = sum.saturating_add(*units);
         }
-        let units = |(lane, cover): &(Arc<Lane>, Cover)| match sums.get(lane.budget.as_str()) {
+        let units = |(queue, coverage): &(Arc<BucketQueue>, Coverage)| match sums.get(queue.budget.as_str()) {
             Some(units) if *units > 0 => *units,
-            _ => cover.units(origin, method, path),
+            _ => coverage.units(origin, method, path),
         };
-        self.lanes.iter().map(|lane| (lane.0.clone(), units(lane))).filter(|(_, units)| *units > 0).collect()
+        self.queues.iter().map(|queue| (queue.0.clone(), units(queue))).filter(|(_, units)| *units > 0).collect()
     }
 
     /// Writes down what the provider said of long quotas, so that a restart knows.
     pub(crate) async fn write_down(&self) -> Result<()> {
-        for ledger in self.lanes.iter().filter_map(|(lane, _)| lane.ledger()) {
+        for ledger in self.queues.iter().filter_map(|(queue, _)| queue.ledger()) {
             ledger.write_down().await?;
         }
         Ok(())
@@ -368,22 +380,22 @@ impl Lanes {
 
     /// How each stands, in the order of names.
     pub(crate) fn readings(&self, now: Timestamp) -> impl Iterator<Item = BudgetMetrics> + '_ {
-        let mut lanes: Vec<_> = self.all().collect();
-        lanes.sort_by(|a, b| a.name.cmp(&b.name));
-        lanes.into_iter().map(move |lane| lane.reading(now))
+        let mut queues: Vec<_> = self.all().collect();
+        queues.sort_by(|a, b| a.name.cmp(&b.name));
+        queues.into_iter().map(move |queue| queue.reading(now))
     }
 
     /// All of them.
-    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Lane>> {
-        self.lanes.iter().map(|(lane, _)| lane)
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<BucketQueue>> {
+        self.queues.iter().map(|(queue, _)| queue)
     }
 }
 
 #[cfg(feature = "serve")]
 impl Leaving {
     /// These are to go.
-    pub(crate) fn of<'a>(connections: impl IntoIterator<Item = &'a Lanes>) -> Self {
-        let holders = connections.into_iter().map(|lanes| lanes.holder.clone());
+    pub(crate) fn of<'a>(connections: impl IntoIterator<Item = &'a BucketQueues>) -> Self {
+        let holders = connections.into_iter().map(|queues| queues.holder.clone());
         Self(holders.inspect(|holder| holder.is_leaving.store(true, Ordering::Relaxed)).collect())
     }
 
@@ -404,7 +416,7 @@ impl Permit {
     /// The head of the answer is here (or the attempt failed): quotas age from now.
     pub(super) fn settle_windows(&mut self) {
         for held in &mut self.held {
-            if held.lane.spec().is_window() {
+            if held.queue.spec().is_window() {
                 held.settle();
             }
         }
@@ -413,17 +425,17 @@ impl Permit {
     /// Provably nothing left: what was taken goes back.
     pub(super) fn cancel(self) {
         let ledgers = self.held.iter().filter(|held| held.reservation.is_some());
-        for (ledger, units) in ledgers.filter_map(|held| Some((held.lane.ledger()?, held.units))) {
+        for (ledger, units) in ledgers.filter_map(|held| Some((held.queue.ledger()?, held.units))) {
             ledger.give_back(units);
         }
-        self.give_back(|lane| lane.changed.notify_waiters());
+        self.give_back(|queue| queue.changed.notify_waiters());
     }
 
-    fn give_back(mut self, tell: impl Fn(&Lane)) {
+    fn give_back(mut self, tell: impl Fn(&BucketQueue)) {
         for held in &mut self.held {
             if let Some(reservation) = held.reservation.take() {
-                held.lane.bucket().cancel(reservation);
-                tell(&held.lane);
+                held.queue.bucket().cancel(reservation);
+                tell(&held.queue);
             }
         }
     }
@@ -432,9 +444,9 @@ impl Permit {
 impl Held {
     fn settle(&mut self) {
         if let Some(reservation) = self.reservation.take() {
-            let now = self.lane.clock.now();
-            self.lane.bucket().settle(reservation, now);
-            self.lane.changed.notify_waiters();
+            let now = self.queue.clock.now();
+            self.queue.bucket().settle(reservation, now);
+            self.queue.changed.notify_waiters();
         }
     }
 }
@@ -445,10 +457,10 @@ impl Drop for Held {
     }
 }
 
-/// Waits for leave from every lane, and from the origin's breaker.
+/// Waits for leave from every bucket, and from the origin's breaker.
 pub(super) async fn acquire(outbound: &Outbound, context: &CallContext, ready: Ready) -> Result<Admitted> {
     let request = ready.scoped.request();
-    if let Some((name, _)) = request.costs.iter().find(|(name, _)| outbound.lanes.named(name).is_none()) {
+    if let Some((name, _)) = request.costs.iter().find(|(name, _)| outbound.queues.named(name).is_none()) {
         return Err(Error::invalid("/costs", format!("the manifest has no budget `{}`", crate::text::shown(name))));
     }
     let circuit = outbound.circuits.of(ready.scoped.origin());
@@ -456,7 +468,7 @@ pub(super) async fn acquire(outbound: &Outbound, context: &CallContext, ready: R
         circuit.check()?;
     }
     let origin = &outbound.scope.origin_of(&ready.scoped).name;
-    let wanted = outbound.lanes.costs(origin, request.method, ready.scoped.url().path(), &request.costs);
+    let wanted = outbound.queues.costs(origin, request.method, ready.scoped.url().path(), &request.costs);
     let permit = match context.is_probe() {
         true => spare(outbound.clock.as_ref(), &wanted).await?,
         false => wait(outbound.clock.as_ref(), context, &wanted).await?,
@@ -471,13 +483,17 @@ pub(super) async fn acquire(outbound: &Outbound, context: &CallContext, ready: R
     Ok(Admitted { ready, permit, leave })
 }
 
-/// Waits until `wanted` is free in every lane, in order, and takes it.
+/// Waits until `wanted` is free in every bucket, in order, and takes it.
 ///
 /// # Errors
 /// [`Kind::RateLimited`] with the time to come back, when that is after the call's deadline;
-/// [`Kind::LimitExceeded`] when the lane can never hold as much.
-pub(crate) async fn wait(clock: &dyn Clock, context: &CallContext, wanted: &[(Arc<Lane>, u32)]) -> Result<Permit> {
-    let waited = queue(clock, context, wanted).await;
+/// [`Kind::LimitExceeded`] when the bucket can never hold as much.
+pub(crate) async fn wait(
+    clock: &dyn Clock,
+    context: &CallContext,
+    wanted: &[(Arc<BucketQueue>, u32)],
+) -> Result<Permit> {
+    let waited = take_turns(clock, context, wanted).await;
     if let (Err(error), Some(meter)) = (&waited, context.meter())
         && matches!(error.kind(), Kind::RateLimited | Kind::QuotaExhausted)
     {
@@ -486,29 +502,29 @@ pub(crate) async fn wait(clock: &dyn Clock, context: &CallContext, wanted: &[(Ar
     waited
 }
 
-async fn queue(clock: &dyn Clock, context: &CallContext, wanted: &[(Arc<Lane>, u32)]) -> Result<Permit> {
+async fn take_turns(clock: &dyn Clock, context: &CallContext, wanted: &[(Arc<BucketQueue>, u32)]) -> Result<Permit> {
     let began = clock.now();
     let mut turns = Vec::with_capacity(wanted.len());
     let mut from = 0;
     let (permit, now) = loop {
-        // Whoever waits for a lane has the turn of that one and of those before it, and of none behind it.
-        for (index, (lane, units)) in wanted.iter().enumerate().skip(from) {
+        // Whoever waits for a bucket has the turn of that one and of those before it, and of none behind it.
+        for (index, (queue, units)) in wanted.iter().enumerate().skip(from) {
             if index == turns.len() {
-                turns.push(enter(clock, context, lane, *units).await?);
+                turns.push(enter(clock, context, queue, *units).await?);
             }
-            room(clock, context, lane, *units).await?;
+            room(clock, context, queue, *units).await?;
         }
         let now = clock.now();
         match reserve(now, wanted) {
             Ok(permit) => break (permit, now),
-            // A lane was blocked, or told a smaller figure, while those behind it were entered.
+            // A bucket was blocked, or told a smaller figure, while those behind it were entered.
             Err((full, _)) => {
                 turns.truncate(full + 1);
                 from = full;
             }
         }
     };
-    let ledgers = wanted.iter().filter_map(|(lane, units)| Some((lane.ledger()?, units)));
+    let ledgers = wanted.iter().filter_map(|(queue, units)| Some((queue.ledger()?, units)));
     ledgers.for_each(|(ledger, units)| ledger.spend(*units));
     let waited_ms = now.since(began);
     if let Some(meter) = context.meter().filter(|_| !wanted.is_empty()) {
@@ -520,22 +536,22 @@ async fn queue(clock: &dyn Clock, context: &CallContext, wanted: &[(Arc<Lane>, u
     Ok(permit)
 }
 
-/// Waits to be the head of a lane's queue, and there until what is written down of it leaves so much.
+/// Waits to be the head of a bucket's queue, and there until what is written down of it leaves so much.
 async fn enter<'a>(
     clock: &dyn Clock,
     context: &CallContext,
-    lane: &'a Lane,
+    queue: &'a BucketQueue,
     units: u32,
 ) -> Result<tokio::sync::MutexGuard<'a, ()>> {
     let turn = tokio::select! {
         biased;
-        turn = lane.turn.lock() => turn,
-        () = clock.alarm(context.deadline) => return Err(too_late(lane, context.deadline)),
+        turn = queue.turn.lock() => turn,
+        () = clock.alarm(context.deadline) => return Err(too_late(queue, context.deadline)),
     };
-    if let Some(ledger) = lane.ledger() {
+    if let Some(ledger) = queue.ledger() {
         while let Err(at) = ledger.afford(units, clock.now()).await? {
             if at > context.deadline {
-                return Err(spent(lane, at));
+                return Err(spent(queue, at));
             }
             clock.sleep_until(at).await;
         }
@@ -543,24 +559,24 @@ async fn enter<'a>(
     Ok(turn)
 }
 
-/// Waits at the head of a lane's queue until it has so much room.
-async fn room(clock: &dyn Clock, context: &CallContext, lane: &Lane, units: u32) -> Result<()> {
+/// Waits at the head of a bucket's queue until it has so much room.
+async fn room(clock: &dyn Clock, context: &CallContext, queue: &BucketQueue, units: u32) -> Result<()> {
     loop {
         // Registered before looking, so that a change in between is not missed.
-        let changed = lane.changed.notified();
-        let ready = lane.bucket().ready_at(clock.now(), units);
+        let changed = queue.changed.notified();
+        let ready = queue.bucket().ready_at(clock.now(), units);
         match ready {
             Ok(()) => return Ok(()),
             Err(Wait::Never) => {
                 return Err(Error::limit(
-                    &lane.budget,
-                    format!("one request may not cost more than the whole budget `{}`", lane.budget),
+                    &queue.budget,
+                    format!("one request may not cost more than the whole budget `{}`", queue.budget),
                 )
-                .with_details(format!("To allow more, set budgets.{} on the account", lane.budget)));
+                .with_details(format!("To allow more, set budgets.{} on the account", queue.budget)));
             }
-            Err(Wait::Until(at)) if at > context.deadline => return Err(too_late(lane, at)),
+            Err(Wait::Until(at)) if at > context.deadline => return Err(too_late(queue, at)),
             Err(Wait::Until(at)) => {
-                // A lane may be blocked further while we wait, or what was reserved may come back; the loop looks again.
+                // A bucket may be blocked further while we wait, or what was reserved may come back; the loop looks again.
                 tokio::select! {
                     biased;
                     () = changed => {}
@@ -570,7 +586,7 @@ async fn room(clock: &dyn Clock, context: &CallContext, lane: &Lane, units: u32)
             Err(Wait::Release) => {
                 tokio::select! {
                     () = changed => {}
-                    () = clock.alarm(context.deadline) => return Err(too_late(lane, context.deadline)),
+                    () = clock.alarm(context.deadline) => return Err(too_late(queue, context.deadline)),
                 }
             }
         }
@@ -578,43 +594,43 @@ async fn room(clock: &dyn Clock, context: &CallContext, lane: &Lane, units: u32)
 }
 
 /// Takes what nobody needs now: a probe gives way to whoever waits, waits for nothing, and leaves the last permit of a
-/// lane that has more than it takes.
+/// bucket that has more than it takes.
 ///
 /// # Errors
 /// [`Kind::RateLimited`], with nothing sent.
-async fn spare(clock: &dyn Clock, wanted: &[(Arc<Lane>, u32)]) -> Result<Permit> {
-    let gives_way = |lane: &Lane| {
-        Error::new(Kind::RateLimited, format!("the probe gives way: calls need the budget `{}`", lane.budget))
+async fn spare(clock: &dyn Clock, wanted: &[(Arc<BucketQueue>, u32)]) -> Result<Permit> {
+    let gives_way = |queue: &BucketQueue| {
+        Error::new(Kind::RateLimited, format!("the probe gives way: calls need the budget `{}`", queue.budget))
     };
     let mut turns = Vec::with_capacity(wanted.len());
-    for (lane, _) in wanted {
-        turns.push(lane.turn.try_lock().map_err(|_| gives_way(lane))?);
+    for (queue, _) in wanted {
+        turns.push(queue.turn.try_lock().map_err(|_| gives_way(queue))?);
     }
     let now = clock.now();
-    for (lane, units) in wanted {
-        if lane.spec().limit() > *units && !lane.has_spare(now, *units) {
-            return Err(gives_way(lane));
+    for (queue, units) in wanted {
+        if queue.spec().limit() > *units && !queue.has_spare(now, *units) {
+            return Err(gives_way(queue));
         }
-        if let Some(ledger) = lane.ledger()
+        if let Some(ledger) = queue.ledger()
             && ledger.afford(*units, now).await?.is_err()
         {
-            return Err(gives_way(lane));
+            return Err(gives_way(queue));
         }
     }
     let permit = reserve(now, wanted).map_err(|(full, _)| gives_way(&wanted[full].0))?;
-    let ledgers = wanted.iter().filter_map(|(lane, units)| Some((lane.ledger()?, units)));
+    let ledgers = wanted.iter().filter_map(|(queue, units)| Some((queue.ledger()?, units)));
     ledgers.for_each(|(ledger, units)| ledger.spend(*units));
     Ok(permit)
 }
 
-/// Takes from all lanes or from none; then the index of the one that is full, and what it waits for.
-fn reserve(now: Timestamp, wanted: &[(Arc<Lane>, u32)]) -> std::result::Result<Permit, (usize, Wait)> {
+/// Takes from all buckets or from none; then the index of the one that is full, and what it waits for.
+fn reserve(now: Timestamp, wanted: &[(Arc<BucketQueue>, u32)]) -> std::result::Result<Permit, (usize, Wait)> {
     let mut permit = Permit { held: Vec::with_capacity(wanted.len()) };
-    for (index, (lane, units)) in wanted.iter().enumerate() {
-        let reserved = lane.bucket().reserve(now, *units);
+    for (index, (queue, units)) in wanted.iter().enumerate() {
+        let reserved = queue.bucket().reserve(now, *units);
         match reserved {
             Ok(reservation) => {
-                permit.held.push(Held { lane: lane.clone(), reservation: Some(reservation), units: *units })
+                permit.held.push(Held { queue: queue.clone(), reservation: Some(reservation), units: *units })
             }
             Err(wait) => {
                 // Nobody else could see what we took, for we are the head of each queue; so nobody is told either.
@@ -627,14 +643,14 @@ fn reserve(now: Timestamp, wanted: &[(Arc<Lane>, u32)]) -> std::result::Result<P
 }
 
 /// A quota over a long time that was spent before this process began, or by another one beside it.
-fn spent(lane: &Lane, at: Timestamp) -> Error {
-    Error::new(Kind::QuotaExhausted, format!("the budget `{}` is spent", lane.budget))
+fn spent(queue: &BucketQueue, at: Timestamp) -> Error {
+    Error::new(Kind::QuotaExhausted, format!("the budget `{}` is spent", queue.budget))
         .with_retry_at(Some(at))
         .with_details("It is counted over restarts and over all processes that share the state folder")
 }
 
-fn too_late(lane: &Lane, at: Timestamp) -> Error {
-    Error::new(Kind::RateLimited, format!("the budget `{}` has no room before the call's deadline", lane.budget))
+fn too_late(queue: &BucketQueue, at: Timestamp) -> Error {
+    Error::new(Kind::RateLimited, format!("the budget `{}` has no room before the call's deadline", queue.budget))
         .with_retry_at(Some(at))
         .with_details("Wait until then, raise limits.call_ms, or send less")
 }
@@ -652,8 +668,8 @@ mod tests {
     use crate::store::MemoryStore;
     use crate::time::ManualClock;
 
-    fn lane(name: &str, shape: Shape, clock: &ManualClock) -> Arc<Lane> {
-        Arc::new(Lane::new(name, BucketSpec { name: name.to_owned(), shape }, Arc::new(clock.clone())))
+    fn queue(name: &str, shape: Shape, clock: &ManualClock) -> Arc<BucketQueue> {
+        Arc::new(BucketQueue::new(name, BucketSpec { name: name.to_owned(), shape }, Arc::new(clock.clone())))
     }
 
     fn context(clock: &ManualClock, ms: u64) -> CallContext {
@@ -664,31 +680,31 @@ mod tests {
     #[test]
     fn a_lane_is_at_rest_only_where_a_new_one_would_be_the_same() {
         let clock = ManualClock::new(Timestamp::from_millis(0), 1);
-        let lane = lane("a", Shape::Window { limit: 2, window_ms: 1_000 }, &clock);
-        let is_at_rest = || lane.is_at_rest(clock.now());
+        let queue = queue("a", Shape::Window { limit: 2, window_ms: 1_000 }, &clock);
+        let is_at_rest = || queue.is_at_rest(clock.now());
         assert!(is_at_rest());
-        let reservation = lane.bucket().reserve(clock.now(), 1).unwrap();
+        let reservation = queue.bucket().reserve(clock.now(), 1).unwrap();
         assert!(!is_at_rest(), "one is under way");
-        lane.bucket().settle(reservation, clock.now());
+        queue.bucket().settle(reservation, clock.now());
         clock.advance(999);
         assert!(!is_at_rest(), "it counts yet");
         clock.advance(1_000);
         assert!(is_at_rest());
-        lane.block_until(clock.now().plus(10));
+        queue.block_until(clock.now().plus(10));
         assert!(!is_at_rest(), "it is blocked");
         clock.advance(10);
         assert!(is_at_rest());
-        lane.told_limit(1);
+        queue.told_limit(1);
         assert!(!is_at_rest(), "the provider told a smaller limit");
     }
 
-    /// Waiting for the second lane gave back what was taken of the first, which woke the waiter itself: it span until
+    /// Waiting for the second bucket gave back what was taken of the first, which woke the waiter itself: it span until
     /// its deadline, and everything on its thread stood still.
     #[tokio::test]
     async fn who_waits_for_one_lane_does_not_wake_itself_through_another() {
         let clock = ManualClock::new(Timestamp::from_millis(0), 1);
-        let window = lane("a", Shape::Window { limit: 10, window_ms: 1_000 }, &clock);
-        let one = lane("b", Shape::Concurrency { limit: 1 }, &clock);
+        let window = queue("a", Shape::Window { limit: 10, window_ms: 1_000 }, &clock);
+        let one = queue("b", Shape::Concurrency { limit: 1 }, &clock);
         let wanted = [(window, 1), (one, 1)];
         let context = context(&clock, 10_000);
         let first = wait(&clock, &context, &wanted).await.unwrap();
@@ -702,8 +718,8 @@ mod tests {
     #[test]
     fn all_or_none() {
         let clock = ManualClock::new(Timestamp::from_millis(0), 1);
-        let window = lane("a", Shape::Window { limit: 10, window_ms: 1_000 }, &clock);
-        let one = lane("b", Shape::Concurrency { limit: 1 }, &clock);
+        let window = queue("a", Shape::Window { limit: 10, window_ms: 1_000 }, &clock);
+        let one = queue("b", Shape::Concurrency { limit: 1 }, &clock);
         let take = |units| reserve(clock.now(), &[(window.clone(), units), (one.clone(), 1)]);
         let held = take(4).unwrap();
         assert!(matches!(take(1), Err((1, Wait::Release))));
@@ -716,7 +732,7 @@ mod tests {
     #[tokio::test]
     async fn first_come_first_served_and_nobody_past_the_deadline() {
         let clock = ManualClock::new(Timestamp::from_millis(0), 1);
-        let wanted = [(lane("a", Shape::Window { limit: 1, window_ms: 1_000 }, &clock), 1)];
+        let wanted = [(queue("a", Shape::Window { limit: 1, window_ms: 1_000 }, &clock), 1)];
         let context = context(&clock, 1_500);
         drop(wait(&clock, &context, &wanted).await.unwrap());
         let mut poll = Context::from_waker(Waker::noop());
@@ -736,7 +752,7 @@ mod tests {
     #[tokio::test]
     async fn a_cancelled_wait_leaves_nothing_behind() {
         let clock = ManualClock::new(Timestamp::from_millis(0), 1);
-        let wanted = [(lane("a", Shape::Concurrency { limit: 1 }, &clock), 1)];
+        let wanted = [(queue("a", Shape::Concurrency { limit: 1 }, &clock), 1)];
         let context = context(&clock, 10_000);
         let first = wait(&clock, &context, &wanted).await.unwrap();
         let mut poll = Context::from_waker(Waker::noop());
@@ -747,21 +763,28 @@ mod tests {
         assert!(wait(&clock, &context, &wanted).await.is_ok());
     }
 
-    /// A lane that is as wide as this says.
-    fn wide(name: &str, scope: BudgetScope, cover: &Cover, shape: Shape, clock: &ManualClock) -> Arc<Lane> {
+    /// A bucket that is as wide as this says.
+    fn wide(
+        name: &str,
+        scope: BudgetScope,
+        coverage: &Coverage,
+        shape: Shape,
+        clock: &ManualClock,
+    ) -> Arc<BucketQueue> {
         let spec = BucketSpec { name: name.to_owned(), shape };
-        Arc::new(Lane::new(name, spec, Arc::new(clock.clone())).shared(scope, cover))
+        Arc::new(BucketQueue::new(name, spec, Arc::new(clock.clone())).shared(scope, coverage))
     }
 
     #[test]
     fn lanes_are_entered_from_the_narrowest_to_the_widest() {
         let clock = ManualClock::new(Timestamp::from_millis(0), 1);
         let window = |limit, window_ms| Shape::Window { limit, window_ms };
-        let all = Cover::default();
-        let of = |names: &[&str]| Cover { origins: names.iter().map(|name| (*name).into()).collect(), ..all.clone() };
+        let all = Coverage::default();
+        let of =
+            |names: &[&str]| Coverage { origins: names.iter().map(|name| (*name).into()).collect(), ..all.clone() };
         let free = Weight { methods: vec![Method::Get], paths: None, units: 0 };
         let (one, two) = (of(&["search"]), of(&["api", "search"]));
-        let partly = Cover { weights: vec![free], ..two.clone() };
+        let partly = Coverage { weights: vec![free], ..two.clone() };
         let in_order = [
             ("j", BudgetScope::Connection, &all, window(9, 1_000)),
             ("i", BudgetScope::Account, &one, window(30, 60_000)),
@@ -775,13 +798,13 @@ mod tests {
             ("a2", BudgetScope::Project, &one, window(1, 60_000)),
             ("a3", BudgetScope::Project, &one, window(1, 60_000)),
         ];
-        let made = in_order.map(|(name, scope, cover, shape)| wide(name, scope, cover, shape, &clock));
+        let made = in_order.map(|(name, scope, coverage, shape)| wide(name, scope, coverage, shape, &clock));
         for first in 0..made.len() {
-            let mut lanes = Lanes::default();
+            let mut queues = BucketQueues::default();
             for index in (0..made.len()).rev() {
-                lanes.add(made[(first + index) % made.len()].clone(), all.clone());
+                queues.add(made[(first + index) % made.len()].clone(), all.clone());
             }
-            let entered: Vec<&str> = lanes.all().map(|lane| lane.name.as_str()).collect();
+            let entered: Vec<&str> = queues.all().map(|queue| queue.name.as_str()).collect();
             assert_eq!(entered, in_order.map(|(name, ..)| name));
         }
     }
@@ -790,13 +813,13 @@ mod tests {
     #[tokio::test]
     async fn who_waits_for_its_own_budget_keeps_nobody_from_a_wider_one() {
         let clock = ManualClock::new(Timestamp::from_millis(0), 1);
-        let (all, minute) = (Cover::default(), |limit| Shape::Window { limit, window_ms: 60_000 });
+        let (all, minute) = (Coverage::default(), |limit| Shape::Window { limit, window_ms: 60_000 });
         let project = wide("project p/all", BudgetScope::Project, &all, minute(3), &clock);
         let of = |user: &str| {
-            let mut lanes = Lanes::default();
-            lanes.add(project.clone(), all.clone());
-            lanes.add(wide(&format!("user {user}/each"), BudgetScope::User, &all, minute(1), &clock), all.clone());
-            lanes.costs("api", Method::Get, "/x", &[])
+            let mut queues = BucketQueues::default();
+            queues.add(project.clone(), all.clone());
+            queues.add(wide(&format!("user {user}/each"), BudgetScope::User, &all, minute(1), &clock), all.clone());
+            queues.costs("api", Method::Get, "/x", &[])
         };
         let (ada, eve, context) = (of("ada"), of("eve"), context(&clock, 200_000));
         drop(wait(&clock, &context, &ada).await.unwrap());
@@ -823,13 +846,13 @@ mod tests {
     async fn who_waits_for_a_long_quota_keeps_nobody_from_a_wider_one() {
         let clock = ManualClock::new(Timestamp::from_millis(0), 1);
         let shape = Shape::Window { limit: 10, window_ms: 3_600_000 };
-        let own = wide("own", BudgetScope::User, &Cover::default(), shape, &clock);
-        let project = wide("all", BudgetScope::Project, &Cover::default(), shape, &clock);
+        let own = wide("own", BudgetScope::User, &Coverage::default(), shape, &clock);
+        let project = wide("all", BudgetScope::Project, &Coverage::default(), shape, &clock);
         let ledger = Ledger::new(Arc::new(MemoryStore::default()), "own", 1, 3_600_000);
-        let mut lanes = Lanes::of("acme");
-        assert!(lanes.claim(own.clone(), Cover::default(), &own.spec(), Some(ledger)));
-        lanes.add(project.clone(), Cover::default());
-        let (wanted, context) = (lanes.costs("api", Method::Get, "/x", &[]), context(&clock, 86_400_000));
+        let mut queues = BucketQueues::of("acme");
+        assert!(queues.claim(own.clone(), Coverage::default(), &own.spec(), Some(ledger)));
+        queues.add(project.clone(), Coverage::default());
+        let (wanted, context) = (queues.costs("api", Method::Get, "/x", &[]), context(&clock, 86_400_000));
         drop(wait(&clock, &context, &wanted).await.unwrap());
         let mut second = pin!(wait(&clock, &context, &wanted));
         assert!(second.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
@@ -841,12 +864,12 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(300))]
 
-        /// Requests that take any of some lanes, whichever were added first, while lanes are blocked over and over: all are
+        /// Requests that take any of some buckets, whichever were added first, while buckets are blocked over and over: all are
         /// admitted, those that take the same in their order, and everything is spent once.
         #[test]
         fn nobody_waits_in_a_ring_or_for_ever(wants in prop::collection::vec((1..16usize, any::<bool>()), 1..60)) {
             let clock = ManualClock::new(Timestamp::from_millis(0), 1);
-            let all = Cover::default();
+            let all = Coverage::default();
             let made = [
                 ("d", BudgetScope::User, Shape::Window { limit: 2, window_ms: 1_000 }),
                 ("c", BudgetScope::Account, Shape::Window { limit: 3, window_ms: 700 }),
@@ -855,16 +878,16 @@ mod tests {
             ]
             .map(|(name, scope, shape)| wide(name, scope, &all, shape, &clock));
             let costs = |(subset, is_reversed): &(usize, bool)| {
-                let mut lanes = Lanes::default();
+                let mut queues = BucketQueues::default();
                 for index in 0..made.len() {
                     let index = if *is_reversed { made.len() - 1 - index } else { index };
                     if *subset & (1usize << index) > 0 {
-                        lanes.add(made[index].clone(), all.clone());
+                        queues.add(made[index].clone(), all.clone());
                     }
                 }
-                lanes.costs("api", Method::Get, "/x", &[])
+                queues.costs("api", Method::Get, "/x", &[])
             };
-            let wanted: Vec<Vec<(Arc<Lane>, u32)>> = wants.iter().map(costs).collect();
+            let wanted: Vec<Vec<(Arc<BucketQueue>, u32)>> = wants.iter().map(costs).collect();
             let context = context(&clock, 900_000_000);
             let waits: Vec<_> = wanted.iter().map(|wanted| wait(&clock, &context, wanted)).collect();
             let mut stops = 0;
@@ -879,7 +902,7 @@ mod tests {
             let takers = wants.iter().filter(|(subset, _)| *subset & 8 > 0).count();
             prop_assert_eq!(made[3].bucket().standing(clock.now()).used, takers as u64);
             clock.advance(10_000);
-            prop_assert!(made[..3].iter().all(|lane| lane.is_at_rest(clock.now())), "something did not come back");
+            prop_assert!(made[..3].iter().all(|queue| queue.is_at_rest(clock.now())), "something did not come back");
         }
     }
 
@@ -936,8 +959,8 @@ mod tests {
         const WAITERS: usize = 10_000;
         let clock = ManualClock::new(Timestamp::from_millis(0), 1);
         let wanted = [
-            (lane("a", Shape::Window { limit: 100, window_ms: 1_000 }, &clock), 1),
-            (lane("b", Shape::Concurrency { limit: 10 }, &clock), 1),
+            (queue("a", Shape::Window { limit: 100, window_ms: 1_000 }, &clock), 1),
+            (queue("b", Shape::Concurrency { limit: 10 }, &clock), 1),
         ];
         let context = context(&clock, 3_600_000);
         let waits: Vec<_> = (0..WAITERS).map(|_| wait(&clock, &context, &wanted)).collect();

@@ -22,7 +22,7 @@ use tokio::sync::{OwnedMutexGuard, mpsc};
 use url::Url;
 
 use self::hot::{Flight, Hot, Job};
-use self::kept::{Kept, conditions, fresh, has_any, matches, refreshed};
+use self::kept::{CachedAnswer, conditions, fresh, has_any, matches, refreshed};
 use super::ready;
 use super::scope::Scoped;
 use super::{AnswerSource, CallContext, CredentialChoice, Method, Outbound, PathEvent, Repeat, Response};
@@ -110,7 +110,7 @@ pub(crate) struct Cache {
     /// Where answers are written, if anywhere.
     disk: Option<Arc<dyn Store>>,
     /// What is to be written, in order; made when there is something.
-    desk: Mutex<Option<mpsc::UnboundedSender<Job>>>,
+    writer: Mutex<Option<mpsc::UnboundedSender<Job>>>,
     /// How many answers wait to be written.
     waiting: Arc<AtomicUsize>,
     /// How many writes succeeded or may have: an answer that was asked for before one is not kept after it.
@@ -141,7 +141,7 @@ pub(super) struct Ticket {
     /// The count of writes when it was asked for.
     writes: u64,
     /// What was asked about with its validators.
-    asked_about: Option<Arc<Kept>>,
+    asked_about: Option<Arc<CachedAnswer>>,
     lead: Option<(Arc<Flight>, OwnedMutexGuard<()>)>,
 }
 
@@ -160,8 +160,8 @@ pub(crate) struct Mark {
     lineage: Arc<str>,
     namespace: Arc<str>,
     key: Arc<str>,
-    kept: Arc<Kept>,
-    before: Option<Arc<Kept>>,
+    kept: Arc<CachedAnswer>,
+    before: Option<Arc<CachedAnswer>>,
 }
 
 impl Mark {
@@ -197,7 +197,7 @@ impl Cache {
             entry_bytes_max: limits.cache_entry_bytes,
             hot: Mutex::default(),
             disk,
-            desk: Mutex::default(),
+            writer: Mutex::default(),
             waiting: Arc::default(),
             writes: AtomicU64::new(0),
         }
@@ -213,7 +213,7 @@ impl Cache {
     }
 
     /// The answer under a key: from memory, else from the disk if it is there.
-    async fn find(&self, ticket: &Ticket) -> Option<Arc<Kept>> {
+    async fn find(&self, ticket: &Ticket) -> Option<Arc<CachedAnswer>> {
         {
             let mut hot = self.hot();
             if !hot.namespaces.contains_key(&ticket.namespace) {
@@ -236,8 +236,12 @@ impl Cache {
         if !self.hot().on_disk.get(&ticket.namespace)?.keys.contains(&ticket.key) {
             return None;
         }
-        let kept =
-            disk.recall(&ticket.namespace, &ticket.key).await.ok().flatten().and_then(|bytes| Kept::read(&bytes));
+        let kept = disk
+            .recall(&ticket.namespace, &ticket.key)
+            .await
+            .ok()
+            .flatten()
+            .and_then(|bytes| CachedAnswer::read(&bytes));
         match kept {
             Some(kept) => {
                 let kept = Arc::new(kept);
@@ -257,7 +261,7 @@ impl Cache {
     }
 
     /// Keeps an answer, in memory now and on the disk soon.
-    fn put(&self, ticket: &Ticket, kept: Kept) -> Mark {
+    fn put(&self, ticket: &Ticket, kept: CachedAnswer) -> Mark {
         let kept = Arc::new(kept);
         let Ticket { lineage, namespace, key, .. } = ticket;
         let mut hot = self.hot();
@@ -506,7 +510,8 @@ pub(super) fn keep(
         return Ok(response);
     }
     let is_small = response.body.len() as u64 <= cache.entry_bytes_max;
-    let kept = (response.status == 200 && response.may_be_kept && is_small).then(|| Kept::of(ticket, &response, now));
+    let kept =
+        (response.status == 200 && response.may_be_kept && is_small).then(|| CachedAnswer::of(ticket, &response, now));
     match kept.filter(|kept| kept.is_storable(ticket)) {
         Some(kept) => response.mark = Some(keep_one(cache, ticket, kept)),
         None => {
@@ -520,7 +525,7 @@ pub(super) fn keep(
 }
 
 /// Keeps an answer; those that wait for it go on by themselves where it will not serve them.
-fn keep_one(cache: &Cache, ticket: &Ticket, kept: Kept) -> Mark {
+fn keep_one(cache: &Cache, ticket: &Ticket, kept: CachedAnswer) -> Mark {
     if ticket.sent.keep == Keep::AsAnswered && !kept.was_fresh(ticket) {
         ticket.in_vain();
     }
@@ -576,18 +581,18 @@ fn is_write(sent: &super::Request) -> bool {
 }
 
 /// A write on its way. Dropped before it was heard of, it may have succeeded: whoever called may have gone.
-pub(super) struct Unheard<'a> {
+pub(super) struct WriteInFlight<'a> {
     outbound: &'a Outbound,
     sent: Option<Arc<super::Request>>,
 }
 
-impl<'a> Unheard<'a> {
+impl<'a> WriteInFlight<'a> {
     /// Of a request that leaves now; nothing follows from one that is no write.
     pub(super) fn of(outbound: &'a Outbound, sent: &Arc<super::Request>) -> Self {
         let cache = outbound.cache.as_ref().filter(|_| is_write(sent));
         if let Some((cache, disk)) = cache.and_then(|cache| Some((cache, cache.disk.as_ref()?))) {
             // Whoever writes begins here, for it may be dropped where no task can begin.
-            drop(cache.desk(disk));
+            drop(cache.writer(disk));
         }
         Self { outbound, sent: cache.map(|_| sent.clone()) }
     }
@@ -598,7 +603,7 @@ impl<'a> Unheard<'a> {
     }
 }
 
-impl Drop for Unheard<'_> {
+impl Drop for WriteInFlight<'_> {
     fn drop(&mut self) {
         if let Some(sent) = self.sent.take() {
             forget_written(self.outbound, &sent, &[]);
@@ -676,7 +681,7 @@ mod tests {
         for number in 0..ANSWERS {
             let ticket = ticket(number);
             assert!(cache.find(&ticket).await.is_none(), "{number}");
-            cache.put(&ticket, Kept::empty(number));
+            cache.put(&ticket, CachedAnswer::empty(number));
             cache.flush().await;
             let noted = cache.hot().on_disk["n"].keys.len();
             assert!(noted <= NOTED_MIN + 1, "{noted} after {number}");
@@ -696,8 +701,8 @@ mod tests {
     /// A plugin that only wrote made the next one who read wait for two jobs of each of its writes.
     #[test]
     fn what_nobody_has_looked_for_is_forgotten_once() {
-        let (cache, (desk, mut jobs)) = (on_disk(Arc::new(MemoryStore::default())), mpsc::unbounded_channel());
-        *cache.desk.lock().unwrap() = Some(desk);
+        let (cache, (writer, mut jobs)) = (on_disk(Arc::new(MemoryStore::default())), mpsc::unbounded_channel());
+        *cache.writer.lock().unwrap() = Some(writer);
         let forget = |number| {
             let Ticket { lineage, namespace, key, .. } = ticket(number);
             cache.forget(&lineage, &namespace, &key);
@@ -713,7 +718,10 @@ mod tests {
     #[tokio::test]
     async fn the_keys_on_the_disk_are_read_also_while_somebody_writes() {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
-        store.keep("l", "n", "1", Kept::empty(1).written(), Timestamp::from_millis(1), 1_000_000).await.unwrap();
+        store
+            .keep("l", "n", "1", CachedAnswer::empty(1).written(), Timestamp::from_millis(1), 1_000_000)
+            .await
+            .unwrap();
         let (cache, one, other) = (on_disk(store), ticket(1), ticket(2));
         let write = || {
             cache.writes.fetch_add(1, Ordering::SeqCst);

@@ -13,11 +13,11 @@ use http::{HeaderMap, HeaderName};
 use serde_json::Value;
 use url::Url;
 
-use super::admit::Lane;
+use super::admit::BucketQueue;
 use super::circuit::Verdict;
 use super::hints::{self, Hint};
 use super::mask::{Mask, header_is_secret};
-use super::sieve::Sieve;
+use super::prefilter::Prefilter;
 use super::stream::Rest;
 use super::transport::{Answered, Raw, is_left};
 use super::{AnswerSource, CallContext, Outbound, PathEvent, Response};
@@ -194,20 +194,20 @@ fn feed_back(outbound: &Outbound, origin: &str, hint: &Hint) {
     if hint.windows.is_empty() {
         return;
     }
-    let lanes: Vec<_> = outbound.lanes.covering(origin).filter(|lane| lane.spec().is_window()).collect();
+    let queues: Vec<_> = outbound.queues.covering(origin).filter(|queue| queue.spec().is_window()).collect();
     for window in &hint.windows {
-        let is_meant = |lane: &&&Arc<Lane>| match (&window.bucket, window.length_ms) {
-            (Some(name), _) => lane.spec().name == *name,
-            (None, Some(length_ms)) => lane.spec().window_ms() == Some(length_ms),
-            (None, None) => lanes.len() == 1,
+        let is_meant = |queue: &&&Arc<BucketQueue>| match (&window.bucket, window.length_ms) {
+            (Some(name), _) => queue.spec().name == *name,
+            (None, Some(length_ms)) => queue.spec().window_ms() == Some(length_ms),
+            (None, None) => queues.len() == 1,
         };
-        for lane in lanes.iter().filter(is_meant) {
+        for queue in queues.iter().filter(is_meant) {
             // What a limit is a limit of is certain only where the window is named.
             if let Some(limit) = window.limit.filter(|_| window.bucket.is_some() || window.length_ms.is_some()) {
-                lane.told_limit(limit);
+                queue.told_limit(limit);
             }
             if let Some(left) = window.remaining {
-                lane.remaining(left, window.reset_at);
+                queue.remaining(left, window.reset_at);
             }
         }
     }
@@ -216,9 +216,9 @@ fn feed_back(outbound: &Outbound, origin: &str, hint: &Hint) {
 /// Stops the buckets that an answer refused for: one 429 stops all who wait.
 fn block(outbound: &Outbound, origin: &str, bucket: Option<&str>, until: Option<Timestamp>, is_spent: bool) {
     let now = outbound.clock.now();
-    for lane in outbound.lanes.covering(origin) {
-        let Some(window_ms) = lane.spec().window_ms() else { continue };
-        if bucket.is_some_and(|name| lane.spec().name != name) {
+    for queue in outbound.queues.covering(origin) {
+        let Some(window_ms) = queue.spec().window_ms() else { continue };
+        if bucket.is_some_and(|name| queue.spec().name != name) {
             continue;
         }
         let until = match until {
@@ -228,7 +228,7 @@ fn block(outbound: &Outbound, origin: &str, bucket: Option<&str>, until: Option<
             None => continue,
         };
         // A remote wait is capped, so that a wrong clock or a lie stops nobody for long.
-        lane.block_until(until.min(now.plus(outbound.limits.block_ms)));
+        queue.block_until(until.min(now.plus(outbound.limits.block_ms)));
     }
 }
 
@@ -277,7 +277,7 @@ fn answer(
         request_id: request_id.map(|id| mask.text(&id).into_owned()),
         may_be_kept,
         mark: None,
-        kept: None,
+        secret_url: None,
     };
     (response, has_found)
 }
@@ -362,8 +362,8 @@ type Searcher = (AhoCorasick, Vec<usize>);
 /// The manifest's rules about bodies, ready to be asked.
 pub(crate) struct Answers {
     rules: Vec<AnswerRule>,
-    sieve: Option<Sieve>,
-    /// Finds in one pass what the rules want a body to hold, where the sieve lets anything through; made for the first
+    prefilter: Option<Prefilter>,
+    /// Finds in one pass what the rules want a body to hold, where the prefilter lets anything through; made for the first
     /// that it does. Without a searcher every rule counts as possible: slower, and the same answer.
     searcher: OnceLock<Option<Searcher>>,
 }
@@ -371,8 +371,8 @@ pub(crate) struct Answers {
 impl Answers {
     /// From a manifest's rules.
     pub(crate) fn new(rules: Vec<AnswerRule>) -> Self {
-        let sieve = Sieve::new(searched(&rules).map(|(_, text)| text.as_bytes()));
-        Self { rules, sieve, searcher: OnceLock::new() }
+        let prefilter = Prefilter::new(searched(&rules).map(|(_, text)| text.as_bytes()));
+        Self { rules, prefilter, searcher: OnceLock::new() }
     }
 
     /// The first rule that fits. The body is parsed only where one could.
@@ -408,7 +408,7 @@ impl Answers {
     /// Of each rule whether a body holds its text; nothing where that cannot be told.
     fn found(&self, body: &[u8]) -> Option<Vec<bool>> {
         let mut found = vec![false; self.rules.len()];
-        if self.sieve.as_ref().is_some_and(|sieve| !sieve.may_hold(body)) {
+        if self.prefilter.as_ref().is_some_and(|prefilter| !prefilter.may_hold(body)) {
             return Some(found);
         }
         let make = || {

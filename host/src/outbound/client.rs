@@ -24,7 +24,7 @@ use url::{Position, Url};
 
 use super::Method;
 use super::sign::SignedRequest;
-use super::stream::Pour;
+use super::stream::UploadBody;
 use super::transport::{ResponseBody, ResponseHead, Transport, TransportError, UpgradedIo, unsent};
 use super::wires::{Destination, Open, Single, Wires, broken, machine_tls};
 use crate::connection::Limits;
@@ -135,7 +135,7 @@ fn written(signed: &SignedRequest, url: &Url, is_shared: bool) -> Result<Request
 /// The body of a request: there already, or piece by piece when there is room on the wire.
 pub(super) enum Sending {
     Whole(Option<Bytes>),
-    Poured(Pour),
+    Poured(UploadBody),
 }
 
 impl Sending {
@@ -157,7 +157,7 @@ impl http_body::Body for Sending {
     ) -> Poll<Option<std::io::Result<http_body::Frame<Bytes>>>> {
         let piece = match self.get_mut() {
             Self::Whole(body) => Poll::Ready(body.take().map(Ok)),
-            Self::Poured(pour) => pour.poll(cx),
+            Self::Poured(upload) => upload.poll(cx),
         };
         piece.map(|piece| piece.map(|piece| piece.map(http_body::Frame::data)))
     }
@@ -169,7 +169,7 @@ impl http_body::Body for Sending {
     fn size_hint(&self) -> http_body::SizeHint {
         let length = match self {
             Self::Whole(body) => Some(body.as_ref().map_or(0, |body| body.len() as u64)),
-            Self::Poured(pour) => pour.length(),
+            Self::Poured(upload) => upload.length(),
         };
         length.map_or_else(http_body::SizeHint::default, http_body::SizeHint::with_exact)
     }

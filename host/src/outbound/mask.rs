@@ -18,7 +18,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
-use super::sieve::Sieve;
+use super::prefilter::Prefilter;
 use crate::hex::hex;
 use crate::percent;
 
@@ -42,17 +42,17 @@ enum Search {
     Everything,
 }
 
-/// Finds forms: most texts hold none, which the sieve tells in a fraction of the time.
+/// Finds forms: most texts hold none, which the prefilter tells in a fraction of the time.
 #[derive(Clone)]
 struct Searcher {
-    sieve: Option<Sieve>,
+    prefilter: Option<Prefilter>,
     forms: AhoCorasick,
 }
 
 impl Searcher {
     /// Every occurrence, in order of their ends.
     fn all<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = aho_corasick::Match> + 'a {
-        let may_hold = self.sieve.as_ref().is_none_or(|sieve| sieve.may_hold(bytes));
+        let may_hold = self.prefilter.as_ref().is_none_or(|prefilter| prefilter.may_hold(bytes));
         may_hold.then(|| self.forms.find_overlapping_iter(bytes)).into_iter().flatten()
     }
 }
@@ -109,7 +109,7 @@ impl Mask {
         // It is small, and hardly ever asked.
         let searcher = searcher.kind(Some(AhoCorasickKind::ContiguousNFA)).build(compared());
         let search = searcher.map_or(Search::Everything, |forms| {
-            Search::Forms(Box::new(Searcher { sieve: Sieve::new(compared()), forms }))
+            Search::Forms(Box::new(Searcher { prefilter: Prefilter::new(compared()), forms }))
         });
         let mut compared: Vec<_> = compared().map(|bytes| Zeroizing::new(bytes.to_ascii_lowercase())).collect();
         compared.sort_by(|a, b| a.as_slice().cmp(b));
@@ -199,20 +199,20 @@ fn masked(text: &str, spans: Vec<Span>) -> Cow<'_, str> {
 /// mask that knows it.
 pub(crate) struct Once {
     pub(crate) value: Zeroizing<String>,
-    sieve: Option<Sieve>,
+    prefilter: Option<Prefilter>,
 }
 
 impl Once {
     /// This one.
     pub(crate) fn new(value: Zeroizing<String>) -> Self {
         let forms = forms(&value);
-        let sieve = Sieve::new(forms.iter().map(Form::compared));
-        Self { value, sieve }
+        let prefilter = Prefilter::new(forms.iter().map(Form::compared));
+        Self { value, prefilter }
     }
 
     /// Whether a text may hold it in a form that is searched. If not, it does not.
     pub(crate) fn may_be_in(&self, text: &[u8]) -> bool {
-        self.sieve.as_ref().is_none_or(|sieve| sieve.may_hold(text))
+        self.prefilter.as_ref().is_none_or(|prefilter| prefilter.may_hold(text))
     }
 }
 

@@ -1,11 +1,11 @@
 //! How anything leaves this process: one path, in one order, on one screen.
 //!
-//! `send` asks for an answer, `journey` goes over attempts and hops, and `attempt` is the way there and back.
+//! `send` asks for an answer, `send_over_attempts` goes over attempts and hops, and `attempt` is the way there and back.
 //! Each step takes the type that the step before made, so leaving one out does not compile. A retry and a redirect hop
 //! start again at scope; nothing signed is used twice. Nothing here knows of WebAssembly.
 //!
 //! Each step has its file. Beside them are what they hand on (`request.rs`), whom it is for (`context.rs`), what is
-//! remembered over attempts (`trip.rs`) and what is told (`tell.rs`).
+//! remembered over attempts (`sending.rs`) and what is told (`tell.rs`).
 
 pub(crate) mod address;
 pub(crate) mod admit;
@@ -20,7 +20,6 @@ mod context;
 mod fields;
 pub(crate) mod graphql;
 pub(crate) mod hints;
-pub(crate) mod kept;
 pub(crate) mod key_sets;
 pub(crate) mod mask;
 mod object;
@@ -28,6 +27,7 @@ mod object;
 pub(crate) mod own;
 pub(crate) mod path_pattern;
 mod place;
+mod prefilter;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod pure;
@@ -35,14 +35,14 @@ mod ready;
 mod request;
 pub(crate) mod retry;
 pub(crate) mod scope;
+pub(crate) mod secret_url;
+mod sending;
 pub(crate) mod session;
-mod sieve;
 pub(crate) mod sign;
 pub(crate) mod stream;
 pub mod tape;
 mod tell;
 pub(crate) mod transport;
-mod trip;
 pub(crate) mod upgrade;
 #[cfg(feature = "internals")]
 mod walk;
@@ -60,7 +60,7 @@ use crate::auth::Credential;
 use crate::connection::Limits;
 use crate::error::{Error, Kind, RequestSent, Result};
 use crate::manifest::RateHeaders;
-use crate::observe::audit::{AuditEntry, Book};
+use crate::observe::audit::{AuditContext, AuditEntry};
 use crate::observe::metrics::Meter;
 use crate::observe::refusals::Ring;
 use crate::observe::trace::Here;
@@ -68,7 +68,7 @@ use crate::time::Clock;
 use crate::vault::Secrets;
 
 use self::address::Resolver;
-use self::admit::Lanes;
+use self::admit::BucketQueues;
 use self::cache::Cache;
 use self::circuit::{Circuits, Verdict};
 use self::classify::{Answers, Outcome};
@@ -77,13 +77,13 @@ use self::mask::Mask;
 use self::ready::Ready;
 use self::retry::RetryBudget;
 use self::scope::Scope;
+use self::sending::{CredentialVerdict, Next, Sending};
 use self::session::Session;
 use self::sign::SignedRequest;
 use self::stream::Rest;
 use self::tape::Tape;
 use self::tell::{request_span, tell_attempt, tell_request};
 use self::transport::{Answered, Transport};
-use self::trip::{Fate, Next, Trip};
 
 pub use self::context::PathEvent;
 pub(crate) use self::context::{CallContext, Observer, Running};
@@ -104,7 +104,7 @@ pub(crate) struct Outbound {
     pub(crate) limits: Limits,
     /// Whether requests say which trace they are a part of.
     pub(crate) trace_context: bool,
-    pub(crate) lanes: Lanes,
+    pub(crate) queues: BucketQueues,
     /// What is kept of the answers; nothing where the operator wants no cache, or with a tape.
     pub(crate) cache: Option<Cache>,
     pub(crate) circuits: Circuits,
@@ -121,7 +121,7 @@ pub(crate) struct Outbound {
     pub(crate) takes_uploads: bool,
     pub(crate) secrets: Arc<Secrets>,
     /// Where the use of credentials is told.
-    pub(crate) book: Book,
+    pub(crate) audit_context: AuditContext,
     /// Where the connection's numbers are added to.
     pub(crate) meter: Option<Arc<Meter>>,
     /// Where refusals are told.
@@ -149,17 +149,17 @@ impl Outbound {
     /// # Errors
     /// Any [`Kind`] of the contract, with what was sent and when trying again can help.
     pub(crate) async fn send(&self, context: &CallContext, request: Arc<Request>) -> Result<Response> {
-        let mut trip = Trip::begin(self, context, request)?;
-        let first = trip.request.clone();
-        match self.travel(context, &mut trip).await {
+        let mut sending = Sending::begin(self, context, request)?;
+        let first = sending.request.clone();
+        match self.send_traced(context, &mut sending).await {
             Ok((response, _)) => Ok(response),
             // No kept answer says what became of an upload, or of what only this call can ask.
-            Err(error) if trip.passes_cache() => Err(trip.count(error)),
+            Err(error) if sending.passes_cache() => Err(sending.count(error)),
             // What was kept says nothing of how the provider is now.
-            Err(error) if context.is_probe() => Err(trip.count(error)),
+            Err(error) if context.is_probe() => Err(sending.count(error)),
             Err(error) => {
-                let error = trip.count(error);
-                let served = cache::fall_back(self, context, first, trip.attempts, error).await;
+                let error = sending.count(error);
+                let served = cache::fall_back(self, context, first, sending.attempts, error).await;
                 served.inspect(|response| self.count(context, |meter| meter.answered(response.source)))
             }
         }
@@ -173,62 +173,66 @@ impl Outbound {
     }
 
     /// The path itself, over attempts and hops, as a span of its own.
-    async fn travel(&self, context: &CallContext, trip: &mut Trip) -> Result<(Response, Option<Rest>)> {
+    async fn send_traced(&self, context: &CallContext, sending: &mut Sending) -> Result<(Response, Option<Rest>)> {
         use tracing::Instrument as _;
-        let span = request_span(trip);
+        let span = request_span(sending);
         let answered = {
             // It is large, and each layer around it would move it: it stays where it is.
-            let journey = pin!(self.journey(context, trip));
-            journey.instrument(span.clone()).await
+            let send_over_attempts = pin!(self.send_over_attempts(context, sending));
+            send_over_attempts.instrument(span.clone()).await
         };
-        tell_request(&span, trip, &answered);
+        tell_request(&span, sending, &answered);
         answered
     }
 
     /// Each round is an attempt, or what was kept or recorded of one.
-    async fn journey(&self, context: &CallContext, trip: &mut Trip) -> Result<(Response, Option<Rest>)> {
+    async fn send_over_attempts(
+        &self,
+        context: &CallContext,
+        sending: &mut Sending,
+    ) -> Result<(Response, Option<Rest>)> {
         loop {
-            let (scoped, without) = ready::settle(self, self.scope.check(trip.request.clone())?).await;
-            trip.without = without;
+            let (scoped, without) = ready::settle(self, self.scope.check(sending.request.clone())?).await;
+            sending.without = without;
             let wish = tape::wish(self, &scoped);
             let mut ticket = None;
-            let missed = if trip.passes_cache() || context.is_probe() {
+            let missed = if sending.passes_cache() || context.is_probe() {
                 cache::pass_by(scoped)
             } else {
                 ticket = cache::ticket(self, &scoped).await;
                 match cache::look(self, context, &mut ticket, scoped).await {
                     cache::Looked::Fresh(response) => {
                         self.count(context, |meter| meter.answered(response.source));
-                        return Ok((Response { attempts: trip.attempts, ..*response }, None));
+                        return Ok((Response { attempts: sending.attempts, ..*response }, None));
                     }
                     cache::Looked::Missed(missed) => missed,
                 }
             };
             let outcome = match tape::look(self, wish)? {
                 tape::Looked::Played(answered) => {
-                    trip.tries += 1;
-                    trip.attempts += 1;
-                    self.outcome(context, trip, *answered, None)
+                    sending.tries += 1;
+                    sending.attempts += 1;
+                    self.outcome(context, sending, *answered, None)
                 }
                 tape::Looked::Live(slot) => {
                     let here = Here::begin();
-                    let span = self.attempt_span(&here, missed.scoped(), trip);
+                    let span = self.attempt_span(&here, missed.scoped(), sending);
                     // Apart, for it is large, and what is large is copied wherever a future goes.
-                    let attempt = Box::pin(self.attempt(context, trip, missed, slot));
+                    let attempt = Box::pin(self.attempt(context, sending, missed, slot));
                     let outcome = here.run(span.clone(), attempt).await;
                     tell_attempt(&span, &outcome);
                     outcome.inspect_err(|error| cache::failed(self, ticket.as_ref(), error))?
                 }
             };
-            let outcome = self.keep(ticket.as_ref(), trip, outcome);
+            let outcome = self.keep(ticket.as_ref(), sending, outcome);
             if let Outcome::Failure { error, .. } = &outcome {
                 self.count(context, |meter| meter.attempt_failed(error));
             }
-            let fate = Fate::of(&outcome);
-            if self.has_another_credential(trip, fate).await {
+            let verdict = CredentialVerdict::of(&outcome);
+            if self.has_another_credential(sending, verdict).await {
                 continue;
             }
-            match self.after(context, trip, outcome)? {
+            match self.after(context, sending, outcome)? {
                 Next::Done(response, rest) => {
                     self.count(context, |meter| meter.answered(response.source));
                     return Ok((response, rest));
@@ -238,7 +242,7 @@ impl Outbound {
                     drop(ticket);
                     self.clock.sleep_until(at).await;
                 }
-                Next::Hop => trip.tries = 0,
+                Next::Hop => sending.tries = 0,
             }
         }
     }
@@ -247,13 +251,13 @@ impl Outbound {
     async fn attempt(
         &self,
         context: &CallContext,
-        trip: &mut Trip,
+        sending: &mut Sending,
         missed: cache::Missed,
         slot: Option<tape::Slot>,
     ) -> Result<Outcome> {
-        let (ready, used) = self.ready(context, trip, missed).await?;
-        let admitted = admit::acquire(self, context, ready).await.map_err(|error| trip.after_failures(error))?;
-        trip.tries += 1;
+        let (ready, used) = self.ready(context, sending, missed).await?;
+        let admitted = admit::acquire(self, context, ready).await.map_err(|error| sending.after_failures(error))?;
+        sending.tries += 1;
         let pinned = match address::pin(self, context, admitted).await {
             Ok(pinned) => pinned,
             // A name that does not resolve may in a moment; an address that is not granted never will.
@@ -261,14 +265,14 @@ impl Outbound {
             Err(error) => return Err(error),
         };
         let signed = sign::attach(self, context, pinned)?;
-        trip.attempts += 1;
+        sending.attempts += 1;
         let sent = self.tell_sent(context, &signed, used);
-        let unheard = cache::Unheard::of(self, &trip.request);
-        let answered = self.exchange(context, signed, trip.is_opened).await;
-        let outcome = self.outcome(context, trip, answered, slot);
+        let write = cache::WriteInFlight::of(self, &sending.request);
+        let answered = self.exchange(context, signed, sending.is_opened).await;
+        let outcome = self.outcome(context, sending, answered, slot);
         sent.tell_outcome(self.clock.now(), &outcome);
         self.write_down().await;
-        unheard.heard();
+        write.heard();
         Ok(outcome)
     }
 
@@ -276,14 +280,14 @@ impl Outbound {
     async fn ready(
         &self,
         context: &CallContext,
-        trip: &mut Trip,
+        sending: &mut Sending,
         missed: cache::Missed,
     ) -> Result<(Ready, Option<AuditEntry>)> {
-        let ready = ready::ensure(self, missed, trip.rejected).await?;
+        let ready = ready::ensure(self, missed, sending.rejected).await?;
         self.secrets.know_all().await;
-        let used = ready.credential.as_ref().filter(|_| !self.book.is_closed());
+        let used = ready.credential.as_ref().filter(|_| !self.audit_context.is_closed());
         let used = used.map(|used| self.used(context, &ready, &used.credential));
-        trip.carried.clone_from(&ready.credential);
+        sending.carried.clone_from(&ready.credential);
         Ok((ready, used))
     }
 
@@ -299,7 +303,7 @@ impl Outbound {
 
     /// Writes down what is left of quotas. What was answered is answered, whether that can be done or not.
     async fn write_down(&self) {
-        if let Err(error) = self.lanes.write_down().await {
+        if let Err(error) = self.queues.write_down().await {
             tracing::error!(target: "wharfage::outbound", "what is left of a quota cannot be written down: {error}");
         }
     }
@@ -308,27 +312,29 @@ impl Outbound {
     fn outcome(
         &self,
         context: &CallContext,
-        trip: &Trip,
+        sending: &Sending,
         mut answered: transport::Answered,
         slot: Option<tape::Slot>,
     ) -> Outcome {
-        let kept = kept::take(self, &mut answered, trip.request.number);
+        let secret_url = secret_url::take(self, &mut answered, sending.request.number);
         if let Some(slot) = slot {
-            slot.keep(self, &answered, kept.as_deref());
+            slot.keep(self, &answered, secret_url.as_deref());
         }
-        match (kept, classify::classify(self, context, answered, trip.is_opened)) {
-            (Some(kept), Outcome::Answer(response, rest)) => match kept.refused() {
+        match (secret_url, classify::classify(self, context, answered, sending.is_opened)) {
+            (Some(secret_url), Outcome::Answer(response, rest)) => match secret_url.refused() {
                 Some(error) => Outcome::failure(error),
-                None => Outcome::Answer(Response { kept: Some(kept), may_be_kept: false, ..response }, rest),
+                None => {
+                    Outcome::Answer(Response { secret_url: Some(secret_url), may_be_kept: false, ..response }, rest)
+                }
             },
             (_, outcome) => outcome,
         }
     }
 
     /// What an answer means for what is kept.
-    fn keep(&self, ticket: Option<&cache::Ticket>, trip: &Trip, outcome: Outcome) -> Outcome {
+    fn keep(&self, ticket: Option<&cache::Ticket>, sending: &Sending, outcome: Outcome) -> Outcome {
         match outcome {
-            Outcome::Answer(response, rest) => match cache::keep(self, ticket, &trip.request, response) {
+            Outcome::Answer(response, rest) => match cache::keep(self, ticket, &sending.request, response) {
                 Ok(response) => Outcome::Answer(response, rest),
                 Err(error) => Outcome::failure(error),
             },
@@ -336,7 +342,7 @@ impl Outbound {
                 cache::failed(self, ticket, &error);
                 // What was sent and not refused may have been done.
                 if error.request_sent() != RequestSent::No && Verdict::of(error.kind()) != Verdict::Well {
-                    cache::forget_written(self, &trip.request, &[]);
+                    cache::forget_written(self, &sending.request, &[]);
                 }
                 Outcome::Failure { error, hint_at, advice }
             }
@@ -344,7 +350,7 @@ impl Outbound {
                 if let Some(ticket) = ticket {
                     ticket.in_vain();
                 }
-                cache::forget_written(self, &trip.request, &[]);
+                cache::forget_written(self, &sending.request, &[]);
                 outcome
             }
         }
@@ -380,7 +386,7 @@ impl Outbound {
             request_id_header: None,
             limits: Limits::default(),
             trace_context: false,
-            lanes: Lanes::default(),
+            queues: BucketQueues::default(),
             cache: None,
             circuits: Circuits::default(),
             retry_budget: Mutex::new(RetryBudget::new(clock.now())),
@@ -391,7 +397,7 @@ impl Outbound {
             transport: Arc::new(transport::Nowhere),
             takes_uploads: false,
             secrets,
-            book: Book::closed(),
+            audit_context: AuditContext::closed(),
             meter: None,
             refusals: Arc::default(),
             clock,

@@ -13,14 +13,14 @@ use super::{Method, Outbound};
 use crate::account::SecretSource;
 use crate::connection::Limits;
 use crate::manifest::Purpose;
-use crate::vault::{Granted, Means, Secrets};
+use crate::vault::{Granted, Secrets, SecretsContext};
 
 /// What a request of the host's own is sent with: the transport, the resolver, and where its secrets are read.
-pub(crate) struct Way {
+pub(crate) struct OwnPath {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) resolver: Arc<Resolver>,
     /// What its secrets are read with, by whom, and where their use is told.
-    pub(crate) means: Means,
+    pub(crate) secrets: SecretsContext,
 }
 
 /// Its one secret, as the operator grants it.
@@ -40,7 +40,7 @@ impl Outbound {
         method: Method,
         url: &Url,
         secrets: Secrets,
-        way: &Way,
+        own_path: &OwnPath,
         limits: Limits,
     ) -> Result<Self, String> {
         let path = PathPattern::parse(url.path())?;
@@ -48,14 +48,14 @@ impl Outbound {
         base.set_path("");
         base.set_query(None);
         let origin = OriginScope::new(origin, base, vec![method], vec![path]);
-        let means = &way.means;
+        let context = &own_path.secrets;
         Ok(Self {
-            scope: Scope::of_own(who, &means.owner, origin, &limits),
+            scope: Scope::of_own(who, &context.owner, origin, &limits),
             limits,
-            resolver: way.resolver.clone(),
-            transport: way.transport.clone(),
-            book: means.book.clone(),
-            ..Self::nowhere(Arc::new(secrets.used_by(who).with(means.clone())), means.clock.clone())
+            resolver: own_path.resolver.clone(),
+            transport: own_path.transport.clone(),
+            audit_context: context.audit_context.clone(),
+            ..Self::nowhere(Arc::new(secrets.used_by(who).with(context.clone())), context.clock.clone())
         })
     }
 }

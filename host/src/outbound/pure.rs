@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::admit::{Cover, Lane, Lanes};
+use super::admit::{BucketQueue, BucketQueues, Coverage};
 use super::breaker::BreakerPolicy;
 use super::buckets::{Bucket, BucketSpec, Shape};
 use super::cache::{Cache, CachePolicy};
@@ -219,12 +219,12 @@ fn path() -> Option<Outbound> {
         source: String::new(),
         date: String::new(),
     };
-    let mut lanes = Lanes::default();
-    lanes.add(Arc::new(Lane::new("acme/second", window("second", 5), clock.clone())), Cover::default());
+    let mut queues = BucketQueues::default();
+    queues.add(Arc::new(BucketQueue::new("acme/second", window("second", 5), clock.clone())), Coverage::default());
     Some(Outbound {
         scope: scope()?,
         answers: Answers::new(vec![rule("rate limit"), rule("invalid api key")]),
-        lanes,
+        queues,
         ..Outbound::nowhere(secrets, clock)
     })
 }
@@ -249,15 +249,15 @@ fn walked(times: usize) {
     let origin = OriginScope { base, ..four };
     let scope = Scope { origins: vec![origin], ..path.scope.clone() };
     let shared: Arc<dyn Clock> = clock.clone();
-    let mut lanes = Lanes::default();
-    lanes.add(Arc::new(Lane::new("acme/second", window("second", 5), shared.clone())), Cover::default());
+    let mut queues = BucketQueues::default();
+    queues.add(Arc::new(BucketQueue::new("acme/second", window("second", 5), shared.clone())), Coverage::default());
     let outbound = Outbound {
         circuits: Circuits::new("acme", BreakerPolicy::default(), &scope.origins, &shared),
         cache: Some(Cache::new(CachePolicy::default(), &[7; 32], &["acme".to_owned()], &path.limits, None)),
         transport: Arc::new(AtOnce(orders(1 << 10).into(), headers())),
         private_addresses: "127.0.0.0/8".parse().into_iter().collect(),
         clock: shared,
-        lanes,
+        queues,
         scope,
         ..path
     };

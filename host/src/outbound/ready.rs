@@ -17,7 +17,7 @@ use crate::manifest::Purpose;
 /// A request whose credential can be had.
 pub(super) struct Ready {
     pub(super) scoped: Scoped,
-    /// Shared with the trip, which asks afterwards what the provider refused.
+    /// Shared with the sending, which asks afterwards what the provider refused.
     pub(super) credential: Option<Arc<ReadyCredential>>,
 }
 

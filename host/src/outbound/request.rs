@@ -7,8 +7,8 @@ use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use super::cache::{Keep, Mark};
-use super::kept::Kept;
-use super::stream::Pour;
+use super::secret_url::SecretUrl;
+use super::stream::UploadBody;
 use super::upgrade::Upgrade;
 use crate::auth::Credential;
 use crate::manifest::Idempotency;
@@ -123,7 +123,7 @@ pub(crate) struct Request {
     /// The body.
     pub body: Option<Bytes>,
     /// The body, where it is written piece by piece.
-    pub(crate) upload: Option<Pour>,
+    pub(crate) upload: Option<UploadBody>,
     /// Which credential.
     pub credential: CredentialChoice,
     /// May it be repeated.
@@ -143,7 +143,7 @@ pub(crate) struct Request {
     /// What the connection is to become, where it is to carry something else after the answer.
     pub(crate) upgrade: Option<Upgrade>,
     /// The URL that it goes to, where that stays in the host.
-    pub(crate) kept: Option<Arc<Kept>>,
+    pub(crate) secret_url: Option<Arc<SecretUrl>>,
 }
 
 impl Request {
@@ -164,7 +164,7 @@ impl Request {
             is_confidential: false,
             keep: Keep::default(),
             upgrade: None,
-            kept: None,
+            secret_url: None,
         }
     }
 
@@ -215,7 +215,7 @@ pub(crate) struct Response {
     /// Where it was kept, for the case that the plugin finds it to be an error.
     pub(crate) mark: Option<Mark>,
     /// The URL in it that stays in the host.
-    pub(crate) kept: Option<Arc<Kept>>,
+    pub(crate) secret_url: Option<Arc<SecretUrl>>,
 }
 
 #[cfg(test)]
@@ -233,7 +233,7 @@ impl Response {
             request_id: None,
             may_be_kept: false,
             mark: None,
-            kept: None,
+            secret_url: None,
         }
     }
 }

@@ -143,7 +143,7 @@ impl Scope {
             s.request_body_bytes_max
         })?;
         self.check_size("url_bytes", request.url.len(), |s| s.url_bytes_max)?;
-        let (written, named) = match &request.kept {
+        let (written, named) = match &request.secret_url {
             Some(kept) => (kept.url.as_str().into(), None),
             None => self.expand(&request.url)?,
         };
@@ -237,7 +237,7 @@ impl Scope {
 
     fn refused(&self, rule: &str, request: &Request, url: &Url) -> Error {
         let (plugin, connection, method) = (&self.plugin, &self.connection, request.method.as_str());
-        let shown = request.kept.as_ref().map_or(url, |kept| &kept.shown);
+        let shown = request.secret_url.as_ref().map_or(url, |kept| &kept.shown);
         let (origin, path) = (url.origin().ascii_serialization(), short(shown.path()));
         let message =
             format!("{plugin} wanted {method} {origin}{path}, which connection `{connection}` does not grant.");
@@ -357,7 +357,7 @@ impl Scoped {
 
     /// The same as it may be shown.
     pub(crate) fn shown_url(&self) -> &Url {
-        self.request.kept.as_ref().map_or(&self.url, |kept| &kept.shown)
+        self.request.secret_url.as_ref().map_or(&self.url, |kept| &kept.shown)
     }
 
     /// Which of [`Scope::origins`] allowed it.

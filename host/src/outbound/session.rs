@@ -715,9 +715,9 @@ impl Session {
             AuditAction::Refresh => self.endpoint(&self.facts.token).map(|url| url.origin().ascii_serialization()),
             _ => Ok(String::new()),
         };
-        let entry = self.authority.book.entry(action, None);
+        let entry = self.authority.audit_context.entry(action, None);
         let entry = AuditEntry { credential, secrets, origin: origin.unwrap_or_default(), ..entry };
-        self.authority.book.tell(entry.came_to(outcome));
+        self.authority.audit_context.tell(entry.came_to(outcome));
     }
 
     /// Asks another endpoint, as the one that gives device codes.

@@ -15,7 +15,7 @@ use super::admit::Permit;
 use super::circuit::Leave;
 use super::mask::Once;
 use super::ready::ReadyCredential;
-use super::stream::Pour;
+use super::stream::UploadBody;
 use super::{CallContext, KeyPlace, Method, Outbound, PathEvent, Request, place};
 use crate::auth::{Outgoing, Payload, Placement};
 use crate::error::{Error, Kind, Result};
@@ -31,7 +31,7 @@ pub struct SignedRequest {
     pub(super) origin: usize,
     pub(super) headers: HeaderMap,
     pub(super) body: Option<Bytes>,
-    pub(super) upload: Option<Pour>,
+    pub(super) upload: Option<UploadBody>,
     pub(super) addresses: Vec<SocketAddr>,
     /// There is no wire for it yet, so that nothing can have left.
     pub(super) is_dialling: AtomicBool,
@@ -112,11 +112,11 @@ pub(super) fn attach(outbound: &Outbound, context: &CallContext, pinned: Pinned)
     Ok(Box::new(SignedRequest {
         method: request.method,
         url,
-        plain_url: request.kept.as_ref().map_or(plain_url, |kept| kept.shown.clone()),
+        plain_url: request.secret_url.as_ref().map_or(plain_url, |url| url.shown.clone()),
         origin,
         headers,
         body,
-        upload: request.upload.as_ref().map(Pour::of_attempt),
+        upload: request.upload.as_ref().map(UploadBody::of_attempt),
         addresses,
         is_dialling: AtomicBool::new(false),
         timeout_ms: request.timeout_ms.unwrap_or(u64::MAX).min(outbound.limits.attempt_ms).max(1),

@@ -16,8 +16,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 
 use super::admit::Permit;
 use super::mask::MaskStream;
+use super::sending::{Sending, lost_write};
 use super::transport::{self, ResponseBody};
-use super::trip::{Trip, lost_write};
 use super::{CallContext, Outbound, Request, Response};
 use crate::error::{Error, Kind, RequestSent, Result};
 use crate::time::{BoxFuture, Timestamp};
@@ -151,13 +151,13 @@ impl Stream {
 
 /// The body of an upload, between who writes it and the HTTP client.
 #[derive(Clone)]
-pub(crate) struct Pour {
-    of: Arc<Pouring>,
+pub(crate) struct UploadBody {
+    of: Arc<UploadState>,
     /// The attempt that it is the body of.
     attempt: u64,
 }
 
-struct Pouring {
+struct UploadState {
     pieces: Mutex<mpsc::Receiver<Bytes>>,
     length: Option<u64>,
     /// Somebody wants the body: the connection stands.
@@ -170,15 +170,15 @@ struct Pouring {
     is_whole: AtomicBool,
 }
 
-impl std::fmt::Debug for Pour {
+impl std::fmt::Debug for UploadBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Pour")
+        f.write_str("UploadBody")
     }
 }
 
-impl Pour {
+impl UploadBody {
     fn new(pieces: mpsc::Receiver<Bytes>, length: Option<u64>) -> Self {
-        let of = Arc::new(Pouring {
+        let of = Arc::new(UploadState {
             pieces: Mutex::new(pieces),
             length,
             is_wanted: Notify::new(),
@@ -258,7 +258,7 @@ pub struct Upload {
     outbound: Arc<Outbound>,
     context: CallContext,
     pieces: mpsc::Sender<Bytes>,
-    pour: Pour,
+    upload: UploadBody,
     may_repeat: bool,
     written_bytes: u64,
     running: BoxFuture<'static, Result<Response>>,
@@ -281,7 +281,7 @@ impl Upload {
         if total > most {
             return self.fail(too_long(most));
         }
-        if self.pour.length().is_some_and(|length| total > length) {
+        if self.upload.length().is_some_and(|length| total > length) {
             return self.fail(Error::invalid("/length", "more was written than the length that was stated"));
         }
         self.written_bytes = total;
@@ -304,7 +304,7 @@ impl Upload {
             match &self.done {
                 Some(Err(error)) => return Err(error.clone()),
                 // Who has answered already may want no more of it.
-                Some(Ok(_)) if self.is_over || self.pour.is_abandoned() => return Ok(()),
+                Some(Ok(_)) if self.is_over || self.upload.is_abandoned() => return Ok(()),
                 _ => {}
             }
             tokio::select! {
@@ -320,11 +320,11 @@ impl Upload {
                 () = &mut alarm => {
                     if matches!(self.done, Some(Ok(_))) {
                         // Who does not get this piece gets none after it.
-                        self.pour.take_back();
+                        self.upload.take_back();
                         self.is_over = true;
                         return Ok(());
                     }
-                    if self.pour.is_abandoned() {
+                    if self.upload.is_abandoned() {
                         continue;
                     }
                     let error = idle(&self.outbound, &self.context, idle_at, "took nothing");
@@ -349,12 +349,12 @@ impl Upload {
         if let Some(Err(error)) = self.done {
             return Err(error);
         }
-        if self.pour.length().is_some_and(|length| self.written_bytes < length) {
+        if self.upload.length().is_some_and(|length| self.written_bytes < length) {
             return Err(Error::invalid("/length", "less was written than the length that was stated")
                 .with_request_sent(RequestSent::Maybe)
                 .with_attempts(1));
         }
-        self.pour.of.is_whole.store(true, Ordering::SeqCst);
+        self.upload.of.is_whole.store(true, Ordering::SeqCst);
         drop(self.pieces);
         if let Some(done) = self.done {
             return done;
@@ -374,7 +374,7 @@ impl Upload {
 
     /// Breaks the request off.
     fn fail(&mut self, error: Error) -> Result<()> {
-        let sent = if self.pour.has_begun() { RequestSent::Maybe } else { RequestSent::No };
+        let sent = if self.upload.has_begun() { RequestSent::Maybe } else { RequestSent::No };
         let error = error.with_request_sent(sent);
         self.done = Some(Err(error.clone()));
         self.running = Box::pin(std::future::pending());
@@ -412,11 +412,12 @@ impl Outbound {
     ) -> Result<(Response, Stream)> {
         // Who wants events is refused before anything leaves, for it may be a write that is answered in them.
         let mut events = wants_events(&request).then(|| self.events_place()).transpose()?;
-        let mut trip = Trip::begin(self, context, request.into())?;
-        trip.is_opened = true;
-        let (mut response, rest) = self.travel(context, &mut trip).await.map_err(|error| trip.count(error))?;
+        let mut sending = Sending::begin(self, context, request.into())?;
+        sending.is_opened = true;
+        let (mut response, rest) =
+            self.send_traced(context, &mut sending).await.map_err(|error| sending.count(error))?;
         let path = self.mask().text(&super::without_query(&response.url)).into_owned();
-        let endpoint = format!("{} {path}", trip.request.method);
+        let endpoint = format!("{} {path}", sending.request.method);
         match &rest {
             Some(rest) if rest.is_events() => {
                 if events.is_none() {
@@ -426,7 +427,7 @@ impl Outbound {
                             .with_endpoint(Some(endpoint.clone()))
                             .with_request_id(response.request_id.clone())
                             .with_request_sent(RequestSent::Yes)
-                            .with_attempts(trip.attempts)
+                            .with_attempts(sending.attempts)
                     };
                     events = Some(self.events_place().map_err(refused)?);
                 }
@@ -484,29 +485,29 @@ impl Outbound {
             return Err(error.with_details(details));
         }
         let (pieces, receiver) = mpsc::channel(1);
-        let pour = Pour::new(receiver, length);
-        let request = Request { upload: Some(pour.clone()), ..request };
+        let upload = UploadBody::new(receiver, length);
+        let request = Request { upload: Some(upload.clone()), ..request };
         let may_repeat = request.may_repeat();
         let (outbound, call) = (self.clone(), context.clone());
         let mut running: BoxFuture<'static, Result<Response>> = Box::pin(async move {
             let mut request = request;
             // A tape holds whole requests, so with one it is put together first; it is sent once all the same.
-            if let (Some(_), Some(pour)) = (&outbound.tape, &request.upload) {
-                request.body = pour.gather(outbound.limits.request_body_bytes).await?;
+            if let (Some(_), Some(upload)) = (&outbound.tape, &request.upload) {
+                request.body = upload.gather(outbound.limits.request_body_bytes).await?;
             }
             outbound.send(&call, request.into()).await
         });
         let done = tokio::select! {
             biased;
             done = &mut running => Some(Ok(done?)),
-            () = pour.of.is_wanted.notified() => None,
+            () = upload.of.is_wanted.notified() => None,
         };
         let (outbound, context) = (self.clone(), context.clone());
         Ok(Upload {
             outbound,
             context,
             pieces,
-            pour,
+            upload,
             may_repeat,
             written_bytes: 0,
             running,
@@ -533,7 +534,7 @@ mod tests {
             outbound: Arc::new(Outbound::nowhere(secrets, Arc::new(clock.clone()))),
             context: CallContext { deadline: Timestamp::MAX, observer: None, event: None, operation: None },
             pieces,
-            pour: Pour::new(taken, None),
+            upload: UploadBody::new(taken, None),
             may_repeat: false,
             written_bytes: 0,
             running: Box::pin(std::future::pending()),
@@ -541,7 +542,7 @@ mod tests {
             is_over: false,
             _place: Place::default(),
         };
-        let body = upload.pour.of_attempt();
+        let body = upload.upload.of_attempt();
         upload.write(b"one".to_vec()).await.unwrap();
         let turn = async {
             while !clock.advance_to_next() {
@@ -559,15 +560,15 @@ mod tests {
     #[tokio::test]
     async fn what_is_left_of_an_attempt_takes_nothing_of_the_next() {
         let (pieces, taken) = mpsc::channel(1);
-        let pour = Pour::new(taken, None);
-        let first = pour.of_attempt();
+        let upload = UploadBody::new(taken, None);
+        let first = upload.of_attempt();
         let mut cx = Context::from_waker(std::task::Waker::noop());
         assert!(first.poll(&mut cx).is_pending());
-        assert!(pour.take_back(), "nothing has left");
+        assert!(upload.take_back(), "nothing has left");
         pieces.send(Bytes::from_static(b"one")).await.unwrap();
         assert!(matches!(first.poll(&mut cx), Poll::Ready(Some(Err(_)))));
-        let second = pour.of_attempt();
+        let second = upload.of_attempt();
         assert!(matches!(second.poll(&mut cx), Poll::Ready(Some(Ok(piece))) if piece == "one"));
-        assert!(!pour.take_back(), "it was sent, and is never sent again");
+        assert!(!upload.take_back(), "it was sent, and is never sent again");
     }
 }

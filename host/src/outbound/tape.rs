@@ -46,9 +46,9 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use url::Url;
 
-use super::kept::Kept;
 use super::mask::header_is_secret;
 use super::scope::Scoped;
+use super::secret_url::SecretUrl;
 use super::transport::{self, Raw};
 use super::{Method, Outbound, without_query};
 use crate::error::{Error, Kind, RequestSent, Result, rule};
@@ -577,7 +577,7 @@ fn played(outbound: &Outbound, wish: &Wish, answered: &Answered, places: &Places
 
 impl Slot {
     /// Keeps the answer, if there was one.
-    pub(super) fn keep(self, outbound: &Outbound, answered: &transport::Answered, kept: Option<&Kept>) {
+    pub(super) fn keep(self, outbound: &Outbound, answered: &transport::Answered, kept: Option<&SecretUrl>) {
         let Ok(raw) = &answered.result else { return };
         let (mask, places) = (outbound.mask(), Places::of(&outbound.scope));
         let Self { reel, at, wish } = self;

@@ -12,9 +12,9 @@ use url::{Position, Url};
 use super::classify::Outcome;
 use super::ready::Ready;
 use super::scope::Scoped;
+use super::sending::Sending;
 use super::sign::SignedRequest;
 use super::stream::Rest;
-use super::trip::Trip;
 use super::{AnswerSource, CallContext, Method, Outbound, PathEvent, Response, bare};
 use crate::auth::Credential;
 use crate::error::{Error, Result};
@@ -35,7 +35,7 @@ pub(super) struct Sent<'a> {
 impl Outbound {
     /// The span of an attempt, as OpenTelemetry names things
     /// (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>, read 2026-11-29). Nothing of a query stands in it.
-    pub(super) fn attempt_span(&self, here: &Here, scoped: &Scoped, trip: &Trip) -> Span {
+    pub(super) fn attempt_span(&self, here: &Here, scoped: &Scoped, sending: &Sending) -> Span {
         let (method, url) = (scoped.request().method.as_str(), scoped.shown_url());
         let template = self.scope.origin_of(scoped).template(scoped.url().path());
         let name = fmt::from_fn(|f| match template {
@@ -47,7 +47,7 @@ impl Outbound {
             trace_id = %here.trace_id(), span_id = %here.span_id(), parent_id = here.parent_id(),
             http.request.method = method, server.address = url.host_str(), server.port = url.port_or_known_default(),
             url.full = %self.shown(url), url.template = template.map(field::display),
-            http.request.resend_count = (trip.attempts > 0).then_some(trip.attempts),
+            http.request.resend_count = (sending.attempts > 0).then_some(sending.attempts),
             http.response.status_code = Empty, error.type = Empty
         )
     }
@@ -69,7 +69,7 @@ impl Outbound {
         signed: &SignedRequest,
         used: Option<AuditEntry>,
     ) -> Sent<'_> {
-        let used = used.map(|entry| self.book.begin(entry));
+        let used = used.map(|entry| self.audit_context.begin(entry));
         self.count(context, |meter| meter.attempted(signed.body_bytes()));
         let (method, began) = (signed.method(), self.clock.now());
         let service = self.scope.plugin.as_str();
@@ -86,7 +86,7 @@ impl Outbound {
             secrets: credential.secrets.clone(),
             method: ready.scoped.request().method.as_str().to_owned(),
             origin: self.scope.origin_of(&ready.scoped).base[..Position::BeforePath].to_owned(),
-            ..self.book.entry(AuditAction::Placed, context.operation.as_deref())
+            ..self.audit_context.entry(AuditAction::Placed, context.operation.as_deref())
         }
     }
 
@@ -94,8 +94,8 @@ impl Outbound {
     /// the plugin's own text, so it is not kept.
     pub(crate) fn tell_use(&self, context: &CallContext, name: &str, action: AuditAction, outcome: Result<(), &Error>) {
         let name = if self.secrets.is_granted(name) { name } else { "(not granted)" };
-        let entry = self.book.entry(action, context.operation.as_deref());
-        self.book.tell(AuditEntry { secrets: vec![name.to_owned()], ..entry }.came_to(outcome));
+        let entry = self.audit_context.entry(action, context.operation.as_deref());
+        self.audit_context.tell(AuditEntry { secrets: vec![name.to_owned()], ..entry }.came_to(outcome));
     }
 
     /// Counts an answer that held a secret, and tells it.
@@ -149,16 +149,16 @@ impl Sent<'_> {
 }
 
 /// The span of a request over all its attempts and hops.
-pub(super) fn request_span(trip: &Trip) -> Span {
+pub(super) fn request_span(sending: &Sending) -> Span {
     tracing::info_span!(
-        target: "wharfage::outbound", "request", http.request.method = trip.request.method.as_str(),
+        target: "wharfage::outbound", "request", http.request.method = sending.request.method.as_str(),
         http.response.status_code = Empty, attempts = Empty, source = Empty, error.type = Empty
     )
 }
 
 /// What a request came to, in its span.
-pub(super) fn tell_request(span: &Span, trip: &Trip, answered: &Result<(Response, Option<Rest>)>) {
-    span.record("attempts", trip.attempts);
+pub(super) fn tell_request(span: &Span, sending: &Sending, answered: &Result<(Response, Option<Rest>)>) {
+    span.record("attempts", sending.attempts);
     match answered {
         Ok((response, _)) => {
             span.record("http.response.status_code", response.status);

@@ -15,9 +15,9 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderValue, header};
 
 use super::ready::ReadyCredential;
+use super::sending::Sending;
 use super::stream::Rest;
 use super::transport::{self, UpgradedIo};
-use super::trip::Trip;
 use super::{CallContext, Outbound, Request, Response};
 use crate::error::{Error, Kind, RequestSent, Result};
 
@@ -119,11 +119,11 @@ impl Outbound {
         }
         let upgrade = Upgrade::new(protocol.cloned())?;
         let request = Request { upgrade: Some(upgrade.clone()), ..Request::get(url) };
-        let mut trip = Trip::begin(self, context, request.into())?;
-        trip.is_opened = true;
-        trip.rejected = before.and_then(|carried| carried.0.as_ref()?.version);
-        let (response, rest) = self.travel(context, &mut trip).await.map_err(|error| trip.count(error))?;
-        upgrade.check(&response).map_err(|error| trip.count(error))?;
+        let mut sending = Sending::begin(self, context, request.into())?;
+        sending.is_opened = true;
+        sending.rejected = before.and_then(|carried| carried.0.as_ref()?.version);
+        let (response, rest) = self.send_traced(context, &mut sending).await.map_err(|error| sending.count(error))?;
+        upgrade.check(&response).map_err(|error| sending.count(error))?;
         // With the rest the permit goes back: what a budget counts are requests, and this one has its answer.
         let Some(Rest { pieces, .. }) = rest else { return Err(Error::internal("a socket has no connection")) };
         let upgraded = tokio::select! {
@@ -133,7 +133,7 @@ impl Outbound {
                 return Err(Error::new(Kind::Deadline, "the socket was not there in time"));
             }
         };
-        Ok(Upgraded { wire: upgraded, carried: Carried(trip.used) })
+        Ok(Upgraded { wire: upgraded, carried: Carried(sending.used) })
     }
 
     /// A message without what a provider sends back of the connection's secrets; `url` is where it came from.

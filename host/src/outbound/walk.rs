@@ -2,30 +2,30 @@
 //!
 //! It is made of the pieces that an attempt is made of, so that what is measured is what requests go through.
 
-use super::cache::{self, Looked, Unheard};
-use super::trip::Trip;
+use super::cache::{self, Looked, WriteInFlight};
+use super::sending::Sending;
 use super::{CallContext, Outbound, Request, address, admit, ready, sign};
 use crate::error::Result;
 
 impl Outbound {
     /// The first so many steps of the path and no more.
     pub(crate) async fn walk(&self, context: &CallContext, request: Request, steps: usize) -> Result<()> {
-        let mut trip = Trip::begin(self, context, request.into())?;
+        let mut sending = Sending::begin(self, context, request.into())?;
         if steps == 0 {
             return Ok(());
         }
-        let scoped = self.scope.check(trip.request.clone())?;
+        let scoped = self.scope.check(sending.request.clone())?;
         if steps == 1 {
             return Ok(());
         }
         let (scoped, without) = ready::settle(self, scoped).await;
-        trip.without = without;
+        sending.without = without;
         let mut ticket = cache::ticket(self, &scoped).await;
         let missed = match cache::look(self, context, &mut ticket, scoped).await {
             Looked::Missed(missed) if steps > 2 => missed,
             _ => return Ok(()),
         };
-        let (ready, used) = self.ready(context, &mut trip, missed).await?;
+        let (ready, used) = self.ready(context, &mut sending, missed).await?;
         if steps == 3 {
             return Ok(());
         }
@@ -42,19 +42,19 @@ impl Outbound {
             return Ok(());
         }
         let sent = self.tell_sent(context, &signed, used);
-        let unheard = Unheard::of(self, &trip.request);
+        let write = WriteInFlight::of(self, &sending.request);
         let answered = self.exchange(context, signed, false).await;
         if steps == 7 {
             return Ok(());
         }
-        let outcome = self.outcome(context, &trip, answered, None);
+        let outcome = self.outcome(context, &sending, answered, None);
         sent.tell_outcome(self.clock.now(), &outcome);
         self.write_down().await;
-        unheard.heard();
+        write.heard();
         if steps == 8 {
             return Ok(());
         }
-        let outcome = self.keep(ticket.as_ref(), &trip, outcome);
-        self.after(context, &mut trip, outcome).map(drop)
+        let outcome = self.keep(ticket.as_ref(), &sending, outcome);
+        self.after(context, &mut sending, outcome).map(drop)
     }
 }

@@ -163,11 +163,11 @@ pub(super) struct Wires {
     clock: Arc<dyn Clock>,
     /// For HTTP/2 and HTTP/1.1, and for the latter alone.
     tls: [TlsConnector; 2],
-    kept: Mutex<Kept>,
+    kept: Mutex<Pools>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct Pools {
     origins: HashMap<Arc<str>, Origin>,
     /// Somebody looks after those that nobody uses.
     is_swept: bool,
@@ -200,7 +200,7 @@ impl Wires {
         Self { limits: *limits, clock, tls: [speaking(&[HTTP_2, HTTP_1]), speaking(&[HTTP_1])], kept: Mutex::default() }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, Pools> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -252,7 +252,7 @@ impl Wires {
     }
 
     /// Has those closed that nobody used for a while, which the other end may have closed already.
-    fn look_after(self: &Arc<Self>, kept: &mut Kept) {
+    fn look_after(self: &Arc<Self>, kept: &mut Pools) {
         if std::mem::replace(&mut kept.is_swept, true) {
             return;
         }

@@ -108,7 +108,7 @@ impl Plugin {
             probe: vitals.probe(),
             probes_with: self.0.health_facts().await.map(|health| health.operation.clone()),
             circuits: self.circuits(),
-            budgets: outbound.lanes.all().map(|lane| lane.told()).collect(),
+            budgets: outbound.queues.all().map(|queue| queue.told()).collect(),
             tokens: tokens.into_iter().filter(|(name, _)| is_used(name)).collect(),
             secrets,
             needed,

@@ -23,7 +23,7 @@ use crate::observe::health::{PROBE, Sign};
 use crate::outbound::session::What;
 use crate::outbound::{CallContext, Running};
 use crate::text::shown_lines;
-use crate::warm::{Retired, Stay, Warm};
+use crate::warm::{Lease, Retired, Warm};
 
 /// A page of an operation, as an instance is called for it.
 pub(super) struct PageCall<'a> {
@@ -36,22 +36,22 @@ pub(super) struct PageCall<'a> {
 }
 
 /// An instance with its operations.
-pub(super) struct Live {
+pub(super) struct LiveInstance {
     store: Instance<Call>,
     operations: operations::Guest,
 }
 
 /// An instance for one call, and how long it stays where it may.
-struct Visit<'a> {
-    live: Live,
-    stay: Option<Stay<'a, Live>>,
+struct Checkout<'a> {
+    live: LiveInstance,
+    lease: Option<Lease<'a, LiveInstance>>,
 }
 
-impl Visit<'_> {
+impl Checkout<'_> {
     /// The call came to its end.
-    fn end<T>(self, result: &Result<T>, warm: Option<&Warm<Live>>, changes: u64) {
-        let Self { mut live, stay } = self;
-        let (Some(stay), Some(warm)) = (stay, warm) else { return };
+    fn end<T>(self, result: &Result<T>, warm: Option<&Warm<LiveInstance>>, changes: u64) {
+        let Self { mut live, lease } = self;
+        let (Some(lease), Some(warm)) = (lease, warm) else { return };
         let call = live.store.data_mut();
         let why = match result {
             Ok(_) => call.ends_it(warm.memory_bytes()),
@@ -59,7 +59,7 @@ impl Visit<'_> {
             Err(_) => Some(Retired::Error),
         };
         call.end();
-        stay.end(live, why, changes);
+        lease.end(live, why, changes);
     }
 }
 
@@ -103,28 +103,28 @@ impl Loaded {
     /// An instance for a call of an operation: one that waits, or a fresh one, which may stay.
     async fn visit<'a>(
         &'a self,
-        warm: Option<&'a Warm<Live>>,
+        warm: Option<&'a Warm<LiveInstance>>,
         deadline: crate::time::Timestamp,
         running: Running,
-    ) -> Result<Visit<'a>> {
+    ) -> Result<Checkout<'a>> {
         let changes = self.outbound.credential_changes();
-        if let Some((mut live, stay)) = warm.and_then(|warm| warm.take(changes)) {
+        if let Some((mut live, lease)) = warm.and_then(|warm| warm.take(changes)) {
             live.store.data_mut().begin(self.call_context(deadline, None, running));
             live.store.set_epoch_deadline(1);
-            return Ok(Visit { live, stay: Some(stay) });
+            return Ok(Checkout { live, lease: Some(lease) });
         }
         let (store, operations) =
             self.fresh(deadline, None, running, |store, entered| self.operations.load(store, entered)).await?;
-        Ok(Visit { live: Live { store, operations }, stay: warm.map(|warm| warm.begin(changes)) })
+        Ok(Checkout { live: LiveInstance { store, operations }, lease: warm.map(|warm| warm.begin(changes)) })
     }
 
-    async fn run_in(&self, live: &mut Live, call: &PageCall<'_>) -> Result<Answer<Box<RawValue>>> {
+    async fn run_in(&self, live: &mut LiveInstance, call: &PageCall<'_>) -> Result<Answer<Box<RawValue>>> {
         let PageCall { operation, input, cursor, .. } = *call;
         let limits = &self.grant.limits;
-        let Live { store: instance, operations } = live;
-        let errands = instance.data().errands.clone();
+        let LiveInstance { store: instance, operations } = live;
+        let off_stack = instance.data().off_stack.clone();
         let called = operations.call_call(&mut *instance, &operation.name, input, cursor);
-        let called = errands.attend(pin!(called)).await;
+        let called = off_stack.drive(pin!(called)).await;
         let page = self.leave(instance, called)?;
         if page.output.len() as u64 > limits.output_bytes {
             return Err(Error::limit(
@@ -154,8 +154,8 @@ impl Loaded {
     ) -> Result<(Instance<Call>, E)> {
         loop {
             let mut store = self.instance(&self.grant.limits, deadline, event.clone(), running.clone())?;
-            let errands = store.data().errands.clone();
-            let entered = errands.attend(pin!(self.pre.instantiate_async(&mut store))).await;
+            let off_stack = store.data().off_stack.clone();
+            let entered = off_stack.drive(pin!(self.pre.instantiate_async(&mut store))).await;
             match entered.and_then(|entered| find(&mut store, &entered)) {
                 Ok(found) => return Ok((store, found)),
                 Err(error) if is_pool_full(&error) && self.engine.warm_room().make_way() => {}
@@ -208,8 +208,8 @@ impl Loaded {
         let (mut instance, events) =
             self.fresh(deadline, event_id, running, |store, entered| self.events.load(store, entered)).await?;
         let began = self.clock.now();
-        let (errands, event) = (instance.data().errands.clone(), event.into());
-        let called = errands.attend(pin!(events.call_handle(&mut instance, &event))).await;
+        let (off_stack, event) = (instance.data().off_stack.clone(), event.into());
+        let called = off_stack.drive(pin!(events.call_handle(&mut instance, &event))).await;
         let handled = self.leave(&mut instance, called)?;
         let Spent { source, attempts, .. } = instance.data().spent;
         self.vitals.pulse.ended(began, self.clock.now(), Sign::of_answer(source, attempts));

@@ -17,7 +17,7 @@ use crate::connection::Limits;
 use crate::error::{Error, Kind, Result};
 use crate::hex::hex;
 use crate::host::Host;
-use crate::observe::audit::Book;
+use crate::observe::audit::AuditContext;
 use crate::outbound::{CallContext, CredentialChoice, Made, Method, Outbound, Request};
 use crate::vault::Secrets;
 
@@ -45,12 +45,12 @@ impl Host {
             ..Limits::default()
         };
         let clock = self.clock().clone();
-        let way = self.own_way(&limits, "serve", None, Book::closed())?;
+        let own_path = self.own_path(&limits, "serve", None, AuditContext::closed())?;
         let secrets = Secrets::new("", "serve", Default::default());
         let url =
             Url::parse(&format!("http://{address}/api/**")).map_err(|error| Error::internal(error.to_string()))?;
-        let mut outbound =
-            Outbound::to_url("wharfage", ORIGIN, Method::Get, &url, secrets, &way, limits).map_err(Error::internal)?;
+        let mut outbound = Outbound::to_url("wharfage", ORIGIN, Method::Get, &url, secrets, &own_path, limits)
+            .map_err(Error::internal)?;
         outbound.private_addresses.push(address.ip().into());
         let context =
             CallContext { deadline: clock.now().plus(2 * ANSWER_MS), observer: None, event: None, operation: None };

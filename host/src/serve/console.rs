@@ -30,7 +30,7 @@ use super::listener::{Answers, Incoming, Line, Listener, ListenerLimits};
 use crate::error::{Error, Kind, Result};
 use crate::inbound::log::EventSearch;
 use crate::inbound::policy::{ConsoleLimits, ConsolePolicy};
-use crate::inbound::serving::{ConsoleAddress, Looker};
+use crate::inbound::serving::{ConsoleAddress, ServingView};
 use crate::observe::metrics::Metrics;
 use crate::store::arrival::EventState;
 use crate::text::shown;
@@ -61,7 +61,7 @@ struct Shared {
     token: Token,
     /// Where it listens, as soon as it does.
     address: OnceLock<SocketAddr>,
-    looker: Looker,
+    view: ServingView,
     page: Page,
     history: Mutex<History>,
     /// Held by every page that is kept up to date.
@@ -76,11 +76,11 @@ impl Console {
     ///
     /// # Errors
     /// [`Kind::Configuration`] when somebody else listens there, or the token's file cannot be used.
-    pub(crate) async fn listen(policy: ConsolePolicy, looker: Looker) -> Result<Self> {
+    pub(crate) async fn listen(policy: ConsolePolicy, view: ServingView) -> Result<Self> {
         let address = policy.listen;
-        let (token, token_file) = looker.host().console_token()?;
-        let clock = looker.host().clock().clone();
-        let history = History::new(&looker.host().metrics());
+        let (token, token_file) = view.host().console_token()?;
+        let clock = view.host().clock().clone();
+        let history = History::new(&view.host().metrics());
         let shared = Arc::new(Shared {
             streams: Arc::default(),
             policy: RwLock::new(Arc::new(policy)),
@@ -90,7 +90,7 @@ impl Console {
             history: Mutex::new(history),
             told: tokio::sync::Mutex::default(),
             clock,
-            looker,
+            view,
         });
         let listener = Listener::open(address, shared.clone()).await.map_err(|error| {
             Error::configuration(format!("the console cannot be listened for at {address}: {error}")).with_details(
@@ -129,7 +129,7 @@ impl Drop for Sampler {
 async fn sample(shared: Arc<Shared>) {
     loop {
         shared.clock.alarm(shared.clock.now().plus(STEP_MS)).await;
-        let metrics = shared.looker.host().metrics();
+        let metrics = shared.view.host().metrics();
         shared.history().sample(&metrics);
     }
 }
@@ -247,7 +247,7 @@ impl Shared {
             ("/api/history", _) => Ok(self.points(query.get("connection"))),
             ("/api/events", _) => self.events(&query, &policy.limits).await,
             ("/api/dead", _) => self.dead(&query, &policy.limits).await,
-            ("/api/refusals", _) => Ok(json!({ "refusals": self.looker.host().refusals() })),
+            ("/api/refusals", _) => Ok(json!({ "refusals": self.view.host().refusals() })),
             ("/api/stream", _) => return self.stream(&query, &policy.limits, line),
             (_, Some(event)) => match is_replay {
                 true => self.replay(event.trim_end_matches("/replay")).await,
@@ -261,7 +261,7 @@ impl Shared {
     /// Whether the process lives, and whether everything that is declared runs. Whoever has no token hears the causes by
     /// their names, and not whose they are.
     async fn health(&self, is_ready: bool, has_token: bool) -> Response {
-        let (status, mut text) = self.looker.told(is_ready).await;
+        let (status, mut text) = self.view.told(is_ready).await;
         if !has_token && let Ok(told) = serde_json::from_str::<Value>(&text) {
             text = views::without_names(told).to_string();
         }
@@ -276,7 +276,7 @@ impl Shared {
 
     /// The numbers as text, in the format that is asked for.
     async fn exposed(&self, head: &Parts) -> Response {
-        let metrics = self.looker.metrics().await;
+        let metrics = self.view.metrics().await;
         let accepted = head.headers.get_all(header::ACCEPT).iter();
         let is_open = accepted.filter_map(|value| value.to_str().ok()).any(|value| value.contains(OPENMETRICS));
         let (kind, text) = match is_open {
@@ -290,7 +290,7 @@ impl Shared {
 
     /// The same numbers as JSON.
     async fn measured(&self) -> Response {
-        let text = serde_json::to_string(&self.looker.metrics().await);
+        let text = serde_json::to_string(&self.view.metrics().await);
         text.map_or_else(|_| wrong(Error::internal("the numbers could not be written")), answered)
     }
 
@@ -299,7 +299,7 @@ impl Shared {
         let mut told = self.told.lock().await;
         let now = self.clock.now();
         if told.1.is_empty() || now.since(told.0) >= self.policy().limits.stream_ms {
-            let text = views::state(&self.looker).await.to_string();
+            let text = views::state(&self.view).await.to_string();
             *told = (now, text.into());
         }
         told.1.clone()
@@ -307,7 +307,7 @@ impl Shared {
 
     /// How calls went, step by step.
     fn points(&self, connection: Option<&str>) -> Value {
-        let metrics = self.looker.host().metrics();
+        let metrics = self.view.host().metrics();
         json!({ "step_ms": STEP_MS, "points": self.history().points(&metrics, connection) })
     }
 
@@ -323,7 +323,7 @@ impl Shared {
             before: query.number("before")?,
         };
         let most = query.number("limit")?.unwrap_or(limits.rows).clamp(1, limits.rows);
-        let found = self.looker.host().event_log().search(&search, most).await?;
+        let found = self.view.host().event_log().search(&search, most).await?;
         // What comes before the last one here, where there may be more.
         let before = found.last().filter(|_| found.len() as u64 == most).map(|event| event.id);
         Ok(json!({ "events": found.iter().map(views::arrived).collect::<Vec<_>>(), "before": before }))
@@ -331,16 +331,16 @@ impl Shared {
 
     async fn event(&self, id: &str, with_body: bool) -> Result<Value> {
         let id = id.parse().map_err(|_| nothing(id))?;
-        views::story(&self.looker, id, with_body).await
+        views::story(&self.view, id, with_body).await
     }
 
     async fn replay(&self, id: &str) -> Result<Value> {
         let id: u64 = id.parse().map_err(|_| nothing(id))?;
-        let looker = self.looker.clone();
+        let view = self.view.clone();
         // Whoever asked may go away meanwhile.
         let replayed = tokio::spawn(async move {
-            looker.host().event_log().replay(id).await?;
-            looker.wake().await;
+            view.host().event_log().replay(id).await?;
+            view.wake().await;
             tracing::info!(target: "wharfage::serve", id, "an event is handed over once more: somebody asked for it on the console");
             Ok::<_, Error>(json!({ "replayed": id }))
         });
@@ -348,7 +348,7 @@ impl Shared {
     }
 
     async fn dead(&self, query: &Query, limits: &ConsoleLimits) -> Result<Value> {
-        let log = self.looker.host().event_log();
+        let log = self.view.host().event_log();
         let search =
             EventSearch { state: Some(EventState::Dead), before: query.number("before")?, ..EventSearch::default() };
         let events = log.search(&search, limits.rows).await?;
@@ -375,7 +375,7 @@ impl Shared {
             );
         }
         let now = self.clock.now();
-        let teller = Teller {
+        let updater = PageUpdater {
             shared: self.clone(),
             connection: query.get("connection").map(str::to_owned),
             next: now,
@@ -384,14 +384,14 @@ impl Shared {
             last: Arc::default(),
             _place: place,
         };
-        let mut response = Response::new(line.pour(teller.tell()));
+        let mut response = Response::new(line.pour(updater.tell()));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         response
     }
 }
 
 /// What keeps one page up to date.
-struct Teller {
+struct PageUpdater {
     shared: Arc<Shared>,
     /// Whose calls it shows; everybody's where nothing is said.
     connection: Option<String>,
@@ -402,27 +402,27 @@ struct Teller {
     _place: Arc<()>,
 }
 
-impl Teller {
+impl PageUpdater {
     /// The state where it is another than before, and how the latest calls went.
     fn tell(self) -> impl Stream<Item = Bytes> + Send {
-        stream::unfold(self, |mut teller| async move {
-            let shared = teller.shared.clone();
-            shared.clock.alarm(teller.next).await;
+        stream::unfold(self, |mut updater| async move {
+            let shared = updater.shared.clone();
+            shared.clock.alarm(updater.next).await;
             let now = shared.clock.now();
-            if now >= teller.end {
+            if now >= updater.end {
                 return None;
             }
-            teller.next = now.plus(teller.every_ms);
+            updater.next = now.plus(updater.every_ms);
             let mut text = String::new();
             let state = shared.state_text().await;
-            if state != teller.last {
+            if state != updater.last {
                 text.push_str(&format!("event: state\ndata: {state}\n\n"));
-                teller.last = state;
+                updater.last = state;
             }
-            let metrics = shared.looker.host().metrics();
-            let points = shared.history().latest(&metrics, teller.connection.as_deref());
+            let metrics = shared.view.host().metrics();
+            let points = shared.history().latest(&metrics, updater.connection.as_deref());
             text.push_str(&format!("event: points\ndata: {}\n\n", json!({ "at": now.to_string(), "points": points })));
-            Some((Bytes::from(text), teller))
+            Some((Bytes::from(text), updater))
         })
     }
 }
@@ -501,7 +501,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let host = Host::builder().clock(clock.clone()).state_dir(folder.path().join("state")).build().unwrap();
         let policy: ConsolePolicy = toml::from_str(&format!("listen='127.0.0.1:0'\n{policy}")).unwrap();
-        let console = Console::listen(policy, Looker::idle(host.clone())).await.unwrap();
+        let console = Console::listen(policy, ServingView::idle(host.clone())).await.unwrap();
         Scene { clock, host, console, folder }
     }
 
@@ -819,7 +819,7 @@ mod tests {
         let scene = open("").await;
         let address = scene.console.address().address;
         let policy: ConsolePolicy = toml::from_str(&format!("listen='{address}'")).unwrap();
-        let error = Console::listen(policy, Looker::idle(scene.host.clone())).await.err().unwrap().to_string();
+        let error = Console::listen(policy, ServingView::idle(scene.host.clone())).await.err().unwrap().to_string();
         assert!(error.contains("[serve.console]") && error.contains("listen = "), "{error}");
         let link = scene.console.address().link();
         assert!(link.starts_with(&format!("http://{address}/#token=")), "{link}");

@@ -23,7 +23,7 @@ pub(crate) struct MemoryStore {
     records: Mutex<BTreeMap<(String, String), Record>>,
     leases: Mutex<BTreeMap<String, (String, Timestamp)>>,
     trail: Mutex<Trail>,
-    desk: arrival::Desk,
+    events: arrival::MemoryEvents,
     /// As a disk can be, for tests.
     #[cfg(test)]
     pub(crate) is_full: std::sync::atomic::AtomicBool,

@@ -21,7 +21,7 @@ pub(crate) use env::variable;
 pub(crate) use file::{judge, judge_owner};
 pub use sealed::KeyChange;
 pub(crate) use sealed::Sealed;
-pub(crate) use secrets::{Granted, Means};
+pub(crate) use secrets::{Granted, SecretsContext};
 pub use secrets::{SecretSlot, SecretState, Secrets};
 
 /// Most bytes of a secret.

@@ -271,13 +271,13 @@ mod tests {
     use crate::time::ManualClock;
 
     /// A store and a state folder that outlive the hosts that use them.
-    struct Desk {
+    struct Setup {
         store: Arc<dyn Store>,
         folder: tempfile::TempDir,
         clock: ManualClock,
     }
 
-    impl Desk {
+    impl Setup {
         fn new() -> Self {
             Self {
                 store: Arc::new(MemoryStore::default()),
@@ -308,37 +308,37 @@ mod tests {
 
     #[tokio::test]
     async fn a_record_is_sealed_and_opens_in_another_process() {
-        let desk = Desk::new();
-        let sealed = desk.sealed();
+        let setup = Setup::new();
+        let sealed = setup.sealed();
         assert!(sealed.read("a", "n").await.unwrap().is_none());
-        assert!(!desk.key_file().exists(), "a key was made before there was something to seal");
+        assert!(!setup.key_file().exists(), "a key was made before there was something to seal");
         assert_eq!(sealed.write("a", "n", 0, b"the value").await.unwrap(), Some(1));
         assert_eq!(sealed.write("a", "n", 0, b"again").await.unwrap(), None);
         assert_eq!(sealed.write("a", "n", 1, b"the other").await.unwrap(), Some(2));
-        assert!(!desk.raw("a", "n").await.value.windows(9).any(|bytes| bytes == b"the other"));
-        let read = desk.sealed().read("a", "n").await.unwrap().unwrap();
+        assert!(!setup.raw("a", "n").await.value.windows(9).any(|bytes| bytes == b"the other"));
+        let read = setup.sealed().read("a", "n").await.unwrap().unwrap();
         assert_eq!((read.version, read.value.as_slice()), (2, b"the other".as_slice()));
         assert!(sealed.remove("a", "n").await.unwrap());
         assert_eq!(sealed.write("a", "n", 2, b"an old hand").await.unwrap(), None);
         assert_eq!(sealed.write("a", "n", 0, b"anew").await.unwrap(), Some(4));
-        assert_eq!(desk.sealed().read("a", "n").await.unwrap().unwrap().value.as_slice(), b"anew");
+        assert_eq!(setup.sealed().read("a", "n").await.unwrap().unwrap().value.as_slice(), b"anew");
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            assert_eq!(std::fs::metadata(desk.key_file()).unwrap().permissions().mode() & 0o777, 0o600);
+            assert_eq!(std::fs::metadata(setup.key_file()).unwrap().permissions().mode() & 0o777, 0o600);
         }
     }
 
     #[tokio::test]
     async fn a_copied_edited_or_older_record_does_not_open_and_stays() {
-        let desk = Desk::new();
-        let sealed = desk.sealed();
+        let setup = Setup::new();
+        let sealed = setup.sealed();
         sealed.write("a", "n", 0, b"one").await.unwrap();
-        let first = desk.raw("a", "n").await.value;
+        let first = setup.raw("a", "n").await.value;
         sealed.write("a", "n", 1, b"two").await.unwrap();
         let at = Timestamp::default();
         let put = async |owner: &str, name: &str, last: u64, value: Zeroizing<Vec<u8>>| {
-            desk.store.put_record(owner, name, last, at, value).await.unwrap().unwrap()
+            setup.store.put_record(owner, name, last, at, value).await.unwrap().unwrap()
         };
         // To another owner, to another name, and the older one back in its place.
         put("b", "n", 0, first.clone()).await;
@@ -356,18 +356,18 @@ mod tests {
             version = put("b", "n", version, edited).await;
             refusal(sealed.read("b", "n").await);
         }
-        assert!(!desk.raw("b", "n").await.value.is_empty(), "a record that does not open was deleted");
+        assert!(!setup.raw("b", "n").await.value.is_empty(), "a record that does not open was deleted");
     }
 
     #[tokio::test]
     async fn a_truncated_or_foreign_record_says_what_to_do_next() {
-        let desk = Desk::new();
-        let sealed = desk.sealed();
+        let setup = Setup::new();
+        let sealed = setup.sealed();
         sealed.write("a", "n", 0, b"one").await.unwrap();
-        let whole = desk.raw("a", "n").await.value;
+        let whole = setup.raw("a", "n").await.value;
         for (last, length) in (1..).zip(1..whole.len()) {
             let cut = Zeroizing::new(whole[..length].to_vec());
-            desk.store.put_record("a", "n", last, Timestamp::default(), cut).await.unwrap().unwrap();
+            setup.store.put_record("a", "n", last, Timestamp::default(), cut).await.unwrap().unwrap();
             let text = refusal(sealed.read("a", "n").await);
             assert!(text.contains("from a backup"), "{length}: {text}");
         }
@@ -375,35 +375,35 @@ mod tests {
 
     #[tokio::test]
     async fn another_key_is_named_and_the_record_is_not_taken_for_absent() {
-        let desk = Desk::new();
-        desk.sealed().write("a", "n", 0, b"one").await.unwrap();
-        let key = std::fs::read(desk.key_file()).unwrap();
-        std::fs::remove_file(desk.key_file()).unwrap();
-        let text = refusal(desk.sealed().read("a", "n").await);
+        let setup = Setup::new();
+        setup.sealed().write("a", "n", 0, b"one").await.unwrap();
+        let key = std::fs::read(setup.key_file()).unwrap();
+        std::fs::remove_file(setup.key_file()).unwrap();
+        let text = refusal(setup.sealed().read("a", "n").await);
         assert!(text.contains("sealed with another key") && text.contains("there is none"), "{text}");
-        desk.sealed().write("b", "n", 0, b"sealed with a new key").await.unwrap();
-        assert!(refusal(desk.sealed().read("a", "n").await).contains("sealing.key"));
+        setup.sealed().write("b", "n", 0, b"sealed with a new key").await.unwrap();
+        assert!(refusal(setup.sealed().read("a", "n").await).contains("sealing.key"));
         // The old key is put back beside the new one, and both open.
-        let new = std::fs::read(desk.key_file()).unwrap();
-        std::fs::write(desk.key_file(), [new, key].concat()).unwrap();
-        assert_eq!(desk.sealed().read("a", "n").await.unwrap().unwrap().value.as_slice(), b"one");
-        assert!(desk.sealed().read("b", "n").await.unwrap().is_some());
+        let new = std::fs::read(setup.key_file()).unwrap();
+        std::fs::write(setup.key_file(), [new, key].concat()).unwrap();
+        assert_eq!(setup.sealed().read("a", "n").await.unwrap().unwrap().value.as_slice(), b"one");
+        assert!(setup.sealed().read("b", "n").await.unwrap().is_some());
     }
 
     #[tokio::test]
     async fn a_truncated_key_says_what_to_do_next_and_is_never_replaced() {
-        let desk = Desk::new();
-        desk.sealed().write("a", "n", 0, b"one").await.unwrap();
-        let whole = std::fs::read_to_string(desk.key_file()).unwrap();
+        let setup = Setup::new();
+        setup.sealed().write("a", "n", 0, b"one").await.unwrap();
+        let whole = std::fs::read_to_string(setup.key_file()).unwrap();
         for text in ["", "\n", &whole[..20], "<html>", &format!("{whole}x")] {
-            std::fs::write(desk.key_file(), text).unwrap();
+            std::fs::write(setup.key_file(), text).unwrap();
             for result in
-                [desk.sealed().read("a", "n").await.map(drop), desk.sealed().write("c", "n", 0, b"x").await.map(drop)]
+                [setup.sealed().read("a", "n").await.map(drop), setup.sealed().write("c", "n", 0, b"x").await.map(drop)]
             {
                 let told = result.unwrap_err().to_string();
                 assert!(told.contains("holds no sealing key") && told.contains("backup"), "{text:?}: {told}");
             }
-            assert_eq!(std::fs::read_to_string(desk.key_file()).unwrap(), text);
+            assert_eq!(std::fs::read_to_string(setup.key_file()).unwrap(), text);
         }
     }
 
@@ -411,40 +411,40 @@ mod tests {
     #[tokio::test]
     async fn a_key_that_others_can_read_is_refused_with_the_command_that_mends_it() {
         use std::os::unix::fs::PermissionsExt;
-        let desk = Desk::new();
-        desk.sealed().write("a", "n", 0, b"one").await.unwrap();
-        std::fs::set_permissions(desk.key_file(), std::fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(refusal(desk.sealed().read("a", "n").await).contains("chmod 600"));
+        let setup = Setup::new();
+        setup.sealed().write("a", "n", 0, b"one").await.unwrap();
+        std::fs::set_permissions(setup.key_file(), std::fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(refusal(setup.sealed().read("a", "n").await).contains("chmod 600"));
     }
 
     #[tokio::test]
     async fn a_new_key_seals_everything_and_the_old_one_is_gone() {
-        let desk = Desk::new();
-        let running = desk.sealed();
+        let setup = Setup::new();
+        let running = setup.sealed();
         running.write("a", "n", 0, b"one").await.unwrap();
         running.write("b", "n", 0, b"two").await.unwrap();
-        let old = std::fs::read(desk.key_file()).unwrap();
-        let change = desk.sealed().change_key().await.unwrap();
+        let old = std::fs::read(setup.key_file()).unwrap();
+        let change = setup.sealed().change_key().await.unwrap();
         assert_eq!((change.resealed, change.unopened.len()), (2, 0));
-        let new = std::fs::read(desk.key_file()).unwrap();
+        let new = std::fs::read(setup.key_file()).unwrap();
         assert!(new != old && new.len() == old.len(), "the old key is still there");
         // A process that began before goes on, reading and writing.
         assert_eq!(running.read("a", "n").await.unwrap().unwrap().value.as_slice(), b"one");
         assert_eq!(running.write("b", "n", 2, b"three").await.unwrap(), Some(3));
-        assert_eq!(desk.sealed().read("b", "n").await.unwrap().unwrap().value.as_slice(), b"three");
-        std::fs::write(desk.key_file(), old).unwrap();
-        assert!(refusal(desk.sealed().read("a", "n").await).contains("another key"));
+        assert_eq!(setup.sealed().read("b", "n").await.unwrap().unwrap().value.as_slice(), b"three");
+        std::fs::write(setup.key_file(), old).unwrap();
+        assert!(refusal(setup.sealed().read("a", "n").await).contains("another key"));
     }
 
     /// Two of one key were taken for a change under way, and the one that was to be replaced went on sealing.
     #[tokio::test]
     async fn a_key_that_stands_there_twice_is_changed_as_well() {
-        let desk = Desk::new();
-        desk.sealed().write("a", "n", 0, b"one").await.unwrap();
-        let old = std::fs::read(desk.key_file()).unwrap();
-        std::fs::write(desk.key_file(), [&*old, &*old].concat()).unwrap();
-        assert_eq!(desk.sealed().change_key().await.unwrap().resealed, 1);
-        let new = std::fs::read(desk.key_file()).unwrap();
+        let setup = Setup::new();
+        setup.sealed().write("a", "n", 0, b"one").await.unwrap();
+        let old = std::fs::read(setup.key_file()).unwrap();
+        std::fs::write(setup.key_file(), [&*old, &*old].concat()).unwrap();
+        assert_eq!(setup.sealed().change_key().await.unwrap().resealed, 1);
+        let new = std::fs::read(setup.key_file()).unwrap();
         assert!(new != old && new.len() == old.len(), "the old key is still there");
     }
 
@@ -469,33 +469,33 @@ mod tests {
     fn killed_at_any_step_of_a_change_of_the_key_nothing_is_lost() {
         let mut kills = 0;
         for polls in 0.. {
-            let mut desk = Desk::new();
-            let path = desk.folder.path().join("state.sqlite");
-            desk.store = Arc::new(crate::store::SqliteStore::open(&path, crate::store::Seal::new(&[7; 32])).unwrap());
+            let mut setup = Setup::new();
+            let path = setup.folder.path().join("state.sqlite");
+            setup.store = Arc::new(crate::store::SqliteStore::open(&path, crate::store::Seal::new(&[7; 32])).unwrap());
             let run = || tokio::runtime::Builder::new_current_thread().build().unwrap();
             run().block_on(async {
                 for (owner, value) in [("a", b"one"), ("b", b"two"), ("c", b"six")] {
-                    desk.sealed().write(owner, "n", 0, value).await.unwrap();
+                    setup.sealed().write(owner, "n", 0, value).await.unwrap();
                 }
             });
             // The runtime ends with what it had under way on other threads, as a file half written elsewhere would not.
-            let sealed = desk.sealed();
+            let sealed = setup.sealed();
             let done = run().block_on(Killed(Box::pin(async move { sealed.change_key().await }), polls));
             let all_there = async || {
                 for (owner, value) in [("a", b"one"), ("b", b"two"), ("c", b"six")] {
-                    let record = desk.sealed().read(owner, "n").await.unwrap().unwrap();
+                    let record = setup.sealed().read(owner, "n").await.unwrap().unwrap();
                     assert_eq!(record.value.as_slice(), value, "after {polls} polls");
                 }
             };
             run().block_on(async {
                 all_there().await;
                 // What a write of the key left behind does no harm.
-                std::fs::write(desk.folder.path().join("sealing.key.new"), "half a ke").unwrap();
-                desk.clock.advance(CHANGE_MS);
-                let again = desk.sealed().change_key().await.unwrap();
+                std::fs::write(setup.folder.path().join("sealing.key.new"), "half a ke").unwrap();
+                setup.clock.advance(CHANGE_MS);
+                let again = setup.sealed().change_key().await.unwrap();
                 assert!(again.unopened.is_empty());
                 all_there().await;
-                assert_eq!(std::fs::read_to_string(desk.key_file()).unwrap().lines().count(), 1);
+                assert_eq!(std::fs::read_to_string(setup.key_file()).unwrap().lines().count(), 1);
             });
             if done.is_some() {
                 break;
@@ -507,15 +507,16 @@ mod tests {
 
     #[tokio::test]
     async fn two_changes_at_once_are_one_after_the_other() {
-        let desk = Desk::new();
-        desk.sealed().write("a", "n", 0, b"one").await.unwrap();
+        let setup = Setup::new();
+        setup.sealed().write("a", "n", 0, b"one").await.unwrap();
         assert!(
-            desk.store
-                .lease(CHANGE_LEASE, "another", desk.clock.now(), desk.clock.now().plus(CHANGE_MS))
+            setup
+                .store
+                .lease(CHANGE_LEASE, "another", setup.clock.now(), setup.clock.now().plus(CHANGE_MS))
                 .await
                 .unwrap()
         );
-        let error = desk.sealed().change_key().await.unwrap_err();
+        let error = setup.sealed().change_key().await.unwrap_err();
         assert_eq!(error.kind(), &Kind::Conflict);
         assert!(error.to_string().contains("run this again in 60 s"), "{error}");
     }
@@ -523,11 +524,11 @@ mod tests {
     /// Between its last look at the records and its end, a change of the key has both keys, and sees no record any more.
     #[test]
     fn a_write_after_the_last_look_of_a_change_of_the_key_is_not_lost() {
-        let desk = Desk::new();
+        let setup = Setup::new();
         // The keys are read on one thread, one reader after the other.
         let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
         runtime.block_on(async {
-            let (running, changing) = (desk.sealed(), desk.sealed());
+            let (running, changing) = (setup.sealed(), setup.sealed());
             running.write("a", "n", 0, b"one").await.unwrap();
             let (go, wait) = std::sync::mpsc::channel::<()>();
             let held = tokio::task::spawn_blocking(move || wait.recv());
@@ -538,15 +539,15 @@ mod tests {
             changing.ring.begin_change().await.unwrap();
             assert_eq!(write.await.unwrap(), Some(3), "sealed with the old key, and with the new one");
             changing.ring.end_change().await.unwrap();
-            assert_eq!(desk.sealed().read("a", "n").await.unwrap().unwrap().value.as_slice(), b"two");
+            assert_eq!(setup.sealed().read("a", "n").await.unwrap().unwrap().value.as_slice(), b"two");
         });
     }
 
     #[tokio::test]
     async fn a_write_during_a_change_of_the_key_is_not_lost() {
-        let desk = Desk::new();
-        desk.sealed().write("a", "n", 0, b"one").await.unwrap();
-        let (one, other) = (desk.sealed(), desk.sealed());
+        let setup = Setup::new();
+        setup.sealed().write("a", "n", 0, b"one").await.unwrap();
+        let (one, other) = (setup.sealed(), setup.sealed());
         let change = pin!(one.change_key());
         let writes = async {
             for at in 0..20u64 {
@@ -557,7 +558,7 @@ mod tests {
         let (change, ()) = tokio::join!(change, writes);
         change.unwrap();
         for at in 0..20u64 {
-            assert!(desk.sealed().read("b", &format!("n{at}")).await.unwrap().is_some());
+            assert!(setup.sealed().read("b", &format!("n{at}")).await.unwrap().is_some());
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::account::{SecretSource, SecretValue};
 use crate::error::{Error, Kind, Result, rule};
 use crate::grant::list_line;
 use crate::manifest::Purpose;
-use crate::observe::audit::{AuditAction, AuditEntry, Book};
+use crate::observe::audit::{AuditAction, AuditContext, AuditEntry};
 use crate::outbound::mask::{Mask, SEARCHED_BYTES_MIN};
 use crate::outbound::scope::toml_key;
 use crate::text::{shown, suggestion};
@@ -39,7 +39,7 @@ pub struct Secrets {
     /// Who uses them, in words: the connection, a sink, a receiver.
     user: String,
     granted: BTreeMap<String, Granted>,
-    means: Means,
+    context: SecretsContext,
     known: Mutex<Known>,
     /// One for each secret that a program gives.
     turns: BTreeMap<String, tokio::sync::Mutex<Option<Failed>>>,
@@ -52,7 +52,7 @@ debug_shows!(Secrets, |this| connection = this.connection);
 
 /// What secrets are read with.
 #[derive(Clone)]
-pub(crate) struct Means {
+pub(crate) struct SecretsContext {
     /// The sealed store.
     pub(crate) sealed: Option<Sealed>,
     /// Whose records are read there: `account NAME`, or `connection NAME` where there is no account.
@@ -62,7 +62,7 @@ pub(crate) struct Means {
     /// Whether programs that a file names may run.
     pub(crate) run_programs: bool,
     /// Where it is told that a secret was changed.
-    pub(crate) book: Book,
+    pub(crate) audit_context: AuditContext,
 }
 
 /// Which of its versions a value becomes.
@@ -144,12 +144,12 @@ type Turn<'a> = tokio::sync::MutexGuard<'a, Option<Failed>>;
 impl Secrets {
     /// The secrets of a connection to `service`.
     pub(crate) fn new(service: &str, connection: &str, granted: BTreeMap<String, Granted>) -> Self {
-        let means = Means {
+        let context = SecretsContext {
             sealed: None,
             owner: format!("connection {connection}"),
             clock: Arc::new(SystemClock::new()),
             run_programs: false,
-            book: Book::closed(),
+            audit_context: AuditContext::closed(),
         };
         let of_programs = granted.iter().filter(|(_, granted)| granted.has_program());
         let turns = of_programs.map(|(name, _)| (name.clone(), tokio::sync::Mutex::default())).collect();
@@ -158,7 +158,7 @@ impl Secrets {
             connection: connection.to_owned(),
             user: format!("connection `{connection}`"),
             granted,
-            means,
+            context,
             known: Mutex::new(Known::new()),
             turns,
             changes: AtomicU64::new(0),
@@ -166,9 +166,9 @@ impl Secrets {
         }
     }
 
-    /// Reads with these means.
-    pub(crate) fn with(self, means: Means) -> Self {
-        Self { means, ..self }
+    /// Reads with this.
+    pub(crate) fn with(self, context: SecretsContext) -> Self {
+        Self { context, ..self }
     }
 
     /// Says who uses them, where that is no connection.
@@ -218,7 +218,7 @@ impl Secrets {
     pub(crate) async fn versions(&self, name: &str, purpose: Purpose) -> Result<Vec<Zeroizing<String>>> {
         let granted = self.granted_for(name, purpose)?;
         let mut turn = self.turn(name).await;
-        let now = self.means.clock.now();
+        let now = self.context.clock.now();
         let known = self.known().accepted.get(name).cloned();
         // A program is not asked again and again, and has only one version to tell.
         let is_settled = granted.has_program();
@@ -248,7 +248,7 @@ impl Secrets {
     pub(crate) async fn try_next(&self, name: &str, failed: &str) -> bool {
         let Some(granted) = self.granted.get(name) else { return false };
         let mut turn = self.turn(name).await;
-        let now = self.means.clock.now();
+        let now = self.context.clock.now();
         {
             let known = self.known();
             if known.values.get(name).is_some_and(|value| value.as_str() != failed) {
@@ -332,7 +332,7 @@ impl Secrets {
             return None;
         }
         for source in self.sources_of(name, granted) {
-            if !matches!(source::ask(&source, name, &self.means).await, Ok(None)) {
+            if !matches!(source::ask(&source, name, &self.context).await, Ok(None)) {
                 return None;
             }
         }
@@ -419,7 +419,7 @@ impl Secrets {
             if matches!(source, SecretSource::Program(_)) {
                 return state;
             }
-            match source::ask(source, name, &self.means).await {
+            match source::ask(source, name, &self.context).await {
                 Ok(None) => {}
                 Ok(Some(Answer { versions, record })) => {
                     state.since = versions.current.and_then(|current| current.since);
@@ -438,7 +438,7 @@ impl Secrets {
         }
         state.source = sources.iter().map(words).collect::<Vec<_>>().join(", then ");
         state.trouble = Some(format!("it is nowhere. {}", self.advice(name, granted)));
-        state.can_be_set = self.means.sealed.is_some() && sources.contains(&SecretSource::Sealed);
+        state.can_be_set = self.context.sealed.is_some() && sources.contains(&SecretSource::Sealed);
         state
     }
 
@@ -464,7 +464,7 @@ impl Secrets {
 
     async fn put(&self, name: &str, value: &SecretValue, slot: SecretSlot) -> Result<u64> {
         self.sized(name, value.0.len())?;
-        let since = Some(self.means.clock.now());
+        let since = Some(self.context.clock.now());
         self.known().learn(&source::record_name(name), [&value.0]);
         self.kept_here(name)?;
         let written = self
@@ -488,7 +488,7 @@ impl Secrets {
     pub async fn remove(&self, name: &str) -> Result<bool> {
         let sealed = self.kept_here(name)?;
         self.forget(name);
-        let removed = sealed.remove(&self.means.owner, &source::record_name(name)).await;
+        let removed = sealed.remove(&self.context.owner, &source::record_name(name)).await;
         self.tell_removed(name, &removed);
         removed
     }
@@ -516,8 +516,8 @@ impl Secrets {
     /// Tells the audit trail that a secret was changed. A name that is not granted is whatever was typed, and is not kept.
     fn tell(&self, action: AuditAction, name: &str, outcome: std::result::Result<(), &Error>) {
         let name = if self.is_granted(name) { name } else { "(not granted)" };
-        let entry = self.means.book.entry(action, None);
-        self.means.book.tell(AuditEntry { secrets: vec![name.to_owned()], ..entry }.came_to(outcome));
+        let entry = self.context.audit_context.entry(action, None);
+        self.context.audit_context.tell(AuditEntry { secrets: vec![name.to_owned()], ..entry }.came_to(outcome));
     }
 
     /// The sealed store, if the secret is granted and comes from there.
@@ -540,13 +540,13 @@ impl Secrets {
             ))
             .with_details(format!("To keep it there, set in its account's secrets:   {name} = {{ sealed = true }}")));
         }
-        self.means.sealed.as_ref().ok_or_else(|| Error::configuration("there is no sealed store here"))
+        self.context.sealed.as_ref().ok_or_else(|| Error::configuration("there is no sealed store here"))
     }
 
     /// Changes a secret's sealed record; nothing is written where `work` says so or, for a change, where there is none.
     async fn change(&self, name: &str, work: impl Fn(&mut Versions) -> bool) -> Result<Option<u64>> {
-        let Some(sealed) = &self.means.sealed else { return Ok(None) };
-        let owner = &self.means.owner;
+        let Some(sealed) = &self.context.sealed else { return Ok(None) };
+        let owner = &self.context.owner;
         for _ in 0..WRITES_MAX {
             let (mut versions, last) = match source::kept(sealed, owner, name).await? {
                 Some(answer) => (answer.versions, answer.record.unwrap_or_default()),
@@ -607,11 +607,11 @@ impl Secrets {
         for source in self.sources_of(name, granted) {
             let last = turn.as_deref_mut().filter(|_| matches!(source, SecretSource::Program(_)));
             if let Some(Some((until, error))) = &last
-                && *until > self.means.clock.now()
+                && *until > self.context.clock.now()
             {
                 return Err(error.clone());
             }
-            let error = match source::ask(&source, name, &self.means).await {
+            let error = match source::ask(&source, name, &self.context).await {
                 Ok(None) => continue,
                 Ok(Some(Answer { versions, .. })) => {
                     for version in versions.in_order() {
@@ -626,7 +626,7 @@ impl Secrets {
                 }
             };
             if let Some(last) = last {
-                *last = Some((self.means.clock.now().plus(QUIET_MS), error.clone()));
+                *last = Some((self.context.clock.now().plus(QUIET_MS), error.clone()));
             }
             return Err(error);
         }
@@ -691,13 +691,13 @@ mod tests {
     }
 
     /// A connection's secrets over a sealed store that ends with the test, and the clock to turn.
-    struct Desk {
+    struct Setup {
         sealed: Sealed,
         clock: crate::time::ManualClock,
         folder: tempfile::TempDir,
     }
 
-    impl Desk {
+    impl Setup {
         fn new() -> Self {
             let clock = crate::time::ManualClock::new(Timestamp::from_millis(1_000), 1);
             let store = Arc::new(crate::store::MemoryStore::default());
@@ -709,12 +709,12 @@ mod tests {
         fn secrets(&self, source: Option<SecretSource>, purpose: Purpose, run_programs: bool) -> Secrets {
             let granted = Granted { purpose, source, max_age_days: None };
             let granted = BTreeMap::from([("api_key".to_owned(), granted)]);
-            Secrets::new("no-such-service", "acme", granted).with(Means {
+            Secrets::new("no-such-service", "acme", granted).with(SecretsContext {
                 sealed: Some(self.sealed.clone()),
                 owner: "account acme".to_owned(),
                 clock: Arc::new(self.clock.clone()),
                 run_programs,
-                book: Book::closed(),
+                audit_context: AuditContext::closed(),
             })
         }
 
@@ -745,15 +745,15 @@ mod tests {
 
     #[tokio::test]
     async fn a_chain_takes_the_first_that_has_it_and_stops_at_one_that_cannot_be_used() {
-        let desk = Desk::new();
-        let (file, none) = (desk.file("key", "from-file"), desk.folder.path().join("none"));
+        let setup = Setup::new();
+        let (file, none) = (setup.file("key", "from-file"), setup.folder.path().join("none"));
         let env_file =
-            SecretSource::EnvFile { path: desk.file("secrets.env", "A_KEY=from-env-file\n"), name: "A_KEY".into() };
+            SecretSource::EnvFile { path: setup.file("secrets.env", "A_KEY=from-env-file\n"), name: "A_KEY".into() };
         let absent = || {
             vec![SecretSource::Env("NO_SUCH_VARIABLE".into()), SecretSource::File(none.clone()), SecretSource::Sealed]
         };
         let with = |more: &[SecretSource]| Some(SecretSource::Chain([absent().as_slice(), more].concat()));
-        let secrets = |source| desk.secrets(source, Purpose::Credential, false);
+        let secrets = |source| setup.secrets(source, Purpose::Credential, false);
         assert_eq!(value(&secrets(with(&[SecretSource::File(file.clone()), env_file.clone()]))).await, "from-file");
         assert_eq!(value(&secrets(with(&[env_file, SecretSource::File(file.clone())]))).await, "from-env-file");
         let error = secrets(with(&[])).value("api_key", Purpose::Credential).await.unwrap_err();
@@ -774,8 +774,8 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_word_the_sealed_store_is_the_last_of_the_chain() {
-        let desk = Desk::new();
-        let secrets = desk.secrets(None, Purpose::Credential, false);
+        let setup = Setup::new();
+        let secrets = setup.secrets(None, Purpose::Credential, false);
         secrets.keep("api_key", &SecretValue::new("kept"), SecretSlot::Current).await.unwrap();
         assert_eq!(value(&secrets).await, "kept");
         assert!(secrets.remove("api_key").await.unwrap());
@@ -788,10 +788,10 @@ mod tests {
     #[tokio::test]
     async fn a_secret_can_be_set_where_the_sealed_store_is_asked_and_nothing_ends_the_search_before() {
         use std::os::unix::fs::PermissionsExt;
-        let desk = Desk::new();
-        let file = desk.folder.path().join("key");
+        let setup = Setup::new();
+        let file = setup.folder.path().join("key");
         let chain = || Some(SecretSource::Chain(vec![SecretSource::File(file.clone()), SecretSource::Sealed]));
-        let state = async |source| desk.secrets(source, Purpose::Credential, false).states().await.remove(0);
+        let state = async |source| setup.secrets(source, Purpose::Credential, false).states().await.remove(0);
         assert!(state(None).await.can_be_set && state(chain()).await.can_be_set);
         let elsewhere = state(Some(SecretSource::File(file.clone()))).await;
         assert!(elsewhere.trouble.is_some() && !elsewhere.can_be_set);
@@ -803,15 +803,15 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_granted_or_comes_from_elsewhere_is_not_kept() {
-        let desk = Desk::new();
+        let setup = Setup::new();
         let kept = SecretValue::new("kept");
-        let error = desk.sealed().keep("api_kex", &kept, SecretSlot::Current).await.unwrap_err();
+        let error = setup.sealed().keep("api_kex", &kept, SecretSlot::Current).await.unwrap_err();
         let line = "set in [connections.acme] of wharfage.toml:   secrets = [\"api_key\", \"api_kex\"]";
         assert!(error.to_string().contains("Did you mean api_key?") && error.to_string().contains(line), "{error}");
-        let from_env = desk.secrets(Some(SecretSource::Env("X".into())), Purpose::Credential, false);
+        let from_env = setup.secrets(Some(SecretSource::Env("X".into())), Purpose::Credential, false);
         let error = from_env.keep("api_key", &kept, SecretSlot::Current).await.unwrap_err();
         assert!(error.to_string().contains("api_key = { sealed = true }"), "{error}");
-        let empty = desk.sealed().keep("api_key", &SecretValue::new(""), SecretSlot::Current).await.unwrap_err();
+        let empty = setup.sealed().keep("api_key", &SecretValue::new(""), SecretSlot::Current).await.unwrap_err();
         assert!(empty.to_string().contains("1 to"), "{empty}");
     }
 
@@ -845,11 +845,11 @@ mod tests {
     #[cfg(unix)]
     #[tokio::test]
     async fn r16_a_program_that_a_file_names_does_not_run_without_leave() {
-        let desk = Desk::new();
-        let ran = desk.folder.path().join("ran");
+        let setup = Setup::new();
+        let ran = setup.folder.path().join("ran");
         let script = format!(": > {}; echo printed", ran.display());
         let ask = async |source, leave| {
-            desk.secrets(Some(source), Purpose::Credential, leave).value("api_key", Purpose::Credential).await
+            setup.secrets(Some(source), Purpose::Credential, leave).value("api_key", Purpose::Credential).await
         };
         for source in [program(&script), SecretSource::Chain(vec![program(&script)])] {
             let error = ask(source, false).await.unwrap_err();
@@ -863,7 +863,7 @@ mod tests {
             "a text without a file is not trusted either"
         );
         // Nor does looking at what there is run one.
-        assert!(desk.secrets(Some(program(&script)), Purpose::Credential, true).states().await[0].trouble.is_none());
+        assert!(setup.secrets(Some(program(&script)), Purpose::Credential, true).states().await[0].trouble.is_none());
         assert!(!ran.exists(), "it ran to be listed");
         assert_eq!(ask(program(&script), true).await.unwrap().as_str(), "printed");
         assert!(ran.exists());
@@ -874,19 +874,19 @@ mod tests {
     #[cfg(unix)]
     #[tokio::test]
     async fn a_program_runs_once_for_all_who_ask_and_again_a_while_after_it_failed() {
-        let desk = Desk::new();
-        let ran = desk.folder.path().join("ran");
+        let setup = Setup::new();
+        let ran = setup.folder.path().join("ran");
         let runs = || std::fs::read_to_string(&ran).unwrap().lines().count();
         let secrets = |then: &str| {
             let script = format!("echo x >> {}; {then}", ran.display());
-            desk.secrets(Some(program(&script)), Purpose::Credential, true)
+            setup.secrets(Some(program(&script)), Purpose::Credential, true)
         };
         let working = secrets("echo printed");
         let (one, other) = tokio::join!(value(&working), value(&working));
         assert_eq!((one.as_str(), other.as_str(), runs()), ("printed", "printed", 1));
         let failing = secrets("exit 3");
         for (advance_ms, expected) in [(0, 2), (QUIET_MS - 1, 2), (1, 3), (0, 3)] {
-            desk.clock.advance(advance_ms);
+            setup.clock.advance(advance_ms);
             let error = failing.value("api_key", Purpose::Credential).await.unwrap_err();
             assert!(error.details().unwrap().contains("exit status: 3"), "{error}");
             assert_eq!(runs(), expected, "after {advance_ms} ms");
@@ -895,29 +895,29 @@ mod tests {
 
     #[tokio::test]
     async fn a_refused_key_gives_way_to_the_next_one_which_is_current_when_it_worked() {
-        let desk = Desk::new();
-        let running = desk.sealed();
+        let setup = Setup::new();
+        let running = setup.sealed();
         running.keep("api_key", &SecretValue::new("old"), SecretSlot::Current).await.unwrap();
         assert_eq!(value(&running).await, "old");
         // Another process stores the next one.
-        desk.sealed().keep("api_key", &SecretValue::new("new"), SecretSlot::Next).await.unwrap();
+        setup.sealed().keep("api_key", &SecretValue::new("new"), SecretSlot::Next).await.unwrap();
         assert_eq!(value(&running).await, "old", "it is not used before it must be");
         running.worked("api_key", "old").await;
         assert!(running.try_next("api_key", "old").await);
         assert_eq!(value(&running).await, "new");
         assert!(running.try_next("api_key", "old").await, "a call that still had the old one goes on with the new one");
-        assert_eq!(value(&desk.sealed()).await, "old", "it has not worked yet");
+        assert_eq!(value(&setup.sealed()).await, "old", "it has not worked yet");
         running.worked("api_key", "new").await;
-        let state = desk.sealed().states().await.remove(0);
-        assert_eq!((value(&desk.sealed()).await.as_str(), state.has_next, state.has_previous), ("new", false, true));
-        assert!(desk.sealed().remove_previous("api_key").await.unwrap());
-        assert!(!desk.sealed().states().await[0].has_previous);
+        let state = setup.sealed().states().await.remove(0);
+        assert_eq!((value(&setup.sealed()).await.as_str(), state.has_next, state.has_previous), ("new", false, true));
+        assert!(setup.sealed().remove_previous("api_key").await.unwrap());
+        assert!(!setup.sealed().states().await[0].has_previous);
     }
 
     #[tokio::test]
     async fn when_no_version_helps_the_current_one_stays_and_nobody_looks_for_a_while() {
-        let desk = Desk::new();
-        let running = desk.sealed();
+        let setup = Setup::new();
+        let running = setup.sealed();
         running.keep("api_key", &SecretValue::new("old"), SecretSlot::Current).await.unwrap();
         running.keep("api_key", &SecretValue::new("new"), SecretSlot::Next).await.unwrap();
         assert_eq!(value(&running).await, "old");
@@ -925,9 +925,9 @@ mod tests {
         assert!(!running.try_next("api_key", "new").await);
         assert_eq!(value(&running).await, "old");
         // What is set meanwhile is seen when the while is over.
-        desk.sealed().keep("api_key", &SecretValue::new("newest"), SecretSlot::Current).await.unwrap();
+        setup.sealed().keep("api_key", &SecretValue::new("newest"), SecretSlot::Current).await.unwrap();
         assert!(!running.try_next("api_key", "old").await);
-        desk.clock.advance(QUIET_MS);
+        setup.clock.advance(QUIET_MS);
         assert!(running.try_next("api_key", "old").await);
         assert_eq!(value(&running).await, "newest");
         assert!(!running.try_next("no_such", "x").await);
@@ -935,16 +935,16 @@ mod tests {
 
     #[tokio::test]
     async fn all_versions_are_accepted_and_a_change_is_seen_within_a_minute() {
-        let desk = Desk::new();
-        let secrets = desk.secrets(Some(SecretSource::Sealed), Purpose::Verify, false);
+        let setup = Setup::new();
+        let secrets = setup.secrets(Some(SecretSource::Sealed), Purpose::Verify, false);
         secrets.keep("api_key", &SecretValue::new("one"), SecretSlot::Current).await.unwrap();
         assert_eq!(accepted(&secrets).await, ["one"]);
-        let other = desk.secrets(Some(SecretSource::Sealed), Purpose::Verify, false);
+        let other = setup.secrets(Some(SecretSource::Sealed), Purpose::Verify, false);
         other.keep("api_key", &SecretValue::new("two"), SecretSlot::Current).await.unwrap();
         other.keep("api_key", &SecretValue::new("three"), SecretSlot::Next).await.unwrap();
-        desk.clock.advance(VERSIONS_MS - 1);
+        setup.clock.advance(VERSIONS_MS - 1);
         assert_eq!(accepted(&secrets).await, ["one"]);
-        desk.clock.advance(1);
+        setup.clock.advance(1);
         assert_eq!(accepted(&secrets).await, ["two", "three", "one"]);
         assert!(secrets.versions("api_key", Purpose::Sign).await.is_err(), "one purpose a secret");
     }
@@ -953,38 +953,38 @@ mod tests {
     #[tokio::test]
     async fn what_is_taken_away_is_accepted_for_a_minute_and_what_cannot_be_read_stays_accepted() {
         use std::os::unix::fs::PermissionsExt;
-        let desk = Desk::new();
-        let file = desk.file("key", "one");
-        let secrets = desk.secrets(Some(SecretSource::File(file.clone())), Purpose::Verify, false);
+        let setup = Setup::new();
+        let file = setup.file("key", "one");
+        let secrets = setup.secrets(Some(SecretSource::File(file.clone())), Purpose::Verify, false);
         assert_eq!(accepted(&secrets).await, ["one"]);
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
-        desk.clock.advance(VERSIONS_MS);
+        setup.clock.advance(VERSIONS_MS);
         assert_eq!(accepted(&secrets).await, ["one"], "its source has trouble");
         std::fs::remove_file(&file).unwrap();
-        desk.clock.advance(VERSIONS_MS);
+        setup.clock.advance(VERSIONS_MS);
         for _ in 0..2 {
             let error = secrets.versions("api_key", Purpose::Verify).await.unwrap_err();
             assert!(error.details().unwrap().contains("write it into"), "{error}");
         }
         let one = async || secrets.value("api_key", Purpose::Verify).await.unwrap().as_str().to_owned();
         for text in ["two", "three"] {
-            desk.file("key", text);
-            desk.clock.advance(VERSIONS_MS);
+            setup.file("key", text);
+            setup.clock.advance(VERSIONS_MS);
             assert_eq!((one().await, accepted(&secrets).await), (text.to_owned(), vec![text.to_owned()]));
         }
     }
 
     #[tokio::test]
     async fn files_and_lines_have_versions_beside_them() {
-        let desk = Desk::new();
-        let file = desk.file("key", "current");
-        desk.file("key.next", "next");
-        desk.file("key.previous", "previous");
-        let lines = desk.file("secrets.env", "K=current\nK_NEXT=next\nK_PREVIOUS=previous\n");
+        let setup = Setup::new();
+        let file = setup.file("key", "current");
+        setup.file("key.next", "next");
+        setup.file("key.previous", "previous");
+        let lines = setup.file("secrets.env", "K=current\nK_NEXT=next\nK_PREVIOUS=previous\n");
         for source in [SecretSource::File(file), SecretSource::EnvFile { path: lines, name: "K".into() }] {
-            let secrets = desk.secrets(Some(source.clone()), Purpose::Verify, false);
+            let secrets = setup.secrets(Some(source.clone()), Purpose::Verify, false);
             assert_eq!(accepted(&secrets).await, ["current", "next", "previous"]);
-            let secrets = desk.secrets(Some(source), Purpose::Credential, false);
+            let secrets = setup.secrets(Some(source), Purpose::Credential, false);
             assert_eq!(value(&secrets).await, "current");
             assert!(secrets.try_next("api_key", "current").await);
             assert_eq!(value(&secrets).await, "next");
@@ -994,11 +994,11 @@ mod tests {
     /// Whatever was read or kept must not come back from a provider, the versions not in use included.
     #[tokio::test]
     async fn every_version_is_masked() {
-        let desk = Desk::new();
-        let secrets = desk.sealed();
+        let setup = Setup::new();
+        let secrets = setup.sealed();
         secrets.keep("api_key", &SecretValue::new("first-secret-value"), SecretSlot::Current).await.unwrap();
         secrets.keep("api_key", &SecretValue::new("second-secret-value"), SecretSlot::Next).await.unwrap();
-        let fresh = desk.sealed();
+        let fresh = setup.sealed();
         value(&fresh).await;
         for value in ["first-secret-value", "second-secret-value"] {
             assert!(!fresh.mask().text(value).contains("secret-value"), "{value}");

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::file::Found;
 use super::sealed::Sealed;
 use super::versions::{Version, Versions};
-use super::{Means, env, env_file, exec, file};
+use super::{SecretsContext, env, env_file, exec, file};
 use crate::account::{SecretProgram, SecretSource};
 use crate::error::{Error, Result};
 use crate::time::BoxFuture;
@@ -43,12 +43,12 @@ pub(super) fn record_name(secret: &str) -> String {
 pub(super) fn ask<'a>(
     source: &'a SecretSource,
     name: &'a str,
-    means: &'a Means,
+    context: &'a SecretsContext,
 ) -> BoxFuture<'a, Result<Option<Answer>, Trouble>> {
-    Box::pin(asked(source, name, means))
+    Box::pin(asked(source, name, context))
 }
 
-async fn asked(source: &SecretSource, name: &str, means: &Means) -> Result<Option<Answer>, Trouble> {
+async fn asked(source: &SecretSource, name: &str, context: &SecretsContext) -> Result<Option<Answer>, Trouble> {
     match source {
         SecretSource::Env(variable) => {
             let found =
@@ -65,13 +65,13 @@ async fn asked(source: &SecretSource, name: &str, means: &Means) -> Result<Optio
             let found = move |suffix: &str| file::read(&beside(&path, suffix));
             apart(move || together(found, ["", ".next", ".previous"])).await
         }
-        SecretSource::Sealed => match &means.sealed {
-            Some(sealed) => Ok(kept(sealed, &means.owner, name).await.map_err(Trouble::Known)?),
+        SecretSource::Sealed => match &context.sealed {
+            Some(sealed) => Ok(kept(sealed, &context.owner, name).await.map_err(Trouble::Known)?),
             None => Ok(None),
         },
         SecretSource::Program(program) => {
-            leave(program, means.run_programs)?;
-            let value = exec::read(program, &means.clock).await?;
+            leave(program, context.run_programs)?;
+            let value = exec::read(program, &context.clock).await?;
             let current = Some(Version { value, since: None });
             Ok(Some(Answer { versions: Versions { current, ..Versions::default() }, record: None }))
         }

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::inbound::inbox::Inbox;
 use crate::inbound::poll::run::{PollHealth, Poller};
-use crate::inbound::sink::line::SinkState;
+use crate::inbound::sink::worker::SinkState;
 use crate::inbound::socket::Socket;
 use crate::inbound::webhook::Endpoint;
 use crate::observe::health::{self, DEAD_MAX, Health, HealthReport, Hindrance};
@@ -300,7 +300,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (_, host) = host(folder.path());
         let serving = super::super::Serving::idle(&host);
-        let doing = crate::inbound::sink::line::SinkDoing::Well;
+        let doing = crate::inbound::sink::worker::SinkDoing::Well;
         let sink = SinkState { name: "billing".into(), doing, given: 0, dead: 0, position: 0 };
         serving.running.lock().await.sink_states.push(Arc::new(Mutex::new(sink)));
         let letters = async || serving.metrics().await.unwrap().sinks[0].dead_letters;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::Stream;
 use tokio::sync::{Mutex, watch};
 
-use super::line::Means;
+use super::worker::SinkContext;
 use super::{check_pattern, is_meant};
 use crate::error::{Error, Result};
 use crate::inbound::envelope::Emitted;
@@ -20,7 +20,7 @@ const LOOK_MS: u64 = 1_000;
 /// Emitted events in the order in which they were committed; see [`Host::emitted`](crate::Host::emitted).
 pub struct Events {
     place: Arc<Place>,
-    bell: watch::Receiver<()>,
+    wake: watch::Receiver<()>,
     connections: Vec<String>,
     types: Vec<String>,
     /// Up to here everything was handed over, or is not meant.
@@ -33,7 +33,7 @@ debug_shows!(Events, |this| connections = this.connections, types = this.types);
 /// What a name stands for in the store.
 struct Place {
     name: String,
-    means: Means,
+    context: SinkContext,
     /// Up to here everything is acknowledged.
     done: Mutex<u64>,
 }
@@ -50,15 +50,15 @@ debug_shows!(Delivery, |this| event = this.event.id);
 
 impl Events {
     /// Under this name of a reader.
-    pub(crate) async fn open(name: &str, means: Means) -> Result<Self> {
+    pub(crate) async fn open(name: &str, context: SinkContext) -> Result<Self> {
         // A name of its own kind, so that it is never a sink's of a file.
         let name = format!("{READER}{name}");
-        let done = means.store.sink_position(&name).await?;
+        let done = context.store.sink_position(&name).await?;
         // From now on nothing goes that it has not read.
-        means.store.advance_sink(&name, done, None).await?;
-        let bell = means.bell.listen();
-        let place = Arc::new(Place { name, means, done: Mutex::new(done) });
-        Ok(Self { place, bell, connections: Vec::new(), types: Vec::new(), read: done, rows: Vec::new().into_iter() })
+        context.store.advance_sink(&name, done, None).await?;
+        let wake = context.wake.listen();
+        let place = Arc::new(Place { name, context, done: Mutex::new(done) });
+        Ok(Self { place, wake, connections: Vec::new(), types: Vec::new(), read: done, rows: Vec::new().into_iter() })
     }
 
     /// Only events of these connections; a `*` at the end stands for anything.
@@ -102,14 +102,14 @@ impl Events {
                     return Ok(Delivery { event, number, place: self.place.clone() });
                 }
             }
-            let rows = self.place.means.store.outbox(self.read, ROWS).await?;
+            let rows = self.place.context.store.outbox(self.read, ROWS).await?;
             if !rows.is_empty() {
                 self.rows = rows.into_iter();
                 continue;
             }
-            let clock = &self.place.means.clock;
+            let clock = &self.place.context.clock;
             tokio::select! {
-                _ = self.bell.changed() => {}
+                _ = self.wake.changed() => {}
                 () = clock.sleep_until(clock.now().plus(LOOK_MS)) => {}
             }
         }
@@ -144,7 +144,7 @@ impl Place {
     async fn settle(&self, to: u64) -> Result<()> {
         let mut done = self.done.lock().await;
         if to > *done {
-            self.means.store.advance_sink(&self.name, to, None).await?;
+            self.context.store.advance_sink(&self.name, to, None).await?;
             *done = to;
         }
         Ok(())
@@ -165,41 +165,45 @@ mod tests {
     use super::*;
     use crate::event::Emission;
     use crate::inbound::envelope::Emitter;
-    use crate::inbound::sink::line::Bell;
+    use crate::inbound::sink::worker::WakeSignal;
     use crate::store::arrival::{Commit, Emit};
     use crate::store::{MemoryStore, Store};
     use crate::time::{ManualClock, Timestamp};
 
-    async fn emit(means: &Means, event_type: &str, key: &str) {
+    async fn emit(context: &SinkContext, event_type: &str, key: &str) {
         let emitter = Emitter { connection: "acme".into(), account: None, plugin: "shop".into() };
         let data = RawValue::from_string("{}".into()).unwrap();
         let emission = Emission { event_type: event_type.into(), key: key.into(), data };
-        let content = serde_json::to_vec(&emitter.emitted(emission, means.clock.now(), None)).unwrap();
+        let content = serde_json::to_vec(&emitter.emitted(emission, context.clock.now(), None)).unwrap();
         let commit = Commit {
             connection: "acme".into(),
-            at: means.clock.now(),
+            at: context.clock.now(),
             event: None,
             step: None,
             emit: vec![Emit { name: format!("{event_type} {key}"), content }],
             known_until: Timestamp::MAX,
             bytes_max: u64::MAX,
         };
-        means.store.commit(commit).await.unwrap();
-        means.bell.ring();
+        context.store.commit(commit).await.unwrap();
+        context.wake.ring();
     }
 
-    fn means() -> Means {
+    fn context() -> SinkContext {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
-        Means { store, clock: Arc::new(ManualClock::new(Timestamp::from_millis(1_000), 1)), bell: Bell::new() }
+        SinkContext {
+            store,
+            clock: Arc::new(ManualClock::new(Timestamp::from_millis(1_000), 1)),
+            wake: WakeSignal::new(),
+        }
     }
 
     #[tokio::test]
     async fn what_is_not_acknowledged_comes_again() {
-        let means = means();
+        let context = context();
         for key in ["1", "2", "3"] {
-            emit(&means, "order", key).await;
+            emit(&context, "order", key).await;
         }
-        let open = || Events::open("billing", means.clone());
+        let open = || Events::open("billing", context.clone());
         let mut events = open().await.unwrap();
         let (first, second) = (events.next().await.unwrap(), events.next().await.unwrap());
         assert_eq!((&*first.event.key, &*second.event.key), ("1", "2"));
@@ -210,17 +214,17 @@ mod tests {
         second.acknowledge().await.unwrap();
         first.acknowledge().await.unwrap();
         assert_eq!(open().await.unwrap().next().await.unwrap().event.key, "3");
-        assert_eq!(Events::open("other", means.clone()).await.unwrap().next().await.unwrap().event.key, "1");
+        assert_eq!(Events::open("other", context.clone()).await.unwrap().next().await.unwrap().event.key, "1");
     }
 
     #[tokio::test]
     async fn only_what_is_meant_comes_and_whoever_waits_is_woken() {
-        let means = means();
-        emit(&means, "order.paid", "1").await;
-        let events = Events::open("billing", means.clone()).await.unwrap().types(["stock.*"]).unwrap();
+        let context = context();
+        emit(&context, "order.paid", "1").await;
+        let events = Events::open("billing", context.clone()).await.unwrap().types(["stock.*"]).unwrap();
         let mut events = std::pin::pin!(events.connections(["acme"]).unwrap().into_stream());
-        let (_, delivery) = tokio::join!(emit(&means, "stock.low", "2"), events.next());
+        let (_, delivery) = tokio::join!(emit(&context, "stock.low", "2"), events.next());
         assert_eq!(delivery.unwrap().unwrap().event.event_type, "stock.low");
-        assert!(Events::open("x", means.clone()).await.unwrap().types(["a*b"]).is_err());
+        assert!(Events::open("x", context.clone()).await.unwrap().types(["a*b"]).is_err());
     }
 }

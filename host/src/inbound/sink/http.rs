@@ -2,7 +2,7 @@
 //! (<https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md>, read 2026-11-24).
 //!
 //! It leaves by the path that every request takes, in a scope that holds this one URL. The path makes one attempt and
-//! follows no redirect: when to try again is the line's business, and a redirected POST would arrive as something else.
+//! follows no redirect: when to try again is the worker's business, and a redirected POST would arrive as something else.
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
@@ -10,14 +10,14 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use bytes::Bytes;
 use zeroize::Zeroizing;
 
-use super::line::{Outlet, Trouble};
+use super::worker::{SinkTarget, Trouble};
 use super::{SinkLimits, SinkPlace, SinkPolicy};
 use crate::connection::Limits;
 use crate::error::{Error, Kind, Result};
 use crate::inbound::envelope::Emitted;
 use crate::manifest::Purpose;
 use crate::observe::audit::{AuditAction, AuditEntry};
-use crate::outbound::own::{Way, granted};
+use crate::outbound::own::{OwnPath, granted};
 use crate::outbound::{CallContext, CredentialChoice, Method, Outbound, Repeat, Request};
 use crate::time::{BoxFuture, Timestamp};
 use crate::vault::Secrets;
@@ -35,7 +35,7 @@ const EVENT_BYTES_MAX: u64 = 64 << 20;
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
 
 /// A sink that is posted to.
-pub(crate) struct Posts {
+pub(crate) struct HttpTarget {
     url: String,
     outbound: Outbound,
     attempt_ms: u64,
@@ -54,20 +54,21 @@ pub(crate) fn path_limits(limits: &SinkLimits) -> Limits {
     }
 }
 
-impl Posts {
+impl HttpTarget {
     /// The path to exactly the URL that the operator wrote (R21).
     ///
     /// # Errors
     /// [`Kind::Configuration`] where a path of the URL could be read in two ways.
-    pub(crate) fn new(name: &str, policy: &SinkPolicy, way: &Way) -> Result<Self> {
+    pub(crate) fn new(name: &str, policy: &SinkPolicy, own_path: &OwnPath) -> Result<Self> {
         let SinkPlace::Http { url, secret, private_addresses } = &policy.place else {
             return Err(Error::internal("a sink of another kind is posted to"));
         };
         let (who, limits) = (format!("sink `{name}`"), path_limits(&policy.limits));
         let secrets = Secrets::new("sink", name, granted(SECRET, Purpose::Sign, secret));
-        let mut outbound = Outbound::to_url(&who, "sink", Method::Post, url, secrets, way, limits).map_err(|why| {
-            Error::configuration(format!("{who}: the path of its url cannot be granted")).with_details(why)
-        })?;
+        let mut outbound =
+            Outbound::to_url(&who, "sink", Method::Post, url, secrets, own_path, limits).map_err(|why| {
+                Error::configuration(format!("{who}: the path of its url cannot be granted")).with_details(why)
+            })?;
         outbound.private_addresses.clone_from(private_addresses);
         Ok(Self { url: url.to_string(), outbound, attempt_ms: policy.limits.attempt_ms })
     }
@@ -91,9 +92,9 @@ impl Posts {
         let body = event.to_cloud_event()?;
         let seconds = (self.outbound.clock.wall().as_millis() / 1000).to_string();
         let keys = self.keys().await;
-        let told = self.outbound.book.entry(AuditAction::Sign, None);
+        let told = self.outbound.audit_context.entry(AuditAction::Sign, None);
         let told = AuditEntry { secrets: vec![SECRET.to_owned()], ..told };
-        self.outbound.book.tell(told.came_to(keys.as_ref().map(|_| ())));
+        self.outbound.audit_context.tell(told.came_to(keys.as_ref().map(|_| ())));
         let signature = signature(&keys?, &event.id, &seconds, body.as_bytes());
         let header = |name: &str, value: String| (name.to_owned(), value);
         let request = Request {
@@ -122,7 +123,7 @@ impl Posts {
     }
 }
 
-impl Outlet for Posts {
+impl SinkTarget for HttpTarget {
     fn batch(&self) -> usize {
         1
     }
@@ -137,7 +138,7 @@ impl Outlet for Posts {
     }
 }
 
-/// What a failure of the path means to the line. No sentence holds the URL, which may hold a key.
+/// What a failure of the path means to the worker. No sentence holds the URL, which may hold a key.
 fn trouble(error: &Error) -> Trouble {
     match (error.status(), error.kind()) {
         (Some(status), _) => refused(status, error.retry_at()),
@@ -201,13 +202,13 @@ mod tests {
     use crate::account::SecretSource;
     use crate::event::Emission;
     use crate::inbound::envelope::Emitter;
-    use crate::observe::audit::Book;
+    use crate::observe::audit::AuditContext;
     use crate::outbound::address::Resolver;
     use crate::outbound::client::Http;
     use crate::outbound::sign::SignedRequest;
     use crate::outbound::transport::{ResponseHead, Transport, TransportError};
     use crate::time::{Clock, ManualClock};
-    use crate::vault::Means;
+    use crate::vault::SecretsContext;
 
     const NOW: Timestamp = Timestamp::from_millis(1_614_265_330_500);
     const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -246,7 +247,7 @@ mod tests {
     }
 
     /// A sink of this URL, over a transport of one's own or over the network.
-    fn posts(url: &str, secret: SecretSource, transport: Option<Arc<dyn Transport>>) -> Posts {
+    fn posts(url: &str, secret: SecretSource, transport: Option<Arc<dyn Transport>>) -> HttpTarget {
         let private = if url.starts_with("http:") { "private_addresses = ['127.0.0.1/32']" } else { "" };
         let text = format!("kind = 'http'\nurl = '{url}'\nsecret = {{ env = 'X' }}\n{private}");
         let mut policy = SinkPolicy::parse(&text).unwrap();
@@ -254,19 +255,19 @@ mod tests {
             *source = secret;
         }
         let clock: Arc<dyn Clock> = Arc::new(Ahead(ManualClock::new(NOW, 1)));
-        let means = Means {
+        let secrets = SecretsContext {
             sealed: None,
             owner: "sink s".into(),
             clock: clock.clone(),
             run_programs: false,
-            book: Book::closed(),
+            audit_context: AuditContext::closed(),
         };
-        let way = Way {
+        let own_path = OwnPath {
             transport: transport.unwrap_or_else(|| Arc::new(Http::new(&path_limits(&policy.limits)).unwrap())),
             resolver: Arc::new(Resolver::new(clock)),
-            means,
+            secrets,
         };
-        Posts::new("s", &policy, &way).unwrap()
+        HttpTarget::new("s", &policy, &own_path).unwrap()
     }
 
     /// Answers with a status and a header field, and keeps what it saw.
@@ -334,8 +335,8 @@ mod tests {
         let event = event();
         posts.give(std::slice::from_ref(&event)).await.unwrap();
         let seen = inside.seen.lock().unwrap();
-        let (line, headers, body) = &seen[0];
-        assert_eq!(line, "POST https://8.8.8.8/in/a?key=1");
+        let (worker, headers, body) = &seen[0];
+        assert_eq!(worker, "POST https://8.8.8.8/in/a?key=1");
         assert_eq!(std::str::from_utf8(body).unwrap(), event.to_cloud_event().unwrap());
         assert_eq!(headers["content-type"], "application/cloudevents+json; charset=utf-8");
         assert_eq!(headers["webhook-id"], event.id.as_str());
@@ -381,7 +382,7 @@ mod tests {
                 other => other,
             };
             assert_eq!(outcome.map_err(about), expected, "{status}");
-            assert_eq!(inside.seen.lock().unwrap().len(), 1, "{status}: when to try again is the line's business");
+            assert_eq!(inside.seen.lock().unwrap().len(), 1, "{status}: when to try again is the worker's business");
         }
     }
 

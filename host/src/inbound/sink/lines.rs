@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, File, Metadata, OpenOptions};
 
-use super::line::{Outlet, Trouble};
+use super::worker::{SinkTarget, Trouble};
 use crate::error::Result;
 use crate::inbound::envelope::Emitted;
 use crate::time::BoxFuture;
@@ -27,26 +27,26 @@ const BEGINNING: &[u8] = br#"{"specversion":"1.0""#;
 const LOOK_BYTES: usize = 64 << 10;
 
 /// A sink of lines.
-pub(crate) struct Lines(Arc<Mutex<Place>>);
+pub(crate) struct LineTarget(Arc<Mutex<Place>>);
 
 enum Place {
     Stdout { is_torn: bool },
-    File(Journal),
+    File(RotatingFile),
 }
 
-impl Lines {
+impl LineTarget {
     /// Lines on standard output.
     pub(crate) fn stdout() -> Self {
         Self(Arc::new(Mutex::new(Place::Stdout { is_torn: false })))
     }
 
     /// Lines in a file.
-    pub(crate) fn file(journal: Journal) -> Self {
-        Self(Arc::new(Mutex::new(Place::File(journal))))
+    pub(crate) fn file(rotating: RotatingFile) -> Self {
+        Self(Arc::new(Mutex::new(Place::File(rotating))))
     }
 }
 
-impl Outlet for Lines {
+impl SinkTarget for LineTarget {
     fn batch(&self) -> usize {
         LINES
     }
@@ -55,13 +55,13 @@ impl Outlet for Lines {
         Box::pin(async move {
             let mut lines = Vec::new();
             for event in events {
-                line(event, &mut lines)?;
+                worker(event, &mut lines)?;
             }
             let place = self.0.clone();
             let written =
                 tokio::task::spawn_blocking(move || match &mut *place.lock().unwrap_or_else(PoisonError::into_inner) {
                     Place::Stdout { is_torn } => write_all(&mut io::stdout().lock(), is_torn, &lines),
-                    Place::File(journal) => journal.append(&lines),
+                    Place::File(rotating) => rotating.append(&lines),
                 });
             let written = written.await.unwrap_or_else(|_| Err(io::Error::other("the writing thread failed")));
             written.map_err(|error| {
@@ -78,7 +78,7 @@ impl Outlet for Lines {
 
 /// Adds an event as a line. Between the parts of a JSON text a plugin may have broken the line; inside a string none can
 /// stand, so that only room between parts changes.
-fn line(event: &Emitted, lines: &mut Vec<u8>) -> Result<()> {
+fn worker(event: &Emitted, lines: &mut Vec<u8>) -> Result<()> {
     let text = event.to_cloud_event()?;
     lines.extend(text.bytes().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
     lines.push(b'\n');
@@ -98,7 +98,7 @@ fn write_all(out: &mut impl Write, is_torn: &mut bool, lines: &[u8]) -> io::Resu
 }
 
 /// A file of lines, with those before it.
-pub(crate) struct Journal {
+pub(crate) struct RotatingFile {
     folder: PathBuf,
     name: OsString,
     fsync: bool,
@@ -120,7 +120,7 @@ struct Open {
 /// Which file it is, whatever it is called; the same for all where the system does not say.
 type Identity = (u64, u64);
 
-impl Journal {
+impl RotatingFile {
     /// A file; nothing is opened yet. `path` names one, as its policy has checked.
     pub(crate) fn new(path: &std::path::Path, fsync: bool, rotate_bytes: u64, files: u64) -> Self {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -306,7 +306,7 @@ mod tests {
 
     fn lines(keys: std::ops::Range<u64>) -> Vec<u8> {
         let mut lines = Vec::new();
-        keys.for_each(|key| line(&event(key, "{}"), &mut lines).unwrap());
+        keys.for_each(|key| worker(&event(key, "{}"), &mut lines).unwrap());
         lines
     }
 
@@ -314,18 +314,19 @@ mod tests {
     fn keys(path: &Path) -> Vec<u64> {
         let text = std::fs::read_to_string(path).unwrap();
         assert!(text.is_empty() || text.ends_with('\n'), "half a line stayed: {text}");
-        let key = |line: &str| serde_json::from_str::<Value>(line).unwrap()["key"].as_str().unwrap().parse().unwrap();
+        let key =
+            |worker: &str| serde_json::from_str::<Value>(worker).unwrap()["key"].as_str().unwrap().parse().unwrap();
         text.lines().map(key).collect()
     }
 
-    fn journal(path: &Path) -> Journal {
-        Journal::new(path, false, u64::MAX, 3)
+    fn rotating(path: &Path) -> RotatingFile {
+        RotatingFile::new(path, false, u64::MAX, 3)
     }
 
     #[test]
     fn an_event_is_one_line_however_its_content_is_written() {
         let mut out = Vec::new();
-        line(&event(1, "{\r\n  \"a\": \"x\\ny\",\n  \"b\": 1.50\n}"), &mut out).unwrap();
+        worker(&event(1, "{\r\n  \"a\": \"x\\ny\",\n  \"b\": 1.50\n}"), &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert_eq!(text.matches('\n').count(), 1);
         assert!(text.ends_with("\"data\":{    \"a\": \"x\\ny\",   \"b\": 1.50 }}\n"), "{text}");
@@ -339,16 +340,16 @@ mod tests {
         let (before, torn) = (lines(0..2), lines(2..4));
         for cut in 0..torn.len() {
             std::fs::write(&path, [&before, &torn[..cut]].concat()).unwrap();
-            journal(&path).append(&lines(7..8)).unwrap();
+            rotating(&path).append(&lines(7..8)).unwrap();
             let whole = torn[..cut].iter().filter(|byte| **byte == b'\n').count() as u64;
             let expected: Vec<u64> = (0..2 + whole).chain([7]).collect();
             assert_eq!(keys(&path), expected, "cut at {cut}");
         }
         // Also where the line is longer than what is looked at once.
         let mut long = Vec::new();
-        line(&event(2, &format!("\"{}\"", "x".repeat(3 * LOOK_BYTES))), &mut long).unwrap();
+        worker(&event(2, &format!("\"{}\"", "x".repeat(3 * LOOK_BYTES))), &mut long).unwrap();
         std::fs::write(&path, [&before, &long[..long.len() - 1]].concat()).unwrap();
-        journal(&path).append(&lines(7..8)).unwrap();
+        rotating(&path).append(&lines(7..8)).unwrap();
         assert_eq!(keys(&path), [0, 1, 7]);
     }
 
@@ -358,13 +359,13 @@ mod tests {
         let path = folder.path().join("notes.txt");
         for text in ["my notes", "{\"specversion\":\"1.0\"}\nmy notes", "{\"specversion\":\"0.3\",\"id\""] {
             std::fs::write(&path, text).unwrap();
-            let error = journal(&path).append(&lines(0..1)).unwrap_err().to_string();
+            let error = rotating(&path).append(&lines(0..1)).unwrap_err().to_string();
             assert!(error.contains("name a file that holds nothing else"), "{error}");
             assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
         }
         std::fs::create_dir(folder.path().join("folder")).unwrap();
-        assert!(journal(&folder.path().join("folder")).append(&lines(0..1)).is_err());
-        let missing = journal(&folder.path().join("none/e.jsonl")).append(&lines(0..1)).unwrap_err();
+        assert!(rotating(&folder.path().join("folder")).append(&lines(0..1)).is_err());
+        let missing = rotating(&folder.path().join("none/e.jsonl")).append(&lines(0..1)).unwrap_err();
         assert_eq!(missing.kind(), io::ErrorKind::NotFound);
     }
 
@@ -375,20 +376,20 @@ mod tests {
         let path = folder.path().join("events.jsonl");
         let size = lines(0..1).len() as u64;
         let numbered = |number: u64| folder.path().join(format!("events.jsonl.{number}"));
-        let mut journal = Journal::new(&path, true, 2 * size, 3);
+        let mut rotating = RotatingFile::new(&path, true, 2 * size, 3);
         for key in 0..9 {
-            journal.append(&lines(key..key + 1)).unwrap();
+            rotating.append(&lines(key..key + 1)).unwrap();
         }
         assert_eq!(keys(&path), [8]);
         assert_eq!((keys(&numbered(1)), keys(&numbered(2))), (vec![6, 7], vec![4, 5]));
         assert!(!numbered(3).exists());
         // Fewer are kept from now on; and one that is larger than a file is still written.
-        let mut journal = Journal::new(&path, true, 1, 2);
-        journal.append(&lines(0..1)).unwrap();
+        let mut rotating = RotatingFile::new(&path, true, 1, 2);
+        rotating.append(&lines(0..1)).unwrap();
         assert_eq!((keys(&path), keys(&numbered(1))), (vec![0], vec![8]));
         assert!(!numbered(2).exists());
-        let mut journal = Journal::new(&path, true, 1, 1);
-        journal.append(&lines(1..2)).unwrap();
+        let mut rotating = RotatingFile::new(&path, true, 1, 1);
+        rotating.append(&lines(1..2)).unwrap();
         assert_eq!(keys(&path), [1]);
         assert!(!numbered(1).exists());
     }
@@ -401,11 +402,11 @@ mod tests {
         let numbered = |number: u64| folder.path().join(format!("events.jsonl.{number}"));
         std::fs::write(&path, lines(3..4)).unwrap();
         std::fs::write(numbered(2), lines(2..3)).unwrap();
-        Journal::new(&path, false, 1, 4).append(&lines(4..5)).unwrap();
+        RotatingFile::new(&path, false, 1, 4).append(&lines(4..5)).unwrap();
         assert_eq!((keys(&path), keys(&numbered(1)), keys(&numbered(2))), (vec![4], vec![3], vec![2]));
         // And one that was moved away without a new one beginning.
         std::fs::rename(&path, folder.path().join("elsewhere")).unwrap();
-        Journal::new(&path, false, 1, 4).append(&lines(5..6)).unwrap();
+        RotatingFile::new(&path, false, 1, 4).append(&lines(5..6)).unwrap();
         assert_eq!((keys(&path), keys(&numbered(1))), (vec![5], vec![3]));
     }
 
@@ -413,13 +414,13 @@ mod tests {
     fn a_file_that_somebody_moved_or_emptied_is_begun_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events.jsonl");
-        let mut journal = journal(&path);
-        journal.append(&lines(0..1)).unwrap();
+        let mut rotating = rotating(&path);
+        rotating.append(&lines(0..1)).unwrap();
         std::fs::rename(&path, folder.path().join("moved")).unwrap();
-        journal.append(&lines(1..2)).unwrap();
+        rotating.append(&lines(1..2)).unwrap();
         assert_eq!((keys(&folder.path().join("moved")), keys(&path)), (vec![0], vec![1]));
         std::fs::write(&path, "").unwrap();
-        journal.append(&lines(2..3)).unwrap();
+        rotating.append(&lines(2..3)).unwrap();
         assert_eq!(keys(&path), [2]);
     }
 
@@ -429,7 +430,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events.jsonl");
-        journal(&path).append(&lines(0..1)).unwrap();
+        rotating(&path).append(&lines(0..1)).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
@@ -437,7 +438,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a_full_disk_is_trouble_that_passes() {
-        let mut sink = Lines::file(Journal::new(Path::new("/dev/full"), true, 10, 2));
+        let mut sink = LineTarget::file(RotatingFile::new(Path::new("/dev/full"), true, 10, 2));
         for _ in 0..2 {
             let Err(Trouble::Passing { why, .. }) = sink.give(&[event(1, "{}")]).await else { panic!("it was taken") };
             assert!(why.contains("its events wait, make room"), "{why}");
@@ -449,13 +450,13 @@ mod tests {
     fn what_a_failed_write_left_is_not_there_twice() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events.jsonl");
-        let mut journal = journal(&path);
-        journal.append(&lines(0..1)).unwrap();
-        let open = journal.open.take().unwrap();
-        journal.torn = Some((open.identity, open.bytes));
+        let mut rotating = rotating(&path);
+        rotating.append(&lines(0..1)).unwrap();
+        let open = rotating.open.take().unwrap();
+        rotating.torn = Some((open.identity, open.bytes));
         let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
         file.write_all(&lines(1..3)).unwrap();
-        journal.append(&lines(1..4)).unwrap();
+        rotating.append(&lines(1..4)).unwrap();
         assert_eq!(keys(&path), [0, 1, 2, 3]);
     }
 

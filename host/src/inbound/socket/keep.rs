@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio_websockets::{CloseCode, Message};
 
 use super::SocketPolicy;
-use super::line::{Came, Line};
+use super::frames::{Came, FrameStream};
 use super::machine::{End, Machine, Pace, State, Why};
 use super::queue::{Item, Put, Queue, Queued};
 use crate::error::{Error, Kind, RequestSent, Result, rule};
@@ -222,7 +222,7 @@ impl Socket {
     /// # Errors
     /// [`Kind::Internal`] when the operating system gives no random bytes.
     pub async fn run(&self) -> Result<()> {
-        let desk = Desk {
+        let deliverer = Deliverer {
             queue: Queue::new(self.0.policy.queue_messages_max, self.0.policy.queue_bytes_max, self.0.policy.overflow),
             running: None,
             gap_again: None,
@@ -231,7 +231,7 @@ impl Socket {
             parts: self.0.clone(),
         };
         let machine = Machine::new(self.0.pace());
-        Keeper { machine, desk, opening: 0, has_begun: false, before: None, parts: self.0.clone() }.run().await;
+        Keeper { machine, deliverer, opening: 0, has_begun: false, before: None, parts: self.0.clone() }.run().await;
         Ok(())
     }
 
@@ -318,7 +318,7 @@ impl Parts {
 }
 
 /// Hands on what came, one after the other.
-struct Desk {
+struct Deliverer {
     queue: Queue,
     running: Option<BoxFuture<'static, Answered>>,
     /// When a gap that was given up is told again, and of which opening it is.
@@ -343,7 +343,7 @@ enum GivenUp {
     Gap,
 }
 
-impl Desk {
+impl Deliverer {
     /// Of one more event.
     fn number(&mut self) -> u64 {
         self.number += 1;
@@ -478,7 +478,7 @@ fn may_pass(error: &Error) -> bool {
 /// The loop.
 struct Keeper {
     machine: Machine,
-    desk: Desk,
+    deliverer: Deliverer,
     /// Which opening it is.
     opening: u64,
     has_begun: bool,
@@ -522,14 +522,14 @@ impl Keeper {
                         biased;
                         () = stopped(&mut stop) => break,
                         () = over => self.machine.connecting(),
-                        never = self.desk.work() => match never {},
+                        never = self.deliverer.work() => match never {},
                     }
                 }
                 State::Open(_) | State::Closed(_) => {
                     tokio::select! {
                         biased;
                         () = stopped(&mut stop) => break,
-                        never = self.desk.work() => match never {},
+                        never = self.deliverer.work() => match never {},
                     }
                 }
             }
@@ -540,7 +540,7 @@ impl Keeper {
             status.since = self.parts.clock().now();
         }
         self.parts.release().await;
-        self.desk.finish().await;
+        self.deliverer.finish().await;
     }
 
     /// Waits while another process keeps it open. False when the host stops.
@@ -571,7 +571,7 @@ impl Keeper {
                 biased;
                 () = stopped(stop) => return false,
                 () = parts.clock().sleep_until(now.plus(wait_ms)) => {}
-                never = self.desk.work() => match never {},
+                never = self.deliverer.work() => match never {},
             }
             wait_ms = (wait_ms * 2).min(STAND_BY_MS.1);
         }
@@ -592,14 +592,14 @@ impl Keeper {
                 biased;
                 () = stopped(stop) => return None,
                 opened = opening => opened,
-                never = self.desk.work() => match never {},
+                never = self.deliverer.work() => match never {},
             }
         };
         let (end, carried) = match opened {
             Ok(Upgraded { wire, carried }) => {
                 // An opening that failed may have failed at renewing it.
                 self.before = None;
-                let line = Line::over(wire, parts.policy.message_bytes_max);
+                let line = FrameStream::over(wire, parts.policy.message_bytes_max);
                 (self.talk(line, stop).await?, Some(carried))
             }
             Err(error) => (self.not_opened(&error), None),
@@ -651,7 +651,7 @@ impl Keeper {
     }
 
     /// Talks on an open line until its end; nothing when the host stops.
-    async fn talk(&mut self, mut line: Line, stop: &mut watch::Receiver<bool>) -> Option<End> {
+    async fn talk(&mut self, mut line: FrameStream, stop: &mut watch::Receiver<bool>) -> Option<End> {
         let parts = self.parts.clone();
         let now = parts.clock().now();
         self.opening += 1;
@@ -673,14 +673,14 @@ impl Keeper {
             }
             is_taken = line.flush() => is_taken,
             () = parts.clock().alarm(now.plus(parts.facts.pong_s.saturating_mul(1_000))) => false,
-            never = self.desk.work() => match never {},
+            never = self.deliverer.work() => match never {},
         };
         if !is_taken {
             parts.status().last_end = Some("the provider did not take the first messages".to_owned());
             return Some(End::Lost(None));
         }
         if self.opening > 1 || self.has_begun {
-            self.desk.gap(self.opening);
+            self.deliverer.gap(self.opening);
         }
         let every_ms = |ping: &crate::manifest::PingFacts| ping.every_s.saturating_mul(1_000);
         let ping_at = parts.facts.ping.as_ref().map(|ping| now.plus(every_ms(ping)));
@@ -704,7 +704,7 @@ impl Keeper {
                         break (End::Lost(None), "another process keeps it open".to_owned());
                     }
                 }
-                answered = self.desk.done() => self.answer(&mut line, answered),
+                answered = self.deliverer.done() => self.answer(&mut line, answered),
                 came = line.next(|| parts.clock().now()) => {
                     times.heard_at = parts.clock().now();
                     times.asked_at = None;
@@ -731,13 +731,13 @@ impl Keeper {
     }
 
     /// Lets the last frames leave, for a moment.
-    async fn goodbye(&mut self, mut line: Line) {
+    async fn goodbye(&mut self, mut line: FrameStream) {
         let until = self.parts.clock().now().plus(GOODBYE_MS);
         tokio::select! {
             biased;
             () = line.end() => {}
             () = self.parts.clock().alarm(until) => {}
-            never = self.desk.work() => match never {},
+            never = self.deliverer.work() => match never {},
         }
     }
 
@@ -751,8 +751,8 @@ impl Keeper {
         self.machine.heard();
         // What a provider sends back must not reach the plugin here either.
         let message = parts.outbound.masked(message, &parts.url);
-        let number = self.desk.number();
-        let (dropped, goes_on) = match self.desk.queue.put(message, self.opening, number) {
+        let number = self.deliverer.number();
+        let (dropped, goes_on) = match self.deliverer.queue.put(message, self.opening, number) {
             Put::Kept => return true,
             Put::Dropped(dropped) => (dropped, true),
             Put::Reconnect => (1, false),
@@ -774,9 +774,9 @@ impl Keeper {
     }
 
     /// Sends what the plugin answered, where its opening is still this one.
-    fn answer(&self, line: &mut Line, answered: Answered) {
+    fn answer(&self, line: &mut FrameStream, answered: Answered) {
         if answered.opening != self.opening {
-            self.desk.forget(&answered);
+            self.deliverer.forget(&answered);
             return;
         }
         let now = self.parts.clock().now();
@@ -802,7 +802,7 @@ impl Keeper {
 
 impl Times {
     /// When the next of them is.
-    fn next(&self, facts: &SocketFacts, line: &Line) -> Timestamp {
+    fn next(&self, facts: &SocketFacts, line: &FrameStream) -> Timestamp {
         let pong_ms = facts.pong_s.saturating_mul(1_000);
         let late = |since: Option<Timestamp>| since.map(|at| at.plus(pong_ms));
         let asks_at = self.heard_at.plus(facts.ping_s.saturating_mul(1_000));
@@ -821,7 +821,7 @@ impl Times {
     }
 
     /// Asks what is due; the end of it where an answer is.
-    fn act(&mut self, parts: &Parts, line: &mut Line) -> Option<&'static str> {
+    fn act(&mut self, parts: &Parts, line: &mut FrameStream) -> Option<&'static str> {
         let now = parts.clock().now();
         let pong_ms = parts.facts.pong_s.saturating_mul(1_000);
         let is_late = |since: Option<Timestamp>| since.is_some_and(|at| now >= at.plus(pong_ms));
@@ -915,6 +915,6 @@ mod tests {
     fn a_quiet_socket_carries_little() {
         // What runs on is one of these, in its task, beside the line's buffer of 8 KiB.
         assert!(size_of::<Keeper>() < 1 << 10, "{}", size_of::<Keeper>());
-        assert!(size_of::<Line>() < 1 << 10, "{}", size_of::<Line>());
+        assert!(size_of::<FrameStream>() < 1 << 10, "{}", size_of::<FrameStream>());
     }
 }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::evaluate::{AlertChange, Evaluator, PollReading, Reading, SinkReading};
-use super::tell::Teller;
+use super::publish::AlertPublisher;
 use super::{Alert, AlertPolicy, AlertState};
 use crate::host::Host;
 use crate::inbound::handler::Keeping;
 use crate::inbound::inbox::Inbox;
 use crate::inbound::serving::watched::Watched;
-use crate::inbound::sink::line::{SinkDoing, SinkState};
+use crate::inbound::sink::worker::{SinkDoing, SinkState};
 use crate::observe::health::{HealthState, Subject};
 use crate::outbound::breaker::CircuitState;
 use crate::outbound::session::TokenState;
@@ -33,7 +33,7 @@ pub(crate) struct Sources {
 
 /// What is watched, over all reloads.
 pub(crate) struct Watch {
-    teller: Teller,
+    publisher: AlertPublisher,
     /// Nothing before the store was asked what was firing.
     evaluator: tokio::sync::Mutex<Option<Evaluator>>,
     alerts: Mutex<Vec<Alert>>,
@@ -41,8 +41,8 @@ pub(crate) struct Watch {
 
 impl Watch {
     /// With nothing seen yet.
-    pub(crate) fn new(teller: Teller) -> Self {
-        Self { teller, evaluator: tokio::sync::Mutex::default(), alerts: Mutex::default() }
+    pub(crate) fn new(publisher: AlertPublisher) -> Self {
+        Self { publisher, evaluator: tokio::sync::Mutex::default(), alerts: Mutex::default() }
     }
 
     /// Every alert that is pending or firing.
@@ -52,7 +52,7 @@ impl Watch {
 
     /// Takes readings for as long as nobody stops it.
     pub(crate) async fn run(&self, policy: &AlertPolicy, keeping: Keeping, sources: &Sources) {
-        let clock = self.teller.clock.clone();
+        let clock = self.publisher.clock.clone();
         loop {
             let reading = sources.read().await;
             self.look(policy, keeping, &reading).await;
@@ -62,7 +62,7 @@ impl Watch {
 
     /// Judges a reading and tells what came of it.
     async fn look(&self, policy: &AlertPolicy, keeping: Keeping, reading: &Reading) {
-        let now = self.teller.clock.now();
+        let now = self.publisher.clock.now();
         let mut place = self.evaluator.lock().await;
         let evaluator = match &mut *place {
             Some(evaluator) => {
@@ -70,7 +70,7 @@ impl Watch {
                 evaluator
             }
             None => {
-                let firing = match self.teller.firing().await {
+                let firing = match self.publisher.firing().await {
                     Ok(firing) => firing,
                     // What was told is not told again, so nothing is told before that is known.
                     Err(error) => return unwritten(&error),
@@ -86,7 +86,7 @@ impl Watch {
         let alerts: Vec<Alert> = evaluator.alerts().cloned().collect();
         let firing: Vec<Alert> = alerts.iter().filter(|alert| alert.state == AlertState::Firing).cloned().collect();
         *self.alerts.lock().unwrap_or_else(PoisonError::into_inner) = alerts;
-        if let Err(error) = self.teller.tell(&firing, policy, keeping).await {
+        if let Err(error) = self.publisher.tell(&firing, policy, keeping).await {
             unwritten(&error);
         }
     }

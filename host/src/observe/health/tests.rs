@@ -266,7 +266,7 @@ fn names_are_stable_and_told_apart() {
 mod work {
     use super::*;
     use crate::inbound::poll::run::PollHealth;
-    use crate::inbound::sink::line::{SinkDoing, SinkState};
+    use crate::inbound::sink::worker::{SinkDoing, SinkState};
     use crate::inbound::socket::{SocketState, SocketStatus};
     use crate::inbound::webhook::WebhookCounts;
     use crate::observe::health::work::{Work, lived, of_sink, ready};

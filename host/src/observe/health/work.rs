@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Cause, FRESH_MS, Facts, Finding, Found, Health, HealthState, Subject, short};
 use crate::error::Error;
 use crate::inbound::poll::run::PollHealth;
-use crate::inbound::sink::line::{SinkDoing, SinkState};
+use crate::inbound::sink::worker::{SinkDoing, SinkState};
 use crate::inbound::socket::{SocketState, SocketStatus};
 use crate::inbound::webhook::WebhookCounts;
 use crate::time::Timestamp;

@@ -257,7 +257,7 @@ impl Meter {
                 let counts = Retired::NAMES.iter().zip(&self.instances_retired);
                 counts.map(|(name, count)| (*name, count.read())).filter(|(_, count)| *count > 0).collect()
             },
-            budgets: outbound.iter().flat_map(|outbound| outbound.lanes.readings(now)).collect(),
+            budgets: outbound.iter().flat_map(|outbound| outbound.queues.readings(now)).collect(),
             ..ConnectionMetrics::default()
         }
     }

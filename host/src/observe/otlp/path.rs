@@ -12,7 +12,7 @@ use crate::connection::Limits;
 use crate::error::{Error, Kind, Result};
 use crate::manifest::Purpose;
 use crate::observe::policy::ObservePolicy;
-use crate::outbound::own::{Way, granted};
+use crate::outbound::own::{OwnPath, granted};
 use crate::outbound::{CallContext, Method, Outbound, Repeat, Request};
 use crate::time::Clock;
 use crate::vault::Secrets;
@@ -32,14 +32,14 @@ pub(super) struct Path {
 
 impl Path {
     /// Nothing where no receiver is named.
-    pub(super) fn new(policy: &ObservePolicy, end: &str, way: &Way) -> Result<Option<Self>> {
+    pub(super) fn new(policy: &ObservePolicy, end: &str, own_path: &OwnPath) -> Result<Option<Self>> {
         let Some(base) = &policy.otlp else { return Ok(None) };
         let mut url = base.clone();
         url.set_path(&format!("{}{end}", base.path().trim_end_matches('/')));
         let secret = policy.otlp_secret.as_ref();
         let granted = secret.map(|source| granted(NAME, Purpose::Credential, source)).unwrap_or_default();
         let secrets = Secrets::new(NAME, "observe", granted);
-        let mut outbound = Outbound::to_url("[observe]", NAME, Method::Post, &url, secrets, way, path_limits())
+        let mut outbound = Outbound::to_url("[observe]", NAME, Method::Post, &url, secrets, own_path, path_limits())
             .map_err(|why| Error::configuration("[observe]: the path of otlp cannot be granted").with_details(why))?;
         outbound.private_addresses.clone_from(&policy.private_addresses);
         if secret.is_some() {
@@ -47,7 +47,7 @@ impl Path {
             outbound.credentials.push(Arc::new(credential));
             outbound.scope.origins.iter_mut().for_each(|origin| origin.credential = Some(NAME.to_owned()));
         }
-        Ok(Some(Self { clock: way.means.clock.clone(), outbound, url: url.into() }))
+        Ok(Some(Self { clock: own_path.secrets.clock.clone(), outbound, url: url.into() }))
     }
 
     /// Sends a message, and says what of it was not taken. What that does is no part of any trace: it would be sent, and so

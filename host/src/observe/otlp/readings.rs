@@ -10,7 +10,7 @@ use super::path::{self, Path};
 use crate::error::Result;
 use crate::host::Host;
 #[cfg(feature = "serve")]
-use crate::inbound::serving::Looker;
+use crate::inbound::serving::ServingView;
 use crate::observe::metrics::Metrics;
 
 /// Whose numbers are sent.
@@ -20,7 +20,7 @@ pub(super) enum Source {
     Host(Host),
     /// A host's, with what it serves.
     #[cfg(feature = "serve")]
-    Serving(Looker),
+    Serving(ServingView),
 }
 
 impl Source {
@@ -28,7 +28,7 @@ impl Source {
         match self {
             Self::Host(host) => host.metrics(),
             #[cfg(feature = "serve")]
-            Self::Serving(looker) => looker.metrics().await,
+            Self::Serving(view) => view.metrics().await,
         }
     }
 }

@@ -11,7 +11,7 @@ use futures_util::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Cache;
-use super::kept::Kept;
+use super::kept::CachedAnswer;
 use crate::store::Store;
 use crate::time::Timestamp;
 
@@ -26,7 +26,7 @@ pub(super) const FORGOTTEN_MAX: usize = 1_024;
 
 /// Something for the disk. One after another, so that what is forgotten stays so.
 pub(super) enum Job {
-    Keep { lineage: Arc<str>, namespace: Arc<str>, key: Arc<str>, kept: Arc<Kept>, bytes_max: u64 },
+    Keep { lineage: Arc<str>, namespace: Arc<str>, key: Arc<str>, kept: Arc<CachedAnswer>, bytes_max: u64 },
     Forget { namespace: Arc<str>, key: Arc<str> },
     ForgetAll { lineage: Arc<str> },
     Tell(oneshot::Sender<()>),
@@ -35,7 +35,7 @@ pub(super) enum Job {
 /// The answers in memory, with what is known of those on the disk.
 #[derive(Default)]
 pub(super) struct Hot {
-    pub(super) entries: HashMap<Arc<str>, (Arc<Kept>, u64)>,
+    pub(super) entries: HashMap<Arc<str>, (Arc<CachedAnswer>, u64)>,
     /// By when it was last used.
     order: BTreeMap<u64, Arc<str>>,
     clock: u64,
@@ -80,27 +80,27 @@ pub(super) struct Flight {
 impl Cache {
     /// Waits until everything is written that was to be.
     pub(crate) async fn flush(&self) {
-        let desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (told, is_done) = oneshot::channel();
-        if desk.is_some_and(|desk| desk.send(Job::Tell(told)).is_ok()) {
+        if writer.is_some_and(|writer| writer.send(Job::Tell(told)).is_ok()) {
             _ = is_done.await;
         }
     }
 
     /// Hands something to whoever writes.
     fn write(&self, disk: &Arc<dyn Store>, job: Job) {
-        _ = self.desk(disk).send(job);
+        _ = self.writer(disk).send(job);
     }
 
     /// Where whoever writes takes what is to be written; they begin with the first and end with the cache.
-    pub(super) fn desk(&self, disk: &Arc<dyn Store>) -> mpsc::UnboundedSender<Job> {
-        let mut desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
-        let desk = desk.get_or_insert_with(|| {
-            let (desk, jobs) = mpsc::unbounded_channel();
+    pub(super) fn writer(&self, disk: &Arc<dyn Store>) -> mpsc::UnboundedSender<Job> {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = writer.get_or_insert_with(|| {
+            let (writer, jobs) = mpsc::unbounded_channel();
             tokio::spawn(work_off(disk.clone(), jobs, self.waiting.clone()));
-            desk
+            writer
         });
-        desk.clone()
+        writer.clone()
     }
 
     pub(super) fn put_on_disk(
@@ -109,7 +109,7 @@ impl Cache {
         lineage: &Arc<str>,
         namespace: &Arc<str>,
         key: &Arc<str>,
-        kept: &Arc<Kept>,
+        kept: &Arc<CachedAnswer>,
     ) {
         let Some(disk) = &self.disk else { return };
         if self.waiting.fetch_add(1, Ordering::SeqCst) >= WAITING_MAX {
@@ -180,7 +180,7 @@ async fn work_off(disk: Arc<dyn Store>, mut jobs: mpsc::UnboundedReceiver<Job>, 
 }
 
 impl Hot {
-    pub(super) fn touch(&mut self, key: &str) -> Option<Arc<Kept>> {
+    pub(super) fn touch(&mut self, key: &str) -> Option<Arc<CachedAnswer>> {
         self.clock += 1;
         let (kept, used) = self.entries.get_mut(key)?;
         if let Some(key) = self.order.remove(used) {
@@ -190,7 +190,7 @@ impl Hot {
         Some(kept.clone())
     }
 
-    pub(super) fn put(&mut self, key: &Arc<str>, kept: Arc<Kept>, bytes_max: u64) {
+    pub(super) fn put(&mut self, key: &Arc<str>, kept: Arc<CachedAnswer>, bytes_max: u64) {
         self.remove(key);
         self.clock += 1;
         self.bytes += kept.weight();

@@ -20,7 +20,7 @@ const AGE_S_MAX: u64 = 10 * 365 * 86_400;
 
 /// A kept answer.
 #[derive(Debug, Deserialize, Serialize)]
-pub(super) struct Kept {
+pub(super) struct CachedAnswer {
     /// What the request said, where the answer has a `Vary` that may ask for it.
     asked: Vec<(String, String)>,
     status: u16,
@@ -55,7 +55,7 @@ impl Ticket {
     }
 }
 
-impl Kept {
+impl CachedAnswer {
     pub(super) fn of(ticket: &Ticket, response: &Response, now: Timestamp) -> Self {
         let varies = has_any(&response.headers, &["vary"]);
         Self {
@@ -157,7 +157,7 @@ impl Kept {
             request_id: self.request_id.clone(),
             may_be_kept: false,
             mark: None,
-            kept: None,
+            secret_url: None,
         }
     }
 }
@@ -206,7 +206,11 @@ pub(super) fn has_any(headers: &[(String, String)], wanted: &[&str]) -> bool {
 }
 
 /// The kept answer with its age, if it is fresh.
-pub(super) fn fresh<'a>(outbound: &Outbound, ticket: &Ticket, kept: Option<&'a Kept>) -> Option<(u64, &'a Kept)> {
+pub(super) fn fresh<'a>(
+    outbound: &Outbound,
+    ticket: &Ticket,
+    kept: Option<&'a CachedAnswer>,
+) -> Option<(u64, &'a CachedAnswer)> {
     let now = outbound.clock.now();
     let kept = kept.filter(|kept| kept.at_ms <= now.plus(AHEAD_MS).as_millis())?;
     // What was kept before anybody said that it never changes may have changed.
@@ -238,7 +242,7 @@ pub(super) fn fresh<'a>(outbound: &Outbound, ticket: &Ticket, kept: Option<&'a K
 }
 
 /// The headers that ask about a kept answer, if it has something to be asked by.
-pub(super) fn conditions(outbound: &Outbound, ticket: &Ticket, kept: &Kept) -> Option<Vec<(String, String)>> {
+pub(super) fn conditions(outbound: &Outbound, ticket: &Ticket, kept: &CachedAnswer) -> Option<Vec<(String, String)>> {
     if !has_any(&kept.headers, &["etag", "last-modified"]) {
         return None;
     }
@@ -250,7 +254,7 @@ pub(super) fn conditions(outbound: &Outbound, ticket: &Ticket, kept: &Kept) -> O
 }
 
 /// Whether a kept answer is one to this request, whatever its age. One from the future has none.
-pub(super) fn matches(ticket: &Ticket, kept: &Kept, now: Timestamp) -> bool {
+pub(super) fn matches(ticket: &Ticket, kept: &CachedAnswer, now: Timestamp) -> bool {
     if kept.at_ms > now.plus(AHEAD_MS).as_millis() {
         return false;
     }
@@ -261,7 +265,7 @@ pub(super) fn matches(ticket: &Ticket, kept: &Kept, now: Timestamp) -> bool {
 /// The headers of a kept answer after a "not modified", if that spoke of it: every field that the provider sent again
 /// takes the place of all of its name (RFC 9111, 3.2). Only one answer was asked about, so only another entity tag says
 /// that it is not meant.
-pub(super) fn refreshed(kept: &Kept, response: &Response) -> Option<Vec<(String, String)>> {
+pub(super) fn refreshed(kept: &CachedAnswer, response: &Response) -> Option<Vec<(String, String)>> {
     const OF_THE_BODY: [&str; 4] = ["content-length", "content-encoding", "content-range", "transfer-encoding"];
     fn tag(headers: &[(String, String)]) -> Option<&str> {
         let (_, tag) = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("etag"))?;
@@ -281,7 +285,7 @@ pub(super) fn refreshed(kept: &Kept, response: &Response) -> Option<Vec<(String,
 }
 
 #[cfg(test)]
-impl Kept {
+impl CachedAnswer {
     /// An answer without anything in it.
     pub(super) fn empty(at_ms: u64) -> Self {
         Self {
@@ -304,9 +308,9 @@ mod tests {
 
     #[test]
     fn an_answer_of_an_older_version_reads_as_one_that_may_change() {
-        let written = String::from_utf8(Kept::empty(1).written()).unwrap();
+        let written = String::from_utf8(CachedAnswer::empty(1).written()).unwrap();
         let older = written.replace(",\"is_immutable\":false", "");
         assert_ne!(older, written);
-        assert!(Kept::read(older.as_bytes()).is_some_and(|kept| !kept.is_immutable && kept.at_ms == 1));
+        assert!(CachedAnswer::read(older.as_bytes()).is_some_and(|kept| !kept.is_immutable && kept.at_ms == 1));
     }
 }

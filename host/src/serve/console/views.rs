@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 use crate::inbound::envelope::Emitted;
 use crate::inbound::log::{ArrivedEvent, EventContent, SinkLetter};
 use crate::inbound::poll::run::PollHealth;
-use crate::inbound::serving::Looker;
-use crate::inbound::sink::line::{SinkDoing, SinkState};
+use crate::inbound::serving::ServingView;
+use crate::inbound::sink::worker::{SinkDoing, SinkState};
 use crate::inbound::socket::{SocketState, SocketStatus};
 use crate::observe::alerts::{Alert, AlertSeverity, AlertState, AlertSubject, runbook};
 use crate::observe::health::{Finding, Health, Subject};
@@ -29,12 +29,12 @@ const CONNECTIONS_MAX: usize = 500;
 const ALERTS_MAX: usize = 200;
 
 /// How it stands with everything.
-pub(super) async fn state(looker: &Looker) -> Value {
-    let host = looker.host();
-    let (metrics, serving) = (host.metrics(), looker.state().await);
-    let survey = looker.survey().await;
+pub(super) async fn state(view: &ServingView) -> Value {
+    let host = view.host();
+    let (metrics, serving) = (host.metrics(), view.state().await);
+    let survey = view.survey().await;
     let mut connections = Vec::new();
-    let plugins = looker.plugins().await;
+    let plugins = view.plugins().await;
     for (name, plugin) in plugins.iter().take(CONNECTIONS_MAX) {
         let measured = metrics.connections.iter().find(|of| of.connection == *name);
         let health = survey.report.all.iter().find(|of| of.subject == Subject::Connection && of.name == *name);
@@ -43,7 +43,7 @@ pub(super) async fn state(looker: &Looker) -> Value {
     let refusals = host.refusals();
     // Where the store cannot be read, the health of each connection says so.
     let latest = host.event_log().search(&Default::default(), 1).await.unwrap_or_default();
-    let mut alerts = looker.alerts();
+    let mut alerts = view.alerts();
     alerts.sort_by_key(|of| (of.state != AlertState::Firing, of.rule.severity() != AlertSeverity::Critical, of.since));
     json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -282,11 +282,11 @@ pub(super) fn letter(letter: &SinkLetter) -> Value {
 
 /// One event from its arrival through its handling to the sinks. What it and what was emitted hold is told only to whoever
 /// asks for it: a provider may have put anything there.
-pub(super) async fn story(looker: &Looker, id: u64, with_body: bool) -> Result<Value> {
-    let log = looker.host().event_log();
+pub(super) async fn story(view: &ServingView, id: u64, with_body: bool) -> Result<Value> {
+    let log = view.host().event_log();
     let (event, content) = log.event(id).await?;
     let emitted = log.emitted_for(id).await?;
-    let sinks = looker.state().await.sinks;
+    let sinks = view.state().await.sinks;
     let mut told = Vec::new();
     for (number, event) in &emitted {
         let refused = log.letters(number.saturating_sub(1), 1).await?;

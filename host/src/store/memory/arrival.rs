@@ -15,7 +15,7 @@ use crate::time::{BoxFuture, Timestamp};
 
 /// Everything that arrived and that leaves.
 #[derive(Default)]
-pub(super) struct Desk(Mutex<Content>);
+pub(super) struct MemoryEvents(Mutex<Content>);
 
 #[derive(Default)]
 struct Content {
@@ -64,7 +64,7 @@ impl Event {
     }
 }
 
-impl Desk {
+impl MemoryEvents {
     fn lock(&self) -> MutexGuard<'_, Content> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -283,7 +283,7 @@ impl Content {
 
 impl Arrivals for MemoryStore {
     fn claim(&self, arrival: Arrival, room: Room) -> BoxFuture<'_, Result<Claimed>> {
-        Box::pin(async move { Ok(self.desk.lock().claim(arrival, room)) })
+        Box::pin(async move { Ok(self.events.lock().claim(arrival, room)) })
     }
 
     fn take<'a>(
@@ -294,12 +294,12 @@ impl Arrivals for MemoryStore {
         until: Timestamp,
         limit: u64,
     ) -> BoxFuture<'a, Result<Vec<Stored>>> {
-        Box::pin(async move { Ok(self.desk.lock().take(connection, holder, now, until, limit)) })
+        Box::pin(async move { Ok(self.events.lock().take(connection, holder, now, until, limit)) })
     }
 
     fn hold<'a>(&'a self, id: u64, holder: &'a str, until: Timestamp) -> BoxFuture<'a, Result<bool>> {
         Box::pin(async move {
-            let mut all = self.desk.lock();
+            let mut all = self.events.lock();
             let Some(event) = all.events.get_mut(&id).filter(|event| event.is_held_by(holder)) else {
                 return Ok(false);
             };
@@ -317,7 +317,7 @@ impl Arrivals for MemoryStore {
         counts: bool,
     ) -> BoxFuture<'a, Result<bool>> {
         Box::pin(async move {
-            let mut all = self.desk.lock();
+            let mut all = self.events.lock();
             let Some(event) = all.events.get_mut(&id).filter(|event| event.is_held_by(holder)) else {
                 return Ok(false);
             };
@@ -333,19 +333,19 @@ impl Arrivals for MemoryStore {
     }
 
     fn commit(&self, commit: Commit) -> BoxFuture<'_, Result<Committed>> {
-        Box::pin(async move { Ok(self.desk.lock().commit(commit)) })
+        Box::pin(async move { Ok(self.events.lock().commit(commit)) })
     }
 
     fn cursor<'a>(&'a self, connection: &'a str, trigger: &'a str) -> BoxFuture<'a, Result<Standing>> {
         Box::pin(async move {
             let key = (connection.to_owned(), trigger.to_owned());
-            Ok(self.desk.lock().cursors.get(&key).cloned().unwrap_or_default())
+            Ok(self.events.lock().cursors.get(&key).cloned().unwrap_or_default())
         })
     }
 
     fn events(&self, filter: Filter) -> BoxFuture<'_, Result<Vec<Stored>>> {
         Box::pin(async move {
-            let all = self.desk.lock();
+            let all = self.events.lock();
             let text = filter.text.as_ref().map(|text| text.to_ascii_lowercase());
             let is_wanted = |event: &&Event| {
                 let Stored { arrival, state, why, .. } = &event.stored;
@@ -370,16 +370,16 @@ impl Arrivals for MemoryStore {
     }
 
     fn emitted_for(&self, id: u64) -> BoxFuture<'_, Result<Vec<u64>>> {
-        Box::pin(async move { Ok(self.desk.lock().emitted_for.get(&id).cloned().unwrap_or_default()) })
+        Box::pin(async move { Ok(self.events.lock().emitted_for.get(&id).cloned().unwrap_or_default()) })
     }
 
     fn event(&self, id: u64) -> BoxFuture<'_, Result<Option<Stored>>> {
-        Box::pin(async move { Ok(self.desk.lock().events.get(&id).map(|event| event.stored.clone())) })
+        Box::pin(async move { Ok(self.events.lock().events.get(&id).map(|event| event.stored.clone())) })
     }
 
     fn replay(&self, id: u64, at: Timestamp) -> BoxFuture<'_, Result<bool>> {
         Box::pin(async move {
-            let mut all = self.desk.lock();
+            let mut all = self.events.lock();
             let Some(event) = all
                 .events
                 .get_mut(&id)
@@ -397,7 +397,7 @@ impl Arrivals for MemoryStore {
 
     fn outbox(&self, after: u64, limit: u64) -> BoxFuture<'_, Result<Vec<Outgoing>>> {
         Box::pin(async move {
-            let all = self.desk.lock();
+            let all = self.events.lock();
             let found = all
                 .outbox
                 .range(after + 1..)
@@ -407,12 +407,12 @@ impl Arrivals for MemoryStore {
     }
 
     fn last_emitted(&self) -> BoxFuture<'_, Result<u64>> {
-        Box::pin(async move { Ok(self.desk.lock().outbox.keys().next_back().copied().unwrap_or(0)) })
+        Box::pin(async move { Ok(self.events.lock().outbox.keys().next_back().copied().unwrap_or(0)) })
     }
 
     fn sink_place<'a>(&'a self, sink: &'a str) -> BoxFuture<'a, Result<Option<SinkStanding>>> {
         Box::pin(async move {
-            let all = self.desk.lock();
+            let all = self.events.lock();
             let (again_to, again_at) = all.rewound.get(sink).copied().unwrap_or_default();
             Ok(all.positions.get(sink).map(|position| SinkStanding { position: *position, again_to, again_at }))
         })
@@ -420,7 +420,7 @@ impl Arrivals for MemoryStore {
 
     fn rewind_sink<'a>(&'a self, sink: &'a str, to: u64, at: Timestamp) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            let mut all = self.desk.lock();
+            let mut all = self.events.lock();
             if let Some(position) = all.positions.get(sink).copied() {
                 let (again_to, again_at) = all.rewound.entry(sink.to_owned()).or_default();
                 (*again_to, *again_at) = (position.max(*again_to), at);
@@ -432,7 +432,7 @@ impl Arrivals for MemoryStore {
 
     fn advance_sink<'a>(&'a self, sink: &'a str, to: u64, refused: Option<Refused>) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            let mut all = self.desk.lock();
+            let mut all = self.events.lock();
             all.advance(sink, to);
             if let Some(refused) = refused {
                 all.dead.retain(|dead| (dead.number, dead.sink.as_str()) != (to, sink));
@@ -444,7 +444,7 @@ impl Arrivals for MemoryStore {
 
     fn dead_letters(&self, after: u64, limit: u64) -> BoxFuture<'_, Result<Vec<DeadLetter>>> {
         Box::pin(async move {
-            let mut dead: Vec<_> = self.desk.lock().dead.iter().filter(|dead| dead.number > after).cloned().collect();
+            let mut dead: Vec<_> = self.events.lock().dead.iter().filter(|dead| dead.number > after).cloned().collect();
             dead.sort_by(|a, b| (a.number, &a.sink).cmp(&(b.number, &b.sink)));
             dead.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
             Ok(dead)
@@ -453,7 +453,7 @@ impl Arrivals for MemoryStore {
 
     fn backlog(&self) -> BoxFuture<'_, Result<Backlog>> {
         Box::pin(async move {
-            let all = self.desk.lock();
+            let all = self.events.lock();
             let mut backlog = Backlog::default();
             for Event { stored, .. } in all.events.values() {
                 let counts = match stored.state {
@@ -471,6 +471,6 @@ impl Arrivals for MemoryStore {
     }
 
     fn sweep(&self, sweep: Sweep) -> BoxFuture<'_, Result<u64>> {
-        Box::pin(async move { Ok(self.desk.lock().sweep(&sweep)) })
+        Box::pin(async move { Ok(self.events.lock().sweep(&sweep)) })
     }
 }

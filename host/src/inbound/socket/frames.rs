@@ -16,7 +16,7 @@ use crate::time::Timestamp;
 const WAITING_MAX: u32 = 64;
 
 /// An open WebSocket, read and written by one task.
-pub(super) struct Line {
+pub(super) struct FrameStream {
     stream: WebSocketStream<Box<dyn UpgradedIo>>,
     /// Since when frames wait to be taken.
     waiting_since: Option<Timestamp>,
@@ -36,7 +36,7 @@ pub(super) enum Came {
     Broken(String),
 }
 
-impl Line {
+impl FrameStream {
     /// Over a connection that has become a WebSocket.
     pub(super) fn over(wire: Box<dyn UpgradedIo>, message_bytes_max: u64) -> Self {
         let most = usize::try_from(message_bytes_max).unwrap_or(usize::MAX);

@@ -28,13 +28,13 @@ const BUDGET_SPENT: &str = "It was not tried again: more requests fail than limi
 
 /// What the provider thought of a secret.
 #[derive(Clone, Copy)]
-pub(super) enum Fate {
+pub(super) enum CredentialVerdict {
     Taken,
     Refused,
     Unknown,
 }
 
-impl Fate {
+impl CredentialVerdict {
     pub(super) fn of(outcome: &Outcome) -> Self {
         match outcome {
             Outcome::Answer(..) => Self::Taken,
@@ -52,7 +52,7 @@ pub(super) enum Next {
 }
 
 /// One request on its way over attempts and hops.
-pub(super) struct Trip {
+pub(super) struct Sending {
     pub(super) request: Arc<Request>,
     /// How often it set out.
     pub(super) tries: u32,
@@ -66,9 +66,9 @@ pub(super) struct Trip {
     pub(super) carried: Option<Arc<ReadyCredential>>,
     /// The same once its fate is known, for a socket, which may be closed because of it.
     pub(super) used: Option<Arc<ReadyCredential>>,
-    /// The version of the tokens that the provider did not accept, on this trip or before it.
+    /// The version of the tokens that the provider did not accept, on this way or before it.
     pub(super) rejected: Option<u64>,
-    /// Whether another token was asked for on this trip.
+    /// Whether another token was asked for on this way.
     has_renewed: bool,
     /// How often another version of a secret was taken instead.
     replaced: u32,
@@ -80,7 +80,7 @@ pub(super) struct Trip {
     pub(super) without: Option<String>,
 }
 
-impl Trip {
+impl Sending {
     pub(super) fn begin(outbound: &Outbound, context: &CallContext, mut request: Arc<Request>) -> Result<Self> {
         outbound.count(context, OperationMeter::requested);
         let (may_repeat, number) = (request.may_repeat(), request.number);
@@ -125,10 +125,10 @@ impl Trip {
 
     /// Whether no answer is kept or taken from what is kept.
     pub(super) fn passes_cache(&self) -> bool {
-        self.is_in_pieces() || self.request.kept.is_some()
+        self.is_in_pieces() || self.request.secret_url.is_some()
     }
 
-    /// What the whole trip came to: an attempt that never left does not undo one before it that may have arrived.
+    /// What the whole sending came to: an attempt that never left does not undo one before it that may have arrived.
     pub(super) fn count(&self, error: Error) -> Error {
         let sent = error.request_sent().max(self.reached);
         let error = error.with_attempts(self.attempts).with_request_sent(sent);
@@ -218,32 +218,32 @@ impl Trip {
 
 impl Outbound {
     /// What follows an attempt: done, another one, another hop, or an error.
-    pub(super) fn after(&self, context: &CallContext, trip: &mut Trip, outcome: Outcome) -> Result<Next> {
+    pub(super) fn after(&self, context: &CallContext, sending: &mut Sending, outcome: Outcome) -> Result<Next> {
         match outcome {
             Outcome::Answer(mut response, rest) => {
-                response.attempts = trip.attempts;
+                response.attempts = sending.attempts;
                 Ok(Next::Done(response, rest))
             }
-            Outcome::Redirect { status, .. } if trip.request.upload.is_some() => Err(not_followed(
+            Outcome::Redirect { status, .. } if sending.request.upload.is_some() => Err(not_followed(
                 status,
                 "the provider redirected an upload, whose body cannot be sent a second time",
                 "Where a provider does so, ask for the place first and begin the upload there.",
             )),
-            Outcome::Redirect { status, .. } if trip.request.kept.is_some() => Err(not_followed(
+            Outcome::Redirect { status, .. } if sending.request.secret_url.is_some() => Err(not_followed(
                 status,
                 "the provider redirected a request to a URL that stays in the host, which is never followed",
                 "",
             )),
             Outcome::Redirect { status, location, from } => {
-                trip.reached = RequestSent::Yes;
-                trip.hop(self, context, status, &location, &from)?;
+                sending.reached = RequestSent::Yes;
+                sending.hop(self, context, status, &location, &from)?;
                 self.count(context, OperationMeter::redirected);
-                context.observe(|| PathEvent::Redirected { to: without_query(&trip.request.url) });
+                context.observe(|| PathEvent::Redirected { to: without_query(&sending.request.url) });
                 Ok(Next::Hop)
             }
             Outcome::Failure { error, hint_at, advice } => {
                 // Whoever keeps a socket open waits by rules of its own; a probe wants to know how it is now.
-                let is_once = trip.request.upgrade.is_some() || context.is_probe();
+                let is_once = sending.request.upgrade.is_some() || context.is_probe();
                 let attempts = if is_once { 1 } else { self.limits.attempts };
                 let policy = RetryPolicy {
                     attempts_max: u32::try_from(attempts).unwrap_or(u32::MAX),
@@ -252,33 +252,37 @@ impl Outbound {
                 };
                 let now = self.clock.now();
                 let failed = Failed {
-                    attempt: trip.tries,
+                    attempt: sending.tries,
                     kind: error.kind(),
                     sent: error.request_sent(),
-                    safe_to_repeat: trip.may_repeat,
+                    safe_to_repeat: sending.may_repeat,
                     hint_at,
                     advice,
                 };
-                if trip.request.upload.as_ref().is_some_and(|body| !body.take_back()) {
-                    return Err(lost_write(trip.may_repeat, error));
+                if sending.request.upload.as_ref().is_some_and(|body| !body.take_back()) {
+                    return Err(lost_write(sending.may_repeat, error));
                 }
                 match retry::decide(&policy, &failed, now, context.deadline, self.clock.jitter()) {
                     Decision::After(_) if !self.retry_budget().withdraw(now) => {
-                        Err(lost_write(trip.may_repeat, error.with_details(BUDGET_SPENT)))
+                        Err(lost_write(sending.may_repeat, error.with_details(BUDGET_SPENT)))
                     }
                     Decision::After(at) => {
                         // Who says "too many requests" has not acted.
                         if *error.kind() != Kind::RateLimited {
-                            trip.reached = trip.reached.max(error.request_sent());
+                            sending.reached = sending.reached.max(error.request_sent());
                         }
                         let kind = error.kind().name();
                         self.count(context, OperationMeter::retried);
-                        context.observe(|| PathEvent::Retrying { attempt: trip.tries, kind, wait_ms: at.since(now) });
-                        tracing::debug!(target: "wharfage::outbound", attempt = trip.tries, kind, wait_ms = at.since(now), "retrying");
-                        trip.last = Some(error);
+                        context.observe(|| PathEvent::Retrying {
+                            attempt: sending.tries,
+                            kind,
+                            wait_ms: at.since(now),
+                        });
+                        tracing::debug!(target: "wharfage::outbound", attempt = sending.tries, kind, wait_ms = at.since(now), "retrying");
+                        sending.last = Some(error);
                         Ok(Next::At(at))
                     }
-                    Decision::Give => Err(lost_write(trip.may_repeat, error)),
+                    Decision::Give => Err(lost_write(sending.may_repeat, error)),
                 }
             }
         }
@@ -287,33 +291,37 @@ impl Outbound {
     /// Whether what the provider refused can go once more with another credential, for what was refused so was not done: a
     /// secret with a version that was not refused yet, or a token, which may have ended before its time and is renewed
     /// once. A secret that was taken is in use from now on.
-    pub(super) async fn has_another_credential(&self, trip: &mut Trip, fate: Fate) -> bool {
-        let Some(carried) = trip.carried.take() else { return false };
-        trip.used = Some(carried.clone());
+    pub(super) async fn has_another_credential(&self, sending: &mut Sending, verdict: CredentialVerdict) -> bool {
+        let Some(carried) = sending.carried.take() else { return false };
+        sending.used = Some(carried.clone());
         let secrets = carried.credential.secrets.iter().zip(&carried.values);
-        match (fate, carried.version) {
-            (Fate::Refused, _) if trip.request.upload.as_ref().is_some_and(|body| !body.take_back()) => false,
-            (Fate::Refused, Some(version)) => {
-                trip.rejected = Some(version);
-                let is_first = !std::mem::replace(&mut trip.has_renewed, true);
+        match (verdict, carried.version) {
+            (CredentialVerdict::Refused, _)
+                if sending.request.upload.as_ref().is_some_and(|body| !body.take_back()) =>
+            {
+                false
+            }
+            (CredentialVerdict::Refused, Some(version)) => {
+                sending.rejected = Some(version);
+                let is_first = !std::mem::replace(&mut sending.has_renewed, true);
                 is_first && self.session(&carried.credential).is_ok_and(|session| session.may_renew(version))
             }
-            (Fate::Refused, None) if trip.replaced == SECRET_VERSIONS => false,
-            (Fate::Refused, None) => {
-                trip.replaced += 1;
+            (CredentialVerdict::Refused, None) if sending.replaced == SECRET_VERSIONS => false,
+            (CredentialVerdict::Refused, None) => {
+                sending.replaced += 1;
                 let mut has_another = false;
                 for (name, value) in secrets {
                     has_another |= self.secrets.try_next(name, value).await;
                 }
                 has_another
             }
-            (Fate::Taken, None) => {
+            (CredentialVerdict::Taken, None) => {
                 for (name, value) in secrets {
                     self.secrets.worked(name, value).await;
                 }
                 false
             }
-            (Fate::Taken, Some(_)) | (Fate::Unknown, _) => false,
+            (CredentialVerdict::Taken, Some(_)) | (CredentialVerdict::Unknown, _) => false,
         }
     }
 

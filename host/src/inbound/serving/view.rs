@@ -12,18 +12,18 @@ use crate::plugin::Plugin;
 
 /// Everything at work, for whoever shows it. It keeps nothing at work itself.
 #[derive(Clone)]
-pub(crate) struct Looker {
+pub(crate) struct ServingView {
     host: Host,
     running: Weak<tokio::sync::Mutex<Running>>,
     watched: Arc<Mutex<Arc<Watched>>>,
     watch: Arc<Watch>,
 }
 
-impl Looker {
+impl ServingView {
     /// Where nothing runs.
     #[cfg(test)]
     pub(crate) fn idle(host: Host) -> Self {
-        let watch = Arc::new(Watch::new(host.teller()));
+        let watch = Arc::new(Watch::new(host.publisher()));
         Self { host, running: Weak::new(), watched: Arc::default(), watch }
     }
 
@@ -93,8 +93,8 @@ impl Looker {
 
 impl Serving {
     /// For whoever shows what runs.
-    pub(crate) fn looker(&self) -> Looker {
+    pub(crate) fn view(&self) -> ServingView {
         let (running, watched) = (Arc::downgrade(&self.running), self.watched.clone());
-        Looker { host: self.host.clone(), running, watched, watch: self.watch.clone() }
+        ServingView { host: self.host.clone(), running, watched, watch: self.watch.clone() }
     }
 }

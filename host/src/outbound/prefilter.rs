@@ -6,7 +6,7 @@
 
 /// Knows the beginnings of some patterns.
 #[derive(Clone, Debug)]
-pub(super) struct Sieve {
+pub(super) struct Prefilter {
     /// Bytes of the shortest pattern, and so of the window.
     window: usize,
     /// By how many bytes the window moves on, by what its last bytes hash to.
@@ -25,7 +25,7 @@ const BLOCK: usize = 3;
 /// real search is faster.
 const BYTES_PER_CLOSE_LOOK: usize = 32;
 
-impl Sieve {
+impl Prefilter {
     /// For these patterns; nothing where one is too short, or where there are none.
     pub(super) fn new<'a>(patterns: impl Iterator<Item = &'a [u8]> + Clone) -> Option<Self> {
         let shortest = patterns.clone().map(<[u8]>::len).min()?;
@@ -92,32 +92,32 @@ mod tests {
 
     use super::*;
 
-    fn sieve(patterns: &[&str]) -> Option<Sieve> {
-        Sieve::new(patterns.iter().map(|pattern| pattern.as_bytes()))
+    fn prefilter(patterns: &[&str]) -> Option<Prefilter> {
+        Prefilter::new(patterns.iter().map(|pattern| pattern.as_bytes()))
     }
 
     #[test]
     fn passes_over_what_holds_nothing() {
-        let sieve = sieve(&["harbour-master", "aGFyYm91ci1tYXN0ZXI"]).unwrap();
-        assert!(!sieve.may_hold(b""));
-        assert!(!sieve.may_hold(b"harbour-maste"));
-        assert!(!sieve.may_hold("a line about harbours and their masters ".repeat(1_000).as_bytes()));
-        assert!(sieve.may_hold(b"harbour-master"));
-        assert!(sieve.may_hold(b"x Harbour-Master x"));
+        let prefilter = prefilter(&["harbour-master", "aGFyYm91ci1tYXN0ZXI"]).unwrap();
+        assert!(!prefilter.may_hold(b""));
+        assert!(!prefilter.may_hold(b"harbour-maste"));
+        assert!(!prefilter.may_hold("a line about harbours and their masters ".repeat(1_000).as_bytes()));
+        assert!(prefilter.may_hold(b"harbour-master"));
+        assert!(prefilter.may_hold(b"x Harbour-Master x"));
     }
 
     #[test]
     fn has_nothing_to_say_of_short_patterns() {
-        assert!(sieve(&[]).is_none());
-        assert!(sieve(&["long enough", "no"]).is_none());
+        assert!(prefilter(&[]).is_none());
+        assert!(prefilter(&["long enough", "no"]).is_none());
     }
 
     /// A text of nothing but ends is left to the search, whose time grows with the text alone.
     #[test]
     fn gives_up_where_too_much_looks_alike() {
-        let sieve = sieve(&["baaaaaaaaaaaaaaa"]).unwrap();
-        assert!(!sieve.may_hold(b"xaaaaaaaaaaaaaaa"));
-        assert!(sieve.may_hold(&[b'a'; 10_000]));
+        let prefilter = prefilter(&["baaaaaaaaaaaaaaa"]).unwrap();
+        assert!(!prefilter.may_hold(b"xaaaaaaaaaaaaaaa"));
+        assert!(prefilter.may_hold(&[b'a'; 10_000]));
     }
 
     proptest! {
@@ -130,11 +130,11 @@ mod tests {
             which: prop::sample::Index,
             upper: bool,
         ) {
-            let sieve = Sieve::new(patterns.iter().map(|pattern| pattern.as_bytes())).unwrap();
+            let prefilter = Prefilter::new(patterns.iter().map(|pattern| pattern.as_bytes())).unwrap();
             let pattern = which.get(&patterns);
             let written = if upper { pattern.to_ascii_uppercase() } else { pattern.to_ascii_lowercase() };
             let text = format!("{before}{written}{after}");
-            prop_assert!(sieve.may_hold(text.as_bytes()));
+            prop_assert!(prefilter.may_hold(text.as_bytes()));
         }
     }
 }

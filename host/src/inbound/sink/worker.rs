@@ -34,7 +34,7 @@ const RENEW_MS: u64 = 10_000;
 const DISABLED_MS: u64 = 60_000;
 
 /// What gives events away.
-pub(crate) trait Outlet: Send {
+pub(crate) trait SinkTarget: Send {
     /// How many it takes at once.
     fn batch(&self) -> usize;
 
@@ -53,13 +53,13 @@ pub(crate) enum Trouble {
     Gone { why: String },
 }
 
-/// How a line is to stop.
+/// How a worker is to stop.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Stop {
     /// It goes on.
     #[default]
     No,
-    /// After what is being given: another line gives what follows, if any does.
+    /// After what is being given: another worker gives what follows, if any does.
     Soon,
     /// After what was emitted until now, as far as the sink takes it.
     Last,
@@ -115,12 +115,12 @@ impl SinkDoing {
     }
 }
 
-/// Wakes sinks when something was emitted. Clones are the same bell.
+/// Wakes sinks when something was emitted. Clones are the same signal.
 #[derive(Clone, Debug)]
-pub(crate) struct Bell(watch::Sender<()>);
+pub(crate) struct WakeSignal(watch::Sender<()>);
 
-impl Bell {
-    /// A bell that nobody rang.
+impl WakeSignal {
+    /// A signal that nobody gave.
     pub(crate) fn new() -> Self {
         Self(watch::channel(()).0)
     }
@@ -136,20 +136,20 @@ impl Bell {
     }
 }
 
-/// What a line works with.
+/// What a worker works with.
 #[derive(Clone)]
-pub(crate) struct Means {
+pub(crate) struct SinkContext {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) bell: Bell,
+    pub(crate) wake: WakeSignal,
 }
 
 /// One sink at work.
-pub(crate) struct Line {
+pub(crate) struct SinkWorker {
     name: String,
     policy: SinkPolicy,
-    outlet: Box<dyn Outlet>,
-    means: Means,
+    target: Box<dyn SinkTarget>,
+    context: SinkContext,
     holder: String,
     /// Until when the lease holds; nothing where it is not held.
     held_until: Option<Timestamp>,
@@ -170,24 +170,29 @@ pub(crate) struct Line {
 enum Round {
     /// There may be more at once.
     More,
-    /// Nothing is there to do before this time, or before the bell rings.
+    /// Nothing is there to do before this time, or before the wake signal.
     Idle,
     /// Nothing is to be done before this time, whatever happens.
     Until(Timestamp),
 }
 
-impl Line {
+impl SinkWorker {
     /// A sink that has not begun.
     ///
     /// # Errors
     /// Where the operating system gives no random name.
-    pub(crate) fn new(name: &str, policy: SinkPolicy, outlet: Box<dyn Outlet>, means: Means) -> Result<Self> {
+    pub(crate) fn new(
+        name: &str,
+        policy: SinkPolicy,
+        target: Box<dyn SinkTarget>,
+        context: SinkContext,
+    ) -> Result<Self> {
         let state = SinkState { name: name.to_owned(), doing: SinkDoing::Well, given: 0, dead: 0, position: 0 };
         Ok(Self {
             name: name.to_owned(),
             policy,
-            outlet,
-            means,
+            target,
+            context,
             holder: crate::random::name()?,
             held_until: None,
             position: 0,
@@ -200,7 +205,7 @@ impl Line {
         })
     }
 
-    /// The same, which counts on from the line of its name before it.
+    /// The same, which counts on from the worker of its name before it.
     pub(crate) fn after(mut self, before: &[Arc<Mutex<SinkState>>]) -> Self {
         let is_own =
             |state: &&Arc<Mutex<SinkState>>| state.lock().unwrap_or_else(PoisonError::into_inner).name == self.name;
@@ -220,9 +225,9 @@ impl Line {
     /// Works until it is told to stop or nobody can say so any more. What is being given then is waited for, and the lease
     /// goes back. Dropped, it may repeat the last events when it begins again, and loses none.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<Stop>) {
-        let mut bell = self.means.bell.listen();
+        let mut wake = self.context.wake.listen();
         while *stop.borrow_and_update() == Stop::No {
-            let now = self.means.clock.now();
+            let now = self.context.clock.now();
             let round = match self.round(now).await {
                 Ok(round) => round,
                 // The store has trouble, and with it all that wait; where it was is where it goes on.
@@ -230,21 +235,21 @@ impl Line {
             };
             let (until, may_wake) = match round {
                 Round::More => continue,
-                Round::Idle => (self.means.clock.now().plus(LOOK_MS), true),
+                Round::Idle => (self.context.clock.now().plus(LOOK_MS), true),
                 Round::Until(at) => (at, false),
             };
             tokio::select! {
                 biased;
                 changed = stop.changed() => if changed.is_err() { break },
-                _ = bell.changed(), if may_wake => {}
-                () = self.means.clock.sleep_until(until) => {}
+                _ = wake.changed(), if may_wake => {}
+                () = self.context.clock.sleep_until(until) => {}
             }
         }
         let is_last = *stop.borrow() != Stop::Soon;
         if is_last {
             // What another process emits meanwhile is that one's to give.
-            let last = self.means.store.last_emitted().await.unwrap_or(0);
-            while self.position < last && matches!(self.round(self.means.clock.now()).await, Ok(Round::More)) {}
+            let last = self.context.store.last_emitted().await.unwrap_or(0);
+            while self.position < last && matches!(self.round(self.context.clock.now()).await, Ok(Round::More)) {}
         }
         self.end().await;
     }
@@ -257,12 +262,12 @@ impl Line {
         // Reading costs nobody anything, so a quiet sink writes nothing.
         let after = match self.held_until {
             Some(_) => self.position,
-            None => match self.means.store.sink_place(&self.name).await? {
+            None => match self.context.store.sink_place(&self.name).await? {
                 Some(place) => place.position,
                 None => return self.begin(now).await,
             },
         };
-        let rows = self.means.store.outbox(after, ROWS).await?;
+        let rows = self.context.store.outbox(after, ROWS).await?;
         if rows.is_empty() {
             self.rest(now).await?;
             return Ok(Round::Idle);
@@ -298,12 +303,12 @@ impl Line {
             self.set(|state| state.doing = SinkDoing::Elsewhere);
             return Ok(Round::Until(now.plus(LOOK_MS)));
         }
-        let store = self.means.store.clone();
+        let store = self.context.store.clone();
         if store.sink_place(&self.name).await?.is_none() {
             let retention_ms = self.policy.limits.retention_ms;
             let mut to = 0;
             loop {
-                if !self.hold(self.means.clock.now()).await? {
+                if !self.hold(self.context.clock.now()).await? {
                     return Ok(Round::Until(now.plus(LOOK_MS)));
                 }
                 let rows = store.outbox(to, ROWS).await?;
@@ -328,7 +333,7 @@ impl Line {
     /// What is next: a dead letter, or else events to give, or else only some to pass over.
     fn plan(&self, rows: Vec<Outgoing>, now: Timestamp) -> Plan {
         let mut plan = Plan { batch: Vec::new(), head: None, dead: None, to: self.position };
-        let most = self.outlet.batch();
+        let most = self.target.batch();
         let mut bytes = 0;
         for row in rows {
             let number = row.number;
@@ -370,19 +375,19 @@ impl Line {
 
     /// Gives a batch, and keeps the lease meanwhile. Answers what to do where it was not taken.
     async fn give(&mut self, plan: &Plan, now: Timestamp) -> Result<Result<(), Round>> {
-        let Self { outlet, means, holder, name, held_until, .. } = self;
+        let Self { target, context, holder, name, held_until, .. } = self;
         let lease = lease_name(name);
-        let mut giving = outlet.give(&plan.batch);
+        let mut giving = target.give(&plan.batch);
         let outcome = loop {
-            let renew_at = means.clock.now().plus(LEASE_MS - RENEW_MS);
+            let renew_at = context.clock.now().plus(LEASE_MS - RENEW_MS);
             tokio::select! {
                 biased;
                 outcome = &mut giving => break outcome,
-                () = means.clock.alarm(renew_at) => {
-                    let now = means.clock.now();
+                () = context.clock.alarm(renew_at) => {
+                    let now = context.clock.now();
                     let until = now.plus(LEASE_MS);
                     // Where it cannot be renewed, what is under way goes on all the same: at least once, not at most.
-                    if let Ok(true) = means.store.lease(&lease, holder, now, until).await {
+                    if let Ok(true) = context.store.lease(&lease, holder, now, until).await {
                         *held_until = Some(until);
                     }
                 }
@@ -431,10 +436,10 @@ impl Line {
     /// Waits longer each time, and as long as the sink says.
     fn wait(&mut self, why: &str, said: Option<Timestamp>) -> Round {
         let limits = &self.policy.limits;
-        let now = self.means.clock.now();
+        let now = self.context.clock.now();
         let doubled = limits.retry_ms.saturating_mul(1 << self.failures.min(40));
         self.failures = self.failures.saturating_add(1);
-        let wait_ms = lengthened(doubled.min(limits.retry_wait_ms), self.means.clock.jitter());
+        let wait_ms = lengthened(doubled.min(limits.retry_wait_ms), self.context.clock.jitter());
         let until = now.plus(wait_ms).max(said.unwrap_or_default().min(now.plus(limits.hold_ms)));
         tracing::warn!(target: "wharfage::sink", sink = self.name, why, %until, failures = self.failures, "not taken");
         let why = why.to_owned();
@@ -442,11 +447,11 @@ impl Line {
         Round::Until(until)
     }
 
-    /// Puts an event among the dead letters; the line goes on behind it.
+    /// Puts an event among the dead letters; the worker goes on behind it.
     async fn bury(&mut self, row: Outgoing, why: String, at: Timestamp) -> Result<()> {
         let number = row.number;
         tracing::error!(target: "wharfage::sink", sink = self.name, number, why, "an event goes to the dead letters");
-        self.means.store.advance_sink(&self.name, number, Some(Refused { at, why })).await?;
+        self.context.store.advance_sink(&self.name, number, Some(Refused { at, why })).await?;
         (self.position, self.written) = (number, number);
         (self.failures, self.refusals) = (0, 0);
         self.set(|state| {
@@ -459,7 +464,7 @@ impl Line {
     /// Writes down what is done.
     async fn settle(&mut self) -> Result<()> {
         if self.written < self.position {
-            self.means.store.advance_sink(&self.name, self.position, None).await?;
+            self.context.store.advance_sink(&self.name, self.position, None).await?;
             self.written = self.position;
             let position = self.position;
             self.set(|state| state.position = position);
@@ -475,12 +480,12 @@ impl Line {
         // Where it ended meanwhile, another process may have gone on.
         let was_held = self.held_until.is_some_and(|until| until > now);
         let until = now.plus(LEASE_MS);
-        if !self.means.store.lease(&lease_name(&self.name), &self.holder, now, until).await? {
+        if !self.context.store.lease(&lease_name(&self.name), &self.holder, now, until).await? {
             self.held_until = None;
             return Ok(false);
         }
         if !was_held {
-            self.found = self.means.store.sink_place(&self.name).await?.unwrap_or_default();
+            self.found = self.context.store.sink_place(&self.name).await?.unwrap_or_default();
             let position = self.found.position;
             if position != self.position {
                 self.refusals = 0;
@@ -495,7 +500,7 @@ impl Line {
     async fn rest(&mut self, now: Timestamp) -> Result<()> {
         if self.held_until.is_some_and(|until| until.since(now) <= RENEW_MS) {
             self.held_until = None;
-            self.means.store.release(&lease_name(&self.name), &self.holder).await?;
+            self.context.store.release(&lease_name(&self.name), &self.holder).await?;
         }
         if !self.is_disabled {
             self.set(|state| state.doing = SinkDoing::Well);
@@ -507,7 +512,7 @@ impl Line {
     async fn end(mut self) {
         let _ = self.settle().await;
         if self.held_until.is_some() {
-            let _ = self.means.store.release(&lease_name(&self.name), &self.holder).await;
+            let _ = self.context.store.release(&lease_name(&self.name), &self.holder).await;
         }
     }
 

@@ -1,4 +1,4 @@
-//! Sinks that fail in every way, lines that are killed at every place, and what must hold whatever happens: no event is lost,
+//! Sinks that fail in every way, workers that are killed at every place, and what must hold whatever happens: no event is lost,
 //! the order is kept, what comes twice comes after a kill, and nobody is held back by another.
 
 use std::collections::BTreeSet;
@@ -36,7 +36,7 @@ struct Script {
     answers: Vec<Trouble>,
     /// Whether it never answers.
     is_stuck: bool,
-    /// The life of the line in which it got a key, and the key.
+    /// The life of the worker in which it got a key, and the key.
     got: Vec<(u32, String)>,
     life: u32,
     /// When it was asked.
@@ -59,7 +59,7 @@ impl Scripted {
     }
 }
 
-impl Outlet for Scripted {
+impl SinkTarget for Scripted {
     fn batch(&self) -> usize {
         self.batch
     }
@@ -96,14 +96,14 @@ impl Outlet for Scripted {
 struct World {
     store: Arc<MemoryStore>,
     clock: ManualClock,
-    bell: Bell,
+    wake: WakeSignal,
     emitted: u64,
 }
 
 impl World {
     fn new(seed: u64) -> Self {
         let clock = ManualClock::new(NOW, seed);
-        Self { store: Arc::new(MemoryStore::default()), clock, bell: Bell::new(), emitted: 0 }
+        Self { store: Arc::new(MemoryStore::default()), clock, wake: WakeSignal::new(), emitted: 0 }
     }
 
     /// Emits so many events with the keys that follow.
@@ -117,7 +117,7 @@ impl World {
             let content = serde_json::to_vec(&emitter.emitted(emission, self.clock.now(), None)).unwrap();
             self.commit(key, content).await;
         }
-        self.bell.ring();
+        self.wake.ring();
     }
 
     async fn commit(&self, name: String, content: Vec<u8>) {
@@ -133,8 +133,8 @@ impl World {
         crate::store::Arrivals::commit(&*self.store, commit).await.unwrap();
     }
 
-    fn means(&self) -> Means {
-        Means { store: self.store.clone(), clock: Arc::new(self.clock.clone()), bell: self.bell.clone() }
+    fn context(&self) -> SinkContext {
+        SinkContext { store: self.store.clone(), clock: Arc::new(self.clock.clone()), wake: self.wake.clone() }
     }
 
     fn sink(&self, name: &str, batch: usize, policy: &str) -> Sink {
@@ -158,7 +158,7 @@ impl World {
     }
 }
 
-/// A sink whose line is moved by hand.
+/// A sink whose worker is moved by hand.
 struct Sink {
     name: String,
     policy: SinkPolicy,
@@ -175,12 +175,12 @@ impl Sink {
         self.run = None;
         self.script().life += 1;
         let seed = world.clock.now().as_millis() ^ u64::from(self.script().life);
-        let outlet =
+        let target =
             Scripted { script: self.script.clone(), batch: self.batch, clock: world.clock.clone(), die: Die(seed) };
-        let line = Line::new(&self.name, self.policy.clone(), Box::new(outlet), world.means()).unwrap();
-        self.state = Some(line.state());
+        let worker = SinkWorker::new(&self.name, self.policy.clone(), Box::new(target), world.context()).unwrap();
+        self.state = Some(worker.state());
         // Polled by hand, it would spend a budget that only a runtime gives back.
-        self.run = Some(Box::pin(tokio::task::unconstrained(line.run(self.stop.subscribe()))));
+        self.run = Some(Box::pin(tokio::task::unconstrained(worker.run(self.stop.subscribe()))));
     }
 
     /// Goes on as far as it can without waiting for something. True when it has ended.
@@ -252,13 +252,13 @@ async fn what_is_emitted_is_given_in_order_and_only_what_is_meant() {
         assert_eq!(sink.state().position, 6, "{}", sink.name);
     }
     assert_eq!((all.got(), some.got(), others.got()), (keys(1..=6), keys(4..=5), Vec::new()));
-    // Woken by the bell, without any time passing.
+    // Woken by the signal, without any time passing.
     world.emit(1, "order.gone").await;
     some.steps();
     assert_eq!(some.got(), ["4", "5", "7"]);
     assert_eq!(world.clock.now(), NOW);
     // Another process does not ring; somebody looks.
-    world.bell = Bell::new();
+    world.wake = WakeSignal::new();
     world.emit(1, "order.gone").await;
     some.until_got(&world, 4);
 }
@@ -294,7 +294,7 @@ async fn a_sink_that_says_when_is_not_asked_before_and_cannot_say_for_ever() {
     assert_eq!(asked[2], NOW.plus(690_000), "its word holds longer than limits.hold_ms");
 }
 
-/// R22: what a sink refuses again and again becomes a dead letter that says which limit was reached, and the line goes on.
+/// R22: what a sink refuses again and again becomes a dead letter that says which limit was reached, and the worker goes on.
 #[tokio::test]
 async fn r22_what_is_refused_often_enough_is_a_dead_letter_and_the_line_goes_on() {
     let mut world = World::new(4);
@@ -352,7 +352,7 @@ async fn what_comes_again_waits_anew() {
     sink.begin(&world);
     sink.until_got(&world, 2);
     assert_eq!((sink.got(), world.letters().await.len()), (keys(1..=2), 0));
-    // Nor does it hold up the line for ever.
+    // Nor does it hold up the worker for ever.
     again().await.unwrap();
     sink.script().answers = vec![Trouble::Gone { why: "answered 410".into() }];
     sink.begin(&world);
@@ -491,9 +491,10 @@ async fn a_line_counts_on_from_the_one_before_it() {
     let before = [sink.state.clone().unwrap()];
     before[0].lock().unwrap().doing = SinkDoing::Disabled { why: "it answered 410".into() };
     let next = |name: &str| {
-        let outlet = Scripted { script: Arc::default(), batch: 1, clock: world.clock.clone(), die: Die(1) };
-        let line = Line::new(name, sink.policy.clone(), Box::new(outlet), world.means()).unwrap().after(&before);
-        let state = line.state().lock().unwrap().clone();
+        let target = Scripted { script: Arc::default(), batch: 1, clock: world.clock.clone(), die: Die(1) };
+        let worker =
+            SinkWorker::new(name, sink.policy.clone(), Box::new(target), world.context()).unwrap().after(&before);
+        let state = worker.state().lock().unwrap().clone();
         (state.name, state.given, state.doing)
     };
     assert_eq!(next("s"), ("s".to_owned(), 2, SinkDoing::Well));

@@ -1,7 +1,7 @@
 //! What an import waits for, done on the stack of whoever runs the call and not on the guest's.
 //!
 //! A guest's stack is its own for as long as its call lasts, and stays as deep in memory as it ever was. The way of a
-//! request to its socket is deep. So an import leaves its request here and waits, and [`Errands::attend`], which runs the
+//! request to its socket is deep. So an import leaves its request here and waits, and [`OffStack::drive`], which runs the
 //! guest, does it in between. The guest stands still meanwhile, as it would anyway, and who drops the call drops both.
 
 use std::future::poll_fn;
@@ -13,10 +13,10 @@ use crate::time::BoxFuture;
 
 /// What one guest waits for. Clones are the same.
 #[derive(Clone, Default)]
-pub(crate) struct Errands(Arc<Mutex<Option<Errand>>>);
+pub(crate) struct OffStack(Arc<Mutex<Option<Task>>>);
 
 /// It is begun where it is done, so that nothing large is made on the guest's stack.
-type Errand = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
+type Task = Box<dyn FnOnce() -> BoxFuture<'static, ()> + Send>;
 
 /// Something under way, and where it puts what comes of it. It is polled where it lies: what is waited for is large, and
 /// each layer around it would move it once more.
@@ -35,26 +35,26 @@ impl<T> Future for Doing<T> {
     }
 }
 
-impl Errands {
-    /// Has this done, and waits for what comes of it. Nobody does it where no [`Errands::attend`] runs the guest.
-    pub(crate) async fn run<T>(&self, errand: impl FnOnce() -> BoxFuture<'static, T> + Send + 'static) -> T
+impl OffStack {
+    /// Has this done, and waits for what comes of it. Nobody does it where no [`OffStack::drive`] runs the guest.
+    pub(crate) async fn run<T>(&self, task: impl FnOnce() -> BoxFuture<'static, T> + Send + 'static) -> T
     where
         T: Send + 'static,
     {
         let done = Arc::new(Mutex::new(None));
         let came = done.clone();
-        *lock(&self.0) = Some(Box::new(move || Box::pin(Doing { what: errand(), came })));
+        *lock(&self.0) = Some(Box::new(move || Box::pin(Doing { what: task(), came })));
         // No waker: the guest goes on as soon as it is done.
         poll_fn(|_| lock(&done).take().map_or(Poll::Pending, Poll::Ready)).await
     }
 
     /// Runs a guest, and whatever it waits for.
-    pub(crate) async fn attend<T>(&self, mut guest: Pin<&mut impl Future<Output = T>>) -> T {
+    pub(crate) async fn drive<T>(&self, mut guest: Pin<&mut impl Future<Output = T>>) -> T {
         let mut under_way: Option<BoxFuture<'static, ()>> = None;
         poll_fn(|cx| {
             loop {
-                if let Some(errand) = &mut under_way {
-                    ready!(errand.as_mut().poll(cx));
+                if let Some(task) = &mut under_way {
+                    ready!(task.as_mut().poll(cx));
                     under_way = None;
                 }
                 if let Poll::Ready(came) = guest.as_mut().poll(cx) {
@@ -82,12 +82,12 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_guest_goes_on_with_what_came_of_each_of_its_errands() {
-        let errands = Errands::default();
+    async fn a_guest_goes_on_with_what_came_of_each_of_its_tasks() {
+        let off_stack = OffStack::default();
         let guest = async {
             let mut sum = 0;
             for number in 1..=3_u64 {
-                sum += errands
+                sum += off_stack
                     .run(move || {
                         Box::pin(async move {
                             tokio::task::yield_now().await;
@@ -99,21 +99,21 @@ mod tests {
             }
             sum
         };
-        assert_eq!(errands.attend(pin!(guest)).await, 6);
+        assert_eq!(off_stack.drive(pin!(guest)).await, 6);
     }
 
     #[tokio::test]
-    async fn an_errand_ends_with_its_guest_and_a_guest_that_waits_is_not_run() {
+    async fn a_task_ends_with_its_guest_and_a_guest_that_waits_is_not_run() {
         struct Told(Arc<AtomicU64>);
         impl Drop for Told {
             fn drop(&mut self) {
                 self.0.fetch_add(1, Ordering::SeqCst);
             }
         }
-        let (errands, ended, polled) = (Errands::default(), Arc::new(AtomicU64::new(0)), AtomicU64::new(0));
+        let (off_stack, ended, polled) = (OffStack::default(), Arc::new(AtomicU64::new(0)), AtomicU64::new(0));
         let told = Told(ended.clone());
         let guest = async {
-            let waits = errands.run(move || {
+            let waits = off_stack.run(move || {
                 Box::pin(async move {
                     let _told = told;
                     std::future::pending::<()>().await;
@@ -127,7 +127,7 @@ mod tests {
             .await;
         };
         let mut guest = Box::pin(guest);
-        let mut call = Box::pin(errands.attend(guest.as_mut()));
+        let mut call = Box::pin(off_stack.drive(guest.as_mut()));
         for _ in 0..3 {
             assert!(futures_util::poll!(&mut call).is_pending());
         }

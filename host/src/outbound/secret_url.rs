@@ -18,13 +18,13 @@ use super::transport::Answered;
 use crate::error::{Error, RequestSent, rule};
 
 /// Kept URLs that one call may have.
-pub(crate) const KEPT_MAX: usize = 64;
+pub(crate) const SECRET_URLS_MAX: usize = 64;
 
 /// A secret part of such a URL that is searched in answers by itself; a shorter one would be found everywhere.
 const PART_BYTES_MIN: usize = 16;
 
 /// A URL that stays in the host.
-pub(crate) struct Kept {
+pub(crate) struct SecretUrl {
     /// What the plugin calls it.
     pub(crate) name: String,
     /// The header field that it came in.
@@ -39,7 +39,7 @@ pub(crate) struct Kept {
 }
 
 /// Takes the URL out of an answer, where the manifest says that there may be one. `number` is that of the request.
-pub(super) fn take(outbound: &Outbound, answered: &mut Answered, number: u64) -> Option<Arc<Kept>> {
+pub(super) fn take(outbound: &Outbound, answered: &mut Answered, number: u64) -> Option<Arc<SecretUrl>> {
     let header = outbound.scope.origins.get(answered.origin)?.kept_header.clone()?;
     let raw = answered.result.as_mut().ok().filter(|raw| (200..300).contains(&raw.status))?;
     let value = raw.headers.remove(&header)?;
@@ -50,10 +50,10 @@ pub(super) fn take(outbound: &Outbound, answered: &mut Answered, number: u64) ->
     raw.headers.insert(header.clone(), HeaderValue::from_str(&name).ok()?);
     let is_bare = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
     let is_inside = is_bare && url.origin() == answered.url.origin();
-    Some(Arc::new(Kept { name, header, url, shown, is_inside, status: raw.status }))
+    Some(Arc::new(SecretUrl { name, header, url, shown, is_inside, status: raw.status }))
 }
 
-impl Kept {
+impl SecretUrl {
     /// Why it is not kept, if it is not: credential and content go where the answer came from, or nowhere.
     pub(super) fn refused(&self) -> Option<Error> {
         let message = format!(
@@ -103,9 +103,9 @@ fn shown(url: &Url, asked: &Url) -> (Url, Vec<Zeroizing<String>>) {
 }
 
 /// What the plugin calls it.
-impl fmt::Debug for Kept {
+impl fmt::Debug for SecretUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Kept({})", self.name)
+        write!(f, "SecretUrl({})", self.name)
     }
 }
 

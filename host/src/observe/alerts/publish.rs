@@ -82,7 +82,7 @@ struct Content<'a> {
 }
 
 /// Tells what fires and what was resolved.
-pub(crate) struct Teller {
+pub(crate) struct AlertPublisher {
     /// This process among those over the same store.
     pub(crate) holder: String,
     pub(crate) store: Arc<dyn Store>,
@@ -91,7 +91,7 @@ pub(crate) struct Teller {
     pub(crate) told: Arc<dyn Fn() + Send + Sync>,
 }
 
-impl Teller {
+impl AlertPublisher {
     /// What was told as firing and not as resolved, whoever told it.
     ///
     /// # Errors
@@ -303,14 +303,14 @@ mod tests {
 
     const NOW_MS: u64 = 1_700_000_000_000;
 
-    fn teller(store: &Arc<dyn Store>) -> Teller {
+    fn publisher(store: &Arc<dyn Store>) -> AlertPublisher {
         process(store, "one", 0)
     }
 
     /// A process so many milliseconds later.
-    fn process(store: &Arc<dyn Store>, holder: &str, later_ms: u64) -> Teller {
+    fn process(store: &Arc<dyn Store>, holder: &str, later_ms: u64) -> AlertPublisher {
         let clock = ManualClock::new(Timestamp::from_millis(NOW_MS + later_ms), 1);
-        Teller { holder: holder.into(), store: store.clone(), clock: Arc::new(clock), told: Arc::new(|| ()) }
+        AlertPublisher { holder: holder.into(), store: store.clone(), clock: Arc::new(clock), told: Arc::new(|| ()) }
     }
 
     async fn events(store: &Arc<dyn Store>) -> Vec<Value> {
@@ -327,15 +327,15 @@ mod tests {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let ops = policy("sink = 'ops'");
         for start in 0..3 {
-            let teller = process(&store, &format!("start {start}"), start);
-            teller.tell(&[alert("orders.list", 5_000)], &ops, KEEPING).await.unwrap();
-            assert_eq!(teller.firing().await.unwrap(), [alert("orders.list", 5_000)]);
+            let publisher = process(&store, &format!("start {start}"), start);
+            publisher.tell(&[alert("orders.list", 5_000)], &ops, KEEPING).await.unwrap();
+            assert_eq!(publisher.firing().await.unwrap(), [alert("orders.list", 5_000)]);
         }
         assert_eq!(events(&store).await.len(), 1);
         // Those before are gone when they have not said for long enough that it goes on.
         for start in 3..6 {
-            let teller = process(&store, &format!("start {start}"), HOLD_MS + start);
-            teller.tell(&[], &ops, KEEPING).await.unwrap();
+            let publisher = process(&store, &format!("start {start}"), HOLD_MS + start);
+            publisher.tell(&[], &ops, KEEPING).await.unwrap();
         }
         let told = events(&store).await;
         let types: Vec<&str> = told.iter().filter_map(|event| event["event_type"].as_str()).collect();
@@ -356,7 +356,7 @@ mod tests {
         }
         assert_eq!((&told[0]["data"]["state"], &told[1]["data"]["state"]), (&"firing".into(), &"resolved".into()));
         // The next time is another story.
-        teller(&store).tell(&[alert("orders.list", 9_000)], &ops, KEEPING).await.unwrap();
+        publisher(&store).tell(&[alert("orders.list", 9_000)], &ops, KEEPING).await.unwrap();
         assert_eq!(events(&store).await.len(), 3);
     }
 
@@ -364,12 +364,12 @@ mod tests {
     async fn without_a_sink_nobody_is_told_and_it_is_remembered() {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let firing = [alert("orders.list", 5_000)];
-        teller(&store).tell(&firing, &policy(""), KEEPING).await.unwrap();
+        publisher(&store).tell(&firing, &policy(""), KEEPING).await.unwrap();
         assert!(events(&store).await.is_empty());
-        assert_eq!(teller(&store).firing().await.unwrap(), firing);
+        assert_eq!(publisher(&store).firing().await.unwrap(), firing);
         // Whoever is named later is told of what fires then, and the one before that it is over for them.
-        teller(&store).tell(&firing, &policy("sink = 'ops'"), KEEPING).await.unwrap();
-        teller(&store).tell(&firing, &policy("sink = 'night'"), KEEPING).await.unwrap();
+        publisher(&store).tell(&firing, &policy("sink = 'ops'"), KEEPING).await.unwrap();
+        publisher(&store).tell(&firing, &policy("sink = 'night'"), KEEPING).await.unwrap();
         let told: Vec<(String, String)> = events(&store)
             .await
             .iter()
@@ -430,7 +430,7 @@ mod tests {
         told[0].as_object_mut().unwrap().remove("seen_until_ms");
         let told: Vec<Told> = serde_json::from_value(told).unwrap();
         let (after, emissions) =
-            teller(&store).difference(&told, &[], &policy("sink = 'ops'"), Timestamp::from_millis(NOW_MS));
+            publisher(&store).difference(&told, &[], &policy("sink = 'ops'"), Timestamp::from_millis(NOW_MS));
         assert_eq!((after.len(), emissions.len()), (0, 1));
     }
 
@@ -439,12 +439,12 @@ mod tests {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let two = policy("sink = 'ops'\nfiring_max = 2");
         let all = |names: &[&str]| names.iter().map(|name| alert(name, 5_000)).collect::<Vec<_>>();
-        teller(&store).tell(&all(&["c", "d"]), &two, KEEPING).await.unwrap();
-        teller(&store).tell(&all(&["a", "b", "c", "d"]), &two, KEEPING).await.unwrap();
+        publisher(&store).tell(&all(&["c", "d"]), &two, KEEPING).await.unwrap();
+        publisher(&store).tell(&all(&["a", "b", "c", "d"]), &two, KEEPING).await.unwrap();
         assert_eq!(events(&store).await.len(), 2, "what was told was taken back for another");
-        teller(&store).tell(&all(&["a", "b", "c"]), &two, KEEPING).await.unwrap();
+        publisher(&store).tell(&all(&["a", "b", "c"]), &two, KEEPING).await.unwrap();
         let names: Vec<AlertSubject> =
-            teller(&store).firing().await.unwrap().into_iter().map(|alert| alert.subject).collect();
+            publisher(&store).firing().await.unwrap().into_iter().map(|alert| alert.subject).collect();
         assert_eq!(names, ["c", "a"].map(|name| AlertSubject::Operation(name.into())));
     }
 
@@ -454,10 +454,10 @@ mod tests {
         let ops = policy("sink = 'ops'");
         let firing = [alert("orders.list", 5_000)];
         let full = Keeping { bytes_max: 10, ..KEEPING };
-        let error = teller(&store).tell(&firing, &ops, full).await.unwrap_err().to_string();
+        let error = publisher(&store).tell(&firing, &ops, full).await.unwrap_err().to_string();
         assert!(error.contains("alerts would exceed the limit outbox_bytes: 10 bytes of all"), "{error}");
-        assert!(teller(&store).firing().await.unwrap().is_empty(), "it counts as told");
-        teller(&store).tell(&firing, &ops, KEEPING).await.unwrap();
+        assert!(publisher(&store).firing().await.unwrap().is_empty(), "it counts as told");
+        publisher(&store).tell(&firing, &ops, KEEPING).await.unwrap();
         assert_eq!(events(&store).await.len(), 1);
     }
 }
