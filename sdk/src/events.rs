@@ -47,6 +47,14 @@ impl Event {
     }
 }
 
+impl Webhook {
+    /// The value of a header field, its name compared without regard to case; the first, if there are several.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+        found.map(|header| header.value.as_str())
+    }
+}
+
 impl Poll {
     /// What the operator set for it.
     ///
@@ -135,6 +143,14 @@ mod tests {
         assert_eq!(event(outcome.cursor).kept::<Vec<u8>>().unwrap(), Some(vec![1, 2]));
         let error = event(Some("of long ago".into())).kept::<Vec<u8>>().unwrap_err();
         assert_eq!(error.kind, ErrorKind::CursorInvalid);
+    }
+
+    #[test]
+    fn header_names_have_no_case() {
+        let header = |name: &str, value: &str| Header { name: name.into(), value: value.into() };
+        let headers = vec![header("x-about", "orders"), header("X-About", "items")];
+        let webhook = Webhook { endpoint: "changes".into(), headers, body: Vec::new() };
+        assert_eq!((webhook.header("X-ABOUT"), webhook.header("x-other")), (Some("orders"), None));
     }
 
     #[test]

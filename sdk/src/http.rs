@@ -283,6 +283,18 @@ impl Response {
             .map_err(|_| self.error(ErrorKind::SchemaViolation, "the answer is not UTF-8 text"))
     }
 
+    /// Refuses an answer that says something where there is nothing to say: that is 204 or `{}`, and a page of somebody in
+    /// between is neither.
+    ///
+    /// # Errors
+    /// `schema-violation`.
+    pub fn must_be_empty(&self) -> Result<(), Error> {
+        if self.status == 204 || self.body.trim_ascii() == b"{}" {
+            return Ok(());
+        }
+        Err(self.error(ErrorKind::SchemaViolation, "the answer has another shape: expected none"))
+    }
+
     /// An error about this answer: its status, endpoint, request id and the start of its body are filled in.
     pub fn error(&self, kind: ErrorKind, message: impl Into<String>) -> Error {
         self.refusal(kind, message.into())
@@ -342,6 +354,44 @@ fn segment_of(field: &str, value: &dyn Display) -> Result<String, Error> {
     let mut segment = String::new();
     push_encoded(&mut segment, &value);
     Ok(segment)
+}
+
+/// The fields of a form, in their order (WHATWG URL, "application/x-www-form-urlencoded parsing"). Whatever the body is, this
+/// reads it: what is no UTF-8 becomes U+FFFD, and a `%` that begins no escape stays one.
+pub fn form_pairs(body: &[u8]) -> Vec<(String, String)> {
+    let pairs = body.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let at = pair.iter().position(|byte| *byte == b'=');
+            let (name, value) = pair.split_at(at.unwrap_or(pair.len()));
+            (decoded(name, b' '), decoded(value.get(1..).unwrap_or_default(), b' '))
+        })
+        .collect()
+}
+
+/// A part of a URL without its escapes, as [`segment`] made it: `%2B` becomes `+`, and a `+` stays one. Read as leniently as
+/// [`form_pairs`] reads.
+pub fn percent_decode(text: &str) -> String {
+    decoded(text.as_bytes(), b'+')
+}
+
+fn decoded(text: &[u8], plus: u8) -> String {
+    let digit = |at: usize| text.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(byte) = text.get(at) {
+        match (byte, digit(at + 1), digit(at + 2)) {
+            // Two hexadecimal digits are one byte.
+            (b'%', Some(high), Some(low)) => {
+                bytes.push((high * 16 + low) as u8);
+                at += 2;
+            }
+            (b'+', ..) => bytes.push(plus),
+            (byte, ..) => bytes.push(*byte),
+        }
+        at += 1;
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Method and path of a request, without query.
@@ -441,6 +491,26 @@ mod tests {
     }
 
     #[test]
+    fn a_form_is_read_as_it_was_written() {
+        let read = form_pairs("a=1+2&b=%C3%A9%26&c&=d&e=%&f=%4&&g=%e9".as_bytes());
+        let read: Vec<(&str, &str)> = read.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let fields = [("a", "1 2"), ("b", "é&"), ("c", ""), ("", "d"), ("e", "%"), ("f", "%4"), ("g", "\u{fffd}")];
+        assert_eq!(read, fields);
+        assert_eq!(percent_decode("a+b%20%2B%zz"), "a+b +%zz");
+    }
+
+    #[test]
+    fn nothing_to_say_is_204_or_an_empty_object() {
+        let no_content = Response { status: 204, ..response("") };
+        for empty in [no_content, response("{}"), response(" {}\n")] {
+            empty.must_be_empty().unwrap();
+        }
+        for other in ["", "<html></html>", "[]", r#"{"a": 1}"#] {
+            assert_eq!(response(other).must_be_empty().unwrap_err().kind, ErrorKind::SchemaViolation, "{other}");
+        }
+    }
+
+    #[test]
     fn what_is_not_json_passes_and_another_shape_does_not() {
         let error = response("<html>Bad gateway</html>").json::<serde_json::Value>().unwrap_err();
         assert_eq!((error.kind.name(), error.may_retry()), ("transient", true));
@@ -480,6 +550,7 @@ mod tests {
         fn whatever_is_encoded_stays_one_value(value in "\\PC{1,30}") {
             let request = Request::get("{api}/").query("q", &value);
             let encoded = request.url().strip_prefix("{api}/?q=").unwrap();
+            prop_assert_eq!(percent_decode(encoded), value.as_str());
             prop_assert!(!encoded.contains(['&', '=', '#', '?', '/', ' ']));
         }
     }

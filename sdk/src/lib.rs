@@ -73,7 +73,7 @@
 //!
 //! The modules bear the names of the contract's files: [`http`], [`files`], [`secrets`], [`rate_limit`],
 //! [`state`], [`clock`], [`log`] are what a plugin may call, [`mod@operations`] and [`events`] what it answers. [`stream`] and [`multipart`] are
-//! for bodies piece by piece; [`page`], [`graphql`], [`time`], [`money`] and [`json`] help with what providers have in common; [`testing`] runs a plugin natively,
+//! for bodies piece by piece; [`page`], [`graphql`], [`time`], [`money`], [`base64`] and [`json`] help with what providers have in common; [`testing`] runs a plugin natively,
 //! its operations from fixtures and its triggers in a [`testing::Scene`].
 //!
 //! What an operation reads is made with [`input!`](crate::input!), what a provider answers with [`answer!`](crate::answer!),
@@ -84,6 +84,7 @@
 #[cfg(test)]
 extern crate self as wharfage_sdk;
 
+pub mod base64;
 #[doc(hidden)]
 pub mod bindings;
 pub mod clock;

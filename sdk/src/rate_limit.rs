@@ -14,7 +14,7 @@ use crate::testing::host::rate_limit as import;
 /// What an answer said about a limit. Start from `Feedback::default()` and fill in what is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Feedback {
-    /// The bucket it is about; all buckets of the account when absent.
+    /// The bucket it is about; when absent, all that no other account shares.
     pub bucket: Option<String>,
     /// Nothing may be sent before this time. The host caps it.
     pub blocked_until: Option<Timestamp>,

@@ -26,6 +26,17 @@ pub fn sign(name: &str, algorithm: Algorithm, data: &[u8]) -> Result<Vec<u8>, Er
     import::sign(name, algorithm, data).map_err(Error::from_wire)
 }
 
+/// The keyed hash of `data` in hexadecimal digits, as most providers want it written.
+///
+/// # Errors
+/// As [`sign`].
+pub fn sign_hex(name: &str, algorithm: Algorithm, data: &[u8]) -> Result<String, Error> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mac = sign(name, algorithm, data)?;
+    let halves = mac.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    Ok(halves.map(|half| char::from(DIGITS[usize::from(half)])).collect())
+}
+
 /// Whether `mac` is the keyed hash of `data`; the host compares in constant time.
 ///
 /// # Errors

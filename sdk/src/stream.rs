@@ -103,7 +103,8 @@ impl Stream {
         self.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
-    /// The next bytes, at least one and at most `bytes_max`; none at the end.
+    /// The next bytes, at least one and at most `bytes_max`; none at the end. They come when their line ends, when 512 more
+    /// are there, or with the end, for a secret among them is masked.
     ///
     /// # Errors
     /// `network` when the body is cut short, `timeout` when the provider stands still, `too-large` beyond the

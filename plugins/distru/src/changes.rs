@@ -193,12 +193,14 @@ mod tests {
         );
     }
 
-    /// R24: unknown types and fields are logged and passed.
+    /// R24: unknown types are logged and passed, and so are fields passed.
     #[test]
     fn r24_what_is_not_known_yet_is_passed() {
         for kind in ["ASSEMBLY", "TASK", "PURCHASE", ""] {
             let body = format!(r#"{{"type": "{kind}", "event": "CREATE", "id": "1", "object": {{"id": "1"}}}}"#);
             assert_eq!(told(&body).unwrap(), Outcome::default());
+            let line = format!("info a webhook is about something that is not known here type={kind}");
+            assert_eq!(testing::logged(), [line]);
         }
         let more = r#"{"type": "COMPANY", "event": "MERGE", "id": "1", "object": {"id": "1", "colour": {"r": 1}}, "since": 7}"#;
         assert_eq!(told(more).unwrap().emit[0].data["action"], "changed");

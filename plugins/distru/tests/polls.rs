@@ -45,11 +45,17 @@ fn since(outcome: &Outcome) -> Timestamp {
     Timestamp::parse(cursor["since"].as_str().unwrap()).unwrap()
 }
 
+/// The first page of a list.
 fn at(since: Option<Timestamp>) -> String {
     match since {
-        Some(since) => format!("{{api}}/orders?updated_datetime={},", since).replace(':', "%3A").replace(',', "%2C"),
-        None => "{api}/orders".to_owned(),
+        Some(since) => counted(since) + "&page%5Bsize%5D=200",
+        None => "{api}/orders?page%5Bsize%5D=200".to_owned(),
     }
+}
+
+/// The first page of one that is only counted.
+fn counted(since: Timestamp) -> String {
+    format!("{{api}}/orders?updated_datetime={since},").replace(':', "%3A").replace(',', "%2C")
 }
 
 /// What the outcome emits, by key, as the host keeps it: a key that is known is not emitted again.
@@ -61,7 +67,7 @@ fn keep(outbox: &mut BTreeMap<String, Value>, outcome: &Outcome) {
 
 /// The clock of a test stands still at this time.
 fn now() -> Timestamp {
-    since(&poll_with("orders", "{}", Start::FromNow, None, Vec::new()).unwrap())
+    Timestamp::parse("2026-01-01T00:00:00Z").unwrap()
 }
 
 fn before(minutes: i64) -> String {
@@ -70,14 +76,38 @@ fn before(minutes: i64) -> String {
 
 #[test]
 fn a_first_run_from_now_on_tells_no_history() {
-    let outcome = poll_with("orders", "{}", Start::FromNow, None, Vec::new()).unwrap();
+    let (url, old, changed) = (at(Some(now().plus_ms(-300_000))), order("1", &before(4)), before(2));
+    let begin = vec![page(&url, std::slice::from_ref(&old), None)];
+    let outcome = poll_with("orders", "{}", Start::FromNow, None, begin).unwrap();
     assert_eq!((outcome.emit.len(), outcome.more), (0, false));
-    let changed = before(0);
-    let next = poll("orders", outcome.cursor, vec![page(&at(Some(now())), &[order("1", &changed)], None)]);
+    // Distru's clock is more than two minutes behind the host's: what changes after the beginning is told all the same.
+    let next = poll("orders", outcome.cursor, vec![page(&url, &[old, order("2", &changed)], None)]);
+    assert_eq!(next.emit.len(), 1);
     assert_eq!(
         next.emit[0].data,
-        json!({"id": "1", "number": "SO-1", "status": "PENDING", "action": "changed", "modified": changed})
+        json!({"id": "2", "number": "SO-2", "status": "PENDING", "action": "changed", "modified": changed})
     );
+}
+
+/// What was there before is one list, however many calls it takes; a time of a wrong clock hides nothing that comes after it.
+#[test]
+fn a_long_first_run_from_now_on_tells_no_history_either() {
+    let url = at(Some(now().plus_ms(-300_000)));
+    let mark = |n: usize| format!("{{api}}/orders?page%5Bafter%5D={n}");
+    let changed = ["2099-01-01T00:00:00Z".to_owned(), before(4), before(3), before(4), before(4)];
+    let pages: Vec<Value> = (0..5)
+        .map(|n| {
+            let next = (n < 4).then(|| mark(n + 1));
+            page(&if n == 0 { url.clone() } else { mark(n) }, &[order("1", &changed[n])], next.as_deref())
+        })
+        .collect();
+    let first = poll_with("orders", "{}", Start::FromNow, None, pages[..4].to_vec()).unwrap();
+    assert_eq!((first.emit.len(), first.more), (0, true));
+    let second = poll("orders", first.cursor, pages[4..].to_vec());
+    assert_eq!((second.emit.len(), second.more), (0, false));
+    let later = [order("1", &before(3)), order("2", &before(2))];
+    let third = poll("orders", second.cursor, vec![page(&url, &later, None)]);
+    assert_eq!((third.emit.len(), &third.emit[0].data["id"]), (1, &json!("2")));
 }
 
 /// No list is sorted by its last change. The time to go on from is moved at a list's end only, to some minutes behind the
@@ -137,6 +167,19 @@ fn a_long_history_comes_in_portions() {
     assert_eq!((second.emit.len(), second.more), (2, false));
 }
 
+/// Distru may make a page longer than it was asked to: what is found is handed back before it is more than the host takes.
+#[test]
+fn long_pages_end_a_call_sooner() {
+    let mark = |n: usize| format!("{{api}}/orders?page%5Bafter%5D={n}");
+    let orders: Vec<Value> = (0..400).map(|n| order(&n.to_string(), &before(60))).collect();
+    let url = |n: usize| if n == 0 { at(None) } else { mark(n) };
+    let pages: Vec<Value> = (0..4).map(|n| page(&url(n), &orders, (n < 3).then(|| mark(n + 1)).as_deref())).collect();
+    let first = poll("orders", None, pages[..2].to_vec());
+    assert_eq!((first.emit.len(), first.more), (800, true));
+    let second = poll("orders", first.cursor, pages[2..].to_vec());
+    assert_eq!((second.emit.len(), second.more), (800, false));
+}
+
 /// A mark inside a list that Distru does not know any more: the list is read again from where it began.
 #[test]
 fn a_mark_that_grew_old_costs_a_second_reading() {
@@ -153,9 +196,11 @@ fn a_mark_that_grew_old_costs_a_second_reading() {
 
 #[test]
 fn a_backfill_reaches_as_far_back_as_it_takes() {
-    let back = |days: i64| at(Some(now().plus_ms(-days * 86_400_000)));
+    let days_ago = |days: i64| now().plus_ms(-days * 86_400_000);
+    let back = |days: i64| counted(days_ago(days));
     let two = [order("1", &before(60)), order("2", &before(90))];
-    let exchanges = vec![page(&back(1), &[], None), page(&back(10), &two, None), page(&back(10), &two, None)];
+    let exchanges =
+        vec![page(&back(1), &[], None), page(&back(10), &two, None), page(&at(Some(days_ago(10))), &two, None)];
     let outcome = poll_with("orders", "{}", Start::Backfill(2), None, exchanges).unwrap();
     assert_eq!(outcome.emit.len(), 2);
     let few = vec![
@@ -171,7 +216,8 @@ fn a_backfill_reaches_as_far_back_as_it_takes() {
 #[test]
 fn deletions_are_told_where_distru_lists_them() {
     let gone = json!({"id": "7", "sku": "PRE-1", "updated_datetime": "2026-11-24T10:00:00Z", "deleted_at": "2026-11-24T10:00:00Z"});
-    let outcome = poll("products", None, vec![page("{api}/products?deleted=include", &[gone], None)]);
+    let outcome =
+        poll("products", None, vec![page("{api}/products?deleted=include&page%5Bsize%5D=200", &[gone], None)]);
     assert_eq!(outcome.emit[0].event_type, "product.changed");
     assert_eq!(
         outcome.emit[0].data,
@@ -183,7 +229,7 @@ fn deletions_are_told_where_distru_lists_them() {
 fn an_adjustment_is_told_with_what_it_moved() {
     let record = json!({"id": "80", "product_id": "1", "batch_id": null, "package_id": null, "location_id": "40", "quantity": "-4",
         "reason": "damaged", "completion_datetime": "2026-11-20T10:00:00Z", "inserted_datetime": "2026-11-20T10:00:01.120045Z"});
-    let outcome = poll("adjustments", None, vec![page("{api}/adjustments", &[record], None)]);
+    let outcome = poll("adjustments", None, vec![page("{api}/adjustments?page%5Bsize%5D=200", &[record], None)]);
     assert_eq!(outcome.emit[0].event_type, "stock.adjusted");
     assert_eq!(outcome.emit[0].data["quantity"], "-4");
     assert_eq!(outcome.emit[0].data["product_id"], "1");

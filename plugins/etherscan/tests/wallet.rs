@@ -312,6 +312,28 @@ fn what_makes_no_sense_is_refused() {
     assert_eq!(error.kind, ErrorKind::CursorInvalid);
 }
 
+/// The host takes 16 KiB of a cursor unless it is told to take more: what may be watched has room there, also on a chain whose
+/// id and blocks are long numbers.
+#[test]
+fn as_many_lists_as_may_be_watched_have_room_in_a_cursor() {
+    let url = "{api}/api?chainid=168587773&module=proxy&action=eth_blockNumber";
+    let answer = json!({"jsonrpc": "2.0", "id": 1, "result": "0x2fffffff"});
+    let newest = json!({"request": {"method": "GET", "url": url}, "response": {"status": 200, "json": answer}});
+    let all = |accounts: usize| {
+        let addresses: Vec<String> = (0..accounts).map(|n| format!("0x{n:040}")).collect();
+        json!({"addresses": addresses, "chainid": 168_587_773})
+    };
+    let mut begun = poll(all(30), Start::FromNow, None, vec![newest.clone()]).unwrap();
+    while begun.more {
+        begun = poll(all(30), Start::FromNow, begun.cursor, vec![newest.clone()]).unwrap();
+    }
+    let cursor = begun.cursor.unwrap();
+    assert_eq!(cursor.matches("start").count(), 150);
+    assert!(cursor.len() < 13 << 10, "{} bytes", cursor.len());
+    let error = poll(all(31), Start::FromNow, None, Vec::new()).unwrap_err();
+    assert!(error.message.contains("more than 150 lists"), "{error:?}");
+}
+
 /// A failure in the middle keeps nothing: the host asks again with the same cursor.
 #[test]
 fn a_failure_is_the_hosts_to_wait_for() {

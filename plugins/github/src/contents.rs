@@ -6,7 +6,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use wharfage_sdk::{Error, Request};
+use wharfage_sdk::{Error, Request, base64};
 
 use crate::record::{Picked, at, pick, record};
 use crate::{JSON, asked, of, path};
@@ -69,7 +69,8 @@ pub(crate) fn find(input: FindInput) -> Result<Picked<Content>, Error> {
     }
     let bytes = match at(&found, "encoding").as_str() {
         Some("base64") => {
-            let decoded = decode(at(&found, "content").as_str().unwrap_or_default());
+            // With line breaks, as in a mail.
+            let decoded = base64::decode_forgiving(at(&found, "content").as_str().unwrap_or_default());
             Some(
                 decoded
                     .ok_or_else(|| Error::schema_violation("the file's content is not the Base64 it is said to be"))?,
@@ -83,49 +84,4 @@ pub(crate) fn find(input: FindInput) -> Result<Picked<Content>, Error> {
         found.insert("text".to_owned(), text.into());
     }
     pick(&response, &found)
-}
-
-/// Base64 (RFC 4648, 4) with line breaks; nothing where it is none.
-fn decode(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut held) = (0u32, 0u32);
-    for letter in text.bytes().filter(|letter| !letter.is_ascii_whitespace()) {
-        let value = match letter {
-            b'A'..=b'Z' => letter - b'A',
-            b'a'..=b'z' => letter - b'a' + 26,
-            b'0'..=b'9' => letter - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            b'=' => continue,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held & 0xff) as u8);
-        }
-    }
-    Some(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_as_rfc_4648_has_it() {
-        for (text, bytes) in [
-            ("", ""),
-            ("Zg==", "f"),
-            ("Zm8=", "fo"),
-            ("Zm9v", "foo"),
-            ("Zm9v\nYmE=\n", "fooba"),
-            ("Zm9vYmFy", "foobar"),
-        ] {
-            assert_eq!(decode(text).unwrap(), bytes.as_bytes(), "{text}");
-        }
-        assert_eq!(decode("+/8="), Some(vec![0xfb, 0xff]));
-        assert_eq!(decode("Zm9v-"), None);
-    }
 }

@@ -6,6 +6,7 @@
 
 use serde_json::{Map, Value};
 use wharfage_sdk::events::{Emission, Event, Outcome, Trigger, Webhook};
+use wharfage_sdk::http::form_pairs;
 use wharfage_sdk::{Error, json, log};
 
 use crate::record::{at, find};
@@ -97,15 +98,14 @@ const ABOUT: [About; 6] = [
 ];
 
 fn told(webhook: &Webhook, id: &str) -> Result<Outcome, Error> {
-    let header = webhook.headers.iter().find(|header| header.name.eq_ignore_ascii_case("X-GitHub-Event"));
-    let kind = header.map(|header| header.value.as_str()).ok_or_else(|| missing("header X-GitHub-Event"))?;
+    let kind = webhook.header("X-GitHub-Event").ok_or_else(|| missing("header X-GitHub-Event"))?;
     let Some(about) = ABOUT.iter().find(|about| about.told == kind) else {
         // What was subscribed to and is not known here, or is new, is no failure.
         log::info("a webhook is about something that is not known here", &[("event", &kind)]);
         return Ok(Outcome::default());
     };
-    let body: Value = json::parse(text(&webhook.body)?.as_bytes())
-        .ok_or_else(|| Error::schema_violation("the webhook's body is no JSON"))?;
+    let body: Value = read(&webhook.body)
+        .ok_or_else(|| Error::schema_violation("the webhook's body is neither JSON nor a form with a payload"))?;
     let action = at(&body, "action").as_str();
     let mut data = Map::new();
     let always = [("repository", "repository/full_name"), ("by", "sender/login"), ("action", "action")];
@@ -141,23 +141,9 @@ fn missing(what: &str) -> Error {
 }
 
 /// The JSON of a body, which is a form with the field `payload` where nobody chose otherwise at GitHub.
-fn text(body: &[u8]) -> Result<String, Error> {
-    let unreadable = || Error::schema_violation("the webhook's body is neither JSON nor a form with a payload");
-    let Some(form) = body.strip_prefix(b"payload=") else {
-        return String::from_utf8(body.to_vec()).map_err(|_| unreadable());
-    };
-    let mut bytes = Vec::with_capacity(form.len());
-    let mut rest = form.iter().copied();
-    while let Some(byte) = rest.next().filter(|byte| *byte != b'&') {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => {
-                let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
-                let (high, low) = (digit().ok_or_else(unreadable)?, digit().ok_or_else(unreadable)?);
-                (high * 16 + low) as u8
-            }
-            other => other,
-        });
+fn read(body: &[u8]) -> Option<Value> {
+    if !body.starts_with(b"payload=") {
+        return json::parse(body);
     }
-    String::from_utf8(bytes).map_err(|_| unreadable())
+    json::parse(form_pairs(body).first()?.1.as_bytes())
 }

@@ -19,8 +19,18 @@ use crate::{JSON, LIMIT_MAX, asked, of};
 const REPOSITORIES_MAX: usize = 50;
 /// What one call asks before it hands back and is called again: what was read is then kept.
 const REQUESTS_MAX: u32 = 20;
-/// How many prereleases are remembered of a repository.
+/// What one call tells before it hands back. A page more, and it is still less than the 1000 that the host takes.
+const EVENTS_MAX: usize = 500;
+/// How many releases and prereleases are remembered of a repository, at most.
+const NEAR_MAX: usize = 40;
 const EARLY_MAX: usize = 100;
+/// Bytes of the cursor that the host takes: for a place beside its name, for a release, for a prerelease, and for what a
+/// run that hands back goes on with.
+const CURSOR_BYTES: usize = 16 << 10;
+const PLACE_BYTES: usize = 60;
+const NEAR_BYTES: usize = 27;
+const EARLY_BYTES: usize = 11;
+const RUN_BYTES: usize = 2 << 10;
 /// Milliseconds by which a release may show up later than one that was published after it.
 const LATE_MS: i64 = 3_600_000;
 
@@ -47,11 +57,11 @@ pub(crate) struct Round {
 /// One repository.
 #[derive(Clone, Default, Deserialize, Serialize)]
 struct Lane {
-    /// When the last release was published that is known, in milliseconds since 1970.
+    /// Whatever was published by then is known; in milliseconds since 1970.
     until_ms: i64,
-    /// What was published shortly before that: ids and times.
+    /// What is known of what was published after that: ids and times.
     near: Vec<(u64, i64)>,
-    /// Prereleases that were passed over: one may still become a full release, at its old time.
+    /// Prereleases that were passed over, as the list has them: one may still become a full release, at its old time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     early: Vec<u64>,
     /// Where this run goes on, and what it has found.
@@ -63,8 +73,14 @@ struct Lane {
 struct Reading {
     next: NextUrl,
     found: Vec<(u64, i64)>,
+    /// Of what was found and published by then no more is remembered.
+    #[serde(default)]
+    until_ms: i64,
     /// How many may still be told, on the first run.
     left: Option<u32>,
+    /// On the first run, when the newest was published of all that it has seen, prereleases included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    newest_ms: Option<i64>,
 }
 
 /// What names a published release. One that is taken back and published again is told again.
@@ -93,16 +109,17 @@ pub(crate) fn releases(poll: &Poll, mut round: Round) -> Result<Outcome, Error> 
     input.repositories.sort_unstable();
     input.repositories.dedup();
     round.lanes.retain(|name, _| input.repositories.contains(name));
+    let room = room(&input.repositories);
     let done = round.done.take();
     let (mut emit, mut requests, mut failed, mut succeeded) = (Vec::new(), 0, None, false);
     for name in input.repositories.iter().filter(|name| done.as_ref().is_none_or(|done| *name > done)) {
         loop {
-            if requests >= REQUESTS_MAX {
+            if requests >= REQUESTS_MAX || emit.len() >= EVENTS_MAX {
                 return Outcome { emit, more: true, ..Outcome::default() }.keep(&round);
             }
             requests += 1;
             let lane = round.lanes.get(name).cloned();
-            match step(name, lane, poll.start, input.prereleases, &mut emit) {
+            match step(name, lane, poll.start, input.prereleases, room, &mut emit) {
                 Ok(lane) => {
                     succeeded = true;
                     let is_done = lane.reading.is_none();
@@ -111,8 +128,8 @@ pub(crate) fn releases(poll: &Poll, mut round: Round) -> Result<Outcome, Error> 
                         break;
                     }
                 }
-                // One that is gone or was made private must not keep the others from being read.
-                Err(error) if error.kind == ErrorKind::NotFound => {
+                // One that is gone, was made private or is blocked must not keep the others from being read.
+                Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Forbidden) => {
                     log::error("a watched repository cannot be seen", &[("repository", name)]);
                     failed = Some(error);
                     break;
@@ -129,12 +146,31 @@ pub(crate) fn releases(poll: &Poll, mut round: Round) -> Result<Outcome, Error> 
     }
 }
 
+/// How many releases and how many prereleases are remembered of each repository, so that a cursor has room for all.
+fn room(repositories: &[String]) -> (usize, usize) {
+    let places: usize = repositories.iter().map(|name| name.len() + PLACE_BYTES).sum();
+    let each = (CURSOR_BYTES - RUN_BYTES).saturating_sub(places) / repositories.len();
+    ((each / 3 / NEAR_BYTES).clamp(1, NEAR_MAX), (each * 2 / 3 / EARLY_BYTES).min(EARLY_MAX))
+}
+
+/// Remembers one by one what was published in the hour before the newest, and of that `most`; whatever is older is known.
+fn bound(until_ms: &mut i64, near: &mut Vec<(u64, i64)>, most: usize) {
+    let newest = near.iter().map(|(_, at)| *at).max();
+    *until_ms = newest.map_or(*until_ms, |newest| (newest - LATE_MS).max(*until_ms));
+    near.retain(|(_, at)| *at > *until_ms);
+    while near.len() > most {
+        *until_ms = near.iter().map(|(_, at)| *at).min().unwrap_or(*until_ms);
+        near.retain(|(_, at)| *at > *until_ms);
+    }
+}
+
 /// Reads one page of a repository's releases.
 fn step(
     name: &str,
     lane: Option<Lane>,
     start: Start,
     prereleases: bool,
+    room: (usize, usize),
     emit: &mut Vec<Emission>,
 ) -> Result<Lane, Error> {
     let left = match (&lane, start) {
@@ -142,13 +178,15 @@ fn step(
         (None, Start::FromNow) => Some(0),
         (None, Start::Backfill(releases)) => Some(releases),
     };
+    let newest_ms = lane.is_none().then_some(0);
     let mut lane = lane.unwrap_or_default();
-    let mut reading = lane.reading.take().unwrap_or(Reading { left, ..Reading::default() });
+    let mut reading = lane.reading.take().unwrap_or(Reading { left, newest_ms, ..Reading::default() });
+    let is_top = reading.next == NextUrl::default();
     let url = of("{api}", name, "/releases")?;
     let first = || Request::get(url).query("per_page", LIMIT_MAX);
     let response = asked(reading.next.request(first), JSON).send()?;
     let next = reading.next.advance_by_link(&response)?;
-    let mut is_any_new = false;
+    let (mut is_any_new, mut passed) = (false, Vec::new());
     let found: Value = response.json()?;
     let Value::Array(releases) = &found else {
         return Err(
@@ -162,18 +200,16 @@ fn step(
         }
         let key = key(release)?;
         let id = at(release, "id").as_u64().unwrap_or_default();
+        let at_ms = at(release, "published_at").as_str().and_then(Timestamp::parse).ok_or_else(unlike)?.as_ms();
+        reading.newest_ms = reading.newest_ms.map(|newest| newest.max(at_ms));
         if is("prerelease") && !prereleases {
-            if !lane.early.contains(&id) {
-                lane.early.truncate(EARLY_MAX - 1);
-                lane.early.insert(0, id);
-            }
+            passed.push(id);
             continue;
         }
-        let at_ms = at(release, "published_at").as_str().and_then(Timestamp::parse).ok_or_else(unlike)?.as_ms();
         let early = lane.early.iter().position(|early| *early == id);
         let was_early = early.map(|index| lane.early.remove(index)).is_some();
         let known = (id, at_ms);
-        let is_known = at_ms <= lane.until_ms - LATE_MS || lane.near.contains(&known);
+        let is_known = at_ms <= lane.until_ms || lane.near.contains(&known);
         if (is_known && !was_early) || reading.found.contains(&known) {
             continue;
         }
@@ -189,12 +225,24 @@ fn step(
         });
         emit.push(Emission { event_type: "release.published".to_owned(), key, data });
     }
+    if is_top {
+        lane.early.retain(|early| !passed.contains(early));
+        passed.append(&mut lane.early);
+        passed.truncate(room.1);
+        lane.early = passed;
+    }
+    // What is read for the first time may begin with any number of pages that hold nothing to tell.
+    let goes_on = is_any_new || reading.newest_ms.is_some();
     match next {
-        Some(next) if is_any_new && reading.left != Some(0) => lane.reading = Some(Reading { next, ..reading }),
+        Some(next) if goes_on && reading.left != Some(0) => {
+            bound(&mut reading.until_ms, &mut reading.found, NEAR_MAX);
+            lane.reading = Some(Reading { next, ..reading });
+        }
         _ => {
+            let seen_ms = reading.newest_ms.map_or(0, |newest| newest - LATE_MS);
+            lane.until_ms = lane.until_ms.max(reading.until_ms).max(seen_ms);
             lane.near.append(&mut reading.found);
-            lane.until_ms = lane.near.iter().map(|(_, at)| *at).fold(lane.until_ms, i64::max);
-            lane.near.retain(|(_, at)| *at > lane.until_ms - LATE_MS);
+            bound(&mut lane.until_ms, &mut lane.near, room.0);
         }
     }
     Ok(lane)

@@ -41,9 +41,18 @@ fn answered(url: &str, releases: Vec<Value>, next: Option<u32>) -> Value {
     json!({"request": {"method": "GET", "url": url}, "response": {"status": 200, "headers": headers, "json": releases}})
 }
 
-fn missing(name: &str) -> Value {
+fn refused(name: &str, status: u16) -> Value {
     let url = format!("{{api}}/repos/{name}/releases?per_page=100");
-    json!({"request": {"method": "GET", "url": url}, "response": {"status": 404, "json": {"message": "Not Found"}}})
+    json!({"request": {"method": "GET", "url": url}, "response": {"status": status, "json": {"message": "No"}}})
+}
+
+fn prerelease(id: u64, published_at: &str) -> Value {
+    with(release(id, published_at), "prerelease", json!(true))
+}
+
+/// A page behind the first.
+fn next(number: u32, releases: Vec<Value>, next: Option<u32>) -> Value {
+    answered(&format!("{{api}}/repositories/7/releases?per_page=100&page={number}"), releases, next)
 }
 
 fn ids(outcome: &Outcome) -> Vec<u64> {
@@ -94,7 +103,7 @@ fn one_that_shows_up_late_is_told() {
 
 #[test]
 fn prereleases_count_if_asked_for_and_when_they_become_releases() {
-    let pre = || with(release(1, "2026-11-01T00:00:00Z"), "prerelease", json!(true));
+    let pre = || prerelease(1, "2026-11-01T00:00:00Z");
     let wanted = json!({"repositories": ["rust-lang/rust"], "prereleases": true});
     let all = poll(wanted, Start::All, None, vec![page("rust-lang/rust", vec![pre()], None)]).unwrap();
     assert_eq!(ids(&all), [1]);
@@ -110,9 +119,6 @@ fn prereleases_count_if_asked_for_and_when_they_become_releases() {
 
 #[test]
 fn everything_is_read_to_the_end_and_a_backfill_only_as_far_as_asked() {
-    let next = |number: u32, releases: Vec<Value>, next| {
-        answered(&format!("{{api}}/repositories/7/releases?per_page=100&page={number}"), releases, next)
-    };
     let (a, b, c) =
         (release(3, "2026-03-01T00:00:00Z"), release(2, "2026-02-01T00:00:00Z"), release(1, "2026-01-01T00:00:00Z"));
     let first = || page("rust-lang/rust", vec![a.clone()], Some(2));
@@ -138,13 +144,89 @@ fn a_long_list_is_read_over_several_calls() {
     assert_eq!((ids(&second), second.more), (vec![79], false));
 }
 
+/// The host takes so many events at once and no more: a call that tells enough hands back as well.
 #[test]
-fn one_that_is_gone_does_not_keep_the_others_from_being_read() {
-    let both = json!({"repositories": ["a/gone", "Rust-Lang/Rust"]});
-    let exchanges = vec![missing("a/gone"), page("rust-lang/rust", vec![release(1, "2026-03-01T00:00:00Z")], None)];
-    assert_eq!(ids(&poll(both, Start::All, None, exchanges).unwrap()), [1]);
-    let error = poll(json!({"repositories": ["a/gone"]}), Start::All, None, vec![missing("a/gone")]).unwrap_err();
-    assert_eq!(error.kind.name(), "not-found");
+fn many_releases_are_told_over_several_calls() {
+    let names: Vec<String> = (10..21).map(|number| format!("a/{number}")).collect();
+    let full = |name: &String| page(name, (0..100).map(|id| release(id, "2026-03-01T00:00:00Z")).collect(), None);
+    let (mut cursor, mut told) = (None, Vec::new());
+    for some in names.chunks(5) {
+        let exchanges = some.iter().map(full).collect();
+        let outcome = poll(json!({"repositories": names}), Start::All, cursor, exchanges).unwrap();
+        told.push((outcome.emit.len(), outcome.more));
+        cursor = outcome.cursor;
+    }
+    assert_eq!(told, [(500, true), (500, true), (100, false)]);
+}
+
+/// The kit refuses a cursor that the host would refuse.
+#[test]
+fn fifty_repositories_fit_into_a_cursor_whatever_they_hold() {
+    let names: Vec<String> = (10..60).map(|number| format!("somebody-{number}/with-a-name-that-is-long")).collect();
+    let full = |name: &String, promoted: Option<u64>| {
+        let old = (1_234_567_001..1_234_567_100_u64).map(|id| match promoted == Some(id) {
+            true => release(id, "2026-10-01T00:00:00Z"),
+            false => prerelease(id, "2026-10-01T00:00:00Z"),
+        });
+        // Many at once, as of a repository with many packages.
+        let new = (1_000_000_000..1_000_000_050_u64).map(|id| {
+            let minute = id % 60;
+            release(id, &format!("2026-11-01T00:{minute:02}:00Z"))
+        });
+        page(name, new.chain(old).collect(), None)
+    };
+    let mut cursor = None;
+    for some in names.chunks(20) {
+        let exchanges = some.iter().map(|name| full(name, None)).collect();
+        cursor = poll(json!({"repositories": names}), Start::FromNow, cursor, exchanges).unwrap().cursor;
+    }
+    // Of what was passed over the newest are remembered.
+    let exchanges = names.iter().take(20).map(|name| full(name, Some(1_234_567_003))).collect();
+    let outcome = poll(json!({"repositories": names}), Start::FromNow, cursor, exchanges).unwrap();
+    assert_eq!(ids(&outcome), [1_234_567_003; 20]);
+}
+
+/// A prerelease that is new does not push out one that is older and becomes a release in the same run.
+#[test]
+fn a_promotion_is_told_beside_new_prereleases() {
+    let newest = || release(1000, "2026-11-05T00:00:00Z");
+    let old = |id| prerelease(id, "2026-10-01T00:00:00Z");
+    let releases = std::iter::once(newest()).chain((1..=100).rev().map(old)).collect();
+    let first = poll(one(), Start::FromNow, None, vec![page("rust-lang/rust", releases, None)]).unwrap();
+    let promoted = release(2, "2026-10-01T00:00:00Z");
+    let releases = std::iter::once(newest()).chain((3..=101).rev().map(old)).chain([promoted]).collect();
+    let second = poll(one(), Start::FromNow, first.cursor, vec![page("rust-lang/rust", releases, None)]).unwrap();
+    assert_eq!(ids(&second), [2]);
+}
+
+/// The first page may hold nothing but prereleases.
+#[test]
+fn what_stands_behind_prereleases_is_found_at_first_and_is_no_news_later() {
+    let nightly = || prerelease(9, "2026-11-01T00:00:00Z");
+    let stable = || release(1, "2020-01-01T00:00:00Z");
+    for start in [Start::All, Start::Backfill(5)] {
+        let pages = vec![page("rust-lang/rust", vec![nightly()], Some(2)), next(2, vec![stable()], None)];
+        assert_eq!(ids(&poll(one(), start, None, pages).unwrap()), [1], "{start:?}");
+    }
+    let first = page("rust-lang/rust", vec![nightly()], Some(2));
+    let first = poll(one(), Start::FromNow, None, vec![first]).unwrap();
+    assert_eq!((ids(&first), first.more), (vec![], false));
+    // The nightly is deleted, so that the page ends with what stood behind it.
+    let new = release(10, "2026-11-02T00:00:00Z");
+    let second = page("rust-lang/rust", vec![new, stable()], None);
+    assert_eq!(ids(&poll(one(), Start::FromNow, first.cursor, vec![second]).unwrap()), [10]);
+}
+
+#[test]
+fn one_that_is_gone_or_blocked_does_not_keep_the_others_from_being_read() {
+    for (status, kind) in [(404, "not-found"), (403, "forbidden"), (451, "forbidden")] {
+        let both = json!({"repositories": ["a/gone", "Rust-Lang/Rust"]});
+        let there = page("rust-lang/rust", vec![release(1, "2026-03-01T00:00:00Z")], None);
+        assert_eq!(ids(&poll(both, Start::All, None, vec![refused("a/gone", status), there]).unwrap()), [1]);
+        let alone = json!({"repositories": ["a/gone"]});
+        let error = poll(alone, Start::All, None, vec![refused("a/gone", status)]).unwrap_err();
+        assert_eq!(error.kind.name(), kind);
+    }
 }
 
 #[test]

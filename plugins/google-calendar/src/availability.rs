@@ -48,7 +48,7 @@ struct Answer {
     calendars: BTreeMap<String, Record>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 struct Record {
     #[serde(default)]
     busy: Vec<Time>,
@@ -84,15 +84,15 @@ pub(crate) fn find(input: Input, _: Option<Cursor>) -> Result<Page<Busy>, Error>
     let items: Vec<Value> = input.calendars.iter().map(|id| json!({"id": id})).collect();
     let question = json!({"timeMin": range.from, "timeMax": range.to, "items": items});
     let response = Request::post("{api}/freeBusy").json(&question)?.repeat(Repeat::Safe).send()?;
-    let mut answer: Answer = response.json()?;
+    let answer: Answer = response.json()?;
     if answer.kind != "calendar#freeBusy" {
         return Err(response.error(wharfage_sdk::ErrorKind::SchemaViolation, "the answer tells no busy times"));
     }
     let mut rows = Vec::new();
     for calendar in input.calendars {
         // What was asked for and is in no answer is not free: nothing is known of it.
-        let record = answer.calendars.remove(&calendar);
-        let trouble = match &record {
+        let record = answer.calendars.get(&calendar);
+        let trouble = match record {
             None => Some("missing".to_owned()),
             Some(record) => {
                 let first = record.errors.first();
@@ -102,7 +102,7 @@ pub(crate) fn find(input: Input, _: Option<Cursor>) -> Result<Page<Busy>, Error>
         if trouble.is_some() {
             rows.push(Busy { calendar: calendar.clone(), start: None, end: None, trouble });
         }
-        for time in record.unwrap_or_default().busy {
+        for time in record.into_iter().flat_map(|record| &record.busy) {
             rows.push(Busy { calendar: calendar.clone(), start: Some(time.start), end: Some(time.end), trouble: None });
         }
     }

@@ -8,11 +8,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use wharfage_sdk::events::{Emission, Outcome, Poll, Webhook};
-use wharfage_sdk::http::Repeat;
+use wharfage_sdk::http::{Repeat, percent_decode};
 use wharfage_sdk::secrets::{self, Algorithm};
 use wharfage_sdk::{Error, ErrorKind, Request, Timestamp, clock, log};
 
-use crate::{DAY_MS, events_path, must_be_empty, primary};
+use crate::{DAY_MS, events_path, primary};
 
 /// Which calendar is watched, and who is told.
 #[derive(Deserialize, JsonSchema)]
@@ -106,8 +106,8 @@ fn open(calendar: &str, address: &str, id: Option<String>, hours: Option<u32>) -
     if !is_id {
         return Err(Error::invalid_request("/id", "expected 1 to 64 letters, digits, - and _"));
     }
-    let mac = secrets::sign("channel_key", Algorithm::HmacSha256, ["channel:", &id, ":"].concat().as_bytes())?;
-    let mut wanted = json!({"id": id, "type": "web_hook", "address": address, "token": hex(&mac)});
+    let token = secrets::sign_hex("channel_key", Algorithm::HmacSha256, ["channel:", &id, ":"].concat().as_bytes())?;
+    let mut wanted = json!({"id": id, "type": "web_hook", "address": address, "token": token});
     if let Some(hours) = hours {
         wanted["expiration"] = json!(now.plus_ms(i64::from(hours) * HOUR_MS).as_ms().to_string());
     }
@@ -125,7 +125,7 @@ pub(crate) fn stop(input: StopInput) -> Result<Stopped, Error> {
 fn close(id: &str, resource_id: &str) -> Result<(), Error> {
     let request = Request::post("{api}/channels/stop").json(&json!({"id": id, "resourceId": resource_id}))?;
     // Ending it twice ends it once; the second time there is no such channel.
-    must_be_empty(&request.repeat(Repeat::Safe).send()?)
+    request.repeat(Repeat::Safe).send()?.must_be_empty()
 }
 
 /// `polls.channel`: opens a channel, and the next one when less than a day is left. Until that one is open the old one
@@ -156,23 +156,19 @@ pub(crate) fn keep_open(poll: &Poll, kept: Option<Kept>) -> Result<Outcome, Erro
 
 /// Makes a hint of a notification.
 pub(crate) fn told(webhook: &Webhook, id: &str) -> Result<Outcome, Error> {
-    let header = |name: &str| {
-        let found = webhook.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
-        found.map(|header| header.value.as_str())
-    };
-    let Some(channel) = header("x-goog-channel-id") else {
+    let Some(channel) = webhook.header("x-goog-channel-id") else {
         return Err(Error::schema_violation("the notification does not say of which channel it is"));
     };
-    let state = header("x-goog-resource-state").unwrap_or_default();
+    let state = webhook.header("x-goog-resource-state").unwrap_or_default();
     if !matches!(state, "exists" | "not_exists") {
         // A state that Google has by now and had not before is no failure.
         log::info("a notification has a state that is not known here", &[("state", &state)]);
     }
-    let calendar = header("x-goog-resource-uri").and_then(calendar_of);
+    let calendar = webhook.header("x-goog-resource-uri").and_then(calendar_of);
     let data = json!({
         "calendar": calendar,
         "channel": channel,
-        "resource": header("x-goog-resource-id"),
+        "resource": webhook.header("x-goog-resource-id"),
         "state": state,
     });
     let emission = Emission { event_type: "calendar.changed".to_owned(), key: id.to_owned(), data };
@@ -183,42 +179,18 @@ pub(crate) fn told(webhook: &Webhook, id: &str) -> Result<Outcome, Error> {
 fn calendar_of(address: &str) -> Option<String> {
     let (_, rest) = address.split_once("/calendars/")?;
     let (id, _) = rest.split_once('/')?;
-    decoded(id)
-}
-
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::new();
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => digit(rest.next()?)? << 4 | digit(rest.next()?)?,
-            other => other,
-        });
-    }
-    String::from_utf8(bytes).ok()
-}
-
-fn digit(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|nibble| char::from(DIGITS[usize::from(nibble)])).collect()
+    Some(percent_decode(id))
 }
 
 #[cfg(test)]
 mod tests {
-    use wharfage_sdk::events::{Event, Start, Trigger};
+    use wharfage_sdk::events::{Event, Header, Start, Trigger};
     use wharfage_sdk::testing;
 
     use super::*;
 
     fn notified(uri: &str, state: &str) -> Outcome {
-        let header = |name: &str, value: &str| wharfage_sdk::bindings::wharfage::plugin::types::Header {
-            name: name.into(),
-            value: value.into(),
-        };
+        let header = |name: &str, value: &str| Header { name: name.into(), value: value.into() };
         let headers = vec![
             header("x-goog-channel-id", "wharfage-1"),
             header("x-goog-message-number", "10"),
@@ -242,10 +214,11 @@ mod tests {
         );
     }
 
-    /// R24: unknown types and fields are logged and passed.
+    /// R24: what is not known yet is passed, and an unknown state logged.
     #[test]
     fn r24_a_state_or_an_address_that_is_not_known_is_passed() {
         let outcome = notified("https://www.googleapis.com/calendar/v4/%zz", "exploded");
+        assert_eq!(testing::logged(), ["info a notification has a state that is not known here state=exploded"]);
         assert_eq!(outcome.emit[0].data["calendar"], json!(null));
         assert_eq!(outcome.emit[0].data["state"], json!("exploded"));
     }
@@ -288,7 +261,7 @@ mod tests {
 
     fn token(id: &str) -> String {
         testing::with_exchanges("[]", || {
-            hex(&secrets::sign("channel_key", Algorithm::HmacSha256, format!("channel:{id}:").as_bytes()).unwrap())
+            secrets::sign_hex("channel_key", Algorithm::HmacSha256, format!("channel:{id}:").as_bytes()).unwrap()
         })
     }
 }

@@ -13,7 +13,7 @@ use wharfage_sdk::page::Opaque;
 use wharfage_sdk::{Cursor, Error, ErrorKind, Page, Request, Response, Timestamp};
 
 use crate::moment::{Moment, When};
-use crate::{Range, Tell, events_path, must_be_empty, primary};
+use crate::{Range, Tell, events_path, primary};
 
 /// Which events.
 #[derive(Deserialize, JsonSchema)]
@@ -346,7 +346,7 @@ pub(crate) fn delete(input: DeleteInput) -> Result<Deleted, Error> {
     let request = Request::delete(path(&input.calendar, &input.id)?).query("sendUpdates", input.tell.name());
     let was_there = match request.send() {
         Ok(response) => {
-            must_be_empty(&response)?;
+            response.must_be_empty()?;
             true
         }
         // 410: it was deleted before. A 404 is another matter: there never was such an event, or not here.

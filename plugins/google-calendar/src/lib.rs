@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wharfage_sdk::events::{Event, Outcome, Trigger};
 use wharfage_sdk::http::segment;
-use wharfage_sdk::{Error, Response, Timestamp, clock};
+use wharfage_sdk::{Error, Timestamp, clock};
 
 mod availability;
 mod calendars;
@@ -111,12 +111,4 @@ fn primary() -> String {
 /// The path of a calendar's events.
 fn events_path(calendar: &str) -> Result<String, Error> {
     Ok(["{api}/calendars/", &segment("/calendar", calendar)?, "/events"].concat())
-}
-
-/// An answer that has no body must be one: a page of somebody else's is no deletion.
-fn must_be_empty(response: &Response) -> Result<(), Error> {
-    if response.status == 204 || response.body.trim_ascii() == b"{}" {
-        return Ok(());
-    }
-    Err(response.error(wharfage_sdk::ErrorKind::SchemaViolation, "the answer has another shape: expected none"))
 }

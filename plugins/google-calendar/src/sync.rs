@@ -47,6 +47,8 @@ enum Stage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         again: Option<Timestamp>,
     },
+    /// Tells the rest of a backfill: the newest so many.
+    Newest { sync: String, left: u32 },
     /// Tells what a full reading did not find any more, after this id.
     Sweep { sync: String, after: String },
     /// Asks what is different since then.
@@ -82,8 +84,8 @@ struct Listing {
 
 /// How many events a page has.
 const LIMIT: u32 = 500;
-/// How many a sweep tells in one run.
-const SWEPT: usize = 500;
+/// How many a backfill or a sweep tells in one run: the host bounds what one emits.
+const EMITTED: usize = 500;
 /// How often a reading begins again at most; a page that is refused sooner is an error.
 const AGAIN_MS: i64 = 3_600_000;
 
@@ -101,6 +103,7 @@ pub(crate) fn run(poll: &Poll, kept: Option<Place>) -> Result<Outcome, Error> {
     let Place { calendar, round, stage } = place;
     let (emit, round, stage) = match stage {
         Stage::Full { page, told, again } => full(&input, round, page, told, again)?,
+        Stage::Newest { sync, left } => newest(&calendar, round, &load(&calendar)?.0, sync, left),
         Stage::Sweep { sync, after } => sweep(&calendar, round, sync, after)?,
         Stage::Since { sync, page, again } => since(&input, round, sync, page, again)?,
     };
@@ -131,23 +134,29 @@ fn full(input: &Input, round: u32, page: Option<String>, told: Told, again: Opti
     save(&input.calendar, &known, before)?;
     let stage = match (listing.next_page_token, listing.next_sync_token) {
         (Some(next), _) => Stage::Full { page: Some(next), told, again },
-        (None, Some(sync)) => {
-            if let Told::Newest(events) = told {
-                emit.extend(
-                    known.newest(events).into_iter().map(|change| change.emission(&input.calendar, "backfill")),
-                );
-            }
+        (None, Some(sync)) => match told {
+            Told::Newest(events) => return Ok(newest(&input.calendar, round, &known, sync, events)),
             // With the first round there is nothing that could be missing; the sweep ends at once.
-            Stage::Sweep { sync, after: String::new() }
-        }
+            Told::Nothing | Told::News => Stage::Sweep { sync, after: String::new() },
+        },
         (None, None) => return Err(answer.error(ErrorKind::SchemaViolation, "the last page has no sync token")),
     };
     Ok((emit, round, stage))
 }
 
+/// Of the newest `left` the oldest, as many as one run tells. What is known changes only when all of them are told.
+fn newest(calendar: &str, round: u32, known: &Known, sync: String, left: u32) -> Step {
+    let mut newest = known.newest(left);
+    let left = u32::try_from(newest.len().saturating_sub(EMITTED)).unwrap_or(left);
+    newest.truncate(EMITTED);
+    let emit = newest.into_iter().map(|change| change.emission(calendar, "backfill")).collect();
+    let stage = if left > 0 { Stage::Newest { sync, left } } else { Stage::Sweep { sync, after: String::new() } };
+    (emit, round, stage)
+}
+
 fn sweep(calendar: &str, round: u32, sync: String, after: String) -> Result<Step, Error> {
     let (mut known, before) = load(calendar)?;
-    let gone = known.gone(round, &after, SWEPT);
+    let gone = known.gone(round, &after, EMITTED);
     if let Some(last) = gone.last() {
         let after = last.clone();
         let emit = gone.iter().map(|id| known::missing(calendar, id, round)).collect();
@@ -405,6 +414,31 @@ mod tests {
                {"id": "a", "status": "confirmed", "updated": "2026-03-02T00:00:00Z", "end": {"date": "2025-02-01"}}"#,
         );
         assert_eq!(told(&outcome), [("event.changed", "a"), ("event.changed", "a")]);
+    }
+
+    // The state lasts from one run to the next here.
+    #[test]
+    fn a_large_backfill_is_told_in_portions() {
+        let mut scene = testing::Scene::of(include_str!("../plugin.toml"));
+        let items = (0..1_200).map(|n| ONE.replace(r#""a""#, &format!(r#""e{n:04}""#))).collect::<Vec<_>>().join(",");
+        let mut exchanges = r#"[{"request": {"method": "GET", "url": "{api}/calendars/primary/events?MORE"},
+            "response": {"status": 200, "json": {"kind": "calendar#events", "nextSyncToken": "s1", "items": [ITEMS]}}}]"#
+            .replace("MORE", &format!("maxResults=500&showDeleted=true&{FIELDS}"))
+            .replace("ITEMS", &items);
+        let (mut cursor, mut ids, mut portions) = (None, Vec::new(), Vec::new());
+        loop {
+            let poll = Poll { name: "events".into(), input: "{}".into(), start: Start::Backfill(1_100) };
+            let event = Event { id: "1".into(), trigger: Trigger::Poll(poll), cursor };
+            let outcome = scene.handle(crate::handle, event, &exchanges).unwrap();
+            portions.push(outcome.emit.len());
+            ids.extend(outcome.emit.iter().filter_map(|emission| emission.data["id"].as_str().map(str::to_owned)));
+            if !outcome.more {
+                break;
+            }
+            (cursor, exchanges) = (outcome.cursor, "[]".to_owned());
+        }
+        assert_eq!(portions, [500, 500, 100, 0]);
+        assert_eq!(ids, (100..1_200).map(|n| format!("e{n:04}")).collect::<Vec<_>>());
     }
 
     #[test]

@@ -8,10 +8,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wharfage_sdk::http::segment;
-use wharfage_sdk::{Cursor, Error, ErrorKind, Page, Request};
+use wharfage_sdk::{Cursor, Error, ErrorKind, Page, Request, base64};
 
 use crate::md5::Md5;
-use crate::{Form, base64, files};
+use crate::{Form, files};
 
 /// Which file, and how.
 #[derive(Deserialize, JsonSchema)]
@@ -258,7 +258,7 @@ fn written(bytes: Vec<u8>, is_text: bool) -> (Option<String>, Option<String>) {
     if is_text {
         return (String::from_utf8(bytes).ok(), None);
     }
-    (None, Some(base64::encoded(&bytes)))
+    (None, Some(base64::encode(&bytes)))
 }
 
 #[cfg(test)]
@@ -277,7 +277,7 @@ mod tests {
 
     fn bytes(content: &[u8]) -> serde_json::Value {
         json!({"request": {"method": "GET", "url": "{api}/files/f?supportsAllDrives=true&alt=media"},
-            "response": {"status": 200, "base64": base64::encoded(content)}})
+            "response": {"status": 200, "base64": base64::encode(content)}})
     }
 
     fn input() -> DownloadInput {

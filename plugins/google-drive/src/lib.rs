@@ -8,7 +8,6 @@ use serde::Deserialize;
 use wharfage_sdk::events::{Event, Outcome, Trigger};
 use wharfage_sdk::{Error, Request};
 
-mod base64;
 mod changes;
 mod channels;
 mod content;

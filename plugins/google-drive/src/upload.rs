@@ -9,10 +9,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use wharfage_sdk::http::Repeat;
-use wharfage_sdk::{Error, ErrorKind, Request, Response, files, log};
+use wharfage_sdk::{Error, ErrorKind, Request, Response, base64, files, log};
 
 use crate::files::{FIELDS, File, Record};
-use crate::{base64, on_file};
+use crate::on_file;
 
 /// What to upload.
 #[derive(Deserialize, JsonSchema)]
@@ -144,7 +144,7 @@ impl Content {
     fn of(input: &Input) -> Result<Self, Error> {
         match (&input.text, &input.base64, &input.file) {
             (Some(text), None, None) => Ok(Self::Here(text.as_bytes().to_vec())),
-            (None, Some(encoded), None) => base64::decoded(encoded)
+            (None, Some(encoded), None) => base64::decode(encoded)
                 .map(Self::Here)
                 .ok_or_else(|| Error::invalid_request("/base64", "expected Base64 with + and /, padded")),
             (None, None, Some(name)) => Ok(Self::Handed(name.clone())),
@@ -225,6 +225,7 @@ fn had(response: &Response) -> u64 {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use wharfage_sdk::base64;
     use wharfage_sdk::testing::replay;
 
     const SESSION: &str = "{upload}/files?uploadType=resumable&upload_id=s1";
@@ -232,7 +233,7 @@ mod tests {
     fn exchange(range: &str, body: Option<&[u8]>, response: Value) -> Value {
         let mut request = json!({"method": "PUT", "url": SESSION, "headers": {"Content-Range": range}});
         if let Some(body) = body {
-            request["base64"] = Value::from(super::base64::encoded(body));
+            request["base64"] = Value::from(base64::encode(body));
         }
         json!({"request": request, "response": response})
     }
@@ -248,7 +249,7 @@ mod tests {
         let exchanges: Vec<Value> = std::iter::once(begin).chain(puts).collect();
         let fixture = json!({
             "operation": "files.upload",
-            "input": {"name": "a.bin", "base64": super::base64::encoded(content), "piece_bytes": 262_144},
+            "input": {"name": "a.bin", "base64": base64::encode(content), "piece_bytes": 262_144},
             "from": "from-docs", "source": "https://developers.google.com/workspace/drive/api/guides/manage-uploads", "date": "2026-08-12",
             "exchanges": exchanges, "expect": expect
         });

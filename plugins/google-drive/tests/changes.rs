@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 use wharfage_google_drive::handle;
-use wharfage_sdk::events::{Event, Outcome, Poll, Start, Trigger, Webhook};
+use wharfage_sdk::events::{Event, Header, Outcome, Poll, Start, Trigger, Webhook};
 use wharfage_sdk::{Error, ErrorKind, testing};
 
 const MANIFEST: &str = include_str!("../plugin.toml");
@@ -101,17 +101,17 @@ fn changes_that_lead_nowhere_are_told() {
     }
 }
 
+/// R24: a state that is not known yet is logged and passed.
 #[test]
-fn a_notification_is_a_hint_whatever_it_says() {
-    let header = |name: &str, value: &str| wharfage_sdk::bindings::wharfage::plugin::types::Header {
-        name: name.to_owned(),
-        value: value.to_owned(),
-    };
-    for state in ["change", "something-new"] {
+fn r24_a_notification_is_a_hint_whatever_it_says() {
+    let header = |name: &str, value: &str| Header { name: name.to_owned(), value: value.to_owned() };
+    let line = "info a notification has a state that is not known here state=something-new";
+    for (state, lines) in [("change", 0), ("something-new", 1)] {
         let headers = vec![header("x-goog-channel-id", "c"), header("x-goog-resource-state", state)];
         let webhook = Webhook { endpoint: "changes".into(), headers, body: Vec::new() };
         let event = Event { id: "webhook changes c 2".into(), trigger: Trigger::Webhook(webhook), cursor: None };
         let outcome = testing::handle(MANIFEST, handle, event, "[]").unwrap();
+        assert_eq!(testing::logged(), vec![line; lines]);
         assert_eq!(keys(&outcome), [("changes.pending", "webhook changes c 2")]);
         assert_eq!(outcome.emit[0].data, json!({"channel": "c", "resource": null, "state": state}));
     }

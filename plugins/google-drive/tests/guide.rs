@@ -6,24 +6,6 @@ const MANIFESTS: [&str; 3] = [
     include_str!("../../google-sheets/plugin.toml"),
 ];
 
-/// What is asked for: the first of the scopes that serve an operation or a poll.
-fn asked(manifest: &str) -> Vec<&str> {
-    let lists = manifest.split("\nscopes = [").skip(1);
-    lists
-        .filter_map(|list| list.split('"').find_map(|word| word.strip_prefix("https://www.googleapis.com/auth/")))
-        .collect()
-}
-
-/// What went wrong: a broad scope was asked for together with a narrow one that it holds, so a person agreed to more than
-/// was used and the narrow one said nothing.
-#[test]
-fn guide_s20_no_scope_holds_another() {
-    for manifest in MANIFESTS {
-        let asked = asked(manifest);
-        assert!(!asked.is_empty() && !asked.contains(&"drive"), "`drive` holds all of {asked:?}");
-    }
-}
-
 /// What went wrong: a refresh token came with the first consent only, and was lost with it (the guide's own warning, item 82).
 /// And the five plugins must say the same, or one consent does not serve them all.
 #[test]

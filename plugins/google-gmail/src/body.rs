@@ -5,8 +5,7 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::base64;
+use wharfage_sdk::base64;
 
 /// A node of the tree.
 #[derive(Default, Deserialize)]
@@ -96,7 +95,7 @@ impl Part {
 
     fn texts(&self, kind: &str, depth: usize, texts: &mut Vec<String>) {
         if self.mime_type.eq_ignore_ascii_case(kind) && self.filename.is_empty() {
-            let bytes = self.body.data.as_deref().and_then(base64::decode);
+            let bytes = self.body.data.as_deref().and_then(base64::decode_forgiving);
             texts.extend(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()));
         }
         if depth < DEPTH_MAX {
@@ -219,7 +218,7 @@ mod tests {
 
     #[test]
     fn plain_text_is_preferred_and_files_are_no_text() {
-        let plain = base64::for_url("Grüße".as_bytes());
+        let plain = base64::encode_url("Grüße".as_bytes());
         let message = part(&format!(
             r#"{{"mimeType": "multipart/mixed", "parts": [
                 {{"mimeType": "multipart/alternative", "parts": [

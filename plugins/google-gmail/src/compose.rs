@@ -6,9 +6,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wharfage_sdk::http::segment;
-use wharfage_sdk::{Error, Request};
+use wharfage_sdk::{Error, Request, base64};
 
-use crate::base64;
 use crate::body::Part;
 
 /// A new message.
@@ -98,7 +97,7 @@ pub(crate) fn raw(input: Input) -> Result<Raw, Error> {
             [&*head, &*kind, &*open, &*part("plain", &input.text), &*open, &*part("html", html), &*close].concat()
         }
     };
-    Ok(Raw { raw: base64::for_url(message.as_bytes()), thread_id: answered.map(|answered| answered.thread_id) })
+    Ok(Raw { raw: base64::encode_url(message.as_bytes()), thread_id: answered.map(|answered| answered.thread_id) })
 }
 
 /// The message that is answered.
@@ -165,14 +164,14 @@ fn words(text: &str) -> String {
     }
     words.push(word);
     let words: Vec<String> =
-        words.iter().map(|word| ["=?UTF-8?B?", &*base64::for_mail(word.as_bytes()), "?="].concat()).collect();
+        words.iter().map(|word| ["=?UTF-8?B?", &*base64::encode(word.as_bytes()), "?="].concat()).collect();
     words.join("\r\n ")
 }
 
 fn part(kind: &str, text: &str) -> String {
     let mut part =
         ["Content-Type: text/", kind, "; charset=UTF-8\r\nContent-Transfer-Encoding: base64\r\n\r\n"].concat();
-    let encoded = base64::for_mail(text.as_bytes());
+    let encoded = base64::encode(text.as_bytes());
     let mut rest = encoded.as_str();
     while !rest.is_empty() {
         let (line, after) = rest.split_at(rest.len().min(LINE_BYTES));
@@ -188,7 +187,7 @@ mod tests {
 
     fn message(input: &str) -> Result<String, Error> {
         let raw = raw(serde_json::from_str(input).unwrap())?;
-        Ok(String::from_utf8(base64::decode(&raw.raw).unwrap()).unwrap())
+        Ok(String::from_utf8(base64::decode_forgiving(&raw.raw).unwrap()).unwrap())
     }
 
     #[test]

@@ -101,6 +101,9 @@ enum Stage {
         /// When this reading began again because a page's mark was good no more.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         again: Option<Timestamp>,
+        /// The last step of this page that was told, where the page has more rows than are told at once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        told: Option<String>,
     },
     /// Reads the ids of messages instead.
     Messages(Search),
@@ -108,7 +111,7 @@ enum Stage {
 
 impl Stage {
     /// Follows the history from its place on.
-    const FOLLOW: Self = Self::Follow { page: None, again: None };
+    const FOLLOW: Self = Self::Follow { page: None, again: None, told: None };
 }
 
 /// Which messages are read, those since a time, or so many, or all; and how far they are.
@@ -183,6 +186,8 @@ struct Message {
 
 /// As many as Gmail gives at once.
 const LIMIT: u32 = 500;
+/// How many rows of a history are told at once, unless a single step has more: the host bounds what one call emits.
+const EMITTED: usize = 500;
 /// Around a gap: clocks differ, and mail takes its time.
 const MARGIN_MS: i64 = 3_600_000;
 /// How often a reading begins again at most; a page that is refused sooner is an error.
@@ -194,7 +199,7 @@ pub(crate) fn run(poll: &Poll, kept: Option<Place>) -> Result<Outcome, Error> {
     let input: Input = poll.read_input()?;
     let Some(place) = kept else { return begin(poll.start) };
     match place.stage {
-        Stage::Follow { page, again } => follow(&input, place.history, place.at, page, again),
+        Stage::Follow { page, again, told } => follow(&input, place.history, place.at, page, again, told),
         Stage::Messages(search) => {
             let first = if let Start::Backfill(messages) = poll.start { Some(messages) } else { search.left };
             messages(&input, place.history, place.at, search, first)
@@ -214,7 +219,7 @@ fn begin(start: Start) -> Result<Outcome, Error> {
 }
 
 fn go_on(emit: Vec<Emission>, history: String, at: Timestamp, stage: Stage) -> Result<Outcome, Error> {
-    let more = !matches!(stage, Stage::Follow { page: None, .. });
+    let more = !matches!(stage, Stage::Follow { page: None, told: None, .. });
     Outcome { emit, more, ..Outcome::default() }.keep(&Place { history, at, stage })
 }
 
@@ -247,6 +252,7 @@ fn follow(
     at: Timestamp,
     page: Option<String>,
     again: Option<Timestamp>,
+    mut told: Option<String>,
 ) -> Result<Outcome, Error> {
     let asked_at = clock::now();
     let request = ask(&history, input.label.as_deref(), page.as_deref());
@@ -254,13 +260,26 @@ fn follow(
         Err(error) if error.kind == ErrorKind::NotFound => return recover(at),
         Err(error) if is_stale(&error, &page, again) => {
             log::warn("a page's mark is good no more: the history is read again from its place on", &[("at", &at)]);
-            return go_on(Vec::new(), history, at, Stage::Follow { page: None, again: Some(asked_at) });
+            return go_on(Vec::new(), history, at, Stage::Follow { page: None, again: Some(asked_at), told: None });
         }
         answer => answer?.json()?,
     };
-    let emit = record.history.into_iter().flat_map(Step::rows).map(Row::emission).collect();
+    let mut emit = Vec::new();
+    for step in record.history {
+        if told.as_ref().is_some_and(|told| !step.is_after(told)) {
+            continue;
+        }
+        let id = step.id.clone();
+        let rows = step.rows();
+        if !emit.is_empty() && emit.len() + rows.len() > EMITTED {
+            // The same page once more, from here on.
+            return go_on(emit, history, at, Stage::Follow { page, again, told });
+        }
+        told = Some(id);
+        emit.extend(rows.into_iter().map(Row::emission));
+    }
     match record.next_page_token {
-        Some(page) => go_on(emit, history, at, Stage::Follow { page: Some(page), again }),
+        Some(page) => go_on(emit, history, at, Stage::Follow { page: Some(page), again, told: None }),
         None => go_on(emit, record.history_id, asked_at, Stage::FOLLOW),
     }
 }
@@ -334,6 +353,11 @@ fn added(id: &str, thread: Option<&str>, labels: &[String]) -> Emission {
 }
 
 impl Step {
+    /// Whether it stands later in the history. Ids are numbers, and steps come in their order.
+    fn is_after(&self, id: &str) -> bool {
+        (self.id.len(), self.id.as_str()) > (id.len(), id)
+    }
+
     fn rows(self) -> Vec<Row> {
         let none = Vec::new;
         let mut rows = Vec::new();
@@ -430,6 +454,27 @@ mod tests {
         );
         let cursor = outcome.cursor.unwrap();
         assert!(outcome.more && cursor.contains(r#""history":"100""#) && cursor.contains("p2"), "{cursor}");
+    }
+
+    // A step may be of many messages. The page is read again for the rest, whatever of it is gone by then.
+    #[test]
+    fn a_page_of_many_rows_is_told_in_portions() {
+        let page = |ids: &[u32]| {
+            let removed: Vec<_> =
+                (0..300).map(|n| json!({"message": {"id": format!("m{n}")}, "labelIds": ["UNREAD"]})).collect();
+            let steps: Vec<_> = ids.iter().map(|id| json!({"id": id.to_string(), "labelsRemoved": removed})).collect();
+            let url = "{api}/users/me/history?startHistoryId=90&maxResults=500";
+            let answer = json!({"status": 200, "json": {"historyId": "104", "history": steps}});
+            json!([{"request": {"method": "GET", "url": url}, "response": answer}]).to_string()
+        };
+        let cursor = r#"{"history":"90","at":"2025-12-31T00:00:00Z","stage":{"Follow":{"page":null}}}"#.to_owned();
+        let first = polled(Start::All, Some(cursor), &page(&[99, 101, 102]));
+        assert_eq!((first.emit.len(), first.emit[299].key.as_str(), first.more), (300, "99 labels removed m299", true));
+        let second = polled(Start::All, first.cursor, &page(&[101, 102]));
+        assert_eq!((second.emit.len(), second.emit[0].key.as_str(), second.more), (300, "101 labels removed m0", true));
+        let third = polled(Start::All, second.cursor, &page(&[99, 101, 102]));
+        assert_eq!((third.emit.len(), third.emit[0].key.as_str(), third.more), (300, "102 labels removed m0", false));
+        assert!(third.cursor.unwrap().contains(r#"{"history":"104","#));
     }
 
     // Gmail forgets: 404. What came since the last good answer is found by its date, an hour before it on, and a gap is told.

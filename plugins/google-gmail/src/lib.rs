@@ -4,10 +4,9 @@
 //! (`compose`). What changes is told by Gmail's history (`history`), which misses nothing; a push through Pub/Sub is a hint that
 //! comes at once (`watch`).
 
+use wharfage_sdk::Error;
 use wharfage_sdk::events::{Event, Outcome, Trigger};
-use wharfage_sdk::{Error, ErrorKind, Response};
 
-mod base64;
 mod body;
 mod compose;
 mod drafts;
@@ -55,12 +54,4 @@ pub fn handle(event: Event) -> Result<Outcome, Error> {
         Trigger::Webhook(webhook) => watch::told(webhook, &event.id),
         _ => Ok(Outcome::default()),
     }
-}
-
-/// An answer that has no body must be one: a page of somebody else's says nothing.
-fn must_be_empty(response: &Response) -> Result<(), Error> {
-    if response.status == 204 || response.body.trim_ascii() == b"{}" {
-        return Ok(());
-    }
-    Err(response.error(ErrorKind::SchemaViolation, "the answer has another shape: expected none"))
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use wharfage_sdk::http::{Keep, send_all};
+use wharfage_sdk::http::{Keep, Repeat, send_all};
 use wharfage_sdk::json::Kept;
 use wharfage_sdk::page::NextUrl;
 use wharfage_sdk::{Cursor, Error, ErrorKind, Page, Request, Timestamp, log};
@@ -100,27 +100,45 @@ pub(crate) fn find(input: FindInput) -> Result<Customer, Error> {
     Ok(customer(response.part(response.json()?, "")?, raw))
 }
 
+/// How many lookups of a page may fail: the host leaves an origin alone after five failures in a row, and the next page of
+/// orders is to be had there.
+const FAILURES_MAX: usize = 4;
+
 /// The names of these customers, looked up side by side. One that is not there has no name; neither has one whose lookup
-/// failed, and the log says so: an order without its customer's name is worth more than no order.
+/// failed, and the log says so: an order without its customer's name is worth more than no order. So no lookup is
+/// repeated, and after some that failed none is begun.
 pub(crate) fn names(ids: &BTreeSet<u64>) -> BTreeMap<u64, String> {
-    let answers = send_all(ids.iter().map(|id| request(*id)).collect());
-    let named = ids.iter().zip(answers).filter_map(|(id, answer)| {
-        match answer.and_then(|response| response.json::<Record>()) {
-            Ok(record) => record.display_name().map(|name| (*id, name)),
-            Err(error) if error.kind == ErrorKind::NotFound => None,
-            Err(error) => {
-                log::warn(
-                    "a customer's name could not be looked up",
-                    &[("customer_id", id), ("kind", &error.kind.name())],
-                );
-                None
+    let (mut named, mut failures) = (BTreeMap::new(), 0);
+    let mut left = ids.iter().copied();
+    loop {
+        let some: Vec<u64> = left.by_ref().take(FAILURES_MAX - failures).collect();
+        if some.is_empty() {
+            break;
+        }
+        let answers = send_all(some.iter().map(|id| request(*id).repeat(Repeat::Never)).collect());
+        for (id, answer) in some.into_iter().zip(answers) {
+            match answer.and_then(|response| response.json::<Record>()) {
+                Ok(record) => named.extend(record.display_name().map(|name| (id, name))),
+                Err(error) if error.kind == ErrorKind::NotFound => {}
+                Err(error) => {
+                    failures += 1;
+                    log::warn(
+                        "a customer's name could not be looked up",
+                        &[("customer_id", &id), ("kind", &error.kind.name())],
+                    );
+                }
             }
         }
-    });
-    named.collect()
+    }
+    let count = left.count();
+    if count > 0 {
+        log::warn("the names of the page's other customers are not looked up", &[("customers", &count)]);
+    }
+    named
 }
 
-/// Every page of orders names its customers again, and their names seldom change (the guide, item 69).
+/// Every page of orders names its customers again, and their names seldom change (the guide, item 69). One that is not there
+/// is asked for once a page: it may come, and only an answer with a record is kept.
 fn request(id: u64) -> Request {
     Request::get(format!("{{api}}/customers/{id}/")).keep(Keep::Seconds(300))
 }

@@ -83,24 +83,26 @@ pub(crate) fn orders(poll: &Poll, kept: Option<Round>) -> Result<Outcome, Error>
 fn begin(input: &Input, start: Start) -> Result<Round, Error> {
     let before = match start {
         Start::All => None,
-        // By LeafLink's clock, where it tells it.
-        Start::FromNow => Some(last_change(input, 0)?.unwrap_or_else(clock::now)),
+        // By LeafLink's clock. Where there is no order yet, every one is from now on.
+        Start::FromNow => last_change(input, 0)?,
         // Fewer than that many are all there are.
         Start::Backfill(rows) => last_change(input, rows.saturating_sub(1))?.map(|at| at.plus_ms(-1)),
     };
     Ok(Round { before, since: before, latest: None, at: None })
 }
 
-/// The last change but so many. V2 promises nowhere to sort as it is asked to: where it does not, the watch begins now.
+/// The last change but so many; none where there are fewer. V2 promises nowhere to sort as it is asked to: where it does
+/// not, or says no time at all, the watch begins now.
 fn last_change(input: &Input, skip: u32) -> Result<Option<Timestamp>, Error> {
     let newest = Asked::changes(None, input.seller, input.profile).newest_first();
     let response = newest.nth(skip).send()?;
     let records = response.json::<Listing>()?.records::<OrderRecord>(&response)?;
-    if !orders::are_newest_first(&records) {
+    let latest = records.iter().find_map(|record| record.value.changed()).map(|changed| changed.at);
+    if !orders::are_newest_first(&records) || (latest.is_none() && !records.is_empty()) {
         log::warn("orders do not come sorted by their last change: the watch begins now", &[]);
         return Ok(Some(clock::now()));
     }
-    Ok(records.iter().find_map(|record| record.value.changed()).map(|changed| changed.at))
+    Ok(latest)
 }
 
 fn changed(order: &OrderRecord) -> Emission {

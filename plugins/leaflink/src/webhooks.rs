@@ -109,10 +109,11 @@ mod tests {
         assert_eq!(product.emit[0].key, "webhook products 7", "without a time the delivery is all there is to go by");
     }
 
-    /// R24: what a provider has begun to tell is no failure, neither a type nor a field.
+    /// R24: what a provider has begun to tell is no failure, neither a type, which is logged, nor a field.
     #[test]
     fn r24_what_is_not_known_yet_is_passed() {
         assert_eq!(told("orders", r#"{"type":"menu","data":{"x":1}}"#).unwrap(), Outcome::default());
+        assert_eq!(testing::logged(), ["info a webhook is about something that is not known here type=menu"]);
         let more = r#"{"type":"order","action":"updated","since":"now","data":{"number":"SO-1","colour":{"r":1}}}"#;
         assert_eq!(told("orders", more).unwrap().emit.len(), 1);
     }

@@ -65,6 +65,18 @@ fn a_watch_from_now_tells_no_history_and_then_each_change() {
     assert_eq!(again.emit[1].key, outcome.emit[0].key);
 }
 
+/// Where there is no order yet, whose clock is late does not matter: the first one is told.
+#[test]
+fn a_watch_from_now_of_nothing_tells_the_first_order() {
+    let begun = poll(Start::FromNow, None, vec![newest("", &[])]).unwrap();
+    let first = page("", "", &[order("A", "2025-12-31T23:59:00Z")], None);
+    assert_eq!(numbers(&poll(Start::FromNow, begun.cursor, vec![first]).unwrap()), ["A"]);
+    // Orders that say no time are there all the same.
+    let timeless = json!({"number": "A", "status": "Accepted", "modified": null});
+    let begun = poll(Start::FromNow, None, vec![newest("", &[timeless])]).unwrap();
+    assert!(begun.cursor.unwrap().contains(r#""before":"2026-01-01T00:00:00Z""#));
+}
+
 /// V2 promises nowhere to sort. What comes first then is any order, and not the last change.
 #[test]
 fn a_watch_of_what_is_not_sorted_begins_now() {

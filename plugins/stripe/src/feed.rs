@@ -54,9 +54,12 @@ struct Round {
     /// Of a beginning with so many of the newest: how many are left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     left: Option<u32>,
-    /// Events of the second `since` that were there before the poll began.
+    /// Events from `since` on that were there before the poll began.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     known: Vec<String>,
+    /// The second of the newest of these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    known_until: Option<i64>,
 }
 
 /// Takes what the host hands over.
@@ -104,12 +107,16 @@ fn heal(poll: &Poll, round: Option<Round>) -> Result<Outcome, Error> {
     Outcome { emit, more, ..Outcome::default() }.keep(&round)
 }
 
-/// A place at the present: whatever stands in the list now is not told.
+/// A place at the present: whatever stands in the list now is not told. It is a little before the newest event, as with
+/// each round.
 fn from_now(input: &Input) -> Result<Round, Error> {
     let listing = listed(input, LIMIT_MAX, 0, None)?.0;
     let newest = listing.data.first().map_or(0, second);
-    let known = listing.data.iter().filter(|event| second(event) == newest).filter_map(id).map(str::to_owned);
-    Ok(Round { since: newest, newest, known: known.collect(), ..Round::default() })
+    // Where so much happens that the page ends before, what is on the next one was there too.
+    let after = listing.data.last().filter(|_| listing.has_more).map_or(0, |oldest| second(oldest) + 1);
+    let since = after.min(newest).max(newest - OVERLAP_S).max(0);
+    let known = listing.data.iter().filter(|event| second(event) >= since).filter_map(id).map(str::to_owned);
+    Ok(Round { since, newest, known: known.collect(), known_until: Some(newest), ..Round::default() })
 }
 
 impl Round {
@@ -139,10 +146,12 @@ impl Round {
         // Of a beginning with so many of the newest, none is told that is older than the last of them.
         let oldest = self.left.and_then(|_| listing.data.last()).map_or(0, second);
         let since = self.since.max(oldest).max(self.newest - OVERLAP_S);
-        if since > self.since {
+        if since > self.since && self.known_until.is_none_or(|until| since > until) {
             self.known.clear();
+            self.known_until = None;
         }
-        *self = Self { since, newest: self.newest, known: std::mem::take(&mut self.known), ..Self::default() };
+        let (known, known_until) = (std::mem::take(&mut self.known), self.known_until);
+        *self = Self { since, newest: self.newest, known, known_until, ..Self::default() };
         Ok(false)
     }
 }

@@ -8,9 +8,9 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::manifest::Manifest;
-use crate::Timestamp;
 use crate::bindings::wharfage::plugin::http as wire;
-use crate::http::Name;
+use crate::http::{Name, form_pairs, percent_decode};
+use crate::{Timestamp, base64};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,7 +113,7 @@ impl Content {
     pub(super) fn bytes(&self) -> Option<Vec<u8>> {
         match self {
             Self::Text(text) => Some(text.clone().into_bytes()),
-            Self::Base64(encoded) => from_base64(encoded),
+            Self::Base64(encoded) => base64::decode(encoded),
         }
     }
 }
@@ -203,7 +203,7 @@ impl Exchange {
             return Err("request and response: one body each, or none".to_owned());
         }
         for encoded in [&request.base64, &response.base64].into_iter().flatten() {
-            from_base64(encoded).ok_or("base64: padded, with + and /")?;
+            base64::decode(encoded).ok_or("base64: padded, with + and /")?;
         }
         Ok(())
     }
@@ -223,14 +223,11 @@ impl Request {
     fn has_body_of(&self, request: &wire::Request) -> bool {
         let body = request.body.as_deref();
         match (&self.json, &self.form, &self.text) {
-            _ if self.base64.is_some() => body == self.base64.as_deref().and_then(from_base64).as_deref(),
+            _ if self.base64.is_some() => body == self.base64.as_deref().and_then(base64::decode).as_deref(),
             (Some(json), _, _) => {
                 body.and_then(|body| serde_json::from_slice::<Value>(body).ok()).as_ref() == Some(json)
             }
-            (_, Some(form), _) => {
-                let own = body.and_then(|body| std::str::from_utf8(body).ok()).map(pairs);
-                own.as_ref() == Some(form)
-            }
+            (_, Some(form), _) => body.map(form_pairs).as_ref() == Some(form),
             (_, _, Some(text)) => body == Some(text.as_bytes()),
             (None, None, None) => body.is_none(),
         }
@@ -246,7 +243,7 @@ impl std::fmt::Display for Request {
 impl Response {
     pub(super) fn body(&self) -> Vec<u8> {
         if let Some(encoded) = &self.base64 {
-            return from_base64(encoded).unwrap_or_default();
+            return base64::decode(encoded).unwrap_or_default();
         }
         let text = self.json.as_ref().map(|json| json.get()).or(self.text.as_deref());
         text.unwrap_or_default().as_bytes().to_vec()
@@ -256,71 +253,7 @@ impl Response {
 /// The place, and the query's pairs sorted.
 fn taken_apart(url: &str) -> (String, Vec<(String, String)>) {
     let (place, query) = url.split_once('?').unwrap_or((url, ""));
-    let mut query = pairs(query);
+    let mut query = form_pairs(query.as_bytes());
     query.sort();
-    (decoded(place), query)
-}
-
-fn pairs(text: &str) -> Vec<(String, String)> {
-    let parts = text.split('&').filter(|part| !part.is_empty());
-    parts
-        .map(|part| {
-            let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            (decoded(&name.replace('+', " ")), decoded(&value.replace('+', " ")))
-        })
-        .collect()
-}
-
-/// RFC 4648, padded.
-fn from_base64(text: &str) -> Option<Vec<u8>> {
-    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let bare = text.trim_end_matches('=');
-    let is_padded = text.len().is_multiple_of(4) && text.len() - bare.len() <= 2;
-    let mut bytes = Vec::with_capacity(bare.len() * 3 / 4);
-    let (mut held, mut bits) = (0u32, 0);
-    for byte in bare.bytes() {
-        let digit = DIGITS.iter().position(|own| *own == byte)?;
-        held = (held << 6) | digit as u32;
-        bits += 6;
-        if bits >= 8 {
-            bits -= 8;
-            bytes.push((held >> bits) as u8);
-            held &= (1 << bits) - 1;
-        }
-    }
-    // What is left over of the last digit is nothing.
-    (is_padded && held == 0).then_some(bytes)
-}
-
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let escaped = match (first, after) {
-            (b'%', [high, low, ..]) => {
-                let digit = |byte: u8| char::from(byte).to_digit(16);
-                digit(*high).zip(digit(*low)).map(|(high, low)| (high * 16 + low) as u8)
-            }
-            _ => None,
-        };
-        bytes.push(escaped.unwrap_or(*first));
-        rest = if escaped.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::from_base64;
-
-    #[test]
-    fn base64_is_read_strictly() {
-        for (text, bytes) in [("", &b""[..]), ("YQ==", b"a"), ("YWI=", b"ab"), ("YWJj", b"abc"), ("/+8=", b"\xff\xef")]
-        {
-            assert_eq!(from_base64(text).unwrap(), bytes);
-        }
-        for text in ["YQ", "YQ=", "YR==", "Y===", "Y Q=", "_-8=", "YWJj="] {
-            assert_eq!(from_base64(text), None, "{text}");
-        }
-    }
+    (percent_decode(place), query)
 }

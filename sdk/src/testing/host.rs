@@ -43,6 +43,8 @@ pub(super) struct Stage {
 
 thread_local! {
     static STAGE: RefCell<Stage> = RefCell::new(Stage::new(Manifest::default(), Vec::new(), None, Vec::new()));
+    /// What the last run logged.
+    static LOGGED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Stage {
@@ -261,6 +263,7 @@ pub(super) fn on<T>(
     run: impl FnOnce() -> T,
 ) -> (T, BTreeMap<String, Vec<u8>>, Vec<String>) {
     stage.taken = taken.keys().map(|name| (name.clone(), Vec::new())).collect();
+    LOGGED.with_borrow_mut(Vec::clear);
     let before = STAGE.with(|current| current.replace(stage));
     let outcome = run();
     let stage = STAGE.with(|current| current.replace(before));
@@ -273,6 +276,11 @@ pub(super) fn on<T>(
     let differs = differs.map(|(name, _)| format!("the file {name} does not hold what it should"));
     let troubles = stage.troubles.iter().cloned().chain(left_over).chain(differs).collect();
     (outcome, stage.state, troubles)
+}
+
+/// What the last run on this thread logged.
+pub(super) fn logged() -> Vec<String> {
+    LOGGED.with_borrow(Vec::clone)
 }
 
 fn stage<T>(act: impl FnOnce(&mut Stage) -> T) -> T {
@@ -381,10 +389,19 @@ pub(crate) mod clock {
 pub(crate) mod log {
     use crate::log::Level;
 
-    /// Shown when a test fails, as everything a test prints.
+    /// Shown when a test fails, as everything a test prints, and kept until the next run.
     pub(crate) fn write(level: Level, message: &str, fields: &[(String, String)]) {
+        let level = match level {
+            Level::Trace => "trace",
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+        };
         let fields: String = fields.iter().map(|(name, value)| format!(" {name}={value}")).collect();
-        println!("{level:?} {message}{fields}");
+        let line = format!("{level} {message}{fields}");
+        println!("{line}");
+        super::LOGGED.with_borrow_mut(|lines| lines.push(line));
     }
 }
 
@@ -410,8 +427,19 @@ pub(crate) mod state {
 
     pub(crate) fn set(key: &str, value: &[u8]) -> Result<(), types::Error> {
         check(key)?;
-        stage(|stage| stage.state.insert(key.to_owned(), value.to_vec()));
-        Ok(())
+        stage(|stage| {
+            let others = stage.state.iter().filter(|(own, _)| *own != key);
+            let (keys, bytes) =
+                others.fold((1, value.len()), |(keys, bytes), (_, other)| (keys + 1, bytes + other.len()));
+            for (limit, size) in [("state_keys", keys), ("state_bytes", bytes)] {
+                if let Err(why) = rules::check_limit(limit, size) {
+                    stage.troubles.push(format!("the host would not keep this state: {why}"));
+                    return Err(Error::new(ErrorKind::LimitExceeded(limit.to_owned()), why).into_wire());
+                }
+            }
+            stage.state.insert(key.to_owned(), value.to_vec());
+            Ok(())
+        })
     }
 
     pub(crate) fn delete(key: &str) -> Result<(), types::Error> {

@@ -264,7 +264,8 @@ impl Scene {
     ///
     /// # Panics
     /// When the exchanges cannot be read, are not all used, or something else was asked for; when the trigger or the type
-    /// of an emission is not declared, or its key is empty.
+    /// of an emission is not declared, or its key is empty; when there is more of the outcome, or of the state, than the host
+    /// keeps by default.
     pub fn handle(
         &mut self,
         handler: fn(Event) -> Result<Outcome, Error>,
@@ -279,10 +280,32 @@ impl Scene {
         self.state = state;
         let emit = outcome.as_ref().map(|outcome| outcome.emit.as_slice()).unwrap_or_default();
         let undeclared = self.manifest.declares(&trigger, emit).err();
-        let troubles: Vec<String> = troubles.into_iter().chain(undeclared).collect();
+        let outgrown = outcome.as_ref().map_or(Ok(()), check_limits).err();
+        let troubles: Vec<String> = troubles.into_iter().chain(undeclared).chain(outgrown).collect();
         assert!(troubles.is_empty(), "\n{}\n", troubles.join("\n"));
         outcome
     }
+}
+
+/// Refuses an outcome that the host would refuse: of that it keeps nothing, and a poll would come to the same again.
+fn check_limits(outcome: &Outcome) -> Result<(), String> {
+    let sizes = [
+        ("emitted_events", outcome.emit.len()),
+        ("emitted_bytes", outcome.emit.iter().map(|emission| emission.data.to_string().len()).sum::<usize>()),
+        ("messages", outcome.send.len()),
+        ("message_bytes", outcome.send.iter().map(Vec::len).sum::<usize>()),
+        ("cursor_bytes", outcome.cursor.as_ref().map_or(0, String::len)),
+    ];
+    sizes
+        .into_iter()
+        .try_for_each(|(limit, value)| rules::check_limit(limit, value))
+        .map_err(|why| format!("the host would keep nothing of this outcome: {why}"))
+}
+
+/// What the last run on this thread logged, line by line: level, message and fields, as
+/// `info a webhook is about something that is not known here type=menu`.
+pub fn logged() -> Vec<String> {
+    host::logged()
 }
 
 /// Hands one event to a plugin's handler in a [`Scene`] of its own.
@@ -572,6 +595,51 @@ mod tests {
 
     fn scene() -> Scene {
         Scene::of(&format!("{MANIFEST}\n[webhooks.numbers]\n[events.number]\ndescription = 'A number.'\n"))
+    }
+
+    /// Makes what its id says of the limit of that name: so much, or so much and one more.
+    fn large(event: Event) -> Result<Outcome, Error> {
+        let (limit, most) = event.id.split_once(' ').unwrap_or_default();
+        let most: usize = most.parse().unwrap_or_default();
+        let emission = |data: Value| crate::events::Emission { event_type: "number".into(), key: "k".into(), data };
+        let mut outcome = Outcome::default();
+        match limit {
+            "emitted_events" => outcome.emit = vec![emission(Value::Null); most],
+            // Two of them are the quotes.
+            "emitted_bytes" => outcome.emit = vec![emission("x".repeat(most - 2).into())],
+            "messages" => outcome.send = vec![Vec::new(); most],
+            "message_bytes" => outcome.send = vec![vec![0; most]],
+            "cursor_bytes" => outcome.cursor = Some("x".repeat(most)),
+            "state_bytes" => crate::state::set("k", &vec![0; most])?,
+            _ => (1..=most).try_for_each(|key| crate::state::set(&key.to_string(), b""))?,
+        }
+        crate::log::info("made", &[("limit", &limit)]);
+        Ok(outcome)
+    }
+
+    #[test]
+    fn what_the_host_keeps_by_default_is_kept_and_no_more() {
+        use crate::events::Trigger;
+        let manifest = format!("{MANIFEST}\n[sockets.numbers]\n[events.number]\ndescription = 'A number.'\n");
+        let run = |limit: &str, most: usize| {
+            let event = Event { id: format!("{limit} {most}"), trigger: Trigger::Gap("numbers".into()), cursor: None };
+            std::panic::catch_unwind(|| handle(&manifest, large, event, "[]"))
+        };
+        for (limit, most) in [
+            ("emitted_events", 1_000),
+            ("emitted_bytes", 4 << 20),
+            ("messages", 100),
+            ("message_bytes", 1 << 20),
+            ("cursor_bytes", 16 << 10),
+            ("state_bytes", 1 << 20),
+            ("state_keys", 1_000),
+        ] {
+            run(limit, most).unwrap().unwrap();
+            assert_eq!(logged(), [format!("info made limit={limit}")]);
+            let told = run(limit, most + 1).unwrap_err();
+            let told = told.downcast_ref::<String>().unwrap();
+            assert!(told.contains(&format!("more than the limit {limit},")), "{told}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The host's rules about any request and any answer, whatever a manifest says: the native kit refuses what the host refuses
-//! in every configuration, and hands over what it hands over.
+//! in every configuration, and hands over what it hands over. And its limits on what is kept, as they are by default.
 //!
 //! The SDK must not depend on the host, so these are copies, to the letter, which `tests/all/tidy.rs` holds together. Only
 //! [`check_url`] is shorter than the host's own: here a URL begins with an origin that is made up.
@@ -8,6 +8,25 @@ use std::borrow::Cow;
 
 /// Most bytes of a key of state, as the contract says.
 pub(super) const KEY_BYTES_MAX: usize = 256;
+
+/// What the host takes of the outcome of one event, and of a connection's state, where the connection says nothing else.
+const LIMITS: [(&str, usize); 7] = [
+    ("emitted_events", 1_000),
+    ("emitted_bytes", 4 << 20),
+    ("messages", 100),
+    ("message_bytes", 1 << 20),
+    ("cursor_bytes", 16 << 10),
+    ("state_bytes", 1 << 20),
+    ("state_keys", 1_000),
+];
+
+/// Why the host would keep nothing where there is so much of it.
+pub(super) fn check_limit(limit: &str, value: usize) -> Result<(), String> {
+    match LIMITS.iter().find(|(name, most)| *name == limit && value > *most) {
+        Some((_, most)) => Err(format!("{value} are more than the limit {limit}, which is {most} by default")),
+        None => Ok(()),
+    }
+}
 
 /// Why the host would send nothing to this URL, behind its origin; completes "a URL that ...".
 pub(super) fn check_url(url: &str) -> Result<(), &'static str> {

@@ -5,6 +5,9 @@
 //! It also stays some minutes behind, for what Distru shows late and for clocks that differ; what is then read again has
 //! the same key and is not told again. When nothing has happened for an hour it moves on all the same, so that the last
 //! change of a quiet company is not read for ever: the host knows a key for a month.
+//!
+//! A poll that begins now begins those minutes before it, because Distru's clock may be behind the host's. What its first
+//! reading finds was there before and is not told; the latest change of it says how late it is at Distru.
 
 use serde::{Deserialize, Serialize};
 use wharfage_sdk::events::{Outcome, Poll, Start};
@@ -21,6 +24,10 @@ const OVERLAP_MS: i64 = 300_000;
 const SETTLED_MS: i64 = 3_600_000;
 /// How many pages are read before what was found is kept.
 const PAGES_AT_ONCE: u32 = 4;
+/// How many records a page is asked to have. Distru may make it longer.
+const RECORDS: u32 = 200;
+/// How many events are found before they are kept: the host bounds what one call emits.
+const EMITTED: usize = 500;
 /// How many pages may be counted to find where a backfill begins.
 const COUNTED_MAX: u32 = 20;
 
@@ -31,6 +38,12 @@ const DAY_MS: i64 = 86_400_000;
 pub(super) struct Place {
     /// What changed before is told; from the beginning where it is left out.
     since: Option<Timestamp>,
+    /// Changes up to here were there before the poll began and are not told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<Timestamp>,
+    /// Whether the first list of a poll that begins now is being read: nothing of it is told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_first: bool,
     /// The list that is being read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reading: Option<Reading>,
@@ -55,42 +68,64 @@ pub(super) fn run(watched: &Watched, poll: &Poll, place: Option<Place>) -> Resul
     let Input {} = poll.read_input()?;
     match (place, poll.start) {
         (Some(place), _) => read(watched, place),
-        (None, Start::FromNow) => Outcome::default().keep(&Place { since: Some(clock::now()), reading: None }),
+        (None, Start::FromNow) => {
+            let since = Some(clock::now().plus_ms(-OVERLAP_MS));
+            read(watched, Place { since, is_first: true, ..Place::default() })
+        }
         (None, Start::All) => read(watched, Place::default()),
-        (None, Start::Backfill(number)) => read(watched, Place { since: beginning(watched, number)?, reading: None }),
+        (None, Start::Backfill(number)) => {
+            read(watched, Place { since: beginning(watched, number)?, ..Place::default() })
+        }
     }
 }
 
 fn read(watched: &Watched, place: Place) -> Result<Outcome, Error> {
-    let since = place.since;
+    let Place { since, mut before, is_first, reading } = place;
     let begin = || Reading { began: clock::now(), latest: None, at: NextUrl::default() };
-    let mut reading = place.reading.unwrap_or_else(begin);
+    let mut reading = reading.unwrap_or_else(begin);
     let mut emit = Vec::new();
     for _ in 0..PAGES_AT_ONCE {
-        let (response, records, next) = match listing::page(&reading.at, watched.changed_since(since)) {
+        let request = listing::sized(watched.changed_since(since), Some(RECORDS));
+        let (response, records, next) = match listing::page(&reading.at, request) {
             Ok(page) => page,
             // A mark inside a list grows old; the list is read again, and what was told has its key.
             Err(error) if reading.at != NextUrl::default() && is_lost(&error) => {
                 log::warn("a list cannot be gone on with and is read again", &[("list", &watched.poll)]);
-                return Outcome { emit, more: true, ..Outcome::default() }.keep(&Place { since, reading: None });
+                return Outcome { emit, more: true, ..Outcome::default() }.keep(&Place {
+                    since,
+                    before,
+                    is_first,
+                    reading: None,
+                });
             }
             Err(error) => return Err(error),
         };
+        // Beyond what clocks differ by, a time is wrong and says nothing of Distru's clock.
+        let soon = reading.began.plus_ms(OVERLAP_MS);
         let mut take = |record: &Record| {
-            emit.push(watched.emission(record)?);
-            reading.latest = reading.latest.max(record.settle(record.time(watched.changed_by))?);
+            let emission = watched.emission(record)?;
+            let at = record.settle(record.time(watched.changed_by))?;
+            if is_first {
+                before = before.max(at.filter(|at| *at <= soon));
+            } else if at > before {
+                emit.push(emission);
+            }
+            reading.latest = reading.latest.max(at);
             Ok(())
         };
         records.iter().try_for_each(&mut take).map_err(|error| listing::about(&response, error))?;
         match next {
             Some(next) => reading.at = next,
             None => {
-                return Outcome { emit, ..Outcome::default() }
-                    .keep(&Place { since: reading.end(since), reading: None });
+                let place = Place { since: reading.end(since), before, is_first: false, reading: None };
+                return Outcome { emit, ..Outcome::default() }.keep(&place);
             }
         }
+        if emit.len() >= EMITTED {
+            break;
+        }
     }
-    Outcome { emit, more: true, ..Outcome::default() }.keep(&Place { since, reading: Some(reading) })
+    Outcome { emit, more: true, ..Outcome::default() }.keep(&Place { since, before, is_first, reading: Some(reading) })
 }
 
 impl Reading {

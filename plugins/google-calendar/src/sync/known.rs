@@ -1,7 +1,8 @@
 //! The events that this connection knows of: id, last change, and the round in which it was seen last.
 //!
-//! Kept as lines of text, because that is the shortest. There is room for some ten thousand; what is beyond that is told when
-//! it changes like everything else, and only its disappearance without a word would go unseen.
+//! Kept as lines of text, because that is the shortest. There is room for some ten thousand, and for fewer where their ids are
+//! long; what is beyond that is told when it changes like everything else, and only its disappearance without a word would go
+//! unseen.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,11 @@ use wharfage_sdk::{Timestamp, log};
 
 /// What is known, by id.
 #[derive(Default)]
-pub(crate) struct Known(BTreeMap<String, Seen>);
+pub(crate) struct Known {
+    events: BTreeMap<String, Seen>,
+    /// About how many bytes their lines have.
+    bytes: usize,
+}
 
 #[derive(Clone, Copy, PartialEq)]
 struct Seen {
@@ -50,8 +55,10 @@ struct End {
     date: Option<String>,
 }
 
-/// What fits into a connection's state beside other things.
-const EVENTS_MAX: usize = 12_000;
+/// Bytes of lines that fit into a connection's state beside those of another calendar and other things.
+const BYTES_MAX: usize = 500_000;
+/// Bytes of a line beside its id: a round of up to four digits, a time of thirteen, and what separates them.
+const BESIDE_ID: usize = 20;
 /// What was deleted, or moved to where no full reading sees it.
 const LEFT: i64 = -1;
 
@@ -62,12 +69,13 @@ impl Known {
             let (id, round, updated) = (parts.next()?, parts.next()?, parts.next()?);
             Some((id.to_owned(), Seen { round: round.parse().ok()?, updated_ms: updated.parse().ok()? }))
         };
-        Self(text.lines().filter_map(line).collect())
+        let events: BTreeMap<String, Seen> = text.lines().filter_map(line).collect();
+        Self { bytes: bytes_of(&events), events }
     }
 
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
-        for (id, seen) in &self.0 {
+        for (id, seen) in &self.events {
             text.extend([id.as_str(), " ", &seen.round.to_string(), " ", &seen.updated_ms.to_string(), "\n"]);
         }
         text
@@ -79,20 +87,22 @@ impl Known {
     /// kept. One that was deleted and that nobody knew of is none.
     pub(crate) fn note(&mut self, change: &Change, round: u32) -> bool {
         let updated_ms = if change.is_deleted() { LEFT } else { change.updated.map_or(0, Timestamp::as_ms) };
-        let Some(before) = self.0.get(&change.id).copied() else {
+        let Some(before) = self.events.get(&change.id).copied() else {
             if !change.is_deleted() {
                 self.add(&change.id, Seen { round, updated_ms });
             }
             return !change.is_deleted();
         };
-        self.0.insert(change.id.clone(), Seen { round, updated_ms });
+        self.events.insert(change.id.clone(), Seen { round, updated_ms });
         before.round == round || before.updated_ms != updated_ms
     }
 
     /// Follows what happened since.
     pub(crate) fn follow(&mut self, change: &Change, round: u32) {
         if change.is_deleted() {
-            self.0.remove(&change.id);
+            if self.events.remove(&change.id).is_some() {
+                self.bytes -= change.id.len() + BESIDE_ID;
+            }
         } else {
             self.add(&change.id, Seen { round, updated_ms: change.updated.map_or(0, Timestamp::as_ms) });
         }
@@ -102,22 +112,26 @@ impl Known {
     ///
     /// It is forgotten with the next round only: a step that comes again must say the same.
     pub(crate) fn leave(&mut self, change: &Change, round: u32) -> bool {
-        let Some(seen) = self.0.get_mut(&change.id) else { return false };
+        let Some(seen) = self.events.get_mut(&change.id) else { return false };
         *seen = Seen { round, updated_ms: LEFT };
         true
     }
 
     fn add(&mut self, id: &str, seen: Seen) {
-        if self.0.len() < EVENTS_MAX || self.0.contains_key(id) {
-            self.0.insert(id.to_owned(), seen);
+        let bytes = id.len() + BESIDE_ID;
+        if let Some(known) = self.events.get_mut(id) {
+            *known = seen;
+        } else if self.bytes + bytes <= BYTES_MAX {
+            self.events.insert(id.to_owned(), seen);
+            self.bytes += bytes;
         } else {
-            log::warn("there are more events than can be remembered", &[("events_max", &EVENTS_MAX)]);
+            log::warn("there are more events than can be remembered", &[("bytes_max", &BYTES_MAX)]);
         }
     }
 
     /// The newest ones, the oldest of them first.
     pub(crate) fn newest(&self, events: u32) -> Vec<Change> {
-        let there = self.0.iter().filter(|(_, seen)| seen.updated_ms != LEFT);
+        let there = self.events.iter().filter(|(_, seen)| seen.updated_ms != LEFT);
         let mut all: Vec<(i64, &String)> = there.map(|(id, seen)| (seen.updated_ms, id)).collect();
         all.sort_unstable();
         let skipped = all.len().saturating_sub(usize::try_from(events).unwrap_or(usize::MAX));
@@ -135,14 +149,19 @@ impl Known {
     /// Ids that the round did not see and should have, after this one, in their order.
     pub(crate) fn gone(&self, round: u32, after: &str, most: usize) -> Vec<String> {
         let is_missing = |seen: &Seen| seen.round != round && seen.updated_ms != LEFT;
-        let gone = self.0.iter().filter(|(id, seen)| is_missing(seen) && id.as_str() > after);
+        let gone = self.events.iter().filter(|(id, seen)| is_missing(seen) && id.as_str() > after);
         gone.map(|(id, _)| id.clone()).take(most).collect()
     }
 
     /// Forgets what the round did not see, and what it saw deleted.
     pub(crate) fn forget(&mut self, round: u32) {
-        self.0.retain(|_, seen| seen.round == round && seen.updated_ms != LEFT);
+        self.events.retain(|_, seen| seen.round == round && seen.updated_ms != LEFT);
+        self.bytes = bytes_of(&self.events);
     }
+}
+
+fn bytes_of(events: &BTreeMap<String, Seen>) -> usize {
+    events.keys().map(|id| id.len() + BESIDE_ID).sum()
 }
 
 impl Change {
@@ -206,7 +225,7 @@ mod tests {
         assert!(news(&deleted) && !news(&never_known));
         assert_eq!(known.gone(2, "", 9), ["gone"]);
         known.forget(2);
-        assert_eq!(Vec::from_iter(known.0.keys()), ["changed", "new", "same"]);
+        assert_eq!(Vec::from_iter(known.events.keys()), ["changed", "new", "same"]);
     }
 
     #[test]
@@ -217,7 +236,7 @@ mod tests {
         assert!(!known.leave(&at("never known", 2), 1));
         assert!(known.gone(2, "", 9).is_empty() && known.newest(9).is_empty());
         known.forget(2);
-        assert!(known.0.is_empty());
+        assert!(known.events.is_empty());
     }
 
     // A run may end after its notes and before its events are kept. Then the same page comes again, and must say the same.
@@ -229,6 +248,29 @@ mod tests {
         for _ in 0..2 {
             assert!(page.iter().all(|change| known.note(change, 2)));
         }
+    }
+
+    // An import makes ids of hundreds of letters: what is kept is bounded by its bytes, not by how many there are.
+    #[test]
+    fn of_events_with_long_ids_fewer_are_remembered() {
+        let mut known = Known::default();
+        let id = |number: u32| format!("{number:0200}");
+        for number in 0..2_300 {
+            known.follow(&at(&id(number), 1), 1);
+        }
+        assert_eq!(known.events.len(), BYTES_MAX / 220);
+        assert!(known.text().len() <= BYTES_MAX);
+        // What is known is followed all the same, and what is deleted or forgotten makes room.
+        let mut known = Known::read(&known.text());
+        known.follow(&at(&id(1), 2), 2);
+        known.follow(&change(&format!(r#"{{"id": "{}", "status": "cancelled"}}"#, id(0))), 2);
+        for number in 2_297..2_299 {
+            known.follow(&at(&id(number), 1), 2);
+        }
+        known.forget(2);
+        assert_eq!(Vec::from_iter(known.events.keys()), [&id(1), &id(2_297)]);
+        known.follow(&at(&id(2_299), 1), 2);
+        assert_eq!(known.events.len(), 3);
     }
 
     #[test]

@@ -54,7 +54,7 @@ fn event_notifications_are_told_one_by_one() {
     assert_eq!(outcome.emit[2].data["realm"], json!("7"));
 }
 
-/// What is told in both forms is known by one key. A type that is not of the books is passed (R24).
+/// What is told in both forms is known by one key. A type that is not of the books is passed.
 #[test]
 fn cloud_events_become_the_same_events() {
     let outcome = webhook(CLOUD).unwrap();
@@ -68,8 +68,11 @@ fn cloud_events_become_the_same_events() {
     assert_eq!(outcome.emit[0].data["change"], json!("updated"));
 }
 
+/// R24: unknown types are logged and passed, unknown fields are passed.
 #[test]
 fn r24_what_is_not_known_yet_is_passed() {
+    assert_eq!(webhook(r#"[{"type":"payroll.employee"}]"#).unwrap(), Outcome::default());
+    assert_eq!(testing::logged(), ["info a webhook is about something that is not known here type=payroll.employee"]);
     assert_eq!(webhook("[]").unwrap(), Outcome::default());
     assert_eq!(webhook(r#"{"eventNotifications":[{"realmId":"1"}],"more":1}"#).unwrap(), Outcome::default());
     let one = r#"[{"type":"qbo.shipment.teleported.v9","intuitentityid":"5","intuitaccountid":"1"}]"#;

@@ -103,6 +103,23 @@ fn a_poll_from_now_on_tells_nothing_that_was_there() {
     assert_eq!(keys(&second), ["evt_4", "evt_5"]);
 }
 
+/// Also the first run begins before the newest event: one that comes to stand in the list late is told, and what was there is
+/// not, however long it is read again.
+#[test]
+fn a_late_event_is_told_from_now_on_too() {
+    let first = run("{}", Start::FromNow, None, &[("limit=100", &[(200, 2), (100, 1), (10, 0)], false)]).unwrap();
+    assert!(keys(&first).is_empty());
+    let from = |second: i64| format!("created[gte]={}&limit=100", T + second);
+    let events: &[(i64, u32)] = &[(201, 4), (200, 2), (195, 3), (100, 1)];
+    let second = run("{}", Start::FromNow, first.cursor, &[(&from(80), events, false)]).unwrap();
+    assert_eq!(keys(&second), ["evt_3", "evt_4"]);
+    let third = run("{}", Start::FromNow, second.cursor, &[(&from(81), &[(400, 5), (201, 4), (200, 2)], false)]);
+    let third = third.unwrap();
+    assert_eq!(keys(&third), ["evt_4", "evt_5"]);
+    let cursor: Value = serde_json::from_str(third.cursor.as_deref().unwrap()).unwrap();
+    assert_eq!(cursor, json!({"since": T + 280, "newest": T + 400}), "what is not read again is not remembered");
+}
+
 #[test]
 fn where_nothing_has_happened_everything_is_from_now_on() {
     let first = run("{}", Start::FromNow, None, &[("limit=100", &[], false)]).unwrap();
