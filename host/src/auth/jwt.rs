@@ -260,7 +260,8 @@ fn check_names(claims: &Value, rules: &Rules) -> Result<()> {
         _ => Vec::new(),
     };
     if !rules.audience.is_empty() && !rules.audience.iter().any(|wanted| audience.contains(&wanted.as_str())) {
-        return Err(refused(&format!("is not for `{}` (`aud`)", rules.audience.join("` or `"))));
+        // For whom it must be may be the value of a secret.
+        return Err(refused("is not for whom it must be (`aud`)"));
     }
     let allowed = scopes(claims);
     let missing: Vec<&str> =
@@ -544,6 +545,13 @@ mod tests {
         }
         let good = json!({"exp": 2000, "iss": "https://issuer.test", "aud": ["them", "us"]});
         assert!(verify(&made(good), &shared(), &rules(), at(1)).is_ok());
+    }
+
+    #[test]
+    fn for_whom_a_token_must_be_is_not_told() {
+        let wants = Rules { audience: vec!["s3cret".into(), "us".into()], ..Rules::default() };
+        let said = said(&made(json!({"exp": 2000, "aud": "them"})), &shared(), &wants, 1);
+        assert_eq!(said, "the token is not for whom it must be (`aud`)");
     }
 
     #[test]

@@ -155,17 +155,18 @@ pub(crate) struct TokenAnswer {
 
 impl TokenAnswer {
     /// Reads the answer's body. Numbers may be written as text, and an error may come with a status of success: both occur.
+    /// What an error shows of it passes `mask`.
     ///
     /// # Errors
-    /// What the provider refused, with its code, or [`Kind::SchemaViolation`] without a word of the body.
-    pub(crate) fn parse(body: &[u8], facts: &Oauth2Facts) -> Result<Self> {
+    /// What the provider refused, with its code, or [`Kind::SchemaViolation`] with no more of the body than its token type.
+    pub(crate) fn parse(body: &[u8], facts: &Oauth2Facts, mask: &dyn Fn(&str) -> String) -> Result<Self> {
         let strange = |what: &str| {
             Error::new(Kind::SchemaViolation, format!("the token endpoint's answer {what}")).with_details(
                 "Check that the manifest's `token` names the token endpoint; nothing that was kept is lost",
             )
         };
         let value: Value = serde_json::from_slice(body).map_err(|_| strange("is not JSON"))?;
-        if let Some(error) = refusal(&value) {
+        if let Some(error) = refusal(&value, mask) {
             return Err(error);
         }
         let Value::Object(mut fields) = value else { return Err(strange("is not a JSON object")) };
@@ -186,7 +187,7 @@ impl TokenAnswer {
         if let Some(kind) = fields.get("token_type").and_then(Value::as_str)
             && !kind.eq_ignore_ascii_case("bearer")
         {
-            return Err(strange(&format!("has the token type `{}`; only Bearer is known", shown(kind))));
+            return Err(strange(&format!("has the token type `{}`; only Bearer is known", shown(&mask(kind)))));
         }
         let seconds = |name: &str| seconds(fields.get(name)?);
         let lifetime_s = seconds("expires_in").or(facts.lifetime_s);
@@ -215,16 +216,17 @@ impl TokenAnswer {
     }
 }
 
-/// The provider's refusal, if that is what it says (RFC 6749, 5.2).
-pub(crate) fn refusal(body: &Value) -> Option<Error> {
+/// The provider's refusal, if that is what it says (RFC 6749, 5.2). It may repeat what it was asked with, so its words pass
+/// `mask`, before they are cut.
+pub(crate) fn refusal(body: &Value, mask: &dyn Fn(&str) -> String) -> Option<Error> {
     let code = match body.get("error")? {
         Value::String(code) => code.clone(),
         Value::Object(inner) => inner.get("code").or_else(|| inner.get("status"))?.as_str()?.to_owned(),
         _ => return None,
     };
-    let code: String = shown(&code).chars().take(64).collect();
+    let code: String = shown(&mask(&code)).chars().take(64).collect();
     let words = body.get("error_description").and_then(Value::as_str).unwrap_or_default();
-    let words: String = shown(words).chars().take(200).collect();
+    let words: String = shown(&mask(words)).chars().take(200).collect();
     let kind = match code.as_str() {
         "invalid_grant" => Kind::ReauthorizationNeeded,
         "invalid_client" | "unauthorized_client" => Kind::Unauthorized,
@@ -473,7 +475,11 @@ mod tests {
     }
 
     fn answer(text: &str) -> TokenAnswer {
-        TokenAnswer::parse(text.as_bytes(), &facts("")).ok().unwrap()
+        parse(text.as_bytes(), &facts("")).ok().unwrap()
+    }
+
+    fn parse(body: &[u8], facts: &Oauth2Facts) -> Result<TokenAnswer> {
+        TokenAnswer::parse(body, facts, &str::to_owned)
     }
 
     fn set(text: &str) -> TokenSet {
@@ -496,7 +502,7 @@ mod tests {
         assert_eq!(hour.due(at(500)), Due::Soon, "the clock was set back");
         assert_eq!(set(r#"{"access_token":"x"}"#).due(at(u64::MAX)), Due::No, "nobody said when it ends");
         let said: Oauth2Facts = facts("lifetime_s = 10");
-        assert_eq!(TokenAnswer::parse(br#"{"access_token":"x"}"#, &said).ok().unwrap().lifetime_ms, Some(10_000));
+        assert_eq!(parse(br#"{"access_token":"x"}"#, &said).ok().unwrap().lifetime_ms, Some(10_000));
     }
 
     #[test]
@@ -530,12 +536,12 @@ mod tests {
             (r#"{"access_token":"s3cret\n"}"#, "no header can carry"),
             (r#"{"access_token":"s3cret","token_type":"mac"}"#, "only Bearer"),
         ] {
-            let error = TokenAnswer::parse(body.as_bytes(), &facts("")).err().unwrap();
+            let error = parse(body.as_bytes(), &facts("")).err().unwrap();
             let text = format!("{error} {error:?}");
             assert!(text.contains(said) && !text.contains("s3cret"), "{body}: {text}");
         }
         let refused = br#"{"error":"invalid_grant","error_description":"Token has been\u001b[2J revoked."}"#;
-        let error = TokenAnswer::parse(refused, &facts("")).err().unwrap();
+        let error = parse(refused, &facts("")).err().unwrap();
         assert_eq!((error.kind(), error.provider_code()), (&Kind::ReauthorizationNeeded, Some("invalid_grant")));
         assert!(!error.message().contains('\u{1b}'));
     }
@@ -556,7 +562,7 @@ mod tests {
         let named = facts("lifetime_s = 60\nanswer = { access_token = 'token', expires_at = 'until' }");
         let end = |until: &str| {
             let body = format!(r#"{{"token":"x","access_token":7,"until":{until}}}"#);
-            let answer = TokenAnswer::parse(body.as_bytes(), &named).ok().unwrap();
+            let answer = parse(body.as_bytes(), &named).ok().unwrap();
             let fixed = Fixed { audience: BTreeSet::new(), token: "t".into(), revoke: None };
             TokenSet::first(answer, Vec::new(), BTreeMap::new(), fixed, "1".into(), at(1_000)).expires_at_ms
         };
@@ -564,7 +570,7 @@ mod tests {
         for none in [r#""1970-01-01T00:00:01Z""#, r#""soon""#, "3600", "null", r#""9999-01-01T00:00:00Z""#] {
             assert_eq!(end(none), Some(61_000), "{none}: as if unsaid");
         }
-        let error = TokenAnswer::parse(br#"{"access_token":"s3cret"}"#, &named).err().unwrap();
+        let error = parse(br#"{"access_token":"s3cret"}"#, &named).err().unwrap();
         assert!(error.message().contains("has no `token`"), "{error}");
     }
 

@@ -2,13 +2,15 @@
 //!
 //! Known secrets are masked, control characters escaped. What goes over the allowance of the call, or of the connection in
 //! one second, is dropped, counted and told: once when it begins, and once when the call ends. What is told comes out of
-//! the same allowance, so that no plugin makes the host write more than that.
+//! the same allowance, so that no plugin makes the host write more than that. A line with too many fields says how many it
+//! has lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Call;
 use crate::bindings::wharfage::plugin::log::{Host, Level};
+use crate::outbound::mask::Mask;
 use crate::time::Timestamp;
 
 /// What a line counts in its second besides its text, in bytes: what stands around it in the log. A line of the host's
@@ -21,15 +23,7 @@ impl Host for Call {
         if !self.may_log(bytes as u64) || !is_heard(level) {
             return;
         }
-        let mask = self.secrets.mask();
-        let fields_max = usize::try_from(self.limits.log_fields).unwrap_or(usize::MAX);
-        let mut line = escaped(&mask.text(&message));
-        for (name, value) in fields.iter().take(fields_max) {
-            line.push(' ');
-            line.push_str(&escaped(&mask.text(name)));
-            line.push('=');
-            line.push_str(&escaped(&mask.text(value)));
-        }
+        let line = written(&message, &fields, self.limits.log_fields, &self.secrets.mask());
         let (plugin, connection) = (&*self.plugin, &*self.connection);
         match level {
             Level::Trace => tracing::trace!(target: "wharfage::plugin", plugin, connection, "{line}"),
@@ -39,6 +33,22 @@ impl Host for Call {
             Level::Error => tracing::error!(target: "wharfage::plugin", plugin, connection, "{line}"),
         }
     }
+}
+
+/// The line without secrets, with at most so many of its fields.
+fn written(message: &str, fields: &[(String, String)], most: u64, mask: &Mask) -> String {
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let mut line = escaped(&mask.text(message));
+    for (name, value) in fields.iter().take(most) {
+        line.push(' ');
+        line.push_str(&escaped(&mask.text(name)));
+        line.push('=');
+        line.push_str(&escaped(&mask.text(value)));
+    }
+    if fields.len() > most {
+        line.push_str(&format!(" log_fields_dropped={}", fields.len() - most));
+    }
+    line
 }
 
 /// Whether anybody listens to a plugin's lines of this level.
@@ -150,6 +160,14 @@ mod tests {
     #[test]
     fn a_line_stays_one_line() {
         assert_eq!(escaped("a\nb\u{1b}[2J\u{202e}"), "a\\nb\\u{1b}[2J\\u{202e}");
+    }
+
+    #[test]
+    fn a_line_says_how_many_fields_it_has_lost() {
+        let fields: Vec<(String, String)> = (1..=3).map(|at| (format!("f{at}"), "x\n".to_owned())).collect();
+        let line = |most| written("m", &fields, most, &Mask::default());
+        assert_eq!(line(1), "m f1=x\\n log_fields_dropped=2");
+        assert_eq!(line(3), "m f1=x\\n f2=x\\n f3=x\\n");
     }
 
     #[test]

@@ -222,6 +222,8 @@ pub(crate) struct Spent {
     pub(crate) log_lines: u64,
     pub(crate) log_bytes: u64,
     pub(crate) unlogged: log::Unlogged,
+    /// Bytes of writes to its state.
+    pub(crate) state_bytes: u64,
     pub(crate) ticks: u64,
     /// Whether an import refused something because of a limit.
     pub(crate) has_hit_limit: bool,

@@ -1,4 +1,5 @@
-//! `rate-limit`: pacing for what the host cannot see. Touches the caller's own account only (R11).
+//! `rate-limit`: pacing for what the host cannot see. Touches the caller's own account only, and of what its manifest shares
+//! among accounts the one bucket that is named (R11).
 
 use super::Call;
 use crate::bindings::wharfage::plugin::rate_limit::{Feedback, Host};
@@ -19,7 +20,7 @@ impl Host for Call {
         let cap = self.clock.now().plus(self.limits.block_ms);
         let queues: Vec<_> = match &feedback.bucket {
             Some(bucket) => vec![self.outbound.queues.named(bucket).cloned().ok_or_else(|| unknown(bucket))?],
-            None => self.outbound.queues.all().cloned().collect(),
+            None => self.outbound.queues.own().cloned().collect(),
         };
         for queue in queues {
             if let Some(until) = feedback.blocked_until {

@@ -1,4 +1,5 @@
-//! `state`: small durable values of this connection, within its quota.
+//! `state`: small durable values of this connection, within its quota. What is kept has a limit, and what one call writes
+//! has another: each write is a transaction on the disk that all connections share, also where it only replaces a value.
 
 use super::Call;
 use crate::bindings::wharfage::plugin::state::Host;
@@ -8,6 +9,8 @@ use crate::store::over;
 
 /// Most bytes of a key, as the contract says.
 pub(crate) const KEY_BYTES_MAX: usize = 256;
+/// What a write counts besides its key and its value, in bytes: what a transaction takes by itself.
+const WRITE_BYTES: usize = 256;
 
 impl Host for Call {
     async fn get(&mut self, key: String) -> Result<Option<Vec<u8>>, types::Error> {
@@ -22,12 +25,14 @@ impl Host for Call {
         if value.len() as u64 > bytes_max {
             return Err(self.keep(over("state_bytes", bytes_max)));
         }
+        self.may_write(key.len() + value.len())?;
         let set = self.store.set(&self.connection, &key, value, bytes_max, keys_max).await;
         set.map_err(|error| self.keep(error))
     }
 
     async fn delete(&mut self, key: String) -> Result<(), types::Error> {
         self.check_key(&key)?;
+        self.may_write(key.len())?;
         Ok(self.store.delete(&self.connection, &key).await?)
     }
 
@@ -46,5 +51,16 @@ impl Call {
                 Err(self.keep(Error::limit("state_key_bytes", message).with_details(super::FIXED)))
             }
         }
+    }
+
+    /// Counts a write of so many bytes.
+    fn may_write(&mut self, bytes: usize) -> Result<(), types::Error> {
+        let most = self.limits.state_written_bytes;
+        self.spent.state_bytes = self.spent.state_bytes.saturating_add((bytes + WRITE_BYTES) as u64);
+        if self.spent.state_bytes <= most {
+            return Ok(());
+        }
+        let message = format!("the call would write more to its state than the limit state_written_bytes of {most}");
+        Err(self.keep(Error::limit("state_written_bytes", message).with_more("state_written_bytes")))
     }
 }

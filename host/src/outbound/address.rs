@@ -39,6 +39,7 @@ pub(super) struct Pinned {
 /// # Errors
 /// As for [`Resolver::pin`]; the permit goes back, because nothing was sent.
 pub(super) async fn pin(outbound: &Outbound, context: &CallContext, admitted: Admitted) -> Result<Pinned> {
+    let began_at = outbound.clock.now();
     let pinned = {
         let url = admitted.ready().scoped.url();
         let asker = Asker { plugin: &outbound.scope.plugin, connection: &outbound.scope.connection };
@@ -55,11 +56,27 @@ pub(super) async fn pin(outbound: &Outbound, context: &CallContext, admitted: Ad
             let (_, permit, leave) = admitted.into_parts();
             permit.cancel();
             if let Some(leave) = leave {
-                leave.conclude(Verdict::of(error.kind()));
+                leave.conclude(verdict(&error, began_at, outbound.clock.now(), context.deadline));
             }
             Err(error)
         }
     }
+}
+
+/// What a name without an address says about the provider: nothing where the call was over too soon for an answer.
+fn verdict(error: &Error, began_at: Timestamp, now: Timestamp, deadline: Timestamp) -> Verdict {
+    let patience_ms = patience_ms(began_at, deadline);
+    match patience_ms < JUDGED_MS_MIN && now.since(began_at) >= patience_ms {
+        true => Verdict::Nothing,
+        false => Verdict::of(error.kind()),
+    }
+}
+
+/// How long an answer is waited for by a call that must be over by then: not to its very end, for the last good answer may
+/// serve instead.
+fn patience_ms(now: Timestamp, deadline: Timestamp) -> u64 {
+    let left_ms = deadline.since(now);
+    LOOKUP_TIMEOUT_MS.min(left_ms - SPARE_MS.min(left_ms / 4))
 }
 
 /// From names to addresses, with bounds on how many are asked for at once, for how long, and how many are kept.
@@ -109,6 +126,12 @@ const LOOKUPS_MAX: usize = 16;
 /// How long an answer is waited for: beyond the 5 s after which resolvers of systems ask again where a packet was lost.
 const LOOKUP_TIMEOUT_MS: u64 = 8_000;
 
+/// What is left of a call then, at least, or a quarter of what it had.
+const SPARE_MS: u64 = 1_000;
+
+/// A shorter wait in vain says nothing about a provider.
+const JUDGED_MS_MIN: u64 = 1_000;
+
 /// How long an answer is good.
 const KEPT_MS: u64 = 10_000;
 
@@ -132,11 +155,11 @@ impl Resolver {
 
     /// The addresses to dial for a granted host: all it has, all of them judged.
     ///
-    /// Waits for the network, 8 s at most and never beyond `deadline`.
+    /// Waits for the network, 8 s at most and not quite until `deadline`.
     ///
     /// # Errors
     /// `policy-denied` by the rule `address` if one of them is neither public nor in `allowed`; `network(dns)` if the
-    /// name has none or the answer takes too long; `deadline` if it takes beyond `deadline`.
+    /// name has none or the answer takes too long.
     pub(crate) async fn pin(
         &self,
         host: Host<&str>,
@@ -178,16 +201,13 @@ impl Resolver {
             }
         };
         let failed = |why: &str| Error::new(Kind::Network(NetworkStage::Dns), format!("{name} {why}"));
-        let late_at = now.plus(LOOKUP_TIMEOUT_MS).min(deadline);
+        let patience_ms = patience_ms(now, deadline);
         let answer = tokio::select! {
             biased;
             answer = asking.wait_for(Option::is_some) => answer.ok().and_then(|answer| answer.clone()),
-            () = self.clock.alarm(late_at) => {
-                return Err(match late_at < deadline {
-                    true => failed("did not resolve in time"),
-                    // A call that is over says nothing about the provider.
-                    false => Error::new(Kind::Deadline, format!("{name} did not resolve in time")).with_more("call_ms"),
-                });
+            () = self.clock.alarm(now.plus(patience_ms)) => {
+                let late = failed("did not resolve in time");
+                return Err(if patience_ms < LOOKUP_TIMEOUT_MS { late.with_more("call_ms") } else { late });
             }
         };
         let answer = answer.unwrap_or_else(|| Err("it was broken off".to_owned()));
@@ -733,12 +753,29 @@ mod tests {
     #[tokio::test]
     async fn a_call_that_is_over_says_nothing_about_its_provider() {
         let (resolver, _, clock) = book();
-        let deadline = clock.now().plus(200);
+        let (begun, deadline) = (clock.now(), clock.now().plus(200));
         let pinned = resolver.pin(Host::Domain("slow.test"), 443, &[], ASKER, deadline);
         let (error, ()) = tokio::join!(pinned, turn(&clock));
         let error = error.unwrap_err();
-        assert_eq!((error.kind(), Verdict::of(error.kind())), (&Kind::Deadline, Verdict::Nothing));
-        assert_eq!(clock.now(), deadline);
+        assert_eq!(verdict(&error, begun, clock.now(), deadline), Verdict::Nothing);
+        // A name that has no address has none.
+        assert_eq!(verdict(&error, begun, begun, deadline), Verdict::Failing);
+    }
+
+    /// A call hung to its end for as long as a name server was away, and nothing served instead.
+    #[tokio::test]
+    async fn a_name_that_does_not_resolve_is_trouble_before_the_call_is_over() {
+        for (call_ms, waited_ms) in [(200, 150), (3_000, 2_250), (8_000, 7_000), (9_000, 8_000), (120_000, 8_000)] {
+            let (resolver, _, clock) = book();
+            let (begun, deadline) = (clock.now(), clock.now().plus(call_ms));
+            let pinned = resolver.pin(Host::Domain("slow.test"), 443, &[], ASKER, deadline);
+            let (error, ()) = tokio::join!(pinned, turn(&clock));
+            let error = error.unwrap_err();
+            assert_eq!((error.kind(), clock.now().since(begun)), (&Kind::Network(NetworkStage::Dns), waited_ms));
+            assert_eq!(error.details().is_some(), waited_ms < 8_000, "{error}");
+            let is_judged = verdict(&error, begun, clock.now(), deadline) == Verdict::Failing;
+            assert_eq!(is_judged, call_ms > 200);
+        }
     }
 
     /// The system asked again, and its answer came to nobody: every call that had asked was lost at once.

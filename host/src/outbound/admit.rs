@@ -59,6 +59,9 @@ struct Width {
     pace: u64,
 }
 
+/// What [`Width::owners`] is of a bucket of one account; of those of its connections it is less, of others more.
+const ACCOUNT_OWNERS: u8 = 1;
+
 /// How large a bucket is now.
 #[derive(Clone)]
 struct Terms {
@@ -186,7 +189,7 @@ impl BucketQueue {
         const WHILE_MS: u64 = 1_000_000_000;
         let owners = match scope {
             BudgetScope::Connection => 0,
-            BudgetScope::Account => 1,
+            BudgetScope::Account => ACCOUNT_OWNERS,
             BudgetScope::User => 2,
             BudgetScope::Plugin => 3,
             BudgetScope::Project => 4,
@@ -388,6 +391,11 @@ impl BucketQueues {
     /// All of them.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<BucketQueue>> {
         self.queues.iter().map(|(queue, _)| queue)
+    }
+
+    /// Those that no other account shares.
+    pub(crate) fn own(&self) -> impl Iterator<Item = &Arc<BucketQueue>> {
+        self.all().filter(|queue| queue.width.owners <= ACCOUNT_OWNERS)
     }
 }
 

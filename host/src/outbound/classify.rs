@@ -16,13 +16,14 @@ use url::Url;
 use super::admit::BucketQueue;
 use super::circuit::Verdict;
 use super::hints::{self, Hint};
-use super::mask::{Mask, header_is_secret};
+use super::mask::{Mask, MaskStream, header_is_secret};
 use super::prefilter::Prefilter;
 use super::stream::Rest;
 use super::transport::{Answered, Raw, is_left};
 use super::{AnswerSource, CallContext, Outbound, PathEvent, Response};
 use crate::error::{Error, Kind, RequestSent};
 use crate::manifest::{AnswerRule, Condition};
+use crate::text::shown;
 use crate::time::Timestamp;
 
 /// Bytes kept of an error's body.
@@ -165,9 +166,8 @@ fn judge(outbound: &Outbound, context: &CallContext, answered: Answered, is_open
     }
     let mask = outbound.mask();
     let most = if outbound.is_authority { OWN_BODY_BYTES_MAX } else { BODY_BYTES_MAX };
-    let body = String::from_utf8_lossy(start(&raw.body, most * 4));
-    let masked = mask.text(&body);
-    if matches!(masked, Cow::Owned(_)) {
+    let (masked, has_found) = masked_body(&mask, &raw.body, most * 4);
+    if has_found {
         outbound.tell_leak(context, &shown_path(&mask, &url));
     }
     let body = masked_start(&masked, most);
@@ -180,7 +180,7 @@ fn judge(outbound: &Outbound, context: &CallContext, answered: Answered, is_open
     let error = Error::new(kind.clone(), sentence(&kind))
         .with_status(Some(raw.status))
         .with_endpoint(Some(endpoint(&url)))
-        .with_request_id(request_id.map(|id| mask.text(&id).into_owned()))
+        .with_request_id(request_id.map(|id| shown(&mask.text(&id))))
         .with_provider_code(ruled.and_then(|ruled| ruled.code).map(|code| masked_start(&mask.text(&code), 200)))
         .with_request_sent(RequestSent::Yes)
         .with_retry_at(retry_at)
@@ -274,7 +274,7 @@ fn answer(
         source: AnswerSource::Live,
         age_ms: 0,
         attempts: 0,
-        request_id: request_id.map(|id| mask.text(&id).into_owned()),
+        request_id: request_id.map(|id| shown(&mask.text(&id))),
         may_be_kept,
         mark: None,
         secret_url: None,
@@ -282,10 +282,11 @@ fn answer(
     (response, has_found)
 }
 
+/// As it came: it is masked before it is cut.
 fn request_id(headers: &HeaderMap, own: Option<&str>) -> Option<String> {
     let own = own.and_then(|name| headers.get(name));
     let mut found = own.into_iter().chain(REQUEST_ID_HEADERS.iter().filter_map(|name| headers.get(name)));
-    found.find_map(|id| id.to_str().ok()).map(crate::text::shown)
+    found.find_map(|id| id.to_str().ok()).map(str::to_owned)
 }
 
 /// What a status means by itself. A 400 that calls itself temporary is (the guide's rule).
@@ -324,8 +325,19 @@ fn sentence(kind: &Kind) -> &'static str {
     }
 }
 
-fn start(bytes: &[u8], most: usize) -> &[u8] {
-    &bytes[..bytes.len().min(most)]
+/// The start of a body without secrets, and whether there were any. Where the body goes on, what may be the start of one
+/// that goes on as well is left out.
+fn masked_body<'a>(mask: &Arc<Mask>, body: &'a [u8], most: usize) -> (Cow<'a, str>, bool) {
+    if body.len() > most {
+        let mut stream = MaskStream::new(mask.clone());
+        let masked = stream.push(&body[..most]);
+        return (String::from_utf8_lossy(&masked).into_owned().into(), stream.has_found);
+    }
+    let text = String::from_utf8_lossy(body);
+    match mask.text(&text) {
+        Cow::Owned(masked) => (masked.into(), true),
+        Cow::Borrowed(_) => (text, false),
+    }
 }
 
 /// At most `most` bytes of a text, cut between characters.

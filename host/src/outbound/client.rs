@@ -335,12 +335,13 @@ mod tests {
 
     use super::*;
 
-    /// As by a server whose handler goes away without an error.
+    /// As by a server whose handler goes away without an error. A reset right behind a whole answer says that the rest of
+    /// what is sent is not wanted (RFC 9113, 8.1).
     #[tokio::test]
     async fn an_answer_that_is_cut_off_without_an_error_is_not_whole() {
         for is_whole in [true, false] {
             let (near, far) = tokio::io::duplex(64 << 10);
-            let (was_read, read) = tokio::sync::oneshot::channel::<()>();
+            let (answered, was_answered) = tokio::sync::oneshot::channel::<()>();
             tokio::spawn(async move {
                 let mut connection = h2::server::handshake(far).await.unwrap();
                 let (_asked, mut answer) = connection.accept().await.unwrap().unwrap();
@@ -348,19 +349,24 @@ mod tests {
                 body.send_data(Bytes::from_static(b"half"), is_whole).unwrap();
                 tokio::select! {
                     _ = connection.accept() => {}
-                    _ = read => body.send_reset(h2::Reason::NO_ERROR),
+                    _ = was_answered => body.send_reset(h2::Reason::NO_ERROR),
                 }
                 connection.accept().await
             });
             let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(near)).await.unwrap();
             tokio::spawn(connection);
-            let mut request = Request::new(Sending::Whole(None));
+            // More than fits in the window of one who does not read it.
+            let mut request = Request::new(Sending::Whole(Some(vec![0_u8; 128 << 10].into())));
+            *request.method_mut() = http::Method::POST;
             *request.uri_mut() = Uri::from_static("https://provider.test/");
             let body = sender.send_request(request).await.unwrap().into_body();
             let wires = Http::new(&Limits::default()).unwrap().wires;
             let mut pieces = Pieces { body, is_over: false, single: None, wires, gunzip: None, upgrade: None };
+            answered.send(()).unwrap();
+            for _ in 0..50 {
+                tokio::task::yield_now().await;
+            }
             assert_eq!(pieces.chunk().await.unwrap().unwrap(), "half");
-            was_read.send(()).unwrap();
             match pieces.chunk().await {
                 Ok(piece) => assert!(piece.is_none() && is_whole),
                 Err(lost) => assert!(lost.sent == RequestSent::Yes && !is_whole, "{lost:?}"),

@@ -28,8 +28,6 @@ pub(crate) struct Mask {
     search: Search,
     /// One for each form that is searched, in the searcher's order.
     reaches: Vec<Reach>,
-    /// What is compared of each form, in lower case and sorted: what the end of a piece may be the beginning of.
-    compared: Vec<Zeroizing<Vec<u8>>>,
 }
 
 #[derive(Clone, Default)]
@@ -111,10 +109,7 @@ impl Mask {
         let search = searcher.map_or(Search::Everything, |forms| {
             Search::Forms(Box::new(Searcher { prefilter: Prefilter::new(compared()), forms }))
         });
-        let mut compared: Vec<_> = compared().map(|bytes| Zeroizing::new(bytes.to_ascii_lowercase())).collect();
-        compared.sort_by(|a, b| a.as_slice().cmp(b));
-        compared.dedup_by(|a, b| a.as_slice() == b.as_slice());
-        Self { search, reaches, compared }
+        Self { search, reaches }
     }
 
     /// The bytes without secrets, and whether there were any. Without any they are the same bytes, not copied.
@@ -137,18 +132,6 @@ impl Mask {
     /// The text without secrets.
     pub(crate) fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
         masked(text, self.spans(text.as_bytes()))
-    }
-
-    /// How many bytes at the end may be the beginning of a form.
-    fn beginning(&self, bytes: &[u8]) -> usize {
-        let longest = self.compared.iter().map(|form| form.len()).max().unwrap_or(0);
-        let most = longest.saturating_sub(1).min(bytes.len());
-        let end = bytes.get(bytes.len() - most..).unwrap_or_default().to_ascii_lowercase();
-        let begins_one = |suffix: &[u8]| {
-            let next = self.compared.partition_point(|form| form.as_slice() <= suffix);
-            self.compared.get(next).is_some_and(|form| form.starts_with(suffix))
-        };
-        (0..most).find(|at| end.get(*at..).is_some_and(begins_one)).map_or(0, |at| most - at)
     }
 
     /// Where secrets are: in order, apart from each other. Every occurrence counts, also where several overlap: what is
@@ -274,8 +257,13 @@ fn is_digit(byte: u8) -> bool {
 
 /// Masks a text that comes in pieces, cut anywhere, as [`Mask::bytes`] masks it as a whole.
 ///
-/// What could be the beginning of a form is held back until it shows whether it is one: at most the longest compared form
-/// less a byte, a base64 digit before it, and nothing where a piece ends as none begins.
+/// What could be the beginning of a form is held back: all after the last line end, and of that at most as much as is
+/// compared of a form. It is the same whatever the secrets are, so that what comes with a piece depends on the text alone
+/// and on forms that are there whole. If it depended on how a form begins, whoever has a text sent could guess one byte by
+/// byte.
+///
+/// No form goes on after a line end but that of a value which holds one itself, and no place of a request carries such a
+/// value. It is found where it comes in one piece.
 pub(crate) struct MaskStream {
     mask: Arc<Mask>,
     /// What is held back.
@@ -303,12 +291,13 @@ impl MaskStream {
     /// Takes the next piece and answers what is certain by now.
     pub(crate) fn push(&mut self, piece: &[u8]) -> Vec<u8> {
         self.held.extend_from_slice(piece);
-        let mut certain = self.held.len() - self.mask.beginning(&self.held);
-        let is_inside = matches!(self.mask.search, Search::Forms(_));
-        if is_inside && certain.checked_sub(1).and_then(|at| self.held.get(at)).copied().is_some_and(is_digit) {
-            certain -= 1;
+        // A form that begins before it is there whole, and a base64 digit before one that is not is held back with it.
+        let most = self.held.len().saturating_sub(COMPARED_BYTES_MAX);
+        let line_end = self.held[most..].iter().rposition(|byte| matches!(byte, b'\n' | b'\r'));
+        match line_end.map_or(most, |at| most + at + 1) {
+            0 => Vec::new(),
+            certain => self.give(certain),
         }
-        self.give(certain)
     }
 
     /// The text is over: the rest.
@@ -626,7 +615,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_searched_does_not_pass() {
-        let closed = Mask { search: Search::Everything, reaches: Vec::new(), compared: Vec::new() };
+        let closed = Mask { search: Search::Everything, reaches: Vec::new() };
         assert_eq!(closed.text("whatever"), MASKED);
         assert_eq!(closed.bytes(b"whatever".to_vec()), (MASKED.as_bytes().to_vec(), true));
     }
@@ -690,28 +679,35 @@ mod tests {
         forms(secret).iter().any(|form| text.contains(&form.text.to_ascii_lowercase()))
     }
 
-    /// The text in pieces of these lengths, masked as it comes.
-    fn in_pieces(mask: &Mask, text: &[u8], cuts: &[usize]) -> (Vec<u8>, bool) {
+    /// What comes with each piece of the text, cut into these lengths, and at its end; and whether there were secrets.
+    fn pieces(mask: &Mask, text: &[u8], cuts: &[usize]) -> (Vec<Vec<u8>>, bool) {
         let mut stream = MaskStream::new(Arc::new(mask.clone()));
-        let (mut rest, mut masked) = (text, Vec::new());
+        let (mut rest, mut given) = (text, Vec::new());
         for cut in cuts {
             let (piece, after) = rest.split_at((*cut).min(rest.len()));
-            masked.extend(stream.push(piece));
+            given.push(stream.push(piece));
             rest = after;
         }
-        masked.extend(stream.push(rest));
-        masked.extend(stream.finish());
-        (masked, stream.has_found)
+        given.push(stream.push(rest));
+        given.push(stream.finish());
+        (given, stream.has_found)
+    }
+
+    /// The text in pieces of these lengths, masked as it comes.
+    fn in_pieces(mask: &Mask, text: &[u8], cuts: &[usize]) -> (Vec<u8>, bool) {
+        let (given, has_found) = pieces(mask, text, cuts);
+        (given.concat(), has_found)
     }
 
     #[test]
-    fn only_what_may_begin_a_secret_is_held_back() {
+    fn a_line_is_held_back_until_it_ends_or_is_longer_than_what_is_compared() {
         let mut stream = MaskStream::new(Arc::new(mask(&["secret-value"])));
         assert_eq!(stream.push(b"data: {\"a\": 1}\n\n"), b"data: {\"a\": 1}\n\n");
-        assert_eq!(stream.push(b"data: secret-"), b"data: ");
-        assert_eq!(stream.push(b"value."), b"[masked].");
-        assert_eq!(stream.push(b"data: secret-"), b"data: ");
-        assert_eq!(stream.push(b"x.\n"), b"secret-x.\n");
+        assert!(stream.push(b"data: secret-").is_empty() && stream.push(b"value.").is_empty());
+        assert_eq!(stream.push(b"\r\nda"), b"data: [masked].\r\n");
+        assert!(stream.push(b"ta: x").is_empty());
+        assert_eq!(stream.push(&[b'x'; COMPARED_BYTES_MAX]), b"data: x");
+        assert_eq!(stream.finish(), [b'x'; COMPARED_BYTES_MAX]);
         assert!(stream.finish().is_empty() && stream.has_found);
     }
 
@@ -728,7 +724,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_searched_does_not_pass_in_pieces_either() {
-        let closed = Mask { search: Search::Everything, reaches: Vec::new(), compared: Vec::new() };
+        let closed = Mask { search: Search::Everything, reaches: Vec::new() };
         assert_eq!(in_pieces(&closed, b"whatever", &[1, 2, 3]), (MASKED.as_bytes().to_vec(), true));
     }
 
@@ -736,14 +732,16 @@ mod tests {
         #[test]
         fn however_a_text_is_cut_it_is_masked_as_a_whole(
             secrets in prop::collection::vec("[ab+/ ]{6,9}", 1..4),
-            around in prop::collection::vec("[abYW+/ =0-9]{0,7}", 8),
+            around in prop::collection::vec("[abYW+/ =0-9\n]{0,7}", 8),
             (before, after) in (prop::collection::vec(any::<u8>(), 0..4), prop::collection::vec(any::<u8>(), 0..4)),
             picks in prop::collection::vec((any::<usize>(), any::<usize>()), 0..7),
             cuts in prop::collection::vec(0_usize..24, 0..40),
+            // So that what is held back begins anywhere in a form.
+            filled in 0..COMPARED_BYTES_MAX,
         ) {
             let values: Vec<&str> = secrets.iter().map(String::as_str).collect();
             let mask = mask(&values);
-            let mut text = around[0].clone();
+            let mut text = "0".repeat(filled) + &around[0];
             for (picked, between) in picks.iter().zip(around.iter().skip(1)) {
                 let forms = written(values[picked.0 % values.len()], &before, &after);
                 text.push_str(&forms[picked.1 % forms.len()]);
@@ -753,6 +751,29 @@ mod tests {
             prop_assert_eq!(in_pieces(&mask, text.as_bytes(), &cuts), whole.clone(), "{}", text);
             let bytewise = vec![1; text.len()];
             prop_assert_eq!(in_pieces(&mask, text.as_bytes(), &bytewise), whole, "{}", text);
+        }
+
+        /// Whoever has a text sent sees how much of it comes with each piece, and learns nothing of secrets from that.
+        #[test]
+        fn a_text_without_secrets_comes_in_the_same_pieces_whatever_they_are(
+            secrets in prop::array::uniform2("[ab+/ ]{6,9}"),
+            filled in 0..COMPARED_BYTES_MAX,
+            picks in prop::collection::vec((any::<usize>(), any::<usize>(), any::<bool>()), 0..20),
+            cuts in prop::collection::vec(0_usize..24, 0..80),
+        ) {
+            // Of forms only beginnings: a whole one is found.
+            let mut text = "!".repeat(filled);
+            for (secret, form, ends_line) in picks {
+                let forms = written(&secrets[secret % 2], b"", b"");
+                let form = &forms[form % forms.len()];
+                text.push_str(&form[..form.len() / 2]);
+                text.push(if ends_line { '\n' } else { '!' });
+            }
+            let [one, other] = secrets.each_ref().map(|secret| mask(&[secret.as_str()]));
+            let [one, other, none] = [one, other, Mask::default()].map(|mask| pieces(&mask, text.as_bytes(), &cuts));
+            prop_assume!(!one.1 && !other.1);
+            prop_assert_eq!(&one, &other, "{}", text);
+            prop_assert_eq!(&one, &none, "{}", text);
         }
 
         #[test]

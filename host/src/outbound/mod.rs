@@ -134,6 +134,8 @@ pub(crate) struct Outbound {
     pub(crate) key_sets: Option<Arc<KeySets>>,
     /// Whether it is the host's own, whose answers no guest sees: tokens come in them.
     pub(crate) is_authority: bool,
+    /// Whether it leads to an address of the operator's, which may hold a key in its path: of that only the origin is told.
+    pub(crate) hides_path: bool,
 }
 
 impl Outbound {
@@ -405,6 +407,7 @@ impl Outbound {
             sessions: Vec::new(),
             key_sets: None,
             is_authority: false,
+            hides_path: false,
         }
     }
 

@@ -55,6 +55,7 @@ impl Outbound {
             resolver: own_path.resolver.clone(),
             transport: own_path.transport.clone(),
             audit_context: context.audit_context.clone(),
+            hides_path: true,
             ..Self::nowhere(Arc::new(secrets.used_by(who).with(context.clone())), context.clock.clone())
         })
     }

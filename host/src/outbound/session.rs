@@ -551,6 +551,8 @@ impl Session {
 
     /// New tokens for the refresh token of this record; nothing where somebody else was faster.
     async fn refresh(&self, version: u64, set: &Arc<TokenSet>) -> Result<Option<(u64, Arc<TokenSet>)>> {
+        // A refusal may repeat them, and after a start nobody has given them yet.
+        self.secrets.learn(&self.tokens.record, set.values());
         let refreshes = set.refreshes();
         if refreshes.is_empty() {
             return match self.needs_person() {
@@ -654,6 +656,7 @@ impl Session {
         let endpoint = self.facts.revoke.as_deref();
         if let Some(endpoint) = endpoint {
             self.check_fixed(&set)?;
+            self.secrets.learn(&self.tokens.record, set.values());
             let (token, hint) = match set.refreshes().into_iter().next() {
                 Some(refresh) => (refresh, "refresh_token"),
                 None => (set.access().clone(), "access_token"),
@@ -682,7 +685,7 @@ impl Session {
     /// Asks the token endpoint.
     ///
     /// # Errors
-    /// The provider's refusal with its code, or whatever a request can end with. No word of the answer's body is in it.
+    /// The provider's refusal with its code and words, masked, or whatever a request can end with, without the answer's body.
     pub(crate) async fn exchange(&self, exchange: Exchange, scopes: &[String]) -> Result<TokenAnswer> {
         let assertion = match exchange {
             Exchange::Assertion => Some(self.assertion(scopes).await?),
@@ -695,7 +698,8 @@ impl Session {
                 self.post(&self.facts.token, form, BodyForm::Form).await
             }
         };
-        let answered = answered.and_then(|body| TokenAnswer::parse(&body, &self.facts));
+        let mask = |text: &str| self.masked(text);
+        let answered = answered.and_then(|body| TokenAnswer::parse(&body, &self.facts, &mask));
         // A sign-in is told when its tokens are kept; a device asks many times until a person has done it.
         if !matches!(exchange, Exchange::Code { .. } | Exchange::Device { .. }) {
             self.tell(AuditAction::Refresh, answered.as_ref().map(|_| ()));
@@ -728,7 +732,7 @@ impl Session {
         let body = self.post(endpoint, form, BodyForm::Form).await?;
         let value: Value = serde_json::from_slice(&body)
             .map_err(|_| Error::new(Kind::SchemaViolation, "the provider's endpoint answered no JSON"))?;
-        match oauth2::refusal(&value) {
+        match oauth2::refusal(&value, &|text: &str| self.masked(text)) {
             Some(error) => Err(error),
             None => Ok(value),
         }
@@ -845,7 +849,36 @@ impl Session {
         };
         match self.authority.send(&context, request.into()).await {
             Ok(response) => Ok(Zeroizing::new(Arc::unwrap_or_clone(response.body))),
-            Err(error) => Err(told(error)),
+            Err(error) => Err(self.told(error)),
+        }
+    }
+
+    /// What a provider says, without what it was asked with. Its answer itself is not masked: see [`Outbound::mask`].
+    fn masked(&self, text: &str) -> String {
+        self.secrets.mask().text(text).into_owned()
+    }
+
+    /// An error of the token endpoint, with the provider's code and without its body.
+    fn told(&self, error: Error) -> Error {
+        let body: Option<Value> = error.body().and_then(|body| serde_json::from_str(body).ok());
+        let refused = body.as_ref().and_then(|body| oauth2::refusal(body, &|text: &str| self.masked(text)));
+        match refused {
+            // A refusal to a client in trouble is that, whatever else it says.
+            Some(refused) if !matches!(error.kind(), Kind::RateLimited | Kind::Transient) => {
+                refused.with_request_sent(RequestSent::Yes).with_status(error.status()).with_attempts(error.attempts())
+            }
+            _ => {
+                let message = format!("the token endpoint did not answer well: {}", self.masked(error.message()));
+                let told = Error::new(error.kind().clone(), message)
+                    .with_request_sent(error.request_sent())
+                    .with_status(error.status())
+                    .with_retry_at(error.retry_at())
+                    .with_attempts(error.attempts());
+                match error.details() {
+                    Some(details) => told.with_details(self.masked(details)),
+                    None => told,
+                }
+            }
         }
     }
 
@@ -922,29 +955,6 @@ impl AsRef<[u8]> for Wiped {
     }
 }
 
-/// An error of the token endpoint, with the provider's code and without its body.
-fn told(error: Error) -> Error {
-    let refused = error.body().and_then(|body| serde_json::from_str(body).ok()).as_ref().and_then(oauth2::refusal);
-    match refused {
-        // A refusal to a client in trouble is that, whatever else it says.
-        Some(refused) if !matches!(error.kind(), Kind::RateLimited | Kind::Transient) => {
-            refused.with_request_sent(RequestSent::Yes).with_status(error.status()).with_attempts(error.attempts())
-        }
-        _ => {
-            let message = format!("the token endpoint did not answer well: {}", error.message());
-            let told = Error::new(error.kind().clone(), message)
-                .with_request_sent(error.request_sent())
-                .with_status(error.status())
-                .with_retry_at(error.retry_at())
-                .with_attempts(error.attempts());
-            match error.details() {
-                Some(details) => told.with_details(details),
-                None => told,
-            }
-        }
-    }
-}
-
 /// Where tokens go and are renewed, with the manifest's origins at these places.
 pub(crate) fn fixed(facts: &Oauth2Facts, places: &[(String, Url)]) -> Result<Fixed> {
     let at = |name: &String| places.iter().find(|(place, _)| place == name).map(|(_, url)| url.to_string());
@@ -984,7 +994,8 @@ mod tests {
         let session = Arc::new(session);
         let answer = br#"{"access_token":"a1","refresh_token":"r1","expires_in":3600}"#;
         let consent = Consent { scopes: Vec::new(), fixed: session.fixed.clone() };
-        session.keep(TokenAnswer::parse(answer, &facts).unwrap(), consent, BTreeMap::new()).await.unwrap();
+        let answer = TokenAnswer::parse(answer, &facts, &str::to_owned).unwrap();
+        session.keep(answer, consent, BTreeMap::new()).await.unwrap();
         store.is_full.store(true, Ordering::SeqCst);
         clock.advance(3_400_000);
         assert_eq!(session.access(None).await.unwrap().token.as_str(), "a1");

@@ -51,7 +51,7 @@ use super::scope::Scoped;
 use super::secret_url::SecretUrl;
 use super::transport::{self, Raw};
 use super::{Method, Outbound, without_query};
-use crate::error::{Error, Kind, RequestSent, Result, rule};
+use crate::error::{Error, Kind, Result, rule};
 use crate::time::{Clock, ManualClock, Timestamp};
 use crate::vault::Secrets;
 
@@ -257,6 +257,18 @@ impl Tape {
         self.is_strict().then(|| ManualClock::skipping(now, SEED))
     }
 
+    /// Refuses a call that could not be added to what is on the tape, before anything of it is sent.
+    pub(crate) fn begins(&self, outbound: &Outbound, operation: &str, input: &str) -> Result<()> {
+        let Some(old) = self.0.fixture.as_ref().filter(|_| self.0.records) else { return Ok(()) };
+        let other = match matching::same_json(&old.input, &written(&Places::of(&outbound.scope), input)?) {
+            _ if old.operation != operation => "",
+            true => return Ok(()),
+            false => " with another input",
+        };
+        let message = format!("the tape is of {}{other}; a tape holds one call", old.operation);
+        Err(refused(message).with_details("To record this one on a tape of its own:   wharfage call … --record FILE"))
+    }
+
     /// A page of a call has ended.
     pub(crate) fn ended(&self, outbound: &Outbound, ended: &Ended<'_>) {
         if self.0.records {
@@ -335,9 +347,7 @@ impl Reel {
 
     /// The file's content.
     fn develop(&self, film: &Film, call: &Called) -> Result<Fixture> {
-        let raw = |text: &str| {
-            RawValue::from_string(call.places.shortened(text)).map_err(|error| Error::internal(error.to_string()))
-        };
+        let raw = |text: &str| written(&call.places, text);
         let expect = match &call.error {
             Some(expect) => expect.clone(),
             None if call.is_list => {
@@ -356,15 +366,6 @@ impl Reel {
         let began = self.began.get().copied().unwrap_or(call.ended);
         let input = raw(&call.input)?;
         let taken = film.taken.values().cloned();
-        if let Some(old) = &self.fixture {
-            let is_same = old.operation == call.operation && matching::same_json(&old.input, &input);
-            if !is_same {
-                return Err(refused(format!(
-                    "the tape is of {} with another input; a tape holds one call",
-                    old.operation
-                )));
-            }
-        }
         let old = self.fixture.as_ref();
         let secrets: BTreeSet<String> = call.secrets.known_names().into_iter().collect();
         let asked = || self.exchanges().iter().chain(film.taken.values());
@@ -524,11 +525,10 @@ pub(super) fn look(outbound: &Outbound, wish: Option<Box<Wish>>) -> Result<Looke
     if wish.is_confidential {
         return match reel.records {
             true => Ok(Looked::Live(None)),
-            false => Err(Error::denied(
-                rule::TAPE,
-                format!("{} is confidential: it is on no tape, and a replay sends nothing", without_query(&url)),
-                "",
-            )),
+            false => Err(refused(format!(
+                "{} is confidential: it is on no tape, and a replay sends nothing",
+                without_query(&url)
+            ))),
         };
     }
     if reel.plays {
@@ -609,8 +609,13 @@ fn any_string(value: &Value, is_such: &dyn Fn(&str) -> bool) -> bool {
     }
 }
 
+/// JSON as it stands on a tape.
+fn written(places: &Places, text: &str) -> Result<Box<RawValue>> {
+    RawValue::from_string(places.shortened(text)).map_err(|error| Error::internal(error.to_string()))
+}
+
 fn refused(message: impl Into<String>) -> Error {
-    Error::denied(rule::TAPE, message, "").with_request_sent(RequestSent::No)
+    Error::new(Kind::PolicyDenied(rule::TAPE.to_owned()), message)
 }
 
 fn too_long() -> Error {

@@ -37,7 +37,8 @@ impl Outbound {
     /// (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>, read 2026-11-29). Nothing of a query stands in it.
     pub(super) fn attempt_span(&self, here: &Here, scoped: &Scoped, sending: &Sending) -> Span {
         let (method, url) = (scoped.request().method.as_str(), scoped.shown_url());
-        let template = self.scope.origin_of(scoped).template(scoped.url().path());
+        let origin = self.scope.origin_of(scoped);
+        let template = if self.hides_path { None } else { origin.template(scoped.url().path()) };
         let name = fmt::from_fn(|f| match template {
             Some(template) => write!(f, "{method} {template}"),
             None => f.write_str(method),
@@ -55,6 +56,9 @@ impl Outbound {
     /// A URL as a log may hold it. It stands on every attempt's path, so what is no secret of this connection is for whoever
     /// writes a line to redact.
     fn shown(&self, url: &Url) -> String {
+        if self.hides_path {
+            return url.origin().ascii_serialization();
+        }
         let url = String::from(bare(url.clone()));
         match self.secrets.mask().text(&url) {
             Cow::Owned(masked) => masked,
@@ -106,6 +110,7 @@ impl Outbound {
         }
         self.leaks.fetch_add(1, Ordering::Relaxed);
         self.count(context, OperationMeter::leaked);
+        let path = if self.hides_path { self.scope.plugin.as_str() } else { path };
         tracing::warn!(target: "wharfage::outbound", path, "the provider sent a secret back; it was masked");
         context.observe(|| PathEvent::Leaked { path: path.to_owned() });
     }

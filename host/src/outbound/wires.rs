@@ -674,6 +674,74 @@ mod tests {
         assert!(!wires.dial(&upgrade).await.unwrap().is_shared());
     }
 
+    /// What is said on this thread, at every level, with the fields of all lines and spans.
+    #[derive(Clone, Default)]
+    struct Heard(Arc<Mutex<String>>);
+
+    impl Heard {
+        fn put(&self, line: &str) {
+            let mut text = self.0.lock().unwrap();
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+
+    impl tracing::field::Visit for Heard {
+        fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+            self.put(&format!("{field}={value:?}"));
+        }
+    }
+
+    impl tracing::Subscriber for Heard {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+
+        fn new_span(&self, span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            span.record(&mut self.clone());
+            tracing::span::Id::from_u64(1)
+        }
+
+        fn record(&self, _: &tracing::span::Id, values: &tracing::span::Record<'_>) {
+            values.record(&mut self.clone());
+        }
+
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+        fn event(&self, event: &tracing::Event<'_>) {
+            self.put(event.metadata().target());
+            event.record(&mut self.clone());
+        }
+
+        fn enter(&self, _: &tracing::span::Id) {}
+
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+
+    /// R6: whatever the crates of HTTP/2 and TLS say at their finest level, nothing of what is sent is in it.
+    #[tokio::test]
+    async fn r6_no_line_of_tls_or_http_2_holds_what_is_sent() {
+        // With one dispatcher alone, a line that another test's thread comes to first is never heard.
+        let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
+        let heard = Heard::default();
+        let _listening = tracing::subscriber::set_default(heard.clone());
+        for protocols in [&[HTTP_2][..], &[HTTP_1][..]] {
+            let provider = Provider::start(protocols).await;
+            let (wires, addresses) = (wires(&clock()), [provider.address]);
+            let mut wire = wires.dial(&secured(NAME, &addresses)).await.unwrap();
+            let mut request = Request::new(Sending::Whole(Some(Bytes::from("s3cret-body"))));
+            let origin = if wire.is_shared() { "https://provider.test" } else { "" };
+            *request.uri_mut() = format!("{origin}/s3cret-path?key=s3cret-key").parse().unwrap();
+            let mut token = http::HeaderValue::from_static("Bearer s3cret-token");
+            token.set_sensitive(true);
+            request.headers_mut().insert(http::header::AUTHORIZATION, token);
+            assert!(wire.send(request).await.unwrap().status().is_success());
+        }
+        let text = heard.0.lock().unwrap();
+        assert!(text.contains("h2::"), "nobody listens:\n{text}");
+        assert!(!text.contains("s3cret"), "{text}");
+    }
+
     #[tokio::test]
     async fn who_does_not_prove_the_name_is_sent_nothing() {
         let provider = Provider::start(&[HTTP_1]).await;
@@ -868,7 +936,10 @@ mod tests {
     #[tokio::test]
     async fn an_address_that_does_not_answer_is_followed_by_the_next() {
         let provider = Provider::listen(None).await;
-        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        // Nobody listens, and as long as it is held nobody else gets the port.
+        let held = tokio::net::TcpSocket::new_v4().unwrap();
+        held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let closed = held.local_addr().unwrap();
         let wires = wires(&clock());
         assert_eq!(asked(&wires, &plain(&[closed, provider.address])).await, "HTTP/1.1");
         let lost = wires.dial(&plain(&[closed])).await.err().unwrap();

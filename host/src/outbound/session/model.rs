@@ -139,7 +139,7 @@ enum Event {
 fn answer(number: u64) -> TokenAnswer {
     let facts: Oauth2Facts = toml::from_str("token = '{a}/t'\nclient_id = 'i'\norigins = []").unwrap();
     let text = format!(r#"{{"access_token":"a{number}","refresh_token":"{number}","expires_in":60}}"#);
-    TokenAnswer::parse(text.as_bytes(), &facts).ok().unwrap()
+    TokenAnswer::parse(text.as_bytes(), &facts, &str::to_owned).ok().unwrap()
 }
 
 fn first(number: u64) -> Rc<TokenSet> {
