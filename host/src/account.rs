@@ -5,13 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
+use crate::error::Result;
 use crate::manifest::BudgetFacts;
+use crate::time::BoxFuture;
 
 /// `[accounts.<name>]` of a `wharfage.toml`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -85,6 +88,8 @@ pub enum SecretSource {
     Sealed,
     /// What this program prints.
     Program(SecretProgram),
+    /// What a store of the embedding program's own gives. No file can say this.
+    Ask(SecretAsk),
     /// Several, asked in turn.
     Chain(Vec<SecretSource>),
     /// A value that the embedding program holds. No file can say this.
@@ -107,8 +112,72 @@ pub struct SecretProgram {
     pub found_in: Option<PathBuf>,
 }
 
-/// How long a program may take where nothing else is said.
-const PROGRAM_MS: u64 = 30_000;
+/// A store of the embedding program's own, as of a cloud's secrets: it is asked for one secret.
+///
+/// It is asked when the secret is needed for the first time, once for all who wait for it, and again when the provider
+/// refuses what it gave: a key that was changed there is taken up by itself. What deliveries are checked with, and what a
+/// sink signs with, is asked for again after a minute. `None` says that the store does not have the secret. After that, and
+/// after an error, a panic or an answer that did not come in time, it is left alone for half a minute.
+///
+/// ```
+/// use wharfage::{Account, Error, Kind, SecretAsk, SecretSource, SecretValue};
+///
+/// /// By whatever client the program has.
+/// async fn look_up(id: &str) -> std::io::Result<Option<String>> {
+/// #   let _ = id;
+///     Ok(Some("the-key".to_owned()))
+/// }
+///
+/// let ask = SecretAsk::new(|| async {
+///     let failed = |error: std::io::Error| {
+///         Error::new(Kind::CredentialUnavailable, "the store does not answer").with_details(error.to_string())
+///     };
+///     look_up("prod/acme/api-key").await.map(|found| found.map(SecretValue::new)).map_err(failed)
+/// });
+/// let account = Account::default().with_secret("api_key", SecretSource::Ask(ask));
+/// ```
+///
+/// Two are equal where one is a clone of the other. A reload whose account has another one opens the connection anew, so
+/// make it once and clone it.
+#[derive(Clone)]
+pub struct SecretAsk {
+    ask: Arc<dyn Fn() -> Asked + Send + Sync>,
+    /// Milliseconds until an answer that has not come is given up; 30,000 unless it is set. An answer must wait without
+    /// holding up its thread.
+    pub timeout_ms: u64,
+}
+
+/// What a store of the embedding program's own gives.
+type Asked = BoxFuture<'static, Result<Option<SecretValue>>>;
+
+debug_shows!(SecretAsk);
+
+impl SecretAsk {
+    /// Asks so. The text of an error is for the operator, and is shown: it must hold no secret.
+    pub fn new<F, A>(ask: F) -> Self
+    where
+        F: Fn() -> A + Send + Sync + 'static,
+        A: Future<Output = Result<Option<SecretValue>>> + Send + 'static,
+    {
+        Self { ask: Arc::new(move || -> Asked { Box::pin(ask()) }), timeout_ms: SOURCE_MS }
+    }
+
+    /// Asks.
+    pub(crate) fn answer(&self) -> Asked {
+        (self.ask)()
+    }
+}
+
+impl PartialEq for SecretAsk {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.ask, &other.ask) && self.timeout_ms == other.timeout_ms
+    }
+}
+
+impl Eq for SecretAsk {}
+
+/// How long a program, or a store of the embedding program's own, may take where nothing else is said.
+const SOURCE_MS: u64 = 30_000;
 
 /// Most sources of one secret.
 const SOURCES_MAX: usize = 16;
@@ -117,7 +186,7 @@ impl SecretProgram {
     /// A program that the embedding program chose.
     pub fn new<T: Into<String>>(argv: impl IntoIterator<Item = T>) -> Self {
         let argv = argv.into_iter().map(Into::into).collect();
-        Self { argv, env: Vec::new(), timeout_ms: PROGRAM_MS, found_in: None }
+        Self { argv, env: Vec::new(), timeout_ms: SOURCE_MS, found_in: None }
     }
 
     /// As a person would write it.
@@ -144,6 +213,11 @@ impl SecretSource {
         self.each().into_iter().filter_map(program).collect()
     }
 
+    /// Whether asking it runs something that takes its time: it is asked once for all who wait, and seldom.
+    pub(crate) fn is_asked_seldom(&self) -> bool {
+        matches!(self, Self::Program(_) | Self::Ask(_))
+    }
+
     /// Says where the file lies that named this source: paths are relative to it, and programs need leave.
     pub(crate) fn found_in(&mut self, file: &Path) {
         let folder = file.parent().unwrap_or(Path::new(""));
@@ -151,7 +225,7 @@ impl SecretSource {
             Self::File(path) | Self::EnvFile { path, .. } => *path = folder.join(&*path),
             Self::Program(program) => program.found_in = Some(file.to_owned()),
             Self::Chain(sources) => sources.iter_mut().for_each(|source| source.found_in(file)),
-            Self::Env(_) | Self::Sealed | Self::Value(_) => {}
+            Self::Env(_) | Self::Sealed | Self::Value(_) | Self::Ask(_) => {}
         }
     }
 }
@@ -273,7 +347,7 @@ impl Written {
                 if argv.first().is_some_and(|program| !program.is_empty()) =>
             {
                 let env = if let Some(Many(names)) = env { names } else { Vec::new() };
-                let timeout_ms = timeout_ms.unwrap_or(PROGRAM_MS).max(1);
+                let timeout_ms = timeout_ms.unwrap_or(SOURCE_MS).max(1);
                 // Whoever reads a file says which; until then it is one that nobody vouched for.
                 Ok(SecretSource::Program(SecretProgram { argv, env, timeout_ms, found_in: Some(PathBuf::new()) }))
             }
@@ -378,6 +452,15 @@ mod tests {
     }
 
     #[test]
+    fn an_own_store_is_equal_to_its_clones_alone_and_shows_nothing() {
+        let ask = || SecretAsk::new(|| async { Ok(Some(SecretValue::new("s3cret-value"))) });
+        let (one, other) = (SecretSource::Ask(ask()), SecretSource::Ask(ask()));
+        let same = one.clone();
+        assert!(one == same && one != other);
+        assert_eq!(format!("{one:?}"), "Ask(SecretAsk { .. })");
+    }
+
+    #[test]
     fn what_is_no_source_shows_which_there_are() {
         for wrong in [
             "{}",
@@ -390,6 +473,7 @@ mod tests {
             "{ program = [] }",
             "{ program = 'op read' }",
             "{ value = 's3cret' }",
+            "{ ask = 'store' }",
             "[[]]",
             "{ env = '' }",
             "{ file = 'k', timeout_ms = 5 }",

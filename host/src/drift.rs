@@ -19,17 +19,13 @@ use crate::artifact::Digest;
 use crate::error::{Error, Kind, Result};
 use crate::manifest::{Needs, Operation};
 use crate::observe::metrics::Meter;
-use crate::schema::{Found, Schema};
+use crate::schema::{Found, Schema, steps_for};
 use crate::time::Timestamp;
 
 pub use crate::schema::DriftKind;
 
 /// Most records of one connection; what is beyond is counted.
 pub(crate) const RECORDS_MAX: usize = 200;
-/// Steps that the check of one output may take: so many, and more for each byte of it, but never above the most.
-const STEPS: u64 = 1_000_000;
-const STEPS_PER_BYTE: u64 = 20;
-const STEPS_MAX: u64 = 20_000_000;
 /// Most memory that an output, or an item of a list, may take when it is read to be looked at, in bytes.
 const READ_BYTES_MAX: usize = 64 << 20;
 /// What is expected of what cannot be read.
@@ -216,7 +212,7 @@ impl Watch {
 /// In which ways an output differs from the schema. Of a list one item is read at a time.
 fn look(schema: &Schema, is_list: bool, output: &str) -> Found {
     let mut found = Found::of_outputs();
-    let mut steps = STEPS.saturating_add(output.len() as u64 * STEPS_PER_BYTE).min(STEPS_MAX);
+    let mut steps = steps_for(output.len());
     let mut look_at = |text: &str| {
         if steps == 0 {
             return;

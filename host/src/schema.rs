@@ -3,8 +3,8 @@
 //! Schemas come from plugins and values from callers and providers, so neither is trusted. A schema is read once into
 //! flat nodes: bounded in number, references only into itself, patterns on the linear engine and bounded in size. A
 //! check then counts its steps and gives up at a limit, so that a schema that goes round in circles or branches without
-//! end costs a bounded time. What it finds is told in the schema's own words (types, allowed values, names of fields),
-//! never in those of the value.
+//! end costs a bounded time: an error of the limit's, which says whether the schema or the input is too much. What it finds
+//! is told in the schema's own words (types, allowed values, names of fields), never in those of the value.
 //!
 //! Inputs are checked as the schema says. Outputs are checked openly: fields that the schema does not list pass, wherever
 //! it closes an object, and are told as new.
@@ -23,17 +23,17 @@ use crate::error::{Error, FieldError, Kind, Result};
 use crate::percent;
 use crate::text::{shown, shown_lines};
 
-pub(crate) use check::Found;
 use check::{Check, Mode};
+pub(crate) use check::{DEPTH_MAX, Found, PATTERN_TEXT_BYTES_MAX, STEPS_MAX, steps_for};
 
 /// Most schemas inside one schema.
-const NODES_MAX: usize = 20_000;
+pub(crate) const NODES_MAX: usize = 20_000;
 /// Most bytes of one pattern.
-const PATTERN_BYTES_MAX: usize = 1_000;
+pub(crate) const PATTERN_BYTES_MAX: usize = 1_000;
 /// Most bytes that one pattern takes once it is compiled.
 const PATTERN_COMPILED_BYTES_MAX: usize = 256 << 10;
 /// Most patterns inside one schema.
-const PATTERNS_MAX: usize = 100;
+pub(crate) const PATTERNS_MAX: usize = 100;
 
 /// In which way a value differs from a schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -323,17 +323,19 @@ impl Schema {
         self.nodes.first().is_none_or(Vec::is_empty)
     }
 
-    /// Checks an input.
+    /// Checks an input, of which so many bytes were written.
     ///
     /// # Errors
-    /// [`Kind::InvalidRequest`] with path and expectation of each misfit, up to a number.
-    pub(crate) fn check_input(&self, value: &Value) -> Result<()> {
+    /// [`Kind::InvalidRequest`] with path and expectation of each misfit, up to a number; where none was found and the check
+    /// did not come to an end, [`Kind::LimitExceeded`].
+    pub(crate) fn check_input(&self, value: &Value, bytes: usize) -> Result<()> {
         let mut found = Found::new(Mode::Input);
-        Check::new(self, Mode::Input, check::STEPS_MAX).run(value, &mut found);
+        let steps = steps_for(bytes);
+        let gave_up = Check::new(self, Mode::Input, steps).run(value, &mut found);
         let fields: Vec<FieldError> =
             found.into_entries().into_iter().map(|(path, message)| FieldError { path, message }).collect();
         if fields.is_empty() {
-            return Ok(());
+            return gave_up.map_or(Ok(()), |why| Err(why.error(value, steps)));
         }
         let shown: Vec<String> = fields
             .iter()
@@ -346,7 +348,11 @@ impl Schema {
     /// check, and is lowered.
     pub(crate) fn check_output(&self, value: &Value, steps: &mut u64, found: &mut Found) {
         let mut check = Check::new(self, Mode::Output, *steps);
-        check.run(value, found);
+        if let Some(why) = check.run(value, found) {
+            let expected =
+                format!("something simpler: the check did not come to an end within its limit {}", why.limit());
+            found.add(String::new(), DriftKind::Other, expected, 1);
+        }
         *steps = check.steps_left();
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! Whatever a plugin answers is judged before any of it is kept: the types are declared, and numbers and sizes are within
 //! their limits. Whoever hands the same event over again, because the process died or the plugin failed, does nothing
-//! twice: events that were emitted are known by name, and a cursor only moves from where it stood.
+//! twice: events that were emitted are known by name, and a cursor only moves from where it stood. Over time a connection
+//! emits no more than its limit a second: who emitted more waits before the next is handled, so that nothing is lost.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::envelope::Emitter;
 use crate::capability;
@@ -33,11 +34,45 @@ impl Handles for Plugin {
 
 /// Hands triggers of one connection to its plugin. Clones are the same one.
 #[derive(Clone)]
-pub(crate) struct Handler(Arc<Parts>, Arc<FullAt>);
+pub(crate) struct Handler(Arc<Parts>, Arc<Outflow>);
 
-/// When the outbox had no room last, in milliseconds; 0 where it always had.
+/// What holds up what is next.
 #[derive(Default)]
-struct FullAt(AtomicU64);
+struct Outflow {
+    /// When the outbox had no room last, in milliseconds; 0 where it always had.
+    full_at: AtomicU64,
+    pace: Mutex<Pace>,
+}
+
+/// How much the connection emitted, as far as that was more than a second holds.
+#[derive(Debug, Default)]
+struct Pace {
+    /// The second that is being counted.
+    second: u64,
+    /// What was emitted in it, and before it beyond the limit.
+    events: u64,
+    /// Until when somebody was told to wait last.
+    told: Option<Timestamp>,
+}
+
+impl Pace {
+    /// Until when the next has to wait, where a second holds so many; nothing where it has not. Whether nobody was told.
+    fn wait(&mut self, now: Timestamp, most: u64) -> Option<(Timestamp, bool)> {
+        let (second, most) = (now.as_millis() / 1_000, most.max(1));
+        self.events = self.events.saturating_sub(most.saturating_mul(second.saturating_sub(self.second)));
+        self.second = self.second.max(second);
+        let more = self.events / most;
+        if more == 0 {
+            return None;
+        }
+        let at = Timestamp::from_millis(self.second.saturating_add(more).saturating_mul(1_000));
+        Some((at, self.told.replace(at) != Some(at)))
+    }
+
+    fn spend(&mut self, events: u64) {
+        self.events = self.events.saturating_add(events);
+    }
+}
 
 /// What a handler is made of.
 pub(crate) struct Parts {
@@ -125,7 +160,7 @@ impl Handler {
 
     /// When what was emitted found no room last.
     pub(crate) fn full_at(&self) -> Option<Timestamp> {
-        let at = self.1.0.load(Ordering::Relaxed);
+        let at = self.1.full_at.load(Ordering::Relaxed);
         (at > 0).then(|| Timestamp::from_millis(at))
     }
 
@@ -178,6 +213,7 @@ impl Handler {
         trigger: Trigger,
         held: Option<(u64, String)>,
     ) -> Result<Option<Handled>> {
+        self.keep_pace().await;
         let Standing { version, cursor } = self.cursor(name).await?;
         let event = Event { id: id.to_owned(), trigger, cursor: cursor.clone() };
         let outcome = self.0.handles.handle(event).await.map_err(of_plugin)?;
@@ -187,9 +223,11 @@ impl Handler {
         let step = step.map(|cursor| Step { trigger: name.to_owned(), expected: version, cursor: Some(cursor) });
         let emit = self.emit(outcome.emit, outcome.cursor.as_deref())?;
         let bytes: u64 = emit.iter().map(|emit| emit.content.len() as u64).sum();
+        let events = emit.len() as u64;
         let keeping = &self.0.keeping;
         match self.commit(held, step, emit).await? {
             Committed::Kept { emitted } => {
+                self.pace().spend(events);
                 if emitted > 0 {
                     (self.0.told)();
                 }
@@ -198,10 +236,31 @@ impl Handler {
             Committed::Stale => Ok(None),
             Committed::Full if bytes > keeping.bytes_max / 2 => Err(keeping.never_fits(bytes)),
             Committed::Full => {
-                self.1.0.store(self.0.clock.now().as_millis(), Ordering::Relaxed);
+                self.1.full_at.store(self.0.clock.now().as_millis(), Ordering::Relaxed);
                 Err(keeping.exceeded("emitted events"))
             }
         }
+    }
+
+    /// Waits until there is room for what this connection emits.
+    async fn keep_pace(&self) {
+        let most = self.0.limits.emitted_second_events;
+        loop {
+            let wait = self.pace().wait(self.0.clock.now(), most);
+            let Some((at, is_new)) = wait else { return };
+            if is_new {
+                let connection = self.connection();
+                tracing::warn!(
+                    target: "wharfage::inbound", connection,
+                    "emitted_second_events {most} is reached: what is next waits until {at}"
+                );
+            }
+            self.0.clock.sleep_until(at).await;
+        }
+    }
+
+    fn pace(&self) -> std::sync::MutexGuard<'_, Pace> {
+        self.1.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn commit(&self, event: Option<(u64, String)>, step: Option<Step>, emit: Vec<Emit>) -> Result<Committed> {
@@ -279,6 +338,16 @@ mod tests {
     }
 
     fn handler(store: &Arc<dyn Store>, connection: &str, limits: Limits, outcome: Outcome) -> Handler {
+        handler_on(&ManualClock::new(Timestamp::from_millis(5), 1), store, connection, limits, outcome)
+    }
+
+    fn handler_on(
+        clock: &ManualClock,
+        store: &Arc<dyn Store>,
+        connection: &str,
+        limits: Limits,
+        outcome: Outcome,
+    ) -> Handler {
         Handler::new(Parts {
             handles: Arc::new(Scripted(outcome)),
             emitter: Emitter { connection: connection.into(), account: None, plugin: "shop".into() },
@@ -286,7 +355,7 @@ mod tests {
             limits,
             keeping: Keeping { known_ms: 1_000, bytes_max: 4_000 },
             store: store.clone(),
-            clock: Arc::new(ManualClock::new(Timestamp::from_millis(5), 1)),
+            clock: Arc::new(clock.clone()),
             told: Arc::new(|| ()),
         })
     }
@@ -319,6 +388,7 @@ mod tests {
         for (limits, name) in [
             (Limits { emitted_events: 1, ..Limits::default() }, "emitted_events"),
             (Limits { emitted_bytes: 11, ..Limits::default() }, "emitted_bytes"),
+            (Limits { messages: 0, ..Limits::default() }, "messages"),
             (Limits { message_bytes: 3, ..Limits::default() }, "message_bytes"),
             (Limits { cursor_bytes: 2, ..Limits::default() }, "cursor_bytes"),
         ] {
@@ -331,6 +401,37 @@ mod tests {
         }
         let fine = tried(Limits::default(), outcome(two(), Some("123"))).await.unwrap();
         assert_eq!(fine, Handled { send: vec![b"pong".to_vec()], has_moved: true, emitted: 2, more: false });
+    }
+
+    /// R21: three events at one a second have had their time after three seconds, and what is next only waits.
+    #[tokio::test]
+    async fn r21_who_emits_more_than_a_second_holds_waits_before_the_next() {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let clock = ManualClock::new(Timestamp::from_millis(5), 1);
+        let limits = Limits { emitted_second_events: 1, ..Limits::default() };
+        let three = ["1", "2", "3"].map(|key| emission("order.paid", key, "{}")).to_vec();
+        let handler = handler_on(&clock, &store, "acme", limits, outcome(three, None));
+        let poll = || Trigger::Poll(Poll::new("orders"));
+        assert_eq!(handler.handle("poll orders", "e-1", poll()).await.unwrap().emitted, 3);
+        assert_eq!(clock.now(), Timestamp::from_millis(5), "it waited for itself");
+        let next = async {
+            handler.handle("poll orders", "e-2", poll()).await.unwrap();
+            clock.now()
+        };
+        let turns = async {
+            for _ in 0..5 {
+                tokio::task::yield_now().await;
+                clock.advance(999);
+            }
+        };
+        let (at, ()) = tokio::join!(next, turns);
+        assert!(at >= Timestamp::from_millis(3_000), "{at:?}");
+
+        let mut pace = Pace { second: 7, events: 4, told: None };
+        let at = Timestamp::from_millis;
+        assert_eq!(pace.wait(at(7_999), 2), Some((at(9_000), true)));
+        assert_eq!(pace.wait(at(8_000), 2), Some((at(9_000), false)), "it is told once");
+        assert_eq!(pace.wait(at(9_000), 2), None);
     }
 
     /// R21: what one connection emitted hides nothing of another's.

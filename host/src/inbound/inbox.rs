@@ -67,6 +67,25 @@ struct Parts {
     dues: Mutex<BTreeSet<Timestamp>>,
     /// Until then nothing is handed over, in milliseconds: the outbox had no room.
     full_until: AtomicU64,
+    /// The events that are worked on here, until they are put off.
+    at_work: Mutex<BTreeSet<u64>>,
+}
+
+/// An event that is worked on here, until this is dropped. Another process, whose clock is behind this one's, may write
+/// down a hold that looks over from here, and it is not taken a second time for that.
+struct AtWork(Inbox, u64);
+
+impl AtWork {
+    fn on(inbox: &Inbox, id: u64) -> Self {
+        inbox.at_work().insert(id);
+        Self(inbox.clone(), id)
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        self.0.at_work().remove(&self.1);
+    }
 }
 
 /// A webhook that has been verified.
@@ -117,6 +136,7 @@ impl Inbox {
             dead: AtomicU64::new(0),
             dues: Mutex::default(),
             full_until: AtomicU64::new(0),
+            at_work: Mutex::default(),
         })))
     }
 
@@ -179,7 +199,8 @@ impl Inbox {
             if free > 0 && !is_over {
                 for stored in self.due(free).await {
                     let (inbox, id) = (self.clone(), stored.id);
-                    let task = working.spawn(async move { inbox.work(stored).await });
+                    let at_work = AtWork::on(self, id);
+                    let task = working.spawn(async move { inbox.work(stored, at_work).await });
                     held.insert(task.id(), id);
                 }
             }
@@ -221,6 +242,10 @@ impl Inbox {
         self.0.dues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn at_work(&self) -> std::sync::MutexGuard<'_, BTreeSet<u64>> {
+        self.0.at_work.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn due(&self, limit: usize) -> Vec<Stored> {
         let Parts { handler, holder, full_until, .. } = &*self.0;
         let now = handler.clock().now();
@@ -228,7 +253,8 @@ impl Inbox {
             return Vec::new();
         }
         let (connection, until) = (handler.connection(), now.plus(self.0.policy.held_ms));
-        let taken = handler.store().take(connection, holder, now, until, limit as u64).await;
+        let at_work: Vec<u64> = self.at_work().iter().copied().collect();
+        let taken = handler.store().take_others(connection, holder, now, until, limit as u64, &at_work).await;
         taken.unwrap_or_else(|error| {
             tracing::error!(target: "wharfage::inbound", connection, "events cannot be read: {error}");
             Vec::new()
@@ -236,7 +262,7 @@ impl Inbox {
     }
 
     /// Hands one event over, as a part of the trace of its delivery, and lets it go.
-    async fn work(&self, stored: Stored) {
+    async fn work(&self, stored: Stored, at_work: AtWork) {
         let trace = head(&stored.arrival.content).and_then(|(head, _)| serde_json::from_slice::<Traced>(head).ok());
         let here = Here::after(trace.and_then(|traced| Trace::parse(&traced.trace?)));
         let span = tracing::error_span!(
@@ -244,16 +270,17 @@ impl Inbox {
             trace_id = %here.trace_id(), span_id = %here.span_id(), parent_id = here.parent_id(),
             connection = self.0.handler.connection(), trigger = stored.arrival.trigger, id = stored.id, attempts = stored.attempts
         );
-        here.run(span, self.work_on(stored)).await;
+        here.run(span, self.work_on(stored, at_work)).await;
     }
 
-    async fn work_on(&self, stored: Stored) {
+    async fn work_on(&self, stored: Stored, at_work: AtWork) {
         let Parts { handler, holder, wake, .. } = &*self.0;
         let Stored { id, attempts, arrival, .. } = stored;
         let handled = self.hand_over(id, &arrival).await;
         let connection = handler.connection();
         let Err(error) = handled else {
             tracing::debug!(target: "wharfage::inbound", connection, id, "an event was handled");
+            drop(at_work);
             // Whoever waited for the order is free now.
             wake.notify_one();
             return;
@@ -273,6 +300,8 @@ impl Inbox {
             ),
         }
         let why = error.to_string();
+        // It may be taken again as soon as it is put off, which is before this ends.
+        drop(at_work);
         match handler.store().put_off(id, holder, due, &why, !is_full).await {
             Ok(is_ours) => {
                 self.dues().extend(due);
@@ -565,6 +594,43 @@ mod tests {
         until_nothing_waits(&store, &clock).await;
         let asked_at = asked_at.lock().unwrap().clone();
         assert!(asked_at[1].since(asked_at[0]) <= 2_000, "{asked_at:?}");
+        drained(at_work).await;
+    }
+
+    /// A process whose clock is right brings down what one that is ahead holds, and which that one works on all the same.
+    #[tokio::test]
+    async fn what_another_clock_brought_down_is_worked_on_once() {
+        let (store, clock) = parts();
+        clock.advance(2 * crate::store::rules::AHEAD_MS);
+        let (tries, (go, gone)) = (Arc::new(AtomicU64::new(0)), watch::channel(false));
+        let counted = tries.clone();
+        let slow = inbox(&store, &clock, move |_| {
+            let is_first = counted.fetch_add(1, Ordering::Relaxed) == 0;
+            let mut gone = gone.clone();
+            Box::pin(async move {
+                let _ = gone.wait_for(|gone| *gone).await;
+                if is_first { Err(Error::internal("not yet")) } else { Ok(()) }
+            })
+        });
+        slow.receive(webhook("e", None)).await.unwrap();
+        let at_work = running(&slow);
+        let settle = async || {
+            for _ in 0..50 {
+                tokio::task::yield_now().await;
+            }
+        };
+        settle().await;
+        let now = Timestamp::from_millis(1);
+        assert!(store.take("c", "other", now, now.plus(30_000), 10).await.unwrap().is_empty(), "it is held");
+        slow.wake();
+        settle().await;
+        let waiting = store.events(Filter { limit: 1, ..Filter::default() }).await.unwrap();
+        assert_eq!((tries.load(Ordering::Relaxed), waiting[0].attempts), (1, 1));
+        // Once it is put off it may be taken, and only then.
+        go.send_replace(true);
+        until_nothing_waits(&store, &clock).await;
+        let handled = store.events(Filter { limit: 1, ..Filter::default() }).await.unwrap();
+        assert_eq!((tries.load(Ordering::Relaxed), handled[0].attempts), (2, 2));
         drained(at_work).await;
     }
 

@@ -24,4 +24,4 @@ pub(crate) mod webhook;
 
 /// How far ahead the provider, or a plugin in its name, may put off the next try.
 #[cfg(feature = "serve")]
-pub(crate) const RETRY_AT_MS_MAX: u64 = 86_400_000;
+pub(crate) const RETRY_AT_MS_MAX: u64 = crate::store::rules::PUT_OFF_MS_MAX;

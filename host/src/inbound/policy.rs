@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::outbound::retry::RetryPolicy;
 #[cfg(feature = "serve")]
 use crate::store::arrival::{Room, Sweep};
+use crate::store::rules::PUT_OFF_MS_MAX;
 use crate::text::shown;
 #[cfg(feature = "serve")]
 use crate::time::Timestamp;
@@ -32,6 +33,7 @@ use crate::time::Timestamp;
 #[non_exhaustive]
 pub struct ServePolicy {
     /// Where webhooks arrive. Nothing else is served there.
+    #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
     /// Whether a change of the file or of a component is taken up by itself; SIGHUP does it in any case.
     pub reload: bool,
@@ -61,14 +63,27 @@ impl ServePolicy {
         console.check().map_err(|error| error.context("[serve.console]"))?;
         if console.listen == self.listen && self.listen.port() != 0 {
             let message = format!("[serve.console] would listen at {}, where webhooks arrive", self.listen);
-            return Err(Error::configuration(message).with_details(
+            let port = if self.listen.port() == CONSOLE_PORT { CONSOLE_PORT + 1 } else { CONSOLE_PORT };
+            return Err(Error::configuration(message).with_details(format!(
                 "What is private shares no listener with what is public. Set another address in [serve.console]:   \
-                 listen = \"127.0.0.1:7422\"",
-            ));
+                 listen = \"127.0.0.1:{port}\""
+            )));
         }
         Ok(())
     }
 }
+
+/// An address with its port. A name may stand for several addresses, so none is taken.
+fn address<'de, D: serde::Deserializer<'de>>(written: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(written)?;
+    text.parse().map_err(|_| {
+        let text = shown(&text);
+        serde::de::Error::custom(format!("`{text}` is no address with a port; write it as 127.0.0.1:8790"))
+    })
+}
+
+/// Where the private listener is, where nothing is stated.
+const CONSOLE_PORT: u16 = 7422;
 
 /// `[serve.console]` of a `wharfage.toml`: the private listener.
 ///
@@ -84,6 +99,7 @@ impl ServePolicy {
 #[non_exhaustive]
 pub struct ConsolePolicy {
     /// Where console, health and metrics are asked for.
+    #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
     /// Whether it may listen where other machines reach it: whoever has the token there sees and replays everything, and
     /// the token is readable on the way unless a proxy speaks TLS.
@@ -99,7 +115,7 @@ pub struct ConsolePolicy {
 impl Default for ConsolePolicy {
     fn default() -> Self {
         Self {
-            listen: (Ipv4Addr::LOCALHOST, 7422).into(),
+            listen: (Ipv4Addr::LOCALHOST, CONSOLE_PORT).into(),
             danger_beyond_loopback: false,
             metrics_open: false,
             hosts: Vec::new(),
@@ -163,13 +179,14 @@ limits! {
     held_ms: 30_000, "Milliseconds after which a stored event goes to another process than one that gives no sign any more.";
     attempts: 15, "Times that an event is handed to its plugin before it becomes a dead letter.";
     retry_ms: 1_000, "Milliseconds before the second time; each further wait is twice as long.";
-    retry_wait_ms: 3_600_000, "Milliseconds that one such wait may last.";
+    retry_wait_ms: 3_600_000 => PUT_OFF_MS_MAX, "Milliseconds that one such wait may last.";
     waiting_events: 100_000, "Events of one webhook that wait; further ones are refused, for the provider to send again.";
     waiting_bytes: 256 << 20, "Bytes of all these.";
     handled_kept_ms: 604_800_000, "Milliseconds for which a handled event's content is kept, for a replay.";
     dead_kept_ms: 2_592_000_000, "Milliseconds for which dead letters are kept.";
-    emitted_kept_ms: 604_800_000, "Milliseconds for which an emitted event is kept, whoever has not read it; one that a sink refused, as long as its dead letter, while there is room.";
+    emitted_kept_ms: 604_800_000, "Milliseconds for which an emitted event is kept that a sink has not read, or that has no sink; one that all have read goes within ten minutes, and one that a sink refused stays as long as its dead letter, while there is room.";
     emitted_known_ms: 2_592_000_000, "Milliseconds for which an emitted event is known by name, and not emitted again.";
+    known_events: 3_000_000, "Emitted events of one connection that are known by name after their content has gone; beyond them the oldest are forgotten, every ten minutes.";
     outbox_bytes: 2 << 30, "Bytes of all emitted events that are kept, half of them of one connection; beyond them no event is handled.";
 }
 
@@ -203,6 +220,7 @@ impl ServeLimits {
             handled_before: before(self.handled_kept_ms),
             dead_before: before(self.dead_kept_ms),
             emitted_before: before(self.emitted_kept_ms),
+            known_events: Some(self.known_events),
             sinks,
         }
     }
@@ -244,6 +262,17 @@ mod tests {
         }
         let error = policy("listen='127.0.0.1:7422'\n[console]").check().unwrap_err().to_string();
         assert!(error.contains("where webhooks arrive"), "{error}");
+        // What is told as the mend is none of the same.
+        let mend = error.rsplit("   ").next().unwrap();
+        policy(&format!("listen='127.0.0.1:7422'\n[console]\n{mend}")).check().unwrap();
+    }
+
+    #[test]
+    fn a_name_is_no_address_to_listen_at() {
+        for text in ["listen='localhost:8790'", "[console]\nlisten='8790'"] {
+            let error = toml::from_str::<ServePolicy>(text).unwrap_err().to_string();
+            assert!(error.contains("is no address with a port; write it as 127.0.0.1:8790"), "{error}");
+        }
     }
 
     #[test]
@@ -254,5 +283,8 @@ mod tests {
         }
         let error = policy("[console]\nlimits.streams=0").check().unwrap_err().to_string();
         assert!(error.contains("[serve.console]") && error.contains("limits.streams is 0"), "{error}");
+        // Nobody believes that an event was put off by more than a day.
+        policy("limits.retry_wait_ms=86400000").check().unwrap();
+        assert!(policy("limits.retry_wait_ms=86400001").check().is_err());
     }
 }

@@ -5,6 +5,7 @@
 //! same way or not at all; what it does not touch goes on, and what it ends finishes its work.
 
 mod address;
+mod approved;
 mod group;
 mod view;
 pub(crate) mod watched;
@@ -275,7 +276,8 @@ impl Serving {
     /// what begins. A connection with a socket that stays closed begins anew, so that it is opened once more.
     ///
     /// # Errors
-    /// As for [`Host::serve`]; then everything goes on as before.
+    /// As for [`Host::serve`], and [`Kind::PolicyDenied`](crate::Kind::PolicyDenied) where another component, which nobody
+    /// has pinned, takes a secret of a running connection elsewhere or trusts other keys; then everything goes on as before.
     ///
     /// # Cancellation
     /// It is taken up whole or not at all. Where the future is dropped before it answers, everything goes on as before.
@@ -302,7 +304,12 @@ impl Serving {
         let going = running.units.iter().filter(|(name, _)| !same.contains(*name));
         let leaving = Leaving::of(going.map(|(_, unit)| &unit.ready.plugin.outbound().queues));
         for name in working.into_iter().filter(|name| !same.contains(*name)) {
-            match self.prepare(config, name).await {
+            let before = running.units.get(name).map(|unit| &unit.ready.plugin);
+            let made = self.prepare(config, name).await.and_then(|made| {
+                approved::check(config, name, before, &made.plugin)?;
+                Ok(made)
+            });
+            match made {
                 Ok(made) => drop(ready.insert(name.to_owned(), made)),
                 Err(error) => wrong.push(error),
             }

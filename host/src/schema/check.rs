@@ -5,12 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Number, Value};
 
 use super::{DriftKind, Rule, Schema, Types, is_whole, words};
+use crate::capability;
+use crate::error::Error;
 use crate::text::{SHOWN_CHARS_MAX, shown, suggestion};
 
-/// Most steps of the check of one input.
-pub(super) const STEPS_MAX: u64 = 2_000_000;
+/// Steps that the check of one input or output may take: so many, and more for each byte of it, but never above the most.
+const STEPS: u64 = 2_000_000;
+const STEPS_PER_BYTE: u64 = 20;
+pub(crate) const STEPS_MAX: u64 = 20_000_000;
 /// Most schemas that are being looked at inside each other.
-const DEPTH_MAX: usize = 256;
+pub(crate) const DEPTH_MAX: usize = 256;
+/// So many of these an honest schema takes for each level of a value.
+const DEPTH_PER_LEVEL: usize = 4;
 /// Steps that matching one byte of a text against a pattern counts for.
 const STEPS_PER_PATTERN_BYTE: u64 = 16;
 /// Steps that telling one misfit counts for: its place and its words are written out.
@@ -18,7 +24,7 @@ const STEPS_PER_MISFIT: u64 = 64;
 /// The same of a field that the schema does not list, of which a page may have very many without being wrong.
 const STEPS_PER_NEW: u64 = 16;
 /// Longest text that is matched against a pattern.
-const PATTERN_TEXT_BYTES_MAX: usize = 16 << 10;
+pub(crate) const PATTERN_TEXT_BYTES_MAX: usize = 16 << 10;
 /// Most misfits of an input that are told at once.
 const REASONS_MAX: usize = 10;
 /// Most different misfits that one check of outputs keeps.
@@ -105,40 +111,117 @@ impl Found {
     }
 }
 
+/// Steps that the check of so many bytes of JSON may take.
+pub(crate) fn steps_for(bytes: usize) -> u64 {
+    STEPS.saturating_add((bytes as u64).saturating_mul(STEPS_PER_BYTE)).min(STEPS_MAX)
+}
+
+/// Why a check gave up before its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum GaveUp {
+    /// There were no steps left.
+    Steps,
+    /// Too many schemas stood inside each other.
+    Depth,
+    /// The text at this place is too long to be matched with a pattern.
+    Text(String),
+}
+
+impl GaveUp {
+    /// The limit that was reached.
+    pub(super) fn limit(&self) -> &'static str {
+        match self {
+            Self::Steps => "schema_steps",
+            Self::Depth => "schema_depth",
+            Self::Text(_) => "pattern_text_bytes",
+        }
+    }
+
+    /// The error for an input that had so many steps. It says whose fault it is: where there could have been more steps,
+    /// or the value is flat, the schema asks for too much.
+    pub(super) fn error(&self, value: &Value, steps: u64) -> Error {
+        let message = match self {
+            Self::Steps if steps < STEPS_MAX => format!(
+                "the plugin's schema asks for too much: an input of this length may take {steps} steps, the limit \
+                 schema_steps"
+            ),
+            Self::Steps => format!(
+                "the input is too large to be checked within the limit schema_steps of {STEPS_MAX}; send less at once"
+            ),
+            Self::Depth if levels(value).saturating_mul(DEPTH_PER_LEVEL) < DEPTH_MAX => {
+                format!("the plugin's schema goes round in circles, beyond the limit schema_depth of {DEPTH_MAX}")
+            }
+            Self::Depth => {
+                format!("the input nests too deeply to be checked within the limit schema_depth of {DEPTH_MAX}")
+            }
+            Self::Text(place) => {
+                let place = if place.is_empty() { "a text or a name in the input" } else { place.as_str() };
+                format!(
+                    "{place} is longer than the limit pattern_text_bytes of {PATTERN_TEXT_BYTES_MAX} for what has a \
+                     pattern"
+                )
+            }
+        };
+        Error::limit(self.limit(), message).with_details(capability::FIXED)
+    }
+}
+
+/// How many values are inside each other, at most.
+fn levels(value: &Value) -> usize {
+    let inside = match value {
+        Value::Array(items) => items.iter().map(levels).max(),
+        Value::Object(fields) => fields.values().map(levels).max(),
+        _ => None,
+    };
+    1 + inside.unwrap_or(0)
+}
+
 /// One check under way.
 pub(super) struct Check<'s> {
     schema: &'s Schema,
     mode: Mode,
     steps: u64,
     depth: usize,
-    /// There was no end in sight.
-    is_spent: bool,
+    /// Set where there was no end in sight.
+    gave_up: Option<GaveUp>,
 }
 
 type Place<'v> = Vec<Segment<'v>>;
 
 impl<'s> Check<'s> {
     pub(super) fn new(schema: &'s Schema, mode: Mode, steps: u64) -> Self {
-        Self { schema, mode, steps, depth: 0, is_spent: false }
+        Self { schema, mode, steps, depth: 0, gave_up: None }
     }
 
     pub(super) fn steps_left(&self) -> u64 {
         self.steps
     }
 
-    pub(super) fn run(&mut self, value: &Value, found: &mut Found) {
+    /// Adds what differs to `found`, and tells why it gave up, where it did: then more may differ.
+    pub(super) fn run(&mut self, value: &Value, found: &mut Found) -> Option<GaveUp> {
         self.locate(0, value, &mut Vec::new(), Some(found));
-        if self.is_spent {
-            let expected = "something simpler: the check did not come to an end within its limit".to_owned();
-            found.add(String::new(), DriftKind::Other, expected, 1);
+        self.gave_up.take()
+    }
+
+    /// Whether there is no end in sight. Everything fits then.
+    fn is_spent(&self) -> bool {
+        self.gave_up.is_some()
+    }
+
+    /// The first reason counts.
+    fn give_up(&mut self, why: GaveUp) {
+        if self.gave_up.is_none() {
+            self.gave_up = Some(why);
         }
     }
 
     /// Counts steps; false when there are none left.
     fn spend(&mut self, steps: u64) -> bool {
         self.steps = self.steps.saturating_sub(steps);
-        self.is_spent |= self.steps == 0;
-        !self.is_spent
+        if self.steps == 0 {
+            self.give_up(GaveUp::Steps);
+        }
+        !self.is_spent()
     }
 
     /// A value at a place of its own: what is new there is told too.
@@ -155,7 +238,7 @@ impl<'s> Check<'s> {
     /// Whether a value fits a node; without `found` it stops at the first misfit.
     fn judge<'v>(&mut self, node: usize, value: &'v Value, at: &mut Place<'v>, mut found: Option<&mut Found>) -> bool {
         if self.depth >= DEPTH_MAX {
-            self.is_spent = true;
+            self.give_up(GaveUp::Depth);
         }
         if !self.spend(1) {
             return true;
@@ -212,6 +295,7 @@ impl<'s> Check<'s> {
                 let length = text.chars().count() as u64;
                 self.told((*min..=*max).contains(&length), Other, at, || between(*min, *max, "characters"), found)
             }
+            (Rule::Pattern(..), Value::String(text)) if text.len() > PATTERN_TEXT_BYTES_MAX => self.too_long(at, found),
             (Rule::Pattern(pattern, written), Value::String(text)) => {
                 let fits = self.matches(pattern, text);
                 self.told(fits, Format, at, || format!("expected text like the pattern {written}"), found)
@@ -231,7 +315,7 @@ impl<'s> Check<'s> {
                     self.spend(16 + text.len() as u64 / 4) && seen.insert(text)
                 });
                 self.told(
-                    is_unique || self.is_spent,
+                    is_unique || self.is_spent(),
                     Other,
                     at,
                     || "expected items that are all different".to_owned(),
@@ -243,7 +327,7 @@ impl<'s> Check<'s> {
                 for item in items {
                     fitting += u64::from(self.judge(*node, item, at, None));
                 }
-                let is_right = (*min..=*max).contains(&fitting) || self.is_spent;
+                let is_right = (*min..=*max).contains(&fitting) || self.is_spent();
                 self.told(is_right, Other, at, || between(*min, *max, "items of a certain form"), found)
             }
             (Rule::Items { first, rest }, Value::Array(items)) => {
@@ -253,7 +337,7 @@ impl<'s> Check<'s> {
                     at.push(Segment::Index(index));
                     fits &= self.locate(node, item, at, found.as_deref_mut());
                     at.pop();
-                    if self.is_spent || (!fits && found.is_none()) {
+                    if self.is_spent() || (!fits && found.is_none()) {
                         break;
                     }
                 }
@@ -288,7 +372,7 @@ impl<'s> Check<'s> {
                         && self.judge(*names, &Value::from(name.as_str()), &mut Vec::new(), None);
                 }
                 self.told(
-                    fits || self.is_spent,
+                    fits || self.is_spent(),
                     Other,
                     at,
                     || "expected names of fields of another form".to_owned(),
@@ -349,7 +433,7 @@ impl<'s> Check<'s> {
                 let mut fits = true;
                 for node in nodes {
                     fits &= self.judge(*node, value, at, found.as_deref_mut());
-                    if self.is_spent || (!fits && found.is_none()) {
+                    if self.is_spent() || (!fits && found.is_none()) {
                         break;
                     }
                 }
@@ -366,10 +450,10 @@ impl<'s> Check<'s> {
                     return self.alternatives(nodes, value, at, found);
                 }
                 let expected = || "expected exactly one of the alternatives, and several fit".to_owned();
-                self.told(fitting == 1 || self.is_spent, Other, at, expected, found)
+                self.told(fitting == 1 || self.is_spent(), Other, at, expected, found)
             }
             (Rule::Not(other), _) => {
-                let is_other = self.judge(*other, value, at, None) && !self.is_spent;
+                let is_other = self.judge(*other, value, at, None) && !self.is_spent();
                 self.told(!is_other, Other, at, || "expected something else than what is excluded".to_owned(), found)
             }
             (Rule::If { condition, then, otherwise }, _) => {
@@ -381,10 +465,24 @@ impl<'s> Check<'s> {
     }
 
     fn matches(&mut self, pattern: &regex::Regex, text: &str) -> bool {
-        text.len() <= PATTERN_TEXT_BYTES_MAX
-            && self.spend(1 + text.len() as u64 * STEPS_PER_PATTERN_BYTE)
-            && pattern.is_match(text)
-            || self.is_spent
+        if text.len() > PATTERN_TEXT_BYTES_MAX {
+            if self.mode == Mode::Input {
+                self.give_up(GaveUp::Text(String::new()));
+            }
+            return self.is_spent();
+        }
+        self.spend(1 + text.len() as u64 * STEPS_PER_PATTERN_BYTE) && pattern.is_match(text) || self.is_spent()
+    }
+
+    /// What is too long for its pattern: nobody knows whether it fits. An input's check ends there; of an output it is told.
+    fn too_long(&mut self, at: &Place<'_>, found: Option<&mut Found>) -> bool {
+        if self.mode == Mode::Input {
+            self.give_up(GaveUp::Text(path(Mode::Input, at)));
+        }
+        let is_over = self.is_spent();
+        let expected =
+            || format!("expected at most {PATTERN_TEXT_BYTES_MAX} bytes, the limit pattern_text_bytes of its pattern");
+        self.told(is_over, DriftKind::Other, at, expected, found)
     }
 
     /// Tells of what is not right.
@@ -440,7 +538,8 @@ impl<'s> Check<'s> {
             at.pop();
             return fits;
         }
-        if self.mode == Mode::Output {
+        // What others know of the name was not asked to the end, where there were no steps for it.
+        if self.mode == Mode::Output || self.is_spent() {
             return true;
         }
         if let Some(found) = found {
@@ -487,7 +586,7 @@ impl<'s> Check<'s> {
             at.push(Segment::Index(index));
             fits &= self.locate(rest, item, at, found.as_deref_mut());
             at.pop();
-            if self.is_spent || (!fits && found.is_none()) {
+            if self.is_spent() || (!fits && found.is_none()) {
                 break;
             }
         }
@@ -511,7 +610,7 @@ impl<'s> Check<'s> {
         }
         let Some(found) = found else { return fitting.is_some() };
         if let Some(fitting) = fitting {
-            if self.mode == Mode::Output && !self.is_spent {
+            if self.mode == Mode::Output && !self.is_spent() {
                 // It fits; what is new in it is still to be told.
                 self.judge(fitting, value, at, Some(found));
             }
@@ -641,7 +740,7 @@ impl<'s> Check<'s> {
 
     /// Tells fields that the schema does not list, where it lists any.
     fn tell_new(&mut self, node: usize, value: &Value, fields: &Map<String, Value>, at: &Place<'_>, found: &mut Found) {
-        if self.is_spent {
+        if self.is_spent() {
             return;
         }
         let nodes = self.applying(node, value);

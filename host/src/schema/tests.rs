@@ -5,8 +5,13 @@ use serde_json::json;
 
 use super::*;
 
+/// Checks a value of which as many bytes were written as there must be.
+fn checked(schema: &Schema, value: &Value) -> Result<()> {
+    schema.check_input(value, value.to_string().len())
+}
+
 fn refusal(schema: Value, value: Value) -> Vec<(String, String)> {
-    let error = Schema::new(&schema).unwrap().check_input(&value).unwrap_err();
+    let error = checked(&Schema::new(&schema).unwrap(), &value).unwrap_err();
     match error.kind() {
         Kind::InvalidRequest(fields) => fields.iter().map(|f| (f.path.clone(), f.message.clone())).collect(),
         kind => panic!("{kind:?}"),
@@ -91,6 +96,10 @@ fn a_schema_that_is_none_or_too_large_says_why() {
     refused(json!({"items": [true]}), "an object or a boolean");
 }
 
+fn limit(name: &str) -> Kind {
+    Kind::LimitExceeded(name.to_owned())
+}
+
 /// Bounded by steps, not by luck: each of these would go on for ever, or overflow the stack.
 #[test]
 fn a_hostile_schema_ends() {
@@ -116,22 +125,56 @@ fn a_hostile_schema_ends() {
         (json!({"anyOf": branches}), deep(120)),
     ] {
         let compiled = Schema::new(&schema).unwrap();
-        let refused = compiled.check_input(&value).unwrap_err();
-        assert!(
-            refused.to_string().contains("did not come to an end") || refused.to_string().contains("missing"),
-            "{refused}"
-        );
+        let refused = checked(&compiled, &value).unwrap_err();
+        let is_limit = ["schema_steps", "schema_depth"].iter().any(|name| *refused.kind() == limit(name));
+        assert!(is_limit || refused.to_string().contains("missing"), "{refused}");
         let (mut steps, mut found) = (1_000_000, Found::of_outputs());
         compiled.check_output(&value, &mut steps, &mut found);
         assert!(!found.is_empty());
     }
     // A long text does not outlast its pattern.
     let slow = Schema::new(&json!({"pattern": "(a|aa|aaa)*b|(x+x+)+y"})).unwrap();
-    assert!(slow.check_input(&json!("a".repeat(1 << 20))).is_err());
-    assert!(slow.check_input(&json!("a".repeat(10 << 10))).is_err());
+    assert!(checked(&slow, &json!("a".repeat(1 << 20))).is_err());
+    assert!(checked(&slow, &json!("a".repeat(10 << 10))).is_err());
     // A tree is no reason to refuse.
     let tree = json!({"properties": {"l": {"$ref": "#"}, "r": {"$ref": "#"}}, "additionalProperties": false});
-    assert!(Schema::new(&tree).unwrap().check_input(&json!({"l": {"r": {}}, "r": {"l": {"l": {}}}})).is_ok());
+    assert!(checked(&Schema::new(&tree).unwrap(), &json!({"l": {"r": {}}, "r": {"l": {"l": {}}}})).is_ok());
+}
+
+/// Whoever is told of a limit learns which it is, and whether the plugin or the input has to change.
+#[test]
+fn a_check_without_an_end_is_a_limit_and_says_whose_fault_that_is() {
+    let told = |schema: Value, value: Value, name: &str, words: &str| {
+        let error = checked(&Schema::new(&schema).unwrap(), &value).unwrap_err();
+        assert_eq!(*error.kind(), limit(name), "{error}");
+        assert!(error.message().contains(words) && error.message().contains(name), "{error}");
+        assert_eq!(error.details(), Some(crate::capability::FIXED));
+    };
+    let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+    told(json!({"$ref": "#"}), json!({}), "schema_depth", "the plugin's schema goes round");
+    told(json!({"items": {"allOf": [{"$ref": "#"}]}}), nested(120), "schema_depth", "the input nests too deeply");
+    let costly = || json!({"items": {"enum": (0..10_000).collect::<Vec<_>>()}});
+    told(costly(), json!(vec![0; 1_000]), "schema_steps", "the plugin's schema asks for too much");
+    told(costly(), json!(vec![0; 1_000_000]), "schema_steps", "the input is too large");
+    let long = "a".repeat(PATTERN_TEXT_BYTES_MAX + 1);
+    let pattern = || json!({"properties": {"a": {"pattern": "^a+$"}}});
+    told(pattern(), json!({"a": &long}), "pattern_text_bytes", "/a is longer than");
+    // What differs all the same is told, for that can be put right.
+    let both = json!({"required": ["b"], "properties": {"a": {"pattern": "^a+$"}}});
+    assert_eq!(refusal(both, json!({"a": &long})), [(String::new(), "the field `b` is missing".to_owned())]);
+    // Of an output it is told as what it is, and the rest is looked at.
+    let (mut steps, mut found) = (steps_for(0), Found::of_outputs());
+    Schema::new(&pattern()).unwrap().check_output(&json!({"a": &long, "b": 1}), &mut steps, &mut found);
+    let kinds: Vec<_> = found.misfits().map(|(path, kind, ..)| (path.to_owned(), kind)).collect();
+    assert_eq!(kinds, [("/a".to_owned(), DriftKind::Other), ("/b".to_owned(), DriftKind::New)]);
+}
+
+/// A table of more than a megabyte, which a provider takes at once.
+#[test]
+fn an_input_has_steps_for_its_length() {
+    let cell = json!({"type": ["string", "number"]});
+    let schema = json!({"items": {"items": {"$ref": "#/$defs/cell"}}, "$defs": {"cell": cell}});
+    checked(&Schema::new(&schema).unwrap(), &json!([vec![7; 600_000]])).unwrap();
 }
 
 #[test]
@@ -175,8 +218,8 @@ fn fields_spread_over_several_schemas_are_known() {
         "$defs": {"base": {"properties": {"a": {"type": "integer"}}}}
     });
     let schema = Schema::new(&schema).unwrap();
-    assert!(schema.check_input(&json!({"a": 1, "b": 2})).is_ok());
-    let error = schema.check_input(&json!({"a": 1, "c": 2})).unwrap_err();
+    assert!(checked(&schema, &json!({"a": 1, "b": 2})).is_ok());
+    let error = checked(&schema, &json!({"a": 1, "c": 2})).unwrap_err();
     assert!(error.to_string().contains("unknown field `c`"), "{error}");
     let (mut steps, mut found) = (1_000, Found::of_outputs());
     schema.check_output(&json!({"a": 1, "c": 2}), &mut steps, &mut found);
@@ -276,8 +319,8 @@ proptest! {
         let own = Schema::new(&schema);
         prop_assert_eq!(own.is_ok(), other.is_ok(), "{:?}", own.map(drop));
         if let (Ok(own), Ok(other)) = (own, other) {
-            let said = own.check_input(&value);
-            let is_without_end = said.as_ref().is_err_and(|error| error.to_string().contains("come to an end"));
+            let said = checked(&own, &value);
+            let is_without_end = said.as_ref().is_err_and(|error| matches!(error.kind(), Kind::LimitExceeded(_)));
             if !is_without_end && !goes_round(&schema) {
                 prop_assert_eq!(said.is_ok(), other.is_valid(&value), "{:?}", said);
             }
@@ -295,7 +338,7 @@ proptest! {
     #[test]
     fn whatever_a_pattern_is_it_is_read_or_refused(pattern in "[\\[\\]a\\\\dw&~^$().*+?{}|-]{0,12}", text in "\\PC{0,8}") {
         if let Ok(schema) = Schema::new(&json!({"pattern": pattern})) {
-            _ = schema.check_input(&json!(text));
+            _ = checked(&schema, &json!(text));
         }
     }
 }

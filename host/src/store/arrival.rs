@@ -17,8 +17,21 @@ pub(crate) trait Arrivals: Send + Sync + 'static {
 
     /// Up to `limit` events of a connection that are due and that nobody holds, each held from now on. Of those with one
     /// order, only the first that is not over. What was written down on a clock that was ahead holds none up for longer
-    /// than its holder lives (see [`super::rules::ends_at`]). One that was changed from outside has no content; where
-    /// several are due and none of them opens, that is an error, for the key is another.
+    /// than its holder lives (see [`super::rules::ends_at`]), or than an event is put off at most. None of those that the
+    /// holder works on, whatever another clock says of how long they are held. One that was changed from outside has no
+    /// content; where several are due and none of them opens, that is an error, for the key is another.
+    fn take_others<'a>(
+        &'a self,
+        connection: &'a str,
+        holder: &'a str,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u64,
+        works_on: &'a [u64],
+    ) -> BoxFuture<'a, Result<Vec<Stored>>>;
+
+    /// The same, for one who works on none.
+    #[cfg(test)]
     fn take<'a>(
         &'a self,
         connection: &'a str,
@@ -26,7 +39,9 @@ pub(crate) trait Arrivals: Send + Sync + 'static {
         now: Timestamp,
         until: Timestamp,
         limit: u64,
-    ) -> BoxFuture<'a, Result<Vec<Stored>>>;
+    ) -> BoxFuture<'a, Result<Vec<Stored>>> {
+        self.take_others(connection, holder, now, until, limit, &[])
+    }
 
     /// Goes on holding an event; false where it is not this holder's any more.
     fn hold<'a>(&'a self, id: u64, holder: &'a str, until: Timestamp) -> BoxFuture<'a, Result<bool>>;
@@ -370,6 +385,9 @@ pub(crate) struct Sweep {
     pub dead_before: Timestamp,
     /// What was emitted before this goes, whoever has not read it.
     pub emitted_before: Timestamp,
+    /// Of one connection's events that are known by name alone, so many of the newest stay known; all of them where nothing
+    /// is stated.
+    pub known_events: Option<u64>,
     /// Emitted events go that all of these are done with, and every reader of a program's own that ever was.
     pub sinks: Vec<String>,
 }
@@ -390,7 +408,7 @@ pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::store::rules::AHEAD_MS;
+    use crate::store::rules::{AHEAD_MS, PUT_OFF_MS_MAX};
     use crate::store::{MemoryStore, Store};
 
     pub(in crate::store) const ROOM: Room = Room { events_max: 3, bytes_max: 100 };
@@ -541,6 +559,18 @@ pub(super) mod tests {
         // It was put off by a clock that is right.
         assert!(store.put_off(2, "me", Some(now.plus(25)), "no", true).await.unwrap());
         assert!(taken(now.plus(18)).await.is_empty(), "it is tried again and again");
+        // One that arrived on such a clock was put off by one that was ahead.
+        let late = now.plus(PUT_OFF_MS_MAX + AHEAD_MS + 18);
+        assert!(store.put_off(3, "you", Some(late), "no", true).await.unwrap());
+        assert!(taken(now.plus(18)).await.is_empty(), "it may be put off for as long as that");
+        assert_eq!(taken(now.plus(17)).await, [3]);
+        assert!(store.put_off(3, "me", Some(now.plus(20)), "no", true).await.unwrap());
+        assert_eq!(taken(now.plus(20)).await, [3]);
+        // Both are free again, whatever their holder says; it takes none that it works on, nor counts that as an attempt.
+        let (free, until) = (now.plus(29), now.plus(40));
+        assert_eq!(ids(&store.take_others("c", "me", free, until, 1, &[2]).await.unwrap()), [3]);
+        assert!(store.take_others("c", "me", until, until.plus(9), 9, &[2, 3]).await.unwrap().is_empty());
+        assert_eq!(store.event(3).await.unwrap().map(|stored| stored.attempts), Some(4));
     }
 
     /// What any store must do with cursors and with what leaves.
@@ -615,6 +645,35 @@ pub(super) mod tests {
         assert_eq!(store.outbox(0, 10).await.unwrap(), outbox[1..2], "what comes again went before it was given");
         store.sweep(Sweep { emitted_before: at(601), ..sweep(&["s"], 700) }).await.unwrap();
         assert_eq!(store.outbox(0, 10).await.unwrap(), [], "what comes again is kept for ever");
+    }
+
+    /// What any store must do with more names than it may know.
+    pub(in super::super) async fn forgets_the_oldest_names(store: Arc<dyn Store>) {
+        let of = |connection: &str, names: &[&str]| Commit {
+            connection: connection.into(),
+            bytes_max: 1_000,
+            ..commit(None, None, names)
+        };
+        let is_new = async |connection: &str, name: &str| {
+            let kept = store.commit(of(connection, &[name])).await.unwrap();
+            kept == Committed::Kept { emitted: 1 }
+        };
+        let claimed = store.claim(arrival("k", None, 0), ROOM).await.unwrap();
+        let Claimed::New(event) = claimed else { panic!("it is not new") };
+        assert_eq!(ids(&store.take("c", "me", at(1), at(60), 1).await.unwrap()), [event]);
+        let held = Some((event, "me".to_owned()));
+        store.commit(Commit { event: held, ..of("c", &["a", "b", "c", "d"]) }).await.unwrap();
+        store.commit(of("d", &["a", "b"])).await.unwrap();
+        store.advance_sink("s", 3, None).await.unwrap();
+        let sweep = |known_events| Sweep { now: at(100), sinks: vec!["s".into()], known_events, ..Sweep::default() };
+        // Three have no content any more, the fourth and those of the other connection are not read yet.
+        assert_eq!(store.sweep(sweep(None)).await.unwrap(), 0);
+        assert_eq!(store.sweep(sweep(Some(3))).await.unwrap(), 0);
+        assert_eq!(store.sweep(sweep(Some(2))).await.unwrap(), 1);
+        assert_eq!(store.emitted_for(event).await.unwrap(), [2, 3, 4], "the first is not known any more");
+        assert_eq!(store.outbox(0, 10).await.unwrap().len(), 3, "what nobody has read went");
+        let are_new = (is_new("c", "b").await, is_new("d", "a").await, is_new("c", "a").await);
+        assert_eq!(are_new, (false, false, true));
     }
 
     /// What any store must do where there is no room.
@@ -734,6 +793,7 @@ pub(super) mod tests {
                         handled_before: ago(handled),
                         dead_before: ago(handled),
                         emitted_before: ago(emitted),
+                        known_events: (handled % 2 == 0).then_some(u64::from(emitted % 5)),
                         sinks: vec!["s".into()],
                     };
                     format!("{:?}", store.sweep(sweep).await.unwrap())

@@ -123,6 +123,7 @@ impl Store for MemoryStore {
         {
             quota.rows.insert(row, (until, units));
         }
+        quota.rows.values_mut().for_each(|(until, _)| *until = ends_at(*until, wish.until));
         quota.rows.retain(|_, (until, units)| *until > wish.now && *units > 0);
         let used = quota.rows.values().map(|(_, units)| *units).fold(0, u32::saturating_add);
         let units = wish.limit.saturating_sub(used).min(wish.most);

@@ -48,7 +48,8 @@ pub(crate) trait Store: Arrivals {
     fn keys<'a>(&'a self, connection: &'a str, prefix: &'a str) -> BoxFuture<'a, Result<Vec<String>>>;
 
     /// Settles one portion of a bucket's units and reserves another, in one step that no other process sees half done.
-    /// Never are more units reserved than the limit holds, nor any before a block is over.
+    /// Never are more units reserved than the limit holds, nor any before a block is over. What was reserved on a clock
+    /// that was ahead, or of a longer window, counts as long as what is reserved now (see [`rules::ends_at`]).
     fn reserve<'a>(&'a self, bucket: &'a str, wish: Wish) -> BoxFuture<'a, Result<Reserved>>;
 
     /// Begins with the answers kept under `namespace`: those of the same lineage under another are deleted. Answers the
@@ -186,6 +187,12 @@ mod tests {
         assert_eq!(store.reserve("a", wish(149, 1, 1, 300)).await.unwrap(), Reserved::Full { until: at(150) });
         assert_eq!(units(store.reserve("a", wish(150, 9, 1, 300)).await.unwrap()).1, 1);
         assert_eq!(units(store.reserve("a", wish(200, 9, 1, 300)).await.unwrap()).1, 9);
+        // What was spent on a clock that was ahead counts for one window more.
+        let ahead = 200 + rules::AHEAD_MS;
+        assert_eq!(units(store.reserve("d", wish(0, 10, 10, ahead)).await.unwrap()).1, 10);
+        assert_eq!(store.reserve("d", wish(100, 1, 1, 200)).await.unwrap(), Reserved::Full { until: at(ahead) });
+        assert_eq!(store.reserve("d", wish(100, 1, 1, 199)).await.unwrap(), Reserved::Full { until: at(199) });
+        assert_eq!(units(store.reserve("d", wish(199, 1, 1, 299)).await.unwrap()).1, 1);
         store.block("c", at(500)).await.unwrap();
         store.block("c", at(400)).await.unwrap();
         assert_eq!(store.reserve("c", wish(450, 1, 1, 600)).await.unwrap(), Reserved::Full { until: at(500) });
@@ -301,6 +308,7 @@ mod tests {
         arrival::tests::believes_no_clock_that_was_ahead(Arc::new(MemoryStore::default())).await;
         arrival::tests::keeps_what_is_emitted(Arc::new(MemoryStore::default())).await;
         arrival::tests::makes_room_for_what_is_emitted(Arc::new(MemoryStore::default())).await;
+        arrival::tests::forgets_the_oldest_names(Arc::new(MemoryStore::default())).await;
         keeps_records(Arc::new(MemoryStore::default())).await;
         gives_leases(Arc::new(MemoryStore::default())).await;
         keeps_answers(Arc::new(MemoryStore::default())).await;
@@ -327,6 +335,8 @@ mod tests {
         arrival::tests::believes_no_clock_that_was_ahead(Arc::new(SqliteStore::open(&ahead, seal()).unwrap())).await;
         let full = folder.path().join("full.sqlite");
         arrival::tests::makes_room_for_what_is_emitted(Arc::new(SqliteStore::open(&full, seal()).unwrap())).await;
+        let names = folder.path().join("names.sqlite");
+        arrival::tests::forgets_the_oldest_names(Arc::new(SqliteStore::open(&names, seal()).unwrap())).await;
         let again = SqliteStore::open(&path, seal()).unwrap();
         assert_eq!(again.get("a", "k2").await.unwrap().unwrap(), b"x", "it is not durable");
         let other = SqliteStore::open(&path, Seal::new(&[8; 32])).unwrap();

@@ -17,6 +17,9 @@ pub(crate) fn may_hold(held: Option<(&str, Timestamp)>, holder: &str, now: Times
 /// differ, and than a hold that was longer before a reload.
 pub(crate) const AHEAD_MS: u64 = 600_000;
 
+/// How far ahead the next try of an event may be put off: a day.
+pub(crate) const PUT_OFF_MS_MAX: u64 = 86_400_000;
+
 /// The last time that is believed where nobody asks for a later one than `latest` now. A clock that was ahead wrote down
 /// what lies beyond it: nobody waits for as long as that clock was wrong.
 pub(crate) fn believed(latest: Timestamp) -> Timestamp {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, TransactionBehavior, params};
 use tokio::sync::oneshot;
 
 use zeroize::Zeroizing;
@@ -42,11 +42,23 @@ impl SqliteStore {
         #[cfg(unix)]
         make(path).map_err(|error| unusable(&error))?;
         let open = || -> Result<Connection> {
-            let opened = prepare(path).map_err(|error| unusable(&error))?;
-            opened.ok_or_else(|| {
+            let opened = prepare(path).map_err(|error| {
+                // What lies beside the file and grows with it fails first.
+                let is_full =
+                    matches!(error.sqlite_error_code(), Some(ErrorCode::SystemIoFailure | ErrorCode::DiskFull));
+                let wrong = unusable(&error);
+                if is_full { wrong.with_details("The disk may be full: make room on it") } else { wrong }
+            })?;
+            let connection = opened.ok_or_else(|| {
                 Error::configuration(format!("the state file {} was written by a later version", path.display()))
                     .with_details("Nothing in it was changed. Run that version again, or name another state folder")
-            })
+            })?;
+            match connection.is_readonly("main") {
+                Ok(false) => Ok(connection),
+                Ok(true) => Err(unusable(&"it may not be written")
+                    .with_details(format!("Let its owner write it:   chmod 600 {}*", path.display()))),
+                Err(error) => Err(unusable(&error)),
+            }
         };
         let seal = Arc::new(seal);
         let writer = Writer::start(open()?, seal.clone())?;
@@ -511,6 +523,12 @@ fn reserve(write: &Connection, bucket: &str, wish: &Wish) -> rusqlite::Result<Re
             write.prepare_cached("UPDATE quota SET until_ms = ?3, units = ?4 WHERE id = ?1 AND bucket = ?2")?;
         settle.execute(params![row, bucket, signed(until), units])?;
     }
+    // As `rules::ends_at` has it.
+    write.prepare_cached("UPDATE quota SET until_ms = ?2 WHERE bucket = ?1 AND until_ms > ?3")?.execute(params![
+        bucket,
+        signed(wish.until),
+        signed(believed(wish.until))
+    ])?;
     let now = signed(wish.now);
     write
         .prepare_cached("DELETE FROM quota WHERE bucket = ?1 AND (until_ms <= ?2 OR units = 0)")?
@@ -585,6 +603,23 @@ mod tests {
         assert!(refused.message().contains("later version") && refused.details().is_some(), "{refused}");
         let made = number_in(&later, "SELECT count(*) FROM sqlite_schema WHERE name = 'quota'");
         assert_eq!((made, layout(&later).unwrap()), (0, LAYOUT + 1));
+    }
+
+    /// A copy that was put back may be such.
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_may_not_be_written_is_refused_with_the_command_that_mends_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.sqlite");
+        drop(open(&path).unwrap());
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o400)).unwrap();
+        // Root may write whatever there is.
+        if rustix::process::geteuid().is_root() {
+            return;
+        }
+        let refused = open(&path).err().unwrap().to_string();
+        assert!(refused.contains("it may not be written") && refused.contains("chmod 600 "), "{refused}");
     }
 
     /// It runs until somebody starts it again, and needs its count meanwhile.

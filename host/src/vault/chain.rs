@@ -33,6 +33,7 @@ impl Secrets {
                     }
                     SecretSource::File(path) => format!("write it into {} (chmod 600)", shown_home(path)),
                     SecretSource::Sealed => format!("wharfage secret set {} {name}", self.connection),
+                    SecretSource::Ask(_) => "put it into the embedding program's own store".to_owned(),
                     _ => return None,
                 })
             })
@@ -64,6 +65,7 @@ pub(super) fn words(source: &SecretSource) -> String {
         SecretSource::Sealed => "the sealed store".to_owned(),
         SecretSource::Program(program) => format!("what `{}` prints", program.shown()),
         SecretSource::Value(_) => "the embedding program".to_owned(),
+        SecretSource::Ask(_) => "the embedding program's own store".to_owned(),
         SecretSource::Chain(sources) => sources.iter().map(words).collect::<Vec<_>>().join(", then "),
     }
 }

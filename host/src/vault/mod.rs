@@ -10,6 +10,7 @@ mod env_file;
 mod exec;
 mod file;
 mod known;
+mod own;
 mod ring;
 mod sealed;
 mod secrets;

@@ -25,8 +25,8 @@ use crate::time::{Clock, SystemClock, Timestamp};
 /// How long the versions of a secret for checking are known before they are looked for again, in milliseconds.
 const VERSIONS_MS: u64 = 60_000;
 
-/// How long nobody looks for another value again after none helped, nor runs a program again after it failed, in
-/// milliseconds.
+/// How long nobody looks for another value again after none helped, nor runs a program or asks an own store again after it
+/// gave nothing, in milliseconds.
 const QUIET_MS: u64 = 30_000;
 
 /// How often a record is written anew when somebody else was faster.
@@ -41,7 +41,7 @@ pub struct Secrets {
     granted: BTreeMap<String, Granted>,
     context: SecretsContext,
     known: Mutex<Known>,
-    /// One for each secret that a program gives.
+    /// One for each secret that a program or an own store gives.
     turns: BTreeMap<String, tokio::sync::Mutex<Option<Failed>>>,
     /// How often another value took a secret's place.
     changes: AtomicU64,
@@ -133,12 +133,17 @@ impl Granted {
     fn has_program(&self) -> bool {
         self.source.as_ref().is_some_and(|source| !source.programs().is_empty())
     }
+
+    /// Whether a program or an own store is.
+    fn is_asked_seldom(&self) -> bool {
+        self.source.as_ref().is_some_and(|source| source.each().into_iter().any(SecretSource::is_asked_seldom))
+    }
 }
 
-/// How a program failed last, and until when that is told again instead of running it.
-type Failed = (Timestamp, Error);
+/// How asking failed last, or nothing where the secret was not there; and until when that holds instead of asking again.
+type Failed = (Timestamp, Option<Error>);
 
-/// Whoever has it may run the program that gives a secret; the others wait, and find what came of it.
+/// Whoever has it may run the program, or ask the own store, that gives a secret; the others wait, and find what came of it.
 type Turn<'a> = tokio::sync::MutexGuard<'a, Option<Failed>>;
 
 impl Secrets {
@@ -151,8 +156,8 @@ impl Secrets {
             run_programs: false,
             audit_context: AuditContext::closed(),
         };
-        let of_programs = granted.iter().filter(|(_, granted)| granted.has_program());
-        let turns = of_programs.map(|(name, _)| (name.clone(), tokio::sync::Mutex::default())).collect();
+        let seldom = granted.iter().filter(|(_, granted)| granted.is_asked_seldom());
+        let turns = seldom.map(|(name, _)| (name.clone(), tokio::sync::Mutex::default())).collect();
         Self {
             service: service.to_owned(),
             connection: connection.to_owned(),
@@ -217,9 +222,15 @@ impl Secrets {
     /// As for [`Secrets::value`].
     pub(crate) async fn versions(&self, name: &str, purpose: Purpose) -> Result<Vec<Zeroizing<String>>> {
         let granted = self.granted_for(name, purpose)?;
+        let known = || self.known().accepted.get(name).cloned();
+        // While somebody asks again, what is known serves: a store that hangs holds nobody else up.
+        if let (Some(turn), Some((_, values))) = (self.turns.get(name), known())
+            && turn.try_lock().is_err()
+        {
+            return Ok(values);
+        }
         let mut turn = self.turn(name).await;
-        let now = self.context.clock.now();
-        let known = self.known().accepted.get(name).cloned();
+        let (now, known) = (self.context.clock.now(), known());
         // A program is not asked again and again, and has only one version to tell.
         let is_settled = granted.has_program();
         if let Some((_, values)) = known.as_ref().filter(|(at, _)| is_settled || now.since(*at) < VERSIONS_MS) {
@@ -304,8 +315,8 @@ impl Secrets {
     pub(crate) async fn know_all(&self) {
         let learn = async || {
             for (name, granted) in &self.granted {
-                // A program is asked when its secret is needed, not before.
-                if granted.has_program() || self.known().values.contains_key(name) {
+                // A program or an own store is asked when its secret is needed, not before.
+                if granted.is_asked_seldom() || self.known().values.contains_key(name) {
                     continue;
                 }
                 if let Ok(versions) = self.read(name, granted, &mut None).await {
@@ -392,7 +403,7 @@ impl Secrets {
         self.granted.iter().map(line).collect()
     }
 
-    /// What is known about each granted secret. No program is run for it.
+    /// What is known about each granted secret. No program is run for it, and no own store is asked.
     pub async fn states(&self) -> Vec<SecretState> {
         let mut states = Vec::with_capacity(self.granted.len());
         for (name, granted) in &self.granted {
@@ -416,7 +427,7 @@ impl Secrets {
         let sources = self.sources_of(name, granted);
         for source in &sources {
             state.source = words(source);
-            if matches!(source, SecretSource::Program(_)) {
+            if source.is_asked_seldom() {
                 return state;
             }
             match source::ask(source, name, &self.context).await {
@@ -591,7 +602,8 @@ impl Secrets {
         format!("set in [connections.{}] of wharfage.toml:   {line}", toml_key(&self.connection))
     }
 
-    /// Waits until nobody else runs the program that gives a secret; there is nothing to wait for where none does.
+    /// Waits until nobody else runs the program, or asks the own store, that gives a secret; there is nothing to wait for
+    /// where none does.
     async fn turn(&self, name: &str) -> Option<Turn<'_>> {
         // Apart, for it is seldom and large.
         Some(Box::pin(self.turns.get(name)?.lock()).await)
@@ -602,33 +614,41 @@ impl Secrets {
         self.find(name, granted, turn).await?.ok_or_else(|| self.nowhere(name, granted))
     }
 
-    /// The same; nothing where no source has it, which is no trouble. A program that failed just now is not run again.
+    /// The same; nothing where no source has it, which is no trouble. A program that failed just now is not run again, nor is
+    /// an own store asked again that gave nothing.
     async fn find(&self, name: &str, granted: &Granted, turn: &mut Option<Turn<'_>>) -> Result<Option<Versions>> {
+        let now = self.context.clock.now();
+        let failed = turn.as_deref().cloned().flatten().filter(|(until, _)| *until > now);
         for source in self.sources_of(name, granted) {
-            let last = turn.as_deref_mut().filter(|_| matches!(source, SecretSource::Program(_)));
-            if let Some(Some((until, error))) = &last
-                && *until > self.context.clock.now()
-            {
-                return Err(error.clone());
+            let last = turn.as_deref_mut().filter(|_| source.is_asked_seldom());
+            match &failed {
+                Some((_, Some(error))) if last.is_some() => return Err(error.clone()),
+                Some((_, None)) if last.is_some() => continue,
+                _ => {}
             }
             let error = match source::ask(&source, name, &self.context).await {
-                Ok(None) => continue,
+                Ok(None) => None,
                 Ok(Some(Answer { versions, .. })) => {
                     for version in versions.in_order() {
                         self.sized(name, version.value.len())?;
                     }
+                    if let Some(last) = last {
+                        *last = None;
+                    }
                     return Ok(Some(versions));
                 }
-                Err(Trouble::Words(details)) => self.unavailable(name).with_details(details),
+                Err(Trouble::Words(details)) => Some(self.unavailable(name).with_details(details)),
                 Err(Trouble::Known(error)) => {
                     let details = format!("{}\n{}", error.message(), error.details().unwrap_or_default());
-                    self.unavailable(name).with_details(details.trim_end())
+                    Some(self.unavailable(name).with_details(details.trim_end()))
                 }
             };
             if let Some(last) = last {
                 *last = Some((self.context.clock.now().plus(QUIET_MS), error.clone()));
             }
-            return Err(error);
+            if let Some(error) = error {
+                return Err(error);
+            }
         }
         Ok(None)
     }
@@ -660,6 +680,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::account::SecretAsk;
 
     fn secrets(granted: Option<SecretSource>) -> Secrets {
         let granted = Granted { purpose: Purpose::Credential, source: granted, max_age_days: None };
@@ -891,6 +912,118 @@ mod tests {
             assert!(error.details().unwrap().contains("exit status: 3"), "{error}");
             assert_eq!(runs(), expected, "after {advance_ms} ms");
         }
+    }
+
+    /// A store of an embedder's own that gives this, by how often it was asked before; and how often it was asked.
+    fn store<A>(answer: impl Fn(u64) -> A + Send + Sync + 'static) -> (SecretSource, Arc<AtomicU64>)
+    where
+        A: Future<Output = Result<Option<SecretValue>>> + Send + 'static,
+    {
+        let asked = Arc::new(AtomicU64::new(0));
+        let count = asked.clone();
+        let ask = SecretAsk::new(move || answer(count.fetch_add(1, Ordering::SeqCst)));
+        (SecretSource::Ask(ask), asked)
+    }
+
+    #[tokio::test]
+    async fn an_own_store_is_asked_once_for_all_who_ask_and_again_when_its_key_is_refused() {
+        let setup = Setup::new();
+        let (source, asked) = store(|before| async move {
+            tokio::task::yield_now().await;
+            Ok(Some(SecretValue::new(if before < 2 { "old" } else { "new" })))
+        });
+        let asked = || asked.load(Ordering::SeqCst);
+        let secrets = setup.secrets(Some(source), Purpose::Credential, false);
+        assert!(secrets.states().await[0].trouble.is_none());
+        secrets.know_all().await;
+        assert_eq!(asked(), 0, "it was asked before the secret was needed");
+        let values = futures_util::future::join_all((0..50).map(|_| value(&secrets))).await;
+        assert!(values.iter().all(|value| value == "old"));
+        assert_eq!(asked(), 1);
+        // It was not changed there yet, and nobody asks for a while.
+        for _ in 0..2 {
+            assert!(!secrets.try_next("api_key", "old").await);
+            assert_eq!((value(&secrets).await.as_str(), asked()), ("old", 2));
+        }
+        setup.clock.advance(QUIET_MS);
+        let (one, other) = tokio::join!(secrets.try_next("api_key", "old"), secrets.try_next("api_key", "old"));
+        assert_eq!((one, other, value(&secrets).await.as_str(), asked()), (true, true, "new", 3));
+    }
+
+    #[tokio::test]
+    async fn an_own_store_that_fails_panics_or_has_nothing_is_told_and_left_alone_for_a_while() {
+        let setup = Setup::new();
+        let (source, asked) = store(|before| async move {
+            match before {
+                0 => Err(Error::new(Kind::Transient, "the store is down").with_details("HTTP 503")),
+                1 => panic!("s3cret-value"),
+                2 => Ok(None),
+                3 => Ok(Some(SecretValue::new(""))),
+                _ => Ok(Some(SecretValue::new("the-key"))),
+            }
+        });
+        let secrets = setup.secrets(Some(source), Purpose::Credential, false);
+        let told = ["the store is down\nHTTP 503", "own store panicked", "put it into the embedding", "gave 0 bytes"];
+        for (told, expected) in told.into_iter().zip(1..) {
+            for advance_ms in [0, QUIET_MS - 1] {
+                setup.clock.advance(advance_ms);
+                let error = secrets.value("api_key", Purpose::Credential).await.unwrap_err();
+                let details = error.details().unwrap();
+                assert!(details.contains(told) && !details.contains("s3cret"), "{details}");
+                assert_eq!((error.kind(), asked.load(Ordering::SeqCst)), (&Kind::CredentialUnavailable, expected));
+            }
+            setup.clock.advance(1);
+        }
+        assert_eq!(value(&secrets).await, "the-key");
+
+        let at_once = SecretAsk::new(|| -> std::future::Ready<Result<Option<SecretValue>>> { panic!("at once") });
+        let secrets = setup.secrets(Some(SecretSource::Ask(at_once)), Purpose::Credential, false);
+        let error = secrets.value("api_key", Purpose::Credential).await.unwrap_err();
+        assert!(error.details().unwrap().contains("own store panicked"), "{error}");
+
+        let (none, _) = store(|_| async { Ok(None) });
+        let chain = SecretSource::Chain(vec![none, SecretSource::Value(SecretValue::new("after-it"))]);
+        assert_eq!(value(&setup.secrets(Some(chain), Purpose::Credential, false)).await, "after-it");
+    }
+
+    #[tokio::test]
+    async fn an_own_store_that_never_answers_is_given_up_and_what_is_known_serves_meanwhile() {
+        let setup = Setup::new();
+        let (source, asked) = store(|before| async move {
+            match before {
+                0 => Ok(Some(SecretValue::new("one"))),
+                1 => Ok(Some(SecretValue::new("two"))),
+                _ => std::future::pending().await,
+            }
+        });
+        let secrets = Arc::new(setup.secrets(Some(source), Purpose::Verify, false));
+        for expected in ["one", "two"] {
+            assert_eq!(accepted(&secrets).await, [expected]);
+            setup.clock.advance(VERSIONS_MS - 1);
+            assert_eq!(accepted(&secrets).await, [expected], "it is asked once a minute");
+            setup.clock.advance(1);
+        }
+        let waiting = secrets.clone();
+        let asking = tokio::spawn(async move { accepted(&waiting).await });
+        while asked.load(Ordering::SeqCst) < 3 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(accepted(&secrets).await, ["two"], "it waits for another who asks");
+        setup.clock.advance(30_000);
+        assert_eq!(asking.await.unwrap(), ["two"]);
+
+        let (source, asked) = store(|_| std::future::pending());
+        let secrets = setup.secrets(Some(source), Purpose::Credential, false);
+        let asking = tokio::spawn(async move { secrets.value("api_key", Purpose::Credential).await });
+        while asked.load(Ordering::SeqCst) < 1 {
+            tokio::task::yield_now().await;
+        }
+        setup.clock.advance(29_999);
+        tokio::task::yield_now().await;
+        assert!(!asking.is_finished());
+        setup.clock.advance(1);
+        let error = asking.await.unwrap().unwrap_err();
+        assert!(error.details().unwrap().contains("did not answer within timeout_ms = 30000"), "{error}");
     }
 
     #[tokio::test]

@@ -5,10 +5,12 @@
 
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use super::file::Found;
 use super::sealed::Sealed;
 use super::versions::{Version, Versions};
-use super::{SecretsContext, env, env_file, exec, file};
+use super::{SecretsContext, env, env_file, exec, file, own};
 use crate::account::{SecretProgram, SecretSource};
 use crate::error::{Error, Result};
 use crate::time::BoxFuture;
@@ -71,17 +73,19 @@ async fn asked(source: &SecretSource, name: &str, context: &SecretsContext) -> R
         },
         SecretSource::Program(program) => {
             leave(program, context.run_programs)?;
-            let value = exec::read(program, &context.clock).await?;
-            let current = Some(Version { value, since: None });
-            Ok(Some(Answer { versions: Versions { current, ..Versions::default() }, record: None }))
+            Ok(Some(alone(exec::read(program, &context.clock).await?)))
         }
-        SecretSource::Value(value) => {
-            let current = Some(Version { value: value.0.clone(), since: None });
-            Ok(Some(Answer { versions: Versions { current, ..Versions::default() }, record: None }))
-        }
+        SecretSource::Ask(ask) => Ok(own::read(ask, &context.clock).await?.map(alone)),
+        SecretSource::Value(value) => Ok(Some(alone(value.0.clone()))),
         // A chain is asked source by source, by whoever holds it.
         SecretSource::Chain(_) => Ok(None),
     }
+}
+
+/// One version, of which nobody says since when it is there.
+fn alone(value: Zeroizing<String>) -> Answer {
+    let current = Some(Version { value, since: None });
+    Answer { versions: Versions { current, ..Versions::default() }, record: None }
 }
 
 /// The versions that a sealed record holds.

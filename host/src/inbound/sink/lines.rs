@@ -165,7 +165,9 @@ impl RotatingFile {
         {
             return Ok(open);
         }
-        let dir = Dir::open_ambient_dir(&self.folder, ambient_authority())?;
+        let dir = Dir::open_ambient_dir(&self.folder, ambient_authority()).map_err(|error| {
+            io::Error::new(error.kind(), format!("the folder {} cannot be opened: {error}", self.folder.display()))
+        })?;
         let before = match dir.metadata(&self.name) {
             Ok(about) if about.is_file() || is_device(&about) => Some(about),
             Ok(_) => return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file")),
@@ -321,6 +323,15 @@ mod tests {
 
     fn rotating(path: &Path) -> RotatingFile {
         RotatingFile::new(path, false, u64::MAX, 3)
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("missing");
+        let error = rotating(&missing.join("events.jsonl")).append(&lines(0..1)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        assert!(error.to_string().contains(missing.to_str().unwrap()), "{error}");
     }
 
     #[test]

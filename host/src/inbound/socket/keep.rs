@@ -32,7 +32,7 @@ pub trait SocketHandler: Send + Sync + 'static {
     fn has_begun(&self) -> BoxFuture<'_, Result<bool>>;
 
     /// Takes a message or a gap, keeps what comes of it and answers the messages to send. `id` is the same over all
-    /// attempts.
+    /// attempts, and for a gap that is told again unless more is missing by then.
     fn take(&self, id: &str, trigger: Trigger) -> BoxFuture<'_, Result<Vec<Vec<u8>>>>;
 }
 
@@ -321,8 +321,8 @@ impl Parts {
 struct Deliverer {
     queue: Queue,
     running: Option<BoxFuture<'static, Answered>>,
-    /// When a gap that was given up is told again, and of which opening it is.
-    gap_again: Option<(Timestamp, u64)>,
+    /// When a gap that was given up is told again, of which opening it is, and its number.
+    gap_again: Option<(Timestamp, u64, u64)>,
     /// What the ids of its events begin with.
     id: String,
     /// How many events there were.
@@ -333,6 +333,7 @@ struct Deliverer {
 /// What came of one item.
 struct Answered {
     opening: u64,
+    number: u64,
     send: Vec<Vec<u8>>,
     given_up: Option<GivenUp>,
 }
@@ -366,21 +367,25 @@ impl Deliverer {
                 match answered.given_up {
                     Some(GivenUp::Gap) => {
                         let at = self.parts.clock().now().plus(GAP_AGAIN_MS);
-                        self.gap_again = Some((at, answered.opening));
+                        self.gap_again = Some((at, answered.opening, answered.number));
                     }
-                    // Where a gap is told again, this one is told with it.
-                    Some(GivenUp::Message) if self.gap_again.is_none() => self.gap(answered.opening),
-                    _ => {}
+                    Some(GivenUp::Message) => match self.gap_again {
+                        // This one is told with it, which is another gap than before.
+                        Some((at, opening, _)) => self.gap_again = Some((at, opening, self.number())),
+                        None => self.gap(answered.opening),
+                    },
+                    None => {}
                 }
                 return answered;
             }
             let now = self.parts.clock().now();
-            if let Some((_, opening)) = self.gap_again.take_if(|(at, _)| *at <= now) {
-                self.gap(opening);
+            if let Some((_, opening, number)) = self.gap_again.take_if(|(at, ..)| *at <= now) {
+                // Under the same number, so that a keyed write of its handling is not made again (R8).
+                self.queue.gap(opening, number);
             }
             match (self.queue.pop(), self.gap_again) {
                 (Some(next), _) => self.running = Some(Box::pin(hand(self.parts.clone(), self.id.clone(), next))),
-                (None, Some((at, _))) => self.parts.clock().alarm(at).await,
+                (None, Some((at, ..))) => self.parts.clock().alarm(at).await,
                 (None, None) => std::future::pending().await,
             }
         }
@@ -423,7 +428,7 @@ async fn hand(parts: Arc<Parts>, id: String, next: Queued) -> Answered {
 }
 
 async fn hand_over(parts: Arc<Parts>, id: String, next: Queued) -> Answered {
-    let Queued { item, opening, .. } = next;
+    let Queued { item, opening, number } = next;
     let (trigger, what) = match item {
         Item::Message(message) => (Trigger::Message { socket: parts.name.clone(), message }, GivenUp::Message),
         Item::Gap => (Trigger::Gap(parts.name.clone()), GivenUp::Gap),
@@ -439,7 +444,7 @@ async fn hand_over(parts: Arc<Parts>, id: String, next: Queued) -> Answered {
     let (mut waits, mut attempt) = (0, 0);
     loop {
         let error = match parts.handler.take(&id, trigger.clone()).await {
-            Ok(send) => return Answered { opening, send, given_up: None },
+            Ok(send) => return Answered { opening, number, send, given_up: None },
             Err(error) => error,
         };
         // What waits until sinks have made room counts nothing. Where the host stops, nothing waits for them.
@@ -455,7 +460,7 @@ async fn hand_over(parts: Arc<Parts>, id: String, next: Queued) -> Answered {
                 GivenUp::Gap => format!("the gap is told again in {GAP_AGAIN_MS} ms"),
             };
             tracing::error!(target: "wharfage::inbound", connection, socket, id, attempt, "given up, {then}: {error}");
-            return Answered { opening, send: Vec::new(), given_up: Some(what) };
+            return Answered { opening, number, send: Vec::new(), given_up: Some(what) };
         }
         let now = parts.clock().now();
         let asked_ms = error.retry_at().map_or(0, |at| at.since(now)).min(RETRY_WAIT_MS_MAX);

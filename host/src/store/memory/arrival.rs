@@ -10,7 +10,7 @@ use crate::store::arrival::{
     Arrival, Arrivals, Backlog, Claimed, Commit, Committed, DeadLetter, EventState, Excess, Filter, Outgoing, READER,
     Refused, Room, SinkStanding, Standing, Step, Stored, Sweep,
 };
-use crate::store::rules::{believed, ends_at};
+use crate::store::rules::{PUT_OFF_MS_MAX, believed, ends_at};
 use crate::time::{BoxFuture, Timestamp};
 
 /// Everything that arrived and that leaves.
@@ -98,7 +98,15 @@ impl Content {
         Claimed::New(id)
     }
 
-    fn take(&mut self, connection: &str, holder: &str, now: Timestamp, until: Timestamp, limit: u64) -> Vec<Stored> {
+    fn take(
+        &mut self,
+        connection: &str,
+        holder: &str,
+        now: Timestamp,
+        until: Timestamp,
+        limit: u64,
+        works_on: &[u64],
+    ) -> Vec<Stored> {
         let mut orders = HashSet::new();
         let mut taken = Vec::new();
         let waiting = self
@@ -112,9 +120,11 @@ impl Content {
             let arrival = &event.stored.arrival;
             let is_first =
                 arrival.order.as_ref().is_none_or(|order| orders.insert((arrival.trigger.clone(), order.clone())));
-            // What arrived on a clock that was ahead is due, unless one that is right has put it off.
-            let is_ahead = event.stored.due >= arrival.at && arrival.at > believed(now);
-            if !is_first || (event.stored.due > now && !is_ahead) {
+            // What arrived on a clock that was ahead is due, unless one that is right has put it off; and so is what one
+            // that was ahead has put off.
+            let is_ahead = (event.stored.due >= arrival.at && arrival.at > believed(now))
+                || event.stored.due > believed(now.plus(PUT_OFF_MS_MAX));
+            if !is_first || (event.stored.due > now && !is_ahead) || works_on.contains(&event.stored.id) {
                 continue;
             }
             if let Some((_, ends)) = &mut event.held {
@@ -277,7 +287,30 @@ impl Content {
         });
         let events = &self.events;
         self.emitted_for.retain(|id, _| events.contains_key(id));
-        gone
+        gone + sweep.known_events.map_or(0, |most| self.forget_names(most))
+    }
+
+    /// Forgets the oldest of what is known by name alone, where that is more than so many of one connection.
+    fn forget_names(&mut self, most: u64) -> u64 {
+        let mut known: HashMap<&str, u64> = HashMap::new();
+        let mut over = Vec::new();
+        for (number, out) in self.outbox.iter().rev().filter(|(_, out)| out.content.is_none()) {
+            let known = known.entry(&out.of.0).or_default();
+            *known += 1;
+            if *known > most {
+                over.push(*number);
+            }
+        }
+        for number in &over {
+            if let Some(out) = self.outbox.remove(number) {
+                self.emitted.remove(&out.of);
+            }
+        }
+        if !over.is_empty() {
+            let outbox = &self.outbox;
+            self.emitted_for.values_mut().for_each(|numbers| numbers.retain(|number| outbox.contains_key(number)));
+        }
+        over.len() as u64
     }
 }
 
@@ -286,15 +319,16 @@ impl Arrivals for MemoryStore {
         Box::pin(async move { Ok(self.events.lock().claim(arrival, room)) })
     }
 
-    fn take<'a>(
+    fn take_others<'a>(
         &'a self,
         connection: &'a str,
         holder: &'a str,
         now: Timestamp,
         until: Timestamp,
         limit: u64,
+        works_on: &'a [u64],
     ) -> BoxFuture<'a, Result<Vec<Stored>>> {
-        Box::pin(async move { Ok(self.events.lock().take(connection, holder, now, until, limit)) })
+        Box::pin(async move { Ok(self.events.lock().take(connection, holder, now, until, limit, works_on)) })
     }
 
     fn hold<'a>(&'a self, id: u64, holder: &'a str, until: Timestamp) -> BoxFuture<'a, Result<bool>> {

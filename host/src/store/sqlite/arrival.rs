@@ -12,7 +12,7 @@ use crate::store::arrival::{
     Arrival, Arrivals, Backlog, Claimed, Commit, Committed, DeadLetter, EventState, Excess, Filter, Outgoing, READER,
     Refused, Room, SinkStanding, Standing, Stored, Sweep,
 };
-use crate::store::rules::believed;
+use crate::store::rules::{PUT_OFF_MS_MAX, believed};
 use crate::time::{BoxFuture, Timestamp};
 
 /// The columns that [`stored`] reads.
@@ -24,24 +24,25 @@ impl Arrivals for SqliteStore {
         self.write(move |write, seal| claim(write, seal, &arrival, room))
     }
 
-    fn take<'a>(
+    fn take_others<'a>(
         &'a self,
         connection: &'a str,
         holder: &'a str,
         now: Timestamp,
         until: Timestamp,
         limit: u64,
+        works_on: &'a [u64],
     ) -> BoxFuture<'a, Result<Vec<Stored>>> {
-        let (connection, holder) = (connection.to_owned(), holder.to_owned());
+        let (connection, holder, works_on) = (connection.to_owned(), holder.to_owned(), works_on.to_vec());
         Box::pin(async move {
             // Whoever asks again and again while nothing is there keeps no other from writing.
-            let of = connection.clone();
-            let due = self.read(move |read, _| due(read, &of, now, until, limit).map_err(failed)).await?;
+            let (of, but) = (connection.clone(), works_on.clone());
+            let due = self.read(move |read, _| due(read, &of, now, until, limit, &but).map_err(failed)).await?;
             if due.is_empty() {
                 return Ok(Vec::new());
             }
             self.write(move |write, seal| {
-                let ids = free(write, &connection, now, until, limit).map_err(failed)?;
+                let ids = free(write, &connection, now, until, limit, &works_on).map_err(failed)?;
                 let held = |id: &u64| hold_new(write, *id, &holder, until);
                 ids.iter().try_for_each(held).map_err(failed)?;
                 let rows = ids.iter().filter_map(|id| sealed(write, *id).transpose());
@@ -326,18 +327,24 @@ fn claim(write: &Connection, seal: &Seal, arrival: &Arrival, room: Room) -> Resu
     Ok(Claimed::New(write.last_insert_rowid().unsigned_abs()))
 }
 
-/// What is due and free for one who holds it until then, or is held until a time that is not believed, and whether that
-/// is so. What arrived on a clock that was ahead is due, unless one that is right has put it off.
+/// What is due and free for one who holds it until then and works on these, or is held until a time that is not believed,
+/// and whether that is so. What arrived on a clock that was ahead is due, unless one that is right has put it off; and so
+/// is what one that was ahead has put off.
 fn due(
     read: &Connection,
     connection: &str,
     now: Timestamp,
     until: Timestamp,
     limit: u64,
+    works_on: &[u64],
 ) -> rusqlite::Result<Vec<(u64, bool)>> {
+    // So many may be among them.
+    let most = limit.saturating_add(works_on.len() as u64);
+    let (put_off, held) = (believed(now.plus(PUT_OFF_MS_MAX)), believed(until));
     read.prepare_cached(
         "SELECT id, held_until_ms > ?5 FROM event AS this WHERE connection = ?1 AND state = 0
-             AND (due_ms <= ?2 OR (due_ms >= at_ms AND at_ms > ?4)) AND (held_until_ms <= ?2 OR held_until_ms > ?5)
+             AND (due_ms <= ?2 OR due_ms > ?6 OR (due_ms >= at_ms AND at_ms > ?4))
+             AND (held_until_ms <= ?2 OR held_until_ms > ?5)
              AND (ordering IS NULL OR NOT EXISTS (
                  SELECT 1 FROM event AS before WHERE before.connection = this.connection
                      AND before.trigger_name = this.trigger_name AND before.ordering = this.ordering
@@ -345,9 +352,11 @@ fn due(
              )) ORDER BY id LIMIT ?3",
     )?
     .query_map(
-        params![connection, signed(now), number(limit), signed(believed(now)), signed(believed(until))],
+        params![connection, signed(now), number(most), signed(believed(now)), signed(held), signed(put_off)],
         |row| Ok((unsigned(row, 0)?, row.get(1)?)),
     )?
+    .filter(|row| !matches!(row, Ok((id, _)) if works_on.contains(id)))
+    .take(usize::try_from(limit).unwrap_or(usize::MAX))
     .collect()
 }
 
@@ -358,9 +367,10 @@ fn free(
     now: Timestamp,
     until: Timestamp,
     limit: u64,
+    works_on: &[u64],
 ) -> rusqlite::Result<Vec<u64>> {
     loop {
-        let due = due(write, connection, now, until, limit)?;
+        let due = due(write, connection, now, until, limit, works_on)?;
         let ahead: Vec<u64> = due.iter().filter(|(_, is_ahead)| *is_ahead).map(|(id, _)| *id).collect();
         if ahead.is_empty() {
             return Ok(due.into_iter().map(|(id, _)| id).collect());
@@ -572,6 +582,42 @@ fn forget(write: &Connection, sweep: &Sweep) -> rusqlite::Result<u64> {
     run("DELETE FROM dead_letter WHERE at_ms < ?1", params![dead])?;
     release(write, sweep)?;
     gone += run("DELETE FROM emitted WHERE sealed IS NULL AND known_until_ms <= ?1", params![now])?;
+    if let Some(most) = sweep.known_events {
+        gone += forget_names(write, most)?;
+    }
+    Ok(gone)
+}
+
+/// Forgets the oldest of what is known by name alone, where that is more than so many of one connection.
+fn forget_names(write: &Connection, most: u64) -> rusqlite::Result<u64> {
+    let connections: Vec<String> = write
+        .prepare_cached("SELECT connection FROM emitted_bytes_of")?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut gone = 0;
+    for connection in connections {
+        // The newest that is too many. To count to it, only the index is read.
+        let last: Option<i64> = write
+            .prepare_cached(
+                "SELECT number FROM emitted INDEXED BY emitted_named WHERE connection = ?1 AND sealed IS NULL
+                     ORDER BY number DESC LIMIT 1 OFFSET ?2",
+            )?
+            .query_row(params![connection, number(most)], |row| row.get(0))
+            .optional()?;
+        if let Some(last) = last {
+            gone += write
+                .prepare_cached(
+                    "DELETE FROM emitted INDEXED BY emitted_named
+                         WHERE connection = ?1 AND sealed IS NULL AND number <= ?2",
+                )?
+                .execute(params![connection, last])? as u64;
+        }
+    }
+    if gone > 0 {
+        write
+            .prepare_cached("DELETE FROM emitted_for WHERE number NOT IN (SELECT number FROM emitted)")?
+            .execute(params![])?;
+    }
     Ok(gone)
 }
 

@@ -65,6 +65,7 @@ CREATE TABLE IF NOT EXISTS emitted_for (
 CREATE INDEX IF NOT EXISTS emitted_kept ON emitted (number) WHERE sealed IS NOT NULL;
 CREATE INDEX IF NOT EXISTS emitted_at ON emitted (at_ms) WHERE sealed IS NOT NULL;
 CREATE INDEX IF NOT EXISTS emitted_known ON emitted (known_until_ms) WHERE sealed IS NULL;
+CREATE INDEX IF NOT EXISTS emitted_named ON emitted (connection, number) WHERE sealed IS NULL;
 CREATE TABLE IF NOT EXISTS emitted_bytes_of (
     connection TEXT NOT NULL PRIMARY KEY, bytes INTEGER NOT NULL
 ) WITHOUT ROWID, STRICT;
