@@ -341,7 +341,9 @@ fn mend(path: &Path, dir: &Dir, owner: u32, own: u32) -> String {
 /// # Errors
 /// [`Kind::Configuration`](crate::Kind::Configuration) when others can know it: what it vouches for could be theirs.
 pub(crate) fn read_or_make_key(dir: &Dir, path: &Path) -> Result<[u8; 32]> {
-    let key = read_or_make(dir, path, KEY_FILE, crate::random::bytes)?;
+    let help = "What is kept beside it opens with it alone: put it back from a copy, or name another folder:   \
+                --state-dir FOLDER";
+    let key = read_or_make(dir, path, KEY_FILE, help, crate::random::bytes)?;
     #[cfg(unix)]
     {
         use cap_std::fs::MetadataExt;
@@ -366,12 +368,12 @@ pub(crate) fn derived(key: &[u8; 32], purpose: &[u8]) -> [u8; 32] {
 #[cfg(feature = "serve")]
 pub(crate) fn read_or_make_token(path: &Path) -> Result<String> {
     let dir = private_dir(path)?;
+    let file = path.join(TOKEN_FILE);
+    let help = format!("Remove it, and the next start makes another:   rm {}", file.display());
     let unusable = |why: &str| {
-        let file = path.join(TOKEN_FILE);
-        Error::configuration(format!("the console's token in {} {why}", file.display()))
-            .with_details(format!("Remove it, and the next start makes another:   rm {}", file.display()))
+        Error::configuration(format!("the console's token in {} {why}", file.display())).with_details(&help)
     };
-    let line = read_or_make(&dir, path, TOKEN_FILE, || {
+    let line = read_or_make(&dir, path, TOKEN_FILE, &help, || {
         let mut line = [b'\n'; TOKEN_DIGITS + 1];
         line[..TOKEN_DIGITS].copy_from_slice(hex(&crate::random::bytes::<{ TOKEN_DIGITS / 2 }>()?).as_bytes());
         Ok(line)
@@ -388,11 +390,12 @@ pub(crate) fn read_or_make_token(path: &Path) -> Result<String> {
     token.map(|token| String::from_utf8_lossy(token).into_owned()).ok_or_else(|| unusable("is none"))
 }
 
-/// Bytes of a file of this installation: read if it is there, made if not.
+/// Bytes of a file of this installation: read if it is there, made if not. What helps is told where it holds fewer.
 fn read_or_make<const N: usize>(
     dir: &Dir,
     path: &Path,
     name: &str,
+    help: &str,
     make: impl Fn() -> Result<[u8; N]>,
 ) -> Result<[u8; N]> {
     let wrong = |error: std::io::Error| {
@@ -402,8 +405,15 @@ fn read_or_make<const N: usize>(
         match dir.open(name) {
             Ok(mut file) => {
                 let mut bytes = [0u8; N];
-                file.read_exact(&mut bytes).map_err(wrong)?;
-                return Ok(bytes);
+                return match file.read_exact(&mut bytes) {
+                    Ok(()) => Ok(bytes),
+                    Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                        let held = file.metadata().map_or(0, |about| about.len());
+                        let why = format!("it holds {held} bytes and not {N}");
+                        Err(wrong(std::io::Error::new(error.kind(), why)).with_details(help))
+                    }
+                    Err(error) => Err(wrong(error)),
+                };
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(wrong(error)),
@@ -556,6 +566,10 @@ mod tests {
         let path = folder.path().join("state");
         let dir = private_dir(&path).unwrap();
         assert_eq!(read_or_make_key(&dir, &path).unwrap(), read_or_make_key(&dir, &path).unwrap());
+        // One that was lost is no new one: what it sealed would not open.
+        std::fs::write(path.join(KEY_FILE), "").unwrap();
+        let error = read_or_make_key(&dir, &path).unwrap_err().to_string();
+        assert!(error.contains("it holds 0 bytes and not 32") && error.contains("put it back"), "{error}");
     }
 
     #[cfg(unix)]
@@ -620,5 +634,8 @@ mod tests {
         assert_ne!(read_or_make_token(&state).unwrap(), token);
         std::fs::write(&file, format!("{}\n", "x".repeat(TOKEN_DIGITS))).unwrap();
         assert!(read_or_make_token(&state).unwrap_err().to_string().contains("is none"));
+        std::fs::write(&file, "short").unwrap();
+        let error = read_or_make_token(&state).unwrap_err().to_string();
+        assert!(error.contains("it holds 5 bytes and not 65") && error.contains("rm "), "{error}");
     }
 }

@@ -214,9 +214,12 @@ fn only<'a>(sections: &[&'a [u8]], what: &str) -> Result<&'a [u8]> {
 }
 
 fn not_a_component(bytes: &[u8], error: &str) -> Error {
-    let what =
-        if bytes.starts_with(b"\0asm") { "the component is broken" } else { "this is not a WebAssembly component" };
-    Error::component(what).with_details(shown_lines(error))
+    match bytes.starts_with(b"\0asm") {
+        true => Error::component("the component is broken").with_details(shown_lines(error)),
+        false => Error::component("this is not a WebAssembly component").with_details(
+            "A component begins with a zero byte and `asm`. To make one of a plugin's folder:   wharfage build FOLDER",
+        ),
+    }
 }
 
 fn contract_item(name: &str) -> Option<(&str, &str)> {

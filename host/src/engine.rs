@@ -12,21 +12,12 @@ use std::time::Duration;
 use serde::Deserialize;
 use wasmtime::{Config, Enabled, PoolingAllocationConfig};
 
-use crate::connection::limits;
 use crate::error::{Error, Result};
+use crate::limits::{CORE_INSTANCES_MAX, MEMORIES_MAX, MEMORY_BYTES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX, limits};
 use crate::warm::Room;
 
 /// Milliseconds between two ticks of the epoch.
 pub(crate) const TICK_MS: u64 = 10;
-
-/// Most bytes of linear memory that any connection may set; a pool's slots are this large.
-pub(crate) const MEMORY_BYTES_MAX: u64 = 256 << 20;
-
-/// Most memories, tables, elements of tables and core instances that any connection may set for one instance.
-pub(crate) const MEMORIES_MAX: u64 = 8;
-pub(crate) const TABLES_MAX: u64 = 40;
-pub(crate) const TABLE_ELEMENTS_MAX: u64 = 100_000;
-pub(crate) const CORE_INSTANCES_MAX: u64 = 100;
 
 /// Bytes of a stack beyond what guest code may use of it: for the host's own functions that a guest calls.
 const HOST_STACK_BYTES: usize = 512 << 10;

@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 
 use crate::bindings::exports::wharfage::plugin::events as contract;
 use crate::bindings::wharfage::plugin::types;
-use crate::connection::Limits;
 use crate::error::{Error, Result};
+use crate::limits::Limits;
 
 /// Most bytes of an emitted event's type, and of its key.
 pub(crate) const EVENT_NAME_BYTES_MAX: usize = 1_024;

@@ -6,13 +6,14 @@ use std::fmt::{Debug, Write as _};
 use crate::artifact::Digest;
 use crate::capability::{self, KEY_BYTES_MAX, MADE_MAX, TEXT_BYTES_MAX};
 use crate::component::{CODE_BYTES_MAX, COMPONENT_BYTES_MAX, FUNCTION_BYTES_MAX};
-use crate::connection::{Config, Limit};
+use crate::connection::Config;
 use crate::drift::DriftPolicy;
 use crate::engine::EnginePolicy;
 use crate::event::EVENT_NAME_BYTES_MAX;
 use crate::grant::Grant;
 use crate::inbound::poll::PollPolicy;
 use crate::inbound::socket::SocketPolicy;
+use crate::limits::Limit;
 use crate::manifest::{
     CredentialFacts, Effect, JwtFacts, MANIFEST_BYTES_MAX, Needs, OPERATIONS_BYTES_MAX, OPERATIONS_MAX, Operation,
     Purpose, Recovery, SecretFacts, endpoint_parts,
@@ -23,6 +24,7 @@ use crate::outbound::graphql::GraphqlRule;
 use crate::outbound::scope::{OriginScope, REQUEST_COSTS_MAX};
 use crate::outbound::secret_url::SECRET_URLS_MAX;
 use crate::plugin::{DESCRIBE_COMPUTE_MS, DESCRIBE_MS};
+use crate::schema::{DEPTH_MAX, NODES_MAX, PATTERN_BYTES_MAX, PATTERN_TEXT_BYTES_MAX, PATTERNS_MAX, STEPS_MAX};
 use crate::text::{is_unshowable, shown};
 
 /// What the grant holds, section by section: what is linked, where requests may go and with which credential, how fast,
@@ -134,6 +136,16 @@ const FIXED: &[(&str, u64, &str)] = &[
     ("operations_max", OPERATIONS_MAX as u64, "Operations of a plugin."),
     ("describe_ms", DESCRIBE_MS, "Milliseconds that a component has to describe itself when it is loaded."),
     ("describe_compute_ms", DESCRIBE_COMPUTE_MS, "Milliseconds of computing among them."),
+    ("schema_nodes_max", NODES_MAX as u64, "Schemas inside one schema."),
+    ("schema_patterns_max", PATTERNS_MAX as u64, "Patterns in one schema."),
+    ("schema_pattern_bytes_max", PATTERN_BYTES_MAX as u64, "Bytes of one such pattern."),
+    (
+        "schema_steps",
+        STEPS_MAX,
+        "Steps of checking one input or output; a short one has a tenth of these, and 20 more for each of its bytes.",
+    ),
+    ("schema_depth", DEPTH_MAX as u64, "Schemas inside each other in such a check."),
+    ("pattern_text_bytes", PATTERN_TEXT_BYTES_MAX as u64, "Bytes of a text that a pattern is matched with."),
     ("request_costs", REQUEST_COSTS_MAX as u64, "Costs that one request may state."),
     ("made_tokens", MADE_MAX as u64, "Tokens that one call may have made."),
     ("kept_urls", SECRET_URLS_MAX as u64, "URLs of answers that the host keeps for one call."),
@@ -306,7 +318,7 @@ fn digests(needs: &Needs, grant: &Grant) -> Vec<String> {
 }
 
 /// Where an origin of the manifest is, granted or not; its name stands for nothing until it is looked up.
-fn place(grant: &Grant, name: &str) -> String {
+pub(crate) fn place(grant: &Grant, name: &str) -> String {
     let mut asked = grant.scope.asked.iter().chain(&grant.authority.asked);
     let base = asked.find(|asked| asked.name == name).map(|asked| asked.base.as_str().trim_end_matches('/'));
     base.map_or_else(|| shown(name), str::to_owned)
@@ -371,7 +383,9 @@ fn tokens(jwt: &JwtFacts, grant: &Grant) -> String {
     }
     let keys = jwt.jwks.as_ref().map(|jwks| format!(", with the keys at {}", endpoint(grant, jwks)));
     let keys = keys.unwrap_or_default();
-    format!("checks {algorithm} tokens of {issuer}{keys}.")
+    let whom = jwt.audience_secret.as_ref().map(|name| format!(" for the value of {}", shown(name)));
+    let whom = whom.unwrap_or_default();
+    format!("checks {algorithm} tokens of {issuer}{whom}{keys}.")
 }
 
 fn functions(facts: &SecretFacts) -> String {
@@ -524,7 +538,8 @@ fn limits(grant: &Grant) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::{Connection, Limits};
+    use crate::connection::Connection;
+    use crate::limits::Limits;
     use crate::manifest::Manifest;
 
     /// Each has a name with its unit last, a default, a sentence that begins with the unit, and a line of its own that says
@@ -574,6 +589,12 @@ mod tests {
             "operations_bytes_max    1048576",
             "request_costs                64",
             "operations_max              500",
+            "schema_steps           20000000",
+            "schema_depth                256",
+            "pattern_text_bytes        16384",
+            "schema_nodes_max          20000",
+            "schema_patterns_max         100",
+            "schema_pattern_bytes_max       1000",
             "made_tokens",
         ] {
             assert!(text.contains(line), "{text}");
@@ -690,6 +711,15 @@ mod tests {
             let line = format!("+ As the manifest has them, for who compares: {what}: sha256:");
             assert!(change.contains(&line), "{from}: {change}");
         }
+    }
+
+    /// Whoever grants it sees which of the secrets tokens are compared with.
+    #[test]
+    fn a_secret_that_says_for_whom_tokens_are_is_explained() {
+        let secrets = "[secrets.us]\n[secrets.tokens]\npurpose='verify'\n";
+        let jwt = "jwt={algorithm='HS256',issuer='https://i.test',audience_secret='us'}\n";
+        let told = explained(&format!("{ORIGIN}paths=['/**']\n{secrets}{jwt}"));
+        assert!(told.contains("  tokens: checks HS256 tokens of https://i.test for the value of us.\n"), "{told}");
     }
 
     /// Both origins are granted and both keys are given already: only which key goes where is new.

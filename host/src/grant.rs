@@ -13,11 +13,12 @@ use url::Url;
 use crate::account::{Account, BudgetOverride};
 use crate::auth::Credential;
 use crate::capability;
-use crate::connection::{Allow, Connection, Limits};
+use crate::connection::{Allow, Connection};
 use crate::drift::DriftPolicy;
 use crate::error::{Error, Result, rule};
 use crate::inbound::poll::PollPolicy;
 use crate::inbound::socket::SocketPolicy;
+use crate::limits::Limits;
 use crate::manifest::{BudgetFacts, BudgetScope, CredentialFacts, Needs, WeightFacts, json_of};
 use crate::outbound::Method;
 use crate::outbound::admit::{Coverage, Weight};
@@ -26,7 +27,8 @@ use crate::outbound::buckets::{BucketSpec, Shape};
 use crate::outbound::cache::CachePolicy;
 use crate::outbound::graphql::GraphqlRule;
 use crate::outbound::path_pattern::PathPattern;
-use crate::outbound::scope::{Asked, OriginScope, Scope, toml_key};
+use crate::outbound::scope::{Asked, OriginScope, Scope};
+use crate::text::{list_line, toml_key, toml_list};
 use crate::text::{shown, suggestion};
 use crate::vault::Granted;
 use crate::warm::WarmPolicy;
@@ -570,17 +572,6 @@ fn method_of(text: &str, wrong: &dyn Fn(String) -> Error) -> Result<Method> {
 
 fn pattern(text: &str, wrong: &dyn Fn(String) -> Error) -> Result<PathPattern> {
     PathPattern::parse(text).map_err(|reason| wrong(format!("the path pattern `{text}`: {reason}")))
-}
-
-/// A line with a list of strings, and one more.
-pub(crate) fn list_line<'a>(key: &str, before: impl Iterator<Item = &'a String>, more: &'a String) -> String {
-    format!("{key} = {}", toml_list(before.chain(std::iter::once(more))))
-}
-
-/// A TOML list of strings.
-pub(crate) fn toml_list<'a>(items: impl IntoIterator<Item = &'a String>) -> String {
-    let items: Vec<String> = items.into_iter().map(|item| toml::Value::from(item.as_str()).to_string()).collect();
-    format!("[{}]", items.join(", "))
 }
 
 /// The `wharfage.toml` lines that everything a plugin needs would take: `wharfage explain --suggest`.

@@ -14,8 +14,6 @@ use crate::account::Account;
 use crate::artifact::{self, Artifacts, Code, CompilingListener, Digest};
 use crate::component::{COMPONENT_BYTES_MAX, embed};
 use crate::connect::Authorization;
-#[cfg(any(feature = "serve", feature = "trace"))]
-use crate::connection::Limits;
 use crate::connection::{Config, Connection, PluginSource};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
@@ -32,6 +30,8 @@ use crate::inbound::sink::lines::{LineTarget, RotatingFile};
 use crate::inbound::sink::worker::{SinkContext, SinkTarget, SinkWorker, WakeSignal};
 #[cfg(feature = "serve")]
 use crate::inbound::sink::{self, SinkPlace};
+#[cfg(any(feature = "serve", feature = "trace"))]
+use crate::limits::Limits;
 use crate::manifest::{Needs, Operation};
 #[cfg(feature = "serve")]
 use crate::observe::alerts::Alert;

@@ -84,6 +84,7 @@ mod grant;
 mod hex;
 mod host;
 mod inbound;
+mod limits;
 pub mod manifest;
 pub mod observe;
 mod off_stack;
@@ -102,10 +103,10 @@ mod warm;
 
 pub use {bytes, http, ipnet, semver, serde, serde_json, toml, url};
 
-pub use account::{Account, BudgetOverride, SecretProgram, SecretSource, SecretValue};
+pub use account::{Account, BudgetOverride, SecretAsk, SecretProgram, SecretSource, SecretValue};
 pub use artifact::{Compiling, Digest};
 pub use connect::Authorization;
-pub use connection::{Allow, Config, Connection, GraphqlLimit, Limit, Limits, PluginSource};
+pub use connection::{Allow, Config, Connection, PluginSource};
 pub use drift::DriftPolicy;
 pub use engine::{EngineLimits, EnginePolicy};
 pub use error::{Blame, Error, FieldError, Kind, NetworkStage, RequestSent, Result, Severity, rule};
@@ -116,9 +117,11 @@ pub use grant::{Grant, Missing, suggest};
 pub use host::{Host, HostBuilder, default_state_dir, read_component};
 #[cfg(feature = "serve")]
 pub use inbound::serving::Serving;
+pub use limits::{Limit, Limits};
 pub use manifest::{Effect, Manifest, Needs, Operation};
 pub use outbound::breaker::BreakerPolicy;
 pub use outbound::cache::CachePolicy;
+pub use outbound::graphql::GraphqlLimit;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub use outbound::pure;

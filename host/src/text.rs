@@ -1,4 +1,4 @@
-//! Text that others wrote: how it is shown, which name was meant, and what a header can be called.
+//! Text that others wrote: how it is shown, which name was meant, what a header can be called, and how it is written in TOML.
 //!
 //! What a plugin, a provider or a file says goes through [`shown`], [`shown_lines`] or [`short`] before it stands in a
 //! message, so that none of it acts in a terminal.
@@ -79,6 +79,23 @@ fn distance(a: &str, b: &str) -> usize {
 /// Whether a header can be called so (RFC 9110, 5.6.2).
 pub(crate) fn is_token(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// A name as a key of TOML: bare where it can be.
+pub(crate) fn toml_key(name: &str) -> String {
+    let is_bare = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if is_bare { name.to_owned() } else { format!("{name:?}") }
+}
+
+/// A line with a list of strings, and one more.
+pub(crate) fn list_line<'a>(key: &str, before: impl Iterator<Item = &'a String>, more: &'a String) -> String {
+    format!("{key} = {}", toml_list(before.chain(std::iter::once(more))))
+}
+
+/// A TOML list of strings.
+pub(crate) fn toml_list<'a>(items: impl IntoIterator<Item = &'a String>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| toml::Value::from(item.as_str()).to_string()).collect();
+    format!("[{}]", items.join(", "))
 }
 
 #[cfg(test)]

@@ -83,6 +83,50 @@ fn without_a_wharfage_toml_the_way_to_one_is_shown() {
 }
 
 #[test]
+fn a_wharfage_toml_that_is_there_is_not_to_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [&["explain", "acme", "--config", "b.toml"][..], &["call", "acme", "x", "--config", "b.toml"]] {
+        let (code, text) = failure(&wharfage(folder.path(), arguments));
+        assert!(code == 3 && text.contains(">> b.toml"), "{arguments:?}: {code} {text}");
+    }
+    std::fs::create_dir(folder.path().join("wharfage.toml")).unwrap();
+    let (code, text) = failure(&wharfage(folder.path(), &["call", "acme", "x"]));
+    assert!(code == 3 && text.contains("wharfage.toml cannot be read") && !text.contains("--suggest"), "{code} {text}");
+}
+
+#[test]
+fn a_name_that_nothing_has_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("wharfage.toml"), "").unwrap();
+    for (arguments, expected, told) in [
+        (&["status", "--connection", "nope"][..], 3, "there is no connection `nope`"),
+        (&["demo", "--plugins", ".", "--only", "nope"], 1, "is called nope"),
+        (&["call", "nope", "x", "--grant-needs"], 2, "--grant-needs is for a component's file"),
+    ] {
+        let (code, text) = failure(&wharfage(folder.path(), arguments));
+        assert!(code == expected && text.contains(told), "{arguments:?}: {code} {text}");
+    }
+}
+
+/// Service files leave variables that are set to nothing, and people write yes in many ways.
+#[test]
+fn a_variable_may_be_empty_and_a_yes_is_one_however_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |name: &str, value: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wharfage"));
+        let output = command.args(["alerts", "list"]).current_dir(folder.path()).env(name, value).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let mask = "WHARFAGE_MASK_PHONE_NUMBERS";
+    for name in ["WHARFAGE_STATE_DIR", "WHARFAGE_LOG", "WHARFAGE_LOG_FORMAT", mask] {
+        assert_eq!(run(name, "").0, 0, "{name}: {}", run(name, "").1);
+    }
+    for (value, code) in [("1", 0), ("yes", 0), ("off", 0), ("perhaps", 2)] {
+        assert_eq!(run(mask, value).0, code, "{value}: {}", run(mask, value).1);
+    }
+}
+
+#[test]
 fn tapes_that_cannot_be_used_say_what_would_help() {
     let folder = tempfile::tempdir().unwrap();
     let call = |arguments: &[&str]| {

@@ -7,6 +7,7 @@ use serde_json::json;
 use wharfage::health::CircuitState;
 use wharfage::observe::PathEvent;
 use wharfage::{Connection, Kind, ManualClock, RequestSent};
+use wharfage_tests::provider::nobody;
 use wharfage_tests::{NOW, Open, Provider, Reply, Scene, guests, skipping, until};
 
 /// One attempt a call, so that calls and failures are the same number, and no last good answer instead of a failure.
@@ -230,10 +231,8 @@ async fn the_operator_may_want_none_or_another() {
 /// A name that does not resolve, and nobody at the port, are failures like any other.
 #[tokio::test]
 async fn who_cannot_be_reached_keeps_failing() {
-    let provider = Provider::scripted([Reply::status(200)]).await;
-    let scene = Scene::of(guests::HTTP_SEND).with(&provider).grant(once);
-    drop(provider);
-    let open = scene.open().await;
+    let (_held, url) = nobody();
+    let open = Scene::of(guests::HTTP_SEND).at("api", &url).grant(once).open().await;
     for expected in ["network", "network", "network", "network", "network", "circuit-open"] {
         assert_eq!(kind(&open).await, expected);
     }

@@ -366,10 +366,13 @@ fn unhex(text: &str) -> Vec<u8> {
     text.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | digit(pair[1])).collect()
 }
 
-/// Gives tokens, and now and then says in an error what it was asked with.
+/// Gives tokens, and now and then says in an error what it was asked with. Of its words the first are shown.
 fn tokens(seen: &Seen) -> Reply {
     match seen.number {
-        3 => Reply::status(400).body(json!({"error": "invalid_scope", "error_description": seen.text()}).to_string()),
+        3 => {
+            let words = format!("{REFRESH} {} {}", String::from_utf8_lossy(&seen.body), seen.text());
+            Reply::status(400).body(json!({"error": "invalid_scope", "error_description": words}).to_string())
+        }
         4 => Reply::status(500).body(format!("{} {}", seen.text(), written(ACCESS))),
         _ => given(seen),
     }
@@ -393,8 +396,8 @@ fn sign_in(seen: &Seen) -> Reply {
             "device_code": DEVICE, "user_code": "WDJB-MJHT", "interval": 5, "expires_in": 1800,
             "verification_uri": "https://stand-in.test/device", "echo": seen.text(),
         })),
-        1 => refused("invalid_grant", format!("{} {}", seen.text(), written(CODE))),
-        4 => refused("authorization_pending", format!("{form} {DEVICE}")),
+        1 => refused("invalid_grant", format!("{CODE} {form} {} {}", seen.text(), written(CODE))),
+        4 => refused("authorization_pending", format!("{DEVICE} {form}")),
         _ => given(seen),
     }
 }

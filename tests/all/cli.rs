@@ -10,7 +10,7 @@ use wharfage::stand_in::{Manner, StandIn};
 use wharfage::tape::Fixture;
 use wharfage::{Digest, Needs};
 use wharfage_tests::fixture::{Theatre, compare};
-use wharfage_tests::{PLUGINS, PluginFolder, Scene, component, guests};
+use wharfage_tests::{PLUGINS, PluginFolder, Provider, Reply, Scene, component, guests, until};
 
 /// A folder with a component, a key and a `wharfage.toml` that leads to a stand-in.
 pub(crate) struct Setup {
@@ -295,6 +295,66 @@ fn drift_is_told_beside_the_answer() {
         let told = ["drift: orders.list /id type, 2 times", "drift: orders.list /new new, once"];
         assert_eq!(told.iter().all(|line| err.contains(line)), policy != "off", "{err}");
     }
+}
+
+/// A folder with a guest that sends what it is told.
+async fn sending() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = Scene::of(guests::HTTP_SEND).component().await;
+    std::fs::write(folder.path().join("plugin.wasm"), bytes.as_slice()).unwrap();
+    folder
+}
+
+/// What it was asked for may have been done, and whoever breaks it off learns that; what it did is in the audit trail.
+#[cfg(unix)]
+#[tokio::test]
+async fn an_interrupt_breaks_a_call_off_and_says_what_may_have_been_done() {
+    let provider = Provider::scripted([Reply::never()]).await;
+    let folder = sending().await;
+    let config = format!(
+        "[plugins.p]\ncomponent = 'plugin.wasm'\n[accounts.a.secrets]\napi_key = {{ env = 'DESK_KEY' }}\n\
+         [connections.desk]\nplugin = 'p'\naccount = 'a'\nimports = ['http']\nsecrets = ['api_key']\n\
+         private_addresses = ['127.0.0.1/32']\norigins = ['{url}']\nbase = {{ api = '{url}' }}\n",
+        url = provider.url()
+    );
+    std::fs::write(folder.path().join("wharfage.toml"), config).unwrap();
+    for (number, (operation, writes)) in [("send", false), ("write", true)].into_iter().enumerate() {
+        let mut command = tokio::process::Command::new(program());
+        command.args(["call", "desk", operation, "--input", r#"{"method": "POST", "url": "{api}/x"}"#]);
+        command.args(["--state-dir", "state"]).current_dir(folder.path()).kill_on_drop(true);
+        command.env("NO_COLOR", "1").env("DESK_KEY", KEY).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        until!(provider.count() > number);
+        let pid = child.id().unwrap().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        let (code, out, err) = said(&child.wait_with_output().await.unwrap());
+        assert!((code, out.as_str()) == (130, "") && err.contains("interrupted"), "{code} {out} {err}");
+        assert_eq!(err.contains("may have been done"), writes, "{err}");
+    }
+    let (code, out, err) = wharfage(folder.path(), &["audit", "--json"]);
+    assert_eq!((code, out.matches(r#""error":"cancelled""#).count()), (0, 2), "{out} {err}");
+}
+
+#[tokio::test]
+async fn what_would_be_passed_over_is_refused() {
+    let folder = sending().await;
+    for (more, told) in [
+        (&["--all"][..], "send is no list, and --all is for lists"),
+        (&["--limit", "1"], "--limit is for lists"),
+        (&["--cursor", "AAAA"], "--cursor is for lists"),
+        (&["--set", "a=1", "--set", "a=2"], "--set a stands twice"),
+        (&["--set", "=1"], "write KEY=VALUE"),
+    ] {
+        let arguments = [&["call", "plugin.wasm", "send", "--grant-needs"][..], more].concat();
+        let (code, _, err) = wharfage(folder.path(), &arguments);
+        assert!(code == 2 && err.contains(told), "{more:?}: {code} {err}");
+    }
+    let config = "[plugins.p]\ncomponent = 'plugin.wasm'\n[accounts.a.secrets]\napi_key = { sealed = true }\n\
+                  [connections.desk]\nplugin = 'p'\naccount = 'a'\nsecrets = ['api_key']\n";
+    std::fs::write(folder.path().join("wharfage.toml"), config).unwrap();
+    // Nothing is on standard input.
+    let (code, _, err) = wharfage(folder.path(), &["secret", "set", "desk", "api_key"]);
+    assert!(code == 2 && err.contains("the value of api_key is empty"), "{code} {err}");
 }
 
 /// What another language's tool made may bear the plugin's name already.

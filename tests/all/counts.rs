@@ -3,6 +3,8 @@
 //! Whether the counts still hold, a program finds out that takes a release build and valgrind: `tests/counts`, which the
 //! workflow's job `counts` runs.
 
+use std::process::Command;
+
 use wharfage_tests::counts::{BODY_BYTES, BODY_COPIES_MAX, Unit, all, carried, recorded};
 
 /// What the issue of speed names.
@@ -36,6 +38,17 @@ fn a_row_says_when_why_and_by_which_compiler() {
                 .all(|(at, b)| if at == 4 || at == 7 { b == b'-' } else { b.is_ascii_digit() });
         assert!(is_date && row.count > 0 && !row.reason.trim().is_empty(), "{row:?}");
         assert!(row.compiler.starts_with("rustc 1."), "{row:?}");
+    }
+}
+
+/// Else a typing error would compare nothing, and all would be as it was.
+#[test]
+fn what_nobody_counts_is_no_success() {
+    let program = crate::cli::program().with_file_name("counts");
+    for arguments in [&["msak"][..], &["mask", "--renw", "why"]] {
+        let output = Command::new(&program).args(arguments).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(2) && told.contains("is named"), "{arguments:?}: {told}");
     }
 }
 

@@ -61,6 +61,16 @@ fn the_kept_table_has_a_row_for_each_attack() {
     }
 }
 
+/// Else nothing would be attacked, or one row would take the place of the table.
+#[test]
+fn the_program_runs_what_there_is_or_says_so() {
+    let program = crate::cli::program().with_file_name("hostile");
+    for arguments in [&["no such attack"][..], &["--wirte"], &["spin", "--write"], &["spin", "sleeps"]] {
+        let output = std::process::Command::new(&program).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+    }
+}
+
 /// What is around a secret shifts its base64.
 #[test]
 fn a_secret_is_looked_for_in_base64_too() {

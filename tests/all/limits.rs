@@ -1,10 +1,81 @@
 //! Limits: each is set, is reached, is told by its name with the line that allows more, and costs nobody else anything.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use wharfage::{Connection, EnginePolicy, Error, Event, Host, Kind, Limits, ManualClock, Plugin, Timestamp, Trigger};
 use wharfage_tests::component::{self, module, with_instances};
 use wharfage_tests::scene::{account, imports};
 use wharfage_tests::{Guest, Provider, Reply, Scene, guests, skipping, until};
+
+/// Tests that reach limits, each by its file in `tests/all` or `host/src`, and what they reach.
+const REACHED: &[(&str, &str, &[&str])] = &[
+    (
+        "limits",
+        "what_an_instance_uses_up_is_limited_by_name",
+        &["compute_ms", "memory_bytes", "resources", "output_bytes", "cursor_bytes"],
+    ),
+    (
+        "limits",
+        "what_goes_through_an_import_is_limited_by_name",
+        &[
+            "hostcall_bytes",
+            "state_bytes",
+            "state_keys",
+            "state_written_bytes",
+            "url_bytes",
+            "headers",
+            "header_bytes",
+            "request_body_bytes",
+            "response_body_bytes",
+            "stream_bytes",
+            "upload_bytes",
+            "requests",
+            "redirects",
+        ],
+    ),
+    ("limits", "what_comes_of_an_event_is_limited_by_name", &["emitted_events", "emitted_bytes", "message_bytes"]),
+    (
+        "limits",
+        "what_a_component_takes_by_itself_is_limited_by_name",
+        &["instances", "memories", "tables", "table_elements"],
+    ),
+    ("limits", "calls_wait_in_a_queue_that_has_an_end", &["calls", "calls_waiting"]),
+    ("limits", "whoever_waits_for_a_place_waits_no_longer_than_a_call_may_take", &["call_ms"]),
+    ("log", "log_prints", &["printed_bytes"]),
+    ("hostile", "a_flood_of_one_call_is_cut_and_told_once", &["log_lines", "log_bytes"]),
+    ("hostile", "a_flood_over_many_calls_is_bounded_second_by_second", &["log_second_bytes"]),
+    ("hostile", "r9_an_answer_that_nobody_reads_is_not_taken_off_the_socket", &["streams"]),
+    ("stream", "r9_a_stream_that_stands_still_ends", &["stream_idle_ms"]),
+    ("stream", "r9_events_hold_a_permit_of_their_own", &["event_streams"]),
+    ("http/side_by_side", "no_more_are_under_way_than_allowed", &["side_by_side"]),
+    ("http/lost", "who_never_answers_is_left", &["attempt_ms", "attempts"]),
+    ("http/statuses", "a_long_retry_after_is_handed_on", &["retry_wait_ms"]),
+    ("pace", "guide_s21_retries_are_bounded_and_so_is_their_share", &["retry_percent"]),
+    ("pace", "lying_headers_are_clamped_or_passed_over", &["block_ms"]),
+    ("cache", "memory_is_bounded_and_the_oldest_goes", &["cache_bytes", "cache_entry_bytes"]),
+    ("secrets", "r13_a_made_token_is_a_handle_of_its_call", &["claims_bytes"]),
+    ("plugin/stopped", "too_much_randomness_at_once_is_told_by_the_name_of_its_limit", &["random_bytes"]),
+    ("outbound/wires", "a_dial_has_its_time", &["connect_ms"]),
+    ("capability/log", "a_line_says_how_many_fields_it_has_lost", &["log_fields"]),
+    ("inbound/handler", "r21_what_is_emitted_is_bounded", &["messages"]),
+    ("inbound/handler", "r21_who_emits_more_than_a_second_holds_waits_before_the_next", &["emitted_second_events"]),
+];
+
+/// A limit that nobody reaches may be none.
+#[test]
+fn each_limit_has_a_test() {
+    let names: BTreeSet<&str> = Limits::default().all().iter().map(|limit| limit.name).collect();
+    let reached: Vec<&str> = REACHED.iter().flat_map(|(.., names)| names.iter().copied()).collect();
+    assert_eq!(reached.iter().copied().collect::<BTreeSet<_>>(), names);
+    assert_eq!(reached.len(), names.len(), "one stands there twice");
+    for (file, test, _) in REACHED {
+        let texts = ["tests/all", "host/src"].map(|folder| {
+            std::fs::read_to_string(wharfage_tests::root().join(format!("{folder}/{file}.rs"))).unwrap_or_default()
+        });
+        assert!(texts.iter().any(|text| text.contains(&format!("fn {test}("))), "{file} has no test {test}");
+    }
+}
 
 fn limit(name: &str) -> Kind {
     Kind::LimitExceeded(name.to_owned())
@@ -62,6 +133,7 @@ async fn what_goes_through_an_import_is_limited_by_name() {
     let set = |bytes: usize| ("set", json!({"key": "k", "value": "x".repeat(bytes)}));
     reach(state(), "hostcall_bytes", 100_000, set(200_000), Some(set(10))).await;
     reach(state(), "state_bytes", 100, set(101), Some(set(100))).await;
+    reach(state(), "state_written_bytes", 300, set(44), Some(set(43))).await;
     let another = ("set", json!({"key": "another", "value": ""}));
     let open = state().connection("limits.state_keys = 1").open().await;
     open.output("set", set(1).1).await;
@@ -87,6 +159,7 @@ async fn what_goes_through_an_import_is_limited_by_name() {
     ] {
         reach(http(), name, value, (operation, input), plain()).await;
     }
+    assert_eq!(provider.count(), 4 * 2, "only what does no harm leaves");
     reach(http(), "response_body_bytes", 1_999, plain().unwrap(), None).await;
     let streamed = || Scene::of(guests::HTTP_STREAM).with(&provider);
     reach(streamed(), "stream_bytes", 1_999, ("open", send(json!({}))), None).await;

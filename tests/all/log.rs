@@ -92,7 +92,31 @@ async fn a_poll_that_fails_is_told_with_what_helps() {
     assert!(drained(serving, &clock).await);
 }
 
-/// Whatever happens on the path at the finest level, HTTP and TLS crates included, the key is not in the log (R6).
+/// Its path and its query may hold a key.
+#[tokio::test]
+async fn of_the_address_of_a_sink_lines_and_spans_hold_the_origin_alone() {
+    let provider = Provider::answering(|_| Reply::status(200)).await;
+    let receiver = Provider::answering(|_| Reply::status(204)).await;
+    let sink = format!(
+        "[sinks.s]\nkind = 'http'\nurl = '{}/services/s3cret-path?key=s3cret-query'\n\
+         secret = {{ file = 'sink-secret' }}\nprivate_addresses = ['127.0.0.1/32']\n",
+        receiver.url()
+    );
+    let folder = crate::sinks::folder(&provider, &sink).await;
+    let logged = Logged::default();
+    let _listening = logged.listen("trace");
+    let clock = ManualClock::new(NOW, 1);
+    let host = host(&folder.path().join("state"), clock.clone());
+    let serving = host.serve(&crate::sinks::config(folder.path())).await.unwrap();
+    until!(receiver.count() > 0);
+    assert!(drained(serving, &clock).await);
+    let text = logged.text();
+    assert!(text.contains(&receiver.url()), "the log is not listened to:\n{text}");
+    assert!(!text.contains("s3cret"), "{text}");
+}
+
+/// Whatever happens on the path at the finest level, crates of HTTP included, the key is not in the log (R6). What those of
+/// TLS and HTTP/2 say is heard in `host/src/outbound/wires.rs`.
 #[tokio::test]
 async fn r6_no_line_of_a_call_holds_the_key() {
     let provider =

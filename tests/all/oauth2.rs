@@ -278,6 +278,20 @@ async fn a_long_refusal_is_one_too() {
     assert_eq!(set.asked(), asked, "it is written down");
 }
 
+/// Also by the first renewal after a start, and where the words are cut within a token.
+#[tokio::test]
+async fn a_refusal_that_repeats_what_it_was_asked_with_is_masked() {
+    let set = Set::new().await;
+    send(&set.open().await).await.unwrap();
+    set.clock.advance(3_600_000);
+    let words = format!("refresh-token-1 {} refresh-token-1", "x".repeat(130));
+    *set.setup.lock().unwrap() = Setup { is_revoked: true, words, ..Setup::default() };
+    let plugin = set.open().await;
+    let error = send(&plugin).await.unwrap_err();
+    let shown = format!("{error:?} {:?}", plugin.token_states().await.unwrap());
+    assert!(shown.contains("`: [masked] xxx") && !shown.contains("refresh-t"), "{shown}");
+}
+
 /// Tokens come in these answers, so nothing keeps them and no guest may ask for them.
 #[tokio::test]
 async fn no_request_of_a_plugin_goes_where_tokens_are_given() {

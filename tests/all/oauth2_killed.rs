@@ -14,10 +14,11 @@ use std::sync::{Arc, Mutex};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use wharfage::{Clock as _, Kind, ManualClock, Timestamp};
 use wharfage_tests::provider::{Reply, Seen};
 use wharfage_tests::scene::{account, host};
-use wharfage_tests::{NOW, Provider, Scene, guests};
+use wharfage_tests::{NOW, PATIENCE, Provider, Scene, guests};
 
 /// Says to the test program that it is one of the processes, and where things are.
 const PROCESS: &str = "WHARFAGE_TEST_PROCESS";
@@ -154,7 +155,7 @@ impl Set {
             step => {
                 self.setup.lock().unwrap().hold = Some(step);
                 process.order(self.now, "").await;
-                assert_eq!(self.held.recv().await, Some(step));
+                assert_eq!(timeout(PATIENCE, self.held.recv()).await, Ok(Some(step)));
             }
         }
         process.child.kill().await.unwrap();
@@ -173,7 +174,8 @@ impl Process {
 
     async fn line(&mut self) -> String {
         loop {
-            let line = self.lines.next_line().await.unwrap().expect("the process ended");
+            let line = timeout(PATIENCE, self.lines.next_line()).await.expect("the process says nothing");
+            let line = line.unwrap().expect("the process ended");
             // The test program writes before it, without an end of line.
             if let Some((_, says)) = line.split_once(SAYS) {
                 return says.to_owned();

@@ -1,8 +1,9 @@
 //! `rate-limit`: pacing that a plugin asks for, of its own account.
 
 use serde_json::{Value, json};
-use wharfage::{Kind, ManualClock};
-use wharfage_tests::{NOW, Open, Scene, guests, skipping};
+use wharfage::{Host, Kind, ManualClock};
+use wharfage_tests::scene::account;
+use wharfage_tests::{NOW, Open, Scene, compiled_code, guests, skipping};
 
 use crate::assert_exists;
 
@@ -112,4 +113,24 @@ async fn r11_a_report_stays_in_its_account() {
     let neighbour = open.host.connect("other", &bytes, &connection, None).await.unwrap();
     let answer = neighbour.call::<Value>("acquire", &json!({"bucket": "credits"})).await.unwrap();
     assert_eq!(answer.output["now"], json!(NOW.as_millis()));
+}
+
+/// R11: so it is with a budget that accounts share, unless the report names it.
+#[tokio::test]
+async fn r11_a_report_about_no_bucket_leaves_alone_what_accounts_share() {
+    for (scope, shared) in [("project", "project = 'harbour'"), ("plugin", ""), ("user", "user = 'ada'")] {
+        let budget = format!("{BUDGET}scope = '{scope}'\n");
+        let scene = || Scene::of(guests::RATE_LIMIT_ACQUIRE_REPORT).manifest(&budget);
+        let host = Host::builder().code_dir(compiled_code()).clock(skipping()).build().unwrap();
+        let one = scene().connect_as("one", &host, &account(shared)).await.unwrap();
+        let two = scene().connect_as("two", &host, &account(shared)).await.unwrap();
+        let until = NOW.as_millis() + 50_000;
+        for (report, is_blocked) in
+            [(json!({"blocked_until": until}), false), (json!({"bucket": "credits", "blocked_until": until}), true)]
+        {
+            one.call::<Value>("report", &report).await.unwrap();
+            let answer = two.call::<Value>("acquire", &json!({"bucket": "credits"})).await.unwrap();
+            assert_eq!(answer.output["now"].as_u64().unwrap() >= until, is_blocked, "{scope}: {report}");
+        }
+    }
 }

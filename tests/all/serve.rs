@@ -10,9 +10,10 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use wharfage::Digest;
 use wharfage_tests::scene::{THINGS, secret_file};
-use wharfage_tests::{Provider, Reply, Scene, guests, until};
+use wharfage_tests::{PATIENCE, Provider, Reply, Scene, guests, skipped, until};
 
 use crate::sinks::SECRET;
 
@@ -110,20 +111,29 @@ impl Port {
 impl Serving {
     /// The next line on standard error that holds this.
     pub(crate) async fn hear(&mut self, wanted: &str) -> String {
-        while let Some(line) = self.told.recv().await {
-            self.heard.push(line.clone());
-            if line.contains(wanted) {
-                return line;
+        loop {
+            match timeout(PATIENCE, self.told.recv()).await {
+                Ok(Some(line)) => self.heard.push(line),
+                Ok(None) => panic!("it ended without saying {wanted:?}: {:#?}", self.heard),
+                Err(_) => panic!("it does not say {wanted:?}: {:#?}", self.heard),
+            }
+            if let Some(line) = self.heard.last().filter(|line| line.contains(wanted)) {
+                return line.clone();
             }
         }
-        panic!("it ended without saying {wanted:?}: {:#?}", self.heard);
+    }
+
+    /// The next event; nothing where it has ended.
+    async fn event(&mut self) -> Option<Value> {
+        let event = timeout(PATIENCE, self.events.recv()).await;
+        event.unwrap_or_else(|_| panic!("no event comes, and no end: {:#?}", self.heard))
     }
 
     /// The texts of the next so many events.
     async fn seen(&mut self, count: usize) -> Vec<String> {
         let mut all = Vec::new();
         while all.len() < count {
-            let event = self.events.recv().await.unwrap_or_else(|| panic!("it ended after {all:?}"));
+            let event = self.event().await.unwrap_or_else(|| panic!("it ended after {all:?}"));
             all.push(event["data"]["text"].as_str().unwrap().to_owned());
         }
         all
@@ -170,7 +180,7 @@ async fn a_delivery_goes_on_with_the_trace_that_it_names() {
     let request = reqwest::Client::new().post(format!("http://{address}/webhooks/hooks")).body("one");
     let request = request.header("x-token", TOKEN).header("traceparent", format!("00-{id}-00f067aa0ba902b7-01"));
     assert_eq!(request.send().await.unwrap().status().as_u16(), 200);
-    let event = serving.events.recv().await.unwrap();
+    let event = serving.event().await.unwrap();
     assert!(event["traceparent"].as_str().unwrap().starts_with(&format!("00-{id}-")), "{event}");
     serving.signal("-TERM");
     let (code, told) = serving.ends().await;
@@ -238,6 +248,23 @@ async fn a_stop_that_took_too_long_tells_its_last_reading_all_the_same() {
     let (code, told) = serving.ends().await;
     assert!(code == 0 && told.contains("with work under way"), "{code}: {told}");
     assert!(receiver.seen().iter().any(|seen| seen.target.ends_with("/v1/metrics")), "nothing was told: {told}");
+}
+
+/// What it would say is lost, and nothing else.
+#[cfg(unix)]
+#[tokio::test]
+async fn where_standard_error_takes_nothing_it_serves_and_drains_all_the_same() {
+    let Ok(full) = std::fs::File::options().write(true).open("/dev/full") else {
+        return skipped("/dev/full", "this system has no file that is always full");
+    };
+    let port = Port::new("[connections.acme.polls.ticks]\n").await;
+    let mut child = port.command(&["serve"]).stdout(Stdio::piped()).stderr(full).spawn().unwrap();
+    let mut events = BufReader::new(child.stdout.take().unwrap()).lines();
+    let event = timeout(PATIENCE, events.next_line()).await.expect("an event comes").unwrap();
+    assert!(event.is_some(), "it ended");
+    let pid = child.id().unwrap().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert_eq!(child.wait().await.unwrap().code(), Some(0));
 }
 
 /// Whoever stops it while it begins is not kept waiting by what it waits for.
@@ -312,12 +339,12 @@ async fn killed_for_real_nothing_acknowledged_is_lost() {
             }
             // What is there comes out by itself, now that nothing is killed any more.
             while !acknowledged.lock().unwrap().is_empty() {
-                let event = serving.events.recv().await.expect("it goes on");
+                let event = serving.event().await.expect("it goes on");
                 note(&event);
                 acknowledged.lock().unwrap().remove(event["data"]["text"].as_str().unwrap());
             }
             serving.signal("-TERM");
-            while let Some(event) = serving.events.recv().await {
+            while let Some(event) = serving.event().await {
                 note(&event);
             }
             assert_eq!(serving.ends().await.0, 0);
@@ -331,7 +358,7 @@ async fn killed_for_real_nothing_acknowledged_is_lost() {
             sender.await.unwrap();
         }
         serving.child.wait().await.unwrap();
-        while let Some(event) = serving.events.recv().await {
+        while let Some(event) = serving.event().await {
             note(&event);
             acknowledged.lock().unwrap().remove(event["data"]["text"].as_str().unwrap());
         }
@@ -359,8 +386,8 @@ async fn two_processes_over_one_state_do_nothing_twice() {
         assert!(answers.iter().all(|answer| answer.as_ref().is_some_and(|(status, _)| *status == 200)), "{answers:?}");
         // Whoever has the sink gives it.
         let event = tokio::select! {
-            event = one.events.recv() => event,
-            event = other.events.recv() => event,
+            event = one.event() => event,
+            event = other.event() => event,
         };
         assert_eq!(event.unwrap()["data"]["text"], round);
     }
@@ -369,13 +396,13 @@ async fn two_processes_over_one_state_do_nothing_twice() {
     assert_eq!(deliver(&client, &other.address, "hooks", "third", Some(TOKEN)).await.unwrap().0, 200);
     let mut seen: Vec<Value> = Vec::new();
     while seen.last().is_none_or(|event| event["data"]["text"] != "third") {
-        seen.push(other.events.recv().await.unwrap());
+        seen.push(other.event().await.unwrap());
     }
     other.signal("-TERM");
-    while let Some(event) = other.events.recv().await {
+    while let Some(event) = other.event().await {
         seen.push(event);
     }
-    while let Some(event) = one.events.recv().await {
+    while let Some(event) = one.event().await {
         seen.push(event);
     }
     assert_eq!(other.ends().await.0, 0);
@@ -415,6 +442,7 @@ async fn a_change_is_taken_up_whole_or_not_at_all() {
     port.write("[endpoints.more]\nconnection = 'acme'\nwebhook = 'things'\n");
     serving.signal("-HUP");
     serving.hear("taken up").await;
+    serving.hear("/webhooks/more").await;
     assert_eq!(deliver(&client, &address, "more", "a", Some(TOKEN)).await.unwrap().0, 200);
     port.write("[endpoints.broken]\nconnection = 'acme'\nwebhook = 'nothing'\n");
     serving.signal("-HUP");
@@ -432,6 +460,7 @@ async fn a_change_is_taken_up_whole_or_not_at_all() {
     assert!(line.ends_with(" [sinks]"), "{line}");
     let line = serving.hear("before the next start").await;
     assert!(line.ends_with(" [engine] limits.instances_alive"), "{line}");
+    serving.hear("running sink more").await;
     let mut seen = serving.seen(3).await;
     seen.sort();
     assert_eq!(seen, ["a", "b", "d"]);

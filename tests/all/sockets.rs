@@ -75,6 +75,10 @@ impl Running {
         self.notes.taken.lock().unwrap().iter().map(|(_, text)| text.clone()).collect()
     }
 
+    fn ids(&self) -> Vec<String> {
+        self.notes.taken.lock().unwrap().iter().map(|(id, _)| id.clone()).collect()
+    }
+
     /// Waits until so much was handed over.
     async fn taken(&self, count: usize) -> Vec<String> {
         let mut changed = self.notes.changed.subscribe();
@@ -283,8 +287,26 @@ async fn a_gap_that_cannot_be_handled_is_told_again_until_it_is() {
     }
     let status = running.socket.status();
     assert_eq!((status.openings, running.texts()[2..].to_vec()), (1, vec!["gap".to_owned(); 2]));
+    let ids = running.ids();
+    assert!(ids[2] == ids[0] && ids[3] == ids[0], "it is another event, and repeats what it has written: {ids:?}");
     running.turning(&clock, "more than that time passes", || clock.now().since(NOW) > 240_000).await;
     assert_eq!(running.texts().len(), 4, "it was handled and is told again");
+}
+
+/// What was asked for before it was lost does not bring it.
+#[tokio::test]
+async fn a_gap_with_which_more_is_missing_by_now_is_another_event() {
+    let clock = ManualClock::new(NOW, 1);
+    let server = served(&clock, [vec![Act::Until(2), Act::say("a"), Act::UntilClose]]).await;
+    let running = run_on(&clock, scene(&server), "", true, |number, _| {
+        let error = Error::new(Kind::Unauthorized, "its key has ended");
+        Box::pin(async move { if number < 2 { Err(error) } else { Ok(Vec::new()) } })
+    })
+    .await;
+    assert_eq!(running.taken(2).await, ["gap", "a"]);
+    running.turning(&clock, "it is told again", || running.texts().len() == 3).await;
+    assert_eq!(running.texts()[2], "gap");
+    assert_ne!(running.ids()[2], running.ids()[0]);
 }
 
 /// What sinks have not read costs no message.

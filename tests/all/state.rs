@@ -71,24 +71,29 @@ async fn it_is_there_after_a_restart() {
 }
 
 #[tokio::test]
-async fn its_limits_are_named() {
-    let open = Scene::of(guests::STATE_ROUNDTRIP)
-        .grant(|connection| {
-            connection.limits.state_bytes = 100;
-            connection.limits.state_keys = 2;
-        })
-        .open()
-        .await;
-    let set = |key: &str, value: String| json!({"key": key, "value": value});
-    let error = open.error("set", set("large", "x".repeat(200))).await;
-    assert_eq!(*error.kind(), Kind::LimitExceeded("state_bytes".into()), "{error}");
-    open.output("set", set("a", "1".into())).await;
-    open.output("set", set("b", "2".into())).await;
-    let error = open.error("set", set("c", "3".into())).await;
+async fn where_no_key_has_room_an_old_one_takes_a_new_value() {
+    let scene = Scene::of(guests::STATE_ROUNDTRIP).grant(|connection| connection.limits.state_keys = 2);
+    let open = scene.open().await;
+    let set = |key: &str, value: &str| json!({"key": key, "value": value});
+    open.output("set", set("a", "1")).await;
+    open.output("set", set("b", "2")).await;
+    let error = open.error("set", set("c", "3")).await;
     assert_eq!(*error.kind(), Kind::LimitExceeded("state_keys".into()), "{error}");
-    open.output("set", set("b", "a new value for an old key".into())).await;
-    let error = open.error("set", set("", "1".into())).await;
+    open.output("set", set("b", "a new value for an old key")).await;
+    let error = open.error("set", set("", "1")).await;
     assert!(matches!(error.kind(), Kind::InvalidRequest(_)), "{error}");
-    let error = open.error("set", set(&"k".repeat(257), "1".into())).await;
-    assert_eq!(*error.kind(), Kind::LimitExceeded("state_key_bytes".into()), "{error}");
+}
+
+/// It tries to keep one value that is too large, and 1,500 of 500 bytes. The second call replaces what is there, which
+/// takes no more room and is written all the same.
+#[tokio::test]
+async fn what_one_call_writes_is_limited_however_little_is_kept() {
+    let open = Scene::of(guests::HOSTILE_FILLS_STATE).connection("limits.state_written_bytes = 8000\n").open().await;
+    let told = json!({"limit state_bytes": 1, "limit state_written_bytes": 1_490, "passed": 10});
+    for _ in 0..2 {
+        assert_eq!(open.output("attack", json!({})).await, told);
+    }
+    let open = Scene::of(guests::STATE_ROUNDTRIP).connection("limits.state_written_bytes = 256\n").open().await;
+    let error = open.error("delete", json!({"key": "k"})).await;
+    assert_eq!(*error.kind(), Kind::LimitExceeded("state_written_bytes".into()), "{error}");
 }

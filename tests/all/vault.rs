@@ -1,12 +1,15 @@
 //! Where secrets live, as the program's user meets it: kept, listed, changed and used, and never shown.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use wharfage::Digest;
-use wharfage_tests::PLUGINS;
-use wharfage_tests::scene::secret_file;
+use serde_json::{Value, json};
+use wharfage::{Digest, Host, Kind, ManualClock, SecretAsk, SecretSource, SecretValue};
+use wharfage_tests::scene::{KEYS, account, host, secret_file};
+use wharfage_tests::{NOW, PLUGINS, Provider, Reply, Scene, compiled_code, drained, guests, skipping};
 
 use crate::cli::{KEY, Setup, ended, program};
 
@@ -122,6 +125,75 @@ async fn a_refused_key_gives_way_to_the_next_one_without_a_failed_call() {
     assert!(tried > 0, "no plugin's key was refused");
 }
 
+/// A key that was changed in the embedding program's own store: nothing is opened anew for it, and no call fails.
+#[tokio::test]
+async fn a_key_that_was_changed_in_an_own_store_is_taken_up_by_the_call_that_is_refused() {
+    let provider = Provider::answering(|seen| match (seen.number, seen.header("authorization")) {
+        (1, Some("App the-old-key")) | (_, Some("App the-new-key")) => Reply::status(200),
+        _ => Reply::status(401),
+    })
+    .await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let ask = SecretAsk::new(move || {
+        let key = ["the-old-key", "the-new-key"][count.fetch_add(1, Ordering::SeqCst)];
+        async move { Ok(Some(SecretValue::new(key))) }
+    });
+    let account = account("").with_secret("api_key", SecretSource::Ask(ask));
+    let host = Host::builder().code_dir(compiled_code()).clock(skipping()).build().unwrap();
+    let plugin = Scene::of(guests::HTTP_SEND).with(&provider).connect(&host, &account).await.unwrap();
+    for expected in [(1, 1), (3, 2), (4, 2)] {
+        plugin.call::<Value>("send", &json!({"url": "{api}/"})).await.unwrap();
+        assert_eq!((provider.count(), asked.load(Ordering::SeqCst)), expected);
+    }
+}
+
+/// R12: a component that takes a secret elsewhere, or trusts other keys, is not taken up by what runs until it is pinned.
+#[tokio::test]
+async fn r12_a_component_that_takes_a_secret_elsewhere_is_not_taken_up_before_it_is_pinned() {
+    let provider = Provider::answering(|_| Reply::status(200)).await;
+    let manifest = |path: &str| {
+        let keys = KEYS.replace("/jwks", "/**");
+        let poll = "[polls.things]\nevery_s = 86400\nsource = 'made up for the tests'\ndate = '2026-11-24'\n\
+                    [events.\"thing.updated\"]\ndescription = 'a thing has changed'\n";
+        format!(
+            "{keys}{poll}[secrets.tokens]\npurpose = 'verify'\njwt = {{ algorithm = 'RS256', \
+             issuer = 'https://issuer.test', audience = ['us'], jwks = '{{keys}}/{path}' }}\n"
+        )
+    };
+    let folder = crate::sinks::folder_of(&provider, &manifest("jwks"), "").await;
+    let mut config = crate::sinks::config(folder.path());
+    let connection = config.connections.get_mut("acme").unwrap();
+    connection.secrets.push("tokens".to_owned());
+    connection.origins.push("https://keys.stand-in.test".to_owned());
+    let clock = ManualClock::new(NOW, 1);
+    let serving = host(&folder.path().join("state"), clock.clone()).serve(&config).await.unwrap();
+    let scene = |path: &str| Scene::of(guests::EVENTS_KEYED).manifest(&manifest(path));
+    let put = async |scene: Scene| {
+        let bytes = scene.component().await;
+        std::fs::write(folder.path().join("plugin.wasm"), bytes.as_slice()).unwrap();
+        Digest::of(&bytes).to_string()
+    };
+    let (here, there) = ("\"App \"\norigins = [\"api\"]", "\"App \"\norigins = [\"api\", \"other\"]");
+    for (changed, said) in [
+        (scene("jwks").manifest_with(here, there), "api_key goes to https://other.stand-in.test"),
+        (scene("other"), "tokens has its keys at https://keys.stand-in.test/other"),
+    ] {
+        let digest = put(changed).await;
+        let error = serving.reload(&config).await.unwrap_err();
+        assert!(matches!(error.kind(), Kind::PolicyDenied(rule) if rule == "credential"), "{error:?}");
+        assert!(error.message().contains(said), "{error}");
+        let pin = format!("set in [plugins.p]:   digest = \"{digest}\"");
+        assert!(error.details().unwrap().contains(&pin), "{error}");
+    }
+    // What does the same with secrets is taken up unasked, and what is pinned was approved.
+    put(scene("jwks").manifest_with("0.1.0\"\ncontract", "0.1.1\"\ncontract")).await;
+    assert_eq!(serving.reload(&config).await.unwrap().changed, ["acme"]);
+    config.plugins.get_mut("p").unwrap().digest = Some(put(scene("other")).await);
+    assert_eq!(serving.reload(&config).await.unwrap().changed, ["acme"]);
+    assert!(drained(serving, &clock).await);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_value_is_never_an_argument_and_a_wrong_name_is_not_kept() {
     let (setup, name) = setup("[{ env = 'NO_SUCH_VARIABLE' }, { sealed = true }]").await;
@@ -130,7 +202,7 @@ async fn a_value_is_never_an_argument_and_a_wrong_name_is_not_kept() {
     let (code, _, err) = setup.run_with(&["secret", "set", "desk", "no_such"], "x").await;
     assert_eq!(code, 3, "{err}");
     let (code, _, err) = setup.run_with(&["secret", "set", "desk", &name], "\n").await;
-    assert!(code == 3 && err.contains("0 bytes"), "{err}");
+    assert!(code == 2 && err.contains("is empty"), "{err}");
     let (code, _, err) = setup.run_with(&["secret", "set", "nobody", &name], "x").await;
     assert!(code == 3 && err.contains("there is no connection"), "{err}");
     // What is kept behind a source that has it already is not what is used, and that is told.

@@ -1,6 +1,7 @@
 //! The same component under nothing but wasmtime: no grant, no limit, no deadline, no WASI, no outbound path.
 //!
-//! The engine is set like the host's (`host/src/engine.rs`), so that what differs is what the host does around a call.
+//! The engine is set like the host's (`host/src/engine.rs`), but for a pool of fewer instances, so that what differs is what
+//! the host does around a call.
 
 use wasmtime::component::{Component, HasSelf, Linker};
 use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig, Store};
@@ -81,8 +82,20 @@ fn config(is_pooled: bool) -> Config {
         .max_wasm_stack(512 << 10)
         .async_stack_size(1 << 20)
         .wasm_backtrace_max_frames(None)
+        .generate_address_map(false)
         .native_unwind_info(cfg!(windows))
-        .cranelift_opt_level(wasmtime::OptLevel::Speed);
+        .cranelift_opt_level(wasmtime::OptLevel::Speed)
+        .wasm_threads(false)
+        .wasm_shared_everything_threads(false)
+        .wasm_memory64(false)
+        .wasm_multi_memory(true)
+        .wasm_gc(false)
+        .wasm_function_references(false)
+        .wasm_exceptions(false)
+        .wasm_stack_switching(false)
+        .wasm_custom_page_sizes(false)
+        .wasm_wide_arithmetic(false)
+        .wasm_relaxed_simd(false);
     if is_pooled {
         let mut pool = PoolingAllocationConfig::new();
         pool.total_component_instances(100)

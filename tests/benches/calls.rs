@@ -460,7 +460,9 @@ fn in_flight(flight: &Flight) -> Group {
         Row::against(&plain_few, &few),
         Row::against(&plain_all, &plain_few),
     ];
-    Group { title: format!("{} calls under way on a slow provider, against {}", flight.calls, flight.few), rows }
+    let (calls, few) = (flight.calls, flight.few);
+    let title = format!("{calls} calls under way on a slow provider, against {few}; plain rounds come after ours");
+    Group { title, rows }
 }
 
 fn mib(bytes: usize) -> f64 {

@@ -5,7 +5,7 @@
 //! them, is what they hold. A page that all of them share is there once, and counted once. Then it answers each after a
 //! while, which is so long that the machine has enough to do with a hundred calls at once as with all of them, and calls
 //! are counted for a few seconds, in turns; so are plain requests, which show what of it is the provider's and the
-//! kernel's.
+//! kernel's. Their rounds come after all of ours, for there are descriptors for one of the two.
 //!
 //! Each call holds a connection, so a descriptor; and an instance, so some mappings. As many calls are made as the limits
 //! of both allow.
@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 use wharfage::{EnginePolicy, Host, HostBuilder, Plugin};
 use wharfage_tests::measured::{self, Size};
 
-use crate::measure::{Cost, Costs, cpu_ns};
+use crate::measure::{Cost, Costs, Cpu};
 use crate::provider::Provider;
 
 /// The argument that makes this program the one with so many calls; the provider's URL follows.
@@ -236,7 +236,7 @@ where
             }
         });
     }
-    let read = || (ended.load(Ordering::Relaxed), cpu_ns(None), Instant::now());
+    let read = || (ended.load(Ordering::Relaxed), Cpu::read(None), Instant::now());
     tokio::time::sleep(Duration::from_millis(settling_ms)).await;
     let before = read();
     tokio::time::sleep(Duration::from_millis(counted_ms)).await;
@@ -247,7 +247,7 @@ where
     }
     let each = (after.0 - before.0).max(1) as f64;
     Cost {
-        cpu_ns: before.1.zip(after.1).map(|(before, after)| (after - before) / each),
+        cpu_ns: before.1.zip(after.1).map(|(before, after)| after.since_ns(&before) / each),
         wall_ns: (after.2 - before.2).as_nanos() as f64 / each,
     }
 }

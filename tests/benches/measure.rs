@@ -7,7 +7,10 @@
 //! CPU is what all threads of a process had, as the kernel counts it: this one, or the one that a contender names. Where
 //! the kernel does not say, there is none.
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fmt;
+use std::fs::DirEntry;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
@@ -72,12 +75,12 @@ impl Contender {
 
     async fn cost(&self, width: usize, calls: usize) -> Cost {
         rest().await;
-        let (cpu, began) = (cpu_ns(self.process), Instant::now());
+        let (cpu, began) = (Cpu::read(self.process), Instant::now());
         (self.turn)(width, calls).await;
         let wall = began.elapsed();
         rest().await;
         let each = (width * calls) as f64;
-        let cpu_ns = cpu.zip(cpu_ns(self.process)).map(|(before, after)| (after - before).max(0.0) / each);
+        let cpu_ns = cpu.zip(Cpu::read(self.process)).map(|(before, after)| after.since_ns(&before) / each);
         Cost { cpu_ns, wall_ns: wall.as_nanos() as f64 / each }
     }
 
@@ -235,13 +238,25 @@ async fn rest() {
     tokio::time::sleep(Duration::from_millis(3)).await;
 }
 
-/// Nanoseconds of CPU that the threads of a process have had so far; of this one, where none is named.
-pub(crate) fn cpu_ns(process: Option<u32>) -> Option<f64> {
-    let mut sum = 0.0;
-    let process = process.map_or("self".to_owned(), |process| process.to_string());
-    for task in std::fs::read_dir(format!("/proc/{process}/task")).ok()? {
-        let said = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
-        sum += said.split(' ').next()?.parse::<f64>().ok()?;
+/// Nanoseconds of CPU that each thread of a process has had so far.
+pub(crate) struct Cpu(HashMap<OsString, f64>);
+
+impl Cpu {
+    /// Of this process, where none is named. Nothing, where the kernel does not say.
+    pub(crate) fn read(process: Option<u32>) -> Option<Self> {
+        let process = process.map_or("self".to_owned(), |process| process.to_string());
+        let read = |task: DirEntry| {
+            let said = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+            Some((task.file_name(), said.split(' ').next()?.parse::<f64>().ok()?))
+        };
+        let tasks = std::fs::read_dir(format!("/proc/{process}/task")).ok()?;
+        let threads: HashMap<OsString, f64> = tasks.filter_map(|task| read(task.ok()?)).collect();
+        (threads.values().sum::<f64>() > 0.0).then_some(Self(threads))
     }
-    (sum > 0.0).then_some(sum)
+
+    /// How much more that is than before. What a thread had that has ended since is in neither, and takes nothing away.
+    pub(crate) fn since_ns(&self, before: &Self) -> f64 {
+        let had = |thread: &OsString| before.0.get(thread).copied().unwrap_or_default();
+        self.0.iter().map(|(thread, ns)| (ns - had(thread)).max(0.0)).sum()
+    }
 }

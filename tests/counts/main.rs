@@ -36,6 +36,10 @@ fn run() -> Result<bool, String> {
         Some(_) => return Err("Say why it changed:   counts --renew \"why it changed\"".into()),
     };
     let reason = reason.flatten();
+    let is_known = |word: &str| counts::all().iter().any(|counted| counted.part.contains(word));
+    if let Some(word) = words.iter().find(|word| !is_known(word.as_str())) {
+        return Err(format!("No part that is counted is named {word:?}."));
+    }
     if cfg!(debug_assertions) && reason.is_some() {
         return Err("The table is of release builds. Run:   cargo run --release -p wharfage-tests --bin counts -- --renew \"why\"".into());
     }

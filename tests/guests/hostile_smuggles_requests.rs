@@ -10,7 +10,7 @@ wharfage_guests::attack!(_input => {
     let uploads = declared.map(|length| {
         let upload = http::start(&request("{api}/upload"), length)?;
         let written = upload.write(smuggled);
-        Upload::finish(upload).and_then(|_| written)
+        Upload::finish(upload).and(written)
     });
     let whole = http::send(&Request { body: Some(smuggled.to_vec()), ..request("{api}/whole") });
     let in_url = http::send(&request("{api}/x HTTP/1.1\r\nhost: evil.test\r\n\r\nGET /smuggled"));

@@ -10,10 +10,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use wharfage::{Clock, ManualClock, Timestamp};
+
+/// A port where nobody listens, and its URL. Nobody else gets it as long as the socket is held.
+///
+/// # Panics
+/// When there is none.
+pub fn nobody() -> (TcpSocket, String) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+    let address = socket.local_addr().expect("it has an address");
+    (socket, format!("http://{address}"))
+}
 
 /// A listening provider. It ends when it is dropped.
 pub struct Provider {

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use wharfage::DriftPolicy;
 
-use super::Ends::{Answers, AnyOf, Fails, Limit, Passes};
+use super::Ends::{Answers, AnyOf, Fails, Holds, Limit, Passes};
 use super::Move::{Build, Call, Handle, Load, Poll, Swap, Together};
 use super::{Attack, Time, forged, hex, percent};
 use crate::scene::Forge;
@@ -15,8 +15,6 @@ use crate::{API_KEY, Guest, Reply, Scene, Seen, guests};
 
 /// How a component that calls itself too deeply ends.
 const TOO_DEEP: super::Ends = AnyOf(&[Fails("internal", "recursed too deeply"), Limit("stack_bytes")]);
-/// How an input ends that is checked for longer than it may take.
-const GIVES_UP: super::Ends = Fails("invalid-request", "does not fit");
 /// How a component ends that asks for more instances than it may.
 const TOO_MANY_INSTANCES: super::Ends = Fails("component", "instance");
 
@@ -86,8 +84,10 @@ const fn of(guest: Guest, tries: &'static str) -> Attack {
         answer: |_| Reply::status(200),
         time: Time::Skips,
         moves: &[],
+        requests_min: 0,
         requests_max: 0,
         host_bytes_max: 64 * MIB,
+        in_one_go: false,
     }
 }
 
@@ -234,12 +234,22 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         limits: "state_bytes = 4194304",
         answer: reflects,
-        moves: &[Call("attack", "{}", Passes)],
+        moves: &[Call("attack", "{}", Holds("[masked]"))],
+        // Four credentials in ten forms; some are asked for more than once.
+        requests_min: 40,
         requests_max: 200,
         ..of(
             guests::HOSTILE_READS_REFLECTION,
             "has the provider send the credential back in ten forms, and reads it byte by byte",
         )
+    },
+    Attack {
+        limits: "",
+        answer: guesses,
+        moves: &[Call("attack", "{}", Answers(r#"{"learned":""}"#))],
+        requests_min: 1,
+        requests_max: 1,
+        ..of(guests::HOSTILE_WEIGHS_GUESSES, "has guesses of a secret sent, and weighs how much of each comes at once")
     },
     Attack {
         limits: "",
@@ -252,6 +262,7 @@ pub const ATTACKS: &[Attack] = &[
             ),
             Call("dump", r#"{"requests":[{"url":"{api}/plain"}],"trap":true}"#, Fails("internal", "")),
         ],
+        requests_min: 3,
         requests_max: 3,
         ..of(guests::HOSTILE_DUMPS_MEMORY, "looks for the credential in all of its memory")
     },
@@ -369,8 +380,13 @@ pub const ATTACKS: &[Attack] = &[
     Attack {
         limits: "cache_bytes = 4194304",
         answer: |_| Reply::status(200).body(vec![b'x'; 512 << 10]),
-        moves: &[Call("attack", "{}", Answers(r#"{"passed":64}"#))],
-        requests_max: 64,
+        // The last one is still kept, and the first had to go for it.
+        moves: &[
+            Call("attack", "{}", Answers(r#"{"passed":64}"#)),
+            Call("attack", r#"{"again":true}"#, Answers(r#"{"passed":2}"#)),
+        ],
+        requests_min: 65,
+        requests_max: 65,
         ..of(guests::HOSTILE_FILLS_CACHE, "has thirty-two megabytes of answers kept for ever")
     },
     Attack {
@@ -398,6 +414,7 @@ pub const ATTACKS: &[Attack] = &[
             Call("misfits", "{}", Fails("schema-violation", "something else than its schema tells")),
             Call("maps", "{}", Fails("schema-violation", "something else than its schema tells, at (output)")),
         ],
+        in_one_go: true,
         ..of(guests::HOSTILE_MISFITS, "answers what is long to compare with its schema, and large to read")
     },
     Attack {
@@ -511,7 +528,14 @@ pub const ATTACKS: &[Attack] = &[
         manifest: with_poll,
         time: Time::Stands,
         moves: &[Poll(Fails("internal", "key has no bytes"))],
-        ..of(guests::HOSTILE_EMITS_NAMELESS, "emits events without a key, or with a huge one")
+        ..of(guests::HOSTILE_EMITS_NAMELESS, "emits an event without a key")
+    },
+    Attack {
+        limits: "",
+        manifest: with_poll,
+        time: Time::Stands,
+        moves: &[Poll(Fails("internal", "event_name_bytes"))],
+        ..of(guests::HOSTILE_EMITS_LONG_KEYS, "emits an event under a key of a megabyte")
     },
     Attack {
         limits: "",
@@ -577,12 +601,12 @@ pub const ATTACKS: &[Attack] = &[
     }),
     Attack {
         limits: "",
-        moves: &[Call("itself", "{}", GIVES_UP), Call("in-turns", "{}", GIVES_UP)],
+        moves: &[Call("itself", "{}", Limit("schema_depth")), Call("in-turns", "{}", Limit("schema_depth"))],
         ..of(guests::HOSTILE_SCHEMA_ITSELF, "describes its input by itself, in circles")
     },
     Attack {
         limits: "",
-        moves: &[Call("attack", "{}", GIVES_UP)],
+        moves: &[Call("attack", "{}", Limit("schema_steps"))],
         ..of(guests::HOSTILE_SCHEMA_EXPLODES, "describes its input so that checking it doubles with every line")
     },
     Attack {
@@ -790,6 +814,19 @@ fn reflects(seen: &Seen) -> Reply {
         "redirect" => Reply::redirect(302, &format!("/plain?q={}", percent(API_KEY))),
         _ => ok(sent),
     }
+}
+
+/// What the path knows of a secret and each digit that may come next, as percent-encoding writes it, and each time the end of
+/// the line in a piece of its own.
+fn guesses(seen: &Seen) -> Reply {
+    let known = seen.target.trim_start_matches('/');
+    let guess = |digit: u32| {
+        let digits: Vec<char> = format!("{known}{digit:x}").chars().collect();
+        let written: Vec<String> = digits.chunks(2).map(|pair| format!("%{}", String::from_iter(pair))).collect();
+        format!("a guess:\n{}", written.concat())
+    };
+    let pieces: Vec<String> = (0..16).flat_map(|digit| [guess(digit), "\n".to_owned()]).collect();
+    Reply::chunked("text/plain", pieces.iter().map(String::as_bytes))
 }
 
 /// Elsewhere, by the number that the path ends with.

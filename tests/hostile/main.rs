@@ -1,7 +1,7 @@
 //! `cargo run --release -p wharfage-tests --bin hostile`: what each attack comes to, as a table.
 //!
 //! A name runs only the attacks whose names hold it, `--write` renews the table in `tests/guests/README.md`. It ends with 1
-//! where one was not bounded as its row says.
+//! where one was not bounded as its row says, and with 2 where what is asked for makes no sense.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "a program for developers")]
 
@@ -17,7 +17,16 @@ use wharfage_tests::hostile::table::{HEAD, attacks, failed, neighbour_alone, pat
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let part = arguments.iter().find(|argument| !argument.starts_with("--")).map_or("", String::as_str);
+    let is_written = arguments.iter().any(|argument| argument == "--write");
+    let part: &str = match arguments.as_slice() {
+        [] => "",
+        [_] if is_written => "",
+        [part] if !part.starts_with("--") && attacks(part).next().is_some() => part,
+        _ => {
+            eprintln!("hostile [PART OF AN ATTACK'S NAME | --write], and not {arguments:?}");
+            return ExitCode::from(2);
+        }
+    };
     let build = if cfg!(debug_assertions) { "debug" } else { "release" };
     let alone = neighbour_alone().await.as_secs_f64() * 1e3;
     let today = SystemClock::new().now().to_string()[..10].to_owned();
@@ -37,7 +46,7 @@ async fn main() -> ExitCode {
         count += 1;
     }
     println!("\n{count} attacks, {wrong} of them not bounded as they should be");
-    if arguments.iter().any(|argument| argument == "--write") {
+    if is_written {
         let kept = std::fs::read_to_string(path()).expect("the kept table");
         std::fs::write(path(), renewed(&kept, &table)).expect("the kept table");
     }

@@ -4,9 +4,9 @@
 //! test runs every row, and `cargo run --release -p wharfage-tests --bin hostile` prints what each took: its time, the
 //! host's memory, and how long a neighbour's calls took meanwhile. Both are the same [`run`].
 //!
-//! What holds for all of them is checked here and not stated in a row: the neighbour is answered each time, no call computes
-//! or takes more than its limit, no instance stays, no error is longer than a page or moves a terminal's cursor, and no
-//! secret is in anything that comes out.
+//! What holds for all of them is checked here and not stated in a row: the neighbour is answered each time, and also while
+//! an attack computes for long, no call computes or takes more than its limit, no instance stays, no error is longer than a
+//! page or moves a terminal's cursor, and no secret is in anything that comes out. The program judges times as well.
 
 pub mod forged;
 pub mod list;
@@ -21,7 +21,8 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use wharfage::metrics::ConnectionMetrics;
 use wharfage::{
-    Clock, Config, Connection, Cursor, Error, Event, Host, Kind, ManualClock, Plugin, Poll, SystemClock, Trigger,
+    Clock, Config, Connection, Cursor, Error, Event, Host, Kind, Limits, ManualClock, Plugin, Poll, SystemClock,
+    Trigger,
 };
 
 use crate::scene::{Forge, Shared, account, imports};
@@ -51,10 +52,14 @@ pub struct Attack {
     pub time: Time,
     /// What it does, one after the other.
     pub moves: &'static [Move],
+    /// The fewest requests that the provider must see of it: where nothing is refused, it must be known to have been asked.
+    pub requests_min: usize,
     /// The most requests that the provider may see of it.
     pub requests_max: usize,
-    /// The most bytes that the host may take while it runs, beyond the memory that the instances are allowed.
+    /// The most bytes that the host may take while it runs, beyond the memory that the instances had.
     pub host_bytes_max: u64,
+    /// Whether the host is known to work for it for long without giving way: nobody else on its thread is answered then.
+    pub in_one_go: bool,
 }
 
 /// How time passes for an attack.
@@ -96,6 +101,8 @@ pub enum Ends {
     Fails(&'static str, &'static str),
     /// With this answer, as JSON.
     Answers(&'static str),
+    /// With an answer whose JSON holds this.
+    Holds(&'static str),
     /// In one of these ways.
     AnyOf(&'static [Ends]),
     /// With an answer, whatever it is.
@@ -113,11 +120,17 @@ pub struct Report {
     pub took: Duration,
     /// How long each of the neighbour's calls took meanwhile.
     pub beside: Vec<Duration>,
+    /// How many of them had ended when the attack was over.
+    pub meanwhile: usize,
     /// The host's resident memory: before, the most meanwhile, and after.
     pub resident: Option<[u64; 3]>,
-    /// Bytes that instances of it may have had together.
-    pub allowed_bytes: u64,
+    /// Bytes that instances of it may have had together, by what one of them had.
+    pub instances_bytes: u64,
 }
+
+/// An attack for which its thread computes for so long gives way now and then, and lets so many calls of the neighbour end.
+const LONG: Duration = Duration::from_secs(1);
+const MEANWHILE_MIN: usize = 3;
 
 /// Runs an attack beside a neighbour, once.
 pub async fn run(attack: &Attack) -> Report {
@@ -151,6 +164,7 @@ pub async fn run(attack: &Attack) -> Report {
     let is_over = Arc::new(AtomicBool::new(false));
     let beside = tokio::spawn(neighbours(neighbour, is_over.clone()));
     let began = Instant::now();
+    let computed = computed_since(began);
     for step in attack.moves {
         let (expected, ended) = match *step {
             Move::Build(ends) => {
@@ -170,18 +184,23 @@ pub async fn run(attack: &Attack) -> Report {
         report.judge(&expected, ended);
     }
     report.took = began.elapsed();
+    let computed = computed_since(began).saturating_sub(computed);
     is_over.store(true, Ordering::SeqCst);
     match beside.await {
-        Ok(Ok(took)) => report.beside = took,
+        Ok(Ok((took, meanwhile))) => (report.beside, report.meanwhile) = (took, meanwhile),
         Ok(Err(error)) => report.troubles.push(format!("the neighbour was not answered: {error}")),
         Err(error) => report.troubles.push(format!("the neighbour ended: {error}")),
+    }
+    if computed > LONG && report.meanwhile < MEANWHILE_MIN && !attack.in_one_go {
+        let meanwhile = report.meanwhile;
+        report.troubles.push(format!("it kept its thread for {computed:?}, with {meanwhile} calls beside it"));
     }
     drop(plugin);
     let metrics = host.metrics();
     for connection in metrics.connections.iter().filter(|connection| connection.connection != "neighbour") {
         report.count(attack, connection);
     }
-    if provider.count() > attack.requests_max {
+    if !(attack.requests_min..=attack.requests_max).contains(&provider.count()) {
         report.troubles.push(format!("the provider saw {} requests", provider.count()));
     }
     if let Some(seen) = provider.seen().iter().find(|seen| seen.target.contains("smuggled")) {
@@ -241,9 +260,6 @@ async fn swap(plugin: &Plugin, from: &str, to: &str) -> Result<Value, Error> {
     plugin.page(from, "{}", Some(Cursor::new(changed))).await.map(|answer| json!(answer.output.get()))
 }
 
-/// Pages that one run of a poll asks for.
-const RUN_PAGES: usize = 100;
-
 /// A poll of the plugin, as `wharfage serve` runs it, once.
 async fn poll(attack: &Attack, host: &Host, clock: &ManualClock, folder: &std::path::Path) -> Result<Value, Error> {
     const STEP_MS: u64 = 1_000;
@@ -274,20 +290,29 @@ async fn poll(attack: &Attack, host: &Host, clock: &ManualClock, folder: &std::p
     crate::drained(serving, clock).await;
     let is_behind = ended?;
     let lines = std::fs::read_to_string(folder.join("events.jsonl")).unwrap_or_default().lines().count();
-    // Of the first run: before the end of one is seen, another may have begun.
-    Ok(json!({"emitted": lines.min(RUN_PAGES), "goes on with the next run": is_behind}))
+    // Of one run: the clock goes on only to what is due, and the next one is not.
+    Ok(json!({"emitted": lines, "goes on with the next run": is_behind}))
 }
 
-/// The neighbour's calls, one after the other, until it is over.
-async fn neighbours(neighbour: Plugin, is_over: Arc<AtomicBool>) -> Result<Vec<Duration>, Error> {
-    let mut took = Vec::new();
+/// The neighbour's calls, one after the other, until it is over; and how many ended before.
+async fn neighbours(neighbour: Plugin, is_over: Arc<AtomicBool>) -> Result<(Vec<Duration>, usize), Error> {
+    let (mut took, mut meanwhile) = (Vec::new(), 0);
     while took.is_empty() || !is_over.load(Ordering::SeqCst) {
         let began = Instant::now();
         echo(&neighbour).await?;
         took.push(began.elapsed());
+        meanwhile += usize::from(!is_over.load(Ordering::SeqCst));
         tokio::task::yield_now().await;
     }
-    Ok(took)
+    Ok((took, meanwhile))
+}
+
+/// For how long this thread has computed, where the system tells: a machine that is busy with others does not count. Else
+/// the time since then.
+fn computed_since(began: Instant) -> Duration {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let computed = told.and_then(|told| told.split(' ').next()?.parse::<u64>().ok()).filter(|ns| *ns > 0);
+    computed.map_or_else(|| began.elapsed(), Duration::from_nanos)
 }
 
 async fn echo(neighbour: &Plugin) -> Result<(), Error> {
@@ -330,6 +355,7 @@ impl Ends {
             (Self::Answers(expected), Ok(answer)) => {
                 serde_json::from_str::<Value>(expected).is_ok_and(|expected| expected == *answer)
             }
+            (Self::Holds(part), Ok(answer)) => answer.to_string().contains(part),
             (Self::AnyOf(all), ended) => all.iter().any(|one| one.holds(ended)),
             (Self::Passes, Ok(_)) => true,
             _ => false,
@@ -370,8 +396,8 @@ impl Report {
 
     /// Holds what was counted against the limits.
     fn count(&mut self, attack: &Attack, connection: &ConnectionMetrics) {
-        let limits =
-            wharfage::Connection::parse(&format!("[limits]\n{}", attack.limits)).expect("a row's limits").limits;
+        let limits = limits(attack);
+        let mut instance_bytes = 0;
         for operation in &connection.operations {
             let (name, instances) = (&operation.operation, operation.instances.max(1));
             // One tick to notice, and one for each of a few waits.
@@ -379,6 +405,7 @@ impl Report {
             if operation.compute_ms > most {
                 self.troubles.push(format!("{name} computed for {} ms in {instances} calls", operation.compute_ms));
             }
+            instance_bytes = instance_bytes.max(operation.memory_bytes_max);
             if operation.memory_bytes_max > limits.memory_bytes {
                 self.troubles.push(format!("{name} had {} bytes of memory", operation.memory_bytes_max));
             }
@@ -387,8 +414,13 @@ impl Report {
             }
         }
         let together = attack.moves.iter().map(|step| if let Move::Together(count, _) = step { *count } else { 1 });
-        self.allowed_bytes = limits.memory_bytes * together.max().unwrap_or(1) as u64;
+        self.instances_bytes = self.instances_bytes.max(instance_bytes * together.max().unwrap_or(1) as u64);
     }
+}
+
+/// The limits of an attack's connection.
+fn limits(attack: &Attack) -> Limits {
+    Connection::parse(&format!("[limits]\n{}", attack.limits)).expect("a row's limits").limits
 }
 
 /// A secret as it is, in percent and in hexadecimal, and the inside of its base64 after nothing, one and two bytes: what

@@ -5,12 +5,16 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::list::ATTACKS;
-use super::{Attack, Report, alone, run};
+use super::{Attack, Report, Time, alone, limits, run};
 
 /// Calls of the neighbour that a row's 99th percentile is of, at least.
 const CALLS_MIN: usize = 300;
 /// For so long an attack is repeated for that, at most.
 const REPEATED_MAX: Duration = Duration::from_secs(2);
+/// The most that a neighbour's 99th percentile may be, on a machine that others use too.
+const BESIDE_MAX: Duration = Duration::from_secs(1);
+/// What waits for real may end so much later than its limit.
+const LATE_MAX: Duration = Duration::from_secs(10);
 
 /// A row, and what was wrong with it.
 pub struct Row {
@@ -18,7 +22,7 @@ pub struct Row {
     pub line: String,
     /// What should not have been.
     pub troubles: Vec<String>,
-    /// The most that the host took while it ran, beyond what the instances were allowed, in bytes.
+    /// The most that the host took while it ran, beyond what the instances had, in bytes.
     pub taken_bytes: u64,
 }
 
@@ -47,18 +51,26 @@ pub async fn row(attack: &Attack) -> Row {
         beside.extend(report.beside);
         troubles.extend(report.troubles);
     }
-    let Report { ended, took, resident, allowed_bytes, .. } = first;
+    let Report { ended, took, resident, instances_bytes, .. } = first;
     let [before, most, after] = resident.unwrap_or_default();
-    let taken_bytes = most.saturating_sub(before).saturating_sub(allowed_bytes);
+    let taken_bytes = most.saturating_sub(before).saturating_sub(instances_bytes);
     if taken_bytes > attack.host_bytes_max {
         troubles.push(format!("the host took {}", mebibytes(most - before)));
     }
+    let call_ms = limits(attack).call_ms;
+    if attack.time == Time::Real && took > Duration::from_millis(call_ms) + LATE_MAX {
+        troubles.push(format!("it took {}, and the limit call_ms is {call_ms}", milliseconds(took)));
+    }
+    let beside = p99(beside);
+    if beside > BESIDE_MAX {
+        troubles.push(format!("the neighbour's p99 was {}", milliseconds(beside)));
+    }
     let mut line = beginning(attack);
     let _ = write!(line, "| {} ", shown(&ended));
-    let _ = write!(line, "| {} ", milliseconds(took));
+    let _ = write!(line, "| {}{} ", milliseconds(took), if attack.in_one_go { ", in one go" } else { "" });
     let _ =
         write!(line, "| {}, then {} ", mebibytes(most.saturating_sub(before)), mebibytes(after.saturating_sub(before)));
-    let _ = write!(line, "| {} |", milliseconds(p99(beside)));
+    let _ = write!(line, "| {} |", milliseconds(beside));
     Row { line, troubles, taken_bytes }
 }
 

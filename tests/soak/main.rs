@@ -4,7 +4,7 @@
 //! has seen them or because their code was thrown away. Then everything that a host does is done in rounds: calls that
 //! answer and calls that fail in every way, streams, webhooks, polls, a socket, reloads, connections opened and let go. A
 //! round is fifteen seconds of the host's clock. Memory, mappings and descriptors are printed as it goes on; it ends with
-//! code 1 where they grow. `--rounds` says how many instead of for how long.
+//! code 1 where they grow, or where there were too few readings to tell. `--rounds` says how many instead of for how long.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a measurement that cannot go on says where and stops")]
 
@@ -162,7 +162,7 @@ impl Readings {
     fn grown(&self, part: &str) -> Vec<String> {
         let quarter = self.0.len() / 4;
         if quarter == 0 {
-            return Vec::new();
+            return vec![format!("{part}: {} readings are too few to see whether anything grows", self.0.len())];
         }
         let median = |from: usize, which: usize| {
             let mut values: Vec<u64> = self.0[from..from + quarter].iter().map(|all| all.numbers()[which].1).collect();

@@ -25,10 +25,10 @@ use wasmtime::ResourceLimiter;
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 
 use crate::bindings::wharfage::plugin::types as contract;
-use crate::connection::Limits;
 use crate::engine::Place as Alive;
 use crate::error::{Error, Kind};
 use crate::files::Files;
+use crate::limits::Limits;
 use crate::manifest::SecretFacts;
 use crate::off_stack::OffStack;
 use crate::outbound::cache::Mark;

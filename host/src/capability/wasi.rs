@@ -20,7 +20,7 @@ use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{Deterministic, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::Call;
-use crate::connection::Limits;
+use crate::limits::Limits;
 use crate::time::Clock;
 
 /// Bytes of a guest's output that it may write at once.

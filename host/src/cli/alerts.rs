@@ -94,9 +94,9 @@ impl Firing {
             say!("{RED}{severity}{RED:#}  {summary}  {DIM}since {}{DIM:#}", alert.since);
         }
         if alerts.is_empty() {
-            anstream::eprintln!("{GREEN}nothing fires{GREEN:#} {DIM}as far as `wharfage serve` has told{DIM:#}");
+            note!("{GREEN}nothing fires{GREEN:#} {DIM}as far as `wharfage serve` has told{DIM:#}");
         } else {
-            anstream::eprintln!("{DIM}what to do:   wharfage alerts runbook {}{DIM:#}", alerts[0].rule.name());
+            note!("{DIM}what to do:   wharfage alerts runbook {}{DIM:#}", alerts[0].rule.name());
         }
         Ok(())
     }
@@ -118,7 +118,7 @@ impl List {
         let rows: Vec<serde_json::Value> = policy.all().iter().map(row).collect();
         print(&rows, &["rule", "key", "value", "default", "sink", "about"], self.json)?;
         if policy.sink.is_none() && AlertRule::ALL.iter().all(|rule| policy.sink_of(*rule).is_none()) {
-            anstream::eprintln!(
+            note!(
                 "{DIM}nobody is told but the log. To tell a sink of [sinks], set in [alerts] of wharfage.toml:   sink = \"NAME\"{DIM:#}"
             );
         }

@@ -77,9 +77,7 @@ impl Audit {
         }
         match noted {
             Some((number, _)) if number <= found.aged_out => {
-                anstream::eprintln!(
-                    "{YELLOW}row {number} has aged out; what was noted of it proves nothing any more{YELLOW:#}"
-                );
+                note!("{YELLOW}row {number} has aged out; what was noted of it proves nothing any more{YELLOW:#}");
             }
             Some((number, hash)) if held.as_deref() != Some(&*hash) => {
                 let what = if held.is_some() { "is another one" } else { "is gone: the end of the trail was cut off" };
@@ -109,22 +107,22 @@ fn broken(message: String) -> wharfage::Error {
 /// What stands beside the rows.
 fn tell(found: &AuditCheck, before: usize) {
     if before > 0 {
-        anstream::eprintln!("{DIM}{} before these: --limit{DIM:#}", text::count(before, "row"));
+        note!("{DIM}{} before these: --limit{DIM:#}", text::count(before, "row"));
     }
     if found.aged_out > 0 {
         let number = found.aged_out;
-        anstream::eprintln!("{DIM}rows up to {number} have aged out, as the limit audit_rows says{DIM:#}");
+        note!("{DIM}rows up to {number} have aged out, as the limit audit_rows says{DIM:#}");
     }
     if found.lost > 0 {
         let entries = if found.lost == 1 { "entry was".to_owned() } else { format!("{} entries were", found.lost) };
-        anstream::eprintln!("{YELLOW}{entries} lost because nothing could be written; see the rows `lost`{YELLOW:#}");
+        note!("{YELLOW}{entries} lost because nothing could be written; see the rows `lost`{YELLOW:#}");
     }
     match &found.head {
-        Some((number, hash)) if found.broken.is_none() => anstream::eprintln!(
+        Some((number, hash)) if found.broken.is_none() => note!(
             "{DIM}the chain holds; its head, to note elsewhere and to ask for with --noted:{DIM:#} {number}:{hash}"
         ),
-        Some((number, hash)) => anstream::eprintln!("{DIM}the chain holds up to{DIM:#} {number}:{hash}"),
-        None => anstream::eprintln!("{DIM}the trail is empty{DIM:#}"),
+        Some((number, hash)) => note!("{DIM}the chain holds up to{DIM:#} {number}:{hash}"),
+        None => note!("{DIM}the trail is empty{DIM:#}"),
     }
 }
 

@@ -8,7 +8,7 @@ use clap::Args;
 use wharfage::{Digest, Host};
 
 use super::text::{DIM, GREEN};
-use super::{Common, read_text};
+use super::{Common, read_text, with_only};
 
 /// What components are compiled for.
 const TARGET: &str = "wasm32-wasip2";
@@ -170,7 +170,7 @@ fn add_target(folder: &Path) -> anyhow::Result<()> {
     if Path::new(String::from_utf8_lossy(&printed.stdout).trim()).exists() {
         return Ok(());
     }
-    anstream::eprintln!("{DIM}the target {TARGET} is missing; running: rustup target add {TARGET}{DIM:#}");
+    note!("{DIM}the target {TARGET} is missing; running: rustup target add {TARGET}{DIM:#}");
     let mut rustup = child("rustup");
     let added = rustup.args(["target", "add", TARGET]).current_dir(folder).status().context("run rustup")?;
     if !added.success() {
@@ -179,8 +179,8 @@ fn add_target(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a child process gets of the environment: what toolchains need, and no secret that may lie beside it.
-const PASSED: [&str; 18] = [
+/// What a child process gets of the environment: what toolchains need.
+pub(super) const PASSED: [&str; 18] = [
     "PATH",
     "HOME",
     "USER",
@@ -206,10 +206,9 @@ fn cargo() -> Command {
     child("cargo")
 }
 
-fn child(program: &str) -> Command {
+pub(super) fn child(program: &str) -> Command {
     let mut child = Command::new(program);
-    child.env_clear();
-    child.envs(PASSED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    with_only(&mut child, &PASSED);
     child
 }
 

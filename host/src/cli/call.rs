@@ -11,10 +11,10 @@ use indicatif::ProgressBar;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use wharfage::tape::{Tape, TapeMode};
-use wharfage::{Answer, AnswerSource, Connection, Cursor, Files, Host, Kind, Needs, Operation, Plugin, rule};
+use wharfage::{Answer, AnswerSource, Connection, Cursor, Effect, Files, Host, Kind, Needs, Operation, Plugin, rule};
 
 use super::text::{self, DIM, YELLOW};
-use super::{Common, programs, read_config};
+use super::{Common, INTERRUPTED, Told, programs, read_config, write_one};
 
 #[derive(Args)]
 pub(super) struct Call {
@@ -99,19 +99,31 @@ impl Call {
 
     /// Writes what was recorded, also of a call that failed, and tells what a replay left over.
     fn finish(&self, tape: &Tape, result: anyhow::Result<()>) -> anyhow::Result<()> {
+        if result.as_ref().is_err_and(anyhow::Error::is::<Told>) {
+            // What was asked last may be half there.
+            note!("{DIM}nothing was recorded{DIM:#}");
+            return result;
+        }
         match (tape.finish(), &result) {
-            (Err(error), Ok(())) => return Err(error.into()),
-            (Err(error), Err(_)) => anstream::eprintln!("{DIM}nothing was recorded: {}{DIM:#}", error.message()),
+            (Err(error), Ok(())) => {
+                let message = format!("the call was made, and nothing was recorded: {}", error.message());
+                let told = wharfage::Error::new(error.kind().clone(), message);
+                return Err(match error.details() {
+                    Some(details) => told.with_details(details).into(),
+                    None => told.into(),
+                });
+            }
+            (Err(error), Err(_)) => note!("{DIM}nothing was recorded: {}{DIM:#}", error.message()),
             (Ok(()), _) => {
                 if let Some(path) = self.record.as_ref().or(self.record_new.as_ref()) {
-                    anstream::eprintln!("{DIM}on tape: {}{DIM:#}", path.display());
+                    note!("{DIM}on tape: {}{DIM:#}", path.display());
                 }
             }
         }
         let unused = if tape.is_strict() && result.is_ok() { tape.unused() } else { Vec::new() };
         if !unused.is_empty() {
             let count = text::count(unused.len(), "request");
-            anstream::eprintln!("{DIM}{count} on the tape not asked for, the first: {}{DIM:#}", unused[0]);
+            note!("{DIM}{count} on the tape not asked for, the first: {}{DIM:#}", unused[0]);
         }
         result
     }
@@ -119,17 +131,31 @@ impl Call {
     async fn call(&self, host: &Host) -> anyhow::Result<()> {
         let plugin = self.plugin(host).await?;
         let about = plugin.needs().operation(&self.operation)?.clone();
+        let of_lists = [("--all", self.all), ("--limit", self.limit.is_some()), ("--cursor", self.cursor.is_some())];
+        if let Some((option, _)) = of_lists.iter().find(|(_, is_there)| *is_there && !about.is_list) {
+            return Err(wrong(format!("{} is no list, and {option} is for lists", about.name)).into());
+        }
         let input = self.input_text(&about)?;
         let cursor = self.cursor.clone().map(Cursor::new);
         let handed = Handed::over(&self.file, &self.save)?;
         let plugin = plugin.with_files(handed.files.clone());
-        let called = match about.is_list {
-            true => self.list(&plugin, &about, input, cursor).await,
-            false => self.single(&plugin, &input).await,
+        let calling = async {
+            match about.is_list {
+                true => self.list(&plugin, &about, input, cursor).await,
+                false => self.single(&plugin, &input).await,
+            }
+        };
+        let called = tokio::select! {
+            called = calling => called,
+            Ok(()) = tokio::signal::ctrl_c() => Err(interrupted(&about).into()),
         };
         let called = handed.end(called);
         tell_drift(&plugin);
-        plugin.flush().await;
+        // Whoever asks again does not wait.
+        tokio::select! {
+            () = plugin.flush() => {}
+            Ok(()) = tokio::signal::ctrl_c() => {}
+        }
         called
     }
 
@@ -156,11 +182,14 @@ impl Call {
             return Ok(host.connect(&name, &bytes, &Connection::granting(&needs), None).await?);
         }
         let path = self.config.as_deref().unwrap_or(Path::new(programs::FOUND));
+        if self.grant_needs {
+            return Err(wrong(format!("--grant-needs is for a component's file, and `{}` is none", self.target))
+                .with_details(format!("What a connection may do stands in {}", path.display()))
+                .into());
+        }
         if !path.exists() {
             let message = format!("there is no {}, which says what plugins may do", path.display());
-            return Err(wharfage::Error::new(Kind::Configuration, message)
-                .with_details("Write one:   wharfage explain --suggest COMPONENT.wasm >> wharfage.toml")
-                .into());
+            return Err(wharfage::Error::new(Kind::Configuration, message).with_details(write_one(path)).into());
         }
         let config = read_config(path)?;
         Ok(host.open(&config, &self.target).await?)
@@ -250,11 +279,7 @@ impl Call {
         progress.finish_and_clear();
         if self.for_people() {
             let requests = text::count(usize::try_from(attempts).unwrap_or(usize::MAX), "request");
-            anstream::eprintln!(
-                "{DIM}{}, {}, {requests}{DIM:#}",
-                text::count(shown, "item"),
-                text::count(read, "page")
-            );
+            note!("{DIM}{}, {}, {requests}{DIM:#}", text::count(shown, "item"), text::count(read, "page"));
         }
         Ok(())
     }
@@ -272,14 +297,11 @@ impl Call {
 
     fn tell_rest(&self, next: Option<&Cursor>, cut: usize) {
         if cut > 0 {
-            anstream::eprintln!(
-                "{DIM}{} more on this page; the cursor goes on after them{DIM:#}",
-                text::count(cut, "item")
-            );
+            note!("{DIM}{} more on this page; the cursor goes on after them{DIM:#}", text::count(cut, "item"));
         }
         match next {
-            Some(_) if cut == 0 && self.for_people() => anstream::eprintln!("{DIM}there are more: --all{DIM:#}"),
-            Some(next) => anstream::eprintln!("{DIM}to go on after this page: --cursor {}{DIM:#}", next.as_str()),
+            Some(_) if cut == 0 && self.for_people() => note!("{DIM}there are more: --all{DIM:#}"),
+            Some(next) => note!("{DIM}to go on after this page: --cursor {}{DIM:#}", next.as_str()),
             None => {}
         }
     }
@@ -294,14 +316,39 @@ impl Call {
 }
 
 /// The two sides of each `KEY=VALUE`.
-fn pairs<'a>(flag: &str, written: &'a [String]) -> anyhow::Result<Vec<(&'a str, &'a str)>> {
-    let pair = |text: &'a String| {
-        text.split_once('=').ok_or_else(|| {
+fn pairs<'a>(flag: &str, written: &'a [String]) -> Result<Vec<(&'a str, &'a str)>, wharfage::Error> {
+    let mut pairs: Vec<(&'a str, &'a str)> = Vec::new();
+    for text in written {
+        let pair = text.split_once('=').filter(|(key, _)| !key.is_empty());
+        let (key, value) = pair.ok_or_else(|| {
             let value = if flag == "--set" { "VALUE" } else { "PATH" };
-            wharfage::Error::new(Kind::InvalidRequest(Vec::new()), format!("{flag} {text}: write KEY={value}")).into()
-        })
+            wrong(format!("{flag} {text}: write KEY={value}"))
+        })?;
+        if pairs.iter().any(|(other, _)| *other == key) {
+            let twice = wrong(format!("{flag} {key} stands twice"));
+            return Err(match flag {
+                "--set" => twice.with_details(format!("Several are a list of JSON:   --set '{key}=[\"A\", \"B\"]'")),
+                _ => twice,
+            });
+        }
+        pairs.push((key, value));
+    }
+    Ok(pairs)
+}
+
+/// What the caller wrote does not fit.
+fn wrong(message: String) -> wharfage::Error {
+    wharfage::Error::new(Kind::InvalidRequest(Vec::new()), message)
+}
+
+/// Tells what was broken off. What had left may have been done.
+fn interrupted(about: &Operation) -> Told {
+    let done = match about.effect {
+        Effect::Read => "",
+        _ => ": what had left may have been done; look before you call again",
     };
-    written.iter().map(pair).collect()
+    note!("{YELLOW}interrupted{YELLOW:#}{done}");
+    Told(INTERRUPTED)
 }
 
 /// Most files that lie beside a place and are not whole.
@@ -382,14 +429,14 @@ fn beside(path: &str) -> anyhow::Result<(PathBuf, std::fs::File)> {
 
 /// A file that the caller named and that cannot be read or written.
 fn unusable(path: &str, error: &std::io::Error) -> wharfage::Error {
-    wharfage::Error::new(Kind::InvalidRequest(Vec::new()), format!("{path} cannot be used: {error}"))
+    wrong(format!("{path} cannot be used: {error}"))
 }
 
 /// Says where an answer came from, if not from the provider now.
 fn tell_source<T>(answer: &Answer<T>) {
     if answer.source != AnswerSource::Live {
         let source = format!("{:?}", answer.source).to_lowercase();
-        anstream::eprintln!("{YELLOW}{source} answer, {} s old{YELLOW:#}", answer.age_ms / 1000);
+        note!("{YELLOW}{source} answer, {} s old{YELLOW:#}", answer.age_ms / 1000);
     }
 }
 
@@ -400,10 +447,10 @@ fn tell_drift(plugin: &Plugin) {
         let path = if drift.path.is_empty() { "(output)" } else { &drift.path };
         let often = if drift.count == 1 { "once".to_owned() } else { format!("{} times", drift.count) };
         let path = text::one_line(path, 200);
-        anstream::eprintln!("{YELLOW}drift: {} {path} {}, {often}{YELLOW:#}", drift.operation, drift.kind.name());
+        note!("{YELLOW}drift: {} {path} {}, {often}{YELLOW:#}", drift.operation, drift.kind.name());
     }
     if drifts.beyond > 0 {
-        anstream::eprintln!("{YELLOW}drift: {} more differences than are kept{YELLOW:#}", drifts.beyond);
+        note!("{YELLOW}drift: {} more differences than are kept{YELLOW:#}", drifts.beyond);
     }
 }
 

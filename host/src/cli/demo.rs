@@ -97,10 +97,7 @@ impl Demo {
         let clock = SystemClock::new();
         let began = clock.now();
         for (folder, play) in &plays {
-            anstream::eprintln!(
-                "{DIM}building {} as a component …{DIM:#}",
-                folder.file_name().unwrap_or_default().display()
-            );
+            note!("{DIM}building {} as a component …{DIM:#}", folder.file_name().unwrap_or_default().display());
             let compiled = build::compile(folder, &build::target_folder(folder)?)?;
             let manifest = read_text(&folder.join("plugin.toml"))?;
             let component = compiled.build(&host, &manifest).await?;
@@ -161,6 +158,9 @@ impl Demo {
             if play.by_default || self.all || self.only.is_some() {
                 plays.push((folder, play));
             }
+        }
+        if let (Some(name), true) = (&self.only, plays.is_empty()) {
+            bail!("no plugin below {} is called {name} and has a demo.toml", root.display());
         }
         if plays.is_empty() {
             bail!(

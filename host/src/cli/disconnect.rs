@@ -39,12 +39,12 @@ impl Disconnect {
             ),
             Disconnected::RemovedLocallyUntold(error) => {
                 say!("{GREEN}disconnected{GREEN:#} {name}: the tokens are gone here");
-                anstream::eprintln!(
+                note!(
                     "{YELLOW}the provider could not be told{YELLOW:#}: {error}\n\
                      Whoever has a copy can use them: withdraw the consent in the provider's own pages."
                 );
             }
-            Disconnected::Nothing => anstream::eprintln!("{DIM}{name} was not connected{DIM:#}"),
+            Disconnected::Nothing => note!("{DIM}{name} was not connected{DIM:#}"),
             _ => {}
         }
         Ok(())

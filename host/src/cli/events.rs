@@ -84,7 +84,8 @@ struct Replay {
     /// Of a range, only those that stand so: waiting, handled or dead
     #[arg(long, value_parser = state, value_name = "STATE", conflicts_with = "sink")]
     state: Option<EventState>,
-    /// Have this sink given every emitted event from this number on, as far as it is kept
+    /// Have this sink given every emitted event from this number on, as far as it is kept: what all sinks have taken goes
+    /// within ten minutes
     #[arg(long, value_name = "NAME")]
     sink: Option<String>,
 }
@@ -184,14 +185,12 @@ impl Replay {
             }
             log.rewind(sink, first).await?;
             let sink = one_line(sink, 100);
-            anstream::eprintln!(
-                "{GREEN}{sink} is given everything from {first} on once more{GREEN:#}, by its `wharfage serve`"
-            );
+            note!("{GREEN}{sink} is given everything from {first} on once more{GREEN:#}, by its `wharfage serve`");
             return Ok(());
         }
         if is_one {
             log.replay(first).await?;
-            anstream::eprintln!("{GREEN}event {first} is due{GREEN:#}; whoever serves its connection hands it over");
+            note!("{GREEN}event {first} is due{GREEN:#}; whoever serves its connection hands it over");
             return Ok(());
         }
         let mut filter = EventFilter { connection: self.connection, state: self.state, after: first.saturating_sub(1) };
@@ -208,14 +207,14 @@ impl Replay {
                     // One of many that cannot is told and does not stop the others.
                     Err(error) if matches!(error.kind(), Kind::Conflict | Kind::NotFound) => {
                         left += 1;
-                        anstream::eprintln!("{DIM}{}{DIM:#}", error.message());
+                        note!("{DIM}{}{DIM:#}", error.message());
                     }
                     Err(error) => return Err(error.into()),
                 }
             }
             filter.after = end;
         }
-        anstream::eprintln!("{GREEN}{} due{GREEN:#}, {left} left as they are", text::count(due, "event"));
+        note!("{GREEN}{} due{GREEN:#}, {left} left as they are", text::count(due, "event"));
         Ok(())
     }
 }
@@ -229,7 +228,7 @@ impl Dead {
             self.shown.print(&rows, &["id", "at", "connection", "trigger", "key", "attempts", "why"])?;
             told(rows.len(), before, "event");
             if !rows.is_empty() {
-                anstream::eprintln!("{DIM}once more: wharfage events replay ID{DIM:#}");
+                note!("{DIM}once more: wharfage events replay ID{DIM:#}");
             }
         }
         if self.connection.is_some() {
@@ -251,9 +250,7 @@ impl Dead {
         self.shown.print(&rows, &["number", "at", "sink", "connection", "type", "key", "why"])?;
         told(rows.len(), before, "letter of sinks");
         if !rows.is_empty() {
-            anstream::eprintln!(
-                "{DIM}once more, with everything after it: wharfage events replay NUMBER --sink NAME{DIM:#}"
-            );
+            note!("{DIM}once more, with everything after it: wharfage events replay NUMBER --sink NAME{DIM:#}");
         }
         Ok(())
     }
@@ -321,10 +318,10 @@ fn letter_row(letter: &SinkLetter) -> Value {
 /// What stands beside the rows.
 fn told(shown: usize, before: usize, what: &str) {
     if shown == 0 {
-        anstream::eprintln!("{DIM}no {what}{DIM:#}");
+        note!("{DIM}no {what}{DIM:#}");
     }
     if before > 0 {
-        anstream::eprintln!("{DIM}{} before these: --limit{DIM:#}", text::count(before, "row"));
+        note!("{DIM}{} before these: --limit{DIM:#}", text::count(before, "row"));
     }
 }
 

@@ -10,6 +10,13 @@ macro_rules! say {
     };
 }
 
+/// Prints a line beside the answers. Where it cannot be written, nobody reads it, and what it is about goes on.
+macro_rules! note {
+    ($($words:tt)*) => {{
+        let _ = std::io::Write::write_fmt(&mut anstream::stderr(), format_args!("{}\n", format_args!($($words)*)));
+    }};
+}
+
 mod alerts;
 mod audit;
 mod build;
@@ -28,13 +35,15 @@ mod serve;
 mod status;
 mod text;
 
+use std::ffi::OsStr;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::builder::BoolishValueParser;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use indicatif::ProgressBar;
 use wharfage::observe::{LineFormat, Lines, PathEvent, Redactor, Spans};
 use wharfage::{Blame, Compiling, Config, Host, HostBuilder, Kind};
@@ -62,7 +71,7 @@ struct Common {
     #[arg(long, global = true, value_name = "FORMAT", env = "WHARFAGE_LOG_FORMAT", default_value = "human")]
     log_format: Format,
     /// Take telephone numbers out of the log, too
-    #[arg(long, global = true, env = "WHARFAGE_MASK_PHONE_NUMBERS")]
+    #[arg(long, global = true, env = "WHARFAGE_MASK_PHONE_NUMBERS", value_parser = BoolishValueParser::new())]
     mask_phone_numbers: bool,
     /// Where everything is kept: sealed secrets and tokens, events, cursors, the audit trail, plugins' state, compiled code;
     /// by default $XDG_STATE_HOME/wharfage, else ~/.local/state/wharfage
@@ -85,7 +94,7 @@ enum Command {
     Demo(demo::Demo),
     /// Call an operation over a connection
     Call(call::Call),
-    /// Run everything that a wharfage.toml declares: webhooks, polls, sockets, workers and sinks
+    /// Run everything that a wharfage.toml declares: webhooks, polls, sockets and sinks
     Serve(serve::Serve),
     /// Show how connections are, and what to do about those that are not well
     Health(health::Health),
@@ -114,11 +123,12 @@ enum Command {
 }
 
 const EXIT_CODES: &str = "Exit codes: 0 done · 2 the call was wrong · 3 the operator must act (grant, credential, limit, \
-configuration) · 4 waiting helps · 5 the provider's fault · 6 a defect of a plugin or of wharfage · 1 anything else";
+configuration) · 4 waiting helps · 5 the provider's fault · 6 a defect of a plugin or of wharfage · 130 interrupted · \
+1 anything else";
 
 /// Runs what the arguments say.
 pub(crate) fn run() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = arguments();
     // The demo tells in words what the log would; both at once is hard to read.
     let is_quiet = matches!(arguments.command, Command::Demo(_));
     // What runs for days tells what it does.
@@ -135,7 +145,7 @@ pub(crate) fn run() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            anstream::eprintln!("wharfage: no runtime: {error}");
+            note!("wharfage: no runtime: {error}");
             return ExitCode::FAILURE;
         }
     };
@@ -174,6 +184,17 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
+/// What is asked for. A variable that is set to nothing, as service files leave it, is as one that is not set.
+fn arguments() -> Arguments {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let mut command = Arguments::command().mut_args(|argument| match argument.get_env().is_some_and(is_empty) {
+        true => argument.env(None::<&str>),
+        false => argument,
+    });
+    let matches = command.get_matches_mut();
+    Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+}
+
 /// Whether whoever reads what is printed reads no further.
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let is_it = |io: &std::io::Error| io.kind() == std::io::ErrorKind::BrokenPipe;
@@ -184,6 +205,9 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
 #[derive(Debug, thiserror::Error)]
 #[error("exit code {0}")]
 struct Told(u8);
+
+/// What a shell makes of an interrupt: 128, and the number of the signal.
+const INTERRUPTED: u8 = 130;
 
 /// A code that says whose fault a failure was.
 fn exit_code(error: &anyhow::Error) -> ExitCode {
@@ -296,13 +320,27 @@ fn tell(event: &PathEvent) {
     }
 }
 
+/// A child process gets these variables of the environment, and no secret that may lie beside them.
+fn with_only(child: &mut std::process::Command, names: &[&str]) {
+    child.env_clear();
+    child.envs(names.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+}
+
 /// Reads a `wharfage.toml`.
 fn read_config(path: &Path) -> anyhow::Result<Config> {
     let text = std::fs::read_to_string(path).map_err(|error| {
-        wharfage::Error::new(Kind::Configuration, format!("{} cannot be read: {error}", path.display()))
-            .with_details("Write one:   wharfage explain --suggest COMPONENT.wasm >> wharfage.toml")
+        let wrong = wharfage::Error::new(Kind::Configuration, format!("{} cannot be read: {error}", path.display()));
+        match error.kind() {
+            std::io::ErrorKind::NotFound => wrong.with_details(write_one(path)),
+            _ => wrong,
+        }
     })?;
     Ok(Config::parse(&text, path)?)
+}
+
+/// What helps where there is no `wharfage.toml`.
+fn write_one(path: &Path) -> String {
+    format!("Write one:   wharfage explain --suggest COMPONENT.wasm >> {}", path.display())
 }
 
 /// Reads a text file.

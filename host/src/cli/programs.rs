@@ -139,12 +139,13 @@ fn asked(path: &Path, program: &SecretProgram) -> anyhow::Result<bool> {
         return Ok(false);
     }
     let shown = one_line(&program.shown(), 500);
-    anstream::eprintln!("{} would run a program to get a secret:\n  {BOLD}{shown}{BOLD:#}", path.display());
+    note!("{} would run a program to get a secret:\n  {BOLD}{shown}{BOLD:#}", path.display());
     if !program.env.is_empty() {
-        anstream::eprintln!("  with {}", one_line(&program.env.join(", "), 500));
+        note!("  with {}", one_line(&program.env.join(", "), 500));
     }
-    anstream::eprint!("Run it, now and from now on? [y/N] ");
-    std::io::stderr().flush()?;
+    let mut err = anstream::stderr();
+    write!(err, "Run it, now and from now on? [y/N] ")?;
+    err.flush()?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))

@@ -12,15 +12,15 @@ use wharfage::secrets::{SecretSlot, SecretState};
 use wharfage::{Clock as _, Config, Host, Kind, SecretValue, Secrets, SystemClock};
 
 use super::text::{self, DIM, GREEN, YELLOW};
-use super::{Common, programs, read_config};
+use super::{Common, INTERRUPTED, Told, programs, read_config};
 
 /// Days after which a secret is old where its provider says nothing.
 const AGE_DAYS: u32 = 90;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// Most bytes that are read of a value.
-const VALUE_BYTES_MAX: u64 = 1 << 20;
+/// Most bytes of a value, as the sealed store has it.
+const VALUE_BYTES_MAX: usize = 64 << 10;
 
 #[derive(Args)]
 pub(super) struct Secret {
@@ -92,10 +92,10 @@ async fn keep(host: &Host, config: &Config, named: &Named, slot: SecretSlot) -> 
     secrets.may_keep(secret)?;
     let version = secrets.keep(secret, &value(secret)?, slot).await?;
     let word = if slot == SecretSlot::Next { "next value " } else { "" };
-    anstream::eprintln!("{GREEN}kept{GREEN:#} the {word}{secret} of {connection}, sealed, version {version}");
+    note!("{GREEN}kept{GREEN:#} the {word}{secret} of {connection}, sealed, version {version}");
     let state = secrets.states().await.into_iter().find(|state| state.name == *secret);
     if let Some(state) = state.filter(|state| state.version.is_none()) {
-        anstream::eprintln!(
+        note!(
             "{YELLOW}{} comes before it, and is what {connection} uses{YELLOW:#}",
             text::one_line(&state.source, 200)
         );
@@ -105,17 +105,39 @@ async fn keep(host: &Host, config: &Config, named: &Named, slot: SecretSlot) -> 
 
 /// The value, from a prompt that does not show it, or from standard input.
 fn value(secret: &str) -> anyhow::Result<SecretValue> {
-    if std::io::stdin().is_terminal() {
-        let typed = rpassword::prompt_password(format!("{secret} (it is not shown): ")).context("read the value")?;
-        return Ok(SecretValue::new(typed));
+    let wrong = |message: String| wharfage::Error::new(Kind::InvalidRequest(Vec::new()), message);
+    let text = if std::io::stdin().is_terminal() {
+        typed(secret)?
+    } else {
+        let mut text = String::new();
+        // One more than may be there, and the end of its line.
+        let read = std::io::stdin().lock().take(VALUE_BYTES_MAX as u64 + 3).read_to_string(&mut text);
+        read.map_err(|_| wrong("standard input holds no text".to_owned()))?;
+        // What `echo` and editors put behind a value.
+        let line = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+        let length = line.len();
+        text.truncate(length);
+        text
+    };
+    match text.len() {
+        0 => Err(wrong(format!("the value of {secret} is empty")).into()),
+        1..=VALUE_BYTES_MAX => Ok(SecretValue::new(text)),
+        _ => Err(wrong(format!("the value of {secret} is longer than {VALUE_BYTES_MAX} bytes")).into()),
     }
-    let mut text = String::new();
-    let read = std::io::stdin().lock().take(VALUE_BYTES_MAX).read_to_string(&mut text);
-    read.map_err(|_| wharfage::Error::new(Kind::InvalidRequest(Vec::new()), "standard input holds no text"))?;
-    // What `echo` and editors put behind a value.
-    let length = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line)).len();
-    text.truncate(length);
-    Ok(SecretValue::new(text))
+}
+
+/// What a person types. An interrupt that is listened to ends the prompt and not the program, so that the terminal
+/// shows again what is typed.
+fn typed(secret: &str) -> anyhow::Result<String> {
+    #[cfg(unix)]
+    let _listening = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt());
+    match rpassword::prompt_password(format!("{secret} (it is not shown): ")) {
+        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {
+            note!("\n{YELLOW}interrupted{YELLOW:#}: nothing was kept");
+            Err(Told(INTERRUPTED).into())
+        }
+        typed => typed.context("read the value"),
+    }
 }
 
 async fn remove(host: &Host, config: &Config, named: &Named, only_previous: bool) -> anyhow::Result<()> {
@@ -131,20 +153,20 @@ async fn remove(host: &Host, config: &Config, named: &Named, only_previous: bool
             .with_details(format!("What there is:   wharfage secret list {connection}"))
             .into());
     }
-    anstream::eprintln!("{GREEN}removed{GREEN:#} {what}{secret} of {connection}");
+    note!("{GREEN}removed{GREEN:#} {what}{secret} of {connection}");
     Ok(())
 }
 
 async fn rotate_key(host: &Host) -> anyhow::Result<()> {
     let change = host.change_sealing_key().await?;
     match change.resealed {
-        0 => anstream::eprintln!(
+        0 => note!(
             "{YELLOW}nothing was sealed anew{YELLOW:#}: no record that opens has another key than the one that seals"
         ),
-        resealed => anstream::eprintln!("{GREEN}sealed{GREEN:#} {} with a new key", text::count(resealed, "record")),
+        resealed => note!("{GREEN}sealed{GREEN:#} {} with a new key", text::count(resealed, "record")),
     }
     if change.environment_holds_old {
-        anstream::eprintln!("Only the first key of WHARFAGE_SEALING_KEY is needed now; take the others away.");
+        note!("Only the first key of WHARFAGE_SEALING_KEY is needed now; take the others away.");
     }
     if change.unopened.is_empty() {
         return Ok(());
@@ -222,7 +244,7 @@ fn print(rows: Vec<serde_json::Value>, columns: &[&str], as_json: bool) -> anyho
         return Ok(());
     }
     if rows.is_empty() {
-        anstream::eprintln!("{DIM}no connection here has a secret{DIM:#}");
+        note!("{DIM}no connection here has a secret{DIM:#}");
     }
     let columns: Vec<String> = columns.iter().map(|column| (*column).to_owned()).collect();
     let rows: Vec<Box<RawValue>> = rows.iter().map(serde_json::value::to_raw_value).collect::<Result<_, _>>()?;

@@ -47,12 +47,13 @@ impl Serve {
         let serving = tokio::select! {
             serving = host.serve(&config) => serving?,
             why = signals.stop() => {
-                anstream::eprintln!("{DIM}{why}: nothing had begun{DIM:#}");
+                note!("{DIM}{why}: nothing had begun{DIM:#}");
                 return Ok(());
             }
         };
         exporting.iter().for_each(|exporting| exporting.measure(&serving));
-        told(&serving, &config).await;
+        running(&serving).await;
+        hint(&config);
         let mut stopping = None;
         loop {
             let asked = match stopping {
@@ -64,7 +65,7 @@ impl Serve {
             };
             match asked {
                 Asked::Stop(why) => {
-                    anstream::eprintln!("{DIM}{why}: finishing what is under way{DIM:#}");
+                    note!("{DIM}{why}: finishing what is under way{DIM:#}");
                     // Whoever asks again does not wait.
                     let ended = tokio::select! {
                         ended = serving.drain() => Some(ended),
@@ -79,8 +80,8 @@ impl Serve {
                         }
                     }
                     match ended {
-                        Some(true) => anstream::eprintln!("{GREEN}stopped{GREEN:#}"),
-                        _ => anstream::eprintln!(
+                        Some(true) => note!("{GREEN}stopped{GREEN:#}"),
+                        _ => note!(
                             "{GREEN}stopped{GREEN:#} {DIM}with work under way, which begins again with the next start{DIM:#}"
                         ),
                     }
@@ -116,22 +117,24 @@ impl Serve {
                                 // One goes before the other comes: both would take from what is kept.
                                 drop(exporting.take());
                                 exporting = host.export(&changed.observe, super::spans()).unwrap_or_else(|error| {
-                                    anstream::eprintln!(
-                                        "{RED}[observe] was not taken up{RED:#}; no spans and metrics are sent"
-                                    );
+                                    note!("{RED}[observe] was not taken up{RED:#}; no spans and metrics are sent");
                                     super::text::failure(&error.into());
                                     beside.retain(|name| name != "[observe]");
                                     None
                                 });
                                 exporting.iter().for_each(|exporting| exporting.measure(&serving));
                             }
+                            let is_shown = changed.serve != config.serve
+                                || changed.endpoints != config.endpoints
+                                || changed.sinks != config.sinks;
                             config = changed;
                             said(why, &reloaded, &beside);
+                            if is_shown {
+                                running(&serving).await;
+                            }
                         }
                         Err(error) => {
-                            anstream::eprintln!(
-                                "{RED}{why}, and was not taken up{RED:#}; everything goes on as before"
-                            );
+                            note!("{RED}{why}, and was not taken up{RED:#}; everything goes on as before");
                             super::text::failure(&error);
                         }
                     }
@@ -142,25 +145,32 @@ impl Serve {
 }
 
 /// What runs, in a line each.
-async fn told(serving: &Serving, config: &Config) {
+async fn running(serving: &Serving) {
     for line in serving.declared().await {
-        anstream::eprintln!("{GREEN}running{GREEN:#} {line}");
+        note!("{GREEN}running{GREEN:#} {line}");
     }
     match serving.console().await {
         // The link is for a person's eyes; what is written elsewhere may be a log.
         Some(console) if std::io::stderr().is_terminal() => {
-            anstream::eprintln!("{GREEN}running{GREEN:#} console {}", console.link());
+            note!("{GREEN}running{GREEN:#} console {}", console.link());
         }
         Some(console) => {
             let token = console.token_file.as_ref().map(|file| format!(", its token in {}", file.display()));
-            anstream::eprintln!("{GREEN}running{GREEN:#} console {}{}", console.page(), token.unwrap_or_default());
+            note!("{GREEN}running{GREEN:#} console {}{}", console.page(), token.unwrap_or_default());
         }
-        None => anstream::eprintln!(
+        None => {}
+    }
+}
+
+/// What could be declared besides.
+fn hint(config: &Config) {
+    if config.serve.console.is_none() {
+        note!(
             "{DIM}no [serve.console] is declared: with it, a page on this machine shows what happens, beside health and metrics{DIM:#}"
-        ),
+        );
     }
     if config.sinks.is_empty() {
-        anstream::eprintln!(
+        note!(
             "{DIM}no [sinks] are declared: what plugins emit is kept for {}, and a sink shows it, as [sinks.log] with kind = \"stdout\"{DIM:#}",
             span(config.serve.limits.emitted_kept_ms)
         );
@@ -189,10 +199,10 @@ fn said(why: &str, reloaded: &Reloaded, beside: &[String]) {
         parts.push(beside.join(", "));
     }
     let what = if parts.is_empty() { "no connection changed".to_owned() } else { parts.join("; ") };
-    anstream::eprintln!("{GREEN}taken up{GREEN:#} {DIM}({why}){DIM:#} {what}");
+    note!("{GREEN}taken up{GREEN:#} {DIM}({why}){DIM:#} {what}");
     if !reloaded.after_restart.is_empty() {
         let settings = reloaded.after_restart.join(", ");
-        anstream::eprintln!("{RED}not taken up before the next start{RED:#} {settings}");
+        note!("{RED}not taken up before the next start{RED:#} {settings}");
     }
 }
 

@@ -127,8 +127,11 @@ struct Sink {
 
 impl Status {
     pub(super) async fn run(self, common: &Common) -> anyhow::Result<()> {
-        let config = self.config.as_deref().unwrap_or(Path::new(programs::FOUND));
-        let (address, token) = (listens(&read_config(config)?, self.config.is_some())?, token(common)?);
+        let config = read_config(self.config.as_deref().unwrap_or(Path::new(programs::FOUND)))?;
+        if let Some(name) = &self.connection {
+            config.connection(name)?;
+        }
+        let (address, token) = (listens(&config, self.config.is_some())?, token(common)?);
         // Without the state folder: the one that serves has it.
         let host = Host::builder().build()?;
         let show = async |in_place| self.show(&host, address, &token, in_place).await;

@@ -25,25 +25,25 @@ const LINE_CHARS_MAX: usize = 2_000;
 pub(super) fn failure(error: &anyhow::Error) {
     match error.downcast_ref::<wharfage::Error>() {
         Some(known) => {
-            anstream::eprintln!("{RED}{}{RED:#}: {known}", known.kind().name());
+            note!("{RED}{}{RED:#}: {known}", known.kind().name());
             // What the host found stands in its details; a plugin's fields stand nowhere else.
             if let (wharfage::Kind::InvalidRequest(fields), None) = (known.kind(), known.details()) {
                 for field in fields.iter().filter(|field| !is_said(field, known.message())) {
                     let place = if field.path.is_empty() { "(input)" } else { &field.path };
-                    anstream::eprintln!("{}: {}", one_line(place, 200), one_line(&field.message, 500));
+                    note!("{}: {}", one_line(place, 200), one_line(&field.message, 500));
                 }
             }
             if let Some(at) = known.retry_at() {
-                anstream::eprintln!("{DIM}trying again can help from {at} on{DIM:#}");
+                note!("{DIM}trying again can help from {at} on{DIM:#}");
             }
             if let Some(code) = known.provider_code() {
-                anstream::eprintln!("{DIM}the provider's code: {}{DIM:#}", one_line(code, 200));
+                note!("{DIM}the provider's code: {}{DIM:#}", one_line(code, 200));
             }
             if let Some(body) = known.body().filter(|body| !body.trim().is_empty()) {
-                anstream::eprintln!("{DIM}the provider said: {}{DIM:#}", one_line(body, 500));
+                note!("{DIM}the provider said: {}{DIM:#}", one_line(body, 500));
             }
         }
-        None => anstream::eprintln!("{RED}failed{RED:#}: {error:#}"),
+        None => note!("{RED}failed{RED:#}: {error:#}"),
     }
 }
 

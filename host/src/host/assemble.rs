@@ -10,9 +10,9 @@ use super::Host;
 use crate::account::{Account, SecretSource, SecretValue};
 use crate::artifact::Digest;
 use crate::auth::Credential;
-use crate::connection::Limits;
 use crate::error::{Error, Result};
 use crate::grant::Grant;
+use crate::limits::Limits;
 use crate::manifest::{BudgetScope, CredentialFacts, Needs, SecretFacts};
 use crate::observe::audit::AuditContext;
 use crate::outbound::admit::{BucketQueue, BucketQueues};
@@ -113,6 +113,7 @@ impl Host {
             sessions: Vec::new(),
             key_sets: None,
             is_authority: false,
+            hides_path: false,
         };
         let asked: Vec<Asked> = grant.scope.asked.iter().chain(&grant.authority.asked).cloned().collect();
         if needs.manifest.secrets.values().any(SecretFacts::has_key_set) {

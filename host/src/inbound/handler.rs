@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::envelope::Emitter;
 use crate::capability;
-use crate::connection::Limits;
 use crate::error::{Error, Kind, Result};
 use crate::event::{EVENT_NAME_BYTES_MAX, Emission, Event, Outcome, Trigger};
+use crate::limits::Limits;
 use crate::plugin::Plugin;
 use crate::store::Store;
 use crate::store::arrival::{Commit, Committed, Emit, Standing, Step};

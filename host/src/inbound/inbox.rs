@@ -393,10 +393,10 @@ mod tests {
     use serde_json::value::RawValue;
 
     use super::*;
-    use crate::connection::Limits;
     use crate::event::{Emission, Event, Outcome};
     use crate::inbound::envelope::Emitter;
     use crate::inbound::handler::{Handles, Keeping, Parts as Made};
+    use crate::limits::Limits;
     use crate::store::arrival::{Commit, Emit, EventState, Filter, Sweep};
     use crate::store::{MemoryStore, Store};
     use crate::time::{BoxFuture, Clock, ManualClock};

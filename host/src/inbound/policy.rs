@@ -9,8 +9,8 @@ use serde::Deserialize;
 use super::handler::Keeping;
 #[cfg(feature = "serve")]
 use super::inbox::InboxPolicy;
-use crate::connection::limits;
 use crate::error::{Error, Result};
+use crate::limits::limits;
 #[cfg(feature = "serve")]
 use crate::outbound::retry::RetryPolicy;
 #[cfg(feature = "serve")]

@@ -24,7 +24,7 @@ use url::Url;
 #[cfg(feature = "serve")]
 use super::envelope::Emitted;
 use crate::account::SecretSource;
-use crate::connection::limits;
+use crate::limits::limits;
 use crate::text::shown;
 
 /// `[sinks.<name>]` of a `wharfage.toml`: emitted events go here too.

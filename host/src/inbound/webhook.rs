@@ -9,8 +9,8 @@ mod endpoint;
 use serde::Deserialize;
 use url::Url;
 
-use crate::connection::limits;
 use crate::error::{Error, Result};
+use crate::limits::limits;
 use crate::text::shown;
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use super::{Manifest, OriginFacts, Purpose, dated, is_word, json_of};
 use crate::auth::authorize::OWN_PARAMS;
 use crate::auth::self_signed::LIFETIME_S_MAX;
 use crate::auth::{Place, jwt, oauth2};
-use crate::grant::toml_list;
+use crate::text::toml_list;
 use crate::text::{is_token, is_unshowable, shown};
 
 /// How a credential is made of secrets and placed.

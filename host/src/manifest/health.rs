@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{Effect, Operation, dated, json_of};
+use crate::error::Kind;
 use crate::schema::Schema;
 use crate::text::shown;
 
@@ -54,9 +55,14 @@ impl HealthFacts {
             schema.remove("required");
         }
         let schema = Schema::new(&schema).map_err(|error| error.message().to_owned())?;
-        schema.check_input(&self.input_json()?).map_err(|error| {
-            let details = error.details().unwrap_or_default().to_owned();
-            format!("has an input that `{name}` does not take: {}", details.replace('\n', "; "))
+        let input = self.input_json()?;
+        schema.check_input(&input, input.to_string().len()).map_err(|error| {
+            // What does not fit stands in the details, and a limit in the sentence.
+            let why = match error.kind() {
+                Kind::InvalidRequest(_) => error.details().unwrap_or_default(),
+                _ => error.message(),
+            };
+            format!("has an input that `{name}` does not take: {}", why.replace('\n', "; "))
         })
     }
 }

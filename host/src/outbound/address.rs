@@ -23,9 +23,9 @@ use url::Host;
 
 use super::admit::Admitted;
 use super::circuit::Verdict;
-use super::scope::toml_key;
 use super::{CallContext, Outbound};
 use crate::error::{Error, Kind, NetworkStage, Result, rule};
+use crate::text::toml_key;
 use crate::time::{BoxFuture, Clock, Timestamp};
 
 /// A request with the only addresses that may be dialled for it.

@@ -27,8 +27,8 @@ use super::sign::SignedRequest;
 use super::stream::UploadBody;
 use super::transport::{ResponseBody, ResponseHead, Transport, TransportError, UpgradedIo, unsent};
 use super::wires::{Destination, Open, Single, Wires, broken, machine_tls};
-use crate::connection::Limits;
 use crate::error::{Error, NetworkStage, RequestSent, Result};
+use crate::limits::Limits;
 use crate::time::{BoxFuture, SystemClock};
 
 /// The real thing: one for each operator's connection, with wires of its own.

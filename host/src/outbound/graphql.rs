@@ -17,8 +17,21 @@ use url::Url;
 
 use super::object::Object;
 use super::{Method, Request};
-use crate::connection::GraphqlLimit;
 use crate::text::shown;
+
+/// What of a GraphQL endpoint is granted. What is set must hold together.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct GraphqlLimit {
+    /// Neither mutations nor subscriptions.
+    #[serde(default)]
+    pub queries_only: bool,
+    /// Operations of these names. A name is what the plugin calls it: `fields` is what the provider acts on.
+    pub operations: Option<Vec<String>>,
+    /// Only these fields at the top of an operation, whatever they are renamed to.
+    pub fields: Option<Vec<String>>,
+}
 
 /// Most tokens of one document.
 const TOKENS_MAX: usize = 100_000;
@@ -124,7 +137,7 @@ fn with(granted: &[String], more: &str) -> Option<Vec<String>> {
 /// The line that grants this much.
 fn line(limit: &GraphqlLimit) -> String {
     let list = |key: &str, names: &Option<Vec<String>>| {
-        names.as_ref().map(|names| format!("{key} = {}", crate::grant::toml_list(names)))
+        names.as_ref().map(|names| format!("{key} = {}", crate::text::toml_list(names)))
     };
     let only = limit.queries_only.then(|| "queries_only = true".to_owned());
     let lists = [list("operations", &limit.operations), list("fields", &limit.fields)];

@@ -57,8 +57,8 @@ use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::auth::Credential;
-use crate::connection::Limits;
 use crate::error::{Error, Kind, RequestSent, Result};
+use crate::limits::Limits;
 use crate::manifest::RateHeaders;
 use crate::observe::audit::{AuditContext, AuditEntry};
 use crate::observe::metrics::Meter;

@@ -11,7 +11,7 @@ use super::scope::{OriginScope, Scope};
 use super::transport::Transport;
 use super::{Method, Outbound};
 use crate::account::SecretSource;
-use crate::connection::Limits;
+use crate::limits::Limits;
 use crate::manifest::Purpose;
 use crate::vault::{Granted, Secrets, SecretsContext};
 

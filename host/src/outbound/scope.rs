@@ -18,7 +18,7 @@ use super::graphql::{self, GraphqlRule};
 use super::path_pattern::{PathPattern, check_path};
 use super::{CredentialChoice, Method, Request};
 use crate::error::{Error, Kind, rule};
-use crate::text::{is_token, short};
+use crate::text::{is_token, short, toml_key};
 
 /// Costs that one request may state.
 pub(crate) const REQUEST_COSTS_MAX: usize = 64;
@@ -111,12 +111,7 @@ impl OriginScope {
 impl Scope {
     /// What the host asks for itself at one origin, within these limits. The names are for messages.
     #[cfg(any(feature = "serve", feature = "trace"))]
-    pub(crate) fn of_own(
-        plugin: &str,
-        connection: &str,
-        origin: OriginScope,
-        limits: &crate::connection::Limits,
-    ) -> Self {
+    pub(crate) fn of_own(plugin: &str, connection: &str, origin: OriginScope, limits: &crate::limits::Limits) -> Self {
         let size = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
         Self {
             plugin: plugin.to_owned(),
@@ -274,7 +269,7 @@ impl Scope {
     /// The line that grants one more origin: the whole list, for a key stands once.
     fn origin_line(&self, origin: &str) -> String {
         let more = [origin.to_owned()];
-        let list = crate::grant::toml_list(self.stated.iter().chain(&more));
+        let list = crate::text::toml_list(self.stated.iter().chain(&more));
         format!("To allow it, set in [connections.{}] of wharfage.toml:   origins = {list}", toml_key(&self.connection))
     }
 
@@ -434,12 +429,6 @@ fn is_same_origin(granted: &Url, asked: &Url) -> bool {
         && granted.host().is_some()
         && granted.host() == asked.host()
         && granted.port_or_known_default() == asked.port_or_known_default()
-}
-
-/// A name as a key of TOML: bare where it can be.
-pub(crate) fn toml_key(name: &str) -> String {
-    let is_bare = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    if is_bare { name.to_owned() } else { format!("{name:?}") }
 }
 
 #[cfg(test)]

@@ -29,11 +29,11 @@ use crate::auth::oauth2::{self, Connected, Consent, Due, Exchange, Fixed, TokenA
 use crate::auth::scopes::Needed;
 use crate::auth::{Credential, self_signed};
 use crate::error::{Error, Kind, RequestSent, Result};
-use crate::grant::toml_list;
 use crate::manifest::{BodyForm, Oauth2Facts, Oauth2Flow, Purpose, endpoint_parts};
 use crate::observe::audit::{AuditAction, AuditEntry};
 use crate::observe::trace::{Trace, carry};
 use crate::text::shown;
+use crate::text::toml_list;
 use crate::time::{BoxFuture, Clock, Timestamp};
 use crate::vault::{Sealed, Secrets};
 

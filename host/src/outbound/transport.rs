@@ -13,8 +13,8 @@ use super::circuit::Leave;
 use super::sign::SignedRequest;
 use super::stream::Rest;
 use super::{CallContext, Method, Outbound};
-use crate::connection::Limits;
 use crate::error::{Error, Kind, NetworkStage, RequestSent, Result};
+use crate::limits::Limits;
 use crate::time::{BoxFuture, Timestamp};
 
 /// What carries a signed request to its address. Tests put a provider of their own here.

@@ -30,8 +30,8 @@ use url::Host;
 
 use super::client::Sending;
 use super::transport::{TransportError, unsent};
-use crate::connection::Limits;
 use crate::error::{NetworkStage, RequestSent};
+use crate::limits::Limits;
 use crate::time::{BoxFuture, Clock, Timestamp};
 
 /// How long a wire is kept that nobody uses.

@@ -34,6 +34,9 @@ impl Loaded {
         let wanted = What::Operation(&operation.name);
         self.check_scopes(&wanted, self.needs.manifest.scopes_of_operation(&operation.name)).await?;
         let cursor = cursor.map(|cursor| self.open(operation, &cursor)).transpose()?;
+        if let Some(tape) = &self.outbound.tape {
+            tape.begins(&self.outbound, &operation.name, &input)?;
+        }
         let deadline = self.deadline();
         let result = {
             let call = PageCall { operation, input: &input, cursor: cursor.as_deref(), files, deadline };
@@ -79,7 +82,7 @@ impl Loaded {
         }
         let index = self.index(operation);
         match self.schemas[index].get_or_init(|| operation.read_input_schema()) {
-            Ok(schema) => schema.check_input(&value).map_err(|error| error.context(&operation.name))?,
+            Ok(schema) => schema.check_input(&value, text.len()).map_err(|error| error.context(&operation.name))?,
             Err(error) => return Err(error.clone()),
         }
         self.drift.ready(index, operation)?;

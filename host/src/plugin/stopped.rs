@@ -4,9 +4,9 @@ use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
 
 use crate::capability;
-use crate::connection::Limits;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::limits::Limits;
 use crate::text::shown_lines;
 
 /// What wasmtime says of limits that it has no type for, and their names.

@@ -13,10 +13,10 @@ use zeroize::Zeroizing;
 
 use crate::auth::Credential;
 use crate::auth::hmac::{self, Function};
-use crate::connection::Limits;
 use crate::error::{Error, Kind, Result};
 use crate::hex::hex;
 use crate::host::Host;
+use crate::limits::Limits;
 use crate::observe::audit::AuditContext;
 use crate::outbound::{CallContext, CredentialChoice, Made, Method, Outbound, Request};
 use crate::vault::Secrets;

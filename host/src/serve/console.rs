@@ -26,7 +26,7 @@ use self::access::{Token, names_this, other_page};
 use self::history::{History, STEP_MS};
 use self::page::Page;
 use super::ask::{PROOF_PATH, proof};
-use super::listener::{Answers, Incoming, Line, Listener, ListenerLimits};
+use super::listener::{Answers, Incoming, Line, Listener, ListenerLimits, another};
 use crate::error::{Error, Kind, Result};
 use crate::inbound::log::EventSearch;
 use crate::inbound::policy::{ConsoleLimits, ConsolePolicy};
@@ -93,9 +93,8 @@ impl Console {
             view,
         });
         let listener = Listener::open(address, shared.clone()).await.map_err(|error| {
-            Error::configuration(format!("the console cannot be listened for at {address}: {error}")).with_details(
-                "Stop what listens there, or set another address in [serve.console]:   listen = \"127.0.0.1:PORT\"",
-            )
+            Error::configuration(format!("the console cannot be listened for at {address}: {error}"))
+                .with_details(another(&error, "serve.console"))
         })?;
         let _ = shared.address.set(listener.address());
         let sampler = Sampler(tokio::spawn(sample(shared.clone())));

@@ -107,6 +107,16 @@ impl Listener {
     }
 }
 
+/// What helps where an address of this table cannot be listened at.
+pub(crate) fn another(error: &std::io::Error, table: &str) -> String {
+    let first = match error.kind() {
+        std::io::ErrorKind::AddrNotAvailable => "This machine has no such address: set one that it has",
+        std::io::ErrorKind::PermissionDenied => "This port is the system's: set another address",
+        _ => "Stop what listens there, or set another address",
+    };
+    format!("{first} in [{table}]:   listen = \"127.0.0.1:PORT\"")
+}
+
 impl Drop for Listener {
     fn drop(&mut self) {
         self.server.abort();

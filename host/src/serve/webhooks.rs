@@ -15,7 +15,7 @@ use axum::response::Response;
 use futures_util::StreamExt as _;
 use tokio::sync::Semaphore;
 
-use super::listener::{Answers, Incoming, Line, Listener, ListenerLimits, bounded};
+use super::listener::{Answers, Incoming, Line, Listener, ListenerLimits, another, bounded};
 use crate::error::{Error, Result};
 use crate::inbound::policy::ServeLimits;
 use crate::inbound::verify::check_in_vain;
@@ -59,9 +59,8 @@ impl Webhooks {
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
         let cannot = |error: std::io::Error| {
-            Error::configuration(format!("webhooks cannot be listened for at {address}: {error}")).with_details(
-                "Stop what listens there, or set another address in [serve]:   listen = \"127.0.0.1:PORT\"",
-            )
+            Error::configuration(format!("webhooks cannot be listened for at {address}: {error}"))
+                .with_details(another(&error, "serve"))
         };
         let strangers = Semaphore::new(bounded(EndpointLimits::default().in_flight));
         let served = RwLock::new(Arc::new(Served::new(endpoints, limits)));

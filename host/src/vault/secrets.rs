@@ -14,11 +14,11 @@ use super::versions::{Version, Versions};
 use super::{SECRET_BYTES_MAX, Sealed};
 use crate::account::{SecretSource, SecretValue};
 use crate::error::{Error, Kind, Result, rule};
-use crate::grant::list_line;
 use crate::manifest::Purpose;
 use crate::observe::audit::{AuditAction, AuditContext, AuditEntry};
 use crate::outbound::mask::{Mask, SEARCHED_BYTES_MIN};
-use crate::outbound::scope::toml_key;
+use crate::text::list_line;
+use crate::text::toml_key;
 use crate::text::{shown, suggestion};
 use crate::time::{Clock, SystemClock, Timestamp};
 

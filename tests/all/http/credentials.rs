@@ -250,6 +250,25 @@ async fn a_credential_goes_with_its_own_methods_to_its_own_paths() {
     assert_eq!((error.kind(), provider.count()), (&denied("credential"), 1));
 }
 
+/// What is shown is cut after it is masked, or the beginning of a key would show where the cut is.
+#[tokio::test]
+async fn a_secret_that_comes_back_and_is_cut_is_masked() {
+    let id = format!("{}{API_KEY}", "x".repeat(150));
+    // So much of an error's body is looked at that the cut is in a key, and what is masked is shorter than what is kept.
+    let body = format!("{}{}", "x".repeat(10), API_KEY.repeat(200));
+    let provider = Provider::scripted([
+        Reply::status(200).header("x-request-id", &id),
+        Reply::status(404).header("x-request-id", &id).body(body),
+    ])
+    .await;
+    let open = open(&provider).await;
+    let told = open.output("send", json!({"url": "{api}/x"})).await;
+    let error = open.error("send", json!({"url": "{api}/x"})).await;
+    let expected = format!("{}[masked]", "x".repeat(150));
+    assert_eq!((told["request_id"].as_str(), error.request_id()), (Some(&*expected), Some(&*expected)));
+    assert_eq!(error.body(), Some("xxxxxxxxxx[masked]"));
+}
+
 /// A provider that shows what it was sent (as httpbin does) would hand the key to the plugin.
 #[tokio::test]
 async fn a_secret_that_comes_back_is_masked() {

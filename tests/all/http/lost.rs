@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use wharfage::{Connection, Error, Kind, ManualClock, NetworkStage, RequestSent};
+use wharfage_tests::provider::nobody;
 use wharfage_tests::{NOW, Open, Provider, Reply, Scene, guests, until};
 
 use super::{denied, get, open};
@@ -25,10 +26,9 @@ async fn a_lost_answer_is_asked_for_again() {
 
 #[tokio::test]
 async fn nobody_there_is_told_as_such() {
-    let provider = Provider::scripted([Reply::status(200)]).await;
+    let (_held, url) = nobody();
     // Two calls of five attempts each; the breaker would refuse the second.
-    let scene = Scene::of(guests::HTTP_SEND).with(&provider).grant(|connection| connection.breaker.enabled = false);
-    drop(provider);
+    let scene = Scene::of(guests::HTTP_SEND).at("api", &url).grant(|connection| connection.breaker.enabled = false);
     let open = scene.open().await;
     for method in ["GET", "POST"] {
         let error = open.error("send", json!({"method": method, "url": "{api}/x?secret=1"})).await;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 use wharfage::observe::PathEvent;
 use wharfage::{Clock, Kind, ManualClock, Timestamp};
-use wharfage_tests::{NOW, Provider, Reply, Scene, guests, skipping};
+use wharfage_tests::{NOW, Provider, Reply, Scene, guests, skipping, until};
 
 fn budget(text: &str) -> String {
     format!("\n[budgets.pace]\n{text}\nsource = \"made up for the tests\"\ndate = \"2026-11-22\"\n")
@@ -43,21 +43,29 @@ async fn guide_s03_fifty_at_once_keep_to_five_a_second() {
 
 #[tokio::test]
 async fn a_permit_for_so_many_at_once_comes_back_whatever_happens() {
-    let provider = Provider::answering(|seen| match seen.number % 3 {
-        0 => Reply::status(404),
-        1 => Reply::reset(),
+    let provider = Provider::answering(|seen| match (&*seen.target, seen.number % 3) {
+        ("/held", _) => Reply::never(),
+        (_, 0) => Reply::status(404),
+        (_, 1) => Reply::reset(),
         _ => Reply::status(200),
     })
     .await;
-    let open = Scene::of(guests::HTTP_SEND).with(&provider).manifest(&budget("concurrency = 2")).open().await;
+    let scene = Scene::of(guests::HTTP_SEND).with(&provider).manifest(&budget("concurrency = 2"));
+    let open = scene.grant(patient).open().await;
     for _ in 0..5 {
         let calls = (0..6).map(|_| open.call("send", json!({"url": "{api}/x"})));
         futures_util::future::join_all(calls).await;
         // Whoever goes away leaves its permit behind.
         drop(tokio::time::timeout(std::time::Duration::ZERO, open.call("send", json!({"url": "{api}/x"}))).await);
     }
-    open.call("send", json!({"url": "{api}/x"})).await.ok();
     assert!(provider.count() > 30);
+    // Both are there: what is never answered is under way twice.
+    let held = futures_util::future::join_all((0..2).map(|_| open.call("send", json!({"url": "{api}/held"}))));
+    let both = async { until!(provider.seen().iter().filter(|seen| seen.target == "/held").count() == 2) };
+    tokio::select! {
+        ended = held => panic!("it was never answered, and ended: {ended:?}"),
+        () = both => {}
+    }
 }
 
 #[tokio::test]

@@ -72,28 +72,3 @@ async fn a_packed_answer_is_unpacked_and_an_unknown_packing_refused() {
         assert!(matches!(error.kind(), Kind::SchemaViolation | Kind::Network(_)), "{coding}: {error:?}");
     }
 }
-
-#[tokio::test]
-async fn a_request_too_large_does_not_leave() {
-    let provider = Provider::scripted([Reply::status(200)]).await;
-    let open = Scene::of(guests::HTTP_SEND)
-        .with(&provider)
-        .grant(|connection| {
-            connection.limits.request_body_bytes = 100;
-            connection.limits.url_bytes = 200;
-            connection.limits.headers = 2;
-            connection.limits.header_bytes = 50;
-        })
-        .open()
-        .await;
-    for (input, limit) in [
-        (json!({"method": "POST", "url": "{api}/", "body": "x".repeat(101)}), "request_body_bytes"),
-        (json!({"url": format!("{{api}}/{}", "x".repeat(200))}), "url_bytes"),
-        (json!({"url": "{api}/", "headers": [["a", "1"], ["b", "2"], ["c", "3"]]}), "headers"),
-        (json!({"url": "{api}/", "headers": [["a", "x".repeat(60)]]}), "header_bytes"),
-    ] {
-        let error = open.error("send", input).await;
-        assert_eq!(*error.kind(), Kind::LimitExceeded(limit.to_owned()), "{error:?}");
-    }
-    assert_eq!(provider.count(), 0);
-}

@@ -9,9 +9,9 @@ use crate::error::{Error, Result, rule};
 use crate::explain::place;
 use crate::grant::Grant;
 use crate::manifest::{CredentialFacts, Needs, endpoint_parts};
-use crate::outbound::scope::toml_key;
 use crate::plugin::Plugin;
 use crate::text::shown;
+use crate::text::toml_key;
 
 /// Refuses a component that does with a secret of the connection what the one before did not, where none is pinned. What it
 /// does less is no matter.

@@ -12,9 +12,9 @@ use zeroize::Zeroizing;
 
 use super::worker::{SinkTarget, Trouble};
 use super::{SinkLimits, SinkPlace, SinkPolicy};
-use crate::connection::Limits;
 use crate::error::{Error, Kind, Result};
 use crate::inbound::envelope::Emitted;
+use crate::limits::Limits;
 use crate::manifest::Purpose;
 use crate::observe::audit::{AuditAction, AuditEntry};
 use crate::outbound::own::{OwnPath, granted};

@@ -8,8 +8,8 @@ use tracing::subscriber::NoSubscriber;
 
 use super::message::{Rejected, rejected};
 use crate::auth::Credential;
-use crate::connection::Limits;
 use crate::error::{Error, Kind, Result};
+use crate::limits::Limits;
 use crate::manifest::Purpose;
 use crate::observe::policy::ObservePolicy;
 use crate::outbound::own::{OwnPath, granted};

@@ -8,10 +8,10 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::value::RawValue;
 
 use super::*;
-use crate::connection::Limits;
 use crate::event::{Emission, Event, Outcome};
 use crate::inbound::envelope::{Emitted, Emitter};
 use crate::inbound::handler::{Handles, Keeping, Parts};
+use crate::limits::Limits;
 use crate::store::{Arrivals as _, MemoryStore};
 use crate::time::ManualClock;
 
