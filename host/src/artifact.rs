@@ -308,7 +308,7 @@ pub(crate) fn private_dir(path: &Path) -> Result<Dir> {
         use cap_std::fs::MetadataExt;
         let about = dir.dir_metadata().map_err(wrong)?;
         let own = rustix::process::geteuid().as_raw();
-        crate::vault::judge_owner(path, about.uid(), own, &mend(path, &dir, about.uid(), own))
+        crate::ownership::judge_owner(path, about.uid(), own, &mend(path, &dir, about.uid(), own))
             .map_err(|why| Error::configuration(format!("the state folder cannot be used: {why}")))?;
         let mode = about.mode();
         if mode & 0o022 != 0 {
@@ -350,7 +350,8 @@ pub(crate) fn read_or_make_key(dir: &Dir, path: &Path) -> Result<[u8; 32]> {
         let file = path.join(KEY_FILE);
         let wrong = |why: String| Error::configuration(format!("the key {} cannot be used: {why}", file.display()));
         let about = dir.metadata(KEY_FILE).map_err(|error| wrong(error.to_string()))?;
-        crate::vault::judge(&file, about.mode(), about.uid(), rustix::process::geteuid().as_raw()).map_err(wrong)?;
+        crate::ownership::judge(&file, about.mode(), about.uid(), rustix::process::geteuid().as_raw())
+            .map_err(wrong)?;
     }
     Ok(key)
 }

@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use wasmparser::{Encoding, Parser, Payload};
 
 use crate::error::{Error, Result};
-use crate::manifest::{Manifest, Operation};
 use crate::text::{is_unshowable, shown, shown_lines};
 
 /// The contract this host speaks.
@@ -181,19 +180,17 @@ impl<'a> Outline<'a> {
     }
 }
 
-/// Puts manifest and operations into a component, at its top level.
+/// Puts a manifest and operations, as JSON, into a component, at its top level. That they are right is the caller's part.
 ///
 /// # Errors
 /// [`Kind::Component`](crate::Kind::Component) if the component carries some already, or is not one.
-pub(crate) fn embed(component: &[u8], manifest: &str, operations: &[Operation]) -> Result<Vec<u8>> {
+pub(crate) fn embed(component: &[u8], manifest: &str, operations: &[u8]) -> Result<Vec<u8>> {
     let outline = Outline::read(component)?;
     if outline.is_built() {
         return Err(Error::component("the component carries a manifest already; build from the compiler's output"));
     }
-    Manifest::parse(manifest)?.check_against(operations)?;
-    let operations = serde_json::to_vec(operations).map_err(|error| Error::internal(error.to_string()))?;
     let mut out = component.to_vec();
-    for (name, data) in [(MANIFEST_SECTION, manifest.as_bytes()), (OPERATIONS_SECTION, &operations)] {
+    for (name, data) in [(MANIFEST_SECTION, manifest.as_bytes()), (OPERATIONS_SECTION, operations)] {
         let section = wasm_encoder::CustomSection { name: name.into(), data: data.into() };
         wasm_encoder::ComponentSection::append_to_component(&section, &mut out);
     }

@@ -20,7 +20,8 @@ use crate::connection::{Config, Connection};
 #[cfg(feature = "serve")]
 use crate::error::Kind;
 use crate::error::{Error, Result};
-use crate::host::Stated;
+use crate::grant::Grant;
+use crate::host::{Host, Stated};
 use crate::manifest::{CredentialFacts, Needs, Oauth2Facts, Oauth2Flow};
 use crate::outbound::cache::KeptAnswers;
 use crate::outbound::session::{self, Revoked, Session};
@@ -138,6 +139,53 @@ pub struct DeviceSignIn {
 }
 
 debug_shows!(DeviceSignIn);
+
+impl Host {
+    /// What connects the account of a connection, or disconnects it: its OAuth 2.0 credential's sign-in. `credential`
+    /// chooses one where a plugin has several.
+    ///
+    /// # Errors
+    /// As for [`Host::open`], and [`Kind::Configuration`](crate::Kind::Configuration) when the plugin has no such
+    /// credential, or several and none is chosen.
+    pub async fn authorize(&self, config: &Config, name: &str, credential: Option<&str>) -> Result<Authorization> {
+        let stated = Stated::read_apart(config, name).await?;
+        let needs = Needs::read(&stated.bytes)?;
+        let holder = stated.holder;
+        let grant = Grant::new(&needs, name, stated.connection, holder.account)?;
+        let outbound = self.outbound(&needs, stated.digest, &grant, holder)?;
+        let names: Vec<&str> = outbound.sessions.iter().map(|(name, _)| name.as_str()).collect();
+        let wanted = match (credential, names.as_slice()) {
+            (_, []) => {
+                return Err(Error::configuration(format!("connection `{name}` has nothing to sign in for"))
+                    .with_details(
+                        "Its plugin declares no credential of the scheme oauth2, or its origins are not granted",
+                    ));
+            }
+            (Some(wanted), _) => wanted,
+            (None, [only]) => only,
+            (None, [first, ..]) => {
+                let message =
+                    format!("connection `{name}` has several credentials to sign in for: {}", names.join(", "));
+                let help = format!("Say which:   wharfage connect {name} --credential {first}");
+                return Err(Error::configuration(message).with_details(help));
+            }
+        };
+        let Some((chosen, session)) = outbound.sessions.iter().find(|(name, _)| name == wanted) else {
+            let message = format!("connection `{name}` has no credential `{wanted}` to sign in for");
+            return Err(Error::configuration(message).with_details(crate::text::suggestion(wanted, &names)));
+        };
+        let consent = consent(config, name, &needs, chosen)?;
+        // What was answered to its tokens: all connections of the account have them.
+        let sharing = config.connections.iter().filter(|(other, connection)| {
+            other.as_str() == name
+                || (holder.account_name.is_some() && connection.account.as_deref() == holder.account_name)
+        });
+        let lineages = sharing.map(|(other, _)| self.lineage(other, chosen)).collect();
+        let kept = KeptAnswers { store: self.store().clone(), lineages };
+        let clock = self.clock().clone();
+        Authorization::new(session.clone(), outbound.secrets.clone(), clock, name, holder.account, consent, kept)
+    }
+}
 
 impl Authorization {
     /// For one credential of a connection.

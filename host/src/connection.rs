@@ -10,20 +10,20 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::account::Account;
+use crate::alerts::AlertPolicy;
 use crate::drift::DriftPolicy;
 use crate::engine::EnginePolicy;
 use crate::error::{Error, Result};
-use crate::inbound::policy::ServePolicy;
-use crate::inbound::poll::PollPolicy;
-use crate::inbound::sink::SinkPolicy;
-use crate::inbound::socket::SocketPolicy;
-use crate::inbound::webhook::EndpointPolicy;
 use crate::limits::Limits;
-use crate::observe::alerts::AlertPolicy;
 use crate::observe::policy::ObservePolicy;
 use crate::outbound::breaker::BreakerPolicy;
 use crate::outbound::cache::CachePolicy;
 use crate::outbound::graphql::GraphqlLimit;
+use crate::policy::poll::PollPolicy;
+use crate::policy::serve::ServePolicy;
+use crate::policy::sink::SinkPolicy;
+use crate::policy::socket::SocketPolicy;
+use crate::policy::webhook::EndpointPolicy;
 use crate::text::{shown, shown_lines, suggestion};
 use crate::warm::WarmPolicy;
 

@@ -11,8 +11,6 @@ use crate::drift::DriftPolicy;
 use crate::engine::EnginePolicy;
 use crate::event::EVENT_NAME_BYTES_MAX;
 use crate::grant::Grant;
-use crate::inbound::poll::PollPolicy;
-use crate::inbound::socket::SocketPolicy;
 use crate::limits::Limit;
 use crate::manifest::{
     CredentialFacts, Effect, JwtFacts, MANIFEST_BYTES_MAX, Needs, OPERATIONS_BYTES_MAX, OPERATIONS_MAX, Operation,
@@ -24,6 +22,8 @@ use crate::outbound::graphql::GraphqlRule;
 use crate::outbound::scope::{OriginScope, REQUEST_COSTS_MAX};
 use crate::outbound::secret_url::SECRET_URLS_MAX;
 use crate::plugin::{DESCRIBE_COMPUTE_MS, DESCRIBE_MS};
+use crate::policy::poll::PollPolicy;
+use crate::policy::socket::SocketPolicy;
 use crate::schema::{DEPTH_MAX, NODES_MAX, PATTERN_BYTES_MAX, PATTERN_TEXT_BYTES_MAX, PATTERNS_MAX, STEPS_MAX};
 use crate::text::{is_unshowable, shown};
 

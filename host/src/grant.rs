@@ -12,12 +12,11 @@ use url::Url;
 
 use crate::account::{Account, BudgetOverride};
 use crate::auth::Credential;
+use crate::auth::scopes;
 use crate::capability;
 use crate::connection::{Allow, Connection};
 use crate::drift::DriftPolicy;
 use crate::error::{Error, Result, rule};
-use crate::inbound::poll::PollPolicy;
-use crate::inbound::socket::SocketPolicy;
 use crate::limits::Limits;
 use crate::manifest::{BudgetFacts, BudgetScope, CredentialFacts, Needs, WeightFacts, json_of};
 use crate::outbound::Method;
@@ -28,6 +27,8 @@ use crate::outbound::cache::CachePolicy;
 use crate::outbound::graphql::GraphqlRule;
 use crate::outbound::path_pattern::PathPattern;
 use crate::outbound::scope::{Asked, OriginScope, Scope};
+use crate::policy::poll::PollPolicy;
+use crate::policy::socket::SocketPolicy;
 use crate::text::{list_line, toml_key, toml_list};
 use crate::text::{shown, suggestion};
 use crate::vault::Granted;
@@ -572,6 +573,24 @@ fn method_of(text: &str, wrong: &dyn Fn(String) -> Error) -> Result<Method> {
 
 fn pattern(text: &str, wrong: &dyn Fn(String) -> Error) -> Result<PathPattern> {
     PathPattern::parse(text).map_err(|reason| wrong(format!("the path pattern `{text}`: {reason}")))
+}
+
+impl Needs {
+    /// The least scopes that a sign-in for a credential asks for over one connection: for the operations and polls that it
+    /// states. Others of the account's connections add what they need.
+    pub fn scopes(&self, connection: &Connection, credential: &str) -> Vec<String> {
+        scopes::least(self.scopes_always(credential), &self.scopes_wanted(connection, credential))
+    }
+
+    /// What each operation and poll that a connection states needs of a credential.
+    pub(crate) fn scopes_wanted(&self, connection: &Connection, credential: &str) -> Vec<&[String]> {
+        let is_stated = |name: &String| connection.operations.as_ref().is_none_or(|stated| stated.contains(name));
+        let names = self.operations.iter().map(|operation| &operation.name).filter(|name| is_stated(name));
+        let operations = names.filter_map(|name| self.manifest.scopes_of_operation(name));
+        let polls = connection.polls.keys().filter_map(|name| self.manifest.scopes_of_poll(name));
+        let all = operations.chain(polls).filter(|needed| needed.credential == credential);
+        all.map(|needed| needed.any_of).collect()
+    }
 }
 
 /// The `wharfage.toml` lines that everything a plugin needs would take: `wharfage explain --suggest`.

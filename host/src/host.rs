@@ -13,13 +13,14 @@ use self::code::apart;
 use crate::account::Account;
 use crate::artifact::{self, Artifacts, Code, CompilingListener, Digest};
 use crate::component::{COMPONENT_BYTES_MAX, embed};
-use crate::connect::Authorization;
 use crate::connection::{Config, Connection, PluginSource};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::grant::Grant;
 #[cfg(feature = "serve")]
 use crate::inbound::log::EventLog;
+#[cfg(feature = "serve")]
+use crate::inbound::sink;
 #[cfg(feature = "serve")]
 use crate::inbound::sink::channel::Events;
 #[cfg(feature = "serve")]
@@ -28,28 +29,17 @@ use crate::inbound::sink::http::HttpTarget;
 use crate::inbound::sink::lines::{LineTarget, RotatingFile};
 #[cfg(feature = "serve")]
 use crate::inbound::sink::worker::{SinkContext, SinkTarget, SinkWorker, WakeSignal};
-#[cfg(feature = "serve")]
-use crate::inbound::sink::{self, SinkPlace};
 #[cfg(any(feature = "serve", feature = "trace"))]
 use crate::limits::Limits;
-use crate::manifest::{Needs, Operation};
-#[cfg(feature = "serve")]
-use crate::observe::alerts::Alert;
-#[cfg(feature = "serve")]
-use crate::observe::alerts::publish::AlertPublisher;
+use crate::manifest::{Manifest, Needs, Operation};
 use crate::observe::audit::Audit;
 #[cfg(any(feature = "serve", feature = "trace"))]
 use crate::observe::audit::AuditContext;
 use crate::observe::metrics::{Meters, Metrics};
-#[cfg(feature = "trace")]
-use crate::observe::otlp::{self, Exporting, Spans};
-#[cfg(feature = "trace")]
-use crate::observe::policy::ObservePolicy;
 use crate::observe::refusals::{Refusal, Refusals};
 use crate::outbound::Observer;
 use crate::outbound::address::Resolver;
 use crate::outbound::admit::BucketQueue;
-use crate::outbound::cache::{KeptAnswers, lineage};
 #[cfg(any(feature = "serve", feature = "trace"))]
 use crate::outbound::client::Http;
 #[cfg(any(feature = "serve", feature = "trace"))]
@@ -58,6 +48,8 @@ use crate::outbound::session::Tokens;
 use crate::outbound::tape::Tape;
 use crate::outbound::transport::Transport;
 use crate::plugin::{self, Linked, Parts, Plugin};
+#[cfg(feature = "serve")]
+use crate::policy::sink::SinkPlace;
 use crate::store::{Seal, Store};
 use crate::time::Clock;
 #[cfg(any(feature = "serve", feature = "trace"))]
@@ -171,51 +163,6 @@ impl Host {
         self.connect_as(&stated.bytes, stated.digest, stated.connection, stated.holder)
             .await
             .map_err(|error| error.context(format!("open connection `{name}`")))
-    }
-
-    /// What connects the account of a connection, or disconnects it: its OAuth 2.0 credential's sign-in. `credential`
-    /// chooses one where a plugin has several.
-    ///
-    /// # Errors
-    /// As for [`Host::open`], and [`Kind::Configuration`](crate::Kind::Configuration) when the plugin has no such
-    /// credential, or several and none is chosen.
-    pub async fn authorize(&self, config: &Config, name: &str, credential: Option<&str>) -> Result<Authorization> {
-        let stated = Stated::read_apart(config, name).await?;
-        let needs = Needs::read(&stated.bytes)?;
-        let holder = stated.holder;
-        let grant = Grant::new(&needs, name, stated.connection, holder.account)?;
-        let outbound = self.outbound(&needs, stated.digest, &grant, holder)?;
-        let names: Vec<&str> = outbound.sessions.iter().map(|(name, _)| name.as_str()).collect();
-        let wanted = match (credential, names.as_slice()) {
-            (_, []) => {
-                return Err(Error::configuration(format!("connection `{name}` has nothing to sign in for"))
-                    .with_details(
-                        "Its plugin declares no credential of the scheme oauth2, or its origins are not granted",
-                    ));
-            }
-            (Some(wanted), _) => wanted,
-            (None, [only]) => only,
-            (None, [first, ..]) => {
-                let message =
-                    format!("connection `{name}` has several credentials to sign in for: {}", names.join(", "));
-                let help = format!("Say which:   wharfage connect {name} --credential {first}");
-                return Err(Error::configuration(message).with_details(help));
-            }
-        };
-        let Some((chosen, session)) = outbound.sessions.iter().find(|(name, _)| name == wanted) else {
-            let message = format!("connection `{name}` has no credential `{wanted}` to sign in for");
-            return Err(Error::configuration(message).with_details(crate::text::suggestion(wanted, &names)));
-        };
-        let consent = crate::connect::consent(config, name, &needs, chosen)?;
-        // What was answered to its tokens: all connections of the account have them.
-        let sharing = config.connections.iter().filter(|(other, connection)| {
-            other.as_str() == name
-                || (holder.account_name.is_some() && connection.account.as_deref() == holder.account_name)
-        });
-        let lineages = sharing.map(|(other, _)| lineage(&self.0.path_key, other, Some(chosen))).collect();
-        let kept = KeptAnswers { store: self.0.store.clone(), lineages };
-        let clock = self.0.clock.clone();
-        Authorization::new(session.clone(), outbound.secrets.clone(), clock, name, holder.account, consent, kept)
     }
 
     async fn connect_as(
@@ -377,41 +324,10 @@ impl Host {
         }
     }
 
-    /// Sends the spans that are kept there to the receiver that `[observe]` names, and what is counted with them; nothing
-    /// where it names none. They are sent until what this answers is ended or goes.
-    ///
-    /// # Errors
-    /// [`Kind::Configuration`](crate::Kind::Configuration) where the receiver cannot be reached as it is written.
-    #[cfg(feature = "trace")]
-    pub fn export(&self, policy: &ObservePolicy, spans: &Spans) -> Result<Option<Exporting>> {
-        // Such a secret is none of a connection's. It is used every few seconds, and would push out of the trail what
-        // others did.
-        let own_path = self.own_path(&otlp::path_limits(), "observe", None, AuditContext::closed())?;
-        Exporting::begin(policy, spans, &own_path, self)
-    }
-
     /// What arrived and what left: to see it, and to have it done once more.
     #[cfg(feature = "serve")]
     pub fn event_log(&self) -> EventLog {
         EventLog::new(self.0.store.clone(), self.0.clock.clone(), self.0.audit.clone())
-    }
-
-    /// What fires now, as whoever serves over this state folder has told it; see
-    /// [`AlertPolicy`](crate::alerts::AlertPolicy).
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    #[cfg(feature = "serve")]
-    pub async fn alerts(&self) -> Result<Vec<Alert>> {
-        self.publisher().firing().await
-    }
-
-    /// Tells who is to be told of alerts.
-    #[cfg(feature = "serve")]
-    pub(crate) fn publisher(&self) -> AlertPublisher {
-        let (wake, holder) = (self.0.wake.clone(), format!("{:016x}", crate::random::unlike()));
-        let (store, clock) = (self.0.store.clone(), self.0.clock.clone());
-        AlertPublisher { holder, store, clock, told: Arc::new(move || wake.ring()) }
     }
 
     /// What plugins emit, one event after the other: at least once, in the order in which it was committed, from where the
@@ -445,7 +361,7 @@ impl Host {
     pub(crate) async fn sinks(&self, config: &Config) -> Result<Vec<SinkWorker>> {
         let inner = &self.0;
         let mut workers = Vec::new();
-        sink::check_together(&config.sinks, config.serve.limits.emitted_kept_ms)?;
+        crate::policy::sink::check_together(&config.sinks, config.serve.limits.emitted_kept_ms)?;
         for (name, policy) in &config.sinks {
             let limits = &policy.limits;
             let target: Box<dyn SinkTarget> = match &policy.place {
@@ -475,15 +391,18 @@ impl Host {
     }
 
     /// Where everything is kept.
-    #[cfg(feature = "serve")]
     pub(crate) fn store(&self) -> &Arc<dyn Store> {
         &self.0.store
     }
 
     /// What time it is.
-    #[cfg(feature = "serve")]
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
         &self.0.clock
+    }
+
+    /// Where answers to a credential of a connection are kept.
+    pub(crate) fn lineage(&self, connection: &str, credential: &str) -> String {
+        crate::outbound::cache::lineage(&self.0.path_key, connection, Some(credential))
     }
 
     /// The digest of a connection's component as it lies there now.
@@ -530,10 +449,10 @@ impl Host {
 
 /// A connection as a `wharfage.toml` states it, with its component.
 pub(crate) struct Stated<'a> {
-    connection: &'a Connection,
-    holder: Holder<'a>,
+    pub(crate) connection: &'a Connection,
+    pub(crate) holder: Holder<'a>,
     pub(crate) bytes: Vec<u8>,
-    digest: Digest,
+    pub(crate) digest: Digest,
 }
 
 impl<'a> Stated<'a> {
@@ -544,7 +463,7 @@ impl<'a> Stated<'a> {
     }
 
     /// The same on a thread that nobody else waits for, because a component may be large.
-    async fn read_apart(config: &'a Config, name: &'a str) -> Result<Self> {
+    pub(crate) async fn read_apart(config: &'a Config, name: &'a str) -> Result<Self> {
         let (connection, source) = named(config, name)?;
         let (plugin, source) = (connection.plugin.clone(), source.clone());
         let read = apart(move || pinned(&plugin, &source)).await??;
@@ -614,7 +533,9 @@ fn check_digest(plugin: &str, pinned: Option<&str>, found: Digest) -> Result<()>
 /// A component that carries its manifest and its operations, whose schemas are checked here once.
 fn written_into(component: &[u8], operations: &[Operation], manifest: &str) -> Result<Vec<u8>> {
     operations.iter().try_for_each(Operation::check_schemas)?;
-    let built = embed(component, manifest, operations)?;
+    Manifest::parse(manifest)?.check_against(operations)?;
+    let described = serde_json::to_vec(operations).map_err(|error| Error::internal(error.to_string()))?;
+    let built = embed(component, manifest, &described)?;
     Needs::read(&built)?;
     Ok(built)
 }

@@ -64,6 +64,7 @@ macro_rules! debug_shows {
 }
 
 mod account;
+pub mod alerts;
 mod artifact;
 mod auth;
 mod bindings;
@@ -81,21 +82,30 @@ mod files;
 #[doc(hidden)]
 pub mod fuzz;
 mod grant;
+pub mod health;
 mod hex;
 mod host;
 mod inbound;
 mod limits;
 pub mod manifest;
+mod mask;
 pub mod observe;
 mod off_stack;
+#[cfg(feature = "trace")]
+pub mod otlp;
 mod outbound;
+#[cfg(unix)]
+mod ownership;
 mod percent;
 mod plugin;
+mod policy;
 mod random;
 mod schema;
 #[cfg(feature = "serve")]
 mod serve;
 mod store;
+#[cfg(feature = "serve")]
+mod supervisor;
 mod text;
 mod time;
 mod vault;
@@ -107,7 +117,7 @@ pub use account::{Account, BudgetOverride, SecretAsk, SecretProgram, SecretSourc
 pub use artifact::{Compiling, Digest};
 pub use connect::Authorization;
 pub use connection::{Allow, Config, Connection, PluginSource};
-pub use drift::DriftPolicy;
+pub use drift::{Drift, DriftKind, DriftPolicy, Drifts};
 pub use engine::{EngineLimits, EnginePolicy};
 pub use error::{Blame, Error, FieldError, Kind, NetworkStage, RequestSent, Result, Severity, rule};
 pub use event::{Emission, Event, Outcome, Poll, Trigger};
@@ -115,8 +125,6 @@ pub use explain::{explain, explain_change, explain_host, explain_starts};
 pub use files::Files;
 pub use grant::{Grant, Missing, suggest};
 pub use host::{Host, HostBuilder, default_state_dir, read_component};
-#[cfg(feature = "serve")]
-pub use inbound::serving::Serving;
 pub use limits::{Limit, Limits};
 pub use manifest::{Effect, Manifest, Needs, Operation};
 pub use outbound::breaker::BreakerPolicy;
@@ -127,24 +135,15 @@ pub use outbound::graphql::GraphqlLimit;
 pub use outbound::pure;
 pub use outbound::tape;
 pub use outbound::transport::Transport;
-pub use outbound::{AnswerSource, Method};
+pub use outbound::{AnswerSource, Method, PathEvent};
 pub use plugin::{Answer, Cursor, Plugin};
 #[cfg(feature = "serve")]
 pub use serve::stand_in;
+#[cfg(feature = "serve")]
+pub use supervisor::Serving;
 pub use time::{BoxFuture, Clock, ManualClock, SystemClock, Timestamp};
 pub use vault::Secrets;
 pub use warm::WarmPolicy;
-
-/// Alerts: when a rule fires, what it says, what to do about it. They come from [`Config::alerts`] and `Host::alerts`;
-/// [`prometheus_rules`](alerts::prometheus_rules) is the same for whoever alerts by metrics.
-pub mod alerts {
-    pub use crate::observe::alerts::prometheus::prometheus_rules;
-    pub use crate::observe::alerts::{
-        Alert, AlertLimit, AlertPolicy, AlertRule, AlertSeverity, AlertState, AlertSubject, AvailabilityAlert,
-        BreakerOpenAlert, DeadLettersAlert, ErrorsAlert, LatencyAlert, NeedsConnectingAlert, RUNBOOK, RateLimitedAlert,
-        SinkDisabledAlert, StaleAlert, runbook,
-    };
-}
 
 /// The audit trail: which secret was used for what, when, and what came of it. [`Host::audit`] reads it, and checks that
 /// no row was changed.
@@ -165,15 +164,6 @@ pub mod events {
     pub use crate::store::arrival::EventState;
 }
 
-/// How a connection is, and why: judged from its calls, circuits, secrets and tokens, or asked of the provider.
-/// [`Plugin::health`], [`Plugin::probe`], [`Plugin::circuits`] and `Host::health` tell it.
-pub mod health {
-    #[cfg(feature = "serve")]
-    pub use crate::observe::health::HealthReport;
-    pub use crate::observe::health::{Cause, Finding, Health, HealthState, Probe, Subject};
-    pub use crate::outbound::breaker::CircuitState;
-}
-
 /// The numbers of a host, as values and in Prometheus's text: calls, requests, waits, budgets, what serves.
 /// [`Host::metrics`] reads them.
 pub mod metrics {
@@ -192,21 +182,21 @@ pub mod secrets {
 /// What runs by itself: how each part of it is set (`[serve]`, webhooks, polls, sockets, sinks of a `wharfage.toml`), and
 /// how it stands. `Host::serve` starts all of it, `Plugin::socket` one socket.
 pub mod serving {
-    pub use crate::inbound::policy::{ConsoleLimits, ConsolePolicy, ServeLimits, ServePolicy};
-    pub use crate::inbound::poll::PollPolicy;
     #[cfg(feature = "serve")]
-    pub use crate::inbound::poll::run::PollHealth;
-    #[cfg(feature = "serve")]
-    pub use crate::inbound::serving::{ConsoleAddress, Reloaded, ServingState};
+    pub use crate::inbound::poll::PollHealth;
     #[cfg(feature = "serve")]
     pub use crate::inbound::sink::worker::{SinkDoing, SinkState};
-    pub use crate::inbound::sink::{SinkLimits, SinkPlace, SinkPolicy};
-    pub use crate::inbound::socket::{Overflow, SocketPolicy};
     #[cfg(feature = "serve")]
     pub use crate::inbound::socket::{Socket, SocketHandler, SocketState, SocketStatus};
     #[cfg(feature = "serve")]
     pub use crate::inbound::webhook::WebhookCounts;
-    pub use crate::inbound::webhook::{EndpointLimits, EndpointPolicy};
+    pub use crate::policy::poll::PollPolicy;
+    pub use crate::policy::serve::{ConsoleLimits, ConsolePolicy, ServeLimits, ServePolicy};
+    pub use crate::policy::sink::{SinkLimits, SinkPlace, SinkPolicy};
+    pub use crate::policy::socket::{Overflow, SocketPolicy};
+    pub use crate::policy::webhook::{EndpointLimits, EndpointPolicy};
+    #[cfg(feature = "serve")]
+    pub use crate::supervisor::{ConsoleAddress, Reloaded, ServingState};
 }
 
 /// Connecting an account: the sign-ins that an [`Authorization`] begins, how they end, and how the tokens stand.

@@ -4,6 +4,9 @@
 
 use crate::error::{Error, Result};
 
+/// For the operator, where there is nothing to set.
+pub(crate) const FIXED: &str = "It is the same on every connection";
+
 /// Most bytes of linear memory that any connection may set; a pool's slots are this large.
 pub(crate) const MEMORY_BYTES_MAX: u64 = 256 << 20;
 

@@ -23,19 +23,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::auth::scopes::{self, Needed};
+use crate::auth::scopes::Needed;
 use crate::component::Outline;
-use crate::connection::Connection;
 use crate::error::{Error, Kind, Result};
 use crate::text::{is_token, shown, shown_lines, suggestion};
 
-pub use answer::{AnswerRule, Condition, Idempotency, RequestIdHeader, RetryHeader};
-pub use budget::{BudgetFacts, BudgetScope, RateHeaders, WeightFacts};
-pub(crate) use credential::endpoint_parts;
-pub use credential::{
+pub(crate) use crate::auth::facts::endpoint_parts;
+pub use crate::auth::facts::{
     AssertionFacts, AwsFacts, BodyForm, ClientAuth, CredentialFacts, Oauth2Facts, Oauth2Flow, SelfSignedFacts,
     TokenAnswerFacts,
 };
+pub use answer::{AnswerRule, Condition, Idempotency, RequestIdHeader, RetryHeader};
+pub use budget::{BudgetFacts, BudgetScope, RateHeaders, WeightFacts};
 pub use health::HealthFacts;
 use operation::operations_from_bytes;
 pub use operation::{Effect, Operation, OperationFacts};
@@ -192,28 +191,12 @@ impl Needs {
         self.operations.iter().try_for_each(Operation::check_schemas)
     }
 
-    /// The least scopes that a sign-in for a credential asks for over one connection: for the operations and polls that it
-    /// states. Others of the account's connections add what they need.
-    pub fn scopes(&self, connection: &Connection, credential: &str) -> Vec<String> {
-        scopes::least(self.scopes_always(credential), &self.scopes_wanted(connection, credential))
-    }
-
     /// The scopes of a credential that are asked for in any case.
     pub(crate) fn scopes_always(&self, credential: &str) -> &[String] {
         match self.manifest.credentials.get(credential) {
             Some(CredentialFacts::Oauth2(facts)) => &facts.scopes,
             _ => &[],
         }
-    }
-
-    /// What each operation and poll that a connection states needs of a credential.
-    pub(crate) fn scopes_wanted(&self, connection: &Connection, credential: &str) -> Vec<&[String]> {
-        let is_stated = |name: &String| connection.operations.as_ref().is_none_or(|stated| stated.contains(name));
-        let names = self.operations.iter().map(|operation| &operation.name).filter(|name| is_stated(name));
-        let operations = names.filter_map(|name| self.manifest.scopes_of_operation(name));
-        let polls = connection.polls.keys().filter_map(|name| self.manifest.scopes_of_poll(name));
-        let all = operations.chain(polls).filter(|needed| needed.credential == credential);
-        all.map(|needed| needed.any_of).collect()
     }
 
     /// Which scopes an operation needs, in words: `scope a; or b, c`. Nothing where it needs none.

@@ -10,13 +10,12 @@ mod describe;
 mod internals;
 mod link;
 mod page;
-mod probe;
-mod run;
+pub(crate) mod run;
 mod stopped;
 
 use std::collections::BTreeMap;
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 
 use futures_util::{Stream, StreamExt as _, stream};
 use serde::Serialize;
@@ -28,7 +27,6 @@ use tracing::field::Empty;
 use wasmtime::component::{Component, InstancePre};
 
 use self::link::{is_ours, trap_the_rest};
-use self::probe::said;
 use self::run::LiveInstance;
 use crate::artifact::Digest;
 use crate::auth::scopes::Needed;
@@ -40,22 +38,16 @@ use crate::error::{Error, Kind, Result};
 use crate::event::{Event, Outcome};
 use crate::files::Files;
 use crate::grant::Grant;
-#[cfg(feature = "serve")]
-use crate::inbound::socket::{Socket, SocketHandler, SocketPolicy};
-#[cfg(feature = "serve")]
-use crate::manifest::SocketFacts;
 use crate::manifest::{Needs, Operation, SecretFacts};
-use crate::observe::health::{Sign, Vitals};
 use crate::observe::metrics::Meter;
+use crate::observe::pulse::{Sign, Vitals};
+use crate::observe::states::CircuitState;
 use crate::observe::trace::Here;
-use crate::outbound::breaker::CircuitState;
 use crate::outbound::session::{TokenState, What};
 use crate::outbound::{AnswerSource, Observer, Outbound};
 use crate::schema::Schema;
 use crate::store::{Seal, Store};
 use crate::text::shown_lines;
-#[cfg(feature = "serve")]
-use crate::text::{shown, suggestion};
 use crate::time::Clock;
 use crate::vault::Secrets;
 use crate::warm::Warm;
@@ -65,39 +57,39 @@ pub(crate) use link::{Linked, linker};
 
 /// A plugin over a connection. Clones are the same plugin.
 #[derive(Clone)]
-pub struct Plugin(Arc<Loaded>, Files);
+pub struct Plugin(pub(crate) Arc<Loaded>, Files);
 
 debug_shows!(Plugin, |this| plugin = this.0.name, connection = this.0.connection);
 
-struct Loaded {
-    engine: Engine,
-    needs: Arc<Needs>,
+pub(crate) struct Loaded {
+    pub(crate) engine: Engine,
+    pub(crate) needs: Arc<Needs>,
     /// What its manifest says of secrets.
-    facts: Arc<BTreeMap<String, SecretFacts>>,
-    digest: Digest,
-    grant: Grant,
-    pre: InstancePre<Call>,
+    pub(crate) facts: Arc<BTreeMap<String, SecretFacts>>,
+    pub(crate) digest: Digest,
+    pub(crate) grant: Grant,
+    pub(crate) pre: InstancePre<Call>,
     /// Where its exports are. An instance serves one of them, and only that one is looked up in it.
-    operations: operations::GuestIndices,
-    events: events::GuestIndices,
+    pub(crate) operations: operations::GuestIndices,
+    pub(crate) events: events::GuestIndices,
     /// The host finds it again as long as this is held.
-    _component: Arc<Component>,
-    schemas: Vec<OnceLock<Result<Schema>>>,
-    drift: Watch,
-    outbound: Arc<Outbound>,
-    store: Arc<dyn Store>,
-    seal: Arc<Seal>,
-    clock: Arc<dyn Clock>,
-    calls: Semaphore,
-    waiting: Arc<Places>,
-    lines: Arc<Lines>,
-    meter: Arc<Meter>,
-    vitals: Vitals,
-    observer: Option<Observer>,
+    pub(crate) _component: Arc<Component>,
+    pub(crate) schemas: Vec<OnceLock<Result<Schema>>>,
+    pub(crate) drift: Watch,
+    pub(crate) outbound: Arc<Outbound>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) seal: Arc<Seal>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) calls: Semaphore,
+    pub(crate) waiting: Arc<Places>,
+    pub(crate) lines: Arc<Lines>,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) vitals: Vitals,
+    pub(crate) observer: Option<Observer>,
     /// Instances that wait for another call, where the connection wants that.
-    warm: Option<Arc<Warm<LiveInstance>>>,
-    name: Arc<str>,
-    connection: Arc<str>,
+    pub(crate) warm: Option<Arc<Warm<LiveInstance>>>,
+    pub(crate) name: Arc<str>,
+    pub(crate) connection: Arc<str>,
 }
 
 /// What a plugin is made of: everything that the host brings.
@@ -247,7 +239,8 @@ impl Plugin {
     /// It is the one of its connection from now on: what it says of budgets holds, and its numbers are told.
     pub(crate) fn take_up(&self) {
         self.0.outbound.queues.take_up();
-        self.0.meter.watch(&self.0.outbound);
+        let outbound: Weak<Outbound> = Arc::downgrade(&self.0.outbound);
+        self.0.meter.watch(outbound);
     }
 
     /// Its outbound path.
@@ -406,27 +399,6 @@ impl Plugin {
         result
     }
 
-    /// A socket of the plugin's manifest, for an embedder that has its own delivery: what comes over it goes to
-    /// `handler`. It is opened when it is run.
-    ///
-    /// # Errors
-    /// [`Kind::Configuration`] when the manifest has no such socket, or the policy does not fit it.
-    #[cfg(feature = "serve")]
-    pub fn socket(&self, name: &str, policy: &SocketPolicy, handler: impl SocketHandler) -> Result<Socket> {
-        let handler = Arc::new(handler);
-        Socket::new(name, self.socket_facts(name)?, policy, self.0.outbound.clone(), handler)
-    }
-
-    #[cfg(feature = "serve")]
-    fn socket_facts(&self, name: &str) -> Result<&SocketFacts> {
-        let sockets = &self.0.needs.manifest.sockets;
-        sockets.get(name).ok_or_else(|| {
-            let names: Vec<&str> = sockets.keys().map(String::as_str).collect();
-            let message = format!("{} has no socket `{}`", self.0.name, shown(name));
-            Error::configuration(message).with_details(suggestion(name, &names))
-        })
-    }
-
     /// Hands one event to the plugin, for an embedder that has its own delivery. Handling it again with the same id
     /// repeats no keyed write.
     ///
@@ -488,7 +460,7 @@ impl Loaded {
     }
 
     /// Refuses before anything is sent what needs scopes that no consent gave.
-    async fn check_scopes(&self, what: &What<'_>, needed: Option<Needed<'_>>) -> Result<()> {
+    pub(crate) async fn check_scopes(&self, what: &What<'_>, needed: Option<Needed<'_>>) -> Result<()> {
         let Some(needed) = needed else { return Ok(()) };
         match self.outbound.sessions.iter().find(|(name, _)| name == needed.credential) {
             Some((_, session)) => session.check_scopes(what, needed).await,
@@ -531,4 +503,12 @@ fn tell_span<T>(span: &Span, result: &Result<T>) {
 
 fn to_json(input: &impl Serialize) -> Result<String> {
     serde_json::to_string(input).map_err(|error| Error::invalid("", format!("the input is no JSON: {error}")))
+}
+
+/// What a call says of its connection.
+pub(crate) fn said<T>(result: &Result<Answer<T>>) -> Option<Sign> {
+    match result {
+        Ok(answer) => Sign::of_answer(answer.source, answer.attempts),
+        Err(error) => Sign::of(error),
+    }
 }

@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use crate::error::{Error, Result};
 use crate::observe::metrics::Meter;
+use crate::observe::states::Retired;
 use crate::time::{Clock, Timestamp};
 
 /// `[connections.<name>.warm]`: whether instances stay between calls, and when one that stayed goes all the same.
@@ -92,50 +93,6 @@ impl WarmPolicy {
         let more = more as u64;
         least.saturating_add(more).clamp(least, most)
     }
-}
-
-/// Why an instance does not stay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Retired {
-    /// It had its calls.
-    Calls,
-    /// It is too old.
-    Age,
-    /// Nobody wanted it for too long.
-    Idle,
-    /// It has too much memory.
-    Memory,
-    /// Its call left something open.
-    Resources,
-    /// Its call hit a limit.
-    Limit,
-    /// Its call ended in an error.
-    Error,
-    /// Its call's caller went away, or its time was over.
-    Interrupted,
-    /// Since then the connection has other credentials.
-    Credential,
-    /// As many wait as may, or a call needed its place.
-    Full,
-    /// Its plugin is closed.
-    Closed,
-}
-
-impl Retired {
-    /// Their names, in their order.
-    pub(crate) const NAMES: [&'static str; 11] = [
-        "calls",
-        "age",
-        "idle",
-        "memory",
-        "resources",
-        "limit",
-        "error",
-        "interrupted",
-        "credential",
-        "full",
-        "closed",
-    ];
 }
 
 /// How many may wait in the whole host, so that they leave room for those that work, and all that do.

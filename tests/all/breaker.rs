@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::json;
+use wharfage::PathEvent;
 use wharfage::health::CircuitState;
-use wharfage::observe::PathEvent;
 use wharfage::{Connection, Kind, ManualClock, RequestSent};
 use wharfage_tests::provider::nobody;
 use wharfage_tests::{NOW, Open, Provider, Reply, Scene, guests, skipping, until};

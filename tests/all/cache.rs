@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::{Value, json};
-use wharfage::observe::PathEvent;
+use wharfage::PathEvent;
 use wharfage::{Account, AnswerSource, Connection, Error, Host, Kind, ManualClock, Plugin, SecretSource, SecretValue};
 use wharfage_tests::scene::{account, imports};
 use wharfage_tests::{Open, Provider, Reply, Scene, guests, skipping, until};

@@ -599,7 +599,7 @@ pub(crate) async fn hostile_dumps_memory() {
     let keys = tempfile::tempdir().unwrap();
     let provider = Both::start().await;
     let logged = Logged::default();
-    let (told, kept) = (Logged::default(), wharfage::observe::Spans::new());
+    let (told, kept) = (Logged::default(), wharfage::otlp::Spans::new());
     let receiver = Provider::answering(|_| Reply::status(200)).await;
     let _listening = {
         use tracing_subscriber::filter::EnvFilter;

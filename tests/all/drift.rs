@@ -1,7 +1,7 @@
 //! `drift`: answers that differ from what the plugin says of them, as the operator wants to have them treated.
 
 use serde_json::json;
-use wharfage::observe::{DriftKind, Drifts, PathEvent};
+use wharfage::{DriftKind, Drifts, PathEvent};
 use wharfage::{Error, Kind, RequestSent, explain};
 use wharfage_tests::component::replaced;
 use wharfage_tests::{API_KEY, Open, Provider, Reply, Scene, guests};

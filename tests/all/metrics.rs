@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use serde_json::{Value, json};
+use wharfage::PathEvent;
 use wharfage::health::CircuitState;
 use wharfage::metrics::{Metrics, OperationMetrics};
-use wharfage::observe::PathEvent;
 use wharfage::{Config, Error, Host, Kind, ManualClock};
 use wharfage_tests::scene::{account, secret_file};
 use wharfage_tests::{API_KEY, NOW, Open, Provider, Reply, Scene, guests, skipped, skipping, until};

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use wharfage::observe::PathEvent;
+use wharfage::PathEvent;
 use wharfage::transport::{ResponseHead, SignedRequest, TransportError};
 use wharfage::{BoxFuture, Clock, Connection, Host, Kind, ManualClock, NetworkStage, RequestSent, Transport};
 use wharfage_tests::scene::account;

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use wharfage::observe::PathEvent;
+use wharfage::PathEvent;
 use wharfage::{Account, Host, Kind, ManualClock, Plugin, RequestSent, SecretSource, SecretValue, Timestamp};
 use wharfage_tests::scene::{KEYS, secret_file};
 use wharfage_tests::{API_KEY, Provider, Reply, SIGNING, Scene, guests};

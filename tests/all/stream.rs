@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
-use wharfage::observe::PathEvent;
+use wharfage::PathEvent;
 use wharfage::tape::{Tape, TapeMode};
 use wharfage::{Connection, Error, Host, Kind, NetworkStage, RequestSent};
 use wharfage_tests::clocks::TurningClock;

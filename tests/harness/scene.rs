@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use wharfage::observe::PathEvent;
+use wharfage::PathEvent;
 use wharfage::{
     Account, Answer, BoxFuture, Clock, Connection, Cursor, Error, Host, ManualClock, Needs, Plugin, SecretSource,
     SecretValue, SystemClock, Timestamp,

@@ -12,8 +12,8 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::oauth2::separator;
+use crate::auth::facts::Oauth2Facts;
 use crate::error::{Error, Kind, Result};
-use crate::manifest::Oauth2Facts;
 use crate::text::shown;
 use crate::time::Timestamp;
 

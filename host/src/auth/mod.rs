@@ -8,6 +8,7 @@ pub(crate) mod authorize;
 mod basic;
 mod bearer;
 pub(crate) mod device;
+pub(crate) mod facts;
 pub(crate) mod hmac;
 pub(crate) mod jwt;
 pub(crate) mod oauth2;
@@ -22,8 +23,8 @@ use url::Url;
 use zeroize::Zeroizing;
 
 pub(crate) use self::api_key::Place;
+use crate::auth::facts::{AwsFacts, CredentialFacts};
 use crate::error::Result;
-use crate::manifest::{AwsFacts, CredentialFacts};
 use crate::time::Timestamp;
 
 /// A credential as a connection may use it.

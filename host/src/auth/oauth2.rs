@@ -9,8 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use crate::auth::facts::{ClientAuth, Oauth2Facts, Oauth2Flow};
 use crate::error::{Error, Kind, Result};
-use crate::manifest::{ClientAuth, Oauth2Facts, Oauth2Flow};
 use crate::text::shown;
 use crate::time::Timestamp;
 

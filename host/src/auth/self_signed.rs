@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::jwt;
+use crate::auth::facts::SelfSignedFacts;
 use crate::error::Result;
-use crate::manifest::SelfSignedFacts;
 use crate::time::Timestamp;
 
 /// Seconds that a token is valid where the manifest does not say.

@@ -216,7 +216,7 @@ impl Call {
                 if let Some(kept) = response.secret_url.take() {
                     if self.spent.kept.len() == SECRET_URLS_MAX {
                         let message = format!("the limit kept_urls of {SECRET_URLS_MAX} per call is reached");
-                        return Err(self.refuse(Error::limit("kept_urls", message).with_details(super::FIXED)));
+                        return Err(self.refuse(Error::limit("kept_urls", message).with_details(crate::limits::FIXED)));
                     }
                     self.spent.kept.push(kept);
                 }

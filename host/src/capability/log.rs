@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Call;
 use crate::bindings::wharfage::plugin::log::{Host, Level};
-use crate::outbound::mask::Mask;
+use crate::mask::Mask;
 use crate::time::Timestamp;
 
 /// What a line counts in its second besides its text, in bytes: what stands around it in the log. A line of the host's

@@ -30,6 +30,7 @@ use crate::error::{Error, Kind};
 use crate::files::Files;
 use crate::limits::Limits;
 use crate::manifest::SecretFacts;
+use crate::observe::states::Retired;
 use crate::off_stack::OffStack;
 use crate::outbound::cache::Mark;
 use crate::outbound::secret_url::SecretUrl;
@@ -38,7 +39,6 @@ use crate::outbound::{AnswerSource, CallContext, Made, Outbound};
 use crate::store::Store;
 use crate::time::Clock;
 use crate::vault::Secrets;
-use crate::warm::Retired;
 
 /// One interface of the contract: its name, and how it is linked.
 pub(crate) struct Capability {
@@ -108,9 +108,6 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) lines: Arc<Lines>,
 }
-
-/// For the operator, where there is nothing to set.
-pub(crate) const FIXED: &str = "It is the same on every connection";
 
 impl Call {
     /// A call of a fresh instance, which has used up nothing yet. On a tape its time and what is random are the tape's.

@@ -59,7 +59,7 @@ impl Host for Call {
         let made = match self.spent.made.len() {
             full if full >= MADE_MAX => {
                 let message = format!("the limit made_tokens of {MADE_MAX} per call is reached");
-                Err(Error::limit("made_tokens", message).with_details(super::FIXED))
+                Err(Error::limit("made_tokens", message).with_details(crate::limits::FIXED))
             }
             before => {
                 // In a replay there are no keys, and nothing is sent.

@@ -48,7 +48,7 @@ impl Call {
             1..=KEY_BYTES_MAX => Ok(()),
             _ => {
                 let message = format!("a key of state is longer than the limit state_key_bytes of {KEY_BYTES_MAX}");
-                Err(self.keep(Error::limit("state_key_bytes", message).with_details(super::FIXED)))
+                Err(self.keep(Error::limit("state_key_bytes", message).with_details(crate::limits::FIXED)))
             }
         }
     }

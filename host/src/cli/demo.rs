@@ -13,7 +13,7 @@ use clap::Args;
 use futures_util::StreamExt as _;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use wharfage::observe::PathEvent;
+use wharfage::PathEvent;
 use wharfage::stand_in::{Manner, StandIn};
 use wharfage::tape::Fixture;
 use wharfage::{Clock as _, Host, Needs, Plugin, SystemClock};

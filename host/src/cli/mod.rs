@@ -45,7 +45,9 @@ use anyhow::Context as _;
 use clap::builder::BoolishValueParser;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use indicatif::ProgressBar;
-use wharfage::observe::{LineFormat, Lines, PathEvent, Redactor, Spans};
+use wharfage::PathEvent;
+use wharfage::observe::{LineFormat, Lines, Redactor};
+use wharfage::otlp::Spans;
 use wharfage::{Blame, Compiling, Config, Host, HostBuilder, Kind};
 
 /// Runs API integrations as sandboxed WebAssembly components.

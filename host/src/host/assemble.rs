@@ -35,11 +35,11 @@ const TOKEN_ANSWER_BYTES_MAX: u64 = 256 << 10;
 
 /// Who holds what is assembled: a connection, with its account.
 #[derive(Clone, Copy)]
-pub(super) struct Holder<'a> {
-    pub(super) connection: &'a str,
+pub(crate) struct Holder<'a> {
+    pub(crate) connection: &'a str,
     /// The name of its account in a `wharfage.toml`; an account that code hands in has none.
-    pub(super) account_name: Option<&'a str>,
-    pub(super) account: Option<&'a Account>,
+    pub(crate) account_name: Option<&'a str>,
+    pub(crate) account: Option<&'a Account>,
 }
 
 impl Holder<'_> {
@@ -52,7 +52,7 @@ impl Holder<'_> {
 
 impl Host {
     /// The outbound path of a connection, with the tokens of its credentials.
-    pub(super) fn outbound(
+    pub(crate) fn outbound(
         &self,
         needs: &Needs,
         digest: Digest,

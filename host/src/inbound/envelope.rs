@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 use crate::error::{Error, Result};
 use crate::event::Emission;
 use crate::hex::hex;
-use crate::inbound::sink::SinkPolicy;
 use crate::observe::trace::Trace;
+use crate::policy::sink::SinkPolicy;
 use crate::time::{Timestamp, rfc3339};
 
 /// How the types of the host's own events begin. No plugin may declare one.

@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::envelope::Emitter;
-use crate::capability;
 use crate::error::{Error, Kind, Result};
 use crate::event::{EVENT_NAME_BYTES_MAX, Emission, Event, Outcome, Trigger};
 use crate::limits::Limits;
 use crate::plugin::Plugin;
+use crate::policy::serve::ServeLimits;
 use crate::store::Store;
 use crate::store::arrival::{Commit, Committed, Emit, Standing, Step};
 use crate::text::shown;
@@ -101,6 +101,13 @@ pub(crate) struct Keeping {
     pub(crate) known_ms: u64,
     /// Bytes of all emitted events that sinks have not read.
     pub(crate) bytes_max: u64,
+}
+
+impl ServeLimits {
+    /// For handlers.
+    pub(crate) fn keeping(&self) -> Keeping {
+        Keeping { known_ms: self.emitted_known_ms, bytes_max: self.outbox_bytes }
+    }
 }
 
 impl Keeping {
@@ -296,7 +303,7 @@ impl Handler {
                     "{plugin} emitted an event whose type or key is longer than the limit event_name_bytes of \
                      {EVENT_NAME_BYTES_MAX}"
                 );
-                return Err(Error::limit("event_name_bytes", message).with_details(capability::FIXED));
+                return Err(Error::limit("event_name_bytes", message).with_details(crate::limits::FIXED));
             }
             if !self.0.event_types.contains(event_type) {
                 return Err(Error::internal(format!(

@@ -19,6 +19,7 @@ use crate::error::{Error, Kind, Result};
 use crate::event::Trigger;
 use crate::observe::trace::{Here, Trace};
 use crate::outbound::retry::{RetryPolicy, backoff_ms};
+use crate::policy::serve::ServeLimits;
 use crate::store::arrival::{Arrival, Claimed, Room, Stored};
 use crate::time::Timestamp;
 
@@ -42,6 +43,23 @@ pub(crate) struct InboxPolicy {
     pub(crate) room: Room,
     /// Milliseconds for which an event is held without word from its holder.
     pub(crate) held_ms: u64,
+}
+
+impl ServeLimits {
+    /// For inboxes.
+    pub(crate) fn inbox(&self) -> InboxPolicy {
+        InboxPolicy {
+            retry: RetryPolicy {
+                attempts_max: u32::try_from(self.attempts).unwrap_or(u32::MAX),
+                base_ms: self.retry_ms,
+                delay_ms_max: self.retry_wait_ms,
+                jitter: RetryPolicy::default().jitter,
+            },
+            side_by_side: usize::try_from(self.side_by_side).unwrap_or(usize::MAX),
+            held_ms: self.held_ms,
+            room: Room { events_max: self.waiting_events, bytes_max: self.waiting_bytes },
+        }
+    }
 }
 
 impl InboxPolicy {

@@ -9,17 +9,16 @@ pub(crate) mod handler;
 pub(crate) mod inbox;
 #[cfg(feature = "serve")]
 pub(crate) mod log;
-pub(crate) mod policy;
+#[cfg(feature = "serve")]
 pub(crate) mod poll;
 #[cfg(feature = "serve")]
-pub(crate) mod schedule;
-#[cfg(feature = "serve")]
-pub(crate) mod serving;
 pub(crate) mod sink;
+#[cfg(feature = "serve")]
 pub(crate) mod socket;
 // Without the listener only the fuzzer judges deliveries.
 #[cfg_attr(not(feature = "serve"), allow(dead_code))]
 pub(crate) mod verify;
+#[cfg(feature = "serve")]
 pub(crate) mod webhook;
 
 /// How far ahead the provider, or a plugin in its name, may put off the next try.

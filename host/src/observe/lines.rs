@@ -19,7 +19,7 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::redact::{LINE_BYTES_MAX, Redactor, is_secret_name, one_line};
-use crate::outbound::mask::MASKED;
+use crate::mask::MASKED;
 use crate::time::{Clock, SystemClock};
 
 /// Writes each event as a line.
@@ -216,7 +216,7 @@ const TEXT_BYTES_MAX: usize = 8 << 10;
 
 /// The fields of a span or an event, as they were given.
 #[derive(Default)]
-pub(super) struct Fields(pub(super) Vec<(&'static str, Value)>);
+pub(crate) struct Fields(pub(crate) Vec<(&'static str, Value)>);
 
 impl Fields {
     fn put(&mut self, field: &Field, value: Value) {

@@ -11,12 +11,10 @@
 //! An operation that was never called takes about 2 KiB, one that was called 4 KiB more, for its last 1000 calls. A
 //! connection that is opened again counts on; of connections that are closed, the 256 that were opened last are kept.
 
-mod exposition;
-mod families;
+pub(crate) mod exposition;
+pub(crate) mod families;
 mod histogram;
 mod meter;
-#[cfg(feature = "trace")]
-mod otlp;
 mod recent;
 
 use std::collections::BTreeMap;
@@ -24,9 +22,9 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 pub use self::histogram::{BOUNDS_MS, Histogram};
-pub(crate) use self::meter::{Meter, Meters, OperationMeter};
+pub(crate) use self::meter::{Meter, Meters, OperationMeter, Paced};
 pub use self::recent::{RecentCalls, WindowMetrics};
-use crate::outbound::breaker::CircuitState;
+use crate::observe::states::CircuitState;
 use crate::time::Timestamp;
 
 /// What the handling of events is counted as, beside a plugin's operations.

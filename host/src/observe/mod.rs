@@ -2,26 +2,20 @@
 //! its secrets first. [`HostBuilder::observer`](crate::HostBuilder::observer), [`Host::refusals`](crate::Host::refusals),
 //! [`Plugin::drift`](crate::Plugin::drift) and `Host::export` are where it comes from. One file per kind.
 
-pub(crate) mod alerts;
 pub(crate) mod audit;
-pub(crate) mod health;
 #[cfg(feature = "trace")]
 pub(crate) mod lines;
 pub(crate) mod metrics;
-#[cfg(feature = "trace")]
-pub(crate) mod otlp;
 pub(crate) mod policy;
+pub(crate) mod pulse;
 pub(crate) mod redact;
 pub(crate) mod refusals;
+pub(crate) mod states;
 pub(crate) mod trace;
 
 #[cfg(feature = "trace")]
 pub use self::lines::{LineFormat, Lines};
-#[cfg(feature = "trace")]
-pub use self::otlp::{Exporting, Spans};
 pub use self::policy::ObservePolicy;
 pub use self::redact::{LINE_BYTES_MAX, Redacted, Redactor, redact, redact_header};
 pub use self::refusals::{REFUSALS_PER_CONNECTION, Refusal};
 pub use self::trace::Trace;
-pub use crate::drift::{Drift, DriftKind, Drifts};
-pub use crate::outbound::PathEvent;

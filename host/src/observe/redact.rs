@@ -1,6 +1,6 @@
 //! What a line of a log may hold: the door that every text passes before it is written anywhere.
 //!
-//! First go the secrets that are open in this process, in every form that a mask looks for (`outbound/mask.rs`). Then go
+//! First go the secrets that are open in this process, in every form that a mask looks for (`mask.rs`). Then go
 //! shapes, by [`RULES`]: credentials in headers, forms, JSON and URLs, tokens, keys, addresses of mail, numbers of cards and
 //! the like. What a rule keeps is as deliberate as what it takes: a masked `apikey=` leaves the rest of its URL, and a
 //! number of sixteen digits is a card only where its check digit says so.
@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
-use crate::outbound::mask::{self, MASKED};
+use crate::mask::{self, MASKED};
 use crate::text::is_unshowable;
 
 /// The text without secrets: the values that this process knows, then shapes of credentials and of personal data.

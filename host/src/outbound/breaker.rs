@@ -11,8 +11,9 @@
 //! pass given back without a result (the caller went away, or the answer said nothing about the provider's health) frees
 //! its place and changes nothing else, so that no lost probe keeps the breaker half open for ever.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
+use crate::observe::states::CircuitState;
 use crate::time::Timestamp;
 
 /// `[connections.<name>.breaker]`: when the host stops asking a provider that keeps failing. The defaults are the guide's.
@@ -78,23 +79,6 @@ impl BreakerPolicy {
             _ => Ok(()),
         }
     }
-}
-
-/// What a breaker does now. As JSON its name stands in `state`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "state", rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum CircuitState {
-    /// Everything passes.
-    Closed,
-    /// Nothing passes before this time.
-    Open {
-        /// The time.
-        #[serde(serialize_with = "crate::time::rfc3339::serialize")]
-        until: Timestamp,
-    },
-    /// A few pass, to see how it is.
-    HalfOpen,
 }
 
 /// Leave to ask. It must go back with a result or without one: until then it holds its place.

@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use url::Url;
 
-use super::breaker::{Breaker, BreakerPolicy, CircuitState, Pass};
+use super::breaker::{Breaker, BreakerPolicy, Pass};
 use super::scope::OriginScope;
 use crate::error::{Error, Kind, RequestSent};
+use crate::observe::states::CircuitState;
 use crate::time::{Clock, Timestamp};
 
 /// One origin's breaker.

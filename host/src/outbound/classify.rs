@@ -16,13 +16,13 @@ use url::Url;
 use super::admit::BucketQueue;
 use super::circuit::Verdict;
 use super::hints::{self, Hint};
-use super::mask::{Mask, MaskStream, header_is_secret};
-use super::prefilter::Prefilter;
 use super::stream::Rest;
 use super::transport::{Answered, Raw, is_left};
 use super::{AnswerSource, CallContext, Outbound, PathEvent, Response};
 use crate::error::{Error, Kind, RequestSent};
 use crate::manifest::{AnswerRule, Condition};
+use crate::mask::prefilter::Prefilter;
+use crate::mask::{Mask, MaskStream, header_is_secret};
 use crate::text::shown;
 use crate::time::Timestamp;
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::AnswerSource;
 use crate::error::Error;
-use crate::observe::health::PROBE;
 use crate::observe::metrics::OperationMeter;
+use crate::observe::pulse::PROBE;
 use crate::time::Timestamp;
 
 /// What happens on the path, for whoever wants to see it: the demo, a log, an audit.

@@ -21,13 +21,11 @@ mod fields;
 pub(crate) mod graphql;
 pub(crate) mod hints;
 pub(crate) mod key_sets;
-pub(crate) mod mask;
 mod object;
 #[cfg(any(feature = "serve", feature = "trace"))]
 pub(crate) mod own;
 pub(crate) mod path_pattern;
 mod place;
-mod prefilter;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod pure;
@@ -73,7 +71,6 @@ use self::cache::Cache;
 use self::circuit::{Circuits, Verdict};
 use self::classify::{Answers, Outcome};
 use self::key_sets::KeySets;
-use self::mask::Mask;
 use self::ready::Ready;
 use self::retry::RetryBudget;
 use self::scope::Scope;
@@ -84,11 +81,13 @@ use self::stream::Rest;
 use self::tape::Tape;
 use self::tell::{request_span, tell_attempt, tell_request};
 use self::transport::{Answered, Transport};
+use crate::mask::Mask;
 
 pub use self::context::PathEvent;
 pub(crate) use self::context::{CallContext, Observer, Running};
-pub use self::request::{AnswerSource, Method};
+pub use self::request::Method;
 pub(crate) use self::request::{CredentialChoice, KeyPlace, Made, Repeat, Request, Response};
+pub use crate::observe::states::AnswerSource;
 
 /// The outbound path of one connection.
 pub(crate) struct Outbound {

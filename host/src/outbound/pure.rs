@@ -20,7 +20,6 @@ use super::buckets::{Bucket, BucketSpec, Shape};
 use super::cache::{Cache, CachePolicy};
 use super::circuit::Circuits;
 use super::classify::{Answers, classify};
-use super::mask::Mask;
 use super::path_pattern::PathPattern;
 use super::scope::{OriginScope, Scope};
 use super::sign::SignedRequest;
@@ -28,6 +27,7 @@ use super::transport::{Answered, Raw, ResponseBody, ResponseHead, Transport, Tra
 use super::{CallContext, Method, Outbound, Request, hints};
 use crate::error::Result;
 use crate::manifest::AnswerRule;
+use crate::mask::Mask;
 use crate::time::{BoxFuture, Clock, ManualClock, Timestamp};
 use crate::vault::Secrets;
 

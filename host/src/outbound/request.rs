@@ -12,6 +12,7 @@ use super::stream::UploadBody;
 use super::upgrade::Upgrade;
 use crate::auth::Credential;
 use crate::manifest::Idempotency;
+use crate::observe::states::AnswerSource;
 
 /// The method of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -176,19 +177,6 @@ impl Request {
             Repeat::Never => false,
         }
     }
-}
-
-/// Where an answer came from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum AnswerSource {
-    /// The provider, now.
-    #[default]
-    Live,
-    /// A kept answer that is still fresh.
-    Cache,
-    /// The last good answer, because the provider is in trouble.
-    Stale,
 }
 
 /// An answer with a status below 400. It has no `Debug`: a token comes in one.

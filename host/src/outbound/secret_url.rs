@@ -13,9 +13,9 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::Outbound;
-use super::mask::MASKED;
 use super::transport::Answered;
 use crate::error::{Error, RequestSent, rule};
+use crate::mask::MASKED;
 
 /// Kept URLs that one call may have.
 pub(crate) const SECRET_URLS_MAX: usize = 64;

@@ -7,7 +7,6 @@ use std::sync::{Arc, PoisonError};
 use url::Url;
 
 use super::classify::{Outcome, shown_path};
-use super::mask::{self, Mask};
 use super::ready::ReadyCredential;
 use super::retry::{self, Decision, Failed, RetryBudget, RetryPolicy};
 use super::stream::Rest;
@@ -17,6 +16,7 @@ use super::{
 };
 use crate::error::{Error, Kind, RequestSent, Result, rule};
 use crate::hex::hex;
+use crate::mask::{self, Mask};
 use crate::observe::metrics::OperationMeter;
 use crate::time::Timestamp;
 

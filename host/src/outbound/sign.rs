@@ -13,12 +13,12 @@ use zeroize::Zeroizing;
 use super::address::Pinned;
 use super::admit::Permit;
 use super::circuit::Leave;
-use super::mask::Once;
 use super::ready::ReadyCredential;
 use super::stream::UploadBody;
 use super::{CallContext, KeyPlace, Method, Outbound, PathEvent, Request, place};
 use crate::auth::{Outgoing, Payload, Placement};
 use crate::error::{Error, Kind, Result};
+use crate::mask::Once;
 use crate::observe::trace::Trace;
 
 /// A request that may leave, once.

@@ -15,11 +15,11 @@ use bytes::Bytes;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 
 use super::admit::Permit;
-use super::mask::MaskStream;
 use super::sending::{Sending, lost_write};
 use super::transport::{self, ResponseBody};
 use super::{CallContext, Outbound, Request, Response};
 use crate::error::{Error, Kind, RequestSent, Result};
+use crate::mask::MaskStream;
 use crate::time::{BoxFuture, Timestamp};
 
 /// How much one reading answers at most, whatever was asked for.

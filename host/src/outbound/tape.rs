@@ -46,12 +46,12 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use url::Url;
 
-use super::mask::header_is_secret;
 use super::scope::Scoped;
 use super::secret_url::SecretUrl;
 use super::transport::{self, Raw};
 use super::{Method, Outbound, without_query};
 use crate::error::{Error, Kind, Result, rule};
+use crate::mask::header_is_secret;
 use crate::time::{Clock, ManualClock, Timestamp};
 use crate::vault::Secrets;
 

@@ -20,6 +20,7 @@ use crate::auth::Credential;
 use crate::error::{Error, Result};
 use crate::observe::audit::{AuditAction, AuditEntry, UnderWay};
 use crate::observe::metrics::OperationMeter;
+use crate::observe::metrics::{BudgetMetrics, CircuitMetrics, Paced};
 use crate::observe::trace::Here;
 use crate::time::Timestamp;
 
@@ -30,6 +31,17 @@ pub(super) struct Sent<'a> {
     url: Option<String>,
     began: Timestamp,
     used: Option<UnderWay<'a>>,
+}
+
+impl Paced for Outbound {
+    fn circuits(&self) -> Vec<CircuitMetrics> {
+        let circuit = |(origin, state, openings)| CircuitMetrics { origin, state, openings };
+        self.circuits.readings().map(circuit).collect()
+    }
+
+    fn budgets(&self, now: Timestamp) -> Vec<BudgetMetrics> {
+        self.queues.readings(now).collect()
+    }
 }
 
 impl Outbound {

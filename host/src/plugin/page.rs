@@ -22,7 +22,7 @@ use crate::outbound::tape::Ended;
 
 impl Loaded {
     /// One page of an operation, within its deadline.
-    pub(super) async fn page(
+    pub(crate) async fn page(
         &self,
         operation: &Operation,
         input: &str,
@@ -62,7 +62,7 @@ impl Loaded {
 
     /// The input with the connection's defaults, checked against the operation's schema. Values go on as they were
     /// written, so that no number passes a float.
-    pub(super) fn input(&self, operation: &Operation, input: &str) -> Result<String> {
+    pub(crate) fn input(&self, operation: &Operation, input: &str) -> Result<String> {
         let is_none = |error| Error::invalid("", format!("the input is no JSON object: {error}"));
         let written = if input.trim().is_empty() { "{}" } else { input };
         let given: Map<String, Value> = serde_json::from_str(written).map_err(is_none)?;
@@ -90,7 +90,7 @@ impl Loaded {
     }
 
     /// Holds the output against its schema, as far as the connection wants that.
-    pub(super) fn look(&self, operation: &Operation, output: &str, attempts: u32) -> Result<()> {
+    pub(crate) fn look(&self, operation: &Operation, output: &str, attempts: u32) -> Result<()> {
         let tell = |drift: &Drift| {
             let (operation, path, kind) = (&drift.operation, &drift.path, drift.kind.name());
             tracing::warn!(
@@ -127,7 +127,7 @@ impl Loaded {
         ["cursor", &self.connection, &operation.name, contract]
     }
 
-    pub(super) fn seal(&self, operation: &Operation, cursor: &str) -> Result<Cursor> {
+    pub(crate) fn seal(&self, operation: &Operation, cursor: &str) -> Result<Cursor> {
         let most = self.grant.limits.cursor_bytes;
         if cursor.len() as u64 > most {
             return Err(Error::limit(

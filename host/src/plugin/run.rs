@@ -19,24 +19,25 @@ use crate::event::{Event, Outcome, Trigger};
 use crate::files::Files;
 use crate::limits::Limits;
 use crate::manifest::Operation;
-use crate::observe::health::{PROBE, Sign};
+use crate::observe::pulse::{PROBE, Sign};
+use crate::observe::states::Retired;
 use crate::outbound::session::What;
 use crate::outbound::{CallContext, Running};
 use crate::text::shown_lines;
-use crate::warm::{Lease, Retired, Warm};
+use crate::warm::{Lease, Warm};
 
 /// A page of an operation, as an instance is called for it.
-pub(super) struct PageCall<'a> {
-    pub(super) operation: &'a Operation,
+pub(crate) struct PageCall<'a> {
+    pub(crate) operation: &'a Operation,
     /// As what is generated from the contract takes it.
-    pub(super) input: &'a String,
-    pub(super) cursor: Option<&'a str>,
-    pub(super) files: &'a Files,
-    pub(super) deadline: crate::time::Timestamp,
+    pub(crate) input: &'a String,
+    pub(crate) cursor: Option<&'a str>,
+    pub(crate) files: &'a Files,
+    pub(crate) deadline: crate::time::Timestamp,
 }
 
 /// An instance with its operations.
-pub(super) struct LiveInstance {
+pub(crate) struct LiveInstance {
     store: Instance<Call>,
     operations: operations::Guest,
 }
@@ -64,7 +65,7 @@ impl Checkout<'_> {
 }
 
 impl Loaded {
-    pub(super) async fn run(&self, call: &PageCall<'_>) -> Result<Answer<Box<RawValue>>> {
+    pub(crate) async fn run(&self, call: &PageCall<'_>) -> Result<Answer<Box<RawValue>>> {
         let _place = self.place().await?;
         self.run_as(&call.operation.name, call).await
     }
@@ -89,7 +90,7 @@ impl Loaded {
     }
 
     /// `name` is what the call is known as on its way.
-    pub(super) async fn run_as(&self, name: &str, call: &PageCall<'_>) -> Result<Answer<Box<RawValue>>> {
+    pub(crate) async fn run_as(&self, name: &str, call: &PageCall<'_>) -> Result<Answer<Box<RawValue>>> {
         let running = Running::metered(name, self.meter.operation(self.index(call.operation)));
         // A probe sees what a first call would see.
         let warm = self.warm.as_deref().filter(|_| name != PROBE);
@@ -196,7 +197,7 @@ impl Loaded {
         }
     }
 
-    pub(super) async fn handle(&self, event: Event, deadline: crate::time::Timestamp) -> Result<Outcome> {
+    pub(crate) async fn handle(&self, event: Event, deadline: crate::time::Timestamp) -> Result<Outcome> {
         let _place = self.place().await?;
         if let Trigger::Poll(poll) = &event.trigger {
             self.check_scopes(&What::Poll(&poll.name), self.needs.manifest.scopes_of_poll(&poll.name)).await?;
@@ -272,7 +273,7 @@ impl Loaded {
 }
 
 /// A store with all limits of its call set.
-pub(super) fn bounded(engine: &Engine, mut call: Call) -> Instance<Call> {
+pub(crate) fn bounded(engine: &Engine, mut call: Call) -> Instance<Call> {
     let limits = call.limits;
     let resources = usize::try_from(limits.resources).unwrap_or(usize::MAX);
     call.table.set_max_capacity(resources);

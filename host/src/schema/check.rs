@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Number, Value};
 
 use super::{DriftKind, Rule, Schema, Types, is_whole, words};
-use crate::capability;
 use crate::error::Error;
 use crate::text::{SHOWN_CHARS_MAX, shown, suggestion};
 
@@ -162,7 +161,7 @@ impl GaveUp {
                 )
             }
         };
-        Error::limit(self.limit(), message).with_details(capability::FIXED)
+        Error::limit(self.limit(), message).with_details(crate::limits::FIXED)
     }
 }
 

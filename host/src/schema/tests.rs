@@ -148,7 +148,7 @@ fn a_check_without_an_end_is_a_limit_and_says_whose_fault_that_is() {
         let error = checked(&Schema::new(&schema).unwrap(), &value).unwrap_err();
         assert_eq!(*error.kind(), limit(name), "{error}");
         assert!(error.message().contains(words) && error.message().contains(name), "{error}");
-        assert_eq!(error.details(), Some(crate::capability::FIXED));
+        assert_eq!(error.details(), Some(crate::limits::FIXED));
     };
     let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
     told(json!({"$ref": "#"}), json!({}), "schema_depth", "the plugin's schema goes round");

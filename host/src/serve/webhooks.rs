@@ -17,10 +17,11 @@ use tokio::sync::Semaphore;
 
 use super::listener::{Answers, Incoming, Line, Listener, ListenerLimits, another, bounded};
 use crate::error::{Error, Result};
-use crate::inbound::policy::ServeLimits;
 use crate::inbound::verify::check_in_vain;
-use crate::inbound::webhook::{Endpoint, EndpointLimits, Reply};
+use crate::inbound::webhook::{Endpoint, Reply};
 use crate::manifest::AnswerFacts;
+use crate::policy::serve::ServeLimits;
+use crate::policy::webhook::EndpointLimits;
 use crate::time::{Clock, Timestamp};
 
 /// What an endpoint's path begins with.
@@ -248,9 +249,10 @@ mod tests {
     use crate::auth::hmac::Function;
     use crate::hex::hex;
     use crate::inbound::inbox::Webhook;
-    use crate::inbound::webhook::{EndpointPolicy, Receives, WebhookCounts};
+    use crate::inbound::webhook::{Receives, WebhookCounts};
     use crate::manifest::{Manifest, Purpose};
     use crate::outbound::Outbound;
+    use crate::policy::webhook::EndpointPolicy;
     use crate::store::arrival::Claimed;
     use crate::time::{BoxFuture, ManualClock};
     use crate::vault::{Granted, Secrets};

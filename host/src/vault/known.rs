@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::source;
 use super::versions::Versions;
-use crate::outbound::mask::Current;
+use crate::mask::Current;
 use crate::time::Timestamp;
 
 /// How many obtained values of one kind the mask remembers.

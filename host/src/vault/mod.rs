@@ -1,7 +1,7 @@
 //! Where secrets live: one file per vault, asked in the order of a chain.
 //!
 //! A value leaves this folder only as [`Zeroizing`](zeroize::Zeroizing) text towards `outbound/sign.rs` and the keyed
-//! hashes, and every value that leaves is first told to the [`Mask`](crate::outbound::mask::Mask), which keeps it out of
+//! hashes, and every value that leaves is first told to the [`Mask`](crate::mask::Mask), which keeps it out of
 //! whatever goes back. Nothing here has a `Debug` that shows one.
 
 mod chain;
@@ -19,7 +19,6 @@ mod versions;
 
 pub(crate) use env::variable;
 #[cfg(unix)]
-pub(crate) use file::{judge, judge_owner};
 pub use sealed::KeyChange;
 pub(crate) use sealed::Sealed;
 pub(crate) use secrets::{Granted, SecretsContext};

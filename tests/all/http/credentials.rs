@@ -1,7 +1,7 @@
 //! Credentials: where they are placed, where they may go, and that none comes back.
 
 use serde_json::json;
-use wharfage::observe::PathEvent;
+use wharfage::PathEvent;
 use wharfage::{Kind, ManualClock, RequestSent, Timestamp};
 use wharfage_tests::{API_KEY, Open, Provider, Reply, Scene, USER, guests};
 

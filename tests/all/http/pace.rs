@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::json;
-use wharfage::observe::PathEvent;
+use wharfage::PathEvent;
 use wharfage::{Clock, Kind, ManualClock, Timestamp};
 use wharfage_tests::{NOW, Provider, Reply, Scene, guests, skipping, until};
 

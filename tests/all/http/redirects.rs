@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use wharfage::Kind;
-use wharfage::observe::PathEvent;
+use wharfage::PathEvent;
 use wharfage_tests::{API_KEY, Provider, Reply, Scene, guests};
 
 use super::{denied, get, open};

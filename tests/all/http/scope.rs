@@ -1,8 +1,8 @@
 //! Where a request may go: what the connection grants, and no address beyond it.
 
 use serde_json::{Value, json};
+use wharfage::PathEvent;
 use wharfage::RequestSent;
-use wharfage::observe::PathEvent;
 use wharfage_tests::{Provider, Reply, Scene, guests};
 
 use super::{denied, open};

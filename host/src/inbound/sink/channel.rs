@@ -6,9 +6,9 @@ use futures_util::Stream;
 use tokio::sync::{Mutex, watch};
 
 use super::worker::SinkContext;
-use super::{check_pattern, is_meant};
 use crate::error::{Error, Result};
 use crate::inbound::envelope::Emitted;
+use crate::policy::sink::{check_pattern, is_meant};
 use crate::store::arrival::{Outgoing, READER};
 
 /// Events read from the outbox at once.

@@ -11,7 +11,6 @@ use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use super::worker::{SinkTarget, Trouble};
-use super::{SinkLimits, SinkPlace, SinkPolicy};
 use crate::error::{Error, Kind, Result};
 use crate::inbound::envelope::Emitted;
 use crate::limits::Limits;
@@ -19,6 +18,7 @@ use crate::manifest::Purpose;
 use crate::observe::audit::{AuditAction, AuditEntry};
 use crate::outbound::own::{OwnPath, granted};
 use crate::outbound::{CallContext, CredentialChoice, Method, Outbound, Repeat, Request};
+use crate::policy::sink::{SinkLimits, SinkPlace, SinkPolicy};
 use crate::time::{BoxFuture, Timestamp};
 use crate::vault::Secrets;
 

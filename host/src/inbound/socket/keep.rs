@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use tokio_websockets::{CloseCode, Message};
 
-use super::SocketPolicy;
 use super::frames::{Came, FrameStream};
 use super::machine::{End, Machine, Pace, State, Why};
 use super::queue::{Item, Put, Queue, Queued};
@@ -22,8 +21,11 @@ use crate::observe::trace::Here;
 use crate::outbound::retry::{RetryPolicy, backoff_ms};
 use crate::outbound::upgrade::{Carried, Upgraded};
 use crate::outbound::{CallContext, Outbound};
+use crate::plugin::Plugin;
+use crate::policy::socket::SocketPolicy;
 use crate::store::Store;
 use crate::text::shown;
+use crate::text::suggestion;
 use crate::time::{BoxFuture, Clock, Timestamp};
 
 /// Whoever takes what comes over a socket.
@@ -145,6 +147,27 @@ const RETRY_WAIT_MS_MAX: u64 = 60_000;
 /// After how long the plugin is told once more of a gap that it could not handle. A gap is never forgotten, for nobody else
 /// knows that something is missing.
 const GAP_AGAIN_MS: u64 = 60_000;
+
+impl Plugin {
+    /// A socket of the plugin's manifest, for an embedder that has its own delivery: what comes over it goes to
+    /// `handler`. It is opened when it is run.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`] when the manifest has no such socket, or the policy does not fit it.
+    pub fn socket(&self, name: &str, policy: &SocketPolicy, handler: impl SocketHandler) -> Result<Socket> {
+        let handler = Arc::new(handler);
+        Socket::new(name, self.socket_facts(name)?, policy, self.0.outbound.clone(), handler)
+    }
+
+    fn socket_facts(&self, name: &str) -> Result<&SocketFacts> {
+        let sockets = &self.0.needs.manifest.sockets;
+        sockets.get(name).ok_or_else(|| {
+            let names: Vec<&str> = sockets.keys().map(String::as_str).collect();
+            let message = format!("{} has no socket `{}`", self.0.name, shown(name));
+            Error::configuration(message).with_details(suggestion(name, &names))
+        })
+    }
+}
 
 impl Socket {
     /// The socket of this name, as its manifest has it and the operator wants it.

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::Overflow;
+use crate::policy::socket::Overflow;
 
 /// Something to hand to the plugin.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,6 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::field::{self, Empty};
 use zeroize::Zeroizing;
 
-use super::{EndpointLimits, EndpointPolicy};
 use crate::auth::jwt::{self, Keys, Rules};
 use crate::error::{Error, Kind, Result};
 use crate::inbound::inbox::{Inbox, Webhook};
@@ -18,6 +17,7 @@ use crate::observe::audit::AuditAction;
 use crate::observe::trace::{Here, Trace};
 use crate::outbound::{CallContext, Outbound};
 use crate::plugin::Plugin;
+use crate::policy::webhook::{EndpointLimits, EndpointPolicy};
 use crate::store::arrival::Claimed;
 use crate::text::{shown, suggestion};
 use crate::time::BoxFuture;

@@ -59,7 +59,7 @@ enum Format {
 
 /// What a sample says.
 #[derive(Clone, Copy)]
-pub(super) enum Value {
+pub(crate) enum Value {
     /// A number.
     Count(u64),
     /// Milliseconds, which are told in seconds.
@@ -80,7 +80,7 @@ impl Value {
 }
 
 /// Who writes samples down.
-pub(super) trait Writes {
+pub(crate) trait Writes {
     /// One sample, with the values of the family's labels in their order.
     fn sample(&mut self, family: &Family, labels: &[&str], value: Value);
 
@@ -89,19 +89,19 @@ pub(super) trait Writes {
 }
 
 /// Where a family puts its samples.
-pub(super) struct Samples<'a> {
-    pub(super) family: &'a Family,
-    pub(super) to: &'a mut dyn Writes,
+pub(crate) struct Samples<'a> {
+    pub(crate) family: &'a Family,
+    pub(crate) to: &'a mut dyn Writes,
 }
 
 impl Samples<'_> {
     /// One sample.
-    pub(super) fn put(&mut self, labels: &[&str], value: Value) {
+    pub(crate) fn put(&mut self, labels: &[&str], value: Value) {
         self.to.sample(self.family, labels, value);
     }
 
     /// The samples of a histogram.
-    pub(super) fn histogram(&mut self, labels: &[&str], histogram: &Histogram) {
+    pub(crate) fn histogram(&mut self, labels: &[&str], histogram: &Histogram) {
         self.to.histogram(self.family, labels, histogram);
     }
 }
@@ -164,7 +164,7 @@ fn escape(value: &str, text: &mut String) {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeSet;
 
     use super::super::{
@@ -172,7 +172,7 @@ pub(super) mod tests {
         SocketMetrics,
     };
     use super::*;
-    use crate::outbound::breaker::CircuitState;
+    use crate::observe::states::CircuitState;
     use crate::time::Timestamp;
 
     const HOSTILE: &str = "a\"b\\c\nd\re\u{1b}f\u{1f6a2}{x=\"1\"} 7 # TYPE";
@@ -182,7 +182,7 @@ pub(super) mod tests {
     }
 
     /// Something of everything.
-    pub(in super::super) fn reading() -> Metrics {
+    pub(crate) fn reading() -> Metrics {
         let operation = OperationMetrics {
             operation: "orders.list".to_owned(),
             succeeded: 3,

@@ -5,24 +5,24 @@
 
 use super::exposition::{Samples, Value};
 use super::{ConnectionMetrics, Histogram, Metrics, OperationMetrics};
-use crate::outbound::breaker::CircuitState;
+use crate::observe::states::CircuitState;
 use crate::time::Timestamp;
 
 /// One family.
-pub(super) struct Family {
+pub(crate) struct Family {
     /// Its name, without the `_total` of a counter.
-    pub(super) name: &'static str,
-    pub(super) kind: Type,
+    pub(crate) name: &'static str,
+    pub(crate) kind: Type,
     /// Its labels, in the order in which its samples give their values.
-    pub(super) labels: &'static [&'static str],
+    pub(crate) labels: &'static [&'static str],
     /// A sentence.
-    pub(super) help: &'static str,
-    pub(super) samples: fn(&Metrics, &mut Samples<'_>),
+    pub(crate) help: &'static str,
+    pub(crate) samples: fn(&Metrics, &mut Samples<'_>),
 }
 
 /// What a family's samples are.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Type {
+pub(crate) enum Type {
     /// A number that grows.
     Counter,
     /// A number as it is now.
@@ -32,7 +32,7 @@ pub(super) enum Type {
 }
 
 impl Type {
-    pub(super) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
@@ -67,7 +67,7 @@ macro_rules! family {
 }
 
 /// All there are.
-pub(super) const FAMILIES: &[Family] = &[
+pub(crate) const FAMILIES: &[Family] = &[
     family!("wharfage_build_info", Gauge, &["version"], "The version of wharfage, always 1.", |_, to| to
         .put(&[env!("CARGO_PKG_VERSION")], Value::Count(1))),
     family!("wharfage_start_timestamp_seconds", Gauge, &[], "Since when is counted.", |metrics, to| to

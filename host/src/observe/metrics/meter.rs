@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use super::histogram::Timings;
 use super::recent::Recent;
 use super::{
-    AnswerCounts, CANCELLED, CircuitMetrics, ConnectionMetrics, HANDLE, Metrics, OperationMetrics, SIGN_IN, SOCKET,
+    AnswerCounts, BudgetMetrics, CANCELLED, CircuitMetrics, ConnectionMetrics, HANDLE, Metrics, OperationMetrics,
+    SIGN_IN, SOCKET,
 };
 use crate::error::{Error, Kind};
-use crate::outbound::{AnswerSource, Outbound};
+use crate::observe::states::AnswerSource;
+use crate::observe::states::Retired;
 use crate::text::shown;
 use crate::time::{Clock, Timestamp};
-use crate::warm::Retired;
 
 /// Connections that are closed and still told of. Of more, the one that was opened longest ago is forgotten.
 const CLOSED_MAX: usize = 256;
@@ -31,6 +32,15 @@ struct Connections {
     openings: u64,
 }
 
+/// What is paced, as far as it is counted: the path of a connection.
+pub(crate) trait Paced: Send + Sync {
+    /// Its breakers, by origin.
+    fn circuits(&self) -> Vec<CircuitMetrics>;
+
+    /// Its budgets, in the order of their names.
+    fn budgets(&self, now: Timestamp) -> Vec<BudgetMetrics>;
+}
+
 /// The meter of a connection.
 pub(crate) struct Meter {
     plugin: String,
@@ -40,7 +50,7 @@ pub(crate) struct Meter {
     instances_kept: Count,
     instances_retired: [Count; Retired::NAMES.len()],
     /// Where breakers and budgets are looked at.
-    outbound: Mutex<Weak<Outbound>>,
+    outbound: Mutex<Option<Weak<dyn Paced>>>,
 }
 
 /// What is counted beside a plugin's operations, in the order of the places below.
@@ -223,8 +233,8 @@ impl Meter {
     }
 
     /// Breakers and budgets are looked at there from now on.
-    pub(crate) fn watch(&self, outbound: &Arc<Outbound>) {
-        *self.outbound.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(outbound);
+    pub(crate) fn watch(&self, outbound: Weak<dyn Paced>) {
+        *self.outbound.lock().unwrap_or_else(PoisonError::into_inner) = Some(outbound);
     }
 
     /// An instance waits for another call.
@@ -243,21 +253,20 @@ impl Meter {
     }
 
     fn read(&self, connection: &str, now: Timestamp) -> ConnectionMetrics {
-        let outbound = self.outbound.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
-        let circuit = |(origin, state, openings)| CircuitMetrics { origin, state, openings };
+        let outbound = self.outbound.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Weak::upgrade);
         ConnectionMetrics {
             connection: connection.to_owned(),
             plugin: self.plugin.clone(),
             account: self.account.clone(),
             is_open: outbound.is_some(),
             operations: self.operations.iter().map(|meter| meter.read(now)).collect(),
-            circuits: outbound.iter().flat_map(|outbound| outbound.circuits.readings()).map(circuit).collect(),
+            circuits: outbound.as_ref().map(|outbound| outbound.circuits()).unwrap_or_default(),
             instances_kept: self.instances_kept.read(),
             instances_retired: {
                 let counts = Retired::NAMES.iter().zip(&self.instances_retired);
                 counts.map(|(name, count)| (*name, count.read())).filter(|(_, count)| *count > 0).collect()
             },
-            budgets: outbound.iter().flat_map(|outbound| outbound.queues.readings(now)).collect(),
+            budgets: outbound.as_ref().map(|outbound| outbound.budgets(now)).unwrap_or_default(),
             ..ConnectionMetrics::default()
         }
     }

@@ -12,8 +12,8 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::fixture::{Answered, Asked, encoded, placed};
+use crate::mask::{MASKED, Mask, header_is_secret};
 use crate::outbound::classify::REQUEST_ID_HEADERS;
-use crate::outbound::mask::{MASKED, Mask, header_is_secret};
 use crate::outbound::scope::Scope;
 
 /// The header fields of an answer that stay, besides those whose name holds one of [`KEPT_PARTS`].
