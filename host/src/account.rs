@@ -115,9 +115,13 @@ pub struct SecretProgram {
 /// A store of the embedding program's own, as of a cloud's secrets: it is asked for one secret.
 ///
 /// It is asked when the secret is needed for the first time, once for all who wait for it, and again when the provider
-/// refuses what it gave: a key that was changed there is taken up by itself. What deliveries are checked with, and what a
-/// sink signs with, is asked for again after a minute. `None` says that the store does not have the secret. After that, and
-/// after an error, a panic or an answer that did not come in time, it is left alone for half a minute.
+/// refuses a request that carries what it gave: a key that was changed there is taken up by itself. What deliveries are
+/// checked with, and what a sink signs with, is asked for again after a minute, except in a chain with a program. All else
+/// is asked for again when the connection is opened anew: what a plugin signs with, the audience or the address that a
+/// delivery's token must name, and, of OAuth, the key of an assertion and what stands in the path of a
+/// token endpoint. `None` says that the store does not have the secret. After that, and after an
+/// error, a panic or an answer that did not come in time, it is left alone for half a minute. A question goes on where
+/// whoever asked it goes away, and the next one waits for the same answer.
 ///
 /// ```
 /// use wharfage::{Account, Error, Kind, SecretAsk, SecretSource, SecretValue};

@@ -1,7 +1,9 @@
-//! Alerts: rules as data, with the thresholds that `[alerts]` of a `wharfage.toml` may change.
+//! Alerts: when a rule fires, what it says, what to do about it. They come from [`Config::alerts`](crate::Config::alerts)
+//! and `Host::alerts`; [`prometheus_rules`] is the same for whoever alerts by metrics.
 //!
-//! The same table is watched inside the host (`supervisor/watch.rs`) and written down as a rules file for Prometheus
-//! ([`prometheus`]), so that both say the same. What to do about each stands in the runbook, which the program carries.
+//! Rules are data, with the thresholds that `[alerts]` of a `wharfage.toml` may change. The same table is watched inside
+//! the host and written down as a rules file for Prometheus, so that both say the same. What to do about each stands in
+//! the runbook, which the program carries.
 
 #[cfg(feature = "serve")]
 pub(crate) mod evaluate;

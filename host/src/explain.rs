@@ -121,7 +121,7 @@ pub fn explain_host(engine: &EnginePolicy) -> String {
     let mut out = String::new();
     let shared = engine.limits.all().iter().map(Limit::line).collect();
     section(&mut out, "Limits that all plugins share, in [engine]", shared);
-    let fixed = FIXED.iter().map(|(name, value, about)| format!("{name:<20} {value:>10}  {about}"));
+    let fixed = FIXED.iter().map(|(name, value, about)| format!("{name:<24} {value:>10}  {about}"));
     section(&mut out, "Limits that are the same everywhere", fixed.collect());
     out
 }
@@ -580,20 +580,20 @@ mod tests {
         let config = Config::parse("[engine]\nlimits.stack_bytes = 65536", "wharfage.toml".as_ref()).unwrap();
         let text = explain_host(&config.engine);
         for line in [
-            "stack_bytes               65536 (default 524288)",
-            "instances_alive            1000",
-            "component_bytes_max    67108864",
-            "code_bytes_max         25165824",
-            "function_bytes_max       262144",
-            "manifest_bytes_max       262144",
-            "operations_bytes_max    1048576",
-            "request_costs                64",
-            "operations_max              500",
-            "schema_steps           20000000",
-            "schema_depth                256",
-            "pattern_text_bytes        16384",
-            "schema_nodes_max          20000",
-            "schema_patterns_max         100",
+            "stack_bytes                   65536 (default 524288)",
+            "instances_alive                1000",
+            "component_bytes_max        67108864",
+            "code_bytes_max             25165824",
+            "function_bytes_max           262144",
+            "manifest_bytes_max           262144",
+            "operations_bytes_max        1048576",
+            "request_costs                    64",
+            "operations_max                  500",
+            "schema_steps               20000000",
+            "schema_depth                    256",
+            "pattern_text_bytes            16384",
+            "schema_nodes_max              20000",
+            "schema_patterns_max             100",
             "schema_pattern_bytes_max       1000",
             "made_tokens",
         ] {

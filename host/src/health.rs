@@ -1,6 +1,8 @@
-//! How it stands with a connection or a sink, by what is known anyway: calls, breakers, budgets, credentials, polls.
+//! How a connection or a sink is, and why: judged from its calls, circuits, budgets, secrets, tokens and polls, or asked of
+//! the provider. [`Plugin::health`](crate::Plugin::health), [`Plugin::probe`](crate::Plugin::probe) and `Host::health`
+//! tell it.
 //!
-//! [`judge`] is pure: facts and the time go in, a [`Health`] comes out, with every cause and what to do about each. Where
+//! Judging is pure: facts and the time go in, a [`Health`] comes out, with every cause and what to do about each. Where
 //! nobody has called for a while, a probe asks the provider: one cheap read, for which the manifest's `[health]` says the
 //! operation. It has 10 s, is sent at most once in 60 s, only when nothing newer is known, and gives way to whoever waits.
 //! What nobody has seen for 300 s is not healthy but unknown.

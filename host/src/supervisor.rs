@@ -23,7 +23,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use crate::account::Account;
 use crate::alerts::Alert;
 use crate::connection::{Config, Connection};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::health::{self, DEAD_MAX, Health, HealthReport, Subject};
 use crate::host::Host;
 use crate::inbound::envelope::Emitter;
@@ -39,6 +39,7 @@ use crate::outbound::admit::Leaving;
 use crate::plugin::Plugin;
 use crate::policy::serve::{ServeLimits, ServePolicy};
 use crate::serve::webhooks::Webhooks;
+use crate::store::arrival::NAMES_AT_ONCE;
 use crate::supervisor::console::Console;
 use crate::supervisor::group::Group;
 use crate::supervisor::watch::{Sources, Watch};
@@ -49,6 +50,8 @@ pub(crate) use crate::supervisor::view::ServingView;
 
 /// How often what is over is forgotten.
 const SWEEP_MS: u64 = 600_000;
+/// The same while there is more of it than goes at once.
+const SWEEP_AGAIN_MS: u64 = 5_000;
 
 /// How often it is looked whether a connection is to be probed, and for how long nobody has seen it then.
 const PROBE_EVERY_MS: u64 = 60_000;
@@ -167,7 +170,8 @@ impl Host {
     /// ```
     ///
     /// # Errors
-    /// [`Kind::Configuration`](crate::Kind::Configuration) with everything that keeps it from starting; then nothing runs.
+    /// [`Kind::Configuration`] with everything that keeps it from starting, or the kind that all of it has; then nothing
+    /// runs.
     pub async fn serve(&self, config: &Config) -> Result<Serving> {
         let serving = Serving::idle(self);
         serving.reload(config).await?;
@@ -280,8 +284,8 @@ impl Serving {
     /// what begins. A connection with a socket that stays closed begins anew, so that it is opened once more.
     ///
     /// # Errors
-    /// As for [`Host::serve`], and [`Kind::PolicyDenied`](crate::Kind::PolicyDenied) where another component, which nobody
-    /// has pinned, takes a secret of a running connection elsewhere or trusts other keys; then everything goes on as before.
+    /// As for [`Host::serve`], and [`Kind::PolicyDenied`] where another component, which nobody has pinned, takes a secret of a
+    /// running connection elsewhere or trusts other keys, and nothing else is wrong; then everything goes on as before.
     ///
     /// # Cancellation
     /// It is taken up whole or not at all. Where the future is dropped before it answers, everything goes on as before.
@@ -308,7 +312,7 @@ impl Serving {
         let going = running.units.iter().filter(|(name, _)| !same.contains(*name));
         let leaving = Leaving::of(going.map(|(_, unit)| &unit.ready.plugin.outbound().queues));
         for name in working.into_iter().filter(|name| !same.contains(*name)) {
-            let before = running.units.get(name).map(|unit| &unit.ready.plugin);
+            let before = running.units.get(name).map(|unit| &unit.ready);
             let made = self.prepare(config, name).await.and_then(|made| {
                 approved::check(config, name, before, &made.plugin)?;
                 Ok(made)
@@ -528,11 +532,14 @@ impl Serving {
         let mut group = Group::new();
         group.spawn(async move {
             loop {
-                match store.sweep(limits.sweep(clock.now(), sinks.clone())).await {
+                let swept = store.sweep(limits.sweep(clock.now(), sinks.clone())).await;
+                match &swept {
                     Ok(gone) => tracing::debug!(target: "wharfage::inbound", gone, "what is over was forgotten"),
                     Err(error) => tracing::error!(target: "wharfage::inbound", "what is over is still there: {error}"),
                 }
-                clock.alarm(clock.now().plus(SWEEP_MS)).await;
+                let may_be_more = swept.is_ok_and(|gone| gone >= NAMES_AT_ONCE);
+                let wait_ms = if may_be_more { SWEEP_AGAIN_MS } else { SWEEP_MS };
+                clock.alarm(clock.now().plus(wait_ms)).await;
             }
         });
         group
@@ -856,7 +863,8 @@ fn sockets(stated: &Connection, plugin: &Plugin, handler: &Handler) -> Result<Ve
     stated.sockets.iter().filter_map(socket).collect()
 }
 
-/// Several reasons as one error: the first in the sentence, all of them in the details.
+/// Several reasons as one error: the first in the sentence, all of them in the details. Where all are of one kind, it is
+/// of that kind.
 fn together(mut wrong: Vec<Error>) -> Option<Error> {
     if wrong.len() < 2 {
         return wrong.pop();
@@ -867,8 +875,23 @@ fn together(mut wrong: Vec<Error>) -> Option<Error> {
         details.push_str(&error.to_string().replace('\n', "\n  "));
         details.push('\n');
     }
-    Some(
-        Error::configuration(format!("{} things keep this configuration from starting", wrong.len()))
-            .with_details(details.trim_end()),
-    )
+    let kind = wrong.first().map(Error::kind).filter(|kind| wrong.iter().all(|error| error.kind() == *kind));
+    let message = format!("{} things keep this configuration from starting", wrong.len());
+    Some(Error::new(kind.cloned().unwrap_or(Kind::Configuration), message).with_details(details.trim_end()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::rule;
+
+    #[test]
+    fn reasons_of_one_kind_are_one_error_of_that_kind() {
+        let denied = || Error::denied(rule::CREDENTIAL, "the key goes elsewhere", "a digest");
+        let error = together(vec![denied(), denied()]).unwrap();
+        assert_eq!(error.kind(), denied().kind());
+        assert!(error.message().starts_with("2 things") && error.details().unwrap().contains("a digest"), "{error}");
+        let error = together(vec![denied(), Error::configuration("no such poll")]).unwrap();
+        assert_eq!(error.kind(), &Kind::Configuration);
+    }
 }

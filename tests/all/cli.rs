@@ -339,9 +339,7 @@ async fn an_interrupt_breaks_a_call_off_and_says_what_may_have_been_done() {
 async fn what_would_be_passed_over_is_refused() {
     let folder = sending().await;
     for (more, told) in [
-        (&["--all"][..], "send is no list, and --all is for lists"),
-        (&["--limit", "1"], "--limit is for lists"),
-        (&["--cursor", "AAAA"], "--cursor is for lists"),
+        (&["--cursor", "AAAA"][..], "send is no list, and --cursor is for lists"),
         (&["--set", "a=1", "--set", "a=2"], "--set a stands twice"),
         (&["--set", "=1"], "write KEY=VALUE"),
     ] {
@@ -349,12 +347,23 @@ async fn what_would_be_passed_over_is_refused() {
         let (code, _, err) = wharfage(folder.path(), &arguments);
         assert!(code == 2 && err.contains(told), "{more:?}: {code} {err}");
     }
+    // One answer is every page, and at most so many items.
+    let (_, _, err) =
+        wharfage(folder.path(), &["call", "plugin.wasm", "send", "--grant-needs", "--limit", "1", "--all"]);
+    assert!(!err.is_empty() && !err.contains("for lists"), "{err}");
     let config = "[plugins.p]\ncomponent = 'plugin.wasm'\n[accounts.a.secrets]\napi_key = { sealed = true }\n\
                   [connections.desk]\nplugin = 'p'\naccount = 'a'\nsecrets = ['api_key']\n";
     std::fs::write(folder.path().join("wharfage.toml"), config).unwrap();
     // Nothing is on standard input.
     let (code, _, err) = wharfage(folder.path(), &["secret", "set", "desk", "api_key"]);
     assert!(code == 2 && err.contains("the value of api_key is empty"), "{code} {err}");
+    // What is read of it ends within a letter.
+    let long = folder.path().join("long.txt");
+    std::fs::write(&long, "é".repeat(40_000)).unwrap();
+    let mut command = Command::new(program());
+    command.args(["secret", "set", "desk", "api_key", "--state-dir", "state"]).current_dir(folder.path());
+    let (code, _, err) = ended(command.stdin(std::fs::File::open(&long).unwrap()));
+    assert!(code == 2 && err.contains("is longer than 65536 bytes"), "{code} {err}");
 }
 
 /// What another language's tool made may bear the plugin's name already.

@@ -1,9 +1,12 @@
 //! Tokens in use: renewed once for everybody, once more when refused, and never lost.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
-use wharfage::{Config, Host, Kind, ManualClock, Plugin};
+use wharfage::{Config, Host, Kind, ManualClock, Plugin, SecretAsk, SecretSource, SecretValue};
 use wharfage_tests::provider::{Reply, Seen};
 use wharfage_tests::scene::{account, host};
 use wharfage_tests::{NOW, Provider, Scene, guests, until};
@@ -290,6 +293,49 @@ async fn a_refusal_that_repeats_what_it_was_asked_with_is_masked() {
     let error = send(&plugin).await.unwrap_err();
     let shown = format!("{error:?} {:?}", plugin.token_states().await.unwrap());
     assert!(shown.contains("`: [masked] xxx") && !shown.contains("refresh-t"), "{shown}");
+}
+
+/// Whether the provider wants it in a header or, as many do, in the form.
+#[tokio::test]
+async fn a_client_secret_that_is_refused_gives_way_to_what_its_store_has_by_now() {
+    for client_auth in ["basic", "body"] {
+        let provider = Provider::answering(|seen| {
+            if seen.target != "/token" {
+                return Reply::status(200);
+            }
+            let form = String::from_utf8_lossy(&seen.body);
+            let basic = seen.header("authorization").and_then(|value| value.strip_prefix("Basic ")).unwrap_or_default();
+            let basic = String::from_utf8(STANDARD.decode(basic).unwrap()).unwrap();
+            match form.contains("client_secret=the-new-key") || basic.ends_with(":the-new-key") {
+                true => Reply::json(&json!({"access_token": "t-1", "token_type": "Bearer", "expires_in": 3600})),
+                false => Reply::status(401)
+                    .header("content-type", "application/json")
+                    .body(json!({"error": "invalid_client"}).to_string()),
+            }
+        })
+        .await;
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        let ask = SecretAsk::new(move || {
+            let key = ["the-old-key", "the-new-key"][count.fetch_add(1, Ordering::SeqCst).min(1)];
+            async move { Ok(Some(SecretValue::new(key))) }
+        });
+        let account = account("").with_secret("api_key", SecretSource::Ask(ask));
+        let state = tempfile::tempdir().unwrap();
+        let plugin = Scene::of(guests::HTTP_SEND)
+            .with(&provider)
+            .signed_in(&provider.url())
+            .manifest_with(
+                "secret = \"api_key\"\norigins = [\"api\"]\nsource",
+                &format!("secret = \"api_key\"\nclient_auth = \"{client_auth}\"\norigins = [\"api\"]\nsource"),
+            )
+            .connect(&host(state.path(), ManualClock::skipping(NOW, 1)), &account)
+            .await
+            .unwrap();
+        send(&plugin).await.unwrap();
+        let tokens = provider.seen().iter().filter(|seen| seen.target == "/token").count();
+        assert_eq!((tokens, asked.load(Ordering::SeqCst)), (2, 2), "{client_auth}");
+    }
 }
 
 /// Tokens come in these answers, so nothing keeps them and no guest may ask for them.

@@ -797,6 +797,21 @@ async fn the_program_connects_and_disconnects() {
     assert!(code == 3 && stderr.contains("wharfage connect acme"), "{code} {stderr}");
 }
 
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupt_ends_the_wait_for_a_sign_in() {
+    use tokio::io::{AsyncBufReadExt as _, BufReader};
+    let setup = Setup::new().await;
+    let (child, stderr) = tokio_child(setup.start(&["connect", "acme"]));
+    let mut said = BufReader::new(stderr).lines();
+    while !said.next_line().await.unwrap().expect("it waits").contains("waiting at") {}
+    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(kill.unwrap().success());
+    let output = tokio::task::spawn_blocking(move || child.wait_with_output().unwrap()).await.unwrap();
+    let last = said.next_line().await.unwrap().unwrap_or_default();
+    assert!(output.status.code() == Some(130) && last.contains("nothing was stored"), "{output:?} {last}");
+}
+
 /// Standard error as something to wait for.
 fn tokio_child(mut child: std::process::Child) -> (std::process::Child, tokio::process::ChildStderr) {
     let stderr = tokio::process::ChildStderr::from_std(child.stderr.take().unwrap()).unwrap();

@@ -14,7 +14,7 @@ use wharfage_tests::{PLUGINS, root};
 /// A word of the host's code, and the only files below `host/src` that may say it.
 const DOORS: &[(&str, &[&str])] = &[
     ("reqwest", &[]),
-    ("http_body", &["outbound/client.rs"]),
+    ("http_body", &["outbound/body.rs", "outbound/client.rs"]),
     ("wasmtime", &["bindings.rs", "engine.rs", "plugin", "artifact.rs", "capability/"]),
     ("wasmtime_wasi", &["capability/"]),
     ("wasmparser", &["component.rs"]),
@@ -539,6 +539,7 @@ const COPIED: &[(&str, &[&str])] = &[
     ("mask.rs", &["fn header_is_secret(", "const SECRET_HEADERS:", "const SECRET_ENDS:", "const SECRET_HEADER_ENDS:"]),
     ("text.rs", &["fn is_token("]),
     ("capability/state.rs", &["const KEY_BYTES_MAX:"]),
+    ("event.rs", &["const EVENT_NAME_BYTES_MAX:"]),
 ];
 
 /// A plugin's tests are green where the host would do what they say, and not where it would refuse.

@@ -164,7 +164,8 @@ async fn r12_a_component_that_takes_a_secret_elsewhere_is_not_taken_up_before_it
     let folder = crate::sinks::folder_of(&provider, &manifest("jwks"), "").await;
     let mut config = crate::sinks::config(folder.path());
     let connection = config.connections.get_mut("acme").unwrap();
-    connection.secrets.push("tokens".to_owned());
+    // The component that runs has no secret `late`: it was stated for an earlier one.
+    connection.secrets.extend(["tokens", "late"].map(str::to_owned));
     connection.origins.push("https://keys.stand-in.test".to_owned());
     let clock = ManualClock::new(NOW, 1);
     let serving = host(&folder.path().join("state"), clock.clone()).serve(&config).await.unwrap();
@@ -175,9 +176,14 @@ async fn r12_a_component_that_takes_a_secret_elsewhere_is_not_taken_up_before_it
         Digest::of(&bytes).to_string()
     };
     let (here, there) = ("\"App \"\norigins = [\"api\"]", "\"App \"\norigins = [\"api\", \"other\"]");
+    let bearer = |secret: &str| {
+        let facts = format!("scheme = 'bearer'\nsecret = '{secret}'\norigins = ['other']\n");
+        format!("[secrets.{secret}]\n[credentials.added]\n{facts}")
+    };
     for (changed, said) in [
         (scene("jwks").manifest_with(here, there), "api_key goes to https://other.stand-in.test"),
         (scene("other"), "tokens has its keys at https://keys.stand-in.test/other"),
+        (scene("jwks").manifest(&bearer("late")), "late goes to https://other.stand-in.test"),
     ] {
         let digest = put(changed).await;
         let error = serving.reload(&config).await.unwrap_err();
@@ -188,6 +194,20 @@ async fn r12_a_component_that_takes_a_secret_elsewhere_is_not_taken_up_before_it
     }
     // What does the same with secrets is taken up unasked, and what is pinned was approved.
     put(scene("jwks").manifest_with("0.1.0\"\ncontract", "0.1.1\"\ncontract")).await;
+    assert_eq!(serving.reload(&config).await.unwrap().changed, ["acme"]);
+    // So is what does less, what sends a secret that the connection states only now, and another plugin that it names.
+    put(scene("jwks").manifest_with(here, &format!("{here}\nmethods = ['GET']\npaths = ['/v1']"))).await;
+    assert_eq!(serving.reload(&config).await.unwrap().changed, ["acme"]);
+    config.connections.get_mut("acme").unwrap().secrets.push("granted".to_owned());
+    put(scene("jwks").manifest(&bearer("granted"))).await;
+    assert_eq!(serving.reload(&config).await.unwrap().changed, ["acme"]);
+    let chosen = config.plugins["p"].clone();
+    config.plugins.insert("q".to_owned(), chosen);
+    config.connections.get_mut("acme").unwrap().plugin = "q".to_owned();
+    put(scene("jwks").manifest_with(here, there)).await;
+    assert_eq!(serving.reload(&config).await.unwrap().changed, ["acme"]);
+    config.connections.get_mut("acme").unwrap().plugin = "p".to_owned();
+    put(scene("jwks")).await;
     assert_eq!(serving.reload(&config).await.unwrap().changed, ["acme"]);
     config.plugins.get_mut("p").unwrap().digest = Some(put(scene("other")).await);
     assert_eq!(serving.reload(&config).await.unwrap().changed, ["acme"]);

@@ -235,7 +235,7 @@ async fn what_an_endpoint_takes_and_how_it_is_verified_is_explained() {
     }
     let endpoints = wharfage::explain_starts(&needs, &config, "acme");
     assert!(endpoints.contains("POST /webhooks/things-8c1f takes things\n"), "{endpoints}");
-    assert!(endpoints.contains("body_bytes              1048576  Bytes of one delivery's body."), "{endpoints}");
+    assert!(endpoints.contains("body_bytes                  1048576  Bytes of one delivery's body."), "{endpoints}");
     assert_eq!(wharfage::explain_starts(&needs, &config, "other"), "");
     let acme = config.connections.get_mut("acme").unwrap();
     acme.polls.insert("ticks".to_owned(), toml::from_str("cron = '0 6 * * *'\ntimezone = 'Europe/Berlin'").unwrap());

@@ -101,7 +101,9 @@ impl Call {
     fn finish(&self, tape: &Tape, result: anyhow::Result<()>) -> anyhow::Result<()> {
         if result.as_ref().is_err_and(anyhow::Error::is::<Told>) {
             // What was asked last may be half there.
-            note!("{DIM}nothing was recorded{DIM:#}");
+            if self.replay.is_none() {
+                note!("{DIM}nothing was recorded{DIM:#}");
+            }
             return result;
         }
         match (tape.finish(), &result) {
@@ -131,9 +133,9 @@ impl Call {
     async fn call(&self, host: &Host) -> anyhow::Result<()> {
         let plugin = self.plugin(host).await?;
         let about = plugin.needs().operation(&self.operation)?.clone();
-        let of_lists = [("--all", self.all), ("--limit", self.limit.is_some()), ("--cursor", self.cursor.is_some())];
-        if let Some((option, _)) = of_lists.iter().find(|(_, is_there)| *is_there && !about.is_list) {
-            return Err(wrong(format!("{} is no list, and {option} is for lists", about.name)).into());
+        // One answer is every page, and at most one item; where to go on would be passed over.
+        if self.cursor.is_some() && !about.is_list {
+            return Err(wrong(format!("{} is no list, and --cursor is for lists", about.name)).into());
         }
         let input = self.input_text(&about)?;
         let cursor = self.cursor.clone().map(Cursor::new);

@@ -10,7 +10,7 @@ use wharfage::sign_in::{Connected, SignIn, SignInKind};
 use wharfage::{Authorization, Clock as _, Kind, SystemClock};
 
 use super::text::{self, BOLD, DIM, GREEN, YELLOW};
-use super::{Common, programs, with_only};
+use super::{Common, INTERRUPTED, Told, programs, with_only};
 
 #[derive(Args)]
 pub(super) struct Connect {
@@ -112,7 +112,7 @@ impl Connect {
         note!("{DIM}waiting at {} for the browser to come back{DIM:#}", listening.redirect());
         tokio::select! {
             connected = listening.wait() => Ok(connected?),
-            _ = tokio::signal::ctrl_c() => Err(stopped().into()),
+            _ = tokio::signal::ctrl_c() => Err(interrupted().into()),
         }
     }
 
@@ -144,7 +144,7 @@ impl Connect {
         note!("and type in, or compare:   {BOLD}{}{BOLD:#}", device.user_code());
         tokio::select! {
             connected = device.wait() => Ok(connected?),
-            _ = tokio::signal::ctrl_c() => Err(stopped().into()),
+            _ = tokio::signal::ctrl_c() => Err(interrupted().into()),
         }
     }
 
@@ -234,8 +234,9 @@ fn nothing_pasted(sign_in: &SignIn, connection: &str) -> wharfage::Error {
         ))
 }
 
-fn stopped() -> wharfage::Error {
-    wharfage::Error::new(Kind::Cancelled, "stopped before the sign-in ended; nothing was stored")
+fn interrupted() -> Told {
+    note!("{YELLOW}interrupted{YELLOW:#} before the sign-in ended: nothing was stored");
+    Told(INTERRUPTED)
 }
 
 #[cfg(unix)]

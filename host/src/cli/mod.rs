@@ -40,11 +40,13 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::builder::BoolishValueParser;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use indicatif::ProgressBar;
+use tokio::runtime::Runtime;
 use wharfage::PathEvent;
 use wharfage::observe::{LineFormat, Lines, Redactor};
 use wharfage::otlp::Spans;
@@ -171,19 +173,33 @@ pub(crate) fn run() -> ExitCode {
             Command::Check(check) => check.run(common).await,
         }
     });
-    match result {
+    let code = match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            if let Some(Told(code)) = error.downcast_ref() {
-                return ExitCode::from(*code);
-            }
-            if is_closed_pipe(&error) {
-                return ExitCode::SUCCESS;
-            }
-            text::failure(&error);
-            exit_code(&error)
-        }
+        Err(error) => failed(&error),
+    };
+    end(runtime, END);
+    code
+}
+
+/// Tells how it failed, where that was not told, and answers the code for it.
+fn failed(error: &anyhow::Error) -> ExitCode {
+    if let Some(Told(code)) = error.downcast_ref() {
+        return ExitCode::from(*code);
     }
+    if is_closed_pipe(error) {
+        return ExitCode::SUCCESS;
+    }
+    text::failure(error);
+    exit_code(error)
+}
+
+/// For how long the end waits for what is still at work.
+const END: Duration = Duration::from_secs(1);
+
+/// Ends what is still at work. Some of it cannot be broken off, as a lookup of a name, and whoever interrupts the program
+/// waits for none of that.
+fn end(runtime: Runtime, within: Duration) {
+    runtime.shutdown_timeout(within);
 }
 
 /// What is asked for. A variable that is set to nothing, as service files leave it, is as one that is not set.
@@ -348,4 +364,23 @@ fn write_one(path: &Path) -> String {
 /// Reads a text file.
 fn read_text(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_broken_off_does_not_hold_up_the_end() {
+        let runtime = Runtime::new().unwrap();
+        let (begin, begun) = std::sync::mpsc::channel();
+        let (go, gone) = std::sync::mpsc::channel();
+        runtime.spawn_blocking(move || {
+            begin.send(()).unwrap();
+            gone.recv()
+        });
+        begun.recv().unwrap();
+        end(runtime, Duration::ZERO);
+        assert!(go.send(()).is_ok(), "it is not at work any more");
+    }
 }

@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use serde_json::value::RawValue;
 use wharfage::secrets::{SecretSlot, SecretState};
 use wharfage::{Clock as _, Config, Host, Kind, SecretValue, Secrets, SystemClock};
+use zeroize::Zeroizing;
 
 use super::text::{self, DIM, GREEN, YELLOW};
 use super::{Common, INTERRUPTED, Told, programs, read_config};
@@ -106,23 +107,28 @@ async fn keep(host: &Host, config: &Config, named: &Named, slot: SecretSlot) -> 
 /// The value, from a prompt that does not show it, or from standard input.
 fn value(secret: &str) -> anyhow::Result<SecretValue> {
     let wrong = |message: String| wharfage::Error::new(Kind::InvalidRequest(Vec::new()), message);
+    let too_long = || wrong(format!("the value of {secret} is longer than {VALUE_BYTES_MAX} bytes"));
     let text = if std::io::stdin().is_terminal() {
         typed(secret)?
     } else {
-        let mut text = String::new();
         // One more than may be there, and the end of its line.
-        let read = std::io::stdin().lock().take(VALUE_BYTES_MAX as u64 + 3).read_to_string(&mut text);
-        read.map_err(|_| wrong("standard input holds no text".to_owned()))?;
+        let most = VALUE_BYTES_MAX + 3;
+        let mut bytes = Zeroizing::new(Vec::<u8>::with_capacity(most));
+        let read = std::io::stdin().lock().take(most as u64).read_to_end(&mut bytes);
+        read.map_err(|error| wrong(format!("standard input cannot be read: {error}")))?;
         // What `echo` and editors put behind a value.
-        let line = text.strip_suffix('\n').map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
-        let length = line.len();
-        text.truncate(length);
-        text
+        let line = bytes.strip_suffix(b"\n").map_or(bytes.as_slice(), |line| line.strip_suffix(b"\r").unwrap_or(line));
+        // What is cut off may end within a letter.
+        if line.len() > VALUE_BYTES_MAX {
+            return Err(too_long().into());
+        }
+        let text = std::str::from_utf8(line).map_err(|_| wrong("standard input holds no text".to_owned()))?;
+        text.to_owned()
     };
     match text.len() {
         0 => Err(wrong(format!("the value of {secret} is empty")).into()),
         1..=VALUE_BYTES_MAX => Ok(SecretValue::new(text)),
-        _ => Err(wrong(format!("the value of {secret} is longer than {VALUE_BYTES_MAX} bytes")).into()),
+        _ => Err(too_long().into()),
     }
 }
 

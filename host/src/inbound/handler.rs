@@ -51,12 +51,15 @@ struct Pace {
     second: u64,
     /// What was emitted in it, and before it beyond the limit.
     events: u64,
-    /// Until when somebody was told to wait last.
-    told: Option<Timestamp>,
+    /// Until when the next had to wait last.
+    waited: Option<Timestamp>,
 }
 
+/// Who has not waited for as long is told of it once more.
+const TOLD_AGAIN_MS: u64 = 60_000;
+
 impl Pace {
-    /// Until when the next has to wait, where a second holds so many; nothing where it has not. Whether nobody was told.
+    /// Until when the next has to wait, where a second holds so many; nothing where it has not. Whether that is to be told.
     fn wait(&mut self, now: Timestamp, most: u64) -> Option<(Timestamp, bool)> {
         let (second, most) = (now.as_millis() / 1_000, most.max(1));
         self.events = self.events.saturating_sub(most.saturating_mul(second.saturating_sub(self.second)));
@@ -66,7 +69,8 @@ impl Pace {
             return None;
         }
         let at = Timestamp::from_millis(self.second.saturating_add(more).saturating_mul(1_000));
-        Some((at, self.told.replace(at) != Some(at)))
+        let before = self.waited.replace(at);
+        Some((at, before.is_none_or(|before| now.since(before) > TOLD_AGAIN_MS)))
     }
 
     fn spend(&mut self, events: u64) {
@@ -204,6 +208,7 @@ impl Handler {
     /// The plugin's own; [`Kind::Internal`] for an answer that is none; [`Kind::LimitExceeded`] for one that is too much;
     /// [`Kind::Conflict`] when somebody else moved the cursor meanwhile. Nothing is kept then.
     pub(crate) async fn handle(&self, name: &str, id: &str, trigger: Trigger) -> Result<Handled> {
+        self.keep_pace().await;
         let handled = self.handle_held(name, id, trigger, None).await?;
         handled.ok_or_else(|| {
             let message = format!("{name} moved on while this was handled; nothing was kept of it");
@@ -212,7 +217,7 @@ impl Handler {
     }
 
     /// The same for an event of the store, which is over when what comes of it is kept; nothing where the cursor moved, or
-    /// the event is another's by now.
+    /// the event is another's by now. It waits for no pace: whoever takes events asks [`Self::room_at`] before.
     pub(crate) async fn handle_held(
         &self,
         name: &str,
@@ -220,7 +225,6 @@ impl Handler {
         trigger: Trigger,
         held: Option<(u64, String)>,
     ) -> Result<Option<Handled>> {
-        self.keep_pace().await;
         let Standing { version, cursor } = self.cursor(name).await?;
         let event = Event { id: id.to_owned(), trigger, cursor: cursor.clone() };
         let outcome = self.0.handles.handle(event).await.map_err(of_plugin)?;
@@ -249,19 +253,23 @@ impl Handler {
         }
     }
 
-    /// Waits until there is room for what this connection emits.
-    async fn keep_pace(&self) {
+    /// Until when there is no room for what this connection would emit next; nothing where there is.
+    pub(crate) fn room_at(&self) -> Option<Timestamp> {
         let most = self.0.limits.emitted_second_events;
-        loop {
-            let wait = self.pace().wait(self.0.clock.now(), most);
-            let Some((at, is_new)) = wait else { return };
-            if is_new {
-                let connection = self.connection();
-                tracing::warn!(
-                    target: "wharfage::inbound", connection,
-                    "emitted_second_events {most} is reached: what is next waits until {at}"
-                );
-            }
+        let (at, is_new) = self.pace().wait(self.0.clock.now(), most)?;
+        if is_new {
+            let connection = self.connection();
+            tracing::warn!(
+                target: "wharfage::inbound", connection,
+                "emitted_second_events {most} is reached: what is next waits until {at}"
+            );
+        }
+        Some(at)
+    }
+
+    /// Waits until there is room.
+    pub(crate) async fn keep_pace(&self) {
+        while let Some(at) = self.room_at() {
             self.0.clock.sleep_until(at).await;
         }
     }
@@ -434,11 +442,16 @@ mod tests {
         let (at, ()) = tokio::join!(next, turns);
         assert!(at >= Timestamp::from_millis(3_000), "{at:?}");
 
-        let mut pace = Pace { second: 7, events: 4, told: None };
+        let mut pace = Pace { second: 7, events: 4, waited: None };
         let at = Timestamp::from_millis;
         assert_eq!(pace.wait(at(7_999), 2), Some((at(9_000), true)));
         assert_eq!(pace.wait(at(8_000), 2), Some((at(9_000), false)), "it is told once");
         assert_eq!(pace.wait(at(9_000), 2), None);
+        pace.spend(2);
+        assert_eq!(pace.wait(at(9_500), 2), Some((at(10_000), false)), "it goes on, and was told");
+        assert_eq!(pace.wait(at(80_000), 2), None);
+        pace.spend(2);
+        assert_eq!(pace.wait(at(80_000), 2), Some((at(81_000), true)));
     }
 
     /// R21: what one connection emitted hides nothing of another's.

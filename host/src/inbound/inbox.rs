@@ -253,7 +253,8 @@ impl Inbox {
     fn looks_at(&self, now: Timestamp) -> Timestamp {
         let mut dues = self.dues();
         *dues = dues.split_off(&now.plus(1));
-        dues.first().copied().unwrap_or(Timestamp::MAX).min(now.plus(LOOK_MS))
+        let room_at = self.0.handler.room_at().unwrap_or(Timestamp::MAX);
+        dues.first().copied().unwrap_or(Timestamp::MAX).min(room_at).min(now.plus(LOOK_MS))
     }
 
     fn dues(&self) -> std::sync::MutexGuard<'_, BTreeSet<Timestamp>> {
@@ -267,7 +268,8 @@ impl Inbox {
     async fn due(&self, limit: usize) -> Vec<Stored> {
         let Parts { handler, holder, full_until, .. } = &*self.0;
         let now = handler.clock().now();
-        if now.as_millis() < full_until.load(Ordering::Relaxed) {
+        // What nobody has taken is tried no time, and is another's to take.
+        if now.as_millis() < full_until.load(Ordering::Relaxed) || handler.room_at().is_some() {
             return Vec::new();
         }
         let (connection, until) = (handler.connection(), now.plus(self.0.policy.held_ms));
@@ -450,11 +452,18 @@ mod tests {
     where
         F: Fn(&Event) -> BoxFuture<'static, Result<()>> + Send + Sync + 'static,
     {
+        inbox_within(Limits::default(), store, clock, script)
+    }
+
+    fn inbox_within<F>(limits: Limits, store: &Arc<dyn Store>, clock: &ManualClock, script: F) -> Inbox
+    where
+        F: Fn(&Event) -> BoxFuture<'static, Result<()>> + Send + Sync + 'static,
+    {
         let handler = Handler::new(Made {
             handles: Arc::new(Script(script)),
             emitter: Emitter { connection: "c".into(), account: None, plugin: "p".into() },
             event_types: ["thing.seen".to_owned()].into(),
-            limits: Limits::default(),
+            limits,
             keeping: Keeping { known_ms: 1 << 40, bytes_max: 1 << 20 },
             store: store.clone(),
             clock: Arc::new(clock.clone()),
@@ -691,6 +700,30 @@ mod tests {
         store.sweep(read).await.unwrap();
         until_nothing_waits(&store, &clock).await;
         assert_eq!(states(&store).await, [EventState::Handled; 20]);
+        drained(at_work).await;
+    }
+
+    /// An event that waits for the pace costs no attempt, is nobody's, and holds up no drain.
+    #[tokio::test]
+    async fn events_wait_until_there_is_time_for_what_they_emit() {
+        let (store, clock) = parts();
+        let limits = Limits { emitted_second_events: 1, ..Limits::default() };
+        let paced = inbox_within(limits, &store, &clock, fine);
+        for number in 0..6 {
+            paced.receive(webhook(&number.to_string(), None)).await.unwrap();
+        }
+        let at_work = running(&paced);
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+        drained(at_work).await;
+        let all = store.events(Filter { limit: 10, ..Filter::default() }).await.unwrap();
+        let waiting = all.iter().filter(|stored| stored.state == EventState::Waiting);
+        let tried: Vec<u64> = waiting.map(|stored| stored.attempts).collect();
+        assert_eq!(tried, [0, 0], "four began together");
+        let at_work = running(&paced);
+        until_nothing_waits(&store, &clock).await;
+        assert_eq!(emitted(&store).await.len(), 6);
         drained(at_work).await;
     }
 

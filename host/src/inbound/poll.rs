@@ -36,6 +36,9 @@ pub(crate) trait Pages: Send + Sync + 'static {
 
     /// As [`Handler::set_cursor`].
     fn set_cursor<'a>(&'a self, name: &'a str, expected: u64, cursor: Option<String>) -> BoxFuture<'a, Result<bool>>;
+
+    /// As [`Handler::keep_pace`].
+    fn room(&self) -> BoxFuture<'_, ()>;
 }
 
 impl Pages for Handler {
@@ -49,6 +52,10 @@ impl Pages for Handler {
 
     fn set_cursor<'a>(&'a self, name: &'a str, expected: u64, cursor: Option<String>) -> BoxFuture<'a, Result<bool>> {
         Box::pin(Self::set_cursor(self, name, expected, cursor))
+    }
+
+    fn room(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.keep_pace())
     }
 }
 
@@ -242,8 +249,14 @@ impl<P: Pages> Poller<P> {
     /// Hands over page after page, until there is nothing more.
     async fn catch_up(&self, progress: &mut Progress, stop: &watch::Receiver<bool>) -> Result<Ran> {
         let mut has_recovered = false;
+        let mut stop = stop.clone();
         for _ in 0..self.pages_max {
-            if *stop.borrow() || !self.hold().await? {
+            let room = tokio::select! {
+                biased;
+                Ok(_) = stop.wait_for(|stops| *stops) => None,
+                room = self.while_held(self.pages.room()) => room?,
+            };
+            if room.is_none() || !self.hold().await? {
                 return Ok(Ran::Left);
             }
             let Standing { version, cursor } = self.pages.cursor(&self.trigger).await?;

@@ -135,12 +135,15 @@ fn hexadecimal(number: u64) -> impl fmt::Display + use<> {
     fmt::from_fn(move |f| write!(f, "{number:016x}"))
 }
 
-/// Takes trace and span along to where this is done, as another task.
-pub(crate) async fn carry<F: Future>(trace: Option<Trace>, span: Span, work: F) -> F::Output {
+/// Takes trace and span of here along to where this is done, as another task.
+pub(crate) fn carry<F: Future>(work: F) -> impl Future<Output = F::Output> {
     use tracing::Instrument as _;
-    match trace {
-        Some(trace) => CURRENT.scope(trace, work.instrument(span)).await,
-        None => work.instrument(span).await,
+    let (trace, work) = (Trace::current(), work.instrument(Span::current()));
+    async move {
+        match trace {
+            Some(trace) => CURRENT.scope(trace, work).await,
+            None => work.await,
+        }
     }
 }
 
@@ -184,7 +187,7 @@ mod tests {
         assert_eq!(inside.1, PARENT[3..35]);
         assert_eq!(inside.0.parent_id().unwrap().to_string(), PARENT[36..52]);
         let elsewhere = given.run(async {
-            let elsewhere = tokio::spawn(carry(Trace::current(), Span::current(), async { current_id() }));
+            let elsewhere = tokio::spawn(carry(async { current_id() }));
             elsewhere.await.unwrap()
         });
         assert_eq!(elsewhere.await, PARENT[3..35]);

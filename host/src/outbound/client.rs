@@ -7,7 +7,6 @@ use std::io::{Error as IoError, ErrorKind, Write as _};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
 
 use bytes::{Buf as _, Bytes};
 use flate2::write::MultiGzDecoder;
@@ -23,8 +22,8 @@ use hyper_util::rt::TokioIo;
 use url::{Position, Url};
 
 use super::Method;
+use super::body::OutgoingBody;
 use super::sign::SignedRequest;
-use super::stream::UploadBody;
 use super::transport::{ResponseBody, ResponseHead, Transport, TransportError, UpgradedIo, unsent};
 use super::wires::{Destination, Open, Single, Wires, broken, machine_tls};
 use crate::error::{Error, NetworkStage, RequestSent, Result};
@@ -98,8 +97,8 @@ impl Transport for Http {
 }
 
 /// A request as it goes onto a wire.
-fn written(signed: &SignedRequest, url: &Url, is_shared: bool) -> Result<Request<Sending>, TransportError> {
-    let mut request = Request::new(Sending::of(signed));
+fn written(signed: &SignedRequest, url: &Url, is_shared: bool) -> Result<Request<OutgoingBody>, TransportError> {
+    let mut request = Request::new(OutgoingBody::of(signed));
     *request.method_mut() = match signed.method {
         Method::Get => http::Method::GET,
         Method::Head => http::Method::HEAD,
@@ -119,7 +118,7 @@ fn written(signed: &SignedRequest, url: &Url, is_shared: bool) -> Result<Request
     *request.uri_mut() = uri.build().map_err(|_| unsent("the URL cannot be sent"))?;
     // With these a length is expected although there is no body (RFC 9110, 8.6).
     let may_carry = matches!(signed.method, Method::Post | Method::Put | Method::Patch);
-    if may_carry && matches!(request.body(), Sending::Whole(None)) {
+    if may_carry && matches!(request.body(), OutgoingBody::Whole(None)) {
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
     headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
@@ -130,49 +129,6 @@ fn written(signed: &SignedRequest, url: &Url, is_shared: bool) -> Result<Request
     }
     *request.headers_mut() = headers;
     Ok(request)
-}
-
-/// The body of a request: there already, or piece by piece when there is room on the wire.
-pub(super) enum Sending {
-    Whole(Option<Bytes>),
-    Poured(UploadBody),
-}
-
-impl Sending {
-    fn of(signed: &SignedRequest) -> Self {
-        match &signed.upload {
-            Some(upload) if signed.body.is_none() => Self::Poured(upload.clone()),
-            _ => Self::Whole(signed.body.clone().filter(|body| !body.is_empty())),
-        }
-    }
-}
-
-impl http_body::Body for Sending {
-    type Data = Bytes;
-    type Error = IoError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<std::io::Result<http_body::Frame<Bytes>>>> {
-        let piece = match self.get_mut() {
-            Self::Whole(body) => Poll::Ready(body.take().map(Ok)),
-            Self::Poured(upload) => upload.poll(cx),
-        };
-        piece.map(|piece| piece.map(|piece| piece.map(http_body::Frame::data)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(None))
-    }
-
-    fn size_hint(&self) -> http_body::SizeHint {
-        let length = match self {
-            Self::Whole(body) => Some(body.as_ref().map_or(0, |body| body.len() as u64)),
-            Self::Poured(upload) => upload.length(),
-        };
-        length.map_or_else(http_body::SizeHint::default, http_body::SizeHint::with_exact)
-    }
 }
 
 fn head(mut answer: http::Response<Incoming>, wire: Open, wires: Arc<Wires>) -> ResponseHead {
@@ -356,7 +312,7 @@ mod tests {
             let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(near)).await.unwrap();
             tokio::spawn(connection);
             // More than fits in the window of one who does not read it.
-            let mut request = Request::new(Sending::Whole(Some(vec![0_u8; 128 << 10].into())));
+            let mut request = Request::new(OutgoingBody::Whole(Some(vec![0_u8; 128 << 10].into())));
             *request.method_mut() = http::Method::POST;
             *request.uri_mut() = Uri::from_static("https://provider.test/");
             let body = sender.send_request(request).await.unwrap().into_body();

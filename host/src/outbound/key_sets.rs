@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
-use tracing::Span;
 use url::Url;
 
 use super::scope::Asked;
@@ -18,7 +17,7 @@ use super::session::resolve;
 use super::{CallContext, CredentialChoice, Outbound, Request};
 use crate::auth::jwt::Keys;
 use crate::error::{Error, Kind, Result};
-use crate::observe::trace::{Trace, carry};
+use crate::observe::trace::carry;
 use crate::time::Timestamp;
 
 /// Milliseconds between two questions for the same set.
@@ -96,7 +95,7 @@ impl KeySets {
                 Looked::Ask(known, done) => (known, done),
             };
             let asking = self.clone().ask(context.clone(), endpoint.to_owned(), algorithm.to_owned(), done);
-            let asked = tokio::spawn(carry(Trace::current(), Span::current(), asking)).await;
+            let asked = tokio::spawn(carry(asking)).await;
             let asked = asked.unwrap_or_else(|_| Err(Error::internal("asking for the provider's keys failed")));
             return match (asked, known) {
                 (Ok(keys), _) => Ok(keys),

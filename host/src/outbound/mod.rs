@@ -10,6 +10,7 @@
 pub(crate) mod address;
 pub(crate) mod admit;
 mod audience;
+mod body;
 pub(crate) mod breaker;
 pub(crate) mod buckets;
 pub(crate) mod cache;

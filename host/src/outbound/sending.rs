@@ -21,7 +21,7 @@ use crate::observe::metrics::OperationMeter;
 use crate::time::Timestamp;
 
 /// How many versions of a secret there may be: the next, the current and the previous one.
-const SECRET_VERSIONS: u32 = 3;
+pub(super) const SECRET_VERSIONS: u32 = 3;
 
 /// What the operator reads when a failure is not tried again although it might pass.
 const BUDGET_SPENT: &str = "It was not tried again: more requests fail than limits.retry_percent allows to be repeated";

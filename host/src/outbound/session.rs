@@ -18,11 +18,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use serde_json::Value;
-use tracing::Span;
 use url::{Url, form_urlencoded};
 use zeroize::Zeroizing;
 
 use super::scope::Asked;
+use super::sending::SECRET_VERSIONS;
 use super::{CallContext, CredentialChoice, Made, Method, Outbound, Repeat, Request, place};
 use crate::account::ExternalToken;
 use crate::auth::oauth2::{self, Connected, Consent, Due, Exchange, Fixed, TokenAnswer, TokenSet};
@@ -31,7 +31,7 @@ use crate::auth::{Credential, self_signed};
 use crate::error::{Error, Kind, RequestSent, Result};
 use crate::manifest::{BodyForm, Oauth2Facts, Oauth2Flow, Purpose, endpoint_parts};
 use crate::observe::audit::{AuditAction, AuditEntry};
-use crate::observe::trace::{Trace, carry};
+use crate::observe::trace::carry;
 use crate::text::shown;
 use crate::text::toml_list;
 use crate::time::{BoxFuture, Clock, Timestamp};
@@ -437,7 +437,7 @@ impl Session {
             }
             let clock = session.tokens.clock.clone();
             let renewing = async move { session.renew(rejected, turn).await };
-            let renewing = tokio::spawn(carry(Trace::current(), Span::current(), renewing));
+            let renewing = tokio::spawn(carry(renewing));
             let failed = |_| Error::internal("the renewal of a token failed");
             let Some(access) = may_serve else { return renewing.await.map_err(failed)? };
             tokio::select! {
@@ -806,20 +806,46 @@ impl Session {
         Ok(url.into())
     }
 
+    /// A client secret in the form that the provider does not know gives way to the next one, as it does in a header.
     async fn post(
+        &self,
+        endpoint: &str,
+        form: Vec<(String, Zeroizing<String>)>,
+        body_form: BodyForm,
+    ) -> Result<Zeroizing<Vec<u8>>> {
+        let secret = self.facts.secret.as_ref().filter(|_| oauth2::client_in_form(&self.facts));
+        let Some(secret) = secret else { return self.post_with(endpoint, form, body_form, None).await };
+        let mut replaced = 0;
+        loop {
+            let value = self.secrets.value(secret, Purpose::Credential).await?;
+            let answered = self.post_with(endpoint, form.clone(), body_form, Some(&value)).await;
+            match &answered {
+                Ok(_) => self.secrets.worked(secret, &value).await,
+                Err(error) if replaced < SECRET_VERSIONS && error.provider_code() == Some("invalid_client") => {
+                    replaced += 1;
+                    if self.secrets.try_next(secret, &value).await {
+                        continue;
+                    }
+                }
+                Err(_) => {}
+            }
+            return answered;
+        }
+    }
+
+    async fn post_with(
         &self,
         endpoint: &str,
         mut form: Vec<(String, Zeroizing<String>)>,
         body_form: BodyForm,
+        secret: Option<&Zeroizing<String>>,
     ) -> Result<Zeroizing<Vec<u8>>> {
         let mut credential = CredentialChoice::Anonymous;
         if oauth2::client_in_form(&self.facts) {
             if !form.iter().any(|(name, _)| name == "client_id") {
                 form.push(("client_id".to_owned(), self.client_id().await?));
             }
-            if let Some(secret) = &self.facts.secret {
-                form.push(("client_secret".to_owned(), self.secrets.value(secret, Purpose::Credential).await?));
-            }
+            form.extend(secret.map(|secret| ("client_secret".to_owned(), secret.clone())));
         } else {
             credential = CredentialChoice::Named(CLIENT.to_owned());
         }

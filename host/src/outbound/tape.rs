@@ -28,6 +28,7 @@
 //! ```
 
 mod fixture;
+mod json;
 mod matching;
 mod scrub;
 
@@ -260,7 +261,7 @@ impl Tape {
     /// Refuses a call that could not be added to what is on the tape, before anything of it is sent.
     pub(crate) fn begins(&self, outbound: &Outbound, operation: &str, input: &str) -> Result<()> {
         let Some(old) = self.0.fixture.as_ref().filter(|_| self.0.records) else { return Ok(()) };
-        let other = match matching::same_json(&old.input, &written(&Places::of(&outbound.scope), input)?) {
+        let other = match json::same_json(&old.input, &written(&Places::of(&outbound.scope), input)?) {
             _ if old.operation != operation => "",
             true => return Ok(()),
             false => " with another input",

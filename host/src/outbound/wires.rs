@@ -28,7 +28,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use url::Host;
 
-use super::client::Sending;
+use super::body::OutgoingBody;
 use super::transport::{TransportError, unsent};
 use crate::error::{NetworkStage, RequestSent};
 use crate::limits::Limits;
@@ -74,7 +74,7 @@ pub(super) enum Open {
 
 /// One of HTTP/1.1.
 pub(super) struct Single {
-    sender: http1::SendRequest<Sending>,
+    sender: http1::SendRequest<OutgoingBody>,
     driver: Driver,
     /// Where it is kept, if it is.
     origin: Option<Arc<str>>,
@@ -84,7 +84,7 @@ pub(super) struct Single {
 /// One of HTTP/2.
 #[derive(Clone)]
 pub(super) struct Shared {
-    sender: http2::SendRequest<Sending>,
+    sender: http2::SendRequest<OutgoingBody>,
     peer: SocketAddr,
 }
 
@@ -136,9 +136,9 @@ impl Open {
     /// Sends it and waits for the head. Nothing was sent where the error is none.
     pub(super) async fn send(
         &mut self,
-        request: Request<Sending>,
+        request: Request<OutgoingBody>,
     ) -> Result<Response<Incoming>, Option<TransportError>> {
-        let has_body = !matches!(request.body(), Sending::Whole(None));
+        let has_body = !matches!(request.body(), OutgoingBody::Whole(None));
         let sent = match self {
             Self::Single(single) => {
                 let answer = single.sender.try_send_request(request);
@@ -532,7 +532,7 @@ mod tests {
                 "/large" => Bytes::from(vec![b'x'; 4 << 20]),
                 _ => Bytes::from(format!("{:?}", request.version())),
             };
-            let mut answer = Response::new(Sending::Whole(Some(version)));
+            let mut answer = Response::new(OutgoingBody::Whole(Some(version)));
             if request.uri().path() == "/wide" {
                 answer.headers_mut().insert("x-wide", "y".repeat(60 << 10).parse().unwrap());
             }
@@ -598,7 +598,7 @@ mod tests {
             Some(wire) => wire,
             None => wires.dial(to).await.unwrap(),
         };
-        let mut request = Request::new(Sending::Whole(None));
+        let mut request = Request::new(OutgoingBody::Whole(None));
         *request.uri_mut() = if wire.is_shared() { "https://provider.test/" } else { "/" }.parse().unwrap();
         let mut body = wire.send(request).await.unwrap().into_body();
         let mut frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx));
@@ -634,7 +634,7 @@ mod tests {
         asked(&wires, &to).await;
         let mut unread = Vec::new();
         for _ in 0..16 {
-            let mut request = Request::new(Sending::Whole(None));
+            let mut request = Request::new(OutgoingBody::Whole(None));
             *request.uri_mut() = "https://provider.test/large".parse().unwrap();
             unread.push(wires.take(&to).unwrap().send(request).await.unwrap());
         }
@@ -648,7 +648,7 @@ mod tests {
         let provider = Provider::start(&[HTTP_2]).await;
         let (wires, addresses) = (wires(&clock()), [provider.address]);
         let mut wire = wires.dial(&secured(NAME, &addresses)).await.unwrap();
-        let mut request = Request::new(Sending::Whole(None));
+        let mut request = Request::new(OutgoingBody::Whole(None));
         *request.uri_mut() = "https://provider.test/wide".parse().unwrap();
         let answer = wire.send(request).await.unwrap();
         assert!(answer.headers()["x-wide"].len() as u64 > Limits::default().header_bytes);
@@ -729,7 +729,7 @@ mod tests {
             let provider = Provider::start(protocols).await;
             let (wires, addresses) = (wires(&clock()), [provider.address]);
             let mut wire = wires.dial(&secured(NAME, &addresses)).await.unwrap();
-            let mut request = Request::new(Sending::Whole(Some(Bytes::from("s3cret-body"))));
+            let mut request = Request::new(OutgoingBody::Whole(Some(Bytes::from("s3cret-body"))));
             let origin = if wire.is_shared() { "https://provider.test" } else { "" };
             *request.uri_mut() = format!("{origin}/s3cret-path?key=s3cret-key").parse().unwrap();
             let mut token = http::HeaderValue::from_static("Bearer s3cret-token");
@@ -841,7 +841,7 @@ mod tests {
             (go_away(0, 0), None, RequestSent::Maybe),
         ] {
             let mut wire = shared_within(&wires(&clock()), said.clone()).await;
-            let mut request = Request::new(Sending::Whole(body.map(Bytes::from)));
+            let mut request = Request::new(OutgoingBody::Whole(body.map(Bytes::from)));
             *request.uri_mut() = "https://provider.test/".parse().unwrap();
             let lost = wire.send(request).await.unwrap_err().expect("it was taken");
             assert_eq!(lost.sent, sent, "{said:?} {body:?}: {lost:?}");
@@ -853,7 +853,7 @@ mod tests {
     async fn what_a_closed_wire_did_not_take_was_not_sent() {
         let (mut wire, far) = within(&wires(&clock())).await;
         drop(far);
-        let sent = wire.send(Request::new(Sending::Whole(None))).await;
+        let sent = wire.send(Request::new(OutgoingBody::Whole(None))).await;
         assert!(matches!(sent, Err(None)), "{sent:?}");
     }
 
@@ -879,7 +879,7 @@ mod tests {
                 assert_ne!(far.read(&mut asked).await.unwrap(), 0);
                 far.write_all(said).await.unwrap();
             });
-            let answer = busy(done, wire.send(Request::new(Sending::Whole(None)))).await;
+            let answer = busy(done, wire.send(Request::new(OutgoingBody::Whole(None)))).await;
             let mut body = answer.unwrap_or_else(|lost| panic!("{done}: {lost:?}")).into_body();
             let frame = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx));
             let Open::Single(mut single) = wire else { panic!("it is HTTP/1.1") };

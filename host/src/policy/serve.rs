@@ -180,7 +180,7 @@ limits! {
     dead_kept_ms: 2_592_000_000, "Milliseconds for which dead letters are kept.";
     emitted_kept_ms: 604_800_000, "Milliseconds for which an emitted event is kept that a sink has not read, or that has no sink; one that all have read goes within ten minutes, and one that a sink refused stays as long as its dead letter, while there is room.";
     emitted_known_ms: 2_592_000_000, "Milliseconds for which an emitted event is known by name, and not emitted again.";
-    known_events: 3_000_000, "Emitted events of one connection that are known by name after their content has gone; beyond them the oldest are forgotten, every ten minutes.";
+    known_events: 3_000_000, "Emitted events of one connection that are known by name after their content has gone; beyond them the oldest are forgotten, every ten minutes, and 50,000 at a time.";
     outbox_bytes: 2 << 30, "Bytes of all emitted events that are kept, half of them of one connection; beyond them no event is handled.";
 }
 

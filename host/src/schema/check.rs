@@ -258,6 +258,25 @@ impl<'s> Check<'s> {
         fits
     }
 
+    /// The same for one of several forms, of which another may fit: where a text is too long for a pattern of this one, that
+    /// is the answer, and the check goes on.
+    fn tried<'v>(
+        &mut self,
+        node: usize,
+        value: &'v Value,
+        at: &mut Place<'v>,
+        found: Option<&mut Found>,
+    ) -> Result<bool, GaveUp> {
+        if self.is_spent() {
+            return Ok(true);
+        }
+        let fits = self.judge(node, value, at, found);
+        match self.gave_up.take_if(|why| matches!(why, GaveUp::Text(_))) {
+            Some(why) if fits => Err(why),
+            _ => Ok(fits),
+        }
+    }
+
     fn rule<'v>(
         &mut self,
         node: usize,
@@ -322,11 +341,20 @@ impl<'s> Check<'s> {
                 )
             }
             (Rule::Contains { node, min, max }, Value::Array(items)) => {
-                let mut fitting = 0;
+                let (mut fitting, mut open, mut unknown) = (0, 0, None);
                 for item in items {
-                    fitting += u64::from(self.judge(*node, item, at, None));
+                    match self.tried(*node, item, at, None) {
+                        Ok(fits) => fitting += u64::from(fits),
+                        Err(why) => (open, unknown) = (open + 1, unknown.or(Some(why))),
+                    }
                 }
-                let is_right = (*min..=*max).contains(&fitting) || self.is_spent();
+                let range = *min..=*max;
+                let may_be = fitting <= *max && fitting + open >= *min;
+                let is_sure = range.contains(&fitting) && range.contains(&(fitting + open));
+                if let Some(why) = unknown.filter(|_| may_be && !is_sure) {
+                    self.give_up(why);
+                }
+                let is_right = range.contains(&fitting) || self.is_spent();
                 self.told(is_right, Other, at, || between(*min, *max, "items of a certain form"), found)
             }
             (Rule::Items { first, rest }, Value::Array(items)) => {
@@ -441,9 +469,16 @@ impl<'s> Check<'s> {
             (Rule::Any(nodes), _) => self.alternatives(nodes, value, at, found),
             (Rule::One(nodes), _) if self.mode == Mode::Output => self.alternatives(nodes, value, at, found),
             (Rule::One(nodes), _) => {
-                let mut fitting = 0;
+                let (mut fitting, mut unknown) = (0, None);
                 for node in nodes {
-                    fitting += u64::from(self.judge(*node, value, at, None));
+                    match self.tried(*node, value, at, None) {
+                        Ok(fits) => fitting += u64::from(fits),
+                        Err(why) => unknown = unknown.or(Some(why)),
+                    }
+                }
+                if let Some(why) = unknown.filter(|_| fitting < 2) {
+                    self.give_up(why);
+                    return true;
                 }
                 if fitting == 0 {
                     return self.alternatives(nodes, value, at, found);
@@ -473,7 +508,8 @@ impl<'s> Check<'s> {
         self.spend(1 + text.len() as u64 * STEPS_PER_PATTERN_BYTE) && pattern.is_match(text) || self.is_spent()
     }
 
-    /// What is too long for its pattern: nobody knows whether it fits. An input's check ends there; of an output it is told.
+    /// What is too long for its pattern: nobody knows whether it fits. An input's check ends there, unless another form fits;
+    /// of an output it is told.
     fn too_long(&mut self, at: &Place<'_>, found: Option<&mut Found>) -> bool {
         if self.mode == Mode::Input {
             self.give_up(GaveUp::Text(path(Mode::Input, at)));
@@ -600,12 +636,20 @@ impl<'s> Check<'s> {
         at: &mut Place<'v>,
         found: Option<&mut Found>,
     ) -> bool {
-        let mut fitting = None;
+        let (mut fitting, mut unknown) = (None, None);
         for node in nodes {
-            if self.judge(*node, value, at, None) {
-                fitting = Some(*node);
-                break;
+            match self.tried(*node, value, at, None) {
+                Ok(true) => {
+                    fitting = Some(*node);
+                    break;
+                }
+                Ok(false) => {}
+                Err(why) => unknown = unknown.or(Some(why)),
             }
+        }
+        if let Some(why) = unknown.filter(|_| fitting.is_none()) {
+            self.give_up(why);
+            return true;
         }
         let Some(found) = found else { return fitting.is_some() };
         if let Some(fitting) = fitting {
@@ -619,7 +663,8 @@ impl<'s> Check<'s> {
         let mut nearest: Option<(usize, Found)> = None;
         for node in nodes {
             let mut own = Found::new(self.mode);
-            self.judge(*node, value, at, Some(&mut own));
+            // None fits, whatever their patterns say.
+            let _ = self.tried(*node, value, at, Some(&mut own));
             // What is of the right kind here comes before what is not, then what differs in the fewest places.
             let is_other = own.misfits().any(|(path, kind, ..)| {
                 path == here && matches!(kind, DriftKind::Type | DriftKind::Enum) || is_label(path, &here, kind)

@@ -162,6 +162,14 @@ fn a_check_without_an_end_is_a_limit_and_says_whose_fault_that_is() {
     // What differs all the same is told, for that can be put right.
     let both = json!({"required": ["b"], "properties": {"a": {"pattern": "^a+$"}}});
     assert_eq!(refusal(both, json!({"a": &long})), [(String::new(), "the field `b` is missing".to_owned())]);
+    // Nor does it matter where another form fits, and nobody knows where that decides.
+    let any = |other: &str| json!({"anyOf": [{"type": "string", "pattern": "^[0-9]+$"}, {"type": other}]});
+    checked(&Schema::new(&any("string")).unwrap(), &json!(&long)).unwrap();
+    told(any("object"), json!(&long), "pattern_text_bytes", "a text or a name in the input");
+    let one = json!({"oneOf": [{"pattern": "^a+$"}, {"type": "object"}, {"type": "string"}, {"minLength": 1}]});
+    assert!(refusal(one, json!(&long))[0].1.contains("several fit"));
+    checked(&Schema::new(&json!({"contains": {"pattern": "^b$"}})).unwrap(), &json!([&long, "b"])).unwrap();
+    told(json!({"contains": {"pattern": "^b$"}}), json!([&long, "a"]), "pattern_text_bytes", "is longer than");
     // Of an output it is told as what it is, and the rest is looked at.
     let (mut steps, mut found) = (steps_for(0), Found::of_outputs());
     Schema::new(&pattern()).unwrap().check_output(&json!({"a": &long, "b": 1}), &mut steps, &mut found);

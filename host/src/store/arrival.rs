@@ -392,6 +392,10 @@ pub(crate) struct Sweep {
     pub sinks: Vec<String>,
 }
 
+/// Most names that one sweep forgets beyond those that stay known, so that nobody waits for long to write; the rest goes
+/// with the next.
+pub(crate) const NAMES_AT_ONCE: u64 = 50_000;
+
 impl Sweep {
     /// The same at another time.
     pub(super) fn at(&self, now: Timestamp) -> Self {

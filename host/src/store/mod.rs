@@ -49,7 +49,8 @@ pub(crate) trait Store: Arrivals {
 
     /// Settles one portion of a bucket's units and reserves another, in one step that no other process sees half done.
     /// Never are more units reserved than the limit holds, nor any before a block is over. What was reserved on a clock
-    /// that was ahead, or of a longer window, counts as long as what is reserved now (see [`rules::ends_at`]).
+    /// that was ahead, or of a longer window, counts as long as what is reserved now (see [`rules::ends_at`]). So what a
+    /// process reserved that lives and is ahead by more than a window counts for the others, and not for itself.
     fn reserve<'a>(&'a self, bucket: &'a str, wish: Wish) -> BoxFuture<'a, Result<Reserved>>;
 
     /// Begins with the answers kept under `namespace`: those of the same lineage under another are deleted. Answers the

@@ -42,12 +42,9 @@ impl SqliteStore {
         #[cfg(unix)]
         make(path).map_err(|error| unusable(&error))?;
         let open = || -> Result<Connection> {
-            let opened = prepare(path).map_err(|error| {
-                // What lies beside the file and grows with it fails first.
-                let is_full =
-                    matches!(error.sqlite_error_code(), Some(ErrorCode::SystemIoFailure | ErrorCode::DiskFull));
-                let wrong = unusable(&error);
-                if is_full { wrong.with_details("The disk may be full: make room on it") } else { wrong }
+            let opened = prepare(path).map_err(|error| match mend(&error, path) {
+                Some(help) => unusable(&error).with_details(help),
+                None => unusable(&error),
             })?;
             let connection = opened.ok_or_else(|| {
                 Error::configuration(format!("the state file {} was written by a later version", path.display()))
@@ -55,8 +52,7 @@ impl SqliteStore {
             })?;
             match connection.is_readonly("main") {
                 Ok(false) => Ok(connection),
-                Ok(true) => Err(unusable(&"it may not be written")
-                    .with_details(format!("Let its owner write it:   chmod 600 {}*", path.display()))),
+                Ok(true) => Err(unusable(&"it may not be written").with_details(let_write(path))),
                 Err(error) => Err(unusable(&error)),
             }
         };
@@ -165,6 +161,21 @@ fn prepare(path: &Path) -> rusqlite::Result<Option<Connection>> {
     }
     connection.execute_batch(SCHEMA)?;
     Ok(Some(connection))
+}
+
+/// What mends a file that could not be made ready.
+fn mend(error: &rusqlite::Error, path: &Path) -> Option<String> {
+    match error.sqlite_error_code()? {
+        // What lies beside the file and grows with it fails first.
+        ErrorCode::SystemIoFailure | ErrorCode::DiskFull => Some("The disk may be full: make room on it".to_owned()),
+        // Something was missing in it, as in one of an earlier version.
+        ErrorCode::ReadOnly => Some(let_write(path)),
+        _ => None,
+    }
+}
+
+fn let_write(path: &Path) -> String {
+    format!("Let its owner write it:   chmod 600 {}*", path.display())
 }
 
 fn failed(error: rusqlite::Error) -> Error {
@@ -565,8 +576,8 @@ fn signed(at: Timestamp) -> i64 {
 mod tests {
     use super::*;
     use crate::error::Kind;
-    use crate::store::arrival::Arrivals as _;
     use crate::store::arrival::tests::{ROOM, arrival, at, commit};
+    use crate::store::arrival::{Arrivals as _, NAMES_AT_ONCE};
 
     /// What a version made that counted all that is emitted together.
     const BEFORE: &str = "
@@ -612,6 +623,11 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.sqlite");
+        // Of one in which something is still to be made.
+        let before = folder.path().join("before.sqlite");
+        Connection::open(&before).unwrap().execute_batch(BEFORE).unwrap();
+        let error = prepare(Path::new(&format!("file:{}?mode=ro", before.display()))).unwrap_err();
+        assert!(mend(&error, &before).unwrap().contains("chmod 600 "), "{error}");
         drop(open(&path).unwrap());
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o400)).unwrap();
         // Root may write whatever there is.
@@ -620,6 +636,24 @@ mod tests {
         }
         let refused = open(&path).err().unwrap().to_string();
         assert!(refused.contains("it may not be written") && refused.contains("chmod 600 "), "{refused}");
+    }
+
+    /// Nobody waits for long, however many names there are.
+    #[tokio::test]
+    async fn so_many_names_are_forgotten_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.sqlite");
+        let store = open(&path).unwrap();
+        let names = format!(
+            "INSERT INTO emitted (connection, name, at_ms, known_until_ms, bytes, sealed)
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {NAMES_AT_ONCE} + 3)
+             SELECT 'c', CAST(i AS TEXT), 0, 1000, 0, NULL FROM n"
+        );
+        Connection::open(&path).unwrap().execute_batch(&names).unwrap();
+        let sweep = || Sweep { now: at(100), known_events: Some(1), ..Sweep::default() };
+        assert_eq!(store.sweep(sweep()).await.unwrap(), NAMES_AT_ONCE);
+        assert_eq!(store.sweep(sweep()).await.unwrap(), 2, "the newest is known");
+        assert_eq!(store.sweep(sweep()).await.unwrap(), 0);
     }
 
     /// It runs until somebody starts it again, and needs its count meanwhile.

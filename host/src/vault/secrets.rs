@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use super::chain::words;
@@ -17,6 +18,7 @@ use crate::error::{Error, Kind, Result, rule};
 use crate::manifest::Purpose;
 use crate::mask::{Mask, SEARCHED_BYTES_MIN};
 use crate::observe::audit::{AuditAction, AuditContext, AuditEntry};
+use crate::observe::trace::carry;
 use crate::text::list_line;
 use crate::text::toml_key;
 use crate::text::{shown, suggestion};
@@ -42,7 +44,7 @@ pub struct Secrets {
     context: SecretsContext,
     known: Mutex<Known>,
     /// One for each secret that a program or an own store gives.
-    turns: BTreeMap<String, tokio::sync::Mutex<Option<Failed>>>,
+    turns: BTreeMap<String, tokio::sync::Mutex<BTreeMap<usize, Seldom>>>,
     /// How often another value took a secret's place.
     changes: AtomicU64,
     is_all_known: tokio::sync::OnceCell<()>,
@@ -140,11 +142,21 @@ impl Granted {
     }
 }
 
-/// How asking failed last, or nothing where the secret was not there; and until when that holds instead of asking again.
-type Failed = (Timestamp, Option<Error>);
+/// What came of asking a source that is asked seldom, last.
+#[derive(Default)]
+struct Seldom {
+    /// How asking failed, or nothing where the secret was not there; and until when that holds instead of asking again.
+    failed: Option<(Timestamp, Option<Error>)>,
+    /// The question that whoever asked it went away from.
+    asking: Option<JoinHandle<Answered>>,
+}
 
-/// Whoever has it may run the program, or ask the own store, that gives a secret; the others wait, and find what came of it.
-type Turn<'a> = tokio::sync::MutexGuard<'a, Option<Failed>>;
+/// What a source answered, and when.
+type Answered = (Timestamp, Result<Option<Answer>, Trouble>);
+
+/// Whoever has it may run the programs, or ask the own stores, that give a secret; the others wait, and find what came of
+/// it, by the source's place among all.
+type Turn<'a> = tokio::sync::MutexGuard<'a, BTreeMap<usize, Seldom>>;
 
 impl Secrets {
     /// The secrets of a connection to `service`.
@@ -235,6 +247,10 @@ impl Secrets {
         let is_settled = granted.has_program();
         if let Some((_, values)) = known.as_ref().filter(|(at, _)| is_settled || now.since(*at) < VERSIONS_MS) {
             return Ok(values.clone());
+        }
+        if let Some((_, values)) = &known {
+            // Whoever asks may go away before there is an answer; the next one does not wait for it again.
+            self.known().accepted.insert(name.to_owned(), (now, values.clone()));
         }
         let values: Vec<_> = match (self.find(name, granted, &mut turn).await, known) {
             (Ok(Some(versions)), _) => versions.values().cloned().collect(),
@@ -618,22 +634,27 @@ impl Secrets {
     /// an own store asked again that gave nothing.
     async fn find(&self, name: &str, granted: &Granted, turn: &mut Option<Turn<'_>>) -> Result<Option<Versions>> {
         let now = self.context.clock.now();
-        let failed = turn.as_deref().cloned().flatten().filter(|(until, _)| *until > now);
-        for source in self.sources_of(name, granted) {
-            let last = turn.as_deref_mut().filter(|_| source.is_asked_seldom());
-            match &failed {
-                Some((_, Some(error))) if last.is_some() => return Err(error.clone()),
-                Some((_, None)) if last.is_some() => continue,
+        for (at, source) in self.sources_of(name, granted).iter().enumerate() {
+            let seldom = turn.as_deref_mut().filter(|_| source.is_asked_seldom());
+            let mut seldom = seldom.map(|all| all.entry(at).or_default());
+            match seldom.as_ref().and_then(|seldom| seldom.failed.as_ref()) {
+                Some((until, Some(error))) if *until > now => return Err(error.clone()),
+                Some((until, None)) if *until > now => continue,
                 _ => {}
             }
-            let error = match source::ask(&source, name, &self.context).await {
+            let (answered_at, answer) = match seldom.as_deref_mut() {
+                // Apart, for it is seldom and large.
+                Some(seldom) => Box::pin(self.ask_apart(seldom, source, name)).await,
+                None => (now, source::ask(source, name, &self.context).await),
+            };
+            let error = match answer {
                 Ok(None) => None,
                 Ok(Some(Answer { versions, .. })) => {
                     for version in versions.in_order() {
                         self.sized(name, version.value.len())?;
                     }
-                    if let Some(last) = last {
-                        *last = None;
+                    if let Some(seldom) = seldom {
+                        seldom.failed = None;
                     }
                     return Ok(Some(versions));
                 }
@@ -643,14 +664,38 @@ impl Secrets {
                     Some(self.unavailable(name).with_details(details.trim_end()))
                 }
             };
-            if let Some(last) = last {
-                *last = Some((self.context.clock.now().plus(QUIET_MS), error.clone()));
+            if let Some(seldom) = seldom {
+                seldom.failed = Some((answered_at.plus(QUIET_MS), error.clone()));
             }
             if let Some(error) = error {
                 return Err(error);
             }
         }
         Ok(None)
+    }
+
+    /// Asks in a task of its own. Where whoever asks goes away, the question goes on, and the next one has its answer, as far
+    /// as that is not an old one by then.
+    async fn ask_apart(&self, seldom: &mut Seldom, source: &SecretSource, name: &str) -> Answered {
+        let clock = &self.context.clock;
+        if let Some(asking) = &mut seldom.asking {
+            let left = asking.await;
+            seldom.asking = None;
+            if let Ok((at, answer)) = left
+                && clock.now().since(at) < QUIET_MS
+            {
+                return (at, answer);
+            }
+        }
+        let (source, name, context) = (source.clone(), name.to_owned(), self.context.clone());
+        let asking = async move {
+            let answer = source::ask(&source, &name, &context).await;
+            (context.clock.now(), answer)
+        };
+        let asking = seldom.asking.insert(tokio::spawn(carry(asking)));
+        let answered = asking.await;
+        seldom.asking = None;
+        answered.unwrap_or_else(|_| (clock.now(), Err(Trouble::Words("the task that asked it failed".to_owned()))))
     }
 
     fn nowhere(&self, name: &str, granted: &Granted) -> Error {
@@ -678,6 +723,8 @@ impl Secrets {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
+
+    use futures_util::FutureExt as _;
 
     use super::*;
     use crate::account::SecretAsk;
@@ -1024,6 +1071,74 @@ mod tests {
         setup.clock.advance(1);
         let error = asking.await.unwrap().unwrap_err();
         assert!(error.details().unwrap().contains("did not answer within timeout_ms = 30000"), "{error}");
+    }
+
+    /// Polls it once and drops it, as who hangs up does.
+    async fn hung_up<T>(asking: impl Future<Output = T>) {
+        assert!(asking.now_or_never().is_none(), "it did not wait");
+        tokio::task::yield_now().await;
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_a_hanging_store_and_goes_away_leaves_what_is_known_to_the_next_one() {
+        let setup = Setup::new();
+        let (source, asked) = store(|before| async move {
+            match before {
+                0 => Ok(Some(SecretValue::new("one"))),
+                _ => std::future::pending().await,
+            }
+        });
+        let secrets = setup.secrets(Some(source), Purpose::Verify, false);
+        assert_eq!(accepted(&secrets).await, ["one"]);
+        setup.clock.advance(VERSIONS_MS);
+        hung_up(accepted(&secrets)).await;
+        assert_eq!(accepted(&secrets).now_or_never(), Some(vec!["one".to_owned()]));
+        assert_eq!(asked.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn a_question_that_nobody_waits_for_any_more_is_not_asked_again() {
+        let setup = Setup::new();
+        let (source, asked) = store(|_| std::future::pending());
+        let asked = || asked.load(Ordering::SeqCst);
+        let secrets = setup.secrets(Some(source), Purpose::Credential, false);
+        for _ in 0..2 {
+            hung_up(value(&secrets)).await;
+            setup.clock.advance(15_000);
+            assert_eq!(asked(), 1);
+        }
+        for advance_ms in [0, QUIET_MS - 1] {
+            setup.clock.advance(advance_ms);
+            let error = secrets.value("api_key", Purpose::Credential).await.unwrap_err();
+            assert!(error.details().unwrap().contains("timeout_ms = 30000"), "{error}");
+            assert_eq!(asked(), 1);
+        }
+        setup.clock.advance(1);
+        hung_up(value(&secrets)).await;
+        assert_eq!(asked(), 2, "it is left alone for ever");
+    }
+
+    #[tokio::test]
+    async fn a_chain_goes_on_with_the_store_that_it_was_broken_off_at() {
+        let setup = Setup::new();
+        let (first, asked) = store(|_| async { Ok(None) });
+        let gate = Arc::new(tokio::sync::Notify::new());
+        let opened = gate.clone();
+        let (second, _) = store(move |_| {
+            let gate = opened.clone();
+            async move {
+                gate.notified().await;
+                Ok(Some(SecretValue::new("the-key")))
+            }
+        });
+        let chain = SecretSource::Chain(vec![first, second]);
+        let secrets = setup.secrets(Some(chain), Purpose::Credential, false);
+        // Once away from the first, once from the second.
+        hung_up(value(&secrets)).await;
+        hung_up(value(&secrets)).await;
+        gate.notify_one();
+        assert_eq!(value(&secrets).await, "the-key");
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
     }
 
     #[tokio::test]

@@ -89,25 +89,22 @@ fn a_first_run_from_now_on_tells_no_history() {
     );
 }
 
-/// What was there before is one list, however many calls it takes; a time of a wrong clock hides nothing that comes after it.
+/// The first page says how late it is at Distru, whatever a wrong clock says there. What changes while and after it is read
+/// is told, on whichever page it stands.
 #[test]
-fn a_long_first_run_from_now_on_tells_no_history_either() {
+fn a_first_run_from_now_on_loses_nothing_that_changes_meanwhile() {
     let url = at(Some(now().plus_ms(-300_000)));
-    let mark = |n: usize| format!("{{api}}/orders?page%5Bafter%5D={n}");
-    let changed = ["2099-01-01T00:00:00Z".to_owned(), before(4), before(3), before(4), before(4)];
-    let pages: Vec<Value> = (0..5)
-        .map(|n| {
-            let next = (n < 4).then(|| mark(n + 1));
-            page(&if n == 0 { url.clone() } else { mark(n) }, &[order("1", &changed[n])], next.as_deref())
-        })
-        .collect();
-    let first = poll_with("orders", "{}", Start::FromNow, None, pages[..4].to_vec()).unwrap();
-    assert_eq!((first.emit.len(), first.more), (0, true));
-    let second = poll("orders", first.cursor, pages[4..].to_vec());
-    assert_eq!((second.emit.len(), second.more), (0, false));
-    let later = [order("1", &before(3)), order("2", &before(2))];
-    let third = poll("orders", second.cursor, vec![page(&url, &later, None)]);
-    assert_eq!((third.emit.len(), &third.emit[0].data["id"]), (1, &json!("2")));
+    let next = "{api}/orders?page%5Bafter%5D=x";
+    let wrong = order("9", "2099-01-01T00:00:00Z");
+    let begin = vec![page(&url, &[order("1", &before(4)), order("2", &before(3)), wrong], Some(next))];
+    let outcome = poll_with("orders", "{}", Start::FromNow, None, begin).unwrap();
+    assert_eq!((outcome.emit.len(), outcome.more), (0, false));
+    // Order 1 changed then, and order 240, of a further page, still later.
+    let first = page(&url, &[order("1", &before(2)), order("2", &before(3))], Some(next));
+    let second = page(next, &[order("239", &before(4)), order("240", &before(1))], None);
+    let told = poll("orders", outcome.cursor, vec![first, second]);
+    let ids: Vec<&Value> = told.emit.iter().map(|emission| &emission.data["id"]).collect();
+    assert_eq!(ids, ["1", "240"]);
 }
 
 /// No list is sorted by its last change. The time to go on from is moved at a list's end only, to some minutes behind the
@@ -192,6 +189,25 @@ fn a_mark_that_grew_old_costs_a_second_reading() {
     assert_eq!((second.emit.len(), second.more), (0, true));
     let third = poll("orders", second.cursor, vec![page(&at(None), &[order("1", &before(60))], None)]);
     assert_eq!((third.emit.len(), third.more), (1, false));
+}
+
+/// One that Distru refuses again and again is a failure that is seen. The clock stands at the first second of 2026.
+#[test]
+fn a_mark_that_is_refused_again_and_again_is_a_failure() {
+    let next = "{api}/orders?page%5Bafter%5D=x";
+    let ask = |again: &str| {
+        let first = page(&at(None), &[order("1", &before(1))], Some(next));
+        let refused = answer(next, 400, json!({"errors": [{"message": "is invalid"}]}));
+        let cursor = json!({"since": null, "again": again}).to_string();
+        poll_with("orders", "{}", Start::All, Some(cursor), vec![first, refused])
+    };
+    let begun = ask("2025-12-31T23:00:00Z").unwrap();
+    assert!(begun.more && begun.cursor.unwrap().contains(r#""again":"2026-01-01T00:00:00Z""#));
+    assert!(matches!(ask("2025-12-31T23:00:01Z").unwrap_err().kind, ErrorKind::InvalidRequest(_)));
+    // It is remembered to the list's end.
+    let cursor = json!({"since": null, "again": "2025-12-31T23:00:01Z"}).to_string();
+    let outcome = poll("orders", Some(cursor), vec![page(&at(None), &[order("1", &before(1))], None)]);
+    assert!(!outcome.cursor.unwrap().contains("again"));
 }
 
 #[test]

@@ -58,8 +58,12 @@ pub(crate) struct Round {
 #[derive(Clone, Default, Deserialize, Serialize)]
 struct Lane {
     /// Whatever was published by then is known; in milliseconds since 1970.
-    until_ms: i64,
-    /// What is known of what was published after that: ids and times.
+    #[serde(default)]
+    known_ms: i64,
+    /// In a cursor of before, when the newest was published: what came out in the hour before it may still be news.
+    #[serde(default, rename = "until_ms", skip_serializing)]
+    newest_ms: Option<i64>,
+    /// What is known of what was published after `known_ms`: ids and times.
     near: Vec<(u64, i64)>,
     /// Prereleases that were passed over, as the list has them: one may still become a full release, at its old time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -110,11 +114,14 @@ pub(crate) fn releases(poll: &Poll, mut round: Round) -> Result<Outcome, Error> 
     input.repositories.dedup();
     round.lanes.retain(|name, _| input.repositories.contains(name));
     let room = room(&input.repositories);
+    // There may have been fewer repositories, and more room for each.
+    round.lanes.values_mut().for_each(|lane| lane.fit(room));
     let done = round.done.take();
     let (mut emit, mut requests, mut failed, mut succeeded) = (Vec::new(), 0, None, false);
     for name in input.repositories.iter().filter(|name| done.as_ref().is_none_or(|done| *name > done)) {
         loop {
-            if requests >= REQUESTS_MAX || emit.len() >= EVENTS_MAX {
+            // Where all were refused so far there is nothing to keep: only the end shows whether the run fails.
+            if (requests >= REQUESTS_MAX && succeeded) || emit.len() >= EVENTS_MAX {
                 return Outcome { emit, more: true, ..Outcome::default() }.keep(&round);
             }
             requests += 1;
@@ -146,6 +153,17 @@ pub(crate) fn releases(poll: &Poll, mut round: Round) -> Result<Outcome, Error> 
     }
 }
 
+impl Lane {
+    /// Forgets what there is no room for.
+    fn fit(&mut self, room: (usize, usize)) {
+        if let Some(newest_ms) = self.newest_ms.take() {
+            self.known_ms = newest_ms - LATE_MS;
+        }
+        self.early.truncate(room.1);
+        bound(&mut self.known_ms, &mut self.near, room.0);
+    }
+}
+
 /// How many releases and how many prereleases are remembered of each repository, so that a cursor has room for all.
 fn room(repositories: &[String]) -> (usize, usize) {
     let places: usize = repositories.iter().map(|name| name.len() + PLACE_BYTES).sum();
@@ -154,13 +172,13 @@ fn room(repositories: &[String]) -> (usize, usize) {
 }
 
 /// Remembers one by one what was published in the hour before the newest, and of that `most`; whatever is older is known.
-fn bound(until_ms: &mut i64, near: &mut Vec<(u64, i64)>, most: usize) {
+fn bound(known_ms: &mut i64, near: &mut Vec<(u64, i64)>, most: usize) {
     let newest = near.iter().map(|(_, at)| *at).max();
-    *until_ms = newest.map_or(*until_ms, |newest| (newest - LATE_MS).max(*until_ms));
-    near.retain(|(_, at)| *at > *until_ms);
+    *known_ms = newest.map_or(*known_ms, |newest| (newest - LATE_MS).max(*known_ms));
+    near.retain(|(_, at)| *at > *known_ms);
     while near.len() > most {
-        *until_ms = near.iter().map(|(_, at)| *at).min().unwrap_or(*until_ms);
-        near.retain(|(_, at)| *at > *until_ms);
+        *known_ms = near.iter().map(|(_, at)| *at).min().unwrap_or(*known_ms);
+        near.retain(|(_, at)| *at > *known_ms);
     }
 }
 
@@ -209,7 +227,7 @@ fn step(
         let early = lane.early.iter().position(|early| *early == id);
         let was_early = early.map(|index| lane.early.remove(index)).is_some();
         let known = (id, at_ms);
-        let is_known = at_ms <= lane.until_ms || lane.near.contains(&known);
+        let is_known = at_ms <= lane.known_ms || lane.near.contains(&known);
         if (is_known && !was_early) || reading.found.contains(&known) {
             continue;
         }
@@ -240,9 +258,9 @@ fn step(
         }
         _ => {
             let seen_ms = reading.newest_ms.map_or(0, |newest| newest - LATE_MS);
-            lane.until_ms = lane.until_ms.max(reading.until_ms).max(seen_ms);
+            lane.known_ms = lane.known_ms.max(reading.until_ms).max(seen_ms);
             lane.near.append(&mut reading.found);
-            bound(&mut lane.until_ms, &mut lane.near, room.0);
+            bound(&mut lane.known_ms, &mut lane.near, room.0);
         }
     }
     Ok(lane)

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use wharfage_github::handle;
 use wharfage_sdk::events::{Event, Outcome, Poll, Start, Trigger};
-use wharfage_sdk::{Error, testing};
+use wharfage_sdk::{Error, Timestamp, testing};
 
 #[allow(clippy::result_large_err)]
 fn poll(input: Value, start: Start, cursor: Option<String>, exchanges: Vec<Value>) -> Result<Outcome, Error> {
@@ -186,6 +186,40 @@ fn fifty_repositories_fit_into_a_cursor_whatever_they_hold() {
     assert_eq!(ids(&outcome), [1_234_567_003; 20]);
 }
 
+/// What was kept while there was more room for each is cut before it is kept again.
+#[test]
+fn repositories_that_are_added_make_room_for_themselves() {
+    let names = |letter: char, number: u32| (0..number).map(move |n| format!("{letter}-owner-{n:02}/nightly-repo"));
+    let full = |name: &String| {
+        let nightlies = (123_456_000..123_456_099_u64).map(|id| prerelease(id, "2026-10-01T00:00:00Z"));
+        let stable = release(123_456_789, "2026-11-01T00:00:00Z");
+        page(name, std::iter::once(stable).chain(nightlies).collect(), None)
+    };
+    let few: Vec<String> = names('z', 10).collect();
+    let exchanges = few.iter().map(full).collect();
+    let mut cursor = poll(json!({"repositories": few}), Start::FromNow, None, exchanges).unwrap().cursor;
+    let all: Vec<String> = names('a', 40).chain(few).collect();
+    for some in all.chunks(20) {
+        let exchanges = some.iter().map(full).collect();
+        let outcome = poll(json!({"repositories": all}), Start::FromNow, cursor, exchanges).unwrap();
+        assert!(outcome.emit.is_empty());
+        cursor = outcome.cursor;
+    }
+}
+
+/// The version before kept the time of the newest, and took what came out in the hour before it for news.
+#[test]
+fn a_cursor_of_before_hides_nothing_that_came_out_shortly_before_the_newest() {
+    let newest = "2026-11-05T11:59:50Z";
+    let newest_ms = Timestamp::parse(newest).unwrap().as_ms();
+    let cursor = json!({"lanes": {"rust-lang/rust": {"until_ms": newest_ms, "near": [[2, newest_ms]]}}}).to_string();
+    let releases = vec![release(2, newest), release(1, "2026-11-05T11:59:40Z"), release(3, "2026-11-05T10:59:50Z")];
+    let exchanges = || vec![page("rust-lang/rust", releases.clone(), None)];
+    let first = poll(one(), Start::FromNow, Some(cursor), exchanges()).unwrap();
+    assert_eq!(ids(&first), [1]);
+    assert_eq!(ids(&poll(one(), Start::FromNow, first.cursor, exchanges()).unwrap()), Vec::<u64>::new());
+}
+
 /// A prerelease that is new does not push out one that is older and becomes a release in the same run.
 #[test]
 fn a_promotion_is_told_beside_new_prereleases() {
@@ -227,6 +261,18 @@ fn one_that_is_gone_or_blocked_does_not_keep_the_others_from_being_read() {
         let error = poll(alone, Start::All, None, vec![refused("a/gone", status)]).unwrap_err();
         assert_eq!(error.kind.name(), kind);
     }
+}
+
+/// A run that ends in a later call is one run all the same, so all are asked in one as long as each is refused.
+#[test]
+fn a_run_fails_where_all_of_many_are_refused() {
+    let names: Vec<String> = (10..31).map(|number| format!("a/{number}")).collect();
+    let mut exchanges: Vec<Value> = names.iter().map(|name| refused(name, 403)).collect();
+    let error = poll(json!({"repositories": names}), Start::All, None, exchanges.clone()).unwrap_err();
+    assert_eq!(error.kind.name(), "forbidden");
+    exchanges[20] = page("a/30", vec![release(1, "2026-03-01T00:00:00Z")], None);
+    let outcome = poll(json!({"repositories": names}), Start::All, None, exchanges).unwrap();
+    assert_eq!((ids(&outcome), outcome.more), (vec![1], false));
 }
 
 #[test]

@@ -98,7 +98,11 @@ pub(crate) fn run(poll: &Poll, kept: Option<Place>) -> Result<Outcome, Error> {
     };
     let place = match kept {
         Some(place) if place.calendar == input.calendar => place,
-        _ => Place { calendar: input.calendar.clone(), round: 1, stage: Stage::Full { page: None, told, again: None } },
+        kept => {
+            // Nobody asks any more what was known of another calendar, and it takes up room.
+            kept.map_or(Ok(()), |place| state::delete(&name(&place.calendar)))?;
+            Place { calendar: input.calendar.clone(), round: 1, stage: Stage::Full { page: None, told, again: None } }
+        }
     };
     let Place { calendar, round, stage } = place;
     let (emit, round, stage) = match stage {
@@ -439,6 +443,21 @@ mod tests {
         }
         assert_eq!(portions, [500, 500, 100, 0]);
         assert_eq!(ids, (100..1_200).map(|n| format!("e{n:04}")).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_was_known_of_another_calendar_is_forgotten() {
+        let mut scene = testing::Scene::of(include_str!("../plugin.toml"));
+        scene.state.insert("events of other".to_owned(), b"a 3 0\n".to_vec());
+        let poll = Poll { name: "events".into(), input: "{}".into(), start: Start::FromNow };
+        let cursor = r#"{"calendar":"other","round":3,"stage":{"Since":{"sync":"s","page":null}}}"#.to_owned();
+        let event = Event { id: "1".into(), trigger: Trigger::Poll(poll), cursor: Some(cursor) };
+        let exchanges = r#"[{"request": {"method": "GET", "url": "{api}/calendars/primary/events?MORE"},
+            "response": {"status": 200, "json": {"kind": "calendar#events", "nextSyncToken": "s", "items": [ONE]}}}]"#
+            .replace("MORE", &format!("maxResults=500&showDeleted=true&{FIELDS}"))
+            .replace("ONE", ONE);
+        scene.handle(crate::handle, event, &exchanges).unwrap();
+        assert_eq!(Vec::from_iter(scene.state.keys()), ["events of primary"]);
     }
 
     #[test]

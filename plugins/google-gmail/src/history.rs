@@ -4,6 +4,8 @@
 //! that came meanwhile are found by their date instead, and an event says of which time nothing else is known. Reading
 //! messages anew costs no more than their ids.
 
+use std::cmp::Ordering;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -104,6 +106,9 @@ enum Stage {
         /// The last step of this page that was told, where the page has more rows than are told at once.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         told: Option<String>,
+        /// How many rows of that step were told; all where it is left out.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rows: Option<usize>,
     },
     /// Reads the ids of messages instead.
     Messages(Search),
@@ -111,7 +116,7 @@ enum Stage {
 
 impl Stage {
     /// Follows the history from its place on.
-    const FOLLOW: Self = Self::Follow { page: None, again: None, told: None };
+    const FOLLOW: Self = Self::Follow { page: None, again: None, told: None, rows: None };
 }
 
 /// Which messages are read, those since a time, or so many, or all; and how far they are.
@@ -186,7 +191,7 @@ struct Message {
 
 /// As many as Gmail gives at once.
 const LIMIT: u32 = 500;
-/// How many rows of a history are told at once, unless a single step has more: the host bounds what one call emits.
+/// How many rows of a history are told at once: the host bounds what one call emits.
 const EMITTED: usize = 500;
 /// Around a gap: clocks differ, and mail takes its time.
 const MARGIN_MS: i64 = 3_600_000;
@@ -199,7 +204,10 @@ pub(crate) fn run(poll: &Poll, kept: Option<Place>) -> Result<Outcome, Error> {
     let input: Input = poll.read_input()?;
     let Some(place) = kept else { return begin(poll.start) };
     match place.stage {
-        Stage::Follow { page, again, told } => follow(&input, place.history, place.at, page, again, told),
+        Stage::Follow { page, again, told, rows } => {
+            let told = told.map(|step| (step, rows.unwrap_or(usize::MAX)));
+            follow(&input, place.history, place.at, page, again, told)
+        }
         Stage::Messages(search) => {
             let first = if let Start::Backfill(messages) = poll.start { Some(messages) } else { search.left };
             messages(&input, place.history, place.at, search, first)
@@ -252,7 +260,7 @@ fn follow(
     at: Timestamp,
     page: Option<String>,
     again: Option<Timestamp>,
-    mut told: Option<String>,
+    told: Option<(String, usize)>,
 ) -> Result<Outcome, Error> {
     let asked_at = clock::now();
     let request = ask(&history, input.label.as_deref(), page.as_deref());
@@ -260,26 +268,29 @@ fn follow(
         Err(error) if error.kind == ErrorKind::NotFound => return recover(at),
         Err(error) if is_stale(&error, &page, again) => {
             log::warn("a page's mark is good no more: the history is read again from its place on", &[("at", &at)]);
-            return go_on(Vec::new(), history, at, Stage::Follow { page: None, again: Some(asked_at), told: None });
+            let anew = Stage::Follow { page: None, again: Some(asked_at), told: None, rows: None };
+            return go_on(Vec::new(), history, at, anew);
         }
         answer => answer?.json()?,
     };
     let mut emit = Vec::new();
-    for step in record.history {
-        if told.as_ref().is_some_and(|told| !step.is_after(told)) {
-            continue;
+    // Steps may share an id; their rows are counted together.
+    let (mut step, mut rows) = (String::new(), 0);
+    for row in record.history.into_iter().flat_map(Step::rows) {
+        if row.history_id != step {
+            (step, rows) = (row.history_id.clone(), 0);
         }
-        let id = step.id.clone();
-        let rows = step.rows();
-        if !emit.is_empty() && emit.len() + rows.len() > EMITTED {
-            // The same page once more, from here on.
-            return go_on(emit, history, at, Stage::Follow { page, again, told });
+        if told.as_ref().is_none_or(|(told, told_rows)| row.is_beyond(told, rows >= *told_rows)) {
+            if emit.len() >= EMITTED {
+                // The same page once more, from here on.
+                return go_on(emit, history, at, Stage::Follow { page, again, told: Some(step), rows: Some(rows) });
+            }
+            emit.push(row.emission());
         }
-        told = Some(id);
-        emit.extend(rows.into_iter().map(Row::emission));
+        rows += 1;
     }
     match record.next_page_token {
-        Some(page) => go_on(emit, history, at, Stage::Follow { page: Some(page), again, told: None }),
+        Some(page) => go_on(emit, history, at, Stage::Follow { page: Some(page), again, told: None, rows: None }),
         None => go_on(emit, record.history_id, asked_at, Stage::FOLLOW),
     }
 }
@@ -353,11 +364,6 @@ fn added(id: &str, thread: Option<&str>, labels: &[String]) -> Emission {
 }
 
 impl Step {
-    /// Whether it stands later in the history. Ids are numbers, and steps come in their order.
-    fn is_after(&self, id: &str) -> bool {
-        (self.id.len(), self.id.as_str()) > (id.len(), id)
-    }
-
     fn rows(self) -> Vec<Row> {
         let none = Vec::new;
         let mut rows = Vec::new();
@@ -382,6 +388,16 @@ impl Step {
 }
 
 impl Row {
+    /// Whether it stands later in the history than this step, or in it among the rows that are left. Ids are numbers, and
+    /// steps come in their order.
+    fn is_beyond(&self, step: &str, is_left: bool) -> bool {
+        match (self.history_id.len(), self.history_id.as_str()).cmp(&(step.len(), step)) {
+            Ordering::Less => false,
+            Ordering::Equal => is_left,
+            Ordering::Greater => true,
+        }
+    }
+
     fn emission(self) -> Emission {
         let Self { history_id, what, id, thread_id, labels, added: got, removed } = self;
         let (event_type, key, data) = match what {
@@ -456,25 +472,53 @@ mod tests {
         assert!(outcome.more && cursor.contains(r#""history":"100""#) && cursor.contains("p2"), "{cursor}");
     }
 
+    /// A page from history 90 on: steps with their ids, each taking a label off so many messages.
+    fn page_of(steps: &[(u32, u32)]) -> String {
+        let step = |(id, messages): &(u32, u32)| {
+            let removed: Vec<_> =
+                (0..*messages).map(|n| json!({"message": {"id": format!("m{n}")}, "labelIds": ["UNREAD"]})).collect();
+            json!({"id": id.to_string(), "labelsRemoved": removed})
+        };
+        let steps: Vec<_> = steps.iter().map(step).collect();
+        let url = "{api}/users/me/history?startHistoryId=90&maxResults=500";
+        let answer = json!({"status": 200, "json": {"historyId": "104", "history": steps}});
+        json!([{"request": {"method": "GET", "url": url}, "response": answer}]).to_string()
+    }
+
+    fn at_90(told: &str) -> Option<String> {
+        let begin = r#"{"history":"90","at":"2025-12-31T00:00:00Z","stage":{"Follow":{"page":null"#;
+        Some([begin, told, "}}}"].concat())
+    }
+
+    /// How many were told, the first and the last key, and whether there are more.
+    fn portion(outcome: &Outcome) -> (usize, &str, &str, bool) {
+        let keys = keys(outcome);
+        (keys.len(), keys[0], keys[keys.len() - 1], outcome.more)
+    }
+
     // A step may be of many messages. The page is read again for the rest, whatever of it is gone by then.
     #[test]
     fn a_page_of_many_rows_is_told_in_portions() {
-        let page = |ids: &[u32]| {
-            let removed: Vec<_> =
-                (0..300).map(|n| json!({"message": {"id": format!("m{n}")}, "labelIds": ["UNREAD"]})).collect();
-            let steps: Vec<_> = ids.iter().map(|id| json!({"id": id.to_string(), "labelsRemoved": removed})).collect();
-            let url = "{api}/users/me/history?startHistoryId=90&maxResults=500";
-            let answer = json!({"status": 200, "json": {"historyId": "104", "history": steps}});
-            json!([{"request": {"method": "GET", "url": url}, "response": answer}]).to_string()
-        };
-        let cursor = r#"{"history":"90","at":"2025-12-31T00:00:00Z","stage":{"Follow":{"page":null}}}"#.to_owned();
-        let first = polled(Start::All, Some(cursor), &page(&[99, 101, 102]));
-        assert_eq!((first.emit.len(), first.emit[299].key.as_str(), first.more), (300, "99 labels removed m299", true));
-        let second = polled(Start::All, first.cursor, &page(&[101, 102]));
-        assert_eq!((second.emit.len(), second.emit[0].key.as_str(), second.more), (300, "101 labels removed m0", true));
-        let third = polled(Start::All, second.cursor, &page(&[99, 101, 102]));
-        assert_eq!((third.emit.len(), third.emit[0].key.as_str(), third.more), (300, "102 labels removed m0", false));
-        assert!(third.cursor.unwrap().contains(r#"{"history":"104","#));
+        let first = polled(Start::All, at_90(""), &page_of(&[(99, 300), (101, 300), (102, 300)]));
+        assert_eq!(portion(&first), (500, "99 labels removed m0", "101 labels removed m199", true));
+        let second = polled(Start::All, first.cursor, &page_of(&[(101, 300), (102, 300)]));
+        assert_eq!(portion(&second), (400, "101 labels removed m200", "102 labels removed m299", false));
+        assert!(second.cursor.unwrap().contains(r#"{"history":"104","#));
+        // The version before told whole steps, and its cursor says no more.
+        let rest = polled(Start::All, at_90(r#","told":"101""#), &page_of(&[(99, 300), (101, 300), (102, 300)]));
+        assert_eq!(portion(&rest), (300, "102 labels removed m0", "102 labels removed m299", false));
+    }
+
+    #[test]
+    fn a_step_of_more_rows_than_the_host_takes_is_told_in_portions() {
+        // The second step shares the id of the first.
+        let page = page_of(&[(99, 1_100), (99, 2)]);
+        let first = polled(Start::All, at_90(""), &page);
+        assert_eq!(portion(&first), (500, "99 labels removed m0", "99 labels removed m499", true));
+        let second = polled(Start::All, first.cursor, &page);
+        assert_eq!(portion(&second), (500, "99 labels removed m500", "99 labels removed m999", true));
+        let third = polled(Start::All, second.cursor, &page);
+        assert_eq!(portion(&third), (102, "99 labels removed m1000", "99 labels removed m1", false));
     }
 
     // Gmail forgets: 404. What came since the last good answer is found by its date, an hour before it on, and a gap is told.

@@ -2,7 +2,9 @@
 //!
 //! A run asks for what changed since the last one, the oldest change first, and a little before that: an order may come to
 //! light a moment after one that changed later. Each change has a name, order and time, and the host emits a name once, so
-//! reading again costs nothing, and a change that a webhook told before is not told again.
+//! reading again costs nothing, and a change that a webhook told before is not told again. When nothing has happened for an
+//! hour it moves on all the same, so that the last change of a quiet shop is not read for ever: the host knows a name for a
+//! month.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -30,12 +32,15 @@ pub(crate) struct Round {
     /// Changes up to here were there before the watch began and are not told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     before: Option<Timestamp>,
-    /// The last change that a whole run has seen.
+    /// The last change that a whole run has seen, or a later time at which it was settled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     since: Option<Timestamp>,
     /// The last change that this run has seen so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     latest: Option<Timestamp>,
+    /// When this run began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    began: Option<Timestamp>,
     /// Where this run goes on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     at: Option<Place>,
@@ -43,6 +48,8 @@ pub(crate) struct Round {
 
 /// How far back a run reads again.
 const OVERLAP_MS: i64 = 120_000;
+/// What is this old is settled: an hour.
+const SETTLED_MS: i64 = 3_600_000;
 /// What one call asks before it hands back and is called again: what was read is then kept.
 const PAGES_MAX: u32 = 10;
 
@@ -60,6 +67,7 @@ pub(crate) fn orders(poll: &Poll, kept: Option<Round>) -> Result<Outcome, Error>
     };
     let from = round.since.map(|since| since.plus_ms(-OVERLAP_MS)).max(round.before);
     let changes = Asked::changes(from, input.seller, input.profile);
+    let began = *round.began.get_or_insert_with(clock::now);
     let mut emit = Vec::new();
     for _ in 0..PAGES_MAX {
         let (records, next) = orders::page(&changes, &round.at.take().unwrap_or_default())?;
@@ -72,7 +80,10 @@ pub(crate) fn orders(poll: &Poll, kept: Option<Round>) -> Result<Outcome, Error>
         }
         round.at = next;
         if round.at.is_none() {
-            round.since = round.since.max(round.latest.take());
+            // Without a time yet, whatever there will be is read.
+            let last = round.since.max(round.latest.take());
+            round.since = last.map(|last| last.max(began.plus_ms(-SETTLED_MS)));
+            round.began = None;
             return Outcome { emit, ..Outcome::default() }.keep(&round);
         }
     }
@@ -88,7 +99,7 @@ fn begin(input: &Input, start: Start) -> Result<Round, Error> {
         // Fewer than that many are all there are.
         Start::Backfill(rows) => last_change(input, rows.saturating_sub(1))?.map(|at| at.plus_ms(-1)),
     };
-    Ok(Round { before, since: before, latest: None, at: None })
+    Ok(Round { before, since: before, latest: None, began: None, at: None })
 }
 
 /// The last change but so many; none where there are fewer. V2 promises nowhere to sort as it is asked to: where it does

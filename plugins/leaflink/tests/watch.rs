@@ -116,6 +116,21 @@ fn a_quiet_run_leaves_the_cursor_as_it_was() {
     assert_eq!(poll(Start::All, second.cursor.clone(), none).unwrap().cursor, second.cursor);
 }
 
+/// The host knows a name for a month: the last order of a quiet shop must not be read for ever. The clock stands at the first
+/// second of 2026.
+#[test]
+fn what_is_settled_is_not_read_again() {
+    let old = page("", "", &[order("A", "2025-12-31T12:00:00Z")], None);
+    let first = poll(Start::All, None, vec![old]).unwrap();
+    let none = page("2025-12-31T22:58:00Z", "", &[], None);
+    let quiet = poll(Start::All, first.cursor.clone(), vec![none]).unwrap();
+    assert_eq!((quiet.cursor, quiet.more), (first.cursor, false));
+    // Orders that say no time would not be found by one.
+    let timeless = || page("", "", &[json!({"number": "A", "status": "Accepted", "modified": null})], None);
+    let first = poll(Start::All, None, vec![timeless()]).unwrap();
+    assert_eq!(poll(Start::All, first.cursor, vec![timeless()]).unwrap().emit.len(), 1);
+}
+
 #[test]
 fn a_backfill_begins_with_so_many_of_the_newest() {
     let third = order("C", "2026-02-03T04:02:00Z");

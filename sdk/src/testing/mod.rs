@@ -264,8 +264,8 @@ impl Scene {
     ///
     /// # Panics
     /// When the exchanges cannot be read, are not all used, or something else was asked for; when the trigger or the type
-    /// of an emission is not declared, or its key is empty; when there is more of the outcome, or of the state, than the host
-    /// keeps by default.
+    /// of an emission is not declared, or its key is empty or too long; when there is more of the outcome, or of the state, than
+    /// the host keeps by default.
     pub fn handle(
         &mut self,
         handler: fn(Event) -> Result<Outcome, Error>,
@@ -289,6 +289,14 @@ impl Scene {
 
 /// Refuses an outcome that the host would refuse: of that it keeps nothing, and a poll would come to the same again.
 fn check_limits(outcome: &Outcome) -> Result<(), String> {
+    let name = outcome.emit.iter().map(|emission| emission.event_type.len().max(emission.key.len())).max();
+    if let Some(bytes) = name.filter(|bytes| *bytes > rules::EVENT_NAME_BYTES_MAX) {
+        return Err(format!(
+            "the host would keep nothing of this outcome: {bytes} bytes of an event's type or key are more than the limit \
+             event_name_bytes, which is {} and cannot be raised",
+            rules::EVENT_NAME_BYTES_MAX
+        ));
+    }
     let sizes = [
         ("emitted_events", outcome.emit.len()),
         ("emitted_bytes", outcome.emit.iter().map(|emission| emission.data.to_string().len()).sum::<usize>()),
@@ -610,6 +618,10 @@ mod tests {
             "messages" => outcome.send = vec![Vec::new(); most],
             "message_bytes" => outcome.send = vec![vec![0; most]],
             "cursor_bytes" => outcome.cursor = Some("x".repeat(most)),
+            "event_name_bytes" => {
+                let key = "k".repeat(most);
+                outcome.emit = vec![crate::events::Emission { key, ..emission(Value::Null) }];
+            }
             "state_bytes" => crate::state::set("k", &vec![0; most])?,
             _ => (1..=most).try_for_each(|key| crate::state::set(&key.to_string(), b""))?,
         }
@@ -631,6 +643,7 @@ mod tests {
             ("messages", 100),
             ("message_bytes", 1 << 20),
             ("cursor_bytes", 16 << 10),
+            ("event_name_bytes", 1_024),
             ("state_bytes", 1 << 20),
             ("state_keys", 1_000),
         ] {

@@ -9,6 +9,9 @@ use std::borrow::Cow;
 /// Most bytes of a key of state, as the contract says.
 pub(super) const KEY_BYTES_MAX: usize = 256;
 
+/// Most bytes of an emitted event's type, and of its key.
+pub(super) const EVENT_NAME_BYTES_MAX: usize = 1_024;
+
 /// What the host takes of the outcome of one event, and of a connection's state, where the connection says nothing else.
 const LIMITS: [(&str, usize); 7] = [
     ("emitted_events", 1_000),

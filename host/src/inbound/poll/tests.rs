@@ -67,6 +67,10 @@ impl Pages for Interruptible {
     fn set_cursor<'a>(&'a self, name: &'a str, expected: u64, cursor: Option<String>) -> BoxFuture<'a, Result<bool>> {
         between(Pages::set_cursor(&self.0, name, expected, cursor))
     }
+
+    fn room(&self) -> BoxFuture<'_, ()> {
+        self.0.room()
+    }
 }
 
 fn between<'a, T: Send + 'a>(step: BoxFuture<'a, T>) -> BoxFuture<'a, T> {
@@ -84,6 +88,7 @@ struct Scene<F> {
     clock: ManualClock,
     facts: String,
     policy: String,
+    limits: Limits,
     plugin: Arc<Mutex<F>>,
     asked: Arc<Mutex<Vec<Asked>>>,
     stop: watch::Sender<bool>,
@@ -98,6 +103,7 @@ impl<F: FnMut(&Asked) -> Answer + Send + 'static> Scene<F> {
             clock: ManualClock::new(START, 7),
             facts: "every_s = 60".into(),
             policy: "jitter_percent = 0".into(),
+            limits: Limits::default(),
             plugin: Arc::new(Mutex::new(plugin)),
             asked: Arc::default(),
             stop: watch::channel(false).0,
@@ -121,7 +127,7 @@ impl<F: FnMut(&Asked) -> Answer + Send + 'static> Scene<F> {
             handles: Arc::new(Script { plugin: self.plugin.clone(), asked: self.asked.clone() }),
             emitter: Emitter { connection: "acme".into(), account: None, plugin: "p".into() },
             event_types: ["thing.seen".to_owned()].into(),
-            limits: Limits::default(),
+            limits: self.limits,
             keeping: Keeping { known_ms: 1 << 40, bytes_max: 1 << 20 },
             store: self.store.clone(),
             clock: Arc::new(self.clock.clone()),
@@ -238,6 +244,31 @@ async fn a_first_run_is_late_from_when_there_is_somebody_to_run_it() {
     scene.clock.advance(600_000);
     assert_eq!(poller.health().await.unwrap().lag_ms, 600_000, "its first page hangs");
     assert_eq!(scene.poller().health().await.unwrap().lag_ms, 0, "another process looks");
+}
+
+/// A page that has begun is finished; one that waits for its pace has not, and the next process begins with it.
+#[tokio::test]
+async fn a_page_that_waits_for_its_pace_does_not_hold_up_a_stop() {
+    let mut scene = Scene::of(script([page(&["a", "b"], "1", true), page(&["c"], "2", false)]));
+    scene.limits.emitted_second_events = 1;
+    let (poller, stop) = (scene.poller(), scene.stop.subscribe());
+    let mut turn = pin!(poller.turn(&stop));
+    let mut asked = 0;
+    for _ in 0..40 {
+        assert!(poll_once(turn.as_mut()).is_none());
+        asked += scene.asked().len();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(asked, 1, "the next page did not wait");
+    scene.stop.send_replace(true);
+    let mut left = None;
+    for _ in 0..40 {
+        if left.is_none() {
+            left = poll_once(turn.as_mut());
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(left.is_some_and(|left| left.is_ok()) && scene.asked().is_empty(), "the stop was not heard");
 }
 
 /// The guide's wallet monitor began anew with each start.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::matching::same_json;
+use super::json::same_json;
 use crate::error::{Error, Kind, Result};
 use crate::outbound::Method;
 use crate::text::shown_lines;

@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::MemoryStore;
 use crate::error::Result;
 use crate::store::arrival::{
-    Arrival, Arrivals, Backlog, Claimed, Commit, Committed, DeadLetter, EventState, Excess, Filter, Outgoing, READER,
-    Refused, Room, SinkStanding, Standing, Step, Stored, Sweep,
+    Arrival, Arrivals, Backlog, Claimed, Commit, Committed, DeadLetter, EventState, Excess, Filter, NAMES_AT_ONCE,
+    Outgoing, READER, Refused, Room, SinkStanding, Standing, Step, Stored, Sweep,
 };
 use crate::store::rules::{PUT_OFF_MS_MAX, believed, ends_at};
 use crate::time::{BoxFuture, Timestamp};
@@ -290,7 +290,8 @@ impl Content {
         gone + sweep.known_events.map_or(0, |most| self.forget_names(most))
     }
 
-    /// Forgets the oldest of what is known by name alone, where that is more than so many of one connection.
+    /// Forgets the oldest of what is known by name alone, where that is more than so many of one connection; no more than
+    /// [`NAMES_AT_ONCE`].
     fn forget_names(&mut self, most: u64) -> u64 {
         let mut known: HashMap<&str, u64> = HashMap::new();
         let mut over = Vec::new();
@@ -301,7 +302,9 @@ impl Content {
                 over.push(*number);
             }
         }
-        for number in &over {
+        let most = usize::try_from(NAMES_AT_ONCE).unwrap_or(usize::MAX);
+        let over = &over[over.len().saturating_sub(most)..];
+        for number in over {
             if let Some(out) = self.outbox.remove(number) {
                 self.emitted.remove(&out.of);
             }

@@ -9,8 +9,8 @@ use super::{SqliteStore, changed, failed, number, signed, time, unsigned};
 use crate::error::{Error, Result};
 use crate::store::Seal;
 use crate::store::arrival::{
-    Arrival, Arrivals, Backlog, Claimed, Commit, Committed, DeadLetter, EventState, Excess, Filter, Outgoing, READER,
-    Refused, Room, SinkStanding, Standing, Stored, Sweep,
+    Arrival, Arrivals, Backlog, Claimed, Commit, Committed, DeadLetter, EventState, Excess, Filter, NAMES_AT_ONCE,
+    Outgoing, READER, Refused, Room, SinkStanding, Standing, Stored, Sweep,
 };
 use crate::store::rules::{PUT_OFF_MS_MAX, believed};
 use crate::time::{BoxFuture, Timestamp};
@@ -588,7 +588,8 @@ fn forget(write: &Connection, sweep: &Sweep) -> rusqlite::Result<u64> {
     Ok(gone)
 }
 
-/// Forgets the oldest of what is known by name alone, where that is more than so many of one connection.
+/// Forgets the oldest of what is known by name alone, where that is more than so many of one connection; no more than
+/// [`NAMES_AT_ONCE`].
 fn forget_names(write: &Connection, most: u64) -> rusqlite::Result<u64> {
     let connections: Vec<String> = write
         .prepare_cached("SELECT connection FROM emitted_bytes_of")?
@@ -596,6 +597,9 @@ fn forget_names(write: &Connection, most: u64) -> rusqlite::Result<u64> {
         .collect::<rusqlite::Result<_>>()?;
     let mut gone = 0;
     for connection in connections {
+        if gone >= NAMES_AT_ONCE {
+            break;
+        }
         // The newest that is too many. To count to it, only the index is read.
         let last: Option<i64> = write
             .prepare_cached(
@@ -607,10 +611,12 @@ fn forget_names(write: &Connection, most: u64) -> rusqlite::Result<u64> {
         if let Some(last) = last {
             gone += write
                 .prepare_cached(
-                    "DELETE FROM emitted INDEXED BY emitted_named
-                         WHERE connection = ?1 AND sealed IS NULL AND number <= ?2",
+                    "DELETE FROM emitted WHERE number IN (
+                         SELECT number FROM emitted INDEXED BY emitted_named
+                             WHERE connection = ?1 AND sealed IS NULL AND number <= ?2 ORDER BY number LIMIT ?3
+                     )",
                 )?
-                .execute(params![connection, last])? as u64;
+                .execute(params![connection, last, number(NAMES_AT_ONCE - gone)])? as u64;
         }
     }
     if gone > 0 {

@@ -6,8 +6,9 @@
 //! the same key and is not told again. When nothing has happened for an hour it moves on all the same, so that the last
 //! change of a quiet company is not read for ever: the host knows a key for a month.
 //!
-//! A poll that begins now begins those minutes before it, because Distru's clock may be behind the host's. What its first
-//! reading finds was there before and is not told; the latest change of it says how late it is at Distru.
+//! A poll that begins now begins those minutes before it, because Distru's clock may be behind the host's. The latest change
+//! on the first page says how late it is at Distru: up to there nothing is told. All that is later is told, on whichever page
+//! it stands, though some of it may have been there before.
 
 use serde::{Deserialize, Serialize};
 use wharfage_sdk::events::{Outcome, Poll, Start};
@@ -22,6 +23,8 @@ use crate::record::Record;
 const OVERLAP_MS: i64 = 300_000;
 /// What is this old is settled: an hour.
 const SETTLED_MS: i64 = 3_600_000;
+/// How often a list begins again at most; a mark that is refused sooner is an error.
+const AGAIN_MS: i64 = 3_600_000;
 /// How many pages are read before what was found is kept.
 const PAGES_AT_ONCE: u32 = 4;
 /// How many records a page is asked to have. Distru may make it longer.
@@ -41,9 +44,9 @@ pub(super) struct Place {
     /// Changes up to here were there before the poll began and are not told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     before: Option<Timestamp>,
-    /// Whether the first list of a poll that begins now is being read: nothing of it is told.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    is_first: bool,
+    /// When this list began again because a mark was good no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    again: Option<Timestamp>,
     /// The list that is being read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reading: Option<Reading>,
@@ -68,10 +71,7 @@ pub(super) fn run(watched: &Watched, poll: &Poll, place: Option<Place>) -> Resul
     let Input {} = poll.read_input()?;
     match (place, poll.start) {
         (Some(place), _) => read(watched, place),
-        (None, Start::FromNow) => {
-            let since = Some(clock::now().plus_ms(-OVERLAP_MS));
-            read(watched, Place { since, is_first: true, ..Place::default() })
-        }
+        (None, Start::FromNow) => begin(watched),
         (None, Start::All) => read(watched, Place::default()),
         (None, Start::Backfill(number)) => {
             read(watched, Place { since: beginning(watched, number)?, ..Place::default() })
@@ -79,8 +79,26 @@ pub(super) fn run(watched: &Watched, poll: &Poll, place: Option<Place>) -> Resul
     }
 }
 
+/// Notes on one page what was there before, and tells none of it.
+fn begin(watched: &Watched) -> Result<Outcome, Error> {
+    let now = clock::now();
+    let since = Some(now.plus_ms(-OVERLAP_MS));
+    // Beyond what clocks differ by, a time is wrong and says nothing of Distru's clock.
+    let soon = now.plus_ms(OVERLAP_MS);
+    let request = listing::sized(watched.changed_since(since), Some(RECORDS));
+    let (response, records, _) = listing::page(&NextUrl::default(), request)?;
+    let mut before: Option<Timestamp> = None;
+    let mut take = |record: &Record| {
+        watched.emission(record)?;
+        before = before.max(record.settle(record.time(watched.changed_by))?.filter(|at| *at <= soon));
+        Ok(())
+    };
+    records.iter().try_for_each(&mut take).map_err(|error| listing::about(&response, error))?;
+    Outcome::default().keep(&Place { since, before, ..Place::default() })
+}
+
 fn read(watched: &Watched, place: Place) -> Result<Outcome, Error> {
-    let Place { since, mut before, is_first, reading } = place;
+    let Place { since, before, again, reading } = place;
     let begin = || Reading { began: clock::now(), latest: None, at: NextUrl::default() };
     let mut reading = reading.unwrap_or_else(begin);
     let mut emit = Vec::new();
@@ -88,26 +106,18 @@ fn read(watched: &Watched, place: Place) -> Result<Outcome, Error> {
         let request = listing::sized(watched.changed_since(since), Some(RECORDS));
         let (response, records, next) = match listing::page(&reading.at, request) {
             Ok(page) => page,
-            // A mark inside a list grows old; the list is read again, and what was told has its key.
-            Err(error) if reading.at != NextUrl::default() && is_lost(&error) => {
+            // A mark inside a list grows old; the list is read again, though not over and over. What was told has its key.
+            Err(error) if reading.at != NextUrl::default() && is_lost(&error, again) => {
                 log::warn("a list cannot be gone on with and is read again", &[("list", &watched.poll)]);
-                return Outcome { emit, more: true, ..Outcome::default() }.keep(&Place {
-                    since,
-                    before,
-                    is_first,
-                    reading: None,
-                });
+                let place = Place { since, before, again: Some(clock::now()), reading: None };
+                return Outcome { emit, more: true, ..Outcome::default() }.keep(&place);
             }
             Err(error) => return Err(error),
         };
-        // Beyond what clocks differ by, a time is wrong and says nothing of Distru's clock.
-        let soon = reading.began.plus_ms(OVERLAP_MS);
         let mut take = |record: &Record| {
             let emission = watched.emission(record)?;
             let at = record.settle(record.time(watched.changed_by))?;
-            if is_first {
-                before = before.max(at.filter(|at| *at <= soon));
-            } else if at > before {
+            if at > before {
                 emit.push(emission);
             }
             reading.latest = reading.latest.max(at);
@@ -117,7 +127,7 @@ fn read(watched: &Watched, place: Place) -> Result<Outcome, Error> {
         match next {
             Some(next) => reading.at = next,
             None => {
-                let place = Place { since: reading.end(since), before, is_first: false, reading: None };
+                let place = Place { since: reading.end(since), before, again: None, reading: None };
                 return Outcome { emit, ..Outcome::default() }.keep(&place);
             }
         }
@@ -125,7 +135,7 @@ fn read(watched: &Watched, place: Place) -> Result<Outcome, Error> {
             break;
         }
     }
-    Outcome { emit, more: true, ..Outcome::default() }.keep(&Place { since, before, is_first, reading: Some(reading) })
+    Outcome { emit, more: true, ..Outcome::default() }.keep(&Place { since, before, again, reading: Some(reading) })
 }
 
 impl Reading {
@@ -144,9 +154,10 @@ impl Watched {
     }
 }
 
-/// Whether a page is refused that Distru itself has named.
-fn is_lost(error: &Error) -> bool {
-    matches!(error.kind, ErrorKind::InvalidRequest(_) | ErrorKind::NotFound)
+/// Whether a page is refused that Distru itself has named, and the list may begin again.
+fn is_lost(error: &Error, again: Option<Timestamp>) -> bool {
+    let is_refused = matches!(error.kind, ErrorKind::InvalidRequest(_) | ErrorKind::NotFound);
+    is_refused && again.is_none_or(|again| again.plus_ms(AGAIN_MS) <= clock::now())
 }
 
 /// Since when there are so many changes at least; from the beginning where there are fewer.

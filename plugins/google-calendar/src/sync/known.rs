@@ -4,6 +4,7 @@
 //! long; what is beyond that is told when it changes like everything else, and only its disappearance without a word would go
 //! unseen.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -55,10 +56,13 @@ struct End {
     date: Option<String>,
 }
 
-/// Bytes of lines that fit into a connection's state beside those of another calendar and other things.
+/// Bytes of lines that fit into a connection's state beside other things.
 const BYTES_MAX: usize = 500_000;
 /// Bytes of a line beside its id: a round of up to four digits, a time of thirteen, and what separates them.
 const BESIDE_ID: usize = 20;
+/// How much of both ends of an id stands in a key where the id is longer than these: Google allows an id 1024 letters, and
+/// as many bytes are all that the host takes of a key.
+const ENDS: usize = 200;
 /// What was deleted, or moved to where no full reading sees it.
 const LEFT: i64 = -1;
 
@@ -181,7 +185,7 @@ impl Change {
         let updated = self.updated.map(|updated| updated.to_string());
         let (event_type, word) =
             if self.is_deleted() { ("event.deleted", " deleted ") } else { ("event.changed", " changed ") };
-        let key = [calendar, " ", &self.id, word, updated.as_deref().unwrap_or(when)].concat();
+        let key = [calendar, " ", &in_key(&self.id), word, updated.as_deref().unwrap_or(when)].concat();
         let mut data = json!({"calendar": calendar, "id": self.id, "series_id": self.recurring_event_id});
         if self.is_deleted() {
             data["found_missing"] = json!(false);
@@ -192,9 +196,17 @@ impl Change {
     }
 }
 
+/// An id as it stands in a key.
+fn in_key(id: &str) -> Cow<'_, str> {
+    match (id.get(..ENDS), id.get(id.len().saturating_sub(ENDS)..)) {
+        (Some(first), Some(last)) if id.len() > 2 * ENDS => Cow::Owned([first, "...", last].concat()),
+        _ => Cow::Borrowed(id),
+    }
+}
+
 /// The event of one that is there no more.
 pub(crate) fn missing(calendar: &str, id: &str, round: u32) -> Emission {
-    let key = [calendar, " ", id, " missing in round ", &round.to_string()].concat();
+    let key = [calendar, " ", &in_key(id), " missing in round ", &round.to_string()].concat();
     let data = json!({"calendar": calendar, "id": id, "series_id": null, "found_missing": true});
     Emission { event_type: "event.deleted".to_owned(), key, data }
 }
@@ -281,6 +293,17 @@ mod tests {
         }
         let ids: Vec<String> = known.newest(2).into_iter().map(|change| change.id).collect();
         assert_eq!(ids, ["b", "c"]);
+    }
+
+    /// The host takes no key of more than 1024 bytes, and would refuse whatever stands beside it as well.
+    #[test]
+    fn an_event_with_a_long_id_has_a_key_that_the_host_takes() {
+        let id = |last: char| "a".repeat(1_023) + &last.to_string();
+        let keys = |last| [at(&id(last), 1).emission("primary", "t").key, missing("primary", &id(last), 1).key];
+        assert!(keys('x').iter().all(|key| key.len() <= 1_024));
+        assert!(keys('x').iter().zip(keys('y')).all(|(x, y)| *x != y));
+        let short = "b".repeat(2 * ENDS);
+        assert!(missing("primary", &short, 1).key.contains(&short));
     }
 
     #[test]
