@@ -164,7 +164,21 @@ impl Drop for Place {
     }
 }
 
+/// How the host sets wasmtime where nobody says otherwise, for benches that compare with wasmtime alone.
+///
+/// # Errors
+/// Where a limit is more than this machine can count.
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub fn engine_config(pooled: bool) -> wasmtime::Result<Config> {
+    config(&EngineLimits::default(), pooled)
+}
+
 fn build(limits: &EngineLimits, pooled: bool) -> wasmtime::Result<wasmtime::Engine> {
+    wasmtime::Engine::new(&config(limits, pooled)?)
+}
+
+fn config(limits: &EngineLimits, pooled: bool) -> wasmtime::Result<Config> {
     let stack_bytes = usize::try_from(limits.stack_bytes)?;
     let instances = u32::try_from(limits.instances_alive)?;
     let mut config = Config::new();
@@ -218,7 +232,7 @@ fn build(limits: &EngineLimits, pooled: bool) -> wasmtime::Result<wasmtime::Engi
             .pagemap_scan(Enabled::Auto);
         config.allocation_strategy(pool);
     }
-    wasmtime::Engine::new(&config)
+    Ok(config)
 }
 
 /// Lives as long as an engine is used; the thread ends after it.

@@ -11,8 +11,7 @@ use ipnet::IpNet;
 use url::Url;
 
 use crate::account::{Account, BudgetOverride};
-use crate::auth::Credential;
-use crate::auth::scopes;
+use crate::auth::{Credential, scopes};
 use crate::capability;
 use crate::connection::{Allow, Connection};
 use crate::drift::DriftPolicy;
@@ -29,8 +28,7 @@ use crate::outbound::path_pattern::PathPattern;
 use crate::outbound::scope::{Asked, OriginScope, Scope};
 use crate::policy::poll::PollPolicy;
 use crate::policy::socket::SocketPolicy;
-use crate::text::{list_line, toml_key, toml_list};
-use crate::text::{shown, suggestion};
+use crate::text::{list_line, shown, suggestion, toml_key, toml_list};
 use crate::vault::Granted;
 use crate::warm::WarmPolicy;
 

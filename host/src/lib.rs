@@ -118,6 +118,9 @@ pub use artifact::{Compiling, Digest};
 pub use connect::Authorization;
 pub use connection::{Allow, Config, Connection, PluginSource};
 pub use drift::{Drift, DriftKind, DriftPolicy, Drifts};
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub use engine::engine_config;
 pub use engine::{EngineLimits, EnginePolicy};
 pub use error::{Blame, Error, FieldError, Kind, NetworkStage, RequestSent, Result, Severity, rule};
 pub use event::{Emission, Event, Outcome, Poll, Trigger};

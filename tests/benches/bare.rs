@@ -1,10 +1,9 @@
 //! The same component under nothing but wasmtime: no grant, no limit, no deadline, no WASI, no outbound path.
 //!
-//! The engine is set like the host's (`host/src/engine.rs`), but for a pool of fewer instances, so that what differs is what
-//! the host does around a call.
+//! The engine is set as the host sets its own, so that what differs is what the host does around a call.
 
 use wasmtime::component::{Component, HasSelf, Linker};
-use wasmtime::{Config, Enabled, Engine, PoolingAllocationConfig, Store};
+use wasmtime::{Engine, Store};
 
 /// The contract, generated for the calling side.
 #[allow(missing_docs, unreachable_pub, dead_code, clippy::all, reason = "generated from wit/, which documents it")]
@@ -41,7 +40,7 @@ impl Bare {
     /// # Errors
     /// When it is no plugin, or there is no room for a pool.
     pub(crate) fn new(component: &[u8], is_pooled: bool) -> wasmtime::Result<Self> {
-        let engine = Engine::new(&config(is_pooled))?;
+        let engine = Engine::new(&wharfage::engine_config(is_pooled)?)?;
         let component = Component::new(&engine, component)?;
         let mut linker = Linker::new(&engine);
         clock::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
@@ -69,48 +68,4 @@ impl Bare {
         let exports = self.pre.instantiate_async(&mut store).await.expect("there is room for an instance");
         (store, exports)
     }
-}
-
-fn config(is_pooled: bool) -> Config {
-    let mut config = Config::new();
-    config
-        .wasm_component_model(true)
-        .concurrency_support(false)
-        .wasm_component_model_async(false)
-        .epoch_interruption(true)
-        .memory_init_cow(true)
-        .max_wasm_stack(512 << 10)
-        .async_stack_size(1 << 20)
-        .wasm_backtrace_max_frames(None)
-        .generate_address_map(false)
-        .native_unwind_info(cfg!(windows))
-        .cranelift_opt_level(wasmtime::OptLevel::Speed)
-        .wasm_threads(false)
-        .wasm_shared_everything_threads(false)
-        .wasm_memory64(false)
-        .wasm_multi_memory(true)
-        .wasm_gc(false)
-        .wasm_function_references(false)
-        .wasm_exceptions(false)
-        .wasm_stack_switching(false)
-        .wasm_custom_page_sizes(false)
-        .wasm_wide_arithmetic(false)
-        .wasm_relaxed_simd(false);
-    if is_pooled {
-        let mut pool = PoolingAllocationConfig::new();
-        pool.total_component_instances(100)
-            .total_core_instances(400)
-            .total_memories(100)
-            .total_tables(400)
-            .total_stacks(100)
-            .max_memory_size(256 << 20)
-            .table_elements(100_000)
-            .max_core_instance_size(4 << 20)
-            .max_component_instance_size(4 << 20)
-            .linear_memory_keep_resident(1 << 20)
-            .table_keep_resident(256 << 10)
-            .pagemap_scan(Enabled::Auto);
-        config.allocation_strategy(pool);
-    }
-    config
 }

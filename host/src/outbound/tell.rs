@@ -19,8 +19,7 @@ use super::{AnswerSource, CallContext, Method, Outbound, PathEvent, Response, ba
 use crate::auth::Credential;
 use crate::error::{Error, Result};
 use crate::observe::audit::{AuditAction, AuditEntry, UnderWay};
-use crate::observe::metrics::OperationMeter;
-use crate::observe::metrics::{BudgetMetrics, CircuitMetrics, Paced};
+use crate::observe::metrics::{BudgetMetrics, CircuitMetrics, OperationMeter, Paced};
 use crate::observe::trace::Here;
 use crate::time::Timestamp;
 

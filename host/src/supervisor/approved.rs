@@ -13,8 +13,7 @@ use crate::grant::Grant;
 use crate::manifest::{CredentialFacts, Needs, endpoint_parts};
 use crate::plugin::Plugin;
 use crate::supervisor::Ready;
-use crate::text::shown;
-use crate::text::toml_key;
+use crate::text::{shown, toml_key};
 
 /// Refuses a component that does with a secret of the connection what the one before did not, where none is pinned. What it
 /// does less is no matter, as far as lists of methods and paths tell. A connection that is given another plugin, or a

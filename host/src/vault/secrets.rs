@@ -19,9 +19,7 @@ use crate::manifest::Purpose;
 use crate::mask::{Mask, SEARCHED_BYTES_MIN};
 use crate::observe::audit::{AuditAction, AuditContext, AuditEntry};
 use crate::observe::trace::carry;
-use crate::text::list_line;
-use crate::text::toml_key;
-use crate::text::{shown, suggestion};
+use crate::text::{list_line, shown, suggestion, toml_key};
 use crate::time::{Clock, SystemClock, Timestamp};
 
 /// How long the versions of a secret for checking are known before they are looked for again, in milliseconds.

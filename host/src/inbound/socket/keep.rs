@@ -24,8 +24,7 @@ use crate::outbound::{CallContext, Outbound};
 use crate::plugin::Plugin;
 use crate::policy::socket::SocketPolicy;
 use crate::store::Store;
-use crate::text::shown;
-use crate::text::suggestion;
+use crate::text::{shown, suggestion};
 use crate::time::{BoxFuture, Clock, Timestamp};
 
 /// Whoever takes what comes over a socket.

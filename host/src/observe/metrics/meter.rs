@@ -11,8 +11,7 @@ use super::{
     SIGN_IN, SOCKET,
 };
 use crate::error::{Error, Kind};
-use crate::observe::states::AnswerSource;
-use crate::observe::states::Retired;
+use crate::observe::states::{AnswerSource, Retired};
 use crate::text::shown;
 use crate::time::{Clock, Timestamp};
 
