@@ -47,7 +47,7 @@ use crate::supervisor::Serving;
 use crate::time::{Clock, SystemClock};
 
 /// Spans that are kept until they are sent; further ones are dropped and counted.
-const SECRET_URLS_MAX: usize = 4_096;
+const KEPT_MAX: usize = 4_096;
 
 /// Spans of one message.
 const BATCH: usize = 512;
@@ -222,7 +222,7 @@ where
         let ended_ms = self.0.clock.now().as_millis();
         let count = {
             let mut closed = self.0.closed();
-            if closed.len() < SECRET_URLS_MAX {
+            if closed.len() < KEPT_MAX {
                 closed.push_back(Closed { open, ended_ms });
             } else {
                 self.0.drop_some(1);

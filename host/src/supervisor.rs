@@ -1,4 +1,4 @@
-//! Everything that a `wharfage.toml` declares, at work: webhooks, polls, sockets, workers and sinks.
+//! Everything that a `wharfage.toml` declares, at work: webhooks, polls, sockets and sinks.
 //!
 //! Nothing starts before all of it can: a plugin that does not load, a webhook without its secret or a sink without an
 //! address keeps all of it from starting, and every reason is told at once. A change of the configuration is taken up the
@@ -622,7 +622,7 @@ impl Serving {
             () = all => true,
             () = over => false,
         };
-        aborts.iter().for_each(tokio::task::AbortHandle::abort);
+        aborts.iter().for_each(AbortHandle::abort);
         self.host.settle_tokens().await;
         ended
     }

@@ -333,6 +333,6 @@ mod tests {
             assert_eq!(queues.all().count(), 3);
         }
         let known = host.0.queues.lock().unwrap().len();
-        assert!(known <= KNOWN_MIN, "{known} lanes are there");
+        assert!(known <= KNOWN_MIN, "{known} queues are there");
     }
 }

@@ -32,8 +32,7 @@ use crate::error::{Error, Kind, RequestSent, Result};
 use crate::manifest::{BodyForm, Oauth2Facts, Oauth2Flow, Purpose, endpoint_parts};
 use crate::observe::audit::{AuditAction, AuditEntry};
 use crate::observe::trace::carry;
-use crate::text::shown;
-use crate::text::toml_list;
+use crate::text::{shown, toml_list};
 use crate::time::{BoxFuture, Clock, Timestamp};
 use crate::vault::{Sealed, Secrets};
 

@@ -27,7 +27,7 @@ pub(crate) const PATTERN_TEXT_BYTES_MAX: usize = 16 << 10;
 /// Most misfits of an input that are told at once.
 const REASONS_MAX: usize = 10;
 /// Most different misfits that one check of outputs keeps.
-const SECRET_URLS_MAX: usize = 200;
+const KEPT_MAX: usize = 200;
 /// Most allowed values that a sentence names.
 pub(super) const NAMED_MAX: usize = 12;
 
@@ -90,7 +90,7 @@ impl Found {
 
     /// Adds what `count` is worth of one misfit. The words of an output's misfit are those of its first.
     pub(crate) fn add(&mut self, path: String, kind: DriftKind, expected: String, count: u64) {
-        let most = if self.mode == Mode::Input { REASONS_MAX } else { SECRET_URLS_MAX };
+        let most = if self.mode == Mode::Input { REASONS_MAX } else { KEPT_MAX };
         let key = (path, kind, expected);
         if self.mode == Mode::Output {
             let from = (key.0.clone(), kind, String::new());
