@@ -19,40 +19,16 @@ pub fn encode_url(bytes: &[u8]) -> String {
 
 /// Exactly what [`encode`] makes, back again; nothing for anything else.
 pub fn decode(text: &str) -> Option<Vec<u8>> {
-    let bare = text.trim_end_matches('=');
-    let is_padded = text.len().is_multiple_of(4) && text.len() - bare.len() <= 2;
-    let (bytes, held, _) = read(bare)?;
-    let is_standard = !bare.bytes().any(|letter| matches!(letter, b'-' | b'_') || letter.is_ascii_whitespace());
-    // What is left over of the last letter is nothing.
-    (is_padded && is_standard && held == 0).then_some(bytes)
+    decode_forgiving(text).filter(|bytes| encode(bytes) == text)
 }
 
 /// As it comes: in either alphabet, with padding or without, and with spaces and line breaks anywhere. Nothing for what is
 /// no such text.
 pub fn decode_forgiving(text: &str) -> Option<Vec<u8>> {
     let bare = text.trim_end_matches(|letter: char| letter == '=' || letter.is_ascii_whitespace());
-    let (bytes, _, bits) = read(bare)?;
-    // One letter alone holds no byte.
-    (bits < 6).then_some(bytes)
-}
-
-fn write(bytes: &[u8], letters: &[u8; 64]) -> String {
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for at in 0..=three.len() {
-            text.push(char::from(letters[(bits >> (18 - 6 * at) & 63) as usize]));
-        }
-    }
-    text
-}
-
-/// The bytes of these letters, and of what makes no byte the bits and how many they are. White space is passed over.
-fn read(text: &str) -> Option<(Vec<u8>, u32, u32)> {
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
+    let mut bytes = Vec::with_capacity(bare.len() / 4 * 3 + 2);
     let (mut held, mut bits) = (0u32, 0);
-    for letter in text.bytes().filter(|letter| !letter.is_ascii_whitespace()) {
+    for letter in bare.bytes().filter(|letter| !letter.is_ascii_whitespace()) {
         let six = match letter {
             b'A'..=b'Z' => letter - b'A',
             b'a'..=b'z' => letter - b'a' + 26,
@@ -69,7 +45,20 @@ fn read(text: &str) -> Option<(Vec<u8>, u32, u32)> {
             held &= (1 << bits) - 1;
         }
     }
-    Some((bytes, held, bits))
+    // One letter alone holds no byte.
+    (bits < 6).then_some(bytes)
+}
+
+fn write(bytes: &[u8], letters: &[u8; 64]) -> String {
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for at in 0..=three.len() {
+            text.push(char::from(letters[(bits >> (18 - 6 * at) & 63) as usize]));
+        }
+    }
+    text
 }
 
 #[cfg(test)]

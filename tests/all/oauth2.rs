@@ -1,15 +1,17 @@
 //! Tokens in use: renewed once for everybody, once more when refused, and never lost.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
-use wharfage::{Config, Host, Kind, ManualClock, Plugin, SecretAsk, SecretSource, SecretValue};
+use wharfage::{Config, Host, Kind, ManualClock, Plugin};
 use wharfage_tests::provider::{Reply, Seen};
 use wharfage_tests::scene::{account, host};
 use wharfage_tests::{NOW, Provider, Scene, guests, until};
+
+use crate::vault::changing_key;
 
 /// A provider that rotates: a refresh token is good until the one after it was used.
 #[derive(Default)]
@@ -314,13 +316,8 @@ async fn a_client_secret_that_is_refused_gives_way_to_what_its_store_has_by_now(
             }
         })
         .await;
-        let asked = Arc::new(AtomicUsize::new(0));
-        let count = asked.clone();
-        let ask = SecretAsk::new(move || {
-            let key = ["the-old-key", "the-new-key"][count.fetch_add(1, Ordering::SeqCst).min(1)];
-            async move { Ok(Some(SecretValue::new(key))) }
-        });
-        let account = account("").with_secret("api_key", SecretSource::Ask(ask));
+        let (key, asked) = changing_key();
+        let account = account("").with_secret("api_key", key);
         let state = tempfile::tempdir().unwrap();
         let plugin = Scene::of(guests::HTTP_SEND)
             .with(&provider)

@@ -125,6 +125,17 @@ async fn a_refused_key_gives_way_to_the_next_one_without_a_failed_call() {
     assert!(tried > 0, "no plugin's key was refused");
 }
 
+/// A store of one's own that has another key when it is asked again, and how often it was asked.
+pub(crate) fn changing_key() -> (SecretSource, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let ask = SecretAsk::new(move || {
+        let key = ["the-old-key", "the-new-key"][count.fetch_add(1, Ordering::SeqCst).min(1)];
+        async move { Ok(Some(SecretValue::new(key))) }
+    });
+    (SecretSource::Ask(ask), asked)
+}
+
 /// A key that was changed in the embedding program's own store: nothing is opened anew for it, and no call fails.
 #[tokio::test]
 async fn a_key_that_was_changed_in_an_own_store_is_taken_up_by_the_call_that_is_refused() {
@@ -133,13 +144,8 @@ async fn a_key_that_was_changed_in_an_own_store_is_taken_up_by_the_call_that_is_
         _ => Reply::status(401),
     })
     .await;
-    let asked = Arc::new(AtomicUsize::new(0));
-    let count = asked.clone();
-    let ask = SecretAsk::new(move || {
-        let key = ["the-old-key", "the-new-key"][count.fetch_add(1, Ordering::SeqCst)];
-        async move { Ok(Some(SecretValue::new(key))) }
-    });
-    let account = account("").with_secret("api_key", SecretSource::Ask(ask));
+    let (key, asked) = changing_key();
+    let account = account("").with_secret("api_key", key);
     let host = Host::builder().code_dir(compiled_code()).clock(skipping()).build().unwrap();
     let plugin = Scene::of(guests::HTTP_SEND).with(&provider).connect(&host, &account).await.unwrap();
     for expected in [(1, 1), (3, 2), (4, 2)] {

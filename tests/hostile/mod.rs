@@ -120,8 +120,6 @@ pub struct Report {
     pub took: Duration,
     /// How long each of the neighbour's calls took meanwhile.
     pub beside: Vec<Duration>,
-    /// How many of them had ended when the attack was over.
-    pub meanwhile: usize,
     /// The host's resident memory: before, the most meanwhile, and after.
     pub resident: Option<[u64; 3]>,
     /// Bytes that instances of it may have had together, by what one of them had.
@@ -186,13 +184,13 @@ pub async fn run(attack: &Attack) -> Report {
     report.took = began.elapsed();
     let computed = computed_since(began).saturating_sub(computed);
     is_over.store(true, Ordering::SeqCst);
+    let mut meanwhile = 0;
     match beside.await {
-        Ok(Ok((took, meanwhile))) => (report.beside, report.meanwhile) = (took, meanwhile),
+        Ok(Ok((took, ended))) => (report.beside, meanwhile) = (took, ended),
         Ok(Err(error)) => report.troubles.push(format!("the neighbour was not answered: {error}")),
         Err(error) => report.troubles.push(format!("the neighbour ended: {error}")),
     }
-    if computed > LONG && report.meanwhile < MEANWHILE_MIN && !attack.in_one_go {
-        let meanwhile = report.meanwhile;
+    if computed > LONG && meanwhile < MEANWHILE_MIN && !attack.in_one_go {
         report.troubles.push(format!("it kept its thread for {computed:?}, with {meanwhile} calls beside it"));
     }
     drop(plugin);
